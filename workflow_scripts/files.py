@@ -1,0 +1,62 @@
+"""Files that are whole or absent, and errors that a person can act on."""
+
+import hashlib
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class UserError(Exception):
+    """Something that the user can mend; the message is one sentence that says what, where and how."""
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; it becomes `path` only if the block ends well.
+
+    Works for files and for folders. Whatever a failed block has left is removed.
+    """
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    remove(part)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield part
+        if path.is_dir():
+            remove(path)
+        os.replace(part, path)
+    except BaseException:
+        remove(part)
+        raise
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def file_fingerprint(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def text_fingerprint(*parts: object) -> str:
+    """SHA-256 over the text of `parts`, for naming what a derived file was made from."""
+    return hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).hexdigest()
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Run a script's `main`: log to standard error, end a `UserError` with its sentence and exit status 1."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")

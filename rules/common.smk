@@ -1,0 +1,123 @@
+"""The config's checks, the paths, and the functions that the rules share."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from workflow_scripts.code_inputs import code_of
+from workflow_scripts.config import check_config, folder_listing, is_archive
+from workflow_scripts.files import UserError
+
+try:
+    check_config(config, Path(workflow.basedir) / "schemas" / "config.schema.yaml")
+except UserError as error:
+    sys.exit(f"error: {error}")
+
+RESULTS = f"results/{config['experiment']}"
+DATA = f"{RESULTS}/data"
+NETWORK = f"{RESULTS}/{{arm}}/replicate_{{replicate}}/level_{{level}}"
+TABLES = ["networks", "categories", "units", "epochs", "layers"]
+FIGURES = [
+    "overview",
+    "accuracy",
+    "interpretable_units",
+    "unique_concepts",
+    "units_by_category",
+    "concepts_by_category",
+    "iou_distribution",
+]
+
+
+wildcard_constraints:
+    arm=r"[a-z_]+",
+    replicate=r"\d+",
+    level=r"\d+",
+    split=r"train|test",
+
+
+def section(name):
+    """One section of the config as text that changes only when a value does."""
+    return json.dumps(config[name], sort_keys=True)
+
+
+def network_file(arm, replicate, level, name):
+    """The path of one file of one network."""
+    return f"{RESULTS}/{arm}/replicate_{replicate}/level_{level}/{name}"
+
+
+def networks():
+    """All (arm, replicate, level) that are dissected."""
+    return [
+        (arm, replicate, level)
+        for replicate in config["replicates"]
+        for arm, levels in [("imp", config["pruning"]["levels"] + 1)] + [(control, 1) for control in config["controls"]]
+        for level in range(levels)
+    ]
+
+
+def source_folder(kind):
+    """The folder of the source `kind`, "images" or "concepts": the user's own, or one that a rule makes."""
+    source = config[kind]["source"]
+    if source == "shapes":
+        return f"{DATA}/shapes/{kind}"
+    return f"{DATA}/{kind}" if is_archive(source) else source
+
+
+def made_source(kind):
+    """The source folder as an input, where a rule makes it."""
+    folder = source_folder(kind)
+    return [] if folder == config[kind]["source"] else [folder]
+
+
+def own_listing(kind):
+    """A fingerprint of the source folder, where it is the user's own."""
+    folder = source_folder(kind)
+    return folder_listing(folder) if folder == config[kind]["source"] else ""
+
+
+def training_settings():
+    """The arguments that all training scripts share, from the config."""
+    images, pruning = config["images"], config["pruning"]
+    arguments = ["--mean", *images["mean"], "--std", *images["std"]]
+    arguments += ["--network", section("network"), "--training", section("training")]
+    if pruning["exempt"]:
+        arguments += ["--exempt", *pruning["exempt"]]
+    return shlex.join(str(argument) for argument in arguments)
+
+
+def start_network(wildcards):
+    """The network that a dense training starts from: untrained, or for the control the trained one."""
+    arm = "imp" if wildcards.arm == "trained_twice" else "untrained"
+    return network_file(arm, wildcards.replicate, 0, "network.pt")
+
+
+def parent_network(wildcards):
+    """The network of the level before."""
+    return network_file("imp", wildcards.replicate, int(wildcards.level) - 1, "network.pt")
+
+
+def dissected(name):
+    """An input function for a file of the network that is dissected, for the shuffled control the dense one."""
+
+    def find(wildcards):
+        if wildcards.arm == "shuffled_labels":
+            return network_file("imp", wildcards.replicate, 0, name)
+        return network_file(wildcards.arm, wildcards.replicate, wildcards.level, name)
+
+    return find
+
+
+def metrics_file(arm, replicate, level):
+    """A network's metrics; those of the shuffled control are the dense network's."""
+    return network_file("imp" if arm == "shuffled_labels" else arm, replicate, level, "metrics.json")
+
+
+def tables():
+    """All tables."""
+    return expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES)
+
+
+def figures(*formats):
+    """All figures in the formats given."""
+    return expand(f"{RESULTS}/figures/{{figure}}.{{format}}", figure=FIGURES, format=formats)

@@ -1,0 +1,112 @@
+"""Network dissection of every network.
+
+In:  <network>/network.pt, data/concepts.h5
+Out: <network>/activations.h5, thresholds.h5, tally.h5, units.csv
+"""
+
+
+rule dump_activations:
+    """Run the network over the concept pictures and keep its maps."""
+    input:
+        network=f"{NETWORK}/network.pt",
+        concepts=f"{DATA}/concepts.h5",
+        code=code_of("workflow_scripts.dissect.dump_activations"),
+    output:
+        f"{NETWORK}/activations.h5",
+    log:
+        f"{RESULTS}/logs/{{arm}}/replicate_{{replicate}}/level_{{level}}/dump_activations.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_{{level}}/dump_activations.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        settings=section("network"),
+        layers=config["dissection"]["layers"],
+        mean=config["images"]["mean"],
+        std=config["images"]["std"],
+        precision=config["dissection"]["precision"],
+    shell:
+        "python -m workflow_scripts.dissect.dump_activations"
+        " --network {input.network:q}"
+        " --settings {params.settings:q}"
+        " --layers {params.layers:q}"
+        " --concepts {input.concepts:q}"
+        " --mean {params.mean}"
+        " --std {params.std}"
+        " --precision {params.precision}"
+        " --out {output:q}"
+        " 2> {log:q}"
+
+
+rule find_thresholds:
+    """Find each unit's threshold, the exact order statistic of its activations."""
+    input:
+        activations=f"{NETWORK}/activations.h5",
+        code=code_of("workflow_scripts.dissect.find_thresholds"),
+    output:
+        f"{NETWORK}/thresholds.h5",
+    log:
+        f"{RESULTS}/logs/{{arm}}/replicate_{{replicate}}/level_{{level}}/find_thresholds.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_{{level}}/find_thresholds.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        quantile=config["dissection"]["quantile"],
+    shell:
+        "python -m workflow_scripts.dissect.find_thresholds"
+        " --activations {input.activations:q}"
+        " --quantile {params.quantile}"
+        " --out {output:q}"
+        " 2> {log:q}"
+
+
+rule tally_units:
+    """Count, for every unit and label, the pixels that both cover."""
+    input:
+        activations=dissected("activations.h5"),
+        thresholds=dissected("thresholds.h5"),
+        concepts=f"{DATA}/concepts.h5",
+        code=code_of("workflow_scripts.dissect.tally_units"),
+    output:
+        f"{NETWORK}/tally.h5",
+    log:
+        f"{RESULTS}/logs/{{arm}}/replicate_{{replicate}}/level_{{level}}/tally_units.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_{{level}}/tally_units.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        shuffle=lambda wildcards: (
+            f"--shuffle-labels {wildcards.replicate}" if wildcards.arm == "shuffled_labels" else ""
+        ),
+    shell:
+        "python -m workflow_scripts.dissect.tally_units"
+        " --activations {input.activations:q}"
+        " --thresholds {input.thresholds:q}"
+        " --concepts {input.concepts:q}"
+        " {params.shuffle}"
+        " --out {output:q}"
+        " 2> {log:q}"
+
+
+rule name_units:
+    """Name each unit after its best concept."""
+    input:
+        tally=f"{NETWORK}/tally.h5",
+        concepts=f"{DATA}/concepts.h5",
+        code=code_of("workflow_scripts.dissect.name_units"),
+    output:
+        f"{NETWORK}/units.csv",
+    log:
+        f"{RESULTS}/logs/{{arm}}/replicate_{{replicate}}/level_{{level}}/name_units.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_{{level}}/name_units.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    shell:
+        "python -m workflow_scripts.dissect.name_units"
+        " --tally {input.tally:q}"
+        " --concepts {input.concepts:q}"
+        " --out {output:q}"
+        " 2> {log:q}"

@@ -1,0 +1,46 @@
+"""What several tests share."""
+
+import numpy as np
+import pytest
+import torch
+
+from workflow_scripts.data.packed_images import PackedImages
+from workflow_scripts.train.training import Batches
+
+NETWORK = {
+    "architecture": "small_resnet",
+    "widths": [16, 16],
+    "blocks": [1, 1],
+    "strides": [1, 2],
+    "stem_kernel": 3,
+    "stem_stride": 2,
+}
+TRAINING = {
+    "epochs": 3,
+    "batch_size": 16,
+    "learning_rate": 0.05,
+    "momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 0.01,
+    "warmup_epochs": 1,
+    "schedule": "cosine",
+    "milestones": [],
+    "gamma": 0.1,
+    "shift": 2,
+    "flip": True,
+    "precision": "float32",
+}
+
+
+@pytest.fixture(scope="session")
+def packed() -> PackedImages:
+    """40 noisy pictures of 4 classes, told apart by their brightness."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 4
+    images = rng.integers(0, 60, (40, 12, 12, 3)) + 60 * labels[:, None, None, None]
+    return PackedImages(images.astype(np.uint8), labels, ("a", "b", "c", "d"))
+
+
+@pytest.fixture(scope="session")
+def batches(packed: PackedImages) -> Batches:
+    return Batches(packed, [0.5, 0.4, 0.3], [0.25, 0.2, 0.3], torch.device("cpu"))

@@ -1,0 +1,248 @@
+"""pack_concepts: what a folder in Broden's layout says is what concepts.h5 holds."""
+
+import h5py
+import numpy as np
+import pytest
+import reference_dissection as reference
+from PIL import Image
+
+from workflow_scripts.data import pack_concepts as module
+from workflow_scripts.data.pack_concepts import pack_concepts
+from workflow_scripts.files import UserError
+
+SIZE = 8
+
+
+def make_concepts() -> reference.Concepts:
+    """Five images; two part planes, numbers above 255, whole-image labels beside a map, an unused label."""
+    random = np.random.default_rng(1)
+    concepts = reference.Concepts(
+        categories=["color", "object", "part", "scene"],
+        labels={
+            700: ("télé", ["object", "part"]),
+            2: ("red-c", ["color"]),
+            9: ("leg", ["part"]),
+            256: ("arm", ["part"]),
+            300: ("street-s", ["scene"]),
+            5: ("tie", ["color", "part"]),
+            8: ("unused", ["part", "object"]),
+        },
+        height=5,
+        width=7,
+    )
+
+    def label_map(*numbers: int) -> np.ndarray:
+        return random.choice([0, *numbers], (5, 7))
+
+    tie_color, tie_part = np.zeros((5, 7), int), np.zeros((5, 7), int)
+    tie_color[0, :3] = 5
+    tie_part[4, :3] = 5
+    for place, cells in enumerate(
+        [
+            {"color": [label_map(2)], "object": [label_map(700)], "part": [label_map(9), label_map(9, 256)]},
+            {"scene": [300], "part": [label_map(700, 9)]},
+            {"scene": [300, label_map(300)], "object": [700, label_map(700)]},
+            {},
+            {"color": [tie_color], "part": [tie_part]},
+        ]
+    ):
+        side = SIZE if place == 0 else 11 + place
+        pixels = random.integers(0, 256, (side, side + place, 3), np.uint8)
+        concepts.pictures.append(reference.Picture(pixels, cells, "val" if place == 3 else "train"))
+    return concepts
+
+
+@pytest.fixture
+def concepts():
+    return make_concepts()
+
+
+@pytest.fixture
+def folder(concepts, tmp_path):
+    reference.write_broden(concepts, tmp_path / "set")
+    return tmp_path / "set"
+
+
+@pytest.fixture
+def packed(folder, tmp_path):
+    pack_concepts(folder, SIZE, tmp_path / "concepts.h5")
+    with h5py.File(tmp_path / "concepts.h5") as file:
+        yield file
+
+
+def test_pictures_are_resized_whole_and_kept_where_they_fit(packed, concepts):
+    assert packed["images"].dtype == np.uint8
+    assert (packed["images"][0] == concepts.pictures[0].pixels).all()
+    for stored, picture in zip(packed["images"], concepts.pictures, strict=True):
+        resized = Image.fromarray(picture.pixels).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+        assert (stored == np.asarray(resized)).all()
+
+
+def test_planes_and_whole_labels_come_back_in_order(packed, concepts):
+    assert packed["planes"].dtype == np.uint16
+    for image, picture in enumerate(concepts.pictures):
+        planes, whole = [], []
+        for place, category in enumerate(concepts.categories):
+            for item in picture.cells.get(category, []):
+                (planes if isinstance(item, np.ndarray) else whole).append((place, item))
+        of_planes = slice(*packed["plane_start"][image : image + 2])
+        assert list(packed["plane_category"][of_planes]) == [place for place, _ in planes]
+        assert len(packed["planes"][of_planes]) == len(planes)
+        for stored, (_, numbers) in zip(packed["planes"][of_planes], planes, strict=True):
+            assert (stored == numbers).all()
+        of_whole = slice(*packed["whole_start"][image : image + 2])
+        stored = zip(packed["whole_category"][of_whole], packed["whole_labels"][of_whole], strict=True)
+        assert [(int(c), int(n)) for c, n in stored] == whole
+    assert packed["plane_start"][-1] == len(packed["planes"])
+    assert packed["whole_start"][-1] == len(packed["whole_labels"])
+
+
+def test_label_table_agrees_with_the_slow_reference(packed, concepts):
+    numbers = list(packed["label_number"])
+    assert numbers == sorted(concepts.labels)
+    assert list(packed["label_name"].asstr()) == [concepts.labels[number][0] for number in numbers]
+    assert list(packed["category_name"].asstr()) == concepts.categories
+    areas = [reference.area(concepts, number, concepts.categories) for number in numbers]
+    assert list(packed["label_area"]) == areas
+    primary = {number: reference.primary_category(concepts, number) for number in numbers}
+    assert [concepts.categories[c] for c in packed["label_category"]] == list(primary.values())
+    assert primary[5] == "part" and primary[8] == "part"  # the tie, and the label that never occurs
+    expected = [
+        [reference.has_category(concepts, picture, name, primary) for name in concepts.categories]
+        for picture in concepts.pictures
+    ]
+    assert packed["image_has_category"][:].tolist() == expected
+    assert list(packed["split"].asstr()) == [picture.split for picture in concepts.pictures]
+    assert list(packed["image_name"].asstr()) == [f"some/{place}.png" for place in range(5)]
+
+
+def test_same_folder_same_bytes_however_it_is_cut(folder, tmp_path, monkeypatch):
+    pack_concepts(folder, SIZE, tmp_path / "first.h5")
+    pack_concepts(folder, SIZE, tmp_path / "second.h5")
+    assert (tmp_path / "first.h5").read_bytes() == (tmp_path / "second.h5").read_bytes()
+    monkeypatch.setattr(module, "IMAGES_IN_MEMORY", 2)
+    pack_concepts(folder, SIZE, tmp_path / "third.h5")
+    with h5py.File(tmp_path / "first.h5") as first, h5py.File(tmp_path / "third.h5") as third:
+        assert first.attrs["fingerprint"] == third.attrs["fingerprint"]
+        assert set(first) == set(third)
+        assert all((first[name][:] == third[name][:]).all() for name in first)
+
+
+def change_pixel(folder):
+    with Image.open(folder / "images/some/3.png") as picture:
+        picture.load()
+    red, *others = picture.getpixel((0, 0))
+    picture.putpixel((0, 0), ((red + 128) % 256, *others))
+    picture.save(folder / "images/some/3.png")
+
+
+def change_label_map(folder):
+    path = folder / "images/some/1_part_0.png"
+    reference.save_label_map(np.full((5, 7), 9), path)
+
+
+def change_name(folder):
+    path = folder / "label.csv"
+    path.write_text(path.read_text("utf-8").replace("leg", "log"), "utf-8")
+
+
+@pytest.mark.parametrize("change", [change_pixel, change_label_map, change_name])
+def test_fingerprint_follows_the_contents(folder, tmp_path, change):
+    fingerprints = []
+    for name in ("before.h5", "after.h5"):
+        pack_concepts(folder, SIZE, tmp_path / name)
+        with h5py.File(tmp_path / name) as file:
+            fingerprints.append(file.attrs["fingerprint"])
+        change(folder)
+    assert fingerprints[0] != fingerprints[1]
+
+
+def test_a_set_of_whole_image_labels_alone_has_no_planes(tmp_path):
+    picture = reference.Picture(np.zeros((SIZE, SIZE, 3), np.uint8), {"scene": [3]})
+    concepts = reference.Concepts(["scene"], {3: ("street-s", ["scene"])}, 4, 6, [picture])
+    reference.write_broden(concepts, tmp_path / "set")
+    pack_concepts(tmp_path / "set", SIZE, tmp_path / "concepts.h5")
+    with h5py.File(tmp_path / "concepts.h5") as file:
+        assert file["planes"].shape == (0, 4, 6)
+        assert list(file["label_area"]) == [24]
+
+
+def replace_text(name, old, new):
+    def damage(folder):
+        text = (folder / name).read_text("utf-8")
+        assert old in text
+        (folder / name).write_text(text.replace(old, new, 1), "utf-8")
+
+    return damage
+
+
+def truncate(name):
+    def damage(folder):
+        contents = (folder / name).read_bytes()
+        (folder / name).write_bytes(contents[: len(contents) - 30])
+
+    return damage
+
+
+def write(name, contents):
+    return lambda folder: (folder / name).write_bytes(contents)
+
+
+def remove(name):
+    return lambda folder: (folder / name).unlink()
+
+
+def label_map(numbers):
+    return lambda folder: reference.save_label_map(numbers, folder / "images/some/1_part_0.png")
+
+
+def save_image(mode, color):
+    return lambda folder: Image.new(mode, (7, 5), color).save(folder / "images/some/1_part_0.png")
+
+
+DAMAGES = {
+    "no index": (remove("index.csv"), ["index.csv", "missing"]),
+    "no labels": (remove("label.csv"), ["label.csv", "missing"]),
+    "no categories": (remove("category.csv"), ["category.csv", "missing"]),
+    "no such column": (replace_text("index.csv", "object", "objects"), ["index.csv", "column object"]),
+    "no number column": (replace_text("label.csv", "number", "code"), ["label.csv", "column number"]),
+    "no images": (
+        write("index.csv", b"image,split,sh,sw,color,object,part,scene\n"),
+        ["index.csv", "no images"],
+    ),
+    "short row": (replace_text("label.csv", "2,red-c,color(7),", "2,red-c"), ["label.csv, line 3"]),
+    "bad number": (replace_text("label.csv", "9,leg", "nine,leg"), ["label.csv, line 4", "nine"]),
+    "number twice": (replace_text("label.csv", "9,leg", "2,leg"), ["label.csv, line 4", "2"]),
+    "number 0": (replace_text("label.csv", "9,leg", "0,leg"), ["label.csv, line 4", "0"]),
+    "unknown category": (replace_text("label.csv", "scene(7)", "place(7)"), ["label.csv, line 6", "place"]),
+    "not UTF-8": (write("label.csv", b"number,name,category\n1,t\xe9l\xe9,part\n"), ["label.csv", "UTF-8"]),
+    "other size in a row": (replace_text("index.csv", "7,5,val", "8,5,val"), ["index.csv, line 5", "5 x 8"]),
+    "unknown whole label": (replace_text("index.csv", "300", "301"), ["index.csv, line 3", "scene", "301"]),
+    "picture missing": (remove("images/some/2.png"), ["some/2.png", "missing"]),
+    "map missing": (remove("images/some/1_part_0.png"), ["some/1_part_0.png", "missing"]),
+    "picture truncated": (truncate("images/some/2.png"), ["some/2.png"]),
+    "map truncated": (truncate("images/some/1_part_0.png"), ["some/1_part_0.png"]),
+    "picture no image": (write("images/some/2.png", b"<html>"), ["some/2.png", "image"]),
+    "map of other size": (label_map(np.ones((7, 5), int)), ["some/1_part_0.png", "7 x 5", "5 x 7"]),
+    "number not in the table": (label_map(np.full((5, 7), 77)), ["some/1_part_0.png", "77", "label.csv"]),
+    "grey map": (save_image("L", 2), ["some/1_part_0.png", "RGB"]),
+    "blue map": (save_image("RGB", (2, 0, 1)), ["some/1_part_0.png", "blue"]),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGES)
+def test_a_damaged_set_is_refused_and_nothing_is_left(folder, tmp_path, case):
+    damage, words = DAMAGES[case]
+    damage(folder)
+    out = tmp_path / "out" / "concepts.h5"
+    with pytest.raises(UserError) as error:
+        pack_concepts(folder, SIZE, out)
+    assert all(word in str(error.value) for word in words)
+    assert not out.parent.exists() or not list(out.parent.iterdir())
+
+
+def test_a_missing_folder_and_an_impossible_size_are_refused(folder, tmp_path):
+    with pytest.raises(UserError, match="nowhere"):
+        pack_concepts(tmp_path / "nowhere", SIZE, tmp_path / "concepts.h5")
+    with pytest.raises(UserError, match="image size 0"):
+        pack_concepts(folder, 0, tmp_path / "concepts.h5")

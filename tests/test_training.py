@@ -1,0 +1,223 @@
+"""Training: rewinding, masks that hold, schedules, data order, the same bytes again."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import NETWORK, TRAINING
+
+from workflow_scripts.files import UserError
+from workflow_scripts.train.calibrate_network import calibrate_batch_norm
+from workflow_scripts.train.checkpoints import load_network, load_tensors, save_network, save_tensors
+from workflow_scripts.train.networks import build_network, find_module
+from workflow_scripts.train.pruning import full_masks, prune_by_magnitude
+from workflow_scripts.train.train_dense import train_dense
+from workflow_scripts.train.train_level import train_level
+from workflow_scripts.train.training import Trainer, accuracy, draw_augmentation, learning_rate
+
+CPU = torch.device("cpu")
+
+
+def tensors_of(network):
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def same(first: dict, second: dict) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture(scope="module")
+def dense(batches):
+    network = build_network(NETWORK, 4, seed=1)
+    masks = full_masks(network, [])
+    rewind_point, history = train_dense(network, masks, batches, batches, TRAINING, 1, rewind_epoch=1)
+    return network, masks, rewind_point, history
+
+
+def copy_of(network):
+    other = build_network(NETWORK, 4, seed=0)
+    other.load_state_dict(network.state_dict())
+    return other
+
+
+def test_training_learns_the_easy_pictures(dense, batches):
+    network, _, _, history = dense
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    assert history[-1]["test_accuracy"] == accuracy(network, batches, "float32")
+
+
+def test_training_twice_gives_the_same_bytes(dense, batches, tmp_path):
+    for name in ("first", "second"):
+        network = build_network(NETWORK, 4, seed=1)
+        train_dense(network, full_masks(network, []), batches, batches, TRAINING, 1, rewind_epoch=1)
+        save_network(tmp_path / name, network, full_masks(network, []))
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+    assert same(tensors_of(load_network(tmp_path / "first", NETWORK)[0]), tensors_of(dense[0]))
+
+
+def test_stopping_at_the_rewind_point_does_not_change_the_dense_network(dense, batches):
+    network = build_network(NETWORK, 4, seed=1)
+    trainer = Trainer(network, full_masks(network, []), batches, batches, TRAINING, 1)
+    trainer.train_to(TRAINING["epochs"])
+    assert same(tensors_of(network), tensors_of(dense[0]))
+
+
+def test_rewinding_restores_every_tensor(dense, batches):
+    network, _, rewind_point, _ = dense
+    at_rewind = build_network(NETWORK, 4, seed=1)
+    reference = Trainer(at_rewind, full_masks(at_rewind, []), batches, batches, TRAINING, 1)
+    reference.train_to(1)
+    other = copy_of(network)
+    masks = prune_by_magnitude(other, full_masks(other, []), 0.5)
+    trainer = Trainer(other, masks, batches, batches, TRAINING, 1)
+    trainer.restore(rewind_point)
+    expected = reference.state()
+    assert trainer.epoch == expected["epoch"] == 1
+    masked = {f"{name}.weight": mask for name, mask in masks.items()}
+    for kind in ("model", "momentum"):
+        got = trainer.state()[kind]
+        assert got.keys() == expected[kind].keys()
+        for name, tensor in expected[kind].items():
+            assert torch.equal(got[name], tensor * masked[name] if name in masked else tensor), (kind, name)
+    names = expected["model"].keys()
+    assert any("running_mean" in name for name in names)
+    assert any("num_batches_tracked" in name for name in names)
+
+
+def test_retraining_with_all_weights_repeats_the_dense_network(dense, batches):
+    # Schedule, data order and momentum go on at the rewind point, so nothing tells the two apart.
+    network, masks, rewind_point, _ = dense
+    other = copy_of(network)
+    trainer = Trainer(other, masks, batches, batches, TRAINING, 1)
+    trainer.restore(rewind_point)
+    trainer.train_to(TRAINING["epochs"])
+    assert same(tensors_of(other), tensors_of(network))
+
+
+def test_pruned_weights_stay_zero_in_every_forward_pass(dense, batches):
+    network, masks, rewind_point, _ = dense
+    other = copy_of(network)
+    seen = []
+    new_masks = prune_by_magnitude(other, masks, 0.6)
+
+    def watch(module, _inputs):
+        name = next(name for name, candidate in other.named_modules() if candidate is module)
+        seen.append((name, int(torch.count_nonzero(module.weight[~new_masks[name]]))))
+
+    for name in new_masks:
+        find_module(other, name).register_forward_pre_hook(watch)
+    returned, history = train_level(other, masks, rewind_point, batches, batches, TRAINING, 1, 0.6)
+    assert all(torch.equal(returned[name], new_masks[name]) for name in new_masks)
+    assert [row["epoch"] for row in history] == [2, 3]
+    assert len(seen) > 4 * len(new_masks)
+    assert all(alive == 0 for _, alive in seen)
+    for name, mask in new_masks.items():
+        weight = find_module(other, name).weight
+        assert torch.count_nonzero(weight[~mask]) == 0
+        assert torch.count_nonzero(weight[mask]) == mask.sum()
+
+
+def test_order_and_augmentation_depend_on_replicate_and_epoch_alone():
+    first = draw_augmentation(50, TRAINING, 1, 2, CPU)
+    again = draw_augmentation(50, TRAINING, 1, 2, CPU)
+    assert all(torch.equal(getattr(first, name), getattr(again, name)) for name in ("order", "down", "right", "flip"))
+    assert sorted(first.order.tolist()) == list(range(50))
+    assert set(first.down.tolist()) <= set(range(-2, 3))
+    for other in (draw_augmentation(50, TRAINING, 1, 3, CPU), draw_augmentation(50, TRAINING, 2, 2, CPU)):
+        assert not torch.equal(first.order, other.order)
+
+
+def test_augmented_pictures_are_shifted_and_flipped_as_drawn(packed, batches):
+    drawn = draw_augmentation(len(packed.images), TRAINING, 5, 0, CPU)
+    index = torch.tensor([3, 17, 8, 30])
+    pictures, labels = batches.augmented(index, drawn)
+    assert labels.tolist() == packed.labels[index.numpy()].tolist()
+    size = packed.images.shape[1]
+    for row, i in enumerate(index.tolist()):
+        for y in range(size):
+            for x in range(size):
+                column = size - 1 - x if drawn.flip[i] else x
+                source = packed.images[
+                    i,
+                    np.clip(y + int(drawn.down[i]), 0, size - 1),
+                    np.clip(column + int(drawn.right[i]), 0, size - 1),
+                ]
+                expected = (source / 255 - np.array([0.5, 0.4, 0.3])) / np.array([0.25, 0.2, 0.3])
+                np.testing.assert_allclose(pictures[row, :, y, x].numpy(), expected, atol=1e-5)
+
+
+def test_learning_rate_warms_up_then_falls_by_cosine_or_milestones():
+    cosine = TRAINING | {"epochs": 10, "warmup_epochs": 2}
+    rates = [learning_rate(step, 5, cosine) for step in range(50)]
+    np.testing.assert_allclose(rates[:10], 0.05 * np.arange(1, 11) / 10)
+    np.testing.assert_allclose(rates[10:], 0.025 * (1 + np.cos(np.pi * np.arange(40) / 40)))
+    steps = TRAINING | {"epochs": 10, "warmup_epochs": 1, "schedule": "milestones", "milestones": [3, 6], "gamma": 0.1}
+    rates = [learning_rate(step, 5, steps) for step in range(50)]
+    np.testing.assert_allclose(rates[5:15], 0.05)
+    np.testing.assert_allclose(rates[15:30], 0.005)
+    np.testing.assert_allclose(rates[30:], 0.0005)
+
+
+def test_calibration_sets_batch_norm_to_the_training_pictures(batches):
+    network = build_network(NETWORK, 4, seed=1)
+    calibrate_batch_norm(network, batches, len(batches))
+    outputs = network.stem(batches.plain(0, len(batches))[0])
+    torch.testing.assert_close(network.norm.running_mean, outputs.mean((0, 2, 3)))
+    torch.testing.assert_close(network.norm.running_var, outputs.var((0, 2, 3)))
+    assert not network.training
+
+
+def test_replicates_start_from_different_weights_and_the_same_one_from_the_same():
+    first, again, other = (tensors_of(build_network(NETWORK, 4, seed)) for seed in (1, 1, 2))
+    assert same(first, again)
+    assert not torch.equal(first["stem.weight"], other["stem.weight"])
+
+
+def test_resnet50_stands_behind_the_same_interface():
+    network = build_network({"architecture": "resnet50"}, 1000, seed=0)
+    assert sum(p.numel() for p in network.parameters()) == 25_557_032
+    masks = full_masks(network, ["fc", "*.downsample.*"])
+    assert sum(mask.numel() for mask in masks.values()) == 23_454_912 - 2_768_896
+    assert network.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 1000)
+
+
+def test_a_checkpoint_that_holds_code_is_refused_and_not_run(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    torch.save({"model": Bomb()}, tmp_path / "bomb.pt")
+    with pytest.raises(UserError, match=r"bomb\.pt"):
+        load_tensors(tmp_path / "bomb.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_damaged_checkpoint_and_one_of_another_network_are_refused(dense, tmp_path):
+    save_network(tmp_path / "network.pt", dense[0], dense[1])
+    content = (tmp_path / "network.pt").read_bytes()
+    (tmp_path / "cut.pt").write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=r"cut\.pt"):
+        load_tensors(tmp_path / "cut.pt")
+    with pytest.raises(UserError, match="does not fit"):
+        load_network(tmp_path / "network.pt", NETWORK | {"widths": [16, 32]})
+
+
+def test_saved_tensors_do_not_depend_on_the_files_name(dense, tmp_path):
+    save_tensors(tmp_path / "a.pt", dense[2])
+    save_tensors(tmp_path / "b.pt", dense[2])
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
+
+
+def test_too_few_pictures_and_an_unknown_layer_are_refused(batches):
+    network = build_network(NETWORK, 4, seed=1)
+    with pytest.raises(UserError, match="batch_size"):
+        Trainer(network, full_masks(network, []), batches, batches, TRAINING | {"batch_size": 64}, 1)
+    with pytest.raises(UserError, match=r"stages\.7"):
+        find_module(network, "stages.7")
+
+
+def test_a_diverging_training_says_so(batches):
+    network = build_network(NETWORK, 4, seed=1)
+    trainer = Trainer(network, full_masks(network, []), batches, batches, TRAINING | {"learning_rate": 1e30}, 1)
+    with pytest.raises(UserError, match="learning_rate"):
+        trainer.train_to(3)

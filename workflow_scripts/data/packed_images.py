@@ -1,0 +1,30 @@
+"""A class-folder dataset, decoded once and kept in one HDF5 file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+
+@dataclass(frozen=True)
+class PackedImages:
+    """Pictures in memory: `images` uint8 (N, S, S, 3), `labels` int64 (N,), `classes` names by label."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+
+
+def read_packed_images(path: str | Path) -> PackedImages:
+    """Read what `pack_images` has written."""
+    with h5py.File(path) as file:
+        return PackedImages(file["images"][:], file["labels"][:], tuple(file["classes"].asstr()[:]))
+
+
+def write_packed_images(path: str | Path, packed: PackedImages) -> None:
+    """Write `packed` to an HDF5 file with the datasets `images`, `labels` and `classes`."""
+    with h5py.File(path, "w") as file:
+        file["images"] = packed.images
+        file["labels"] = packed.labels
+        file["classes"] = list(packed.classes)

@@ -1,0 +1,71 @@
+"""Networks on disk: tensors only, and the numbers that go with them."""
+
+import io
+import json
+import pickle
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from workflow_scripts.files import UserError, whole_file
+from workflow_scripts.train.networks import build_network
+from workflow_scripts.train.pruning import Masks, describe_density
+
+
+def save_tensors(path: Path, tensors: dict) -> None:
+    """Write nested dicts of tensors; the same tensors give the same bytes."""
+    # Saved by name, torch writes the file's own name into it; saved through a buffer it does not.
+    buffer = io.BytesIO()
+    torch.save(tensors, buffer)
+    with whole_file(path) as part:
+        part.write_bytes(buffer.getvalue())
+
+
+def load_tensors(path: Path) -> dict:
+    """Read what `save_tensors` wrote; nothing but tensors and plain values is ever unpickled.
+
+    Raises:
+        UserError: the file is damaged, or holds anything else.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no file {path}: run the step that writes it")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
+        raise UserError(f"{path} is damaged or holds more than tensors: delete it and run again") from None
+
+
+def save_network(path: Path, network: nn.Module, masks: Masks) -> None:
+    """Write `network.pt`: the state dict under `model`, the masks (bool, by layer) under `masks`."""
+    tensors = {
+        "model": {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()},
+        "masks": {name: mask.cpu() for name, mask in masks.items()},
+    }
+    save_tensors(path, tensors)
+
+
+def load_network(path: Path, settings: dict) -> tuple[nn.Module, Masks]:
+    """Return the network of a `network.pt`, on the CPU, and its masks.
+
+    Raises:
+        UserError: the weights do not fit the config's `network` section.
+    """
+    tensors = load_tensors(path)
+    weights = tensors["model"]
+    # The classifier is the last weight matrix in both architectures; its rows are the classes.
+    classes = [tensor for tensor in weights.values() if tensor.ndim == 2][-1].shape[0]
+    network = build_network(settings, classes, seed=0)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise UserError(f"{path} does not fit the network in the config ({first})") from None
+    return network, tensors["masks"]
+
+
+def write_metrics(path: Path, network: nn.Module, masks: Masks, test_accuracy: float, history: list[dict]) -> None:
+    """Write `metrics.json`: test accuracy (share), densities, layers, and a row per epoch."""
+    metrics = {"test_accuracy": test_accuracy, **describe_density(network, masks), "epochs": history}
+    with whole_file(path) as part:
+        part.write_text(json.dumps(metrics, indent=1) + "\n")

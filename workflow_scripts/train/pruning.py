@@ -1,0 +1,81 @@
+"""Global magnitude pruning, masks, and densities."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from workflow_scripts.files import UserError
+from workflow_scripts.train.networks import prunable_layers, weight_layers
+
+Masks = dict[str, Tensor]  # layer name -> bool tensor of the weight's shape, True where the weight remains
+
+
+def full_masks(network: nn.Module, exempt: list[str]) -> Masks:
+    """Return masks that keep every prunable weight."""
+    return {
+        name: torch.ones_like(layer.weight, dtype=torch.bool)
+        for name, layer in prunable_layers(network, exempt).items()
+    }
+
+
+def prune_by_magnitude(network: nn.Module, masks: Masks, fraction: float) -> Masks:
+    """Return `masks` less the remaining weights of lowest magnitude, by one threshold over all masks.
+
+    OpenLTH's rule: n = ceil(fraction x remaining weights), t = the element at index n of the sorted magnitudes of
+    the remaining weights; a weight is kept where its magnitude is strictly greater than t. So n + 1 weights go, and
+    more where several equal t.
+
+    Raises:
+        UserError: too few weights remain for the rule.
+    """
+    layers = weight_layers(network)
+    magnitudes = torch.cat([layers[name].weight.detach().abs()[mask] for name, mask in masks.items()])
+    count = math.ceil(fraction * len(magnitudes))
+    if count >= len(magnitudes) - 1:
+        raise UserError(
+            f"pruning {count} of the {len(magnitudes)} weights that remain leaves none: lower pruning.levels"
+        )
+    threshold = magnitudes.sort().values[count]
+    return {name: mask & (layers[name].weight.detach().abs() > threshold) for name, mask in masks.items()}
+
+
+@torch.no_grad()
+def apply_masks(network: nn.Module, masks: Masks) -> None:
+    """Set the pruned weights to zero, in place."""
+    layers = weight_layers(network)
+    for name, mask in masks.items():
+        layers[name].weight.mul_(mask)
+
+
+def describe_density(network: nn.Module, masks: Masks) -> dict:
+    """Return the shares of parameters that remain, as `metrics.json` records them.
+
+    `density` has three denominators: `prunable`, the weights that have a mask; `weights`, those of all convolutions
+    and linear layers; `all`, every parameter, biases and batch-norm included. `layers` lists every weight layer.
+    """
+    layers = []
+    for name, layer in weight_layers(network).items():
+        weights = layer.weight.numel()
+        layers.append(
+            {
+                "name": name,
+                "kind": "linear" if isinstance(layer, nn.Linear) else "conv",
+                "weights": weights,
+                "remaining": int(masks[name].sum()) if name in masks else weights,
+                "prunable": name in masks,
+            }
+        )
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    pruned = sum(layer["weights"] - layer["remaining"] for layer in layers)
+    prunable = sum(layer["weights"] for layer in layers if layer["prunable"])
+    weights = sum(layer["weights"] for layer in layers)
+    return {
+        "parameters": parameters,
+        "density": {
+            "prunable": 1 - pruned / prunable,
+            "weights": 1 - pruned / weights,
+            "all": 1 - pruned / parameters,
+        },
+        "layers": layers,
+    }

@@ -1,0 +1,30 @@
+"""Import torchvision's models, also where torchvision was built for CUDA and torch was not.
+
+On Linux the registry's torchvision is a CUDA build. Beside a CPU-only torch its compiled operators do not load, and
+the import fails because it registers shapes for `nms` and `qnms`. Declaring the two operators first lets the import
+succeed; the models never call them.
+"""
+
+import torch
+
+
+def declare_missing_operators() -> torch.library.Library | None:
+    """Declare the operators that torchvision's import asks for, if its own library cannot provide them."""
+    if torch.version.cuda is not None:
+        return None
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        library = torch.library.Library("torchvision", "DEF")
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        return library
+    return None
+
+
+# Kept alive: the declarations go when the object goes.
+_library = declare_missing_operators()
+
+from torchvision import models  # noqa: E402
+
+__all__ = ["models"]

@@ -1,0 +1,62 @@
+"""Prune the network of the level before, rewind what remains, and train it again."""
+
+import logging
+from pathlib import Path
+
+from torch import nn
+
+from workflow_scripts.files import run_command
+from workflow_scripts.train.arguments import load_batches, training_parser
+from workflow_scripts.train.checkpoints import load_network, load_tensors, save_network, write_metrics
+from workflow_scripts.train.pruning import Masks, describe_density, prune_by_magnitude
+from workflow_scripts.train.training import Batches, Trainer, choose_device
+
+
+def train_level(
+    network: nn.Module,
+    masks: Masks,
+    rewind_point: dict,
+    train: Batches,
+    test: Batches,
+    settings: dict,
+    replicate: int,
+    fraction: float,
+) -> tuple[Masks, list[dict]]:
+    """Run one round of iterative magnitude pruning with weight rewinding (Frankle et al. 2020), in place.
+
+    Args:
+        network: trained, with its `masks`.
+        rewind_point: what `train_dense` returned; the schedule and the data order continue there.
+        fraction: share of the remaining prunable weights that goes.
+
+    Returns:
+        The new masks, nested in the old ones, and the history of the epochs from the rewind point on.
+    """
+    masks = prune_by_magnitude(network, masks, fraction)
+    density = describe_density(network, masks)["density"]["prunable"]
+    logging.info("%.2f %% of the prunable weights remain", 100 * density)
+    trainer = Trainer(network, masks, train, test, settings, replicate)
+    trainer.restore(rewind_point)
+    trainer.train_to(settings["epochs"])
+    return masks, trainer.history
+
+
+def main() -> None:
+    parser = training_parser(__doc__)
+    parser.add_argument("--parent", type=Path, required=True, help="network.pt of the level before")
+    parser.add_argument("--rewind", type=Path, required=True, help="rewind.pt of level 0")
+    parser.add_argument("--fraction", type=float, required=True, help="share of the remaining weights to prune")
+    args = parser.parse_args()
+    device = choose_device()
+    train, test = load_batches(args, device)
+    network, masks = load_network(args.parent, args.network)
+    rewind_point = load_tensors(args.rewind)
+    masks, history = train_level(
+        network, masks, rewind_point, train, test, args.training, args.replicate, args.fraction
+    )
+    save_network(args.out, network, masks)
+    write_metrics(args.metrics, network, masks, history[-1]["test_accuracy"], history)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -3,6 +3,7 @@
 import csv
 import tempfile
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 
 import h5py
@@ -16,7 +17,7 @@ from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.dissect import find_thresholds as thresholds_module
 from workflow_scripts.dissect import tally_units as tally_module
 from workflow_scripts.dissect.find_thresholds import find_thresholds, order_statistic_rank
-from workflow_scripts.dissect.interpolation import upsample
+from workflow_scripts.dissect.interpolation import knots, upsample
 from workflow_scripts.dissect.name_units import iou, name_units
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.files import UserError
@@ -201,6 +202,18 @@ def test_no_interpolated_value_leaves_the_range_of_its_map(size, new_size, value
     row = np.array(values[:size], np.float32)[None]
     result = upsample(row, 1, new_size)
     assert row.min() <= result.min() and result.max() <= row.max()
+
+
+def test_positions_on_a_knot_are_exact():
+    for size in range(1, 30):
+        for new_size in range(1, 120):
+            first, _, weight = knots(size, new_size)
+            for place in range(new_size):
+                exact = Fraction(2 * place + 1, 2) * size / new_size - Fraction(1, 2)
+                exact = min(max(exact, Fraction(0)), Fraction(size - 1))
+                assert first[place] == exact // 1
+                assert abs(weight[place] - float(exact % 1)) < 1e-6
+                assert (weight[place] == 0) == (exact % 1 == 0)
 
 
 @given(layers())

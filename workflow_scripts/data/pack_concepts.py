@@ -3,7 +3,6 @@
 import argparse
 import hashlib
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -92,33 +91,36 @@ def pack_pixels(concepts: ConceptSet, image_size: int, file: h5py.File) -> tuple
     areas = np.zeros((len(concepts.labels), 1 + len(concepts.categories)), np.int64)
     occurring: list[np.ndarray] = []
 
-    def decode(image: LabelledImage) -> tuple[np.ndarray, np.ndarray]:
-        return read_picture(concepts.path(image.name), image_size), read_planes(concepts, image, row_of_number)
-
     plane = 0
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        for start in range(0, len(concepts.images), IMAGES_IN_MEMORY):
-            batch = concepts.images[start : start + IMAGES_IN_MEMORY]
-            decoded = list(pool.map(decode, batch))
-            pictures = np.stack([picture for picture, _ in decoded])
-            maps = np.concatenate([image_planes for _, image_planes in decoded])
-            images[start : start + len(batch)] = pictures
-            planes[plane : plane + len(maps)] = maps
-            image_hash.update(pictures)
-            plane_hash.update(maps)
-            plane += len(maps)
-            for image, (_, image_planes) in zip(batch, decoded, strict=True):
-                occurring.append(row_of_number[add_areas(areas, image, image_planes, row_of_number)])
-            log.info("packed %d of %d images", start + len(batch), len(concepts.images))
+    for start in range(0, len(concepts.images), IMAGES_IN_MEMORY):
+        batch = concepts.images[start : start + IMAGES_IN_MEMORY]
+        pictures = np.stack([read_picture(concepts.path(image.name), image_size) for image in batch])
+        planes_of_images = [read_planes(concepts, image, row_of_number) for image in batch]
+        maps = np.concatenate(planes_of_images)
+        images[start : start + len(batch)] = pictures
+        planes[plane : plane + len(maps)] = maps
+        plane += len(maps)
+        image_hash.update(pictures)
+        plane_hash.update(maps)
+        for image, image_planes in zip(batch, planes_of_images, strict=True):
+            occurring.append(row_of_number[add_areas(areas, image, image_planes, row_of_number)])
+        log.info("packed %d of %d images", start + len(batch), len(concepts.images))
     return image_hash.hexdigest() + plane_hash.hexdigest(), areas, occurring
 
 
 def create_pixels(file: h5py.File, name: str, shape: tuple[int, ...], dtype: type) -> h5py.Dataset:
     """A compressed dataset whose HDF5 chunks are whole images or planes."""
     rows = max(1, STORED_BLOCK // (int(np.prod(shape[1:])) * np.dtype(dtype).itemsize))
-    # A resizable first axis, because a chunk may then be longer than the data.
+    # A resizable first axis, because a chunk may then be longer than the data. Not lzf: its encoder does
+    # not give the same bytes every time.
     return file.create_dataset(
-        name, shape, dtype, chunks=(rows, *shape[1:]), maxshape=(None, *shape[1:]), compression="lzf"
+        name,
+        shape,
+        dtype,
+        chunks=(rows, *shape[1:]),
+        maxshape=(None, *shape[1:]),
+        compression="gzip",
+        compression_opts=1,
     )
 
 

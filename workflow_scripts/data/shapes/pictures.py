@@ -40,7 +40,7 @@ USUAL_SCENES = {
 FLOATING = ("fish", "rocket", "umbrella", "ice_cream", "butterfly")
 MARGIN = 0.02  # kept free along the picture's edges, in picture widths
 
-# Where 1, 2 or 3 objects stand: left, top, right, bottom.
+# The rooms of 1, 2 or 3 objects in a concept image: left, top, right, bottom.
 ROOMS = {
     1: ((0.06, 0.1, 0.94, 0.97),),
     2: ((0.03, 0.3, 0.49, 0.97), (0.51, 0.25, 0.97, 0.9)),
@@ -55,7 +55,6 @@ KINDS = ("scene", "scene", "scene", "texture", "material")
 class Picture:
     """A concept picture: `strokes`, and the names of its whole-image labels."""
 
-    kind: str
     strokes: list[Stroke]
     scene: str | None = None
     texture: str | None = None
@@ -84,9 +83,9 @@ def concept_picture(index: int, rng: np.random.Generator, settings: Settings) ->
     turn = index // len(KINDS)
     if kind == "texture":
         name = tuple(TEXTURES)[turn % len(TEXTURES)]
-        return Picture(kind, [whole(texture_paint(name, settings.colour_spread, rng))], texture=name)
+        return Picture([whole(texture_paint(name, settings.colour_spread, rng))], texture=name)
     if kind == "material":
-        return Picture(kind, material_surfaces(tuple(MATERIALS)[turn % len(MATERIALS)], rng, settings))
+        return Picture(material_surfaces(tuple(MATERIALS)[turn % len(MATERIALS)], rng, settings))
     return scene_picture(CLASSES[(3 * turn + index % len(KINDS)) % len(CLASSES)], rng, settings)
 
 
@@ -96,13 +95,13 @@ def scene_picture(first: str, rng: np.random.Generator, settings: Settings) -> P
     horizon = rng.uniform(0.5, 0.68)
     strokes = draw_scene(scene, horizon, rng)
     count = 1 + int(rng.choice(len(settings.object_counts), p=settings.object_counts))
-    names = [first, *(pick(CLASSES, rng) for _ in range(count - 1))]
-    # What floats comes last, into the room high up.
+    # The third is one that floats, and what floats comes last: its room is high up.
+    names = [first, pick(CLASSES, rng), pick(FLOATING, rng)][:count]
     names.sort(key=lambda name: name in FLOATING)
     for name, room in zip(names, ROOMS[count], strict=True):
         side = rng.uniform(*settings.concept_extent) * max(room[2] - room[0], room[3] - room[1])
         strokes += place(name, draw_object(name, rng, settings), side, room, rng, settings)
-    return Picture("scene", strokes, scene=scene)
+    return Picture(strokes, scene=scene)
 
 
 def material_surfaces(name: str, rng: np.random.Generator, settings: Settings) -> list[Stroke]:

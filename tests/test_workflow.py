@@ -1,0 +1,225 @@
+"""The whole workflow on the tiny config: end to end, again, after touching, after editing, after a kill."""
+
+import csv
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ["Snakefile", "config.yaml", "configs", "envs", "profiles", "report", "rules", "schemas", "workflow_scripts"]
+TINY = ["--cores", "2", "--configfile", "configs/tiny.yaml"]
+NETWORKS = 7  # levels 0 to 2 of imp, and four controls
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments],
+        cwd=folder,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=900,
+    )
+
+
+def environment() -> dict[str, str]:
+    """The rules call `python`: let it be the one that runs the tests."""
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def copy_sources(origin: Path, folder: Path) -> Path:
+    """Copy the sources as a clone does: same content, new times."""
+    folder.mkdir(parents=True)
+    for name in SOURCES:
+        if (origin / name).is_dir():
+            shutil.copytree(
+                origin / name, folder / name, copy_function=shutil.copy, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        else:
+            shutil.copy(origin / name, folder / name)
+    return folder
+
+
+def planned(folder: Path, *arguments: str) -> dict[str, int]:
+    """How many jobs of each rule a dry run lists."""
+    run = snakemake(folder, "-n", *TINY, *arguments)
+    assert run.returncode == 0, run.stdout
+    if "Nothing to be done" in run.stdout:
+        return {}
+    table = run.stdout.split("Job stats:")[1].split("total")[0]
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M) if name != "all"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = copy_sources(ROOT, tmp_path_factory.mktemp("tiny") / "run")
+    run = snakemake(folder, *TINY)
+    assert run.returncode == 0, run.stdout
+    return folder
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """The finished run in a fresh clone: sources with new times, results as they were."""
+    folder = copy_sources(finished, tmp_path / "clone")
+    for name in ("results", ".snakemake"):
+        shutil.copytree(finished / name, folder / name)
+    return folder
+
+
+def read_table(folder: Path, name: str) -> list[dict[str, str]]:
+    with open(folder / "results" / "tiny" / "tables" / f"{name}.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_everything_is_made(finished):
+    rows = read_table(finished, "networks")
+    assert len(rows) == 2 * NETWORKS
+    imp = [row for row in rows if row["arm"] == "imp" and row["layer"] == "stages.1"]
+    assert [row["level"] for row in imp] == ["0", "1", "2"]
+    assert [float(row["density"]) for row in imp] == pytest.approx([1, 0.5, 0.25], abs=1e-3)
+    for row in rows:
+        assert int(row["detectors_a"]) <= int(row["units"]) == 16
+        assert int(row["concepts_a"]) <= int(row["detectors_a"])
+        assert int(row["detectors_b"]) >= int(row["detectors_a"])
+    results = finished / "results" / "tiny"
+    assert len(list((results / "figures").iterdir())) == 7 * 3
+    assert not list(results.rglob("*.part"))
+    assert all(log.stat().st_size < 10_000 for log in (results / "logs").rglob("*.log"))
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert "Nothing to be done" in snakemake(finished, *TINY).stdout
+
+
+def test_a_fresh_clone_over_kept_results_has_nothing_to_do(copied):
+    assert planned(copied) == {}
+
+
+def test_touching_reruns_nothing(copied):
+    later = time.time() + 5
+    for name in SOURCES:
+        for path in [copied / name, *(copied / name).rglob("*")]:
+            os.utime(path, (later, later))
+    assert planned(copied) == {}
+
+
+def test_editing_the_tally_reruns_tallies_and_what_follows(copied):
+    edit(copied / "workflow_scripts/dissect/tally_units.py", '"""', '"""Edited. ')
+    assert planned(copied) == {"tally_units": NETWORKS, "name_units": NETWORKS, "collect": 1, "draw_figures": 1}
+
+
+def test_editing_a_module_deep_in_training_reruns_training(copied):
+    edit(copied / "workflow_scripts/train/pruning.py", '"""', '"""Edited. ')
+    jobs = planned(copied)
+    assert jobs["train_level"] == 2 and jobs["train_dense"] == 2
+    assert "make_shapes" not in jobs and "pack_images" not in jobs
+
+
+def test_editing_the_figures_reruns_the_figures(copied):
+    edit(copied / "workflow_scripts/figures/draw_figures.py", '"""', '"""Edited. ')
+    assert planned(copied) == {"draw_figures": 1}
+
+
+def test_another_iou_cut_reruns_the_counting_only(copied):
+    edit(copied / "config.yaml", "detector_iou: 0.04", "detector_iou: 0.05")
+    assert planned(copied) == {"collect": 1, "draw_figures": 1}
+
+
+def test_another_quantile_reruns_from_the_thresholds_on(copied):
+    edit(copied / "config.yaml", "quantile: 0.005", "quantile: 0.01")
+    jobs = planned(copied)
+    assert jobs.keys() == {"find_thresholds", "tally_units", "name_units", "collect", "draw_figures"}
+
+
+def test_one_more_level_runs_that_level_only(copied):
+    edit(copied / "configs/tiny.yaml", "levels: 2", "levels: 3")
+    jobs = planned(copied)
+    assert jobs == dict.fromkeys(
+        ("train_level", "dump_activations", "find_thresholds", "tally_units", "name_units", "collect", "draw_figures"),
+        1,
+    )
+
+
+def test_config_keys_in_another_order_and_comments_rerun_nothing(copied):
+    edit(copied / "configs/tiny.yaml", "  epochs: 2\n  batch_size: 32\n", "  batch_size: 32 # so\n  epochs: 2\n")
+    assert planned(copied) == {}
+
+
+def test_killed_and_started_again_ends_with_the_same_bytes(finished, tmp_path):
+    folder = copy_sources(finished, tmp_path / "again")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", *TINY],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    give_up = time.monotonic() + 300
+    while not (folder / "results/tiny/imp/replicate_1/level_0/network.pt").exists():
+        assert process.poll() is None and time.monotonic() < give_up
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert "Nothing to be done" not in snakemake(folder, "-n", *TINY).stdout
+    assert snakemake(folder, *TINY, "--unlock").returncode == 0
+    run = snakemake(folder, *TINY)
+    assert run.returncode == 0, run.stdout
+    compared = 0
+    for path in sorted((finished / "results/tiny").rglob("*")):
+        relative = path.relative_to(finished)
+        if path.is_file() and relative.parts[2] not in ("logs", "benchmarks"):
+            assert (folder / relative).read_bytes() == path.read_bytes(), relative
+            compared += 1
+    assert compared > 100
+
+
+def test_a_wrong_key_ends_in_one_sentence_before_anything_runs(finished, tmp_path):
+    folder = copy_sources(finished, tmp_path / "wrong")
+    edit(folder / "configs/tiny.yaml", "epochs:", "epoch:")
+    run = snakemake(folder, *TINY)
+    assert run.returncode != 0
+    assert "unknown key training.epoch; did you mean epochs?" in run.stdout
+    assert "Traceback" not in run.stdout
+    assert not (folder / "results").exists()
+
+
+def test_a_damaged_picture_of_ones_own_ends_in_one_sentence(finished, tmp_path):
+    folder = copy_sources(finished, tmp_path / "own")
+    shutil.copytree(finished / "results/tiny/data/shapes", folder / "own")
+    damaged = next((folder / "own/images/train/house").iterdir())
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    edit(
+        folder / "configs/tiny.yaml", "images:\n", "concepts:\n  source: own/concepts\nimages:\n  source: own/images\n"
+    )
+    assert "make_shapes" not in planned(folder)
+    run = snakemake(folder, *TINY, "--keep-going")
+    assert run.returncode != 0
+    assert f"error: own/images/train/house/{damaged.name} is not a whole picture" in run.stdout
+    assert "Traceback" not in run.stdout
+    assert (folder / "results/tiny/data/concepts.h5").exists()
+    assert not list((folder / "results/tiny/data").glob("train.h5*"))
+
+
+def test_the_report_is_one_page(finished):
+    run = snakemake(finished, *TINY, "--report", "report.html")
+    assert run.returncode == 0, run.stdout
+    page = (finished / "report.html").read_text()
+    assert all(name in page for name in ("overview", "iou_distribution", "networks"))

@@ -151,7 +151,7 @@ def test_colour_label_is_the_prototype_nearest_to_the_written_pixels(world, rows
             assert plane[i, j] == labels.NUMBERS["color", f"{nearest}-c"]
 
 
-@pytest.mark.parametrize("name", labels.CLASSES)
+@pytest.mark.parametrize("name", labels.OBJECTS)
 def test_nested_parts_lie_within_their_parent_part(name):
     for seed in range(8):
         strokes = objects.draw_object(name, np.random.default_rng(seed), DEFAULT)
@@ -168,7 +168,7 @@ def test_vocabulary_is_what_the_drawings_use():
     used = {category: set() for category in ("object", "part")}
     strokes = [s for seed in range(6) for name in scenes.DRAWINGS for s in draw_scene_of(name, seed)]
     for seed in range(6):
-        for name in labels.CLASSES:
+        for name in labels.OBJECTS:
             drawn = objects.draw_object(name, np.random.default_rng(seed), DEFAULT)
             assert {stroke.object for stroke in drawn} == {name}
             strokes += drawn
@@ -177,7 +177,7 @@ def test_vocabulary_is_what_the_drawings_use():
         used["part"] |= {stroke.part, stroke.within} - {None}
     assert used == {category: set(labels.NAMES[category]) for category in used}
     assert set(scenes.DRAWINGS) == set(labels.SCENES)
-    assert set(objects.DRAWINGS) == set(labels.CLASSES) == set(USUAL_SCENES) == set(objects.USUAL_PAINTS)
+    assert set(objects.DRAWINGS) == set(labels.OBJECTS) == set(USUAL_SCENES) == set(objects.USUAL_PAINTS)
     assert set(USUAL_SCENES.values()) <= set(labels.SCENES)
     for name, paints in objects.USUAL_PAINTS.items():
         drawn = [objects.draw_object(name, np.random.default_rng(seed), DEFAULT) for seed in range(6)]
@@ -211,7 +211,7 @@ def test_ellipse_has_its_radii():
     assert upper[:, 1].max() == pytest.approx(0, abs=1e-9) and upper[:, 1].min() < -0.99
 
 
-@pytest.mark.parametrize("name", labels.CLASSES)
+@pytest.mark.parametrize("name", labels.OBJECTS)
 def test_objects_stay_in_their_room_and_keep_their_size(name):
     for seed in range(5):
         rng = np.random.default_rng(seed)
@@ -248,13 +248,27 @@ def test_settings_steer_the_pictures():
         assert {stroke.object for stroke in strokes[2:-1]} == {"fish"}
 
 
+def test_classes_without_an_object_show_their_view_or_surface():
+    plain = replace(DEFAULT, clutter=0.0, occlusion=0.0)
+    assert set(labels.VIEWS) <= {*labels.SCENES, *MATERIALS, *TEXTURES}
+    for name in labels.VIEWS:
+        strokes = class_picture(name, np.random.default_rng(0), plain)
+        assert not {stroke.object for stroke in strokes} & set(labels.OBJECTS)
+        if name in labels.SCENES:
+            expected = {stroke.object for stroke in draw_scene_of(name, 0)}
+            assert {stroke.object for stroke in strokes} == expected
+        else:
+            assert [stroke.paint.name for stroke in strokes] == [name]
+            assert set(render_labels(strokes, 8)["object"][0].ravel()) == {0}
+
+
 # Files
 
 
 @pytest.mark.parametrize(("split", "count"), [("train", TRAIN), ("test", TEST)])
 def test_class_folders_hold_fixed_counts(world, split, count):
     files = sorted((world / "images" / split).glob("*/*.png"))
-    expected = {(labels.CLASSES[i % 16], f"{i:06d}.png") for i in range(count)}
+    expected = {(labels.CLASSES[i % len(labels.CLASSES)], f"{i:06d}.png") for i in range(count)}
     assert {(file.parent.name, file.name) for file in files} == expected
     assert {folder.name for folder in (world / "images" / split).iterdir()} == set(labels.CLASSES)
     for file in files:

@@ -1,11 +1,16 @@
 """Training: rewinding, masks that hold, schedules, data order, the same bytes again."""
 
+import argparse
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from conftest import NETWORK, TRAINING
 
+from workflow_scripts.data.packed_images import write_packed_images
 from workflow_scripts.files import UserError
+from workflow_scripts.train.arguments import load_batches
 from workflow_scripts.train.calibrate_network import calibrate_batch_norm
 from workflow_scripts.train.checkpoints import load_network, load_tensors, save_network, save_tensors
 from workflow_scripts.train.networks import build_network, find_module
@@ -214,6 +219,14 @@ def test_too_few_pictures_and_an_unknown_layer_are_refused(batches):
         Trainer(network, full_masks(network, []), batches, batches, TRAINING | {"batch_size": 64}, 1)
     with pytest.raises(UserError, match=r"stages\.7"):
         find_module(network, "stages.7")
+
+
+def test_training_and_test_pictures_of_different_classes_are_refused(packed, tmp_path):
+    write_packed_images(tmp_path / "train.h5", packed)
+    write_packed_images(tmp_path / "test.h5", replace(packed, classes=("a", "b", "c", "e")))
+    args = argparse.Namespace(train=tmp_path / "train.h5", test=tmp_path / "test.h5", mean=[0.5] * 3, std=[1.0] * 3)
+    with pytest.raises(UserError, match="'d'"):
+        load_batches(args, CPU)
 
 
 def test_a_diverging_training_says_so(batches):

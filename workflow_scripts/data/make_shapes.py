@@ -40,7 +40,7 @@ def make_shapes(
     """Write `train` and `test` classification images and `concept_images` labelled ones.
 
     `images_folder` gets `train/<class>/000123.png` and `test/...`, RGB, `size` x `size` pixels, image i of class
-    i mod 16. `concepts_folder` gets the layout of Broden (Bau et al. 2017, section 2.1) with label maps of half
+    i mod 20. `concepts_folder` gets the layout of Broden (Bau et al. 2017, section 2.1) with label maps of half
     the size. The same seed and counts give the same bytes whatever the number of processes.
 
     Raises `UserError` if `size` is odd or below 16, the seed or a count below 0, or `processes` below 1.

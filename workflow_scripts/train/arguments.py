@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from workflow_scripts.data.packed_images import read_packed_images
+from workflow_scripts.files import UserError
 from workflow_scripts.train.training import Batches
 
 
@@ -27,6 +28,13 @@ def training_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def load_batches(args: argparse.Namespace, device: torch.device) -> tuple[Batches, Batches]:
-    """Return the training and the test pictures on `device`."""
+    """Return the training and the test pictures on `device`.
+
+    Raises:
+        UserError: the two do not have the same classes.
+    """
     train, test = (Batches(read_packed_images(path), args.mean, args.std, device) for path in (args.train, args.test))
+    if train.classes != test.classes:
+        odd = sorted(set(train.classes) ^ set(test.classes))
+        raise UserError(f"the class folder {odd[0]!r} is not in both images.train and images.test: add or remove it")
     return train, test

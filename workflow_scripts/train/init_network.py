@@ -1,6 +1,5 @@
 """Make the untrained network of a replicate: initial weights, batch-norm as initialised."""
 
-from workflow_scripts.data.packed_images import read_packed_images
 from workflow_scripts.files import run_command
 from workflow_scripts.train.arguments import load_batches, training_parser
 from workflow_scripts.train.checkpoints import save_network, write_metrics
@@ -12,9 +11,8 @@ from workflow_scripts.train.training import accuracy, choose_device
 def main() -> None:
     args = training_parser(__doc__).parse_args()
     device = choose_device()
-    _, test = load_batches(args, device)
-    classes = len(read_packed_images(args.train).classes)
-    network = build_network(args.network, classes, args.replicate).to(device)
+    train, test = load_batches(args, device)
+    network = build_network(args.network, len(train.classes), args.replicate).to(device)
     masks = full_masks(network, args.exempt)
     save_network(args.out, network, masks)
     write_metrics(args.metrics, network, masks, accuracy(network, test, args.training["precision"]), [])

@@ -35,6 +35,7 @@ class Batches:
     def __init__(self, packed: PackedImages, mean: list[float], std: list[float], device: torch.device) -> None:
         self.images = torch.from_numpy(packed.images).to(device)
         self.labels = torch.from_numpy(packed.labels).to(device)
+        self.classes = packed.classes
         self.scale, self.offset = normalisation(mean, std, device)
 
     def __len__(self) -> int:

@@ -3,10 +3,14 @@
 from workflow_scripts.data.shapes.palette import PROTOTYPES
 from workflow_scripts.data.shapes.patterns import MATERIALS, TEXTURES
 
-CLASSES = (
+OBJECTS = (
     *("house", "tree", "car", "boat", "fish", "flower", "cup", "lamp"),
     *("rocket", "umbrella", "mushroom", "clock", "chair", "bird", "ice_cream", "butterfly"),
 )
+
+# Classes without an object: a view, or a surface that fills the picture.
+VIEWS = ("beach", "brick", "scales", "honeycombed")
+CLASSES = (*OBJECTS, *VIEWS)
 
 SCENES = (
     *("beach", "mountains", "field", "night", "city", "room"),
@@ -17,7 +21,7 @@ SCENES = (
 NAMES = {
     "color": tuple(f"{name}-c" for name in PROTOTYPES),
     "object": (
-        *CLASSES,
+        *OBJECTS,
         *("sky", "sea", "sand", "mountain", "lawn", "ground", "moon", "building", "street", "floor"),
         *("room_wall", "dune", "water", "seaweed", "snow", "curtain", "podium"),
     ),

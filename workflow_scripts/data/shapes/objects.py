@@ -1,4 +1,4 @@
-"""The sixteen classes: each function draws one object, in its own coordinates of about -1..1, y downwards."""
+"""The sixteen objects: each function draws one object, in its own coordinates of about -1..1, y downwards."""
 
 import numpy as np
 
@@ -9,18 +9,18 @@ from workflow_scripts.data.shapes.settings import Settings
 
 # The paints that a part usually has; all other paints are left to chance.
 USUAL_PAINTS: dict[str, dict[str, tuple[str, ...]]] = {
-    "house": {"wall": ("brick", "white", "stone"), "roof": ("red", "tile"), "door": ("brown",)},
-    "tree": {"trunk": ("wood", "brown"), "foliage": ("green", "grass")},
-    "car": {"car_body": ("red", "blue", "metal"), "window": ("white",), "wheel": ("black",), "hub": ("grey",)},
-    "boat": {"hull": ("wood", "red"), "sail": ("white",), "pole": ("brown",)},
-    "fish": {"fish_body": ("scales", "orange"), "tail": ("orange",)},
+    "house": {"wall": ("brick", "white"), "roof": ("red",), "door": ("brown",)},
+    "tree": {"trunk": ("brown",), "foliage": ("green", "grass")},
+    "car": {"car_body": ("metal", "red"), "window": ("white",), "wheel": ("black",), "hub": ("grey",)},
+    "boat": {"hull": ("red", "blue"), "sail": ("white",), "pole": ("brown",)},
+    "fish": {"fish_body": ("scales",), "tail": ("orange",)},
     "flower": {"petal": ("pink", "red", "purple"), "centre": ("yellow",), "stem": ("green",)},
-    "cup": {"cup_body": ("white", "tile"), "rim": ("brown",)},
-    "lamp": {"shade": ("yellow", "fabric"), "pole": ("grey",), "base": ("wood", "metal")},
-    "rocket": {"rocket_body": ("metal", "white", "grey"), "fin": ("red",), "window": ("blue",)},
-    "umbrella": {"canopy": ("purple", "blue", "fabric"), "pole": ("grey",)},
+    "cup": {"cup_body": ("tile", "white"), "rim": ("brown",)},
+    "lamp": {"shade": ("fabric", "yellow"), "pole": ("grey",), "base": ("grey",)},
+    "rocket": {"rocket_body": ("white", "grey"), "fin": ("red",), "window": ("blue",)},
+    "umbrella": {"canopy": ("purple", "blue"), "pole": ("grey",)},
     "mushroom": {"cap": ("red", "orange"), "stalk": ("white",), "spot": ("white",)},
-    "clock": {"rim": ("stone", "metal", "brown"), "face": ("white",), "hand": ("black",)},
+    "clock": {"rim": ("stone", "brown"), "face": ("white",), "hand": ("black",)},
     "chair": {"seat": ("wood", "brown"), "back": ("wood", "brown"), "leg": ("wood", "brown")},
     "bird": {"bird_body": ("yellow", "blue"), "beak": ("orange",), "wing": ("orange",), "leg": ("orange",)},
     "ice_cream": {"cone": ("orange", "brown"), "scoop": ("pink", "white", "brown"), "cherry": ("red",)},

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from workflow_scripts.data.shapes.canvas import Stroke, ellipse, rectangle, render_image
-from workflow_scripts.data.shapes.labels import CLASSES, SCENES
+from workflow_scripts.data.shapes.labels import OBJECTS, SCENES
 from workflow_scripts.data.shapes.objects import draw_object
 from workflow_scripts.data.shapes.palette import PROTOTYPES
 from workflow_scripts.data.shapes.patterns import (
@@ -61,20 +61,31 @@ class Picture:
 
 
 def class_picture(name: str, rng: np.random.Generator, settings: Settings) -> list[Stroke]:
-    """One object of class `name`, for the classifier."""
-    horizon = rng.uniform(0.5, 0.68)
-    if rng.random() < settings.texture_background:
-        strokes = [whole(texture_paint(pick(tuple(TEXTURES), rng), settings.colour_spread, rng))]
-    else:
-        strokes = draw_scene(pick_scene(name, rng, settings), horizon, rng)
+    """One object of class `name`, or the view or the surface of that name, for the classifier."""
+    strokes = background(name, rng, settings)
     if rng.random() < settings.clutter:
         strokes.append(plain_shape(settings.clutter_extent, rng, settings))
-    side = rng.uniform(*settings.extent)
-    room = (MARGIN, MARGIN, 1 - MARGIN, 1 - MARGIN)
-    strokes += place(name, draw_object(name, rng, settings), side, room, rng, settings)
+    if name in OBJECTS:
+        side = rng.uniform(*settings.extent)
+        room = (MARGIN, MARGIN, 1 - MARGIN, 1 - MARGIN)
+        strokes += place(name, draw_object(name, rng, settings), side, room, rng, settings)
     if rng.random() < settings.occlusion:
         strokes.append(plain_shape(settings.occlusion_extent, rng, settings))
     return strokes
+
+
+def background(name: str, rng: np.random.Generator, settings: Settings) -> list[Stroke]:
+    """What lies behind an object of class `name`, or all there is to see of a class without one."""
+    if name in MATERIALS:
+        return [whole(material_paint(name, settings.colour_spread, rng))]
+    if name in TEXTURES:
+        return [whole(texture_paint(name, settings.colour_spread, rng))]
+    horizon = rng.uniform(0.5, 0.68)
+    if name in SCENES:
+        return draw_scene(name, horizon, rng)
+    if rng.random() < settings.texture_background:
+        return [whole(texture_paint(pick(tuple(TEXTURES), rng), settings.colour_spread, rng))]
+    return draw_scene(pick_scene(name, rng, settings), horizon, rng)
 
 
 def concept_picture(index: int, rng: np.random.Generator, settings: Settings) -> Picture:
@@ -86,7 +97,7 @@ def concept_picture(index: int, rng: np.random.Generator, settings: Settings) ->
         return Picture([whole(texture_paint(name, settings.colour_spread, rng))], texture=name)
     if kind == "material":
         return Picture(material_surfaces(tuple(MATERIALS)[turn % len(MATERIALS)], rng, settings))
-    return scene_picture(CLASSES[(3 * turn + index % len(KINDS)) % len(CLASSES)], rng, settings)
+    return scene_picture(OBJECTS[(3 * turn + index % len(KINDS)) % len(OBJECTS)], rng, settings)
 
 
 def scene_picture(first: str, rng: np.random.Generator, settings: Settings) -> Picture:
@@ -96,7 +107,7 @@ def scene_picture(first: str, rng: np.random.Generator, settings: Settings) -> P
     strokes = draw_scene(scene, horizon, rng)
     count = 1 + int(rng.choice(len(settings.object_counts), p=settings.object_counts))
     # The third is one that floats, and what floats comes last: its room is high up.
-    names = [first, pick(CLASSES, rng), pick(FLOATING, rng)][:count]
+    names = [first, pick(OBJECTS, rng), pick(FLOATING, rng)][:count]
     names.sort(key=lambda name: name in FLOATING)
     for name, room in zip(names, ROOMS[count], strict=True):
         side = rng.uniform(*settings.concept_extent) * max(room[2] - room[0], room[3] - room[1])

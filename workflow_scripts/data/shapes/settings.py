@@ -12,7 +12,7 @@ class Settings:
     stretch: tuple[float, float] = (0.82, 1.22)  # width over height, times that of the drawing
     tilt_standing: float = 0.10  # largest rotation of what stands on the ground, in radians
     tilt_floating: float = 0.35  # largest rotation of what flies, swims or is held, in radians
-    usual_paint: float = 0.5  # probability that a part has one of its usual paints (a red roof, a wooden trunk)
+    usual_paint: float = 0.7  # probability that a part has one of its usual paints (a red roof, a wooden trunk)
     material_paint: float = 0.25  # probability that any other paint is a material and not a flat colour
     colour_spread: float = 10.0  # standard deviation of a paint's channels about its prototype
 

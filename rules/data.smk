@@ -18,7 +18,7 @@ rule make_shapes:
         f"{RESULTS}/benchmarks/data/make_shapes.tsv"
     conda:
         "../envs/workflow.yaml"
-    threads: 2
+    threads: 8
     params:
         seed=config["world"]["seed"],
         train=config["world"]["train_images"],

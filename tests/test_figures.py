@@ -60,7 +60,7 @@ def write_units(path, units, layers=(LAYER,)):
 
 def write_metrics(path, density=1.0, accuracy=0.9, epochs=2):
     path.parent.mkdir(parents=True, exist_ok=True)
-    epoch = {"learning_rate": 0.1, "train_loss": 1.5, "train_accuracy": 0.5, "test_accuracy": 0.4}
+    epoch = {"learning_rate": 0.1, "train_loss": 1.5, "train_accuracy": 0.5}
     layer = {"name": "stem", "kind": "conv", "weights": 1000, "prunable": True}
     metrics = {
         "test_accuracy": accuracy,

@@ -34,7 +34,7 @@ def same(first: dict, second: dict) -> bool:
 def dense(batches):
     network = build_network(NETWORK, 4, seed=1)
     masks = full_masks(network, [])
-    rewind_point, history = train_dense(network, masks, batches, batches, TRAINING, 1, rewind_epoch=1)
+    rewind_point, history = train_dense(network, masks, batches, TRAINING, 1, rewind_epoch=1)
     return network, masks, rewind_point, history
 
 
@@ -48,13 +48,16 @@ def test_training_learns_the_easy_pictures(dense, batches):
     network, _, _, history = dense
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert history[-1]["train_loss"] < history[0]["train_loss"]
-    assert history[-1]["test_accuracy"] == accuracy(network, batches, "float32")
+    network.eval()
+    guesses = network(batches.plain(0, len(batches))[0]).argmax(1)
+    right = sum(int(guess == label) for guess, label in zip(guesses, batches.labels, strict=True))
+    assert accuracy(network, batches, "float32") == right / len(batches) > 0.5
 
 
 def test_training_twice_gives_the_same_bytes(dense, batches, tmp_path):
     for name in ("first", "second"):
         network = build_network(NETWORK, 4, seed=1)
-        train_dense(network, full_masks(network, []), batches, batches, TRAINING, 1, rewind_epoch=1)
+        train_dense(network, full_masks(network, []), batches, TRAINING, 1, rewind_epoch=1)
         save_network(tmp_path / name, network, full_masks(network, []))
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
     assert same(tensors_of(load_network(tmp_path / "first", NETWORK)[0]), tensors_of(dense[0]))
@@ -62,7 +65,7 @@ def test_training_twice_gives_the_same_bytes(dense, batches, tmp_path):
 
 def test_stopping_at_the_rewind_point_does_not_change_the_dense_network(dense, batches):
     network = build_network(NETWORK, 4, seed=1)
-    trainer = Trainer(network, full_masks(network, []), batches, batches, TRAINING, 1)
+    trainer = Trainer(network, full_masks(network, []), batches, TRAINING, 1)
     trainer.train_to(TRAINING["epochs"])
     assert same(tensors_of(network), tensors_of(dense[0]))
 
@@ -70,11 +73,11 @@ def test_stopping_at_the_rewind_point_does_not_change_the_dense_network(dense, b
 def test_rewinding_restores_every_tensor(dense, batches):
     network, _, rewind_point, _ = dense
     at_rewind = build_network(NETWORK, 4, seed=1)
-    reference = Trainer(at_rewind, full_masks(at_rewind, []), batches, batches, TRAINING, 1)
+    reference = Trainer(at_rewind, full_masks(at_rewind, []), batches, TRAINING, 1)
     reference.train_to(1)
     other = copy_of(network)
     masks = prune_by_magnitude(other, full_masks(other, []), 0.5)
-    trainer = Trainer(other, masks, batches, batches, TRAINING, 1)
+    trainer = Trainer(other, masks, batches, TRAINING, 1)
     trainer.restore(rewind_point)
     expected = reference.state()
     assert trainer.epoch == expected["epoch"] == 1
@@ -93,7 +96,7 @@ def test_retraining_with_all_weights_repeats_the_dense_network(dense, batches):
     # Schedule, data order and momentum go on at the rewind point, so nothing tells the two apart.
     network, masks, rewind_point, _ = dense
     other = copy_of(network)
-    trainer = Trainer(other, masks, batches, batches, TRAINING, 1)
+    trainer = Trainer(other, masks, batches, TRAINING, 1)
     trainer.restore(rewind_point)
     trainer.train_to(TRAINING["epochs"])
     assert same(tensors_of(other), tensors_of(network))
@@ -111,10 +114,10 @@ def test_pruned_weights_stay_zero_in_every_forward_pass(dense, batches):
 
     for name in new_masks:
         find_module(other, name).register_forward_pre_hook(watch)
-    returned, history = train_level(other, masks, rewind_point, batches, batches, TRAINING, 1, 0.6)
+    returned, history = train_level(other, masks, rewind_point, batches, TRAINING, 1, 0.6)
     assert all(torch.equal(returned[name], new_masks[name]) for name in new_masks)
     assert [row["epoch"] for row in history] == [2, 3]
-    assert len(seen) > 4 * len(new_masks)
+    assert len(seen) == 4 * len(new_masks)
     assert all(alive == 0 for _, alive in seen)
     for name, mask in new_masks.items():
         weight = find_module(other, name).weight
@@ -216,7 +219,7 @@ def test_saved_tensors_do_not_depend_on_the_files_name(dense, tmp_path):
 def test_too_few_pictures_and_an_unknown_layer_are_refused(batches):
     network = build_network(NETWORK, 4, seed=1)
     with pytest.raises(UserError, match="batch_size"):
-        Trainer(network, full_masks(network, []), batches, batches, TRAINING | {"batch_size": 64}, 1)
+        Trainer(network, full_masks(network, []), batches, TRAINING | {"batch_size": 64}, 1)
     with pytest.raises(UserError, match=r"stages\.7"):
         find_module(network, "stages.7")
 
@@ -231,6 +234,6 @@ def test_training_and_test_pictures_of_different_classes_are_refused(packed, tmp
 
 def test_a_diverging_training_says_so(batches):
     network = build_network(NETWORK, 4, seed=1)
-    trainer = Trainer(network, full_masks(network, []), batches, batches, TRAINING | {"learning_rate": 1e30}, 1)
+    trainer = Trainer(network, full_masks(network, []), batches, TRAINING | {"learning_rate": 1e30}, 1)
     with pytest.raises(UserError, match="learning_rate"):
         trainer.train_to(3)

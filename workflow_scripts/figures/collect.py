@@ -14,7 +14,7 @@ from workflow_scripts.files import UserError, run_command, whole_file
 
 TABLES = ("networks", "categories", "units", "epochs", "layers")
 NETWORK_KEYS = ["arm", "replicate", "level"]
-EPOCH_COLUMNS = ["epoch", "learning_rate", "train_loss", "train_accuracy", "test_accuracy"]
+EPOCH_COLUMNS = ["epoch", "learning_rate", "train_loss", "train_accuracy"]
 LAYER_COLUMNS = ["name", "kind", "prunable", "weights", "remaining"]
 UNIT_NUMBERS = ["score", "threshold", "maximum", "minimum"]
 CATEGORY_COLUMNS = ("label", "truth", "activation", "intersect", "iou")

@@ -8,20 +8,19 @@ from workflow_scripts.files import run_command
 from workflow_scripts.train.arguments import load_batches, training_parser
 from workflow_scripts.train.checkpoints import load_network, save_network, save_tensors, write_metrics
 from workflow_scripts.train.pruning import Masks
-from workflow_scripts.train.training import Batches, Trainer, choose_device
+from workflow_scripts.train.training import Batches, Trainer, accuracy, choose_device
 
 
 def train_dense(
     network: nn.Module,
     masks: Masks,
     train: Batches,
-    test: Batches,
     settings: dict,
     replicate: int,
     rewind_epoch: int,
 ) -> tuple[dict, list[dict]]:
     """Train `network` in place for all epochs; return its state after `rewind_epoch` epochs, and the history."""
-    trainer = Trainer(network, masks, train, test, settings, replicate)
+    trainer = Trainer(network, masks, train, settings, replicate)
     trainer.train_to(rewind_epoch)
     rewind_point = trainer.state()
     trainer.train_to(settings["epochs"])
@@ -37,10 +36,10 @@ def main() -> None:
     device = choose_device()
     train, test = load_batches(args, device)
     network, masks = load_network(args.start, args.network)
-    rewind_point, history = train_dense(network, masks, train, test, args.training, args.replicate, args.rewind_epoch)
+    rewind_point, history = train_dense(network, masks, train, args.training, args.replicate, args.rewind_epoch)
     save_tensors(args.rewind, rewind_point)
     save_network(args.out, network, masks)
-    write_metrics(args.metrics, network, masks, history[-1]["test_accuracy"], history)
+    write_metrics(args.metrics, network, masks, accuracy(network, test, args.training["precision"]), history)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from workflow_scripts.files import run_command
 from workflow_scripts.train.arguments import load_batches, training_parser
 from workflow_scripts.train.checkpoints import load_network, load_tensors, save_network, write_metrics
 from workflow_scripts.train.pruning import Masks, describe_density, prune_by_magnitude
-from workflow_scripts.train.training import Batches, Trainer, choose_device
+from workflow_scripts.train.training import Batches, Trainer, accuracy, choose_device
 
 
 def train_level(
@@ -17,7 +17,6 @@ def train_level(
     masks: Masks,
     rewind_point: dict,
     train: Batches,
-    test: Batches,
     settings: dict,
     replicate: int,
     fraction: float,
@@ -35,7 +34,7 @@ def train_level(
     masks = prune_by_magnitude(network, masks, fraction)
     density = describe_density(network, masks)["density"]["prunable"]
     logging.info("%.2f %% of the prunable weights remain", 100 * density)
-    trainer = Trainer(network, masks, train, test, settings, replicate)
+    trainer = Trainer(network, masks, train, settings, replicate)
     trainer.restore(rewind_point)
     trainer.train_to(settings["epochs"])
     return masks, trainer.history
@@ -51,11 +50,9 @@ def main() -> None:
     train, test = load_batches(args, device)
     network, masks = load_network(args.parent, args.network)
     rewind_point = load_tensors(args.rewind)
-    masks, history = train_level(
-        network, masks, rewind_point, train, test, args.training, args.replicate, args.fraction
-    )
+    masks, history = train_level(network, masks, rewind_point, train, args.training, args.replicate, args.fraction)
     save_network(args.out, network, masks)
-    write_metrics(args.metrics, network, masks, history[-1]["test_accuracy"], history)
+    write_metrics(args.metrics, network, masks, accuracy(network, test, args.training["precision"]), history)
 
 
 if __name__ == "__main__":

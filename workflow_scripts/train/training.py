@@ -131,7 +131,6 @@ class Trainer:
         network: nn.Module,
         masks: Masks,
         train: Batches,
-        test: Batches,
         settings: dict,
         replicate: int,
     ) -> None:
@@ -140,7 +139,7 @@ class Trainer:
         device = train.images.device
         self.network = network.to(device)
         self.masks = {name: mask.to(device) for name, mask in masks.items()}
-        self.train, self.test = train, test
+        self.train = train
         self.settings, self.replicate = settings, replicate
         self.epoch = 0
         self.history: list[dict] = []
@@ -184,16 +183,14 @@ class Trainer:
         while self.epoch < last_epoch:
             started = time.monotonic()
             row = self.train_epoch()
-            row["test_accuracy"] = accuracy(self.network, self.test, self.settings["precision"])
             self.history.append(row)
             seconds = time.monotonic() - started
             logging.info(
-                "epoch %d of %d: loss %.3f, training accuracy %.1f %%, test accuracy %.1f %%, %.1f s, %.0f s left",
+                "epoch %d of %d: loss %.3f, training accuracy %.1f %%, %.1f s, %.0f s left",
                 self.epoch,
                 self.settings["epochs"],
                 row["train_loss"],
                 100 * row["train_accuracy"],
-                100 * row["test_accuracy"],
                 seconds,
                 seconds * (self.settings["epochs"] - self.epoch),
             )

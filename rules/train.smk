@@ -118,8 +118,8 @@ rule train_level:
         f"{RESULTS}/benchmarks/imp/replicate_{{replicate}}/level_{{level}}/train_level.tsv"
     wildcard_constraints:
         level=r"[1-9]\d*",
-    # The levels of a replicate follow one another: start them early, dissect in the gaps.
-    priority: 10
+    # The levels of a replicate wait for one another: they go first, everything else fills the gaps.
+    priority: 15
     conda:
         "../envs/workflow.yaml"
     params:

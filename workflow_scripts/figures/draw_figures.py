@@ -387,14 +387,18 @@ def floor_lines(axes: Axes) -> list[Line2D]:
 
 
 def name_floors(axes: Axes) -> None:
-    """Write each floor's name over its line, at the dense end; where lines lie close, stack the names."""
+    """Write each floor's name over its line, at the dense end; where lines lie close, stack the names above them."""
     points = 72 / axes.figure.dpi
+    lines = sorted(floor_lines(axes), key=lambda line: line.get_ydata()[0])
+    heights = [axes.transData.transform((100, line.get_ydata()[0]))[1] * points for line in lines]
     free = -np.inf
-    for line in sorted(floor_lines(axes), key=lambda line: line.get_ydata()[0]):
-        y = line.get_ydata()[0]
-        line_at = axes.transData.transform((100, y))[1] * points
+    for line, line_at in zip(lines, heights, strict=True):
         text_at = max(line_at + 2, free)
+        for height in heights:
+            if text_at - 2 < height < text_at + SMALL:
+                text_at = height + 2
         free = text_at + 1.2 * SMALL
+        y = line.get_ydata()[0]
         axes.annotate(
             line.get_label(),
             (0.03, y),

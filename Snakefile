@@ -19,5 +19,6 @@ include: "rules/figures.smk"
 rule all:
     default_target: True
     input:
+        f"{DATA}/network.json",
         tables(),
         figures("pdf", "svg", "png"),

@@ -6,13 +6,16 @@ import sys
 from pathlib import Path
 
 from workflow_scripts.code_inputs import code_of
-from workflow_scripts.config import check_config, folder_listing, is_archive
+from workflow_scripts.config import check_config, folder_fingerprint, is_archive
 from workflow_scripts.files import UserError
 
 try:
     check_config(config, Path(workflow.basedir) / "schemas" / "config.schema.yaml")
 except UserError as error:
     sys.exit(f"error: {error}")
+
+if config["network"]["architecture"] == "resnet50":
+    config["network"] = {"architecture": "resnet50"}  # the shape of the default network does not concern it
 
 RESULTS = f"results/{config['experiment']}"
 DATA = f"{RESULTS}/data"
@@ -65,25 +68,29 @@ def source_folder(kind):
 
 
 def made_source(kind):
-    """The source folder as an input, where a rule makes it."""
+    """The source folder as an input, where a rule makes it; its checksums tell whether it has changed."""
     folder = source_folder(kind)
-    return [] if folder == config[kind]["source"] else [folder]
+    return [] if folder == config[kind]["source"] else [ancient(folder), f"{folder}.sha256"]
 
 
-def own_listing(kind):
+def own_contents(kind):
     """A fingerprint of the source folder, where it is the user's own."""
     folder = source_folder(kind)
-    return folder_listing(folder) if folder == config[kind]["source"] else ""
+    own = folder == config[kind]["source"]
+    return folder_fingerprint(folder, Path(f"{RESULTS}/own_{kind}.json")) if own else ""
+
+
+def network_settings():
+    """The arguments of a script that makes a network and measures its accuracy, from the config."""
+    images, training, exempt = config["images"], config["training"], config["pruning"]["exempt"]
+    arguments = ["--mean", *images["mean"], "--std", *images["std"], "--network", section("network")]
+    arguments += ["--precision", training["precision"], *(["--exempt", *exempt] if exempt else [])]
+    return shlex.join(str(argument) for argument in arguments)
 
 
 def training_settings():
-    """The arguments that all training scripts share, from the config."""
-    images, pruning = config["images"], config["pruning"]
-    arguments = ["--mean", *images["mean"], "--std", *images["std"]]
-    arguments += ["--network", section("network"), "--training", section("training")]
-    if pruning["exempt"]:
-        arguments += ["--exempt", *pruning["exempt"]]
-    return shlex.join(str(argument) for argument in arguments)
+    """The arguments of a script that trains a network, from the config."""
+    return f"{network_settings()} {shlex.join(['--training', section('training')])}"
 
 
 def start_network(wildcards):

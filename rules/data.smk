@@ -5,17 +5,17 @@ Out: data/train.h5, data/test.h5 (class folders, packed) and data/concepts.h5 (B
 """
 
 
-rule make_shapes:
-    """Draw the generated world, in the two layouts that real data come in."""
+rule make_images:
+    """Draw the generated world's pictures to classify."""
     input:
-        code=code_of("workflow_scripts.data.make_shapes"),
+        code=code_of("workflow_scripts.data.make_images"),
     output:
-        images=directory(f"{DATA}/shapes/images"),
-        concepts=directory(f"{DATA}/shapes/concepts"),
+        folder=directory(f"{DATA}/shapes/images"),
+        checksums=f"{DATA}/shapes/images.sha256",
     log:
-        f"{RESULTS}/logs/data/make_shapes.log",
+        f"{RESULTS}/logs/data/make_images.log",
     benchmark:
-        f"{RESULTS}/benchmarks/data/make_shapes.tsv"
+        f"{RESULTS}/benchmarks/data/make_images.tsv"
     conda:
         "../envs/workflow.yaml"
     threads: 8
@@ -23,18 +23,45 @@ rule make_shapes:
         seed=config["world"]["seed"],
         train=config["world"]["train_images"],
         test=config["world"]["test_images"],
-        concepts=config["world"]["concept_images"],
         size=config["images"]["size"],
     shell:
-        "python -m workflow_scripts.data.make_shapes"
+        "python -m workflow_scripts.data.make_images"
         " --seed {params.seed}"
         " --size {params.size}"
         " --train {params.train}"
         " --test {params.test}"
-        " --concept-images {params.concepts}"
         " --processes {threads}"
-        " --images {output.images:q}"
-        " --concepts {output.concepts:q}"
+        " --out {output.folder:q}"
+        " --checksums {output.checksums:q}"
+        " 2> {log:q}"
+
+
+rule make_concepts:
+    """Draw the generated world's labelled pictures."""
+    input:
+        code=code_of("workflow_scripts.data.make_concepts"),
+    output:
+        folder=directory(f"{DATA}/shapes/concepts"),
+        checksums=f"{DATA}/shapes/concepts.sha256",
+    log:
+        f"{RESULTS}/logs/data/make_concepts.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/data/make_concepts.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: 8
+    params:
+        seed=config["world"]["seed"],
+        pictures=config["world"]["concept_images"],
+        size=config["images"]["size"],
+    shell:
+        "python -m workflow_scripts.data.make_concepts"
+        " --seed {params.seed}"
+        " --size {params.size}"
+        " --count {params.pictures}"
+        " --processes {threads}"
+        " --out {output.folder:q}"
+        " --checksums {output.checksums:q}"
         " 2> {log:q}"
 
 
@@ -44,7 +71,8 @@ rule unpack_archive:
         archive=lambda wildcards: config[wildcards.kind]["source"],
         code=code_of("workflow_scripts.data.unpack_archive"),
     output:
-        directory(f"{DATA}/{{kind}}"),
+        folder=directory(f"{DATA}/{{kind}}"),
+        checksums=f"{DATA}/{{kind}}.sha256",
     log:
         f"{RESULTS}/logs/data/unpack_{{kind}}.log",
     benchmark:
@@ -56,7 +84,8 @@ rule unpack_archive:
     shell:
         "python -m workflow_scripts.data.unpack_archive"
         " --archive {input.archive:q}"
-        " --out {output:q}"
+        " --out {output.folder:q}"
+        " --checksums {output.checksums:q}"
         " 2> {log:q}"
 
 
@@ -76,7 +105,7 @@ rule pack_images:
         "../envs/workflow.yaml"
     params:
         folder=lambda wildcards: str(Path(source_folder("images")) / config["images"][wildcards.split]),
-        listing=own_listing("images"),
+        contents=own_contents("images"),
         size=config["images"]["size"],
         per_class=lambda wildcards: (
             f"--per-class {config['images']['per_class']}"
@@ -109,7 +138,7 @@ rule pack_concepts:
         "../envs/workflow.yaml"
     params:
         folder=lambda wildcards: str(Path(source_folder("concepts")) / config["concepts"]["folder"]),
-        listing=own_listing("concepts"),
+        contents=own_contents("concepts"),
         size=config["images"]["size"],
     shell:
         "python -m workflow_scripts.data.pack_concepts"

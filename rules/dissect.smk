@@ -5,6 +5,39 @@ Out: <network>/activations.h5, thresholds.h5, tally.h5, units.csv
 """
 
 
+rule check_network:
+    """Find out at once whether the network can be pruned to the end and dissected."""
+    input:
+        code=code_of("workflow_scripts.dissect.check_network"),
+    output:
+        f"{DATA}/network.json",
+    log:
+        f"{RESULTS}/logs/data/check_network.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/data/check_network.tsv"
+    # Nothing else needs the output: it only has to fail first.
+    priority: 30
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        network=section("network"),
+        size=config["images"]["size"],
+        layers=config["dissection"]["layers"],
+        exempt=config["pruning"]["exempt"],
+        levels=config["pruning"]["levels"],
+        fraction=config["pruning"]["fraction"],
+    shell:
+        "python -m workflow_scripts.dissect.check_network"
+        " --network {params.network:q}"
+        " --size {params.size}"
+        " --layers {params.layers:q}"
+        " --exempt {params.exempt:q}"
+        " --levels {params.levels}"
+        " --fraction {params.fraction}"
+        " --out {output:q}"
+        " 2> {log:q}"
+
+
 rule dump_activations:
     """Run the network over the concept pictures and keep its maps."""
     input:

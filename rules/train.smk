@@ -22,7 +22,7 @@ rule init_network:
     conda:
         "../envs/workflow.yaml"
     params:
-        settings=training_settings(),
+        settings=network_settings(),
     shell:
         "python -m workflow_scripts.train.init_network"
         " --train {input.train:q}"
@@ -51,7 +51,7 @@ rule calibrate_network:
     conda:
         "../envs/workflow.yaml"
     params:
-        settings=training_settings(),
+        settings=network_settings(),
     shell:
         "python -m workflow_scripts.train.calibrate_network"
         " --start {input.start:q}"

@@ -1,14 +1,16 @@
 """The config's checks, and what counts as a script's code."""
 
 import copy
+import os
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from workflow_scripts import config as config_module
 from workflow_scripts.code_inputs import code_of
-from workflow_scripts.config import check_config, folder_listing
+from workflow_scripts.config import check_config, folder_fingerprint
 from workflow_scripts.files import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,6 +56,11 @@ def test_the_default_and_all_shipped_configs_pass(tmp_path, monkeypatch):
         ({"network": {"widths": [16]}}, "network.widths"),
         ({"dissection": {"quantile": 0}}, "dissection.quantile"),
         ({"experiment": "a b"}, "experiment"),
+        ({"experiment": ".."}, "experiment"),
+        ({"training": {"weight_decay": "1e-4"}}, "training.weight_decay is text, '1e-4', where a number belongs"),
+        ({"images": {"per_class": "some"}}, "images.per_class is 'some', which is neither"),
+        ({1: 2}, "unknown key 1"),
+        ({"world": None}, "world"),
     ],
 )
 def test_a_wrong_config_ends_in_one_sentence_that_names_the_key(change, words):
@@ -71,14 +78,20 @@ def test_a_missing_key_is_named():
 
 
 def test_every_key_stands_in_the_default_config_with_an_explanation():
+    explained: dict[str, bool] = {}
+    section = previous = ""
+    for line in (ROOT / "config.yaml").read_text().splitlines():
+        key = re.match(r"( *)(\w+):(.*)", line)
+        if key:
+            section = section if key[1] else key[2]
+            path = f"{section}.{key[2]}" if key[1] else key[2]
+            explained[path] = "#" in key[3] or previous.startswith("#")
+        previous = line
     schema = yaml.safe_load(SCHEMA.read_text())
-    lines = (ROOT / "config.yaml").read_text().splitlines()
-    for name, section in schema["properties"].items():
-        for key in [name, *section.get("properties", {})]:
-            row = next(i for i, line in enumerate(lines) if re.match(rf"\s*{key}:", line))
-            explained = "#" in lines[row] or lines[row - 1].lstrip().startswith("#")
-            nested = key in section.get("properties", {})
-            assert explained or nested or section.get("type") == "object", key
+    for name, properties in schema["properties"].items():
+        # A section may do without a word of its own where its name says all.
+        keys = [f"{name}.{key}" for key in properties.get("properties", {})] or [name]
+        assert [key for key in keys if not explained.get(key)] == []
 
 
 def test_conda_and_pip_install_the_same_and_every_pin_has_its_reason():
@@ -110,17 +123,34 @@ def test_imports_run_one_way():
                     assert not any(f"/{later}/" in path for later in order[position + 1 :]), (script, path)
 
 
-def test_a_folders_listing_changes_with_names_and_sizes_and_not_with_times(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "x.png").write_bytes(b"12")
-    first = folder_listing(str(tmp_path))
-    folder_listing.cache_clear()
-    (tmp_path / "a" / "x.png").touch()
-    assert folder_listing(str(tmp_path)) == first
-    folder_listing.cache_clear()
-    (tmp_path / "a" / "x.png").write_bytes(b"123")
-    second = folder_listing(str(tmp_path))
-    folder_listing.cache_clear()
-    (tmp_path / "a" / "x.png").rename(tmp_path / "a" / "y.png")
-    assert len({first, second, folder_listing(str(tmp_path))}) == 3
-    folder_listing.cache_clear()
+def test_a_folders_fingerprint_changes_with_names_and_contents_and_not_with_times(tmp_path):
+    folder, memory = tmp_path / "own", tmp_path / "memory.json"
+    picture = folder / "a" / "x.png"
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"12")
+
+    def fingerprint():
+        folder_fingerprint.cache_clear()
+        return folder_fingerprint(str(folder), memory)
+
+    first = fingerprint()
+    os.utime(picture, ns=(1, 1))
+    assert fingerprint() == first
+    picture.write_bytes(b"21")
+    second = fingerprint()
+    picture.rename(folder / "a" / "y.png")
+    third = fingerprint()
+    assert len({first, second, third}) == 3
+    (folder / "a" / "broken link").symlink_to("nowhere")
+    assert fingerprint() == third
+    memory.write_text("{")
+    assert fingerprint() == third
+
+
+def test_contents_are_read_once(tmp_path, monkeypatch):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "x.png").write_bytes(b"12")
+    first = folder_fingerprint(str(tmp_path / "own"), tmp_path / "memory.json")
+    folder_fingerprint.cache_clear()
+    monkeypatch.setattr(config_module, "file_fingerprint", lambda path: pytest.fail("read again"))
+    assert folder_fingerprint(str(tmp_path / "own"), tmp_path / "memory.json") == first

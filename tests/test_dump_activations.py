@@ -7,6 +7,7 @@ import torch
 from conftest import NETWORK
 
 from workflow_scripts.dissect import dump_activations as dump_module
+from workflow_scripts.dissect.check_network import check_network
 from workflow_scripts.dissect.dump_activations import dump_activations
 from workflow_scripts.files import UserError
 from workflow_scripts.train.networks import build_network
@@ -19,7 +20,7 @@ def concepts(tmp_path):
     path = tmp_path / "concepts.h5"
     with h5py.File(path, "w") as file:
         file["images"] = np.random.default_rng(0).integers(0, 256, (7, 12, 12, 3), dtype=np.uint8)
-        file.attrs["fingerprint"] = "c" * 64
+        file.attrs.update(fingerprint="c" * 64, format=1)
     return path
 
 
@@ -81,3 +82,31 @@ def test_layers_without_maps_and_unknown_layers_are_refused(concepts, tmp_path):
     with pytest.raises(UserError, match=r"stages\.9"):
         run(network, concepts, tmp_path / "activations.h5", layers=["stages.9"])
     assert not list(tmp_path.glob("activations*"))
+
+
+def test_layers_that_are_worked_on_in_place_are_kept_as_they_were(concepts, tmp_path):
+    network = build_network({"architecture": "resnet50"}, 4, seed=1)
+    run(network, concepts, tmp_path / "activations.h5", layers=["layer1.0.bn1", "layer1.0"])
+    with h5py.File(tmp_path / "activations.h5") as file:
+        assert file["maps/layer1.0.bn1"][:].min() < 0
+        assert file["maps/layer1.0"][:].min() == 0
+    with pytest.raises(UserError, match=r"layer1\.0\.relu runs more than once"):
+        run(network, concepts, tmp_path / "relu.h5", layers=["layer1.0.relu"])
+
+
+def test_the_check_before_training_finds_what_would_fail_after_it():
+    found = check_network(NETWORK, 12, ["stages.1"], ["classifier"], levels=2, fraction=0.5)
+    assert found["units, height and width of each layer"] == {"stages.1": [16, 3, 3]}
+    network = build_network(NETWORK, 2, seed=0)
+    weights = sum(p.numel() for name, p in network.named_parameters() if p.ndim == 4)
+    levels = found["weights at each level, with 2 classes"]
+    assert levels == [weights, weights - weights // 2 - 1, levels[1] - -(-levels[1] // 2) - 1]
+    for change, words in [
+        ({"layers": ["stages.4"]}, "stages.4"),
+        ({"layers": ["classifier"]}, "classifier"),
+        ({"exempt": ["nothing*"]}, "nothing"),
+        ({"levels": 40}, "pruning.levels"),
+    ]:
+        sound = {"layers": ["stages.1"], "exempt": [], "levels": 2, "fraction": 0.5}
+        with pytest.raises(UserError, match=words.replace(".", r"\.")):
+            check_network(NETWORK, 12, **sound | change)

@@ -1,6 +1,7 @@
 """Class folders and archives: what is read, and what is refused."""
 
 import io
+import subprocess
 import tarfile
 import zipfile
 
@@ -11,7 +12,7 @@ from PIL import Image
 from workflow_scripts.data.pack_images import pack_images, read_square
 from workflow_scripts.data.packed_images import read_packed_images
 from workflow_scripts.data.unpack_archive import unpack_archive
-from workflow_scripts.files import UserError, whole_file
+from workflow_scripts.files import UserError, whole_file, write_checksums
 
 
 @pytest.fixture
@@ -101,11 +102,30 @@ def test_bad_archives_are_named_and_nothing_is_left(tmp_path):
         archive.addfile(entry)
     (tmp_path / "text.zip").write_text("no archive")
     (tmp_path / "cut.tar").write_bytes((tmp_path / "up.tar").read_bytes()[:300])
-    for name in ("up.zip", "up.tar", "link.tar", "text.zip", "cut.tar", "missing.zip"):
+    with zipfile.ZipFile(tmp_path / "flip.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("noise", np.random.default_rng(0).integers(0, 9, 5000, dtype=np.uint8).tobytes())
+    for kind in ("gz", "xz", "bz2"):
+        with tarfile.open(tmp_path / f"flip.tar.{kind}", f"w:{kind}") as archive:
+            archive.add(tmp_path / "flip.zip", "noise")
+    flips = [tmp_path / name for name in ("flip.tar.gz", "flip.tar.xz", "flip.tar.bz2", "flip.zip")]
+    for path in flips:
+        content = bytearray(path.read_bytes())
+        middle = len(content) // 2
+        content[middle : middle + 4] = bytes(255 - byte for byte in content[middle : middle + 4])
+        path.write_bytes(content)
+    flipped = [path.name for path in flips]
+    for name in ("up.zip", "up.tar", "link.tar", "text.zip", "cut.tar", "missing.zip", *flipped):
         with pytest.raises(UserError, match=name):
             unpack_archive(tmp_path / name, tmp_path / "out" / "folder")
         assert not (tmp_path / "evil").exists() and not (tmp_path / "out" / "evil").exists()
         assert not list((tmp_path / "out").glob("*")), name
+
+
+def test_checksums_are_those_of_every_file(folder, tmp_path):
+    write_checksums(folder, tmp_path / "list")
+    run = subprocess.run(["sha256sum", "--check", "--quiet", tmp_path / "list"], cwd=folder)
+    assert run.returncode == 0
+    assert len((tmp_path / "list").read_text().splitlines()) == 5
 
 
 def test_a_file_is_whole_or_absent(tmp_path):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workflow_scripts.data.make_shapes import make_shapes, picture_generator
+from workflow_scripts.data.make_concepts import make_concepts
+from workflow_scripts.data.make_images import make_images
 from workflow_scripts.data.shapes import labels, objects, scenes
 from workflow_scripts.data.shapes.canvas import ellipse, render_image, render_labels
 from workflow_scripts.data.shapes.palette import PROTOTYPES, nearest_colours
@@ -25,6 +26,7 @@ from workflow_scripts.data.shapes.pictures import (
     place,
 )
 from workflow_scripts.data.shapes.settings import DEFAULT
+from workflow_scripts.data.shapes.work import picture_generator
 from workflow_scripts.files import UserError
 
 SEED, SIZE, TRAIN, TEST, CONCEPTS = 5, 32, 40, 20, 60
@@ -33,7 +35,8 @@ SEED, SIZE, TRAIN, TEST, CONCEPTS = 5, 32, 40, 20, 60
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")
-    make_shapes(SEED, SIZE, TRAIN, TEST, CONCEPTS, 1, folder / "images", folder / "concepts")
+    make_images(SEED, SIZE, TRAIN, TEST, 1, folder / "images")
+    make_concepts(SEED, SIZE, CONCEPTS, 1, folder / "concepts")
     return folder
 
 
@@ -372,26 +375,31 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_bytes_depend_on_the_seed_and_not_on_the_processes(world, tmp_path):
-    make_shapes(SEED, SIZE, TRAIN, TEST, CONCEPTS, 2, tmp_path / "images", tmp_path / "concepts")
+    make_images(SEED, SIZE, TRAIN, TEST, 2, tmp_path / "images")
+    make_concepts(SEED, SIZE, CONCEPTS, 2, tmp_path / "concepts")
     assert contents(tmp_path / "images") == contents(world / "images")
     assert contents(tmp_path / "concepts") == contents(world / "concepts")
-    make_shapes(SEED + 1, SIZE, 2, 0, 2, 1, tmp_path / "other", tmp_path / "other_concepts")
+    make_images(SEED + 1, SIZE, 2, 0, 1, tmp_path / "other")
     other = contents(tmp_path / "other")
     assert other and all(other[file] != (world / "images" / file).read_bytes() for file in other)
 
 
 def test_pictures_do_not_depend_on_how_many_there_are(world, tmp_path):
-    make_shapes(SEED, SIZE, 17, 0, 6, 1, tmp_path / "images", tmp_path / "concepts")
+    make_images(SEED, SIZE, 17, 0, 1, tmp_path / "images")
+    make_concepts(SEED, SIZE, 6, 1, tmp_path / "concepts")
     for folder in ("images", "concepts/images"):
         some = contents(tmp_path / folder)
         assert some.items() <= contents(world / folder).items()
 
 
 @pytest.mark.parametrize(
-    "changed", [{"size": 33}, {"size": 8}, {"train": -1}, {"concept_images": -2}, {"processes": 0}, {"seed": -1}]
+    "changed", [{"size": 33}, {"size": 8}, {"train": -1}, {"test": -2}, {"processes": 0}, {"seed": -1}]
 )
 def test_impossible_worlds_are_refused_before_anything_is_written(tmp_path, changed):
-    sound = {"seed": 0, "size": 32, "train": 1, "test": 1, "concept_images": 1, "processes": 1}
+    sound = {"seed": 0, "size": 32, "train": 1, "test": 1, "processes": 1}
     with pytest.raises(UserError, match=next(iter(changed))):
-        make_shapes(**sound | changed, images_folder=tmp_path / "a", concepts_folder=tmp_path / "b")
+        make_images(**sound | changed, folder=tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(UserError, match="count"):
+        make_concepts(0, 32, -1, 1, tmp_path / "b")
     assert not list(tmp_path.iterdir())

@@ -1,6 +1,8 @@
 """Training: rewinding, masks that hold, schedules, data order, the same bytes again."""
 
 import argparse
+import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +12,9 @@ from conftest import NETWORK, TRAINING
 
 from workflow_scripts.data.packed_images import write_packed_images
 from workflow_scripts.files import UserError
+from workflow_scripts.train import calibrate_network, init_network
+from workflow_scripts.train import train_dense as train_dense_script
+from workflow_scripts.train import train_level as train_level_script
 from workflow_scripts.train.arguments import load_batches
 from workflow_scripts.train.calibrate_network import calibrate_batch_norm
 from workflow_scripts.train.checkpoints import load_network, load_tensors, save_network, save_tensors
@@ -49,7 +54,7 @@ def test_training_learns_the_easy_pictures(dense, batches):
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert history[-1]["train_loss"] < history[0]["train_loss"]
     network.eval()
-    guesses = network(batches.plain(0, len(batches))[0]).argmax(1)
+    guesses = network(batches.plain(slice(None))[0]).argmax(1)
     right = sum(int(guess == label) for guess, label in zip(guesses, batches.labels, strict=True))
     assert accuracy(network, batches, "float32") == right / len(batches) > 0.5
 
@@ -166,13 +171,17 @@ def test_learning_rate_warms_up_then_falls_by_cosine_or_milestones():
     np.testing.assert_allclose(rates[30:], 0.0005)
 
 
-def test_calibration_sets_batch_norm_to_the_training_pictures(batches):
+def test_calibration_sets_batch_norm_to_the_training_pictures(batches, monkeypatch):
     network = build_network(NETWORK, 4, seed=1)
-    calibrate_batch_norm(network, batches, len(batches))
-    outputs = network.stem(batches.plain(0, len(batches))[0])
+    calibrate_batch_norm(network, batches, seed=0)
+    outputs = network.stem(batches.plain(slice(None))[0])
     torch.testing.assert_close(network.norm.running_mean, outputs.mean((0, 2, 3)))
     torch.testing.assert_close(network.norm.running_var, outputs.var((0, 2, 3)))
     assert not network.training
+    small = build_network(NETWORK, 4, seed=1)
+    monkeypatch.setattr(calibrate_network, "BATCH", 10)
+    calibrate_batch_norm(small, batches, seed=0)
+    torch.testing.assert_close(small.norm.running_mean, outputs.mean((0, 2, 3)))
 
 
 def test_replicates_start_from_different_weights_and_the_same_one_from_the_same():
@@ -222,6 +231,39 @@ def test_too_few_pictures_and_an_unknown_layer_are_refused(batches):
         Trainer(network, full_masks(network, []), batches, TRAINING | {"batch_size": 64}, 1)
     with pytest.raises(UserError, match=r"stages\.7"):
         find_module(network, "stages.7")
+
+
+def test_a_level_refuses_a_rewind_point_of_another_training(packed, tmp_path):
+    write_packed_images(tmp_path / "pictures.h5", packed)
+    write_packed_images(tmp_path / "others.h5", replace(packed, images=255 - packed.images))
+
+    def arguments(replicate, name, *more, pictures="pictures.h5"):
+        words = ["script", "--train", tmp_path / pictures, "--test", tmp_path / pictures, "--precision", "float32"]
+        words += ["--mean", 0.5, 0.5, 0.5, "--std", 1, 1, 1, "--network", json.dumps(NETWORK)]
+        words += ["--replicate", replicate, "--out", tmp_path / name, "--metrics", tmp_path / f"{name}.json", *more]
+        return [str(word) for word in words]
+
+    def call(module, *words, **options):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", arguments(*words, **options))
+            module.main()
+
+    training = ["--training", json.dumps(TRAINING)]
+    for replicate in (1, 2):
+        start, rewind = tmp_path / f"start_{replicate}.pt", tmp_path / f"rewind_{replicate}.pt"
+        call(init_network, replicate, start.name)
+        dense = ["--start", start, "--rewind", rewind, "--rewind-epoch", 1, *training]
+        call(train_dense_script, replicate, f"dense_{replicate}.pt", *dense)
+    level = ["--parent", tmp_path / "dense_1.pt", "--fraction", 0.5, *training, "--rewind"]
+    call(train_level_script, 1, "level.pt", *level, tmp_path / "rewind_1.pt")
+    assert (tmp_path / "level.pt").exists()
+    with pytest.raises(UserError, match=r"dense_1\.pt does not come from the training of .*rewind_2\.pt"):
+        call(train_level_script, 1, "wrong.pt", *level, tmp_path / "rewind_2.pt")
+    with pytest.raises(UserError, match="another replicate"):
+        call(train_level_script, 2, "wrong.pt", *level, tmp_path / "rewind_1.pt")
+    with pytest.raises(UserError, match="other pictures"):
+        call(train_level_script, 1, "wrong.pt", *level, tmp_path / "rewind_1.pt", pictures="others.h5")
+    assert not (tmp_path / "wrong.pt").exists()
 
 
 def test_training_and_test_pictures_of_different_classes_are_refused(packed, tmp_path):

@@ -113,8 +113,9 @@ def test_a_fresh_clone_over_kept_results_has_nothing_to_do(copied):
 
 
 def test_touching_reruns_nothing(copied):
+    assert (copied / "results/tiny/data/train.h5").stat().st_size > 1_000_000
     later = time.time() + 5
-    for name in SOURCES:
+    for name in [*SOURCES, "results/tiny/data/train.h5", "results/tiny/data/concepts.h5"]:
         for path in [copied / name, *(copied / name).rglob("*")]:
             os.utime(path, (later, later))
     assert planned(copied) == {}
@@ -129,7 +130,7 @@ def test_editing_a_module_deep_in_training_reruns_training(copied):
     edit(copied / "workflow_scripts/train/pruning.py", '"""', '"""Edited. ')
     jobs = planned(copied)
     assert jobs["train_level"] == 2 and jobs["train_dense"] == 2
-    assert "make_shapes" not in jobs and "pack_images" not in jobs
+    assert "make_images" not in jobs and "pack_images" not in jobs
 
 
 def test_editing_the_figures_reruns_the_figures(copied):
@@ -148,13 +149,30 @@ def test_another_quantile_reruns_from_the_thresholds_on(copied):
     assert jobs.keys() == {"find_thresholds", "tally_units", "name_units", "collect", "draw_figures"}
 
 
+def test_a_copy_with_new_times_reruns_nothing(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "copy", copy_function=shutil.copy)
+    assert planned(tmp_path / "copy") == {}
+
+
+def test_more_concept_pictures_train_nothing_again(copied):
+    edit(copied / "configs/tiny.yaml", "concept_images: 40", "concept_images: 50")
+    jobs = planned(copied)
+    assert jobs["make_concepts"] == jobs["pack_concepts"] == 1 and jobs["dump_activations"] == NETWORKS - 1
+    assert not jobs.keys() & {"make_images", "pack_images", "init_network", "train_dense", "train_level"}
+
+
+def test_another_learning_rate_spares_the_untrained_networks(copied):
+    edit(copied / "config.yaml", "learning_rate: 0.07", "learning_rate: 0.06")
+    jobs = planned(copied)
+    assert jobs["train_dense"] == jobs["train_level"] == 2
+    assert not jobs.keys() & {"make_images", "pack_images", "init_network", "calibrate_network"}
+
+
 def test_one_more_level_runs_that_level_only(copied):
     edit(copied / "configs/tiny.yaml", "levels: 2", "levels: 3")
     jobs = planned(copied)
-    assert jobs == dict.fromkeys(
-        ("train_level", "dump_activations", "find_thresholds", "tally_units", "name_units", "collect", "draw_figures"),
-        1,
-    )
+    new = ("train_level", "dump_activations", "find_thresholds", "tally_units", "name_units")
+    assert jobs == dict.fromkeys((*new, "check_network", "collect", "draw_figures"), 1)
 
 
 def test_config_keys_in_another_order_and_comments_rerun_nothing(copied):
@@ -201,6 +219,28 @@ def test_a_wrong_key_ends_in_one_sentence_before_anything_runs(finished, tmp_pat
     assert not (folder / "results").exists()
 
 
+def test_a_wrong_layer_is_found_before_training(finished, tmp_path):
+    folder = copy_sources(finished, tmp_path / "wrong")
+    edit(folder / "configs/tiny.yaml", "[stages.0, stages.1]", "[stages.0, stages.7]")
+    run = snakemake(folder, *TINY)
+    assert run.returncode != 0
+    assert "error: dissection.layers: the network has no layer 'stages.7'" in run.stdout
+    assert "Traceback" not in run.stdout
+    assert not list((folder / "results/tiny").rglob("network.pt"))
+
+
+def test_changed_contents_of_ones_own_labels_are_noticed(finished, tmp_path):
+    folder = copy_sources(finished, tmp_path / "own")
+    shutil.copytree(finished / "results/tiny/data/shapes/concepts", folder / "own")
+    edit(folder / "configs/tiny.yaml", "images:\n", "concepts:\n  source: own\nimages:\n")
+    packed = "results/tiny/data/concepts.h5"
+    run = snakemake(folder, packed, *TINY)
+    assert run.returncode == 0, run.stdout
+    assert "Nothing to be done" in snakemake(folder, "-n", packed, *TINY).stdout
+    edit(folder / "own/label.csv", ",house,", ",hovse,")
+    assert "pack_concepts" in snakemake(folder, "-n", packed, *TINY).stdout
+
+
 def test_a_damaged_picture_of_ones_own_ends_in_one_sentence(finished, tmp_path):
     folder = copy_sources(finished, tmp_path / "own")
     shutil.copytree(finished / "results/tiny/data/shapes", folder / "own")
@@ -209,7 +249,7 @@ def test_a_damaged_picture_of_ones_own_ends_in_one_sentence(finished, tmp_path):
     edit(
         folder / "configs/tiny.yaml", "images:\n", "concepts:\n  source: own/concepts\nimages:\n  source: own/images\n"
     )
-    assert "make_shapes" not in planned(folder)
+    assert not planned(folder).keys() & {"make_images", "make_concepts"}
     run = snakemake(folder, *TINY, "--keep-going")
     assert run.returncode != 0
     assert f"error: own/images/train/house/{damaged.name} is not a whole picture" in run.stdout

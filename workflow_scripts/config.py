@@ -1,15 +1,14 @@
 """Checks of the config that end in one sentence, before anything runs."""
 
 import difflib
-import hashlib
-import os
+import json
 from functools import cache
 from pathlib import Path
 
 import jsonschema
 import yaml
 
-from workflow_scripts.files import UserError
+from workflow_scripts.files import UserError, file_fingerprint, text_fingerprint, whole_file
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
@@ -46,14 +45,30 @@ def describe(error: jsonschema.ValidationError) -> str:
     path = ".".join(str(part) for part in error.absolute_path)
     if error.validator == "additionalProperties":
         known = list(error.schema["properties"])
-        key = next(key for key in error.instance if key not in known)
+        key = str(next(key for key in error.instance if key not in known))
         close = difflib.get_close_matches(key, known, 1)
         hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
         return f"unknown key {path + '.' if path else ''}{key}; {hint}"
     if error.validator == "required":
         key = next(key for key in error.validator_value if key not in error.instance)
         return f"{path + '.' if path else ''}{key} is missing"
-    return f"{path or 'the file'}: {error.message}"
+    if error.validator == "type" and isinstance(error.instance, str) and is_number(error.instance):
+        return f"{path} is text, {error.instance!r}, where a number belongs; write 1.0e-4 for 1e-4, and no quotes"
+    expected = error.schema.get("description")
+    return (
+        f"{path or 'the file'} is {error.instance!r}, {expected}"
+        if expected
+        else f"{path or 'the file'}: {error.message}"
+    )
+
+
+def is_number(text: str) -> bool:
+    """Tell whether Python reads `text` as a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def is_archive(source: str) -> bool:
@@ -62,16 +77,25 @@ def is_archive(source: str) -> bool:
 
 
 @cache
-def folder_listing(folder: str) -> str:
-    """Return a fingerprint of the names and sizes of all files below `folder`.
+def folder_fingerprint(folder: str, memory: Path) -> str:
+    """Return a fingerprint of the names and contents of all files below `folder`.
 
-    Passed to a rule as a parameter, it makes the rule run again when the folder's files change, and not when they
-    are touched or copied.
+    Passed to a rule as a parameter, it makes the rule run again when a file changes, and not when it is touched or
+    copied. `memory` is a JSON file that remembers contents by path, size and time, so that only files that are new
+    or touched are read again.
     """
-    digest = hashlib.sha256()
-    for path, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted(files):
-            full = os.path.join(path, name)
-            digest.update(f"{os.path.relpath(full, folder)}\0{os.path.getsize(full)}\n".encode())
-    return digest.hexdigest()
+    try:
+        known = json.loads(memory.read_text())
+    except (OSError, ValueError):
+        known = {}
+    contents = {}
+    for path in sorted(Path(folder).rglob("*")):
+        if path.is_file():
+            status = path.stat()
+            key = f"{path} {status.st_size} {status.st_mtime_ns}"
+            contents[key] = known.get(key) or file_fingerprint(path)
+    if contents != known:
+        with whole_file(memory) as part:
+            part.write_text(json.dumps(contents, indent=0))
+    names = [key.rsplit(" ", 2)[0] for key in contents]
+    return text_fingerprint(*names, *contents.values())

@@ -73,6 +73,10 @@ def read_concept_set(folder: str | Path) -> ConceptSet:
     concepts = ConceptSet(folder, categories, labels, images, height, width)
     for image in images:
         for name in (image.name, *(path for _, path in image.planes)):
+            if os.path.isabs(name) or ".." in Path(name).parts:
+                raise UserError(
+                    f"{folder / 'index.csv'} names {name!r}, which lies outside images/; do not use this set"
+                )
             if not os.path.isfile(concepts.path(name)):
                 raise UserError(f"{concepts.path(name)}, named in index.csv, is missing; unpack the set again")
     return concepts

@@ -15,6 +15,7 @@ from workflow_scripts.data.broden_layout import (
     read_label_map,
     read_picture,
 )
+from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.files import UserError, run_command, whole_file
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def pack_concepts(folder: str | Path, image_size: int, out: str | Path) -> None:
         for name, table in tables.items():
             text = table.dtype == object
             file.create_dataset(name, data=table, dtype=h5py.string_dtype() if text else None)
-        file.attrs["format"] = 1
+        file.attrs["format"] = FORMAT
         file.attrs["fingerprint"] = contents_fingerprint(pixel_hash, tables)
 
 

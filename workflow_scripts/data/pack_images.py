@@ -56,10 +56,13 @@ def list_class_folders(folder: Path, per_class: int | None) -> tuple[list[Path],
 
 
 def read_square(path: Path, size: int) -> np.ndarray:
-    """Return a picture's central square as uint8 (size, size, 3)."""
+    """Return a picture's central square, held upright, as uint8 (size, size, 3)."""
     try:
         with Image.open(path) as image:
-            return np.asarray(ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR))
+            if image.mode.startswith("I"):
+                raise UserError(f"{path} has more than 8 bits a channel: convert it, for its values would be clipped")
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+            return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BILINEAR))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path} is not a whole picture ({error}): replace or remove it") from None
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
+
 
 @dataclass(frozen=True)
 class PackedImages:
@@ -17,14 +19,15 @@ class PackedImages:
 
 
 def read_packed_images(path: str | Path) -> PackedImages:
-    """Read what `pack_images` has written."""
-    with h5py.File(path) as file:
+    """Read what `pack_images` has written; UserError if it is missing or damaged."""
+    with open_hdf5(path, "images", "labels", "classes") as file:
         return PackedImages(file["images"][:], file["labels"][:], tuple(file["classes"].asstr()[:]))
 
 
 def write_packed_images(path: str | Path, packed: PackedImages) -> None:
     """Write `packed` to an HDF5 file with the datasets `images`, `labels` and `classes`."""
     with h5py.File(path, "w") as file:
+        file.attrs["format"] = FORMAT
         file["images"] = packed.images
         file["labels"] = packed.labels
         file["classes"] = list(packed.classes)

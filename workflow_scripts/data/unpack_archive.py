@@ -2,11 +2,15 @@
 
 import argparse
 import logging
+import lzma
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
-from workflow_scripts.files import UserError, run_command, whole_file
+from workflow_scripts.files import UserError, run_command, whole_file, write_checksums
+
+DAMAGES = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 
 
 def unpack_archive(archive: Path, out: Path) -> None:
@@ -20,13 +24,13 @@ def unpack_archive(archive: Path, out: Path) -> None:
     try:
         with whole_file(out) as part:
             part.mkdir()
-            if zipfile.is_zipfile(archive):
+            if archive.suffix == ".zip":
                 unpack_zip(archive, part)
             else:
-                with tarfile.open(archive) as tar:
-                    tar.extractall(part, filter="data")
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise UserError(f"the archive {archive} cannot be unpacked ({error}): fetch it again") from None
+                unpack_tar(archive, part)
+    except DAMAGES as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"the archive {archive} cannot be unpacked ({reason}): fetch it again") from None
     logging.info("unpacked %s", archive)
 
 
@@ -40,12 +44,23 @@ def unpack_zip(archive: Path, folder: Path) -> None:
         file.extractall(folder)
 
 
+def unpack_tar(archive: Path, folder: Path) -> None:
+    """Unpack a tar archive, refusing links and entries outside the folder; check its compression to the end."""
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+        # What follows the last entry holds the compression's checksum, which tarfile does not read.
+        while tar.fileobj.read(1 << 20):
+            pass
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--archive", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    parser.add_argument("--checksums", type=Path, required=True, help="the list of its files' checksums")
     args = parser.parse_args()
     unpack_archive(args.archive, args.out)
+    write_checksums(args.out, args.checksums)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,12 @@
-"""Reading concepts.h5, and opening the HDF5 files that the stages of a dissection hand on."""
+"""Reading concepts.h5, and checking that files belong together."""
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 
+from workflow_scripts.data.hdf5 import open_hdf5
 from workflow_scripts.data.pack_concepts import label_masks
 from workflow_scripts.files import UserError
-
-FORMAT = 1
 
 
 class ConceptData:
@@ -45,22 +43,6 @@ class ConceptData:
         whole_labels = self._whole_labels[self._whole_start[image] : self._whole_start[image + 1]]
         numbers, masks = label_masks(planes, whole_labels)
         return np.searchsorted(self.label_number, numbers), masks
-
-
-def open_hdf5(path: str | Path, *contents: str) -> h5py.File:
-    """Open an HDF5 file of format 1 with all of `contents` (members or attributes), or raise UserError."""
-    if not Path(path).is_file():
-        raise UserError(f"{path} is missing; run the step that writes it")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise UserError(f"{path} is not a whole HDF5 file ({error}); delete it and make it again") from error
-    missing = [name for name in contents if name not in file and name not in file.attrs]
-    if missing or file.attrs.get("format") != FORMAT:
-        file.close()
-        lack = f"holds no {missing[0]}" if missing else f"is not of format {FORMAT}"
-        raise UserError(f"{path} {lack}; check that it is the right file, or make it again")
-    return file
 
 
 def require_same(path: str | Path, made_from: str, other: str | Path, fingerprint: str) -> None:

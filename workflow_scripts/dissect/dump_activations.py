@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
+from workflow_scripts.dissect.layer_outputs import layer_outputs
 from workflow_scripts.files import UserError, file_fingerprint, run_command, text_fingerprint, whole_file
 from workflow_scripts.train.checkpoints import load_network
-from workflow_scripts.train.networks import find_module
 from workflow_scripts.train.training import choose_device, normalisation
 
 BATCH = 250
@@ -46,12 +47,12 @@ def dump_activations(
     device = choose_device()
     network.to(device).eval()
     scale, offset = normalisation(mean, std, device)
-    outputs: dict[str, Tensor] = {}
-    for name in layers:
-        find_module(network, name).register_forward_hook(
-            lambda _module, _inputs, output, name=name: outputs.__setitem__(name, output)
-        )
-    with h5py.File(concepts) as source, whole_file(out) as part, h5py.File(part, "w") as dump:
+    with (
+        layer_outputs(network, layers) as outputs,
+        open_hdf5(concepts, "images") as source,
+        whole_file(out) as part,
+        h5py.File(part, "w") as dump,
+    ):
         images = source["images"]
         concepts_fingerprint = source.attrs["fingerprint"]
         started = last = time.monotonic()
@@ -60,7 +61,7 @@ def dump_activations(
             with torch.no_grad():
                 network((pictures.float() * scale + offset).permute(0, 3, 1, 2))
             for name in layers:
-                write_maps(dump, name, start, len(images), outputs[name], PRECISIONS[precision])
+                write_maps(dump, name, start, len(images), outputs.pop(name), PRECISIONS[precision])
             if time.monotonic() - last > PROGRESS_SECONDS:
                 last = time.monotonic()
                 done = start + len(pictures)
@@ -72,7 +73,7 @@ def dump_activations(
                     rate,
                     (len(images) - done) / rate,
                 )
-        dump.attrs["format"] = 1
+        dump.attrs["format"] = FORMAT
         dump.attrs["concepts"] = concepts_fingerprint
         dump.attrs["network"] = network_fingerprint
         dump.attrs["fingerprint"] = text_fingerprint(
@@ -83,11 +84,6 @@ def dump_activations(
 
 def write_maps(dump: h5py.File, layer: str, start: int, total: int, output: Tensor, dtype: type[np.floating]) -> None:
     """Write one batch of a layer's maps at image `start`, creating the dataset at the first."""
-    if output.ndim != 4:
-        raise UserError(
-            f"dissection.layers: the output of {layer} has shape {tuple(output.shape)},"
-            " not (images, units, height, width); choose another layer"
-        )
     with np.errstate(over="ignore"):
         maps = output.float().contiguous().cpu().numpy().astype(dtype)
     finite = np.isfinite(maps).all((0, 2, 3))

@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from workflow_scripts.dissect.concept_data import FORMAT, open_hdf5
+from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
 from workflow_scripts.files import UserError, run_command, whole_file
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from workflow_scripts.dissect.concept_data import ConceptData, open_hdf5, require_same
+from workflow_scripts.data.hdf5 import open_hdf5
+from workflow_scripts.dissect.concept_data import ConceptData, require_same
 from workflow_scripts.files import run_command, whole_file
 
 

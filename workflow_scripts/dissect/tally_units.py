@@ -7,7 +7,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from workflow_scripts.dissect.concept_data import FORMAT, ConceptData, open_hdf5, require_same
+from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
+from workflow_scripts.dissect.concept_data import ConceptData, require_same
 from workflow_scripts.dissect.interpolation import upsample
 from workflow_scripts.files import UserError, run_command, whole_file
 

@@ -106,7 +106,7 @@ def network_row(metrics: dict, layer: str, by_category: pd.DataFrame, units: pd.
         "detector_iou": detector_iou,
         "units": len(units),
         "detectors_a": int(detects.sum()),
-        "concepts_a": units.loc[detects, "label"].nunique(),
+        "concepts_a": len(units.loc[detects, ["category", "label"]].drop_duplicates()),
         "detectors_b": int(by_category["detectors_b"].sum()),
         "concepts_b": int(by_category["concepts_b"].sum()),
         "dead_units": int(units["dead"].sum()),

@@ -36,11 +36,15 @@ def load_tensors(path: Path) -> dict:
         raise UserError(f"{path} is damaged or holds more than tensors: delete it and run again") from None
 
 
-def save_network(path: Path, network: nn.Module, masks: Masks) -> None:
-    """Write `network.pt`: the state dict under `model`, the masks (bool, by layer) under `masks`."""
+def save_network(path: Path, network: nn.Module, masks: Masks, lineage: str = "") -> None:
+    """Write `network.pt`: the state dict under `model`, the masks (bool, by layer) under `masks`.
+
+    `lineage` names the dense training that a trained network comes from; see `train_dense`.
+    """
     tensors = {
         "model": {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()},
         "masks": {name: mask.cpu() for name, mask in masks.items()},
+        "lineage": lineage,
     }
     save_tensors(path, tensors)
 
@@ -59,7 +63,7 @@ def load_network(path: Path, settings: dict) -> tuple[nn.Module, Masks]:
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        first = str(error).splitlines()[-1].strip()
+        first = str(error).splitlines()[-1].strip()[:200]
         raise UserError(f"{path} does not fit the network in the config ({first})") from None
     return network, tensors["masks"]
 

@@ -1,7 +1,7 @@
 """Make the untrained network of a replicate: initial weights, batch-norm as initialised."""
 
 from workflow_scripts.files import run_command
-from workflow_scripts.train.arguments import load_batches, training_parser
+from workflow_scripts.train.arguments import load_batches, network_parser
 from workflow_scripts.train.checkpoints import save_network, write_metrics
 from workflow_scripts.train.networks import build_network
 from workflow_scripts.train.pruning import full_masks
@@ -9,13 +9,13 @@ from workflow_scripts.train.training import accuracy, choose_device
 
 
 def main() -> None:
-    args = training_parser(__doc__).parse_args()
+    args = network_parser(__doc__).parse_args()
     device = choose_device()
     train, test = load_batches(args, device)
     network = build_network(args.network, len(train.classes), args.replicate).to(device)
     masks = full_masks(network, args.exempt)
     save_network(args.out, network, masks)
-    write_metrics(args.metrics, network, masks, accuracy(network, test, args.training["precision"]), [])
+    write_metrics(args.metrics, network, masks, accuracy(network, test, args.precision), [])
 
 
 if __name__ == "__main__":

@@ -31,13 +31,26 @@ def prune_by_magnitude(network: nn.Module, masks: Masks, fraction: float) -> Mas
     """
     layers = weight_layers(network)
     magnitudes = torch.cat([layers[name].weight.detach().abs()[mask] for name, mask in masks.items()])
-    count = math.ceil(fraction * len(magnitudes))
-    if count >= len(magnitudes) - 1:
-        raise UserError(
-            f"pruning {count} of the {len(magnitudes)} weights that remain leaves none: lower pruning.levels"
-        )
-    threshold = magnitudes.sort().values[count]
+    remaining_weights(len(magnitudes), fraction, 1)
+    threshold = magnitudes.sort().values[math.ceil(fraction * len(magnitudes))]
     return {name: mask & (layers[name].weight.detach().abs() > threshold) for name, mask in masks.items()}
+
+
+def remaining_weights(weights: int, fraction: float, levels: int) -> list[int]:
+    """Return how many of `weights` remain at level 0, 1, ... `levels`, if no two magnitudes are equal.
+
+    Raises:
+        UserError: none would.
+    """
+    remaining = [weights]
+    for level in range(levels):
+        remaining.append(remaining[-1] - math.ceil(fraction * remaining[-1]) - 1)
+        if remaining[-1] < 1:
+            raise UserError(
+                f"of the {remaining[-2]} weights that remain, pruning leaves none: set pruning.levels to {level}"
+                f" or lower pruning.fraction"
+            )
+    return remaining
 
 
 @torch.no_grad()

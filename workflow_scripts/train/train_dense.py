@@ -4,8 +4,8 @@ from pathlib import Path
 
 from torch import nn
 
-from workflow_scripts.files import run_command
-from workflow_scripts.train.arguments import load_batches, training_parser
+from workflow_scripts.files import file_fingerprint, run_command, text_fingerprint
+from workflow_scripts.train.arguments import load_batches, recipe_fingerprint, training_parser
 from workflow_scripts.train.checkpoints import load_network, save_network, save_tensors, write_metrics
 from workflow_scripts.train.pruning import Masks
 from workflow_scripts.train.training import Batches, Trainer, accuracy, choose_device
@@ -37,9 +37,11 @@ def main() -> None:
     train, test = load_batches(args, device)
     network, masks = load_network(args.start, args.network)
     rewind_point, history = train_dense(network, masks, train, args.training, args.replicate, args.rewind_epoch)
-    save_tensors(args.rewind, rewind_point)
-    save_network(args.out, network, masks)
-    write_metrics(args.metrics, network, masks, accuracy(network, test, args.training["precision"]), history)
+    start = file_fingerprint(args.start)
+    lineage = text_fingerprint(start, recipe_fingerprint(args))
+    save_tensors(args.rewind, rewind_point | {"start": start, "lineage": lineage})
+    save_network(args.out, network, masks, lineage)
+    write_metrics(args.metrics, network, masks, accuracy(network, test, args.precision), history)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """Prune the network of the level before, rewind what remains, and train it again."""
 
+import argparse
 import logging
 from pathlib import Path
 
 from torch import nn
 
-from workflow_scripts.files import run_command
-from workflow_scripts.train.arguments import load_batches, training_parser
+from workflow_scripts.files import UserError, run_command, text_fingerprint
+from workflow_scripts.train.arguments import load_batches, recipe_fingerprint, training_parser
 from workflow_scripts.train.checkpoints import load_network, load_tensors, save_network, write_metrics
 from workflow_scripts.train.pruning import Masks, describe_density, prune_by_magnitude
 from workflow_scripts.train.training import Batches, Trainer, accuracy, choose_device
@@ -40,6 +41,14 @@ def train_level(
     return masks, trainer.history
 
 
+def refuse_strangers(args: argparse.Namespace, rewind_point: dict) -> None:
+    """Raise UserError unless parent, rewind point, pictures, settings and replicate are those of one training."""
+    if load_tensors(args.parent)["lineage"] != rewind_point["lineage"]:
+        raise UserError(f"{args.parent} does not come from the training of {args.rewind}: run both again")
+    if rewind_point["lineage"] != text_fingerprint(rewind_point["start"], recipe_fingerprint(args)):
+        raise UserError(f"{args.rewind} was made with other pictures, settings or another replicate: make it again")
+
+
 def main() -> None:
     parser = training_parser(__doc__)
     parser.add_argument("--parent", type=Path, required=True, help="network.pt of the level before")
@@ -50,9 +59,10 @@ def main() -> None:
     train, test = load_batches(args, device)
     network, masks = load_network(args.parent, args.network)
     rewind_point = load_tensors(args.rewind)
+    refuse_strangers(args, rewind_point)
     masks, history = train_level(network, masks, rewind_point, train, args.training, args.replicate, args.fraction)
-    save_network(args.out, network, masks)
-    write_metrics(args.metrics, network, masks, accuracy(network, test, args.training["precision"]), history)
+    save_network(args.out, network, masks, rewind_point["lineage"])
+    write_metrics(args.metrics, network, masks, accuracy(network, test, args.precision), history)
 
 
 if __name__ == "__main__":

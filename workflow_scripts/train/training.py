@@ -41,9 +41,9 @@ class Batches:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def plain(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Return pictures float32 (stop - start, 3, S, S), channels last, and labels."""
-        return self.normalise(self.images[start:stop]), self.labels[start:stop]
+    def plain(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Return the pictures at `index`, float32 (n, 3, S, S), channels last, and their labels."""
+        return self.normalise(self.images[index]), self.labels[index]
 
     def augmented(self, index: Tensor, augmentation: "Augmentation") -> tuple[Tensor, Tensor]:
         """Return the pictures at `index`, shifted and flipped, and their labels.
@@ -196,7 +196,7 @@ class Trainer:
             )
 
     def train_epoch(self) -> dict:
-        """Train one epoch and return its row of the history. Pictures that do not fill a batch wait for the next."""
+        """Train one epoch and return its row of the history; the last pictures count only if they fill a batch."""
         self.network.train()
         device = self.train.images.device
         batch = self.settings["batch_size"]
@@ -245,7 +245,7 @@ def accuracy(network: nn.Module, pictures: Batches, precision: str) -> float:
     network.eval()
     correct = 0
     for start in range(0, len(pictures), EVALUATION_BATCH):
-        batch, labels = pictures.plain(start, start + EVALUATION_BATCH)
+        batch, labels = pictures.plain(slice(start, start + EVALUATION_BATCH))
         with autocast(batch.device, precision):
             logits = network(batch)
         correct += int((logits.argmax(1) == labels).sum())

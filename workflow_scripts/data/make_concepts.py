@@ -1,98 +1,36 @@
-"""Generate the world "shapes": classification images in class folders, concept images in Broden's layout."""
+"""Draw the generated world's labelled pictures, in Broden's layout."""
 
-import argparse
 import csv
-import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from functools import partial
-from multiprocessing import Pool
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from workflow_scripts.data.shapes.canvas import render_labels
-from workflow_scripts.data.shapes.labels import CATEGORIES, CLASSES, NAMES, NUMBERS
+from workflow_scripts.data.shapes.labels import CATEGORIES, NAMES, NUMBERS
 from workflow_scripts.data.shapes.palette import nearest_colours
-from workflow_scripts.data.shapes.pictures import Picture, class_picture, concept_picture, photograph
+from workflow_scripts.data.shapes.pictures import Picture, concept_picture, photograph
 from workflow_scripts.data.shapes.settings import DEFAULT
-from workflow_scripts.files import UserError, run_command, whole_file
+from workflow_scripts.data.shapes.work import check_order, picture_generator, progress, workers, world_parser
+from workflow_scripts.files import run_command, whole_file, write_checksums
 
-log = logging.getLogger(__name__)
-
-# The seed of a picture is (seed of the world, its stream, its index), so no two sets share a picture.
-STREAMS = {"train": 0, "test": 1, "concepts": 2}
-VALIDATION_SHARE = 0.3  # of the concept images, as in Broden
+VALIDATION_SHARE = 0.3  # of the pictures, as in Broden
 
 
-def make_shapes(
-    seed: int,
-    size: int,
-    train: int,
-    test: int,
-    concept_images: int,
-    processes: int,
-    images_folder: str | Path,
-    concepts_folder: str | Path,
-) -> None:
-    """Write `train` and `test` classification images and `concept_images` labelled ones.
+def make_concepts(seed: int, size: int, count: int, processes: int, folder: str | Path) -> None:
+    """Write `count` labelled pictures of `size` x `size` pixels, label maps of half the size, and the tables.
 
-    `images_folder` gets `train/<class>/000123.png` and `test/...`, RGB, `size` x `size` pixels, image i of class
-    i mod 20. `concepts_folder` gets the layout of Broden (Bau et al. 2017, section 2.1) with label maps of half
-    the size. The same seed and counts give the same bytes whatever the number of processes.
-
-    Raises `UserError` if `size` is odd or below 16, the seed or a count below 0, or `processes` below 1.
+    `folder` gets the layout of Broden (Bau et al. 2017, section 2.1). The same seed and count give the same bytes
+    whatever the number of processes. Raises `UserError` as `check_order` does.
     """
-    if size < 16 or size % 2:
-        raise UserError(f"size is {size}: it must be an even number of at least 16, for label maps have half of it")
-    counts = {"seed": seed, "train": train, "test": test, "concept_images": concept_images}
-    for name, count in counts.items():
-        if count < 0:
-            raise UserError(f"{name} is {count}: it must not be negative")
-    if processes < 1:
-        raise UserError(f"processes is {processes}: at least 1 must do the work")
-    with whole_file(images_folder) as images, whole_file(concepts_folder) as concepts, workers(processes) as each:
-        for split, count in (("train", train), ("test", test)):
-            for name in CLASSES:
-                (images / split / name).mkdir(parents=True)
-            work = partial(write_class_image, folder=images / split, seed=seed, split=split, size=size)
-            for _ in progress(each(work, range(count)), count, f"{split} images"):
-                pass
-        (concepts / "images" / "shapes").mkdir(parents=True)
-        work = partial(write_concept_image, folder=concepts / "images", seed=seed, size=size)
-        written = list(progress(each(work, range(concept_images)), concept_images, "concept images"))
-        write_tables(concepts, [row for row, _ in written], [shares for _, shares in written])
-
-
-@contextmanager
-def workers(processes: int) -> Iterator[Callable]:
-    """Yield a `map` that spreads its work over `processes` and keeps the order."""
-    if processes == 1:
-        yield map
-    else:
-        with Pool(processes) as pool:
-            yield partial(pool.imap, chunksize=50)
-
-
-def progress(results: Iterable, count: int, what: str) -> Iterator:
-    """Pass `results` on, with a line in the log at every quarter."""
-    for done, result in enumerate(results, start=1):
-        yield result
-        if done % max(1, count // 4) == 0:
-            log.info("%s: %d of %d", what, done, count)
-
-
-def picture_generator(seed: int, stream: str, index: int) -> np.random.Generator:
-    return np.random.default_rng([seed, STREAMS[stream], index])
-
-
-def write_class_image(index: int, folder: Path, seed: int, split: str, size: int) -> None:
-    rng = picture_generator(seed, split, index)
-    name = CLASSES[index % len(CLASSES)]
-    image = photograph(class_picture(name, rng, DEFAULT), size, rng, DEFAULT)
-    Image.fromarray(image).save(folder / name / f"{index:06d}.png")
+    check_order(size, processes, seed=seed, count=count)
+    with whole_file(folder) as part, workers(processes) as each:
+        (part / "images" / "shapes").mkdir(parents=True)
+        work = partial(write_concept_image, folder=part / "images", seed=seed, size=size)
+        written = list(progress(each(work, range(count)), count, "concept images"))
+        write_tables(part, [row for row, _ in written], [shares for _, shares in written])
 
 
 def write_concept_image(index: int, folder: Path, seed: int, size: int) -> tuple[dict, dict[int, float]]:
@@ -185,26 +123,11 @@ def write_csv(path: Path, columns: list[str], rows: list[dict]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, required=True, help="of the whole world, not negative")
-    parser.add_argument("--size", type=int, required=True, help="pixels along an image's side; label maps have half")
-    parser.add_argument("--train", type=int, required=True, help="number of training images")
-    parser.add_argument("--test", type=int, required=True, help="number of test images")
-    parser.add_argument("--concept-images", type=int, required=True, help="number of labelled images")
-    parser.add_argument("--processes", type=int, default=1, help="to share the work; the files stay the same")
-    parser.add_argument("--images", type=Path, required=True, help="folder of the classification images")
-    parser.add_argument("--concepts", type=Path, required=True, help="folder of the concept images and tables")
+    parser = world_parser(__doc__)
+    parser.add_argument("--count", type=int, required=True, help="number of labelled pictures")
     options = parser.parse_args()
-    make_shapes(
-        options.seed,
-        options.size,
-        options.train,
-        options.test,
-        options.concept_images,
-        options.processes,
-        options.images,
-        options.concepts,
-    )
+    make_concepts(options.seed, options.size, options.count, options.processes, options.out)
+    write_checksums(options.out, options.checksums)
 
 
 if __name__ == "__main__":

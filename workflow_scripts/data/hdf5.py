@@ -1,0 +1,25 @@
+"""Opening the HDF5 files that the steps hand on."""
+
+from pathlib import Path
+
+import h5py
+
+from workflow_scripts.files import UserError
+
+FORMAT = 1  # raised when what a file holds changes its meaning
+
+
+def open_hdf5(path: str | Path, *contents: str) -> h5py.File:
+    """Open an HDF5 file of format 1 with all of `contents` (members or attributes), or raise UserError."""
+    if not Path(path).is_file():
+        raise UserError(f"{path} is missing; run the step that writes it")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise UserError(f"{path} is not a whole HDF5 file ({error}); delete it and make it again") from error
+    missing = [name for name in contents if name not in file and name not in file.attrs]
+    if missing or file.attrs.get("format") != FORMAT:
+        file.close()
+        lack = f"holds no {missing[0]}" if missing else f"is not of format {FORMAT}"
+        raise UserError(f"{path} {lack}; check that it is the right file, or make it again")
+    return file

@@ -1,0 +1,52 @@
+"""Check, before hours of training, that the network can be built, pruned to the end, and dissected."""
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+import torch
+
+from workflow_scripts.dissect.layer_outputs import layer_outputs
+from workflow_scripts.files import run_command, whole_file
+from workflow_scripts.train.networks import build_network
+from workflow_scripts.train.pruning import full_masks, remaining_weights
+
+
+def check_network(
+    settings: dict, size: int, layers: list[str], exempt: list[str], levels: int, fraction: float
+) -> dict:
+    """Return what will be pruned and dissected: weights that remain at each level, units and map size of each layer.
+
+    Raises:
+        UserError: a layer is missing or cannot be dissected, an exempt pattern matches nothing, or nothing would be
+            left at the last level.
+    """
+    network = build_network(settings, classes=2, seed=0).eval()
+    prunable = sum(mask.numel() for mask in full_masks(network, exempt).values())
+    with layer_outputs(network, layers) as outputs, torch.no_grad():
+        network(torch.zeros(1, 3, size, size))
+    return {
+        "weights at each level, with 2 classes": remaining_weights(prunable, fraction, levels),
+        "units, height and width of each layer": {name: list(output.shape[1:]) for name, output in outputs.items()},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", type=json.loads, required=True, help="the config's network section")
+    parser.add_argument("--size", type=int, required=True, help="of the pictures, in pixels")
+    parser.add_argument("--layers", nargs="+", required=True)
+    parser.add_argument("--exempt", nargs="*", default=[], help="names of layers that are never pruned")
+    parser.add_argument("--levels", type=int, required=True)
+    parser.add_argument("--fraction", type=float, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="network.json")
+    args = parser.parse_args()
+    found = check_network(args.network, args.size, args.layers, args.exempt, args.levels, args.fraction)
+    with whole_file(args.out) as part:
+        part.write_text(json.dumps(found, indent=1) + "\n")
+    logging.info("%s", found)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from workflow_scripts.code_inputs import code_of
-from workflow_scripts.config import check_config, folder_fingerprint, is_archive
+from workflow_scripts.config import check_config, content_fingerprint, is_archive
 from workflow_scripts.files import UserError
 
 try:
@@ -73,18 +73,27 @@ def made_source(kind):
     return [] if folder == config[kind]["source"] else [ancient(folder), f"{folder}.sha256"]
 
 
-def own_contents(kind):
-    """A fingerprint of the source folder, where it is the user's own."""
-    folder = source_folder(kind)
-    own = folder == config[kind]["source"]
-    return folder_fingerprint(folder, Path(f"{RESULTS}/own_{kind}.json")) if own else ""
+def packed_folder(kind, split=None):
+    """The folder that is packed: within the source of pictures that of `split`, or that of the concepts."""
+    within = config["images"][split] if kind == "images" else config["concepts"]["folder"]
+    return str(Path(source_folder(kind)) / within)
+
+
+def own_contents(kind, split=None):
+    """A fingerprint of the packed folder, where it is the user's own."""
+    own = source_folder(kind) == config[kind]["source"]
+    return remembered(packed_folder(kind, split), split or kind) if own else ""
+
+
+def remembered(source, name):
+    """A fingerprint of a source's contents, read again only where files are new."""
+    return content_fingerprint(source, Path(f"{RESULTS}/own_{name}.json"))
 
 
 def network_settings():
-    """The arguments of a script that makes a network and measures its accuracy, from the config."""
-    images, training, exempt = config["images"], config["training"], config["pruning"]["exempt"]
+    """The arguments of all scripts that make a network, from the config."""
+    images = config["images"]
     arguments = ["--mean", *images["mean"], "--std", *images["std"], "--network", section("network")]
-    arguments += ["--precision", training["precision"], *(["--exempt", *exempt] if exempt else [])]
     return shlex.join(str(argument) for argument in arguments)
 
 

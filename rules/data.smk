@@ -81,6 +81,8 @@ rule unpack_archive:
         kind="images|concepts",
     conda:
         "../envs/workflow.yaml"
+    params:
+        contents=lambda wildcards: remembered(config[wildcards.kind]["source"], f"{wildcards.kind}_archive"),
     shell:
         "python -m workflow_scripts.data.unpack_archive"
         " --archive {input.archive:q}"
@@ -104,8 +106,8 @@ rule pack_images:
     conda:
         "../envs/workflow.yaml"
     params:
-        folder=lambda wildcards: str(Path(source_folder("images")) / config["images"][wildcards.split]),
-        contents=own_contents("images"),
+        folder=lambda wildcards: packed_folder("images", wildcards.split),
+        contents=lambda wildcards: own_contents("images", wildcards.split),
         size=config["images"]["size"],
         per_class=lambda wildcards: (
             f"--per-class {config['images']['per_class']}"
@@ -137,7 +139,7 @@ rule pack_concepts:
     conda:
         "../envs/workflow.yaml"
     params:
-        folder=lambda wildcards: str(Path(source_folder("concepts")) / config["concepts"]["folder"]),
+        folder=lambda wildcards: packed_folder("concepts"),
         contents=own_contents("concepts"),
         size=config["images"]["size"],
     shell:

@@ -15,7 +15,7 @@ rule check_network:
         f"{RESULTS}/logs/data/check_network.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/check_network.tsv"
-    # Nothing else needs the output: it only has to fail first.
+    # Nothing needs the output: it only has to come first, and to fail if something is wrong.
     priority: 30
     conda:
         "../envs/workflow.yaml"

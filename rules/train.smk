@@ -23,11 +23,15 @@ rule init_network:
         "../envs/workflow.yaml"
     params:
         settings=network_settings(),
+        precision=config["training"]["precision"],
+        exempt=config["pruning"]["exempt"],
     shell:
         "python -m workflow_scripts.train.init_network"
         " --train {input.train:q}"
         " --test {input.test:q}"
         " {params.settings}"
+        " --precision {params.precision}"
+        " --exempt {params.exempt:q}"
         " --replicate {wildcards.replicate}"
         " --out {output.network:q}"
         " --metrics {output.metrics:q}"
@@ -52,12 +56,14 @@ rule calibrate_network:
         "../envs/workflow.yaml"
     params:
         settings=network_settings(),
+        precision=config["training"]["precision"],
     shell:
         "python -m workflow_scripts.train.calibrate_network"
         " --start {input.start:q}"
         " --train {input.train:q}"
         " --test {input.test:q}"
         " {params.settings}"
+        " --precision {params.precision}"
         " --replicate {wildcards.replicate}"
         " --out {output.network:q}"
         " --metrics {output.metrics:q}"

@@ -10,7 +10,7 @@ import yaml
 
 from workflow_scripts import config as config_module
 from workflow_scripts.code_inputs import code_of
-from workflow_scripts.config import check_config, folder_fingerprint
+from workflow_scripts.config import check_config, content_fingerprint
 from workflow_scripts.files import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,6 +57,8 @@ def test_the_default_and_all_shipped_configs_pass(tmp_path, monkeypatch):
         ({"dissection": {"quantile": 0}}, "dissection.quantile"),
         ({"experiment": "a b"}, "experiment"),
         ({"experiment": ".."}, "experiment"),
+        ({"images": {"size": 33}}, "images.size"),
+        ({"training": {"flip": "1"}}, "training.flip: '1' is not of type 'boolean'"),
         ({"training": {"weight_decay": "1e-4"}}, "training.weight_decay is text, '1e-4', where a number belongs"),
         ({"images": {"per_class": "some"}}, "images.per_class is 'some', which is neither"),
         ({1: 2}, "unknown key 1"),
@@ -130,8 +132,8 @@ def test_a_folders_fingerprint_changes_with_names_and_contents_and_not_with_time
     picture.write_bytes(b"12")
 
     def fingerprint():
-        folder_fingerprint.cache_clear()
-        return folder_fingerprint(str(folder), memory)
+        content_fingerprint.cache_clear()
+        return content_fingerprint(str(folder), memory)
 
     first = fingerprint()
     os.utime(picture, ns=(1, 1))
@@ -142,7 +144,15 @@ def test_a_folders_fingerprint_changes_with_names_and_contents_and_not_with_time
     third = fingerprint()
     assert len({first, second, third}) == 3
     (folder / "a" / "broken link").symlink_to("nowhere")
+    (folder / ".DS_Store").touch()
     assert fingerprint() == third
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "z.png").write_bytes(b"1")
+    with_link = fingerprint()
+    (tmp_path / "elsewhere" / "z.png").write_bytes(b"2")
+    assert len({third, with_link, fingerprint()}) == 3
+    (folder / "linked").unlink()
     memory.write_text("{")
     assert fingerprint() == third
 
@@ -150,7 +160,7 @@ def test_a_folders_fingerprint_changes_with_names_and_contents_and_not_with_time
 def test_contents_are_read_once(tmp_path, monkeypatch):
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "x.png").write_bytes(b"12")
-    first = folder_fingerprint(str(tmp_path / "own"), tmp_path / "memory.json")
-    folder_fingerprint.cache_clear()
+    first = content_fingerprint(str(tmp_path / "own"), tmp_path / "memory.json")
+    content_fingerprint.cache_clear()
     monkeypatch.setattr(config_module, "file_fingerprint", lambda path: pytest.fail("read again"))
-    assert folder_fingerprint(str(tmp_path / "own"), tmp_path / "memory.json") == first
+    assert content_fingerprint(str(tmp_path / "own"), tmp_path / "memory.json") == first

@@ -238,7 +238,7 @@ def test_a_level_refuses_a_rewind_point_of_another_training(packed, tmp_path):
     write_packed_images(tmp_path / "others.h5", replace(packed, images=255 - packed.images))
 
     def arguments(replicate, name, *more, pictures="pictures.h5"):
-        words = ["script", "--train", tmp_path / pictures, "--test", tmp_path / pictures, "--precision", "float32"]
+        words = ["script", "--train", tmp_path / pictures, "--test", tmp_path / pictures]
         words += ["--mean", 0.5, 0.5, 0.5, "--std", 1, 1, 1, "--network", json.dumps(NETWORK)]
         words += ["--replicate", replicate, "--out", tmp_path / name, "--metrics", tmp_path / f"{name}.json", *more]
         return [str(word) for word in words]
@@ -251,7 +251,7 @@ def test_a_level_refuses_a_rewind_point_of_another_training(packed, tmp_path):
     training = ["--training", json.dumps(TRAINING)]
     for replicate in (1, 2):
         start, rewind = tmp_path / f"start_{replicate}.pt", tmp_path / f"rewind_{replicate}.pt"
-        call(init_network, replicate, start.name)
+        call(init_network, replicate, start.name, "--precision", "float32")
         dense = ["--start", start, "--rewind", rewind, "--rewind-epoch", 1, *training]
         call(train_dense_script, replicate, f"dense_{replicate}.pt", *dense)
     level = ["--parent", tmp_path / "dense_1.pt", "--fraction", 0.5, *training, "--rewind"]

@@ -129,7 +129,7 @@ def test_editing_the_tally_reruns_tallies_and_what_follows(copied):
 def test_editing_a_module_deep_in_training_reruns_training(copied):
     edit(copied / "workflow_scripts/train/pruning.py", '"""', '"""Edited. ')
     jobs = planned(copied)
-    assert jobs["train_level"] == 2 and jobs["train_dense"] == 2
+    assert jobs["train_level"] == jobs["train_dense"] == 2
     assert "make_images" not in jobs and "pack_images" not in jobs
 
 
@@ -239,6 +239,20 @@ def test_changed_contents_of_ones_own_labels_are_noticed(finished, tmp_path):
     assert "Nothing to be done" in snakemake(folder, "-n", packed, *TINY).stdout
     edit(folder / "own/label.csv", ",house,", ",hovse,")
     assert "pack_concepts" in snakemake(folder, "-n", packed, *TINY).stdout
+
+
+def test_an_archive_that_is_older_but_another_is_noticed(finished, tmp_path):
+    folder = copy_sources(finished, tmp_path / "own")
+    edit(folder / "configs/tiny.yaml", "images:\n", "concepts:\n  source: own.tar\nimages:\n")
+    packed = "results/tiny/data/concepts.h5"
+    concepts = finished / "results/tiny/data/shapes/concepts"
+    subprocess.run(["tar", "-cf", folder / "own.tar", "."], cwd=concepts, check=True)
+    run = snakemake(folder, packed, *TINY)
+    assert run.returncode == 0, run.stdout
+    assert "Nothing to be done" in snakemake(folder, "-n", packed, *TINY).stdout
+    subprocess.run(["tar", "-cf", folder / "own.tar", "--exclude", "c_color.csv", "."], cwd=concepts, check=True)
+    os.utime(folder / "own.tar", (1, 1))
+    assert "unpack_archive" in snakemake(folder, "-n", packed, *TINY).stdout
 
 
 def test_a_damaged_picture_of_ones_own_ends_in_one_sentence(finished, tmp_path):

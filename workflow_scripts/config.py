@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import os
 from functools import cache
 from pathlib import Path
 
@@ -34,6 +35,9 @@ def check_config(config: dict, schema_path: str | Path) -> None:
         len(network["widths"]) == len(network["blocks"]) == len(network["strides"])
     ):
         raise UserError("config: network.widths, network.blocks and network.strides must have the same length")
+    size = config["images"]["size"]
+    if "shapes" in (config["images"]["source"], config["concepts"]["source"]) and (size < 16 or size % 2):
+        raise UserError(f"config: images.size is {size}; the generated world needs an even number of at least 16")
     for section in ("images", "concepts"):
         source = config[section]["source"]
         if source != "shapes" and not Path(source).exists():
@@ -52,7 +56,8 @@ def describe(error: jsonschema.ValidationError) -> str:
     if error.validator == "required":
         key = next(key for key in error.validator_value if key not in error.instance)
         return f"{path + '.' if path else ''}{key} is missing"
-    if error.validator == "type" and isinstance(error.instance, str) and is_number(error.instance):
+    number_wanted = error.validator == "type" and error.validator_value in ("number", "integer")
+    if number_wanted and isinstance(error.instance, str) and is_number(error.instance):
         return f"{path} is text, {error.instance!r}, where a number belongs; write 1.0e-4 for 1e-4, and no quotes"
     expected = error.schema.get("description")
     return (
@@ -77,11 +82,11 @@ def is_archive(source: str) -> bool:
 
 
 @cache
-def folder_fingerprint(folder: str, memory: Path) -> str:
-    """Return a fingerprint of the names and contents of all files below `folder`.
+def content_fingerprint(source: str, memory: Path) -> str:
+    """Return a fingerprint of a file, or of the names and contents of all files below a folder, hidden ones left out.
 
-    Passed to a rule as a parameter, it makes the rule run again when a file changes, and not when it is touched or
-    copied. `memory` is a JSON file that remembers contents by path, size and time, so that only files that are new
+    Passed to a rule as a parameter, it makes the rule run again when contents change, and not when files are touched
+    or copied. `memory` is a JSON file that remembers contents by path, size and time, so that only files that are new
     or touched are read again.
     """
     try:
@@ -89,13 +94,20 @@ def folder_fingerprint(folder: str, memory: Path) -> str:
     except (OSError, ValueError):
         known = {}
     contents = {}
-    for path in sorted(Path(folder).rglob("*")):
-        if path.is_file():
-            status = path.stat()
-            key = f"{path} {status.st_size} {status.st_mtime_ns}"
-            contents[key] = known.get(key) or file_fingerprint(path)
+    for path in files_of(source):
+        status = os.stat(path)
+        key = f"{path} {status.st_size} {status.st_mtime_ns}"
+        contents[key] = known.get(key) or file_fingerprint(path)
     if contents != known:
         with whole_file(memory) as part:
             part.write_text(json.dumps(contents, indent=0))
     names = [key.rsplit(" ", 2)[0] for key in contents]
     return text_fingerprint(*names, *contents.values())
+
+
+def files_of(source: str) -> list[str]:
+    """Return `source` if it is a file, else the paths of all files below it, links followed, in order."""
+    if os.path.isfile(source):
+        return [source]
+    paths = [os.path.join(folder, name) for folder, _, names in os.walk(source, followlinks=True) for name in names]
+    return sorted(path for path in paths if os.path.isfile(path) and not os.path.basename(path).startswith("."))

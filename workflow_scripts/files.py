@@ -52,12 +52,15 @@ def write_checksums(folder: Path, out: Path) -> None:
     """Write the SHA-256 of every file below `folder`, in the format that `sha256sum --check` reads."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     with whole_file(out) as part:
-        part.write_text("".join(f"{file_fingerprint(path)}  {path.relative_to(folder)}\n" for path in files))
+        part.write_text(
+            "".join(f"{file_fingerprint(path)}  {path.relative_to(folder)}\n" for path in files),
+            errors="surrogateescape",
+        )
 
 
 def text_fingerprint(*parts: object) -> str:
     """SHA-256 over the text of `parts`, for naming what a derived file was made from."""
-    return hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).hexdigest()
+    return hashlib.sha256("\x1f".join(str(part) for part in parts).encode(errors="surrogateescape")).hexdigest()
 
 
 def run_command(main: Callable[[], None]) -> None:

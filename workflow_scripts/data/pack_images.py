@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from workflow_scripts.data.broden_layout import DECODING_ERRORS
 from workflow_scripts.data.packed_images import PackedImages, write_packed_images
 from workflow_scripts.files import UserError, run_command, whole_file
 
@@ -63,7 +64,7 @@ def read_square(path: Path, size: int) -> np.ndarray:
                 raise UserError(f"{path} has more than 8 bits a channel: convert it, for its values would be clipped")
             upright = ImageOps.exif_transpose(image).convert("RGB")
             return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BILINEAR))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except DECODING_ERRORS as error:
         raise UserError(f"{path} is not a whole picture ({error}): replace or remove it") from None
 
 

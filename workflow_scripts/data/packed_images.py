@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 
 from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
+from workflow_scripts.files import UserError
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,10 @@ class PackedImages:
 def read_packed_images(path: str | Path) -> PackedImages:
     """Read what `pack_images` has written; UserError if it is missing or damaged."""
     with open_hdf5(path, "images", "labels", "classes") as file:
-        return PackedImages(file["images"][:], file["labels"][:], tuple(file["classes"].asstr()[:]))
+        try:
+            return PackedImages(file["images"][:], file["labels"][:], tuple(file["classes"].asstr()[:]))
+        except OSError as error:
+            raise UserError(f"{path} is damaged ({error}): delete it and run again") from None
 
 
 def write_packed_images(path: str | Path, packed: PackedImages) -> None:

@@ -28,9 +28,11 @@ def unpack_archive(archive: Path, out: Path) -> None:
                 unpack_zip(archive, part)
             else:
                 unpack_tar(archive, part)
+    except tarfile.FilterError as error:
+        raise UserError(f"the archive {archive} has an entry outside its folder ({error}): do not use it") from None
     except DAMAGES as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"the archive {archive} cannot be unpacked ({reason}): fetch it again") from None
+        raise UserError(f"the archive {archive} cannot be unpacked ({reason}): make room, or fetch it again") from None
     logging.info("unpacked %s", archive)
 
 

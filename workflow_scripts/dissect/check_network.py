@@ -12,22 +12,26 @@ from workflow_scripts.files import run_command, whole_file
 from workflow_scripts.train.networks import build_network
 from workflow_scripts.train.pruning import full_masks, remaining_weights
 
+# How many classes there are shows only when the pictures are unpacked. More than there are, so as to refuse nothing
+# that would do.
+CLASSES = 1000
+
 
 def check_network(
     settings: dict, size: int, layers: list[str], exempt: list[str], levels: int, fraction: float
 ) -> dict:
-    """Return what will be pruned and dissected: weights that remain at each level, units and map size of each layer.
+    """Return the most weights that remain at each level, and the units and map size of each dissected layer.
 
     Raises:
         UserError: a layer is missing or cannot be dissected, an exempt pattern matches nothing, or nothing would be
             left at the last level.
     """
-    network = build_network(settings, classes=2, seed=0).eval()
+    network = build_network(settings, CLASSES, seed=0).eval()
     prunable = sum(mask.numel() for mask in full_masks(network, exempt).values())
     with layer_outputs(network, layers) as outputs, torch.no_grad():
         network(torch.zeros(1, 3, size, size))
     return {
-        "weights at each level, with 2 classes": remaining_weights(prunable, fraction, levels),
+        "weights at each level, at most": remaining_weights(prunable, fraction, levels),
         "units, height and width of each layer": {name: list(output.shape[1:]) for name, output in outputs.items()},
     }
 

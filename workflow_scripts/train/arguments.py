@@ -19,16 +19,21 @@ def network_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--mean", type=float, nargs=3, required=True)
     parser.add_argument("--std", type=float, nargs=3, required=True)
     parser.add_argument("--network", type=json.loads, required=True, help="the config's network section")
-    parser.add_argument("--precision", choices=["bfloat16", "float32"], required=True)
-    parser.add_argument("--exempt", nargs="*", default=[], help="names of layers that are never pruned")
     parser.add_argument("--replicate", type=int, required=True, help="seeds weights, order and augmentation")
     parser.add_argument("--out", type=Path, required=True, help="network.pt")
     parser.add_argument("--metrics", type=Path, required=True, help="metrics.json")
     return parser
 
 
+def untrained_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser for a network that is not trained."""
+    parser = network_parser(description)
+    parser.add_argument("--precision", choices=["bfloat16", "float32"], required=True, help="of the accuracy")
+    return parser
+
+
 def training_parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser that knows the training settings too."""
+    """Return a parser for a network that is trained."""
     parser = network_parser(description)
     parser.add_argument("--training", type=json.loads, required=True, help="the config's training section")
     return parser

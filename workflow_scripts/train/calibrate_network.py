@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from workflow_scripts.files import run_command
-from workflow_scripts.train.arguments import load_batches, network_parser
+from workflow_scripts.train.arguments import load_batches, untrained_parser
 from workflow_scripts.train.checkpoints import load_network, save_network, write_metrics
 from workflow_scripts.train.training import Batches, accuracy, choose_device
 
@@ -33,7 +33,7 @@ def calibrate_batch_norm(network: nn.Module, pictures: Batches, seed: int) -> No
 
 
 def main() -> None:
-    parser = network_parser(__doc__)
+    parser = untrained_parser(__doc__)
     parser.add_argument("--start", type=Path, required=True, help="the untrained network.pt")
     args = parser.parse_args()
     device = choose_device()

@@ -14,7 +14,7 @@ from workflow_scripts.train.pruning import Masks, describe_density
 
 
 def save_tensors(path: Path, tensors: dict) -> None:
-    """Write nested dicts of tensors; the same tensors give the same bytes."""
+    """Write nested dicts of tensors and plain values; the same contents give the same bytes."""
     # Saved by name, torch writes the file's own name into it; saved through a buffer it does not.
     buffer = io.BytesIO()
     torch.save(tensors, buffer)

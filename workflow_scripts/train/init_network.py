@@ -1,7 +1,7 @@
 """Make the untrained network of a replicate: initial weights, batch-norm as initialised."""
 
 from workflow_scripts.files import run_command
-from workflow_scripts.train.arguments import load_batches, network_parser
+from workflow_scripts.train.arguments import load_batches, untrained_parser
 from workflow_scripts.train.checkpoints import save_network, write_metrics
 from workflow_scripts.train.networks import build_network
 from workflow_scripts.train.pruning import full_masks
@@ -9,7 +9,9 @@ from workflow_scripts.train.training import accuracy, choose_device
 
 
 def main() -> None:
-    args = network_parser(__doc__).parse_args()
+    parser = untrained_parser(__doc__)
+    parser.add_argument("--exempt", nargs="*", default=[], help="names of layers that are never pruned")
+    args = parser.parse_args()
     device = choose_device()
     train, test = load_batches(args, device)
     network = build_network(args.network, len(train.classes), args.replicate).to(device)

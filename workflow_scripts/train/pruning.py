@@ -31,8 +31,12 @@ def prune_by_magnitude(network: nn.Module, masks: Masks, fraction: float) -> Mas
     """
     layers = weight_layers(network)
     magnitudes = torch.cat([layers[name].weight.detach().abs()[mask] for name, mask in masks.items()])
-    remaining_weights(len(magnitudes), fraction, 1)
-    threshold = magnitudes.sort().values[math.ceil(fraction * len(magnitudes))]
+    count = math.ceil(fraction * len(magnitudes))
+    if count >= len(magnitudes) - 1:
+        raise UserError(
+            f"pruning {count} of the {len(magnitudes)} weights that remain leaves none: lower pruning.levels"
+        )
+    threshold = magnitudes.sort().values[count]
     return {name: mask & (layers[name].weight.detach().abs() > threshold) for name, mask in masks.items()}
 
 

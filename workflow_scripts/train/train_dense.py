@@ -38,10 +38,10 @@ def main() -> None:
     network, masks = load_network(args.start, args.network)
     rewind_point, history = train_dense(network, masks, train, args.training, args.replicate, args.rewind_epoch)
     start = file_fingerprint(args.start)
-    lineage = text_fingerprint(start, recipe_fingerprint(args))
+    lineage = text_fingerprint(start, recipe_fingerprint(args), args.rewind_epoch)
     save_tensors(args.rewind, rewind_point | {"start": start, "lineage": lineage})
     save_network(args.out, network, masks, lineage)
-    write_metrics(args.metrics, network, masks, accuracy(network, test, args.precision), history)
+    write_metrics(args.metrics, network, masks, accuracy(network, test, args.training["precision"]), history)
 
 
 if __name__ == "__main__":

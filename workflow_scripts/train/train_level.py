@@ -43,9 +43,10 @@ def train_level(
 
 def refuse_strangers(args: argparse.Namespace, rewind_point: dict) -> None:
     """Raise UserError unless parent, rewind point, pictures, settings and replicate are those of one training."""
-    if load_tensors(args.parent)["lineage"] != rewind_point["lineage"]:
+    lineage = rewind_point.get("lineage")
+    if load_tensors(args.parent).get("lineage") != lineage:
         raise UserError(f"{args.parent} does not come from the training of {args.rewind}: run both again")
-    if rewind_point["lineage"] != text_fingerprint(rewind_point["start"], recipe_fingerprint(args)):
+    if lineage != text_fingerprint(rewind_point.get("start"), recipe_fingerprint(args), rewind_point.get("epoch")):
         raise UserError(f"{args.rewind} was made with other pictures, settings or another replicate: make it again")
 
 
@@ -62,7 +63,7 @@ def main() -> None:
     refuse_strangers(args, rewind_point)
     masks, history = train_level(network, masks, rewind_point, train, args.training, args.replicate, args.fraction)
     save_network(args.out, network, masks, rewind_point["lineage"])
-    write_metrics(args.metrics, network, masks, accuracy(network, test, args.precision), history)
+    write_metrics(args.metrics, network, masks, accuracy(network, test, args.training["precision"]), history)
 
 
 if __name__ == "__main__":

@@ -134,7 +134,7 @@ rule pack_concepts:
         f"{RESULTS}/logs/data/pack_concepts.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/pack_concepts.tsv"
-    # First of all: a flaw in the data should show before hours of training, not after.
+    # Early: a flaw in the data should show before hours of training, not after.
     priority: 20
     conda:
         "../envs/workflow.yaml"

@@ -15,7 +15,7 @@ from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
 from workflow_scripts.dissect.layer_outputs import layer_outputs
 from workflow_scripts.files import UserError, file_fingerprint, run_command, text_fingerprint, whole_file
 from workflow_scripts.train.checkpoints import load_network
-from workflow_scripts.train.training import choose_device, normalisation
+from workflow_scripts.train.training import choose_device, normaliser
 
 BATCH = 250
 PROGRESS_SECONDS = 10
@@ -46,7 +46,7 @@ def dump_activations(
     """
     device = choose_device()
     network.to(device).eval()
-    scale, offset = normalisation(mean, std, device)
+    normalise = normaliser(mean, std, device)
     with (
         layer_outputs(network, layers) as outputs,
         open_hdf5(concepts, "images") as source,
@@ -59,7 +59,7 @@ def dump_activations(
         for start in range(0, len(images), BATCH):
             pictures = torch.from_numpy(images[start : start + BATCH]).to(device)
             with torch.no_grad():
-                network((pictures.float() * scale + offset).permute(0, 3, 1, 2))
+                network(normalise(pictures))
             for name in layers:
                 write_maps(dump, name, start, len(images), outputs.pop(name), PRECISIONS[precision])
             if time.monotonic() - last > PROGRESS_SECONDS:

@@ -50,12 +50,16 @@ def save_network(path: Path, network: nn.Module, masks: Masks, lineage: str = ""
 
 
 def load_network(path: Path, settings: dict) -> tuple[nn.Module, Masks]:
-    """Return the network of a `network.pt`, on the CPU, and its masks.
+    """Return the network of a `network.pt`, on the CPU, and its masks; errors as `load_tensors`, `rebuild_network`."""
+    return rebuild_network(load_tensors(path), settings, path)
+
+
+def rebuild_network(tensors: dict, settings: dict, path: Path) -> tuple[nn.Module, Masks]:
+    """Return the network whose contents were loaded from `path`, on the CPU, and its masks.
 
     Raises:
         UserError: the weights do not fit the config's `network` section.
     """
-    tensors = load_tensors(path)
     weights = tensors["model"]
     # The classifier is the last weight matrix in both architectures; its rows are the classes.
     classes = [tensor for tensor in weights.values() if tensor.ndim == 2][-1].shape[0]

@@ -8,7 +8,7 @@ from torch import nn
 
 from workflow_scripts.files import UserError, run_command, text_fingerprint
 from workflow_scripts.train.arguments import load_batches, recipe_fingerprint, training_parser
-from workflow_scripts.train.checkpoints import load_network, load_tensors, save_network, write_metrics
+from workflow_scripts.train.checkpoints import load_tensors, rebuild_network, save_network, write_metrics
 from workflow_scripts.train.pruning import Masks, describe_density, prune_by_magnitude
 from workflow_scripts.train.training import Batches, Trainer, accuracy, choose_device
 
@@ -41,10 +41,10 @@ def train_level(
     return masks, trainer.history
 
 
-def refuse_strangers(args: argparse.Namespace, rewind_point: dict) -> None:
+def refuse_strangers(args: argparse.Namespace, parent: dict, rewind_point: dict) -> None:
     """Raise UserError unless parent, rewind point, pictures, settings and replicate are those of one training."""
     lineage = rewind_point.get("lineage")
-    if load_tensors(args.parent).get("lineage") != lineage:
+    if parent.get("lineage") != lineage:
         raise UserError(f"{args.parent} does not come from the training of {args.rewind}: run both again")
     if lineage != text_fingerprint(rewind_point.get("start"), recipe_fingerprint(args), rewind_point.get("epoch")):
         raise UserError(f"{args.rewind} was made with other pictures, settings or another replicate: make it again")
@@ -56,11 +56,10 @@ def main() -> None:
     parser.add_argument("--rewind", type=Path, required=True, help="rewind.pt of level 0")
     parser.add_argument("--fraction", type=float, required=True, help="share of the remaining weights to prune")
     args = parser.parse_args()
-    device = choose_device()
-    train, test = load_batches(args, device)
-    network, masks = load_network(args.parent, args.network)
-    rewind_point = load_tensors(args.rewind)
-    refuse_strangers(args, rewind_point)
+    parent, rewind_point = load_tensors(args.parent), load_tensors(args.rewind)
+    refuse_strangers(args, parent, rewind_point)
+    network, masks = rebuild_network(parent, args.network, args.parent)
+    train, test = load_batches(args, choose_device())
     masks, history = train_level(network, masks, rewind_point, train, args.training, args.replicate, args.fraction)
     save_network(args.out, network, masks, rewind_point["lineage"])
     write_metrics(args.metrics, network, masks, accuracy(network, test, args.training["precision"]), history)

@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +37,7 @@ class Batches:
         self.images = torch.from_numpy(packed.images).to(device)
         self.labels = torch.from_numpy(packed.labels).to(device)
         self.classes = packed.classes
-        self.scale, self.offset = normalisation(mean, std, device)
+        self.normalise = normaliser(mean, std, device)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,14 +59,15 @@ class Batches:
         pictures = self.images[index[:, None, None], rows[:, :, None], columns[:, None, :]]
         return self.normalise(pictures), self.labels[index]
 
-    def normalise(self, pictures: Tensor) -> Tensor:
-        return (pictures.float() * self.scale + self.offset).permute(0, 3, 1, 2)
 
+def normaliser(mean: list[float], std: list[float], device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Return the function from pictures, uint8 (n, S, S, 3), to a network's input, float32 (n, 3, S, S), channels last.
 
-def normalisation(mean: list[float], std: list[float], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the scale and the offset, float32 (3,), that take bytes to (byte / 255 - mean) / std."""
+    It takes each byte to (byte / 255 - mean) / std of its channel.
+    """
     deviation = torch.tensor(std, device=device)
-    return 1 / (255 * deviation), -torch.tensor(mean, device=device) / deviation
+    scale, offset = 1 / (255 * deviation), -torch.tensor(mean, device=device) / deviation
+    return lambda pictures: (pictures.float() * scale + offset).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)

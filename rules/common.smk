@@ -7,10 +7,12 @@ from pathlib import Path
 
 from workflow_scripts.code_inputs import code_of
 from workflow_scripts.config import check_config, content_fingerprint, is_archive
+from workflow_scripts.dissect.protocols import resolve_protocol
 from workflow_scripts.files import UserError
 
 try:
     check_config(config, Path(workflow.basedir) / "schemas" / "config.schema.yaml")
+    config["dissection"] = resolve_protocol(config["dissection"])
 except UserError as error:
     sys.exit(f"error: {error}")
 
@@ -122,6 +124,27 @@ def dissected(name):
         return network_file(wildcards.arm, wildcards.replicate, wildcards.level, name)
 
     return find
+
+
+def candidates():
+    """The argument for a dump of candidates alone: the largest quantile of interest, and how masks are taken."""
+    dissection = config["dissection"]
+    return (
+        f"--candidates {dissection['largest_quantile']} {dissection['mask']}"
+        if dissection["dump"] == "candidates"
+        else ""
+    )
+
+
+def receptive_fields():
+    """network.json as an input, where interpolation needs to know where receptive fields lie."""
+    return f"{DATA}/network.json" if config["dissection"]["knots"] == "receptive_field" else []
+
+
+def samples():
+    """The argument for thresholds of interpolated maps."""
+    dissection = config["dissection"]
+    return f"--upsampled {dissection['knots']}" if dissection["quantile_of"] == "upsampled" else ""
 
 
 def metrics_file(arm, replicate, level):

@@ -26,6 +26,7 @@ rule check_network:
         exempt=config["pruning"]["exempt"],
         levels=config["pruning"]["levels"],
         fraction=config["pruning"]["fraction"],
+        knots=config["dissection"]["knots"],
     shell:
         "python -m workflow_scripts.dissect.check_network"
         " --network {params.network:q}"
@@ -34,6 +35,7 @@ rule check_network:
         " --exempt {params.exempt:q}"
         " --levels {params.levels}"
         " --fraction {params.fraction}"
+        " --knots {params.knots}"
         " --out {output:q}"
         " 2> {log:q}"
 
@@ -58,6 +60,8 @@ rule dump_activations:
         mean=config["images"]["mean"],
         std=config["images"]["std"],
         precision=config["dissection"]["precision"],
+        forward=config["dissection"]["forward"],
+        candidates=candidates(),
     shell:
         "python -m workflow_scripts.dissect.dump_activations"
         " --network {input.network:q}"
@@ -67,6 +71,8 @@ rule dump_activations:
         " --mean {params.mean}"
         " --std {params.std}"
         " --precision {params.precision}"
+        " --forward {params.forward}"
+        " {params.candidates}"
         " --out {output:q}"
         " 2> {log:q}"
 
@@ -75,6 +81,8 @@ rule find_thresholds:
     """Find each unit's threshold, the exact order statistic of its activations."""
     input:
         activations=f"{NETWORK}/activations.h5",
+        concepts=f"{DATA}/concepts.h5",
+        fields=receptive_fields(),
         code=code_of("workflow_scripts.dissect.find_thresholds"),
     output:
         f"{NETWORK}/thresholds.h5",
@@ -86,10 +94,16 @@ rule find_thresholds:
         "../envs/workflow.yaml"
     params:
         quantile=config["dissection"]["quantile"],
+        samples=samples(),
+        fields=lambda wildcards, input: f"--network {input.fields}" if input.fields else "",
     shell:
         "python -m workflow_scripts.dissect.find_thresholds"
         " --activations {input.activations:q}"
         " --quantile {params.quantile}"
+        " {params.samples}"
+        " --concepts {input.concepts:q}"
+        " {params.fields}"
+        " --processes {threads}"
         " --out {output:q}"
         " 2> {log:q}"
 
@@ -100,6 +114,7 @@ rule tally_units:
         activations=dissected("activations.h5"),
         thresholds=dissected("thresholds.h5"),
         concepts=f"{DATA}/concepts.h5",
+        fields=receptive_fields(),
         code=code_of("workflow_scripts.dissect.tally_units"),
     output:
         f"{NETWORK}/tally.h5",
@@ -113,12 +128,21 @@ rule tally_units:
         shuffle=lambda wildcards: (
             f"--shuffle-labels {wildcards.replicate}" if wildcards.arm == "shuffled_labels" else ""
         ),
+        knots=config["dissection"]["knots"],
+        mask=config["dissection"]["mask"],
+        counted_images=config["dissection"]["counted_images"],
+        fields=lambda wildcards, input: f"--network {input.fields}" if input.fields else "",
     shell:
         "python -m workflow_scripts.dissect.tally_units"
         " --activations {input.activations:q}"
         " --thresholds {input.thresholds:q}"
         " --concepts {input.concepts:q}"
+        " --knots {params.knots}"
+        " --mask {params.mask}"
+        " --counted-images {params.counted_images}"
+        " {params.fields}"
         " {params.shuffle}"
+        " --processes {threads}"
         " --out {output:q}"
         " 2> {log:q}"
 

@@ -34,10 +34,12 @@ rule collect:
             for arm, replicate, level in networks()
         ],
         detector_iou=config["dissection"]["detector_iou"],
+        detector_rule=config["dissection"]["detector_rule"],
     shell:
         "python -m workflow_scripts.figures.collect"
         " {params.networks}"
         " --detector-iou {params.detector_iou}"
+        " --detector-rule {params.detector_rule}"
         " --tables $(dirname {output.networks:q})"
         " 2> {log:q}"
 

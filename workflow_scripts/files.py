@@ -34,6 +34,17 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def scratch_file(path: str | Path) -> Iterator[Path]:
+    """Yield a path beside `path` for passing use; what is there afterwards, or was left there, is removed."""
+    scratch = Path(path).with_name(Path(path).name + ".scratch")
+    remove(scratch)
+    try:
+        yield scratch
+    finally:
+        remove(scratch)
+
+
 def remove(path: Path) -> None:
     """Remove a file or a folder, if it is there."""
     if path.is_dir() and not path.is_symlink():
@@ -65,8 +76,13 @@ def text_fingerprint(*parts: object) -> str:
 
 def run_command(main: Callable[[], None]) -> None:
     """Run a script's `main`: log to standard error, end a `UserError` with its sentence and exit status 1."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    start_log()
     try:
         main()
     except UserError as error:
         sys.exit(f"error: {error}")
+
+
+def start_log() -> None:
+    """Log to standard error, each line with the time."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")

@@ -15,7 +15,8 @@ from workflow_scripts.data.broden_layout import (
     read_label_map,
     read_picture,
 )
-from workflow_scripts.data.hdf5 import FORMAT
+from workflow_scripts.data.hdf5 import COMPRESSION, FORMAT
+from workflow_scripts.data.label_masks import WORD_BITS, label_masks, pack_masks
 from workflow_scripts.files import UserError, run_command, whole_file
 
 log = logging.getLogger(__name__)
@@ -27,11 +28,12 @@ STORED_BLOCK = 2**16  # bytes of an HDF5 chunk: whole images, some tens of kilob
 def pack_concepts(folder: str | Path, image_size: int, out: str | Path) -> None:
     """Write concepts.h5 from a folder in Broden's layout.
 
-    With N images of size S, P label planes of H x W pixels, L labels and C categories:
+    With N images of size S, M label masks of H x W pixels, L labels and C categories:
 
-    images uint8 (N, S, S, 3); planes uint16 (P, H, W), label numbers, 0 for none, those of image i from
-    plane_start[i] to plane_start[i + 1]; plane_category uint8 (P); whole_labels uint16, those of image i
-    from whole_start[i] to whole_start[i + 1]; whole_category uint8; label_number (L, rising), label_name,
+    images uint8 (N, S, S, 3); masks uint64 (M, H, words), label masks as `pack_masks` packs them, those of
+    image i from mask_start[i] to mask_start[i + 1]; mask_label int32 (M), whose masks they are, as positions in
+    the label table; whole_label int32, the labels of whole images, those of image i from whole_start[i] to
+    whole_start[i + 1]; label_size (2): H, W; label_number (L, rising), label_name,
     label_area int64 (L): pixels that carry the label; label_category uint8 (L): the primary category, in
     which the label covers the most pixels (ties to the later; for a label that never occurs the first that
     label.csv names; Bau et al. 2017's released code); category_name (C); image_has_category bool (N, C):
@@ -46,8 +48,8 @@ def pack_concepts(folder: str | Path, image_size: int, out: str | Path) -> None:
     concepts = read_concept_set(folder)
     with whole_file(out) as part, h5py.File(part, "w") as file:
         tables = index_tables(concepts)
-        pixel_hash, areas, occurring = pack_pixels(concepts, image_size, file)
-        tables |= label_tables(concepts, areas, occurring)
+        pixel_hash, areas, rows = pack_pixels(concepts, image_size, file)
+        tables |= rows.tables() | label_tables(concepts, areas, rows.of_images())
         for name, table in tables.items():
             text = table.dtype == object
             file.create_dataset(name, data=table, dtype=h5py.string_dtype() if text else None)
@@ -59,11 +61,7 @@ def index_tables(concepts: ConceptSet) -> dict[str, np.ndarray]:
     """What concepts.h5 takes from index.csv, label.csv and category.csv as it stands."""
     images = concepts.images
     return {
-        "plane_start": starts([len(image.planes) for image in images]),
-        "plane_category": np.array([c for image in images for c, _ in image.planes], np.uint8),
-        "whole_labels": np.array([number for image in images for _, number in image.whole_labels], np.uint16),
-        "whole_start": starts([len(image.whole_labels) for image in images]),
-        "whole_category": np.array([c for image in images for c, _ in image.whole_labels], np.uint8),
+        "label_size": np.array([concepts.height, concepts.width]),
         "label_number": np.array([label.number for label in concepts.labels], np.uint16),
         "label_name": np.array([label.name for label in concepts.labels], object),
         "category_name": np.array(concepts.categories, object),
@@ -72,57 +70,87 @@ def index_tables(concepts: ConceptSet) -> dict[str, np.ndarray]:
     }
 
 
-def starts(counts: list[int]) -> np.ndarray:
-    """Where each of consecutive runs starts, and last where the final one ends: int64 (runs + 1)."""
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+class LabelRows:
+    """Which labels each image carries, as positions in the label table: grows image by image."""
+
+    def __init__(self) -> None:
+        self.mask_label: list[np.ndarray] = []
+        self.whole_label: list[np.ndarray] = []
+
+    def add(self, with_mask: np.ndarray, whole: np.ndarray) -> None:
+        """Add an image: its labels that have a mask, and those of all its pixels."""
+        self.mask_label.append(with_mask)
+        self.whole_label.append(whole)
+
+    def tables(self) -> dict[str, np.ndarray]:
+        """Their tables in concepts.h5."""
+        tables = {}
+        for kind, rows in (("mask", self.mask_label), ("whole", self.whole_label)):
+            tables[f"{kind}_label"] = np.concatenate(rows).astype(np.int32)
+            tables[f"{kind}_start"] = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+        return tables
+
+    def of_images(self) -> list[np.ndarray]:
+        """The labels of each image."""
+        return [np.concatenate(rows) for rows in zip(self.mask_label, self.whole_label, strict=True)]
 
 
-def pack_pixels(concepts: ConceptSet, image_size: int, file: h5py.File) -> tuple[str, np.ndarray, list[np.ndarray]]:
-    """Decode and store all pictures and label planes, a bounded number at a time.
+def pack_pixels(concepts: ConceptSet, image_size: int, file: h5py.File) -> tuple[str, np.ndarray, LabelRows]:
+    """Decode and store all pictures and label masks, a bounded number at a time.
 
     Returns the SHA-256 of their pixels, the label areas int64 (L, 1 + C) (over all categories together,
-    then within each), and for each image the positions in the label table of the labels that it carries.
+    then within each), and the labels that each image carries.
     """
     row_of_number = np.full(2**16, -1, np.int32)
     row_of_number[[label.number for label in concepts.labels]] = np.arange(len(concepts.labels))
-    plane_count = sum(len(image.planes) for image in concepts.images)
+    words = -(-concepts.width // WORD_BITS)
     images = create_pixels(file, "images", (len(concepts.images), image_size, image_size, 3), np.uint8)
-    planes = create_pixels(file, "planes", (plane_count, concepts.height, concepts.width), np.uint16)
-    image_hash, plane_hash = hashlib.sha256(), hashlib.sha256()
+    masks = create_pixels(file, "masks", (0, concepts.height, words), np.uint64)
+    image_hash, mask_hash = hashlib.sha256(), hashlib.sha256()
     areas = np.zeros((len(concepts.labels), 1 + len(concepts.categories)), np.int64)
-    occurring: list[np.ndarray] = []
-
-    plane = 0
+    rows = LabelRows()
     for start in range(0, len(concepts.images), IMAGES_IN_MEMORY):
         batch = concepts.images[start : start + IMAGES_IN_MEMORY]
         pictures = np.stack([read_picture(concepts.path(image.name), image_size) for image in batch])
-        planes_of_images = [read_planes(concepts, image, row_of_number) for image in batch]
-        maps = np.concatenate(planes_of_images)
         images[start : start + len(batch)] = pictures
-        planes[plane : plane + len(maps)] = maps
-        plane += len(maps)
+        packed = [pack_labels(concepts, image, row_of_number, areas, rows) for image in batch]
+        new = np.concatenate(packed)
+        masks.resize(len(masks) + len(new), axis=0)
+        masks[len(masks) - len(new) :] = new
         image_hash.update(pictures)
-        plane_hash.update(maps)
-        for image, image_planes in zip(batch, planes_of_images, strict=True):
-            occurring.append(row_of_number[add_areas(areas, image, image_planes, row_of_number)])
+        mask_hash.update(new)
         log.info("packed %d of %d images", start + len(batch), len(concepts.images))
-    return image_hash.hexdigest() + plane_hash.hexdigest(), areas, occurring
+    return image_hash.hexdigest() + mask_hash.hexdigest(), areas, rows
 
 
 def create_pixels(file: h5py.File, name: str, shape: tuple[int, ...], dtype: type) -> h5py.Dataset:
-    """A compressed dataset whose HDF5 chunks are whole images or planes."""
+    """A compressed dataset whose HDF5 chunks are whole images or masks."""
     rows = max(1, STORED_BLOCK // (int(np.prod(shape[1:])) * np.dtype(dtype).itemsize))
-    # A resizable first axis, because a chunk may then be longer than the data. Not lzf: its encoder does
-    # not give the same bytes every time.
+    # A resizable first axis, because a chunk may then be longer than the data.
     return file.create_dataset(
-        name,
-        shape,
-        dtype,
-        chunks=(rows, *shape[1:]),
-        maxshape=(None, *shape[1:]),
-        compression="gzip",
-        compression_opts=1,
+        name, shape, dtype, chunks=(rows, *shape[1:]), maxshape=(None, *shape[1:]), **COMPRESSION
     )
+
+
+def pack_labels(
+    concepts: ConceptSet, image: LabelledImage, row_of_number: np.ndarray, areas: np.ndarray, rows: LabelRows
+) -> np.ndarray:
+    """The masks of an image's labels, uint64 (labels, H, words), those of whole-image labels left out.
+
+    Adds the labels to `rows` and their areas to `areas` (L, 1 + C).
+    """
+    planes = read_planes(concepts, image, row_of_number)
+    plane_category = np.array([category for category, _ in image.planes], int)
+    for category in {category for category, _ in image.planes + image.whole_labels}:
+        whole = [number for c, number in image.whole_labels if c == category]
+        numbers, masks = label_masks(planes[plane_category == category], np.array(whole, np.uint16))
+        areas[row_of_number[numbers], 1 + category] += np.count_nonzero(masks, axis=(1, 2))
+    whole = np.unique(np.array([number for _, number in image.whole_labels], np.uint16))
+    numbers, masks = label_masks(planes, whole)
+    areas[row_of_number[numbers], 0] += np.count_nonzero(masks, axis=(1, 2))
+    with_mask = ~np.isin(numbers, whole)
+    rows.add(row_of_number[numbers[with_mask]], row_of_number[whole])
+    return pack_masks(masks[with_mask])
 
 
 def read_planes(concepts: ConceptSet, image: LabelledImage, row_of_number: np.ndarray) -> np.ndarray:
@@ -137,38 +165,6 @@ def read_planes(concepts: ConceptSet, image: LabelledImage, row_of_number: np.nd
                 "add the label or mend the map"
             )
     return planes
-
-
-def add_areas(areas: np.ndarray, image: LabelledImage, planes: np.ndarray, row_of_number: np.ndarray) -> np.ndarray:
-    """Add an image's label areas to `areas` (L, 1 + C), in place; return the label numbers it carries."""
-    plane_category = np.array([category for category, _ in image.planes], int)
-    for category in {category for category, _ in image.planes + image.whole_labels}:
-        whole = [number for c, number in image.whole_labels if c == category]
-        numbers, masks = label_masks(planes[plane_category == category], np.array(whole, np.uint16))
-        areas[row_of_number[numbers], 1 + category] += np.count_nonzero(masks, axis=1)
-    whole = [number for _, number in image.whole_labels]
-    numbers, masks = label_masks(planes, np.array(whole, np.uint16))
-    areas[row_of_number[numbers], 0] += np.count_nonzero(masks, axis=1)
-    return numbers
-
-
-def label_masks(planes: np.ndarray, whole_labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which labels an image carries and where.
-
-    Args:
-        planes: label numbers, uint16 (planes, H, W), 0 for none.
-        whole_labels: numbers of the labels that every pixel carries, uint16 (any).
-
-    Returns:
-        The label numbers, rising, uint16 (labels), and their masks, float32 0 or 1 (labels, H * W): a pixel
-        carries a label if any plane does.
-    """
-    numbers = np.unique(np.concatenate([[0], planes.ravel(), whole_labels]).astype(np.uint16))
-    pixels = planes.shape[1] * planes.shape[2]
-    masks = np.zeros((len(numbers), pixels), np.float32)
-    masks[np.searchsorted(numbers, planes.reshape(-1, pixels)), np.arange(pixels)] = 1
-    masks[np.searchsorted(numbers, whole_labels)] = 1
-    return numbers[1:], masks[1:]  # without the background
 
 
 def label_tables(concepts: ConceptSet, areas: np.ndarray, occurring: list[np.ndarray]) -> dict[str, np.ndarray]:

@@ -4,22 +4,29 @@ import argparse
 import json
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import h5py
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
+from workflow_scripts.dissect.find_thresholds import order_statistic_rank
 from workflow_scripts.dissect.layer_outputs import layer_outputs
-from workflow_scripts.files import UserError, file_fingerprint, run_command, text_fingerprint, whole_file
+from workflow_scripts.dissect.maps import CandidateWriter, LayerMaps, create_maps, exceed, keep, whole_block
+from workflow_scripts.dissect.order_statistics import LargestSamples
+from workflow_scripts.files import UserError, file_fingerprint, run_command, scratch_file, text_fingerprint, whole_file
 from workflow_scripts.train.checkpoints import load_network
 from workflow_scripts.train.training import choose_device, normaliser
 
-BATCH = 250
+BATCH = 128  # pictures; a power of two, so that batches fill whole chunks of the dump
 PROGRESS_SECONDS = 10
 PRECISIONS = {"float16": np.float16, "float32": np.float32}
+FORWARD = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def dump_activations(
@@ -31,59 +38,101 @@ def dump_activations(
     precision: str,
     network_fingerprint: str,
     out: Path,
+    forward: str = "float32",
+    candidates: tuple[float, str] | None = None,
 ) -> None:
-    """Write `activations.h5`: `maps/<layer>`, (images, units, h, w), float16 or float32.
-
-    The forward pass runs in single precision, batch-norm in evaluation mode.
+    """Write `activations.h5`, as `maps` describes it, with values in float16 or float32.
 
     Args:
         concepts: the packed concept set, whose pictures are dissected.
         mean, std: as in training.
         network_fingerprint: names the network in the dump.
+        forward: the precision of the forward pass, one of FORWARD; batch-norm is in evaluation mode.
+        candidates: the largest quantile of raw maps that will be asked for, and how masks will be taken ("above" or
+            "at_least" the threshold): only maps that can have a mask are kept. None keeps all.
 
     Raises:
         UserError: a layer is missing, its output is not (images, units, h, w), or a value is not finite.
     """
     device = choose_device()
-    network.to(device).eval()
+    network.to(device, memory_format=torch.channels_last).eval()
     normalise = normaliser(mean, std, device)
+    with open_hdf5(concepts, "images", "fingerprint") as source:
+        images, concepts_fingerprint = len(source["images"]), source.attrs["fingerprint"]
     with (
         layer_outputs(network, layers) as outputs,
-        open_hdf5(concepts, "images") as source,
         whole_file(out) as part,
         h5py.File(part, "w") as dump,
+        scratch_file(out) as scratch,
+        h5py.File(scratch, "w") if candidates else nullcontext() as found,
     ):
-        images = source["images"]
-        concepts_fingerprint = source.attrs["fingerprint"]
         started = last = time.monotonic()
-        for start in range(0, len(images), BATCH):
-            pictures = torch.from_numpy(images[start : start + BATCH]).to(device)
-            with torch.no_grad():
-                network(normalise(pictures))
+        done = 0
+        writers = {}
+        for pictures in picture_batches(concepts, workers=2 if device.type == "cuda" else 0):
+            with torch.no_grad(), torch.autocast(device.type, FORWARD[forward], enabled=forward != "float32"):
+                network(normalise(pictures.to(device)))
             for name in layers:
-                write_maps(dump, name, start, len(images), outputs.pop(name), PRECISIONS[precision])
+                maps = to_precision(name, outputs.pop(name), PRECISIONS[precision])
+                if name not in writers:
+                    shape = (images, *maps.shape[1:])
+                    writers[name] = (
+                        Candidates(dump, found, name, shape, maps.dtype, *candidates)
+                        if candidates
+                        else AllMaps(dump, name, shape, maps.dtype)
+                    )
+                writers[name].add(maps)
+            done += len(pictures)
             if time.monotonic() - last > PROGRESS_SECONDS:
                 last = time.monotonic()
-                done = start + len(pictures)
                 rate = done / (last - started)
                 logging.info(
-                    "%d of %d pictures, %.0f a second, %.0f s left",
-                    done,
-                    len(images),
-                    rate,
-                    (len(images) - done) / rate,
+                    "%d of %d pictures, %.0f a second, %.0f s left, %.2f GB written",
+                    *(done, images, rate, (images - done) / rate, written(part, scratch)),
                 )
+        for writer in writers.values():
+            writer.finish()
         dump.attrs["format"] = FORMAT
         dump.attrs["concepts"] = concepts_fingerprint
         dump.attrs["network"] = network_fingerprint
+        if candidates:
+            dump.attrs["candidates_quantile"], dump.attrs["candidates_mask"] = candidates
         dump.attrs["fingerprint"] = text_fingerprint(
-            "activations", network_fingerprint, concepts_fingerprint, *layers, precision, mean, std
+            "activations", network_fingerprint, concepts_fingerprint, *layers, precision, mean, std, forward, candidates
         )
-        logging.info("dumped %s for %d pictures, %s", ", ".join(layers), len(images), precision)
+        dump.flush()
+        seconds = time.monotonic() - started
+        values = sum(writer.bytes for writer in writers.values()) / 1e9
+        logging.info(
+            "dumped %s for %d pictures in %.0f s, %.0f a second; %.3f GB of %s maps in %.3f GB",
+            *(", ".join(layers), images, seconds, images / seconds, values, precision, written(part)),
+        )
 
 
-def write_maps(dump: h5py.File, layer: str, start: int, total: int, output: Tensor, dtype: type[np.floating]) -> None:
-    """Write one batch of a layer's maps at image `start`, creating the dataset at the first."""
+class PictureBatches(Dataset):
+    """The pictures of a packed concept set, uint8 (n, S, S, 3) tensors of up to BATCH."""
+
+    def __init__(self, concepts: Path):
+        self.concepts = concepts
+        with open_hdf5(concepts, "images") as source:
+            self.images = len(source["images"])
+
+    def __len__(self) -> int:
+        return -(-self.images // BATCH)
+
+    def __getitem__(self, batch: int) -> Tensor:
+        with open_hdf5(self.concepts, "images") as source:
+            return torch.from_numpy(source["images"][batch * BATCH : (batch + 1) * BATCH])
+
+
+def picture_batches(concepts: Path, workers: int) -> Iterator[Tensor]:
+    """All batches in order, decoded in so many processes; 0 decodes in this one."""
+    context = {"multiprocessing_context": "spawn", "pin_memory": True} if workers else {}
+    return iter(DataLoader(PictureBatches(concepts), batch_size=None, num_workers=workers, **context))
+
+
+def to_precision(layer: str, output: Tensor, dtype: type[np.floating]) -> np.ndarray:
+    """A layer's output as an array of the dump's precision; UserError naming a unit that it cannot hold."""
     with np.errstate(over="ignore"):
         maps = output.float().contiguous().cpu().numpy().astype(dtype)
     finite = np.isfinite(maps).all((0, 2, 3))
@@ -92,10 +141,76 @@ def write_maps(dump: h5py.File, layer: str, start: int, total: int, output: Tens
             f"layer {layer}, unit {int(np.argmin(finite))} has a value that is not finite in {np.dtype(dtype)}:"
             " set dissection.precision to float32, or train the network anew"
         )
-    if start == 0:
-        chunks = (min(64, total), *maps.shape[1:])
-        dump.create_dataset(f"maps/{layer}", (total, *maps.shape[1:]), dtype, chunks=chunks)
-    dump[f"maps/{layer}"][start : start + len(maps)] = maps
+    return maps
+
+
+def written(*files: Path) -> float:
+    """The size of those of the files that are there, in GB."""
+    return sum(file.stat().st_size for file in files if file.exists()) / 1e9
+
+
+class AllMaps:
+    """Writes all maps of a layer, (images, units, h, w), to the dump."""
+
+    def __init__(self, dump: h5py.File, layer: str, shape: tuple[int, ...], dtype: np.dtype):
+        self.dataset = create_maps(dump, layer, shape, dtype)
+        self.done = 0
+        self.bytes = self.dataset.nbytes
+
+    def add(self, maps: np.ndarray) -> None:
+        """Write the maps of the next images."""
+        self.dataset[self.done : self.done + len(maps)] = maps
+        self.done += len(maps)
+
+    def finish(self) -> None:
+        """Nothing is left to do."""
+
+
+class Candidates:
+    """Writes those maps of a layer that can have a mask at quantiles up to the one given.
+
+    A map that does not exceed a number that its unit's threshold is not below has no mask. That lower bound rises
+    while images come in: what exceeds it at the time goes to a scratch file, and in the end what exceeds the last
+    one to the dump.
+    """
+
+    def __init__(
+        self,
+        dump: h5py.File,
+        scratch: h5py.File,
+        layer: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        quantile: float,
+        mask: str,
+    ):
+        images, units, self.height, self.width = shape
+        self.layer, self.mask, self.dump, self.scratch = layer, mask, dump, scratch
+        rank = order_statistic_rank(quantile, images * self.height * self.width)
+        self.largest = LargestSamples(np.full(units, rank), dtype == np.float16)
+        self.writer = CandidateWriter(scratch, layer, self.height, self.width, dtype)
+        self.bytes = int(np.prod(shape)) * dtype.itemsize
+
+    def add(self, maps: np.ndarray) -> None:
+        """Take in the maps of the next images."""
+        block = whole_block(maps)
+        self.largest.add(self.layer, block.values, block.unit, self.width, None)
+        self.writer.append(*keep(block, exceed(block, self.cut())))
+
+    def finish(self) -> None:
+        """Write the dump's part of this layer."""
+        self.largest.raise_floors()
+        self.writer.finish(self.largest.lower_bound, self.largest.minimum, self.largest.maximum)
+        found = LayerMaps(self.scratch, self.layer)
+        writer = CandidateWriter(self.dump, self.layer, self.height, self.width, found.values.dtype)
+        for block in found.blocks(0, found.images):
+            writer.append(*keep(block, exceed(block, self.cut())))
+        writer.finish(self.largest.lower_bound, self.largest.minimum, self.largest.maximum)
+
+    def cut(self) -> np.ndarray:
+        """What a map must exceed to be a candidate, float32 (units)."""
+        bound = self.largest.lower_bound
+        return bound if self.mask == "above" else np.nextafter(bound, np.float32(-np.inf))
 
 
 def main() -> None:
@@ -106,7 +221,11 @@ def main() -> None:
     parser.add_argument("--concepts", type=Path, required=True, help="concepts.h5")
     parser.add_argument("--mean", type=float, nargs=3, required=True)
     parser.add_argument("--std", type=float, nargs=3, required=True)
-    parser.add_argument("--precision", choices=PRECISIONS, required=True)
+    parser.add_argument("--precision", choices=PRECISIONS, required=True, help="of the maps")
+    parser.add_argument("--forward", choices=FORWARD, required=True, help="precision of the forward pass")
+    parser.add_argument(
+        "--candidates", nargs=2, metavar=("QUANTILE", "MASK"), help="keep only maps that matter up to this quantile"
+    )
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     network, _ = load_network(args.network, args.settings)
@@ -119,6 +238,8 @@ def main() -> None:
         args.precision,
         file_fingerprint(args.network),
         args.out,
+        args.forward,
+        (float(args.candidates[0]), args.candidates[1]) if args.candidates else None,
     )
 
 

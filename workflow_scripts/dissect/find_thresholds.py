@@ -1,6 +1,7 @@
 """Find each unit's activation threshold, the exact order statistic over all images and positions."""
 
 import argparse
+import json
 import logging
 from fractions import Fraction
 from math import floor
@@ -10,33 +11,54 @@ import h5py
 import numpy as np
 
 from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
+from workflow_scripts.dissect.concept_data import ConceptData, require_same
+from workflow_scripts.dissect.device import find_gpu
+from workflow_scripts.dissect.interpolation import SCHEMES, Grid, grid, layer_fields
+from workflow_scripts.dissect.maps import LayerMaps
+from workflow_scripts.dissect.order_statistics import Counts, LargestSamples
+from workflow_scripts.dissect.parallel import in_shards
 from workflow_scripts.files import UserError, run_command, whole_file
 
 log = logging.getLogger(__name__)
 
-VALUES_IN_MEMORY = 2**24  # of the maps, and as many of the largest values: bounds memory
 
-
-def find_thresholds(activations: str | Path, quantile: float, out: str | Path) -> None:
+def find_thresholds(
+    activations: str | Path,
+    quantile: float,
+    out: str | Path,
+    upsampled: str | None = None,
+    concepts: str | Path | None = None,
+    receptive_fields: dict | None = None,
+    processes: int = 1,
+) -> None:
     """Write thresholds.h5: per layer a group with `threshold`, `maximum` and `minimum`, float32 (units).
 
     A unit's threshold T is chosen such that P(activation > T) = quantile (Bau et al. 2017, section 2.2):
-    of n samples, over all images and positions of the raw map, the (floor(quantile * n) + 1)-th largest.
-    Attributes: `format`, `activations` (fingerprint of the dump) and `quantile`.
+    of n samples the (floor(quantile * n) + 1)-th largest. Samples are all values of the raw maps; or, with
+    `upsampled`, one of interpolation.SCHEMES, all values of the maps interpolated to the size of the label
+    maps of `concepts`. `maximum` and `minimum` are of the raw maps. `receptive_fields` as `layer_fields` takes
+    them. Attributes: `format`, `activations` (fingerprint of the dump) and `quantile`.
 
     Raises UserError if the dump is missing or damaged, a map holds NaN or infinity (naming layer and
-    unit), or the quantile does not lie between 0 and 1.
+    unit), the quantile does not lie between 0 and 1, or the dump has too few candidates for it.
     """
-    with open_hdf5(activations, "maps") as dump, whole_file(out) as part, h5py.File(part, "w") as file:
+    with open_hdf5(activations, "maps", "fingerprint") as dump, whole_file(out) as part, h5py.File(part, "w") as file:
         file.attrs.update(format=FORMAT, activations=dump.attrs["fingerprint"], quantile=quantile)
-        for layer, maps in dump["maps"].items():
-            images, _, height, width = maps.shape
-            rank = order_statistic_rank(quantile, images * height * width)
-            threshold, maximum, minimum = order_statistics(layer, maps, rank)
-            file[f"{layer}/threshold"] = threshold
-            file[f"{layer}/maximum"] = maximum
-            file[f"{layer}/minimum"] = minimum
-            log.info("%s: thresholds of %d units", layer, len(threshold))
+        label_size = read_label_size(activations, dump, concepts) if upsampled else None
+        for layer in dump["maps"]:
+            maps = LayerMaps(dump, layer)
+            require_candidates(activations, maps, dump, quantile, upsampled)
+            size, samples = (maps.height, maps.width), maps.samples
+            to = None
+            if upsampled:
+                to = grid(size, label_size, upsampled, layer_fields(receptive_fields, layer, upsampled))
+                samples = maps.images * label_size[0] * label_size[1]
+            rank = np.full(maps.units, order_statistic_rank(quantile, samples))
+            found = order_statistics(activations, layer, maps, rank, to, processes)
+            for name, values in zip(("threshold", "maximum", "minimum"), found, strict=True):
+                # Adding 0 makes -0 and 0 one number.
+                file[f"{layer}/{name}"] = values + np.float32(0)
+            log.info("%s: thresholds of %d units", layer, maps.units)
 
 
 def order_statistic_rank(quantile: float, samples: int) -> int:
@@ -50,49 +72,70 @@ def order_statistic_rank(quantile: float, samples: int) -> int:
     return floor(Fraction(str(quantile)) * samples) + 1
 
 
-def order_statistics(layer: str, maps: h5py.Dataset, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The rank-th largest, the largest and the smallest value of each unit: three float32 (units)."""
-    units = maps.shape[1]
-    block = max(1, VALUES_IN_MEMORY // rank)  # units whose `rank` largest values fit
-    blocks = [
-        order_statistics_of_units(layer, maps, rank, slice(start, min(start + block, units)))
-        for start in range(0, units, block)
-    ]
-    # Adding 0 makes -0 and 0 one number, whichever of them the partition met first.
-    return tuple(np.concatenate(values) + np.float32(0) for values in zip(*blocks, strict=True))
-
-
-def order_statistics_of_units(
-    layer: str, maps: h5py.Dataset, rank: int, units: slice
+def order_statistics(
+    activations: str | Path, layer: str, maps: LayerMaps, rank: np.ndarray, to: Grid | None, processes: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`order_statistics` of some units, in one pass over the images that keeps the `rank` largest values."""
-    images, _, height, width = maps.shape
-    count = units.stop - units.start
-    step = max(1, VALUES_IN_MEMORY // (count * height * width))
-    largest = np.empty((count, 0), np.float32)
-    maximum = np.full(count, -np.inf, np.float32)
-    minimum = np.full(count, np.inf, np.float32)
-    for start in range(0, images, step):
-        chunk = maps[start : start + step, units].astype(np.float32)
-        samples = np.moveaxis(chunk, 1, 0).reshape(count, -1)
-        # Not fmax: NaN has to come through.
-        maximum = np.maximum(maximum, samples.max(axis=1))
-        minimum = np.minimum(minimum, samples.min(axis=1))
-        refuse_not_finite(layer, units.start, maximum, minimum)
-        largest = np.concatenate([largest, samples], axis=1)
-        if largest.shape[1] > rank:
-            largest.partition(largest.shape[1] - rank, axis=1)
-            largest = largest[:, -rank:]
-    return largest.min(axis=1), maximum, minimum
+    """The rank-th largest sample, the largest and the smallest value of each unit: three float32 (units)."""
+    largest = LargestSamples(rank, maps.half and to is None)
+    gather(largest, activations, layer, maps.images, to, processes)
+    maximum, minimum = largest.maximum, largest.minimum
+    if not largest.half:
+        largest = largest.second_pass()
+        gather(largest, activations, layer, maps.images, to, processes)
+    if maps.candidates:
+        return np.maximum(largest.threshold, maps.bound), maps.maximum, maps.minimum
+    return largest.threshold, maximum, minimum
 
 
-def refuse_not_finite(layer: str, first_unit: int, maximum: np.ndarray, minimum: np.ndarray) -> None:
-    """Raise UserError naming the first unit whose extremes are NaN or infinite."""
-    bad = np.flatnonzero(~(np.isfinite(maximum) & np.isfinite(minimum)))
-    if bad.size:
+def gather(
+    largest: LargestSamples, activations: str | Path, layer: str, images: int, to: Grid | None, processes: int
+) -> None:
+    """Count all samples of a layer into `largest`."""
+    shards = 1 if find_gpu() else processes
+    for counts in in_shards(
+        count_images, images, shards, str(activations), layer, largest.rank, largest.half, largest.upper, to
+    ):
+        largest.merge(counts)
+    largest.raise_floors()
+
+
+def count_images(
+    first: int,
+    last: int,
+    activations: str,
+    layer: str,
+    rank: np.ndarray,
+    half: bool,
+    upper: np.ndarray | None,
+    to: Grid | None,
+) -> Counts:
+    """The counts of the samples of images `first` to `last`."""
+    largest = LargestSamples(rank, half, upper, find_gpu())
+    with open_hdf5(activations, "maps") as dump:
+        maps = LayerMaps(dump, layer)
+        for block in maps.blocks(first, last):
+            largest.add(layer, block.values, block.unit, maps.width, to)
+            log.info("%s: %d of %d images", layer, block.images.stop, last)
+    return largest.counts()
+
+
+def read_label_size(activations: str | Path, dump: h5py.File, concepts: str | Path | None) -> tuple[int, int]:
+    """The height and width of the label maps of the concept set that the dump was made with."""
+    if concepts is None:
+        raise UserError("the quantile of upsampled maps needs concepts.h5, for the label maps' size")
+    with ConceptData(concepts) as labels:
+        require_same(activations, dump.attrs["concepts"], concepts, labels.fingerprint)
+        return labels.height, labels.width
+
+
+def require_candidates(
+    activations: str | Path, maps: LayerMaps, dump: h5py.File, quantile: float, upsampled: str | None
+) -> None:
+    """Raise UserError unless a dump of candidates has all maps that bear on the threshold."""
+    if maps.candidates and (upsampled or quantile > dump.attrs["candidates_quantile"]):
         raise UserError(
-            f"layer {layer}, unit {first_unit + bad[0]}: the activations hold NaN or infinity; "
-            "check that the network's training did not diverge"
+            f"{activations} keeps only the maps that matter to quantiles of raw maps up to"
+            f" {dump.attrs['candidates_quantile']}: set dissection.dump to all"
         )
 
 
@@ -100,9 +143,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--activations", required=True, help="activations.h5")
     parser.add_argument("--quantile", type=float, required=True, help="share of samples above the threshold")
+    parser.add_argument("--upsampled", choices=SCHEMES, help="take samples of interpolated maps, with these knots")
+    parser.add_argument("--concepts", help="concepts.h5, for --upsampled")
+    parser.add_argument("--network", type=Path, help="network.json, for the knots receptive_field")
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--out", required=True, help="thresholds.h5 to write")
     arguments = parser.parse_args()
-    find_thresholds(arguments.activations, arguments.quantile, arguments.out)
+    find_thresholds(
+        arguments.activations,
+        arguments.quantile,
+        arguments.out,
+        arguments.upsampled,
+        arguments.concepts,
+        json.loads(arguments.network.read_text()) if arguments.network else None,
+        arguments.processes,
+    )
 
 
 if __name__ == "__main__":

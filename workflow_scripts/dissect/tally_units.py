@@ -1,6 +1,7 @@
 """Count, for every unit and concept, the pixels that the unit's mask and the concept share."""
 
 import argparse
+import json
 import logging
 from pathlib import Path
 
@@ -8,14 +9,19 @@ import h5py
 import numpy as np
 
 from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
-from workflow_scripts.dissect.concept_data import ConceptData, require_same
-from workflow_scripts.dissect.interpolation import upsample
+from workflow_scripts.dissect import kernels
+from workflow_scripts.dissect.concept_data import ConceptData, LabelBlock, require_same
+from workflow_scripts.dissect.device import find_gpu
+from workflow_scripts.dissect.interpolation import SCHEMES, Grid, grid, layer_fields
+from workflow_scripts.dissect.maps import LayerMaps, MapBlock, as_bits
+from workflow_scripts.dissect.parallel import in_shards
 from workflow_scripts.files import UserError, run_command, whole_file
 
 log = logging.getLogger(__name__)
 
-VALUES_IN_MEMORY = 2**24  # of the maps, and as many of the interpolated maps: bounds memory
-LARGEST_COUNT = 2**24  # float32 counts exactly up to here
+MASKS = ("above", "at_least")
+COUNTED_IMAGES = ("with_category", "with_label_in_mask", "all")
+LARGEST_MAP = 2**24  # pixels; float32 counts exactly up to here
 
 
 def tally_units(
@@ -24,14 +30,24 @@ def tally_units(
     concepts: str | Path,
     out: str | Path,
     shuffle_labels: int | None = None,
+    knots: str = "align_corners_false",
+    mask: str = "above",
+    counted_images: str = "with_category",
+    receptive_fields: dict | None = None,
+    processes: int = 1,
 ) -> None:
     """Write tally.h5: the integers of which every IoU is made (Bau et al. 2017, section 2.3).
 
     Per layer a group with, for U units, L labels and C categories, int64 `intersection` (U, L): pixels in
-    the unit's mask that carry the label; `unit_area` (U, C): pixels in the mask, over the images that
-    carry a label of the category; `label_area` (L): pixels that carry the label; and the layer's
-    `threshold`, `maximum` and `minimum`. A unit's mask is where its interpolated map exceeds its
-    threshold, strictly: after a ReLU a nearly dead unit has threshold 0, and its mask stays empty.
+    the unit's mask that carry the label; `unit_area` (U, C): pixels in the mask, over the images that count
+    for the category; `label_area` (L): pixels that carry the label; and the layer's `threshold`, `maximum`
+    and `minimum`.
+
+    A unit's mask is where its interpolated map is `mask` its threshold. "above" is strict: after a ReLU a
+    nearly dead unit has threshold 0, and its mask stays empty; with "at_least" it is the whole image.
+    `knots`: one of interpolation.SCHEMES. Images that count for a category are those "with_category", which
+    carry a label of it; "with_label_in_mask", where such a label lies in the unit's mask; or "all". A label's
+    category is its primary one. `receptive_fields` as `layer_fields` takes them.
 
     With `shuffle_labels`, a seed, the maps of image i meet the labels of image p(i), p a random
     permutation: a control for what IoU chance gives.
@@ -47,10 +63,31 @@ def tally_units(
     ):
         require_same(thresholds, cuts.attrs["activations"], activations, dump.attrs["fingerprint"])
         require_same(activations, dump.attrs["concepts"], concepts, labels.fingerprint)
-        if labels.height * labels.width > LARGEST_COUNT:
-            raise UserError(f"{concepts}: label maps of more than {LARGEST_COUNT} pixels cannot be counted")
-        layers = {layer: LayerTally(maps, cuts[layer]["threshold"][:], labels) for layer, maps in dump["maps"].items()}
-        count_images(layers, labels, shuffle_labels)
+        if labels.height * labels.width > LARGEST_MAP:
+            raise UserError(f"{concepts}: label maps of more than {LARGEST_MAP} pixels cannot be counted")
+        layers = {}
+        for layer in dump["maps"]:
+            maps = LayerMaps(dump, layer)
+            require_maps(activations, maps, labels, dump, mask)
+            threshold = cuts[layer]["threshold"][:]
+            fields = layer_fields(receptive_fields, layer, knots)
+            to = grid((maps.height, maps.width), (labels.height, labels.width), knots, fields)
+            # v >= T is v > the number before T.
+            layers[layer] = (threshold if mask == "above" else np.nextafter(threshold, np.float32(-np.inf)), to)
+        images = len(labels.image_has_category)
+        partner = np.arange(images)
+        if shuffle_labels is not None:
+            partner = np.random.default_rng(shuffle_labels).permutation(images)
+        shards = in_shards(
+            tally_images,
+            images,
+            1 if find_gpu() else processes,
+            str(activations),
+            str(concepts),
+            layers,
+            partner,
+            counted_images,
+        )
         with whole_file(out) as part, h5py.File(part, "w") as file:
             file.attrs.update(
                 format=FORMAT,
@@ -59,58 +96,96 @@ def tally_units(
                 quantile=cuts.attrs["quantile"],
                 shuffle_labels="none" if shuffle_labels is None else shuffle_labels,
             )
-            for layer, tally in layers.items():
-                file[f"{layer}/intersection"] = tally.intersection
-                file[f"{layer}/unit_area"] = tally.unit_area
+            for layer in layers:
+                file[f"{layer}/intersection"] = sum(tallies[layer].intersection for tallies in shards).T
+                file[f"{layer}/unit_area"] = sum(tallies[layer].unit_area for tallies in shards)
                 file[f"{layer}/label_area"] = labels.label_area
                 for name in ("threshold", "maximum", "minimum"):
                     file[f"{layer}/{name}"] = cuts[layer][name][:]
 
 
-class LayerTally:
-    """The counts of one layer, to which images are added one by one."""
+class Tally:
+    """The counts of one layer: `intersection` (L, U), so that neighbouring units lie together, `unit_area` (U, C)."""
 
-    def __init__(self, maps: h5py.Dataset, threshold: np.ndarray, labels: ConceptData):
-        images, units = maps.shape[:2]
-        if images != len(labels.image_has_category):
-            raise UserError(f"{maps.file.filename}: {maps.name} has {images} images, not the concept set's number")
-        self.maps, self.threshold, self.labels = maps, threshold, labels
-        self.intersection = np.zeros((units, len(labels.label_number)), np.int64)
-        self.unit_area = np.zeros((units, len(labels.category_name)), np.int64)
+    def __init__(self, cut: np.ndarray, to: Grid, label_category: np.ndarray, categories: int, in_mask: bool):
+        """`cut` float32 (U): a mask is where the map, interpolated to the grid `to`, is greater.
 
-    def add_image(
-        self, maps: np.ndarray, label_rows: np.ndarray, label_masks: np.ndarray, has_category: np.ndarray
-    ) -> None:
-        """Add an image: its maps (units, h, w), its labels (l) and their masks (l, H * W), its categories."""
-        # No interpolated value exceeds its map's maximum (see `upsample`): other units have empty masks.
-        active = np.flatnonzero(maps.max(axis=(1, 2)) > self.threshold)
-        height, width = self.labels.height, self.labels.width
-        step = max(1, VALUES_IN_MEMORY // (height * width))
-        for start in range(0, len(active), step):
-            units = active[start : start + step]
-            masks = upsample(maps[units], height, width) > self.threshold[units, None, None]
-            masks = masks.reshape(len(units), -1).astype(np.float32)
-            # Sums of zeros and ones below 2^24 are exact in float32, in whatever order they are added.
-            self.intersection[units[:, None], label_rows] += (masks @ label_masks.T).astype(np.int64)
-            area = masks.sum(axis=1).astype(np.int64)
-            self.unit_area[units] += area[:, None] * has_category
+        `label_category` (L): the labels' primary categories. `in_mask`: whether an image counts for a category only
+        if a label of the category lies in the unit's mask.
+        """
+        self.cut, self.to, self.label_category, self.in_mask = cut, to, label_category, in_mask
+        self.intersection = np.zeros((len(label_category), len(cut)), np.int64)
+        self.unit_area = np.zeros((len(cut), categories), np.int64)
+
+    def add(self, block: MapBlock, width: int, labels: LabelBlock) -> None:
+        """Add images: their maps, of `width` columns, and their labels."""
+        kernels.tally(
+            as_bits(block.values), block.unit, block.start, self.cut, width, self.to, labels, self.label_category,
+            self.in_mask, self.intersection, self.unit_area,
+        )  # fmt: skip
 
 
-def count_images(layers: dict[str, LayerTally], labels: ConceptData, shuffle_labels: int | None) -> None:
-    """Add all images to all layers, reading a bounded number at a time."""
-    images = len(labels.image_has_category)
-    partner = np.arange(images)
-    if shuffle_labels is not None:
-        partner = np.random.default_rng(shuffle_labels).permutation(images)
-    values_per_image = sum(int(np.prod(layer.maps.shape[1:])) for layer in layers.values())
-    step = max(1, VALUES_IN_MEMORY // max(1, values_per_image))
-    for start in range(0, images, step):
-        chunks = [layer.maps[start : start + step].astype(np.float32) for layer in layers.values()]
-        for offset, image in enumerate(partner[start : start + step]):
-            label_rows, label_masks = labels.image_labels(image)
-            for layer, chunk in zip(layers.values(), chunks, strict=True):
-                layer.add_image(chunk[offset], label_rows, label_masks, labels.image_has_category[image])
-        log.info("tallied %d of %d images", min(start + step, images), images)
+class TensorTally(Tally):
+    """A `Tally` on a torch device."""
+
+    def __init__(self, *arguments, device: str):
+        import torch
+
+        super().__init__(*arguments)
+        self._counts = [torch.from_numpy(counts).to(device) for counts in (self.intersection, self.unit_area)]
+
+    def add(self, block: MapBlock, width: int, labels: LabelBlock) -> None:
+        from workflow_scripts.dissect import tensors
+
+        tensors.tally(
+            block.values, block.unit, block.start, self.cut, width, self.to, labels, self.label_category,
+            self.in_mask, *self._counts,
+        )  # fmt: skip
+
+    def finish(self) -> None:
+        """Fetch the counts from the device."""
+        self.intersection, self.unit_area = (counts.cpu().numpy() for counts in self._counts)
+
+
+def tally_images(
+    first: int,
+    last: int,
+    activations: str,
+    concepts: str,
+    layers: dict[str, tuple[np.ndarray, Grid]],
+    partner: np.ndarray,
+    counted_images: str,
+) -> dict[str, Tally]:
+    """The tallies of images `first` to `last` by layer, the labels of image i being those of partner[i]."""
+    device = find_gpu()
+    with open_hdf5(activations, "maps") as dump, ConceptData(concepts) as labels:
+        tallies = {}
+        for layer, (cut, to) in layers.items():
+            settings = (
+                cut,
+                to,
+                labels.label_category,
+                len(labels.category_name),
+                counted_images == "with_label_in_mask",
+            )
+            tallies[layer] = TensorTally(*settings, device=device) if device else Tally(*settings)
+            maps = LayerMaps(dump, layer)
+            for block in maps.blocks(first, last):
+                tallies[layer].add(
+                    block, maps.width, labels.block(partner[block.images], counted_images == "with_category")
+                )
+                log.info("%s: %d of %d images", layer, block.images.stop, last)
+            if device:
+                tallies[layer].finish()
+        return tallies
+
+
+def require_maps(activations: str | Path, maps: LayerMaps, labels: ConceptData, dump: h5py.File, mask: str) -> None:
+    """Raise UserError unless a layer has all maps that the tally needs."""
+    if maps.images != len(labels.image_has_category):
+        raise UserError(f"{activations}: {maps.layer} has {maps.images} images, not the concept set's number")
+    if maps.candidates and mask == "at_least" and dump.attrs["candidates_mask"] != "at_least":
+        raise UserError(f"{activations} lacks maps that only reach their threshold: make it again with mask at_least")
 
 
 def main() -> None:
@@ -118,8 +193,13 @@ def main() -> None:
     parser.add_argument("--activations", required=True, help="activations.h5")
     parser.add_argument("--thresholds", required=True, help="thresholds.h5")
     parser.add_argument("--concepts", required=True, help="concepts.h5")
-    parser.add_argument("--out", required=True, help="tally.h5 to write")
+    parser.add_argument("--knots", choices=SCHEMES, required=True, help="where activations lie in the picture")
+    parser.add_argument("--mask", choices=MASKS, required=True, help="the threshold")
+    parser.add_argument("--counted-images", choices=COUNTED_IMAGES, required=True, help="in a unit's area")
+    parser.add_argument("--network", type=Path, help="network.json, for the knots receptive_field")
     parser.add_argument("--shuffle-labels", type=int, metavar="SEED", help="control: pair images at random")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--out", required=True, help="tally.h5 to write")
     arguments = parser.parse_args()
     tally_units(
         arguments.activations,
@@ -127,6 +207,11 @@ def main() -> None:
         arguments.concepts,
         arguments.out,
         arguments.shuffle_labels,
+        arguments.knots,
+        arguments.mask,
+        arguments.counted_images,
+        json.loads(arguments.network.read_text()) if arguments.network else None,
+        arguments.processes,
     )
 
 

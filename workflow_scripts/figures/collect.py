@@ -33,7 +33,7 @@ class Network(NamedTuple):
         return {"arm": self.arm, "replicate": self.replicate, "level": self.level}
 
 
-def collect(networks: Sequence[Network], detector_iou: float, tables: str | Path) -> None:
+def collect(networks: Sequence[Network], detector_iou: float, detector_rule: str, tables: str | Path) -> None:
     """Write the tables of `TABLES` as CSV into the folder `tables`.
 
     networks.csv    a row per network and dissected layer: densities, accuracy, both counts, dead units
@@ -43,7 +43,7 @@ def collect(networks: Sequence[Network], detector_iou: float, tables: str | Path
     layers.csv      a row per network and layer that has weights: how many remain
 
     Rows are sorted by arm, replicate and level, then stand in the order of the files they come from.
-    `detector_iou` is the IoU that a unit must exceed to be a detector; see `count_detectors`.
+    `detector_iou` and `detector_rule` say which units are detectors; see `detects`.
     Raises UserError if a network is named twice, or if a file is not what its writer promises.
     """
     networks = sorted(networks)
@@ -51,7 +51,7 @@ def collect(networks: Sequence[Network], detector_iou: float, tables: str | Path
     rows = {table: [] for table in TABLES}
     for network in networks:
         metrics, units = read_metrics(network.metrics), read_units(network.units)
-        for table, new in tabulate(network, metrics, units, detector_iou).items():
+        for table, new in tabulate(network, metrics, units, detector_iou, detector_rule).items():
             rows[table].append(new)
     for table in TABLES:
         with whole_file(Path(tables) / f"{table}.csv") as part:
@@ -68,14 +68,15 @@ def refuse_twins(networks: Sequence[Network]) -> None:
             raise UserError(f"arm {one.arm}, replicate {one.replicate}, level {one.level} is named twice: name it once")
 
 
-def tabulate(network: Network, metrics: dict, units: pd.DataFrame, detector_iou: float) -> dict:
+def tabulate(network: Network, metrics: dict, units: pd.DataFrame, detector_iou: float, detector_rule: str) -> dict:
     """The rows of one network, a DataFrame for each of `TABLES`."""
     counts = [
-        (layer, count_detectors(of_layer, detector_iou), of_layer)
+        (layer, count_detectors(of_layer, detector_iou, detector_rule), of_layer)
         for layer, of_layer in units.groupby("layer", sort=False)
     ]
     network_rows = [
-        network_row(metrics, layer, by_category, of_layer, detector_iou) for layer, by_category, of_layer in counts
+        network_row(metrics, layer, by_category, of_layer, detector_iou, detector_rule)
+        for layer, by_category, of_layer in counts
     ]
     frames = {
         "networks": pd.DataFrame(network_rows),
@@ -92,10 +93,12 @@ def tabulate(network: Network, metrics: dict, units: pd.DataFrame, detector_iou:
     return frames
 
 
-def network_row(metrics: dict, layer: str, by_category: pd.DataFrame, units: pd.DataFrame, detector_iou: float) -> dict:
+def network_row(
+    metrics: dict, layer: str, by_category: pd.DataFrame, units: pd.DataFrame, detector_iou: float, detector_rule: str
+) -> dict:
     """One row of networks.csv, less the network's name: shares in [0, 1], counts of units and of concepts."""
     density = metrics["density"]
-    detects = units["score"] > detector_iou
+    best = units[detects(units["score"], detector_iou, detector_rule)]
     return {
         "density": density["prunable"],
         "density_weights": density["weights"],
@@ -105,8 +108,8 @@ def network_row(metrics: dict, layer: str, by_category: pd.DataFrame, units: pd.
         "layer": layer,
         "detector_iou": detector_iou,
         "units": len(units),
-        "detectors_a": int(detects.sum()),
-        "concepts_a": len(units.loc[detects, ["category", "label"]].drop_duplicates()),
+        "detectors_a": len(best),
+        "concepts_a": len(best[["category", "label"]].drop_duplicates()),
         "detectors_b": int(by_category["detectors_b"].sum()),
         "concepts_b": int(by_category["concepts_b"].sum()),
         "dead_units": int(units["dead"].sum()),
@@ -115,22 +118,26 @@ def network_row(metrics: dict, layer: str, by_category: pd.DataFrame, units: pd.
     }
 
 
-def count_detectors(units: pd.DataFrame, detector_iou: float) -> pd.DataFrame:
+def detects(iou: pd.Series, detector_iou: float, detector_rule: str) -> pd.Series:
+    """Which IoUs make a detector: those "above" `detector_iou` (Bau et al. 2017, section 2.3), or "at_least" it."""
+    return iou > detector_iou if detector_rule == "above" else iou >= detector_iou
+
+
+def count_detectors(units: pd.DataFrame, detector_iou: float, detector_rule: str) -> pd.DataFrame:
     """Count one layer's detectors and their distinct concepts per category, in the two ways in use.
 
     A: a unit counts once, under its best concept of all.
     B: a unit counts in every category whose best label it detects (Bau et al. 2017, published code).
-    Either way a unit detects a concept if their IoU is strictly greater than `detector_iou`
-    (Bau et al. 2017, section 2.3).
+    Either way `detects` says whether a unit detects a concept.
 
     Returns a DataFrame with the columns category (str), detectors_a, concepts_a, detectors_b and
     concepts_b (int), a row per category, in the order of the columns of `units`.
     """
-    best = units[units["score"] > detector_iou]
+    best = units[detects(units["score"], detector_iou, detector_rule)]
     rows = []
     for category in categories_of(units.columns):
         a = best.loc[best["category"] == category, "label"]
-        b = units.loc[units[f"{category}-iou"] > detector_iou, f"{category}-label"]
+        b = units.loc[detects(units[f"{category}-iou"], detector_iou, detector_rule), f"{category}-label"]
         rows.append(
             {
                 "category": category,
@@ -236,10 +243,11 @@ def main() -> None:
         help="a network, its metrics.json and its units.csv; may be repeated",
     )
     parser.add_argument("--detector-iou", type=float, required=True, help="a detector's IoU is above this")
+    parser.add_argument("--detector-rule", choices=["above", "at_least"], required=True, help="or at least this")
     parser.add_argument("--tables", type=Path, required=True, help="the folder to write the tables into")
     arguments = parser.parse_args()
     networks = [parse_network(words) for words in arguments.network]
-    collect(networks, arguments.detector_iou, arguments.tables)
+    collect(networks, arguments.detector_iou, arguments.detector_rule, arguments.tables)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,122 @@
+"""Concept labels and activation maps with the statistics of Broden and of a ResNet's last stage."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+SIDE = 112  # of a label map, in pixels
+PIXELS = np.insert(np.indices((SIDE, SIDE), dtype=np.float32).reshape(2, -1), 2, 1, axis=0).T.copy()  # (y, x, 1)
+
+# Broden's numbers of labels by category sum to 1,376, since many of its 1,197 labels sit in two categories.
+# Here a label sits in one alone: the 179 too many are taken off objects (584) and parts (234) in proportion.
+LABEL_COUNTS = {"color": 11, "object": 456, "part": 183, "material": 32, "scene": 468, "texture": 47}
+CATEGORIES = tuple(LABEL_COUNTS)
+LABEL_CATEGORY = np.repeat(np.arange(len(CATEGORIES)), list(LABEL_COUNTS.values()))
+COLOR, OBJECT, PART, MATERIAL, SCENE, TEXTURE = np.split(
+    np.arange(1, len(LABEL_CATEGORY) + 1), np.cumsum(list(LABEL_COUNTS.values()))[:-1]
+)  # label numbers, the most frequent first
+PART_LEVELS = [PART[level::3] for level in range(3)]  # parts, parts of parts, and parts of those
+
+PASCAL_WITH_PARTS = 0.5  # share of the images
+ADE_PART_PLANES = np.array([10_650, 7_307, 4_079, 174]) / 22_210  # share of the images with 0, 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of some images.
+
+    planes: one array per image, uint16 (P, 112, 112): the label number of every pixel, 0 for none.
+    whole_labels: one list per image: the numbers of the labels that cover all of it.
+    label_category: int64 (L + 1,): by label number, the index of its category; entry 0 is unused.
+    categories: the names of the categories.
+    """
+
+    planes: list[np.ndarray]
+    whole_labels: list[list[int]]
+    label_category: np.ndarray
+    categories: tuple[str, ...]
+
+
+def frequent(rng: np.random.Generator, labels: np.ndarray, count: int) -> np.ndarray:
+    """Draw `count` of the labels, with replacement; the frequency of the k-th is proportional to 1 / k (Zipf)."""
+    weight = 1 / np.arange(1, len(labels) + 1)
+    return rng.choice(labels, count, p=weight / weight.sum())
+
+
+def draw_plane(rng: np.random.Generator, labels: np.ndarray, regions: int, kinds: int, labelled: float) -> np.ndarray:
+    """A plane of regions, uint16 (112, 112): the pixels nearest to each of `regions` random points.
+
+    A share `labelled` of the regions take turns at `kinds` labels, which need not differ; the others have none.
+    """
+    label = np.zeros(regions, np.uint16)
+    with_label = round(labelled * regions)
+    label[:with_label] = np.resize(frequent(rng, labels, kinds), with_label)
+    points = rng.random((2, regions), dtype=np.float32) * SIDE
+    # |pixel - point|^2, less |pixel|^2, which does not tell the points apart.
+    distance = PIXELS @ np.vstack([-2 * points, (points**2).sum(axis=0)])
+    return label[distance.argmin(axis=1)].reshape(SIDE, SIDE)
+
+
+def draw_part_planes(rng: np.random.Generator, count: int) -> list[np.ndarray]:
+    return [draw_plane(rng, labels, regions=30, kinds=4, labelled=0.13) for labels in PART_LEVELS[:count]]
+
+
+def label_pascal(rng: np.random.Generator) -> tuple[list[np.ndarray], list[int]]:
+    objects = draw_plane(rng, OBJECT, regions=10, kinds=rng.integers(1, 4), labelled=0.4)
+    return [objects, *draw_part_planes(rng, int(rng.random() < PASCAL_WITH_PARTS))], []
+
+
+def label_ade(rng: np.random.Generator) -> tuple[list[np.ndarray], list[int]]:
+    objects = draw_plane(rng, OBJECT, regions=24, kinds=rng.integers(6, 19), labelled=0.95)
+    parts = draw_part_planes(rng, rng.choice(4, p=ADE_PART_PLANES))
+    return [objects, *parts], frequent(rng, SCENE, 1).tolist()
+
+
+def label_opensurfaces(rng: np.random.Generator) -> tuple[list[np.ndarray], list[int]]:
+    return [draw_plane(rng, MATERIAL, regions=12, kinds=rng.integers(3, 7), labelled=0.6)], []
+
+
+def label_dtd(rng: np.random.Generator) -> tuple[list[np.ndarray], list[int]]:
+    return [], [int(rng.choice(TEXTURE))]
+
+
+SOURCES = (label_pascal, label_ade, label_opensurfaces, label_dtd)
+SOURCE_IMAGES = np.array([10_103, 22_210, 25_352, 5_640])
+
+
+def broden_like(images: int, seed: int) -> Labels:
+    """Labels of `images` images, of Broden's four sources in Broden's proportions, in random order.
+
+    No pixel carries one label in two planes, so that counting plane by plane counts pixels. Equal arguments
+    give equal labels.
+    """
+    rng = np.random.default_rng(seed)
+    last = SOURCE_IMAGES.cumsum() / SOURCE_IMAGES.sum()
+    planes, whole_labels = [], []
+    for source in np.searchsorted(last, (rng.permutation(images) + 0.5) / images):
+        some, whole = SOURCES[source](rng)
+        colors = draw_plane(rng, COLOR, regions=40, kinds=10, labelled=1.0)
+        planes.append(np.stack([colors, *some]))
+        whole_labels.append(whole)
+    return Labels(planes, whole_labels, np.concatenate([[0], LABEL_CATEGORY]), CATEGORIES)
+
+
+def relu_maps(images: int, units: int, side: int, seed: int) -> np.ndarray:
+    """Maps like those behind the last ReLU of a ResNet, float16 (images, units, side, side).
+
+    A map is a Gaussian field with correlation exp(-distance / 3.6), less the unit's bias, cut at zero; expm1
+    gives it a log-normal tail, and the unit's scale multiplies it. Two thirds of the values are zero. With
+    7 x 7 positions about 10 % of the maps exceed their unit's 99.5 % quantile somewhere. Equal arguments give
+    equal maps.
+    """
+    rng = np.random.default_rng(seed)
+    bias = rng.normal(0.45, 0.3, (units, 1)).astype(np.float32)
+    scale = rng.lognormal(0, 0.5, (units, 1)).astype(np.float32)
+    positions = np.indices((side, side)).reshape(2, -1)
+    distance = np.hypot(*(positions[:, :, None] - positions[:, None, :]))
+    correlate = np.linalg.cholesky(np.exp(-distance / 3.6)).T.astype(np.float32)
+    maps = np.empty((images, units, side * side), np.float16)
+    for image in range(images):
+        field = rng.standard_normal((units, side * side), dtype=np.float32) @ correlate
+        maps[image] = scale * np.expm1(np.maximum(field - bias, 0))
+    return maps.reshape(images, units, side, side)

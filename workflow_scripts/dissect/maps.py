@@ -1,0 +1,136 @@
+"""Reading and writing the maps of activations.h5.
+
+A dump holds all maps of a layer, `maps/<layer>` (images, units, h, w), or only candidates: those that can have a mask
+at the largest quantile of interest. Then `maps/<layer>` is a group with `values` (K, h, w), `unit` int32 (K),
+`start` int64 (images + 1): the candidates of image i go from start[i] to start[i + 1]; `bound` float32 (units): no
+threshold is below it, and every map above it is there; and `minimum`, `maximum` float32 (units) of all maps.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+
+from workflow_scripts.data.hdf5 import COMPRESSION
+from workflow_scripts.dissect import kernels
+
+VALUES_IN_MEMORY = 2**24  # bounds memory
+CHUNK_BYTES = 2**21
+
+
+class MapBlock(NamedTuple):
+    """Maps of consecutive images: values float16 or float32 (K, h * w) of the units `unit` int32 (K).
+
+    The maps of the block's image i go from start[i] to start[i + 1], by rising unit.
+    """
+
+    images: slice
+    values: np.ndarray
+    unit: np.ndarray
+    start: np.ndarray
+
+
+class LayerMaps:
+    """The maps of one layer of an open dump."""
+
+    def __init__(self, dump: h5py.File, layer: str):
+        self.layer = layer
+        node = dump["maps"][layer]
+        self.candidates = isinstance(node, h5py.Group)
+        self.values = node["values"] if self.candidates else node
+        self.height, self.width = self.values.shape[-2:]
+        self.half = self.values.dtype == np.float16
+        if self.candidates:
+            self.start, self.unit = node["start"][:], node["unit"][:]
+            self.bound, self.minimum, self.maximum = (node[name][:] for name in ("bound", "minimum", "maximum"))
+            self.images, self.units = len(self.start) - 1, len(self.bound)
+        else:
+            self.images, self.units = self.values.shape[:2]
+
+    @property
+    def samples(self) -> int:
+        """The number of each unit's values."""
+        return self.images * self.height * self.width
+
+    def blocks(self, first: int, last: int) -> Iterator[MapBlock]:
+        """The maps of images `first` to `last`, a bounded number at a time."""
+        step = max(1, VALUES_IN_MEMORY // (self.units * self.height * self.width))
+        if not self.candidates and self.values.chunks:
+            step = max(step // self.values.chunks[0], 1) * self.values.chunks[0]
+        for begin in range(first, last, step):
+            images = slice(begin, min(begin + step, last))
+            if self.candidates:
+                start = self.start[begin : images.stop + 1]
+                values, unit = self.values[start[0] : start[-1]], self.unit[start[0] : start[-1]]
+                yield MapBlock(images, values.reshape(-1, self.height * self.width), unit, start - start[0])
+            else:
+                yield whole_block(self.values[images], begin)
+
+
+def whole_block(maps: np.ndarray, first: int = 0) -> MapBlock:
+    """All maps (n, units, h, w) of the images from `first` on."""
+    count, units = maps.shape[:2]
+    unit = np.tile(np.arange(units, dtype=np.int32), count)
+    return MapBlock(slice(first, first + count), maps.reshape(count * units, -1), unit, np.arange(count + 1) * units)
+
+
+def create_maps(dump: h5py.File, layer: str, shape: tuple[int, ...], dtype: type[np.floating]) -> h5py.Dataset:
+    """An empty dataset for all maps (images, units, h, w) of a layer.
+
+    A chunk holds all units of some images, a power of two: thresholds and tallies read both image after image.
+    """
+    size = int(np.prod(shape[1:])) * np.dtype(dtype).itemsize
+    images = 1
+    while images < 64 and 2 * images <= shape[0] and 2 * images * size <= CHUNK_BYTES:
+        images *= 2
+    return dump.create_dataset(f"maps/{layer}", shape, dtype, chunks=(images, *shape[1:]), **COMPRESSION)
+
+
+class CandidateWriter:
+    """Appends the candidates of a layer, image after image."""
+
+    def __init__(self, dump: h5py.File, layer: str, height: int, width: int, dtype: type[np.floating]):
+        chunk = max(1, CHUNK_BYTES // (height * width * np.dtype(dtype).itemsize))
+        self.group = dump.create_group(f"maps/{layer}")
+        self.values = self.group.create_dataset(
+            "values", (0, height, width), dtype, maxshape=(None, height, width), chunks=(chunk, height, width),
+            **COMPRESSION,
+        )  # fmt: skip
+        self.unit = self.group.create_dataset("unit", (0,), np.int32, maxshape=(None,), chunks=(chunk,), **COMPRESSION)
+        self.counts: list[np.ndarray] = []
+
+    def append(self, values: np.ndarray, unit: np.ndarray, counts: np.ndarray) -> None:
+        """Add maps (K, h * w) of units (K), so many for each of the next images as `counts` says."""
+        size = len(self.unit)
+        for dataset, new in ((self.values, values.reshape(-1, *self.values.shape[1:])), (self.unit, unit)):
+            dataset.resize(size + len(new), axis=0)
+            dataset[size:] = new
+        self.counts.append(counts)
+
+    def finish(self, bound: np.ndarray, minimum: np.ndarray, maximum: np.ndarray) -> None:
+        counts = np.concatenate([[0], *self.counts])
+        self.group["start"] = np.cumsum(counts, dtype=np.int64)
+        for name, values in (("bound", bound), ("minimum", minimum), ("maximum", maximum)):
+            self.group[name] = values
+
+
+def exceed(block: MapBlock, cut: np.ndarray) -> np.ndarray:
+    """Which maps have a value greater than their unit's cut, float32 (units): bool (K)."""
+    active = np.empty(len(block.values) + 1, np.int64)
+    count = kernels.find_active(as_bits(block.values), block.unit, cut, 0, len(block.values), active)
+    chosen = np.zeros(len(block.values), bool)
+    chosen[active[:count]] = True
+    return chosen
+
+
+def as_bits(values: np.ndarray) -> np.ndarray:
+    """Values as the kernels take them: half precision as bit patterns."""
+    return values.view(np.uint16) if values.dtype == np.float16 else values
+
+
+def keep(block: MapBlock, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The values and units of the maps that are `chosen` (K), and how many of them each image has."""
+    counts = np.add.reduceat(np.append(chosen, False), block.start[:-1], dtype=np.int64)
+    counts[np.diff(block.start) == 0] = 0
+    return block.values[chosen], block.unit[chosen], counts

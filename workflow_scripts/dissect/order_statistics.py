@@ -1,0 +1,181 @@
+"""Exact order statistics of every unit's samples, in one streaming pass over half-precision values.
+
+A half-precision number has 16 bits: a histogram of bit patterns, in rising order of the numbers, knows every order
+statistic exactly, and histograms of parts of the data add up. Single-precision samples take two passes: one over the
+upper 16 bits, one over the lower 16 bits of those samples whose upper bits are the order statistic's.
+
+Only the largest samples matter, so that each unit has a floor: once the rank-th largest of what was seen lies in some
+bin, the final one lies there or higher, and whatever is not above that bin need not be counted any more.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from workflow_scripts.dissect import kernels
+from workflow_scripts.dissect.interpolation import Grid
+from workflow_scripts.dissect.maps import as_bits
+from workflow_scripts.files import UserError
+
+BINS = 2**16
+NO_FLOOR = -1
+
+
+class Counts(NamedTuple):
+    """What a part of the data adds to a `LargestSamples`: the bins that are not empty, floors and extremes."""
+
+    place: np.ndarray
+    count: np.ndarray
+    floor: np.ndarray
+    minimum: np.ndarray
+    maximum: np.ndarray
+
+
+class LargestSamples:
+    """The largest samples of each of U units, as far as their rank-th largest depends on them.
+
+    `rank` int64 (U) counts from 1, the largest. `threshold` is the highest number that may lie in the order
+    statistic's bin: for half precision, and after the second pass, the order statistic itself. `lower_bound` is a
+    number that the order statistic is not below, whatever samples are still to come. `minimum`, `maximum`: of the
+    values seen, float32 (U).
+    """
+
+    def __init__(self, rank: np.ndarray, half: bool, upper: np.ndarray | None = None, device: str | None = None):
+        """`half`: the samples are half-precision numbers. `upper` (U): only samples with these upper 16 bits count.
+
+        `device`: the torch device that counts; None for the compiled kernels.
+        """
+        self.rank, self.half, self.upper, self.device = rank, half, upper, device
+        units = len(rank)
+        self.histogram = np.zeros((units, BINS), np.uint32)
+        self.floor = np.full(units, NO_FLOOR, np.int64)
+        self.above = np.zeros(units, np.int64)
+        self.minimum = np.full(units, np.inf, np.float32)
+        self.maximum = np.full(units, -np.inf, np.float32)
+        self.values = 0
+        self.next_raise = 2**20
+        self._state = (self.minimum, self.maximum, self.histogram)
+        if device:
+            import torch
+
+            arrays = (self.minimum, self.maximum, self.histogram.view(np.int32))
+            self._state = tuple(torch.from_numpy(array).to(device) for array in arrays)
+
+    @property
+    def threshold(self) -> np.ndarray:
+        """float32 (U); -infinity where the floor is not known yet."""
+        return self._highest_in(self.floor)
+
+    @property
+    def lower_bound(self) -> np.ndarray:
+        """float32 (U); -infinity where nothing is known yet."""
+        # Of single precision the bin is known, not the number: the highest of the bin below is lower.
+        return self.threshold if self.half else self._highest_in(self.floor - 1)
+
+    def limits(self) -> tuple[np.ndarray, np.ndarray]:
+        """The samples that count are above the first and not above the second, float32 (U)."""
+        if self.upper is None:
+            return self.threshold, np.full(len(self.rank), np.inf, np.float32)
+        below = np.full(len(self.rank), BINS - 1)
+        return join_bits(self.upper - 1, below), join_bits(self.upper, below)
+
+    def add(self, layer: str, values: np.ndarray, unit: np.ndarray, width: int, grid: Grid | None) -> None:
+        """Count the samples of maps.
+
+        Args:
+            layer: its name, for the error.
+            values: float16 or float32 (K, h * w); `unit` int32 (K); `width`: w.
+            grid: to what the maps are interpolated before samples are taken; None for the values themselves.
+
+        Raises:
+            UserError: a value is NaN or infinite.
+        """
+        low, high = self.limits()
+        shift = 16 if self.upper is None else 0
+        if self.device:
+            from workflow_scripts.dissect import tensors
+
+            bad = tensors.count_samples(values, unit, width, grid, shift, low, high, *self._state)
+        else:
+            bad = kernels.count_samples(as_bits(values), unit, width, grid or NO_GRID, shift, low, high, *self._state)
+        if bad >= 0:
+            refuse_not_finite(layer, bad)
+        self.values += values.size
+        if self.values >= self.next_raise:
+            self.next_raise = self.values + self.values // 2
+            self.raise_floors()
+
+    def raise_floors(self) -> None:
+        """Raise each floor to where the rank-th largest sample so far lies. Call it once more at the end."""
+        self._fetch()
+        lowest, highest = np.zeros(len(self.rank), np.int64), np.full(len(self.rank), BINS - 1)
+        if self.upper is None and self.histogram.any():
+            lowest, highest = rising_bits(self.minimum, self.half), rising_bits(self.maximum, self.half)
+        kernels.raise_floors(self.histogram, self.rank, self.floor, self.above, lowest, highest)
+
+    def counts(self) -> Counts:
+        """All that `merge` needs, and no empty bins."""
+        self._fetch()
+        place = np.flatnonzero(self.histogram)
+        return Counts(place, self.histogram.ravel()[place], self.floor, self.minimum, self.maximum)
+
+    def merge(self, other: Counts) -> None:
+        """Add what another part of the data has."""
+        self.histogram.ravel()[other.place] += other.count
+        np.maximum(self.floor, other.floor, out=self.floor)
+        np.minimum(self.minimum, other.minimum, out=self.minimum)
+        np.maximum(self.maximum, other.maximum, out=self.maximum)
+
+    def second_pass(self) -> "LargestSamples":
+        """For single precision: an empty one for the second pass, once all samples were counted and floors raised."""
+        return LargestSamples(self.rank - self.above, half=False, upper=self.floor)
+
+    def _fetch(self) -> None:
+        """Copy what a device has counted."""
+        if self.device:
+            self.minimum[:], self.maximum[:], self.histogram.view(np.int32)[:] = (t.cpu().numpy() for t in self._state)
+
+    def _highest_in(self, floor: np.ndarray) -> np.ndarray:
+        """The highest number of each of the bins `floor` (U), float32; -infinity where it is NO_FLOOR or less."""
+        if self.upper is not None:
+            highest = join_bits(self.upper, floor)
+        elif self.half:
+            highest = half_of(floor)
+        else:
+            highest = join_bits(floor, np.full(len(floor), BINS - 1))
+        return np.where(floor > NO_FLOOR, highest, -np.inf).astype(np.float32)
+
+
+NO_GRID = Grid(
+    np.zeros((2, 0), np.uint32), np.zeros(0, np.float32), np.zeros((2, 0), np.uint32),
+    np.zeros((2, 0), np.uint32), np.zeros(0, np.float32), np.zeros((2, 0), np.uint32),
+)  # fmt: skip
+
+
+def join_bits(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    """The float32 whose rising bit pattern has these upper and lower 16 bits; never -0, but the number before it."""
+    rising = (np.maximum(upper, 0).astype(np.uint32) << 16) | np.maximum(lower, 0).astype(np.uint32)
+    rising = np.where(rising == 0x7FFFFFFF, np.uint32(0x7FFFFFFE), rising)
+    return np.where(rising >> 31, rising ^ 0x80000000, ~rising).astype(np.uint32).view(np.float32)
+
+
+def half_of(rising: np.ndarray) -> np.ndarray:
+    """The half-precision number, as float32, of a rising 16-bit pattern."""
+    rising = np.maximum(rising, 0).astype(np.uint16)
+    pattern = np.where(rising >> 15, rising ^ 0x8000, ~rising).astype(np.uint16)
+    return pattern.view(np.float16).astype(np.float32)
+
+
+def rising_bits(values: np.ndarray, half: bool) -> np.ndarray:
+    """The bins of numbers, int64: the upper 16 bits of bit patterns that rise with the number."""
+    values = values + np.float32(0)  # -0 and 0 are one number
+    pattern = values.astype(np.float16).view(np.uint16) if half else values.view(np.uint32) >> 16
+    pattern = pattern.astype(np.int64)
+    return np.where(pattern >> 15, pattern ^ 0xFFFF, pattern ^ 0x8000)
+
+
+def refuse_not_finite(layer: str, unit: int) -> None:
+    raise UserError(
+        f"layer {layer}, unit {unit}: the activations hold NaN or infinity; "
+        "check that the network's training did not diverge"
+    )

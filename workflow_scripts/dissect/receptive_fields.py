@@ -1,0 +1,69 @@
+"""Where in the picture the receptive fields of a layer's units are centred."""
+
+import copy
+
+import numpy as np
+import torch
+from torch import nn
+
+from workflow_scripts.dissect.layer_outputs import layer_outputs
+from workflow_scripts.files import UserError
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+MARGIN = 640  # pixels beyond the picture: more than the receptive field of a ResNet-50's last stage
+
+
+def receptive_fields(network: nn.Module, layers: list[str], size: int) -> dict[str, list[list[float]]]:
+    """For each layer the centre of its first unit's receptive field and the stride, of rows and of columns, in pixels.
+
+    The network is shown two pictures, one of ones and one whose pixels hold their own position, with every weight
+    replaced by the same positive number, so that a unit's output is a sum over its receptive field: their ratio is
+    the mean position, the centre. (Bau et al. 2017 add up the paddings, sizes and strides along the way instead.)
+    The pictures are longer than `size`, so that the middle of a map does not see their borders.
+
+    Raises:
+        UserError: the layer does not look at a grid of places, as after attention or pooling over all places.
+    """
+    network = only_geometry(network)
+    side = size + 2 * MARGIN
+    place = torch.arange(1, side + 1, dtype=torch.float64) / side
+    fields = {name: [] for name in layers}
+    for rows in (True, False):
+        strip = torch.stack([torch.ones_like(place), place])[:, None, :, None].expand(-1, 3, -1, size)
+        with layer_outputs(network, layers) as outputs, torch.no_grad():
+            network(strip if rows else strip.transpose(2, 3))
+        for name, output in outputs.items():
+            along = output if rows else output.transpose(2, 3)
+            ones, places = along[:, 0, :, along.shape[3] // 2].numpy()
+            fields[name].append(axis_field(name, places / ones * side - 1))
+    return fields
+
+
+def axis_field(layer: str, centres: np.ndarray) -> list[float]:
+    """The centre of the first unit and the stride, from all centres along an axis, those in the middle exact."""
+    middle, margin = len(centres) // 2, len(centres) // 8
+    inner = np.arange(middle - margin, middle + margin + 1)
+    step = centres[middle + 1] - centres[middle] if len(centres) > middle + 1 else 0
+    stride = round(2 * step) / 2
+    offset = round(2 * (centres[middle] - stride * middle)) / 2
+    if stride < 1 or not np.abs(offset + stride * inner - centres[inner]).max() < 0.01:
+        raise UserError(
+            f"dissection.knots: the units of {layer} have no receptive fields on a grid; set it to align_corners_false"
+        )
+    return [offset, stride]
+
+
+def only_geometry(network: nn.Module) -> nn.Module:
+    """A copy whose convolutions average and whose other modules pass on what they get."""
+    network = copy.deepcopy(network).cpu().double().eval()
+    for name, module in list(network.named_modules()):
+        if isinstance(module, CONVOLUTIONS):
+            nn.init.constant_(module.weight, 1 / module.weight[0].numel())
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm):
+            network.set_submodule(name, nn.Identity())
+        elif isinstance(module, nn.MaxPool2d):
+            average = nn.AvgPool2d(module.kernel_size, module.stride, module.padding, module.ceil_mode)
+            network.set_submodule(name, average)
+    return network

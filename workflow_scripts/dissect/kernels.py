@@ -15,6 +15,7 @@ from workflow_scripts.data.label_masks import WORD_BITS
 # Unsigned: an index that might be negative keeps a loop from being vectorised.
 WORD = np.uint64(WORD_BITS)
 ONE = np.uint64(1)
+LANES = 16
 LARGEST = np.finfo(np.float32).max
 
 
@@ -80,6 +81,38 @@ def blended_above(_context, _rows, _upper, _lower, _weight, _threshold):
         return builder.bitcast(builder.fcmp_ordered(">", values, repeat(threshold)), ir.IntType(WORD_BITS))
 
     return types.uint64(_rows, types.uint64, types.uint64, types.float32, types.float32), generate
+
+
+@intrinsic
+def lanes_above(_context, _values, _start, _threshold):
+    """Which of 16 values, from the flat position `start` on, are NaN or greater than the threshold: bits of a uint16."""
+
+    def generate(context, builder, signature, arguments):
+        half = signature.args[0].dtype == types.uint16
+        vector = ir.VectorType(ir.HalfType() if half else ir.FloatType(), LANES)
+        values = make_array(signature.args[0])(context, builder, arguments[0])
+        pointer = builder.bitcast(builder.gep(values.data, [arguments[1]]), vector.as_pointer())
+        loaded = builder.load(pointer, align=2 if half else 4)
+        if half:
+            loaded = builder.fpext(loaded, ir.VectorType(ir.FloatType(), LANES))
+        undefined = ir.Constant(loaded.type, ir.Undefined)
+        once = builder.insert_element(undefined, arguments[2], ir.Constant(ir.IntType(32), 0))
+        repeated = builder.shuffle_vector(
+            once, undefined, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        )
+        return builder.bitcast(builder.fcmp_unordered(">", loaded, repeated), ir.IntType(LANES))
+
+    return types.uint16(_values, types.uint64, types.float32), generate
+
+
+@intrinsic
+def lowest_one(_context, _word):
+    """The place of the lowest one of a uint16 that is not 0."""
+
+    def generate(_context, builder, _signature, arguments):
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint16(types.uint16), generate
 
 
 @njit(cache=True, nogil=True)
@@ -198,14 +231,23 @@ def tally(values, unit, start, cut, w, grid, labels, label_category, in_mask, in
 
 
 @njit(cache=True, nogil=True)
-def add_sample(value, pattern, shift, low, high, histogram, u):
-    """Count a sample in its unit's histogram if it lies above `low` and not above `high`."""
-    if value > low and value <= high:
-        if value == 0:
-            pattern = np.uint32(0)  # -0 and 0 are one number
-        negative = pattern & np.uint32(0x80000000)
-        rising = pattern ^ (np.uint32(0xFFFFFFFF) if negative else np.uint32(0x80000000))
-        histogram[u, (rising >> np.uint32(shift)) & np.uint32(0xFFFF)] += np.uint32(1)
+def bin_of(value, pattern, shift):
+    """The bin of a sample: 16 bits, from bit `shift` on, of its bit pattern made to rise with the number."""
+    if value == 0:
+        pattern = np.uint32(0)  # -0 and 0 are one number
+    rising = pattern ^ (np.uint32(0xFFFFFFFF) if pattern & np.uint32(0x80000000) else np.uint32(0x80000000))
+    return np.uint64((rising >> np.uint32(shift)) & np.uint32(0xFFFF))
+
+
+@njit(cache=True, nogil=True)
+def increment(histogram, waiting, count):
+    """Add 1 to the bins at the first `count` flat positions of `waiting`, and return 0, the new count.
+
+    Bins lie far apart in memory: only in a loop of nothing but additions do their delays overlap.
+    """
+    for place in range(count):
+        histogram[waiting[place]] += np.uint32(1)
+    return 0
 
 
 @njit(cache=True, nogil=True)
@@ -218,36 +260,47 @@ def count_samples(values, unit, w, grid, shift, low, high, minimum, maximum, his
     """
     knot = np.empty((values.shape[1] // w, w), np.float32)
     across = np.empty((knot.shape[0], grid.column_weight.size), np.float32)
+    raw = grid.row_weight.size == 0
+    pixels = values.shape[1]
+    bins = np.uint64(histogram.shape[1])
+    flat = histogram.ravel()
+    waiting = np.empty(max(2**12, 2 * pixels), np.uint64)
+    count = 0
     for entry in range(values.shape[0]):
         u = unit[entry]
-        ordinary = True
         least, most, limit = minimum[u], low[u], high[u]
-        for place in range(values.shape[1]):
-            value = single(values[entry, place])
-            # False for NaN as well: what is not finite never passes.
-            ordinary &= (value >= least) & (value <= most)
-        if ordinary:
-            continue
-        smaller, larger, above, finite = False, False, False, True
-        largest = maximum[u]
-        for place in range(values.shape[1]):
-            value = single(values[entry, place])
-            smaller |= value < least
-            larger |= value > largest
-            above |= value > most
-            finite &= abs(value) <= LARGEST
-        if not finite:
-            return u
-        if smaller or larger:
-            for place in range(values.shape[1]):
-                minimum[u] = min(minimum[u], single(values[entry, place]))
-                maximum[u] = max(maximum[u], single(values[entry, place]))
-        if not above:
-            continue
-        if grid.row_weight.size == 0:
-            for place in range(values.shape[1]):
-                value = values[entry, place]
-                add_sample(single(value), bits(value), shift, most, limit, histogram, u)
+        below = False
+        for place in range(pixels):
+            below |= single(values[entry, place]) < least
+        if below:
+            for place in range(pixels):
+                value = single(values[entry, place])
+                if value < -LARGEST:
+                    return u
+                minimum[u] = min(minimum[u], value)
+        above = False
+        for first in range(0, pixels, LANES):
+            if first + LANES <= pixels:
+                found = lanes_above(values, np.uint64(entry * pixels + first), most)
+            else:
+                found = np.uint16(0)
+                for lane in range(pixels - first):
+                    if not single(values[entry, first + lane]) <= most:
+                        found |= np.uint16(1) << np.uint16(lane)
+            while found:
+                sample = values[entry, first + lowest_one(found)]
+                found &= found - np.uint16(1)
+                value = single(sample)
+                if not value <= LARGEST:
+                    return u
+                maximum[u] = max(maximum[u], value)
+                above = True
+                if raw and value <= limit:
+                    waiting[count] = np.uint64(u) * bins + bin_of(value, bits(sample), shift)
+                    count += 1
+        if count + pixels > waiting.size:
+            count = increment(flat, waiting, count)
+        if raw or not above:
             continue
         for y in range(knot.shape[0]):
             for x in range(w):
@@ -257,7 +310,9 @@ def count_samples(values, unit, w, grid, shift, low, high, minimum, maximum, his
             for x in range(across.shape[1]):
                 a = across[grid.rows[0, y], x]
                 value = a + grid.row_weight[y] * (across[grid.rows[1, y], x] - a)
-                add_sample(value, bits(value), shift, most, limit, histogram, u)
+                if value > most and value <= limit:
+                    flat[np.uint64(u) * bins + bin_of(value, bits(value), shift)] += np.uint32(1)
+    increment(flat, waiting, count)
     return -1
 
 

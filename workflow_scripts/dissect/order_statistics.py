@@ -8,6 +8,7 @@ Only the largest samples matter, so that each unit has a floor: once the rank-th
 bin, the final one lies there or higher, and whatever is not above that bin need not be counted any more.
 """
 
+import mmap
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +48,7 @@ class LargestSamples:
         """
         self.rank, self.half, self.upper, self.device = rank, half, upper, device
         units = len(rank)
-        self.histogram = np.zeros((units, BINS), np.uint32)
+        self.histogram = sparse_zeros(units, BINS)
         self.floor = np.full(units, NO_FLOOR, np.int64)
         self.above = np.zeros(units, np.int64)
         self.minimum = np.full(units, np.inf, np.float32)
@@ -109,7 +110,7 @@ class LargestSamples:
         """Raise each floor to where the rank-th largest sample so far lies. Call it once more at the end."""
         self._fetch()
         lowest, highest = np.zeros(len(self.rank), np.int64), np.full(len(self.rank), BINS - 1)
-        if self.upper is None and self.histogram.any():
+        if self.upper is None and np.isfinite(self.minimum).all():
             lowest, highest = rising_bits(self.minimum, self.half), rising_bits(self.maximum, self.half)
         kernels.raise_floors(self.histogram, self.rank, self.floor, self.above, lowest, highest)
 
@@ -150,6 +151,14 @@ NO_GRID = Grid(
     np.zeros((2, 0), np.uint32), np.zeros(0, np.float32), np.zeros((2, 0), np.uint32),
     np.zeros((2, 0), np.uint32), np.zeros(0, np.float32), np.zeros((2, 0), np.uint32),
 )  # fmt: skip
+
+
+def sparse_zeros(rows: int, columns: int) -> np.ndarray:
+    """Zeros, uint32 (rows, columns), that take up memory only where something is written."""
+    memory = mmap.mmap(-1, 4 * rows * columns)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):  # huge pages would take up, and clear, nearly all of it
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, np.uint32).reshape(rows, columns)
 
 
 def join_bits(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:

@@ -1,0 +1,196 @@
+"""How fast thresholds and tallies are, beside the algorithms of the published tools, on the same data in one process.
+
+    python -m benchmarks.dissection
+
+Data are synthetic, at the scale of a ResNet-50's last stage: 2,048 units with maps of 7 x 7, label maps of 112 x 112,
+1,197 labels with Broden's statistics. Prints times and ratios; the last line is one JSON object.
+
+The engine runs on two threads, each with images of its own. The baselines are our own implementations of the published
+algorithms, on as many threads as these use: NetDissect-Lite one, quick-netdissect torch's. Every time is the best of
+several runs, quick-netdissect's of one. Setting up counters is not timed: it happens once for all images.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from benchmarks import lite, quick
+from benchmarks.synthetic import SIDE, Labels, broden_like, relu_maps
+from workflow_scripts.data.label_masks import label_masks, pack_masks
+from workflow_scripts.dissect.concept_data import LabelBlock
+from workflow_scripts.dissect.find_thresholds import order_statistic_rank
+from workflow_scripts.dissect.interpolation import grid
+from workflow_scripts.dissect.maps import MapBlock, whole_block
+from workflow_scripts.dissect.order_statistics import LargestSamples
+from workflow_scripts.dissect.tally_units import Tally
+
+UNITS, MAP_SIDE, QUANTILE, THREADS = 2048, 7, 0.005, 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=24, help="on which all three tallies run")
+    parser.add_argument("--stream", type=int, default=4096, help="images for thresholds and bandwidth")
+    arguments = parser.parse_args()
+    maps = many_maps(arguments.stream)
+    result = {"threads": THREADS, "images": arguments.images, "stream": arguments.stream}
+    thresholds = time_thresholds(maps, result)
+    time_tallies(maps[: arguments.images], thresholds, broden_like(arguments.images, 1), result)
+    time_stream(maps, thresholds, result)
+    print(json.dumps(result))
+
+
+def many_maps(images: int) -> np.ndarray:
+    """Maps (images, units, 7, 7): some hundred images drawn, the others of these with their units in another order."""
+    drawn = relu_maps(min(images, 512), UNITS, MAP_SIDE, seed=0)
+    parts = [np.roll(drawn, 37 * turn, axis=1) for turn in range(-(-images // len(drawn)))]
+    return np.concatenate(parts)[:images]
+
+
+def best_time(work: Callable, runs: int) -> float:
+    """Seconds of the fastest of several runs."""
+    seconds = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def time_thresholds(maps: np.ndarray, result: dict) -> np.ndarray:
+    """Time the order statistics of all units, on one thread, against sorting each unit's values; return them."""
+    rank = order_statistic_rank(QUANTILE, len(maps) * MAP_SIDE**2)
+
+    def stream() -> np.ndarray:
+        largest = LargestSamples(np.full(UNITS, rank), half=True)
+        for start in range(0, len(maps), 128):
+            block = whole_block(maps[start : start + 128])
+            largest.add("layer4", block.values, block.unit, MAP_SIDE, None)
+        largest.raise_floors()
+        return largest.threshold
+
+    units = range(0, UNITS, UNITS // 64)
+    thresholds = stream()  # the first run compiles
+    ours = best_time(stream, 3) / UNITS
+    theirs = best_time(lambda: [np.sort(maps[:, unit], axis=None)[-rank] for unit in units], 1) / len(units)
+    exact = all(thresholds[unit] == np.sort(maps[:, unit], axis=None)[-rank] for unit in units)
+    result |= {"thresholds_vs_sort": round(theirs / ours, 1), "thresholds_exact": exact}
+    print(f"threshold of a unit, {len(maps)} images, one thread: {1e6 * ours:.0f} us; by sorting {1e6 * theirs:.0f} us")
+    return thresholds
+
+
+def label_block(labels: Labels) -> LabelBlock:
+    """The labels as `ConceptData.block` gives them; label number n is position n - 1."""
+    masks, rows, mask_start, whole_start = [], [], [0], [0]
+    counts_for = np.zeros((len(labels.planes), len(labels.categories)), bool)
+    for i, (planes, whole) in enumerate(zip(labels.planes, labels.whole_labels, strict=True)):
+        numbers, of_image = label_masks(planes, np.array([], np.uint16))
+        masks.append(pack_masks(of_image))
+        rows.append(numbers.astype(np.int32) - 1)
+        mask_start.append(mask_start[-1] + len(numbers))
+        whole_start.append(whole_start[-1] + len(whole))
+        counts_for[i, labels.label_category[[*numbers, *whole]]] = True
+    whole_label = np.array([label - 1 for whole in labels.whole_labels for label in whole], np.int32)
+    masks = np.concatenate(masks)
+    return LabelBlock(
+        masks.reshape(len(masks), -1), np.concatenate(rows), np.array(mask_start), whole_label, np.array(whole_start),
+        counts_for,
+    )  # fmt: skip
+
+
+def time_engine(
+    blocks: list[tuple[MapBlock, LabelBlock]],
+    thresholds: np.ndarray,
+    labels: Labels,
+    knots: str,
+    in_mask: bool,
+    runs: int,
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Seconds to tally blocks, one a thread, and the counts of all (L, U) and (U, C)."""
+    to = grid((MAP_SIDE, MAP_SIDE), (SIDE, SIDE), knots)
+
+    def counters() -> list[Tally]:
+        settings = (thresholds, to, labels.label_category[1:].astype(np.uint8), len(labels.categories), in_mask)
+        return [Tally(*settings) for _ in blocks]
+
+    with ThreadPoolExecutor(len(blocks)) as pool:
+
+        def run(tallies: list[Tally]) -> None:
+            list(pool.map(lambda tally, block: tally.add(block[0], MAP_SIDE, block[1]), tallies, blocks))
+
+        counted, timed = counters(), counters()
+        run(counted)  # compiles
+        seconds = best_time(lambda: run(timed), runs)
+    return seconds, sum(t.intersection for t in counted), sum(t.unit_area for t in counted)
+
+
+def halves(maps: np.ndarray, labels: Labels) -> list[tuple[MapBlock, LabelBlock]]:
+    """The images shared out among the threads."""
+    bounds = np.linspace(0, len(maps), THREADS + 1).astype(int)
+    return [
+        (
+            whole_block(maps[first:last]),
+            label_block(
+                Labels(
+                    labels.planes[first:last], labels.whole_labels[first:last], labels.label_category, labels.categories
+                )
+            ),
+        )
+        for first, last in pairwise(bounds)
+    ]
+
+
+def time_tallies(maps: np.ndarray, thresholds: np.ndarray, labels: Labels, result: dict) -> None:
+    """Time the tallies of the same images: the engine's, NetDissect-Lite's and quick-netdissect's."""
+    images, blocks, double = len(maps), halves(maps, labels), maps.astype(np.float64)
+    ours, shared, area = time_engine(blocks, thresholds, labels, "align_corners_false", True, 20)
+    theirs = {}
+    result["tally_vs_lite"] = round(
+        best_time(lambda: theirs.update(lite=lite.tally(double, thresholds, labels)), 3) / ours, 1
+    )
+    result["counts_unlike_lite"] = differences(shared, area, *theirs["lite"])
+    lite_time = result["tally_vs_lite"] * ours
+    ours_quick, shared, area = time_engine(blocks, thresholds, labels, "align_corners_true", False, 20)
+    quick_time = best_time(lambda: theirs.update(quick=quick.tally(maps, thresholds, labels)), 1)
+    result["tally_vs_quick"] = round(quick_time / ours_quick, 1)
+    result["counts_unlike_quick"] = differences(shared, area, *theirs["quick"])
+    print(
+        f"tally of an image: {1e3 * ours / images:.3f} ms ({THREADS} threads); NetDissect-Lite's algorithm"
+        f" {1e3 * lite_time / images:.1f} ms; quick-netdissect's {1e3 * quick_time / images:.0f} ms"
+        f" ({torch.get_num_threads()} threads)"
+    )
+
+
+def differences(shared: np.ndarray, area: np.ndarray, their_shared: np.ndarray, their_area: np.ndarray) -> float:
+    """By how many pixels two tallies differ, of all that they count: the share. Other rounding moves single pixels."""
+    apart = np.abs(shared.T - their_shared[:, 1:]).sum() + np.abs(area - their_area).sum()
+    return float(f"{apart / (their_shared.sum() + their_area.sum()):.1e}")
+
+
+def time_stream(maps: np.ndarray, thresholds: np.ndarray, result: dict) -> None:
+    """Time the tally of many images against reading their maps and label masks from memory once."""
+    labels = broden_like(256, 2)
+    turns = len(maps) // 256
+    labels = Labels(labels.planes * turns, labels.whole_labels * turns, labels.label_category, labels.categories)
+    blocks = halves(maps[: 256 * turns], labels)
+    ours, *_ = time_engine(blocks, thresholds, labels, "align_corners_false", False, 3)
+    arrays = [(block.values.ravel().view(np.uint64), label.masks.ravel()) for block, label in blocks]
+    with ThreadPoolExecutor(THREADS) as pool:
+        floor = best_time(lambda: list(pool.map(lambda pair: [np.bitwise_xor.reduce(a) for a in pair], arrays)), 5)
+    gigabytes = sum(a.nbytes for pair in arrays for a in pair) / 1e9
+    result["share_of_memory_bandwidth"] = round(floor / ours, 3)
+    result["tally_us_per_image"] = round(1e6 * ours / (256 * turns))
+    print(
+        f"tally of {256 * turns} images: {ours:.2f} s; reading their {gigabytes:.2f} GB once: {floor:.2f} s"
+        f" ({gigabytes / floor:.0f} GB a second)"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,6 @@
 
 import argparse
 import hashlib
-import logging
 from pathlib import Path
 
 import h5py
@@ -18,8 +17,7 @@ from workflow_scripts.data.broden_layout import (
 from workflow_scripts.data.hdf5 import COMPRESSION, FORMAT
 from workflow_scripts.data.label_masks import WORD_BITS, label_masks, pack_masks
 from workflow_scripts.files import UserError, run_command, whole_file
-
-log = logging.getLogger(__name__)
+from workflow_scripts.progress import Progress
 
 IMAGES_IN_MEMORY = 256  # bounds memory
 STORED_BLOCK = 2**16  # bytes of an HDF5 chunk: whole images, some tens of kilobytes together
@@ -109,6 +107,7 @@ def pack_pixels(concepts: ConceptSet, image_size: int, file: h5py.File) -> tuple
     image_hash, mask_hash = hashlib.sha256(), hashlib.sha256()
     areas = np.zeros((len(concepts.labels), 1 + len(concepts.categories)), np.int64)
     rows = LabelRows()
+    progress = Progress("labelled images", len(concepts.images))
     for start in range(0, len(concepts.images), IMAGES_IN_MEMORY):
         batch = concepts.images[start : start + IMAGES_IN_MEMORY]
         pictures = np.stack([read_picture(concepts.path(image.name), image_size) for image in batch])
@@ -119,7 +118,8 @@ def pack_pixels(concepts: ConceptSet, image_size: int, file: h5py.File) -> tuple
         masks[len(masks) - len(new) :] = new
         image_hash.update(pictures)
         mask_hash.update(new)
-        log.info("packed %d of %d images", start + len(batch), len(concepts.images))
+        progress.log(start + len(batch))
+    progress.finish(f", {len(masks)} label masks")
     return image_hash.hexdigest() + mask_hash.hexdigest(), areas, rows
 
 

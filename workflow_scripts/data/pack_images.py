@@ -1,8 +1,6 @@
 """Decode and resize a dataset in class folders into one HDF5 file."""
 
 import argparse
-import logging
-import time
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +9,9 @@ from PIL import Image, ImageOps
 from workflow_scripts.data.broden_layout import DECODING_ERRORS
 from workflow_scripts.data.packed_images import PackedImages, write_packed_images
 from workflow_scripts.files import UserError, run_command, whole_file
+from workflow_scripts.progress import Progress
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-PROGRESS_SECONDS = 10
 
 
 def pack_images(folder: Path, size: int, out: Path, per_class: int | None = None) -> None:
@@ -27,15 +25,13 @@ def pack_images(folder: Path, size: int, out: Path, per_class: int | None = None
     """
     paths, labels, classes = list_class_folders(folder, per_class)
     images = np.empty((len(paths), size, size, 3), np.uint8)
-    last = time.monotonic()
+    progress = Progress(f"pictures of {folder}", len(paths))
     for i, path in enumerate(paths):
         images[i] = read_square(path, size)
-        if time.monotonic() - last > PROGRESS_SECONDS:
-            last = time.monotonic()
-            logging.info("%d of %d pictures of %s packed", i + 1, len(paths), folder)
+        progress.log(i + 1)
     with whole_file(out) as part:
         write_packed_images(part, PackedImages(images, labels, classes))
-    logging.info("packed %d pictures of %d classes from %s", len(paths), len(classes), folder)
+    progress.finish(f", {len(classes)} classes")
 
 
 def list_class_folders(folder: Path, per_class: int | None) -> tuple[list[Path], np.ndarray, tuple[str, ...]]:

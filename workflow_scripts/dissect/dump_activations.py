@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import logging
-import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,11 +18,11 @@ from workflow_scripts.dissect.layer_outputs import layer_outputs
 from workflow_scripts.dissect.maps import CandidateWriter, LayerMaps, create_maps, exceed, keep, whole_block
 from workflow_scripts.dissect.order_statistics import LargestSamples
 from workflow_scripts.files import UserError, file_fingerprint, run_command, scratch_file, text_fingerprint, whole_file
+from workflow_scripts.progress import Progress
 from workflow_scripts.train.checkpoints import load_network
 from workflow_scripts.train.training import choose_device, normaliser
 
 BATCH = 128  # pictures; a power of two, so that batches fill whole chunks of the dump
-PROGRESS_SECONDS = 10
 PRECISIONS = {"float16": np.float16, "float32": np.float32}
 FORWARD = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -66,7 +64,7 @@ def dump_activations(
         scratch_file(out) as scratch,
         h5py.File(scratch, "w") if candidates else nullcontext() as found,
     ):
-        started = last = time.monotonic()
+        progress = Progress("pictures", images)
         done = 0
         writers = {}
         for pictures in picture_batches(concepts, workers=2 if device.type == "cuda" else 0):
@@ -83,13 +81,7 @@ def dump_activations(
                     )
                 writers[name].add(maps)
             done += len(pictures)
-            if time.monotonic() - last > PROGRESS_SECONDS:
-                last = time.monotonic()
-                rate = done / (last - started)
-                logging.info(
-                    "%d of %d pictures, %.0f a second, %.0f s left, %.2f GB written",
-                    *(done, images, rate, (images - done) / rate, written(part, scratch)),
-                )
+            progress.log(done, f", {written(part, scratch):.2f} GB written")
         for writer in writers.values():
             writer.finish()
         dump.attrs["format"] = FORMAT
@@ -101,12 +93,8 @@ def dump_activations(
             "activations", network_fingerprint, concepts_fingerprint, *layers, precision, mean, std, forward, candidates
         )
         dump.flush()
-        seconds = time.monotonic() - started
         values = sum(writer.bytes for writer in writers.values()) / 1e9
-        logging.info(
-            "dumped %s for %d pictures in %.0f s, %.0f a second; %.3f GB of %s maps in %.3f GB",
-            *(", ".join(layers), images, seconds, images / seconds, values, precision, written(part)),
-        )
+        progress.finish(f"; {values:.3f} GB of {precision} maps of {', '.join(layers)} in {written(part):.3f} GB")
 
 
 class PictureBatches(Dataset):

@@ -18,6 +18,7 @@ from workflow_scripts.dissect.maps import LayerMaps
 from workflow_scripts.dissect.order_statistics import Counts, LargestSamples
 from workflow_scripts.dissect.parallel import in_shards
 from workflow_scripts.files import UserError, run_command, whole_file
+from workflow_scripts.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -111,11 +112,13 @@ def count_images(
 ) -> Counts:
     """The counts of the samples of images `first` to `last`."""
     largest = LargestSamples(rank, half, upper, find_gpu())
+    progress = Progress(f"images of {layer}", last - first)
     with open_hdf5(activations, "maps") as dump:
         maps = LayerMaps(dump, layer)
         for block in maps.blocks(first, last):
             largest.add(layer, block.values, block.unit, maps.width, to)
-            log.info("%s: %d of %d images", layer, block.images.stop, last)
+            progress.log(block.images.stop - first)
+    progress.finish()
     return largest.counts()
 
 

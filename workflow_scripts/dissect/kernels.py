@@ -85,7 +85,7 @@ def blended_above(_context, _rows, _upper, _lower, _weight, _threshold):
 
 @intrinsic
 def lanes_above(_context, _values, _start, _threshold):
-    """Which of 16 values, from the flat position `start` on, are NaN or greater than the threshold: bits of a uint16."""
+    """Which of 16 values, from the flat position `start` on, are NaN or above the threshold: bits of a uint16."""
 
     def generate(context, builder, signature, arguments):
         half = signature.args[0].dtype == types.uint16

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import logging
 from pathlib import Path
 
 import h5py
@@ -16,8 +15,7 @@ from workflow_scripts.dissect.interpolation import SCHEMES, Grid, grid, layer_fi
 from workflow_scripts.dissect.maps import LayerMaps, MapBlock, as_bits
 from workflow_scripts.dissect.parallel import in_shards
 from workflow_scripts.files import UserError, run_command, whole_file
-
-log = logging.getLogger(__name__)
+from workflow_scripts.progress import Progress
 
 MASKS = ("above", "at_least")
 COUNTED_IMAGES = ("with_category", "with_label_in_mask", "all")
@@ -170,11 +168,13 @@ def tally_images(
             )
             tallies[layer] = TensorTally(*settings, device=device) if device else Tally(*settings)
             maps = LayerMaps(dump, layer)
+            progress = Progress(f"images of {layer}", last - first)
             for block in maps.blocks(first, last):
                 tallies[layer].add(
                     block, maps.width, labels.block(partner[block.images], counted_images == "with_category")
                 )
-                log.info("%s: %d of %d images", layer, block.images.stop, last)
+                progress.log(block.images.stop - first)
+            progress.finish()
             if device:
                 tallies[layer].finish()
         return tallies

@@ -1,0 +1,145 @@
+"""Build a dump of the size of a ResNet-50's last stage on all of Broden, and dissect it.
+
+    python -m benchmarks.full_size --folder /tmp/full_size
+
+63,305 images, 2,048 units with half-precision maps of 7 x 7, label maps of 112 x 112: about 13 GB of values. Building
+takes a few minutes and is not timed. Then thresholds and tally run as the workflow runs them, each in a process of its
+own, on a dump of all maps and on one of candidates; their results are compared. Prints time, peak memory of the
+largest process and disk, the last line one JSON object.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from benchmarks.synthetic import CATEGORIES, SIDE, broden_like, relu_maps
+from workflow_scripts.data.hdf5 import FORMAT
+from workflow_scripts.data.label_masks import label_masks, pack_masks
+from workflow_scripts.data.pack_concepts import LabelRows, create_pixels
+from workflow_scripts.dissect.dump_activations import AllMaps, Candidates
+
+UNITS, MAP_SIDE, QUANTILE = 2048, 7, 0.005
+BATCH, DRAWN = 128, 1024  # images: written at once; drawn anew
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True, help="for up to 25 GB of files; kept")
+    parser.add_argument("--images", type=int, default=63_305)
+    parser.add_argument("--processes", type=int, default=2)
+    arguments = parser.parse_args()
+    folder, images = arguments.folder, arguments.images
+    folder.mkdir(parents=True, exist_ok=True)
+    build_concepts(folder / "concepts.h5", images)
+    build_dumps(folder, images)
+    values = 2 * images * UNITS * MAP_SIDE**2 / 1e9
+    result = {"images": images, "processes": arguments.processes, "gigabytes_of_values": round(values, 2)}
+    for kind in ("all", "candidates"):
+        result[f"{kind}_gigabytes"] = round((folder / f"{kind}.h5").stat().st_size / 1e9, 2)
+        result |= dissect(folder, kind, arguments.processes)
+    result["candidates_identical"] = same_results(folder)
+    print(json.dumps(result))
+
+
+def build_concepts(path: Path, images: int) -> None:
+    """Write what the tally reads of concepts.h5, without pictures."""
+    labels = broden_like(2048, 1)
+    category = labels.label_category[1:].astype(np.uint8)
+    rows, packed, has_category = LabelRows(), [], np.zeros((images, len(CATEGORIES)), bool)
+    for planes, whole in zip(labels.planes, labels.whole_labels, strict=True):
+        numbers, masks = label_masks(planes, np.array([], np.uint16))
+        packed.append(pack_masks(masks))
+        rows.add(numbers.astype(np.int64) - 1, np.array(whole, np.int64) - 1)
+    drawn = LabelRows()
+    with h5py.File(path, "w") as file:
+        stored = create_pixels(file, "masks", (0, SIDE, packed[0].shape[2]), np.uint64)
+        for first, last in pairwise([*range(0, images, len(packed)), images]):
+            masks = np.concatenate(packed[: last - first])
+            stored.resize(len(stored) + len(masks), axis=0)
+            stored[len(stored) - len(masks) :] = masks
+        for image in range(images):
+            mask_label, whole_label = (table[image % len(packed)] for table in (rows.mask_label, rows.whole_label))
+            drawn.add(mask_label, whole_label)
+            has_category[image, category[np.concatenate([mask_label, whole_label])]] = True
+        for name, table in drawn.tables().items():
+            file[name] = table
+        file["label_size"], file["label_category"], file["image_has_category"] = [SIDE, SIDE], category, has_category
+        file["label_number"] = np.arange(1, len(category) + 1)
+        file["label_area"] = np.zeros(len(category), np.int64)
+        for name, names in (
+            ("label_name", [f"label {i}" for i in range(len(category))]),
+            ("category_name", CATEGORIES),
+        ):
+            file.create_dataset(name, data=list(names), dtype=h5py.string_dtype())
+        file.attrs.update(format=FORMAT, fingerprint="benchmark")
+
+
+def build_dumps(folder: Path, images: int) -> None:
+    """Write a dump of all maps and one of candidates, of the same values: some images drawn, then with other units."""
+    drawn = relu_maps(min(DRAWN, images), UNITS, MAP_SIDE, seed=0)
+    shape = (images, UNITS, MAP_SIDE, MAP_SIDE)
+    with (
+        h5py.File(folder / "all.h5", "w") as every,
+        h5py.File(folder / "candidates.h5", "w") as few,
+        h5py.File(folder / "candidates.scratch", "w") as scratch,
+    ):
+        writers = [
+            AllMaps(every, "layer4", shape, drawn.dtype),
+            Candidates(few, scratch, "layer4", shape, drawn.dtype, QUANTILE, "above"),
+        ]
+        for first, last in pairwise([*range(0, images, BATCH), images]):
+            turn, begin = divmod(first, len(drawn))
+            maps = np.roll(drawn[begin : begin + last - first], 37 * turn, axis=1)
+            for writer in writers:
+                writer.add(maps)
+        for writer in writers:
+            writer.finish()
+        for file in (every, few):
+            file.attrs.update(format=FORMAT, fingerprint="benchmark", concepts="benchmark")
+        few.attrs.update(candidates_quantile=QUANTILE, candidates_mask="above")
+    os.remove(folder / "candidates.scratch")
+
+
+def dissect(folder: Path, kind: str, processes: int) -> dict:
+    """Find the thresholds of a dump and tally it; seconds and the largest process so far, in GB."""
+    found = {}
+    common = ["--activations", folder / f"{kind}.h5", "--concepts", folder / "concepts.h5", "--processes", processes]
+    thresholds = folder / f"{kind}_thresholds.h5"
+    steps = {
+        "find_thresholds": ["--quantile", QUANTILE, "--out", thresholds],
+        "tally_units": [
+            *("--thresholds", thresholds, "--knots", "align_corners_false", "--mask", "above"),
+            *("--counted-images", "with_category", "--out", folder / f"{kind}_tally.h5"),
+        ],
+    }
+    for step, arguments in steps.items():
+        command = [sys.executable, "-m", f"workflow_scripts.dissect.{step}", *map(str, [*common, *arguments])]
+        started = time.perf_counter()
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        found[f"{kind}_{step}_seconds"] = round(time.perf_counter() - started, 1)
+        print(f"{kind}: {step} took {found[f'{kind}_{step}_seconds']} s", flush=True)
+    found[f"{kind}_peak_gigabytes"] = round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6, 2)
+    return found
+
+
+def same_results(folder: Path) -> bool:
+    """Whether both dumps gave the same thresholds and the same tallies."""
+    same = True
+    for step in ("thresholds", "tally"):
+        with h5py.File(folder / f"all_{step}.h5") as one, h5py.File(folder / f"candidates_{step}.h5") as other:
+            for name, values in one["layer4"].items():
+                same &= bool((values[:] == other["layer4"][name][:]).all())
+    return same
+
+
+if __name__ == "__main__":
+    main()

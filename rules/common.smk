@@ -147,6 +147,11 @@ def samples():
     return f"--upsampled {dissection['knots']}" if dissection["quantile_of"] == "upsampled" else ""
 
 
+def sample_fields():
+    """The same as `receptive_fields`, for thresholds: raw maps need no interpolation."""
+    return receptive_fields() if config["dissection"]["quantile_of"] == "upsampled" else []
+
+
 def metrics_file(arm, replicate, level):
     """A network's metrics; those of the shuffled control are the dense network's."""
     return network_file("imp" if arm == "shuffled_labels" else arm, replicate, level, "metrics.json")

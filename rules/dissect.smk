@@ -82,7 +82,7 @@ rule find_thresholds:
     input:
         activations=f"{NETWORK}/activations.h5",
         concepts=f"{DATA}/concepts.h5",
-        fields=receptive_fields(),
+        fields=sample_fields(),
         code=code_of("workflow_scripts.dissect.find_thresholds"),
     output:
         f"{NETWORK}/thresholds.h5",

@@ -55,6 +55,25 @@ def test_the_default_and_all_shipped_configs_pass(tmp_path, monkeypatch):
         ({"network": {"widths": [8, 16, 32, 64]}}, "network.widths.0"),
         ({"network": {"widths": [16]}}, "network.widths"),
         ({"dissection": {"quantile": 0}}, "dissection.quantile"),
+        ({"dissection": {"quantile": 1}}, "dissection.quantile"),
+        ({"dissection": {"quantile": "half"}}, "dissection.quantile"),
+        ({"dissection": {"quantile": "5e-3"}}, "dissection.quantile"),
+        ({"dissection": {"quantile": None}}, "dissection.quantile"),
+        ({"dissection": {"protocol": "broden"}}, "dissection.protocol"),
+        ({"dissection": {"protocol": "protocol"}}, "dissection.protocol"),
+        ({"dissection": {"quantile_of": "all"}}, "dissection.quantile_of"),
+        ({"dissection": {"knots": "align_corners"}}, "dissection.knots"),
+        ({"dissection": {"mask": "over"}}, "dissection.mask"),
+        ({"dissection": {"counted_images": "none"}}, "dissection.counted_images"),
+        ({"dissection": {"detector_iou": 4}}, "dissection.detector_iou"),
+        ({"dissection": {"detector_iou": "quantile"}}, "dissection.detector_iou"),
+        ({"dissection": {"detector_rule": "over"}}, "dissection.detector_rule"),
+        ({"dissection": {"forward": "float64"}}, "dissection.forward"),
+        ({"dissection": {"precision": "bfloat16"}}, "dissection.precision"),
+        ({"dissection": {"dump": "some"}}, "dissection.dump"),
+        ({"dissection": {"largest_quantile": "protocol"}}, "dissection.largest_quantile"),
+        ({"dissection": {"largest_quantile": 0}}, "dissection.largest_quantile"),
+        ({"dissection": {"quantil": 0.01}}, "unknown key dissection.quantil; did you mean quantile?"),
         ({"experiment": "a b"}, "experiment"),
         ({"experiment": ".."}, "experiment"),
         ({"images": {"size": 33}}, "images.size"),
@@ -70,6 +89,19 @@ def test_a_wrong_config_ends_in_one_sentence_that_names_the_key(change, words):
         check_config(merged(DEFAULT, change), SCHEMA)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"quantile": 0.01, "largest_quantile": 0.05, "dump": "candidates"},
+        {"protocol": "pnas", "quantile": "protocol", "quantile_of": "raw"},
+        {"detector_iou": 0, "detector_rule": "at_least", "mask": "at_least"},
+        {"knots": "receptive_field", "counted_images": "all", "forward": "bfloat16"},
+    ],
+)
+def test_choices_of_a_protocol_can_be_made_alone(change):
+    check_config(merged(DEFAULT, {"dissection": change}), SCHEMA)
 
 
 def test_a_missing_key_is_named():

@@ -2,69 +2,98 @@
 
 import csv
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import reference_dissection as reference
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workflow_scripts.data.hdf5 import FORMAT
+from workflow_scripts.data.label_masks import pack_masks
 from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.dissect import find_thresholds as thresholds_module
+from workflow_scripts.dissect import maps as maps_module
 from workflow_scripts.dissect import tally_units as tally_module
+from workflow_scripts.dissect import tensors
+from workflow_scripts.dissect.concept_data import LabelBlock
+from workflow_scripts.dissect.dump_activations import Candidates
 from workflow_scripts.dissect.find_thresholds import find_thresholds, order_statistic_rank
-from workflow_scripts.dissect.interpolation import knots, upsample
+from workflow_scripts.dissect.interpolation import LARGEST_WEIGHT, SCHEMES, Field, Grid, grid
+from workflow_scripts.dissect.maps import LayerMaps, whole_block
 from workflow_scripts.dissect.name_units import iou, name_units
-from workflow_scripts.dissect.tally_units import tally_units
+from workflow_scripts.dissect.order_statistics import Counts, LargestSamples
+from workflow_scripts.dissect.tally_units import COUNTED_IMAGES, MASKS, Tally, TensorTally, tally_images, tally_units
 from workflow_scripts.files import UserError
 
 LAYER = "stages.3"
 QUANTILES = ["0.005", "0.1", "0.25", "0.3", "0.7"]
-sides = st.integers(1, 5)
+DEVICES = [None, "cpu"]  # the compiled kernels, and what a GPU does
+thorough = settings(max_examples=40, deadline=None)  # the kernels compile in the first example
+sides = st.integers(1, 6)
 seeds = st.integers(0, 2**32 - 1)
-kinds = st.sampled_from(["normal", "sparse", "dead", "constant", "negative", "ties", "float16"])
+memories = st.sampled_from([1, 60, 2**24])
+dtypes = st.sampled_from([np.float16, np.float32])
+kinds = st.sampled_from(
+    ["normal", "sparse", "dead", "constant", "negative", "ties", "coarse", "zeros", "about zero", "subnormal", "near"]
+)
 
 
-def unit_maps(kind: str, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
-    """The maps of one unit over all images, float32."""
-    normal = random.normal(size=shape).astype(np.float32)
+def unit_maps(kind: str, shape: tuple[int, ...], random: np.random.Generator, dtype: type) -> np.ndarray:
+    """The maps of one unit over all images."""
+    normal = random.normal(size=shape).astype(dtype)
+    smallest, step = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).eps
     return {
         "normal": normal,
         "sparse": np.maximum(normal - 1, 0),
-        "dead": np.zeros(shape, np.float32),
-        "constant": np.full(shape, np.float32(0.1)),
+        "dead": np.zeros(shape),
+        "constant": np.full(shape, 0.1),
         "negative": -np.abs(normal) - 1,
-        "ties": random.integers(-1, 3, shape).astype(np.float32),
-        "float16": normal.astype(np.float16).astype(np.float32),
-    }[kind]
+        "ties": random.integers(-1, 3, shape),
+        "coarse": normal.astype(np.float16),
+        "zeros": random.choice([0.0, -0.0], shape),
+        "about zero": random.choice([0.0, -0.0, smallest, -smallest, 1, -1], shape),
+        "subnormal": random.integers(-900, 900, shape) * float(smallest),
+        "near": random.choice([1, -1], 1) * (1 + random.integers(0, 900, shape) * float(step)),  # the upper bits alike
+    }[kind].astype(dtype)
 
 
 @st.composite
 def layers(draw, images=None):
     """Maps (N, U, h, w) of one layer, each unit of a kind of its own."""
     random = np.random.default_rng(draw(seeds))
-    shape = (images or draw(sides), draw(sides), draw(sides))
+    shape = (images or draw(st.integers(1, 5)), draw(sides), draw(sides))
+    dtype = draw(dtypes)
     units = draw(st.lists(kinds, min_size=1, max_size=4))
-    return np.stack([unit_maps(kind, shape, random) for kind in units], axis=1)
+    return np.stack([unit_maps(kind, shape, random, dtype) for kind in units], axis=1)
+
+
+# Label maps' height and width: smaller, equal or larger than the maps; and of several words in a row, the last partial.
+narrow = st.tuples(st.integers(1, 7), st.integers(1, 7))
+wide = st.tuples(st.integers(1, 3), st.sampled_from([63, 64, 65, 127, 128, 129, 140]))
 
 
 @st.composite
 def concept_sets(draw):
     """Sets with labels in several categories, several planes, whole-image labels and images without any."""
     random = np.random.default_rng(draw(seeds))
-    height, width = draw(st.integers(1, 7)), draw(st.integers(1, 7))
+    height, width = draw(st.one_of(narrow, narrow, wide))
+    few = width < 10
     categories = ["color", "object", "part", "scene"][: draw(st.integers(1, 4))]
-    numbers = draw(st.lists(st.integers(1, 600), min_size=1, max_size=7, unique=True))
+    numbers = draw(st.lists(st.integers(1, 600), min_size=1, max_size=7 if few else 3, unique=True))
     labels = {
         number: (f"label {number}", list(random.permutation(categories)[: random.integers(1, 3)])) for number in numbers
     }
     concepts = reference.Concepts(categories, labels, height, width)
     density = draw(st.sampled_from([0.0, 0.2, 0.9]))
-    for _ in range(draw(st.integers(1, 4))):
+    for _ in range(draw(st.integers(1, 4 if few else 2))):
         cells = {}
         for category in categories:
             of_category = [number for number in numbers if category in labels[number][1]]
@@ -81,18 +110,37 @@ def concept_sets(draw):
     return concepts
 
 
+@st.composite
+def splits(draw, images):
+    """Runs of consecutive images, (first, last), in any order."""
+    cuts = draw(st.sets(st.integers(1, images - 1))) if images > 1 else set()
+    return draw(st.permutations(list(pairwise([0, *sorted(cuts), images]))))
+
+
 @contextmanager
+def patched(**values: dict[str, object]):
+    """Set attributes of modules for a while: of `maps` the name and value in `maps`, and so on."""
+    modules = {"maps": maps_module, "tensors": tensors, "thresholds": thresholds_module, "tally": tally_module}
+    with pytest.MonkeyPatch.context() as patch:
+        for module, attributes in values.items():
+            for name, value in attributes.items():
+                patch.setattr(modules[module], name, value)
+        yield
+
+
 def in_memory(values: int):
     """Let both streaming steps hold only so many values at a time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(thresholds_module, "VALUES_IN_MEMORY", values)
-        patch.setattr(tally_module, "VALUES_IN_MEMORY", values)
-        yield
+    return patched(maps={"VALUES_IN_MEMORY": values})
+
+
+def counting_on(device: str | None):
+    """Let thresholds and tallies be counted on a torch device, or, without one, by the compiled kernels."""
+    return patched(thresholds={"find_gpu": lambda: device}, tally={"find_gpu": lambda: device})
 
 
 def write_dump(path: Path, layers: dict[str, np.ndarray], concepts: str = "the concepts") -> None:
     with h5py.File(path, "w") as file:
-        file.attrs.update(format=1, fingerprint="the dump", concepts=concepts)
+        file.attrs.update(format=FORMAT, fingerprint="the dump", concepts=concepts)
         for layer, maps in layers.items():
             file[f"maps/{layer}"] = maps
 
@@ -137,9 +185,10 @@ def small_set(pictures: int = 6) -> reference.Concepts:
 # Thresholds
 
 
-@given(layers(), st.sampled_from(QUANTILES), st.sampled_from([1, 7, 2**24]))
-def test_thresholds_agree_with_sorting(maps, quantile, values):
-    with tempfile.TemporaryDirectory() as folder, in_memory(values):
+@thorough
+@given(layers(), st.sampled_from(QUANTILES), memories, st.sampled_from(DEVICES))
+def test_thresholds_agree_with_sorting(maps, quantile, values, device):
+    with tempfile.TemporaryDirectory() as folder, in_memory(values), counting_on(device):
         write_dump(Path(folder, "a.h5"), {LAYER: maps})
         find_thresholds(Path(folder, "a.h5"), float(quantile), Path(folder, "t.h5"))
         found = read_layer(Path(folder, "t.h5"))
@@ -148,7 +197,136 @@ def test_thresholds_agree_with_sorting(maps, quantile, values):
         assert found["threshold"][unit] == reference.threshold(samples.tolist(), quantile)
         assert (found["maximum"][unit], found["minimum"][unit]) == (samples.max(), samples.min())
         assert (samples > found["threshold"][unit]).sum() <= float(quantile) * samples.size
-    assert all(values.dtype == np.float32 for values in found.values())
+    for values in found.values():
+        assert values.dtype == np.float32
+        assert not np.signbit(values[values == 0]).any()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_thresholds_of_upsampled_maps_agree_with_sorting(tmp_path, dtype, device):
+    maps = np.random.default_rng(8).normal(size=(6, 3, 3, 2)).astype(dtype)
+    with counting_on(device):
+        prepare(tmp_path, small_set(), maps)
+        find_thresholds(
+            tmp_path / "activations.h5", 0.1, tmp_path / "u.h5", "align_corners_false", tmp_path / "concepts.h5"
+        )
+    found = read_layer(tmp_path / "u.h5")
+    for unit in range(3):
+        samples = np.concatenate([reference.interpolated(maps[image, unit], 5, 4).ravel() for image in range(6)])
+        assert found["threshold"][unit] == reference.threshold(samples.tolist(), "0.1")
+        assert (found["maximum"][unit], found["minimum"][unit]) == (maps[:, unit].max(), maps[:, unit].min())
+
+
+def count_part(
+    maps: np.ndarray, rank: np.ndarray, half: bool, upper: np.ndarray | None, to: Grid | None, device: str | None,
+    always_raise: bool,
+) -> Counts:  # fmt: skip
+    """What maps (N, U, h, w) add to a `LargestSamples`, image by image; its floors may rise after each."""
+    largest = LargestSamples(rank, half, upper, device)
+    for image in maps:
+        block = whole_block(image[None])
+        if always_raise:
+            largest.next_raise = 0
+        largest.add(LAYER, block.values, block.unit, maps.shape[3], to)
+    return largest.counts()
+
+
+def order_statistics(
+    maps: np.ndarray, rank: np.ndarray, to: Grid | None = None, split=None, device=None, always_raise=False, run=map
+) -> np.ndarray:
+    """The order statistics of maps (N, U, h, w), counted in the parts of `split`, and the extremes: (3, U)."""
+    largest = extremes = LargestSamples(rank, half=maps.dtype == np.float16 and to is None)
+    parts = [maps[first:last] for first, last in split or [(0, len(maps))]]
+    for _ in range(1 if largest.half else 2):
+        if largest.histogram.any():
+            largest = largest.second_pass()
+        settings = largest.rank, largest.half, largest.upper, to, device, always_raise
+        for counts in run(lambda part, settings=settings: count_part(part, *settings), parts):
+            largest.merge(counts)
+        largest.raise_floors()
+        assert (largest.lower_bound <= largest.threshold).all()
+    return np.stack([largest.threshold, extremes.minimum, extremes.maximum])
+
+
+def samples_of(maps: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """The samples (U, n) of maps (N, U, h, w), interpolated to `size` where it is given."""
+    if size:
+        maps = np.array([[reference.interpolated(values, *size) for values in image] for image in maps])
+    return maps.swapaxes(0, 1).reshape(maps.shape[1], -1)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data(), layers(), st.one_of(st.none(), narrow))
+def test_order_statistics_agree_with_sorting_however_samples_are_counted(data, maps, size):
+    to = size and grid(maps.shape[2:], size, "align_corners_false")
+    samples = samples_of(maps, size)
+    rank = np.array([data.draw(st.integers(1, samples.shape[1])) for _ in samples])
+    statistics = -np.sort(-samples)[np.arange(len(rank)), rank - 1]
+    expected = np.stack([statistics, maps.min((0, 2, 3)), maps.max((0, 2, 3))]).tolist()
+    split = data.draw(splits(len(maps)))
+    with ThreadPoolExecutor(2) as pool:
+        ways = {
+            "at once": {},
+            "in parts": {"split": split},
+            "with floors always rising": {"always_raise": True},
+            "in parts with floors always rising": {"split": split, "always_raise": True},
+            "in threads": {"split": split, "always_raise": True, "run": pool.map},
+            "by torch": {"device": "cpu"},
+            "by torch in parts with floors always rising": {"split": split, "always_raise": True, "device": "cpu"},
+        }
+        for way, options in ways.items():
+            assert order_statistics(maps, rank, to, **options).tolist() == expected, way
+    with patched(tensors={"PIXELS_AT_ONCE": 1}):
+        assert order_statistics(maps, rank, to, device="cpu").tolist() == expected
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("first", [1.0, -1.01, 0.0, -0.0, 2.0**-140, -(2.0**-140)])
+@pytest.mark.parametrize("side", [1, 7])
+def test_single_precision_numbers_with_the_same_upper_bits_are_told_apart(first, side, device):
+    """Neighbouring numbers, rising, so that each new one is the largest and yet lies in the bin of the floor."""
+    maps = np.full(20 * side * side, first, np.float32)
+    for place in range(1, len(maps)):
+        maps[place] = np.nextafter(maps[place - 1], np.float32(np.inf))
+    maps = maps.reshape(20, 1, side, side)
+    for rank in (1, 3, 20):
+        statistic = np.sort(maps.ravel())[-rank]
+        found = order_statistics(maps, np.array([rank]), device=device, always_raise=True)
+        assert found[:, 0].tolist() == [statistic, maps.min(), maps.max()]
+
+
+@given(st.data(), layers())
+@settings(deadline=None)
+def test_lower_bounds_hold_whatever_comes_later(data, maps):
+    samples = samples_of(maps, None)
+    rank = np.array([data.draw(st.integers(1, samples.shape[1])) for _ in samples])
+    expected = -np.sort(-samples)[np.arange(len(rank)), rank - 1]
+    largest = LargestSamples(rank, maps.dtype == np.float16)
+    bound = largest.lower_bound
+    assert (bound == -np.inf).all()
+    for image in maps:
+        block = whole_block(image[None])
+        largest.next_raise = 0
+        largest.add(LAYER, block.values, block.unit, maps.shape[3], None)
+        assert (largest.lower_bound >= bound).all()
+        bound = largest.lower_bound
+        assert (bound <= expected).all()
+    assert not largest.half or bound.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("size", [None, (9, 70)])
+def test_two_threads_count_at_once(dtype, size):
+    maps = np.random.default_rng(9).normal(size=(60, 8, 6, 7)).astype(dtype)
+    to = size and grid((6, 7), size, "align_corners_false")
+    rank = np.arange(1, 9) ** 3
+    with ThreadPoolExecutor(2) as pool:
+        together = order_statistics(maps, rank, to, [(0, 30), (30, 60)], run=pool.map)
+    alone = order_statistics(maps, rank, to)
+    assert together.tolist() == alone.tolist()
+    if not size:
+        assert alone[0].tolist() == (-np.sort(-samples_of(maps, None)))[np.arange(8), rank - 1].tolist()
 
 
 @pytest.mark.parametrize(
@@ -169,28 +347,111 @@ def test_a_quantile_outside_0_to_1_is_refused(quantile, tmp_path):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("values", [1, 2**24])
-def test_maps_that_are_not_finite_are_refused_by_layer_and_unit(value, values, tmp_path):
-    maps = np.zeros((4, 3, 2, 2), np.float16)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("device", DEVICES)
+def test_maps_that_are_not_finite_are_refused_by_layer_and_unit(value, values, dtype, device, tmp_path):
+    maps = np.zeros((4, 3, 2, 2), dtype)
     maps[2, 1, 0, 1] = value
     write_dump(tmp_path / "a.h5", {"stages.1": np.zeros_like(maps), LAYER: maps})
-    with in_memory(values), pytest.raises(UserError, match=r"layer stages\.3, unit 1:"):
+    with in_memory(values), counting_on(device), pytest.raises(UserError, match=r"layer stages\.3, unit 1:"):
         find_thresholds(tmp_path / "a.h5", 0.25, tmp_path / "t.h5")
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+
+
+@given(layers(), st.sampled_from([np.nan, np.inf, -np.inf]), st.booleans(), st.sampled_from(DEVICES), seeds)
+@settings(deadline=None)
+def test_what_is_not_finite_is_found_wherever_it_is(maps, value, interpolated, device, seed):
+    random = np.random.default_rng(seed)
+    place = tuple(random.integers(maps.shape))
+    maps[place] = value
+    to = grid(maps.shape[2:], (3, 4), "align_corners_false") if interpolated else None
+    rank = np.ones(maps.shape[1], np.int64)
+    with pytest.raises(UserError, match=rf"layer stages\.3, unit {place[1]}:"):
+        order_statistics(maps, rank, to, device=device, always_raise=True)
 
 
 # Interpolation
 
 
-@given(layers(), st.integers(1, 9), st.integers(1, 9))
-def test_interpolation_agrees_to_the_bit_and_stays_within_its_map(maps, height, width):
-    result = upsample(maps, height, width)
-    assert result.dtype == np.float32 and result.shape == (*maps.shape[:2], height, width)
-    for image in range(len(maps)):
-        for unit in range(maps.shape[1]):
-            expected = reference.interpolated(maps[image, unit], height, width)
-            assert result[image, unit].tobytes() == expected.tobytes()
-            assert maps[image, unit].min() <= result[image, unit].min()
-            assert result[image, unit].max() <= maps[image, unit].max()
+def by_torch(maps: np.ndarray, to: Grid) -> np.ndarray:
+    return tensors.interpolate(torch.from_numpy(maps), to).numpy()
+
+
+@thorough
+@given(layers(), st.one_of(narrow, narrow, wide))
+def test_interpolation_agrees_to_the_bit_and_stays_within_its_map(maps, size):
+    to = grid(maps.shape[2:], size, "align_corners_false")
+    for image in maps:
+        result = by_torch(image, to)
+        assert result.dtype == np.float32 and result.shape == (len(image), *size)
+        for values, found in zip(image, result, strict=True):
+            assert found.tobytes() == reference.interpolated(values, *size).tobytes()
+            assert values.min() <= found.min() and found.max() <= values.max()
+
+
+@thorough
+@given(layers(images=1), st.one_of(narrow, st.tuples(st.just(1), st.integers(60, 70))))
+def test_compiled_interpolation_has_the_same_samples_to_the_bit(maps, size):
+    values = maps[0, 0]
+    expected = -np.sort(-reference.interpolated(values, *size).ravel())
+    # As many units with the same map, each with a rank of its own.
+    copies = np.repeat(values[None, None], expected.size, axis=1)
+    found = order_statistics(copies, np.arange(expected.size) + 1, grid(values.shape, size, "align_corners_false"))
+    assert (found[0] + np.float32(0)).tobytes() == (expected + np.float32(0)).tobytes()
+
+
+def masks_of(values: np.ndarray, cut: np.ndarray, size: tuple[int, int], to: Grid, device: str | None) -> np.ndarray:
+    """Where a map (h, w), interpolated, is greater than each of `cut` (K): bool (K, H, W), by one label a pixel."""
+    pixels = size[0] * size[1]
+    masks = pack_masks(np.eye(pixels, dtype=bool).reshape(pixels, *size)).reshape(pixels, -1)
+    none, every = np.zeros(0, np.int32), np.arange(pixels, dtype=np.int32)
+    ends = np.array([0, pixels], np.int64)
+    block = LabelBlock(masks, every, ends, none, np.zeros(2, np.int64), np.ones((1, 1), bool))
+    arguments = cut, to, np.zeros(pixels, np.uint8), 1, False
+    tally = TensorTally(*arguments, device=device) if device else Tally(*arguments)
+    tally.add(whole_block(np.repeat(values[None, None], len(cut), axis=1)), values.shape[1], block)
+    if device:
+        tally.finish()
+    assert tally.unit_area[:, 0].tolist() == tally.intersection.sum(0).tolist()
+    return tally.intersection.T.astype(bool).reshape(len(cut), *size)
+
+
+@thorough
+@given(layers(images=1), st.one_of(narrow, narrow, wide), st.sampled_from(DEVICES))
+def test_masks_are_where_the_interpolated_map_exceeds_the_cut(maps, size, device):
+    values = maps[0, 0]
+    expected = reference.interpolated(values, *size)
+    cut = np.unique(expected)[:: max(1, expected.size // 60)]
+    cut = np.concatenate([cut, np.nextafter(cut, np.float32(-np.inf)), [-np.inf]]).astype(np.float32)
+    found = masks_of(values, cut, size, grid(values.shape, size, "align_corners_false"), device)
+    assert (found == (expected > cut[:, None, None])).all()
+
+
+fields = st.builds(Field, st.integers(-40, 40), st.integers(1, 40), st.integers(4, 60))
+
+
+@thorough
+@given(layers(images=1), narrow, st.sampled_from(SCHEMES), st.tuples(fields, fields))
+def test_compiled_and_torch_masks_agree_wherever_knots_lie(maps, size, scheme, fields):
+    values = maps[0, 0]
+    to = grid(values.shape, size, scheme, fields)
+    interpolated = by_torch(values[None], to)[0]
+    assert values.min() <= interpolated.min() and interpolated.max() <= values.max()
+    cut = np.unique(interpolated)
+    for device in DEVICES:
+        assert (masks_of(values, cut, size, to, device) == (interpolated > cut[:, None, None])).all()
+
+
+@given(st.integers(1, 30), st.integers(1, 200), st.sampled_from(SCHEMES), fields)
+def test_a_grid_says_which_positions_each_knot_bears_on(size, new_size, scheme, field):
+    to = grid((1, size), (1, new_size), scheme, (Field(0, 1, 1), field))
+    assert to.columns.max() < size
+    assert (to.column_weight >= 0).all() and (to.column_weight <= LARGEST_WEIGHT).all()
+    for place in range(size):
+        positions = np.flatnonzero((to.columns == place).any(0))
+        first, last = to.column_reach[:, place].astype(int)
+        assert list(positions) == ([] if first >= last else [x for x in range(first, last) if x in positions])
+        assert positions.size == 0 or (positions[0], positions[-1] + 1) == (first, last)
 
 
 @given(
@@ -199,52 +460,158 @@ def test_interpolation_agrees_to_the_bit_and_stays_within_its_map(maps, height, 
     st.lists(st.floats(-(2.0**100), 2.0**100, width=32), min_size=30, max_size=30),
 )
 def test_no_interpolated_value_leaves_the_range_of_its_map(size, new_size, values):
-    row = np.array(values[:size], np.float32)[None]
-    result = upsample(row, 1, new_size)
+    row = np.array(values[:size], np.float32)[None, None]
+    result = by_torch(row, grid((1, size), (1, new_size), "align_corners_false"))
     assert row.min() <= result.min() and result.max() <= row.max()
 
 
 def test_positions_on_a_knot_are_exact():
     for size in range(1, 30):
         for new_size in range(1, 120):
-            first, _, weight = knots(size, new_size)
-            for place in range(new_size):
+            to = grid((1, size), (1, new_size), "align_corners_false")
+            for place, first, weight in zip(range(new_size), to.columns[0], to.column_weight, strict=True):
                 exact = Fraction(2 * place + 1, 2) * size / new_size - Fraction(1, 2)
                 exact = min(max(exact, Fraction(0)), Fraction(size - 1))
-                assert first[place] == exact // 1
-                assert abs(weight[place] - float(exact % 1)) < 1e-6
-                assert (weight[place] == 0) == (exact % 1 == 0)
+                assert first == exact // 1
+                assert abs(weight - float(exact % 1)) < 1e-6
+                assert (weight == 0) == (exact % 1 == 0)
 
 
-@given(layers())
-def test_maps_of_the_same_size_stay_as_they_are(maps):
-    assert (upsample(maps, *maps.shape[2:]) == maps).all()
+@given(layers(), st.sampled_from(["align_corners_false", "align_corners_true"]))
+def test_maps_of_the_same_size_stay_as_they_are(maps, scheme):
+    size = maps.shape[2:]
+    assert all((by_torch(image, grid(size, size, scheme)) == image).all() for image in maps)
 
 
 # Tallies
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.data(), concept_sets(), st.sampled_from(QUANTILES), st.sampled_from([1, 60, 2**24]))
-def test_tallies_agree_with_the_slow_reference(data, concepts, quantile, values):
+@thorough
+@given(st.data(), concept_sets(), st.sampled_from(QUANTILES), memories)
+def test_tallies_agree_with_the_slow_reference_however_they_are_made(data, concepts, quantile, values):
     maps = data.draw(layers(images=len(concepts.pictures)))
+    cuts = [reference.threshold(maps[:, unit].ravel().tolist(), quantile) for unit in range(maps.shape[1])]
+    intersection, unit_area = reference.tally(maps, cuts, concepts)
+    areas = {number: reference.area(concepts, number, concepts.categories) for number in sorted(concepts.labels)}
     with tempfile.TemporaryDirectory() as name, in_memory(values):
         folder = Path(name)
         prepare(folder, concepts, maps, float(quantile))
         found = tally(folder)
         name_units(folder / "tally.h5", folder / "concepts.h5", folder / "units.csv")
         with open(folder / "units.csv", newline="") as file:
-            rows = list(csv.DictReader(file))
-    cuts = [reference.threshold(maps[:, unit].ravel().tolist(), quantile) for unit in range(maps.shape[1])]
-    intersection, unit_area = reference.tally(maps, cuts, concepts)
-    numbers = sorted(concepts.labels)
-    for unit in range(maps.shape[1]):
-        assert found["intersection"][unit].tolist() == [intersection[unit, number] for number in numbers]
-        assert found["unit_area"][unit].tolist() == [unit_area[unit, name] for name in concepts.categories]
-    areas = {number: reference.area(concepts, number, concepts.categories) for number in numbers}
+            check_names(list(csv.DictReader(file)), concepts, intersection, unit_area, areas)
+        split = data.draw(splits(len(maps)))
+        others = {
+            "in parts": tally_parts(folder, maps, cuts, concepts, split),
+            "in threads": tally_parts(folder, maps, cuts, concepts, split, threads=2),
+        }
+        with counting_on("cpu"):
+            others["by torch"] = tally(folder)
+            with patched(tensors={"PIXELS_AT_ONCE": 1, "EXACT_IN_HALF": 8}):
+                others["by torch in small pieces"] = tally(folder)
+            others["by torch in parts"] = tally_parts(folder, maps, cuts, concepts, split)
     assert found["label_area"].tolist() == list(areas.values())
     assert found["threshold"].tolist() == cuts
-    check_names(rows, concepts, intersection, unit_area, areas)
+    for way, counts in {"at once": found, **others}.items():
+        for unit in range(maps.shape[1]):
+            assert counts["intersection"][unit].tolist() == [intersection[unit, number] for number in areas], way
+            assert counts["unit_area"][unit].tolist() == [unit_area[unit, name] for name in concepts.categories], way
+
+
+def tally_parts(folder, maps, cuts, concepts, split, threads=1) -> dict[str, np.ndarray]:
+    """The sums of the tallies of some runs of images."""
+    to = grid(maps.shape[2:], (concepts.height, concepts.width), "align_corners_false")
+    layers = {LAYER: (np.array(cuts, np.float32), to)}
+    files = str(folder / "activations.h5"), str(folder / "concepts.h5")
+
+    def part(run: tuple[int, int]) -> Tally:
+        return tally_images(*run, *files, layers, np.arange(len(maps)), "with_category")[LAYER]
+
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(part, split))
+    return {
+        "intersection": sum(part.intersection for part in parts).T,
+        "unit_area": sum(part.unit_area for part in parts),
+    }
+
+
+@thorough
+@given(
+    st.data(),
+    concept_sets(),
+    st.sampled_from(QUANTILES),
+    st.sampled_from(SCHEMES),
+    st.sampled_from(MASKS),
+    st.sampled_from(COUNTED_IMAGES),
+    st.lists(st.tuples(st.integers(-9, 9), st.integers(1, 9)), min_size=2, max_size=2),
+)
+def test_kernels_and_torch_write_the_same_file_whatever_is_chosen(
+    data, concepts, quantile, knots, mask, counted_images, fields
+):
+    maps = data.draw(layers(images=len(concepts.pictures)))
+    options = {
+        "knots": knots,
+        "mask": mask,
+        "counted_images": counted_images,
+        "receptive_fields": {"picture": 16, "receptive fields": {LAYER: fields}},
+    }
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(folder, concepts, maps, float(quantile))
+        tally(folder, "kernels.h5", **options)
+        with counting_on("cpu"):
+            tally(folder, "torch.h5", **options)
+        assert (folder / "kernels.h5").read_bytes() == (folder / "torch.h5").read_bytes()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_counts_of_many_pixels_are_exact(dtype, device):
+    """More pixels than half precision can count, in rows of two words, and more maps than fit one block of work."""
+    random = np.random.default_rng(10)
+    images, units, labels, size = 12, 6, 5, (97, 113)
+    maps = random.normal(size=(images, units, 7, 7)).astype(dtype)
+    to = grid((7, 7), size, "align_corners_false")
+    cut = np.linspace(-4, 1, units).astype(np.float32)  # the first masks cover nearly all
+    carried = random.random((images, labels, *size)) < np.linspace(0.3, 1, labels)[:, None, None]
+    masks = pack_masks(carried.reshape(-1, *size)).reshape(images * labels, -1)
+    block = LabelBlock(
+        masks,
+        np.tile(np.arange(labels, dtype=np.int32), images),
+        np.arange(images + 1) * labels,
+        np.zeros(0, np.int32),
+        np.zeros(images + 1, np.int64),
+        np.ones((images, 1), bool),
+    )
+    masked = np.array([by_torch(image, to) for image in maps]) > cut[:, None, None]
+    expected = np.einsum("nup,nlp->lu", *(a.reshape(*a.shape[:2], -1).astype(float) for a in (masked, carried)))
+    arguments = cut, to, np.zeros(labels, np.uint8), 1, False
+
+    def count(images: slice) -> Tally:
+        tally = TensorTally(*arguments, device=device) if device else Tally(*arguments)
+        rows = slice(images.start * labels, images.stop * labels)
+        tally.add(
+            whole_block(maps[images]),
+            7,
+            LabelBlock(
+                block.masks[rows],
+                block.mask_label[rows],
+                block.mask_start[images.start : images.stop + 1] - rows.start,
+                block.whole_label,
+                block.whole_start[images.start : images.stop + 1],
+                block.counts_for[images],
+            ),
+        )
+        if device:
+            tally.finish()
+        return tally
+
+    with ThreadPoolExecutor(2) as pool:  # at the same time
+        halves = list(pool.map(count, [slice(0, 6), slice(6, images)]))
+    for tallies in ([count(slice(0, images))], halves):
+        assert sum(tally.intersection for tally in tallies).tolist() == expected.tolist()
+        assert sum(tally.unit_area for tally in tallies)[:, 0].tolist() == masked.sum((0, 2, 3)).tolist()
+    assert expected.max() > 2 * 2048
 
 
 def check_names(rows, concepts, intersection, unit_area, areas):
@@ -333,6 +700,102 @@ def test_same_inputs_same_bytes(tmp_path):
     assert (tmp_path / "first.h5").read_bytes() == (tmp_path / "second.h5").read_bytes()
 
 
+@pytest.mark.parametrize("upsampled", [None, "align_corners_true"])
+def test_two_processes_write_the_same_bytes_as_one(tmp_path, upsampled):
+    prepare(tmp_path, small_set(7), np.random.default_rng(6).normal(size=(7, 3, 3, 3)).astype(np.float16))
+    for processes, name in ((1, "one"), (2, "two")):
+        find_thresholds(
+            tmp_path / "activations.h5", 0.1, tmp_path / f"{name}.thresholds.h5", upsampled, tmp_path / "concepts.h5",
+            processes=processes,
+        )  # fmt: skip
+        if not upsampled:
+            tally(tmp_path, f"{name}.tally.h5", shuffle_labels=3, processes=processes)
+    for file in tmp_path.glob("one.*"):
+        assert file.read_bytes() == file.with_name(file.name.replace("one", "two")).read_bytes()
+
+
+def test_what_is_not_finite_is_refused_from_another_process_too(tmp_path):
+    maps = np.zeros((4, 2, 2, 2), np.float32)
+    maps[3, 1, 0, 0] = np.nan
+    write_dump(tmp_path / "a.h5", {LAYER: maps})
+    with pytest.raises(UserError, match=r"layer stages\.3, unit 1:"):
+        find_thresholds(tmp_path / "a.h5", 0.25, tmp_path / "t.h5", processes=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+
+
+# Dumps of candidates
+
+
+def write_candidates(
+    path: Path, maps: np.ndarray, concepts: str, quantile: float, mask: str, split: list[tuple[int, int]]
+) -> None:
+    """Dump candidates of maps (N, U, h, w), batch by batch, with bounds that rise after each."""
+    with h5py.File(path, "w") as file, h5py.File(path.with_name("scratch"), "w") as scratch:
+        writer = Candidates(file, scratch, LAYER, maps.shape, maps.dtype, quantile, mask)
+        for first, last in sorted(split):
+            writer.largest.next_raise = 0
+            writer.add(maps[first:last])
+        writer.finish()
+        file.attrs.update(format=FORMAT, fingerprint="candidates", concepts=concepts)
+        file.attrs.update(candidates_quantile=quantile, candidates_mask=mask)
+
+
+@thorough
+@given(
+    st.data(), concept_sets(), st.sampled_from(QUANTILES[1:]), st.sampled_from(MASKS), memories,
+    st.sampled_from(DEVICES),
+)  # fmt: skip
+def test_candidates_give_what_all_maps_give(data, concepts, largest, made_for, values, device):
+    maps = data.draw(layers(images=len(concepts.pictures)))
+    split = data.draw(splits(len(maps)))
+    quantile = data.draw(st.sampled_from([q for q in QUANTILES if float(q) <= float(largest)]))
+    mask = data.draw(st.sampled_from(MASKS[: 1 + MASKS.index(made_for)]))
+    with tempfile.TemporaryDirectory() as name, in_memory(values), counting_on(device):
+        folder = Path(name)
+        prepare(folder, concepts, maps, float(quantile))
+        expected = tally(folder, mask=mask)
+        path = folder / "activations.h5"
+        write_candidates(path, maps, concepts_fingerprint(folder / "concepts.h5"), float(largest), made_for, split)
+        find_thresholds(path, float(quantile), folder / "thresholds.h5")
+        found = tally(folder, mask=mask)
+        with h5py.File(path) as dump:
+            kept = LayerMaps(dump, LAYER)
+            images = np.repeat(np.arange(kept.images), np.diff(kept.start))
+            stored, units, bound = kept.values[:], kept.unit, kept.bound
+    assert all((found[name] == expected[name]).all() for name in expected)
+    most = maps.max((2, 3)).astype(np.float32)
+    wanted = most > bound if made_for == "above" else most >= bound
+    assert np.argwhere(wanted).tolist() == np.stack([images, units], axis=1).tolist()
+    assert stored.tobytes() == maps[images, units].tobytes()
+
+
+def test_images_without_candidates_have_none(tmp_path):
+    brightness = np.array([5, 0, 0, 4, 0, 6], np.float16)
+    maps = np.random.default_rng(13).uniform(1, 2, (6, 2, 3, 3)).astype(np.float16) * brightness[:, None, None, None]
+    write_candidates(tmp_path / "some.h5", maps, "the concepts", 0.1, "above", [(i, i + 1) for i in range(6)])
+    with h5py.File(tmp_path / "some.h5") as dump:
+        kept = LayerMaps(dump, LAYER)
+        active = maps.max((2, 3)) > kept.bound
+        assert np.diff(kept.start).tolist() == active.sum(1).tolist()
+        assert (kept.values[:] == maps[active]).all()
+    assert active[0].all() and not active[[1, 2, 4]].any()
+
+
+def test_candidates_are_refused_for_what_they_lack(tmp_path):
+    maps = np.random.default_rng(12).normal(size=(6, 3, 3, 3)).astype(np.float16)
+    prepare(tmp_path, small_set(), maps)
+    path, concepts = tmp_path / "activations.h5", tmp_path / "concepts.h5"
+    write_candidates(path, maps, concepts_fingerprint(concepts), 0.1, "above", [(0, 6)])
+    for arguments in ({"quantile": 0.2}, {"quantile": 0.1, "upsampled": "align_corners_false", "concepts": concepts}):
+        with pytest.raises(UserError, match=r"activations\.h5 .* up to 0\.1: set dissection\.dump to all"):
+            find_thresholds(path, out=tmp_path / "out.h5", **arguments)
+    find_thresholds(path, 0.1, tmp_path / "thresholds.h5")
+    with pytest.raises(UserError, match="at_least"):
+        tally(tmp_path, "out.h5", mask="at_least")
+    tally(tmp_path)
+    assert not list(tmp_path.glob("out*"))
+
+
 # Names
 
 
@@ -402,7 +865,7 @@ CHANGES = {
     "thresholds of another dump": (set_attribute("thresholds.h5", "activations", "x"), ["thresholds.h5"]),
     "dump of other concepts": (set_attribute("activations.h5", "concepts", "x"), ["activations.h5"]),
     "other concepts": (set_attribute("concepts.h5", "fingerprint", "x"), ["concepts.h5"]),
-    "another format": (set_attribute("thresholds.h5", "format", 2), ["thresholds.h5", "format"]),
+    "another format": (set_attribute("thresholds.h5", "format", FORMAT - 1), ["thresholds.h5", "format"]),
     "another number of images": (too_few_images, ["activations.h5", LAYER, "5 images"]),
     "a dump cut off": (cut_off, ["activations.h5", "whole"]),
     "no dump": (lambda folder: (folder / "activations.h5").unlink(), ["activations.h5", "missing"]),

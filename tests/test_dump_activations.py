@@ -3,12 +3,19 @@
 import h5py
 import numpy as np
 import pytest
+import reference_dissection as reference
 import torch
 from conftest import NETWORK
 
+from workflow_scripts.data.hdf5 import FORMAT
+from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.dissect import dump_activations as dump_module
 from workflow_scripts.dissect.check_network import check_network
-from workflow_scripts.dissect.dump_activations import dump_activations
+from workflow_scripts.dissect.dump_activations import dump_activations, picture_batches
+from workflow_scripts.dissect.find_thresholds import find_thresholds
+from workflow_scripts.dissect.maps import LayerMaps
+from workflow_scripts.dissect.order_statistics import LargestSamples
+from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.files import UserError
 from workflow_scripts.train.networks import build_network
 
@@ -20,12 +27,12 @@ def concepts(tmp_path):
     path = tmp_path / "concepts.h5"
     with h5py.File(path, "w") as file:
         file["images"] = np.random.default_rng(0).integers(0, 256, (7, 12, 12, 3), dtype=np.uint8)
-        file.attrs.update(fingerprint="c" * 64, format=1)
+        file.attrs.update(fingerprint="c" * 64, format=FORMAT)
     return path
 
 
-def run(network, concepts, out, layers=("stages.0", "stages.1"), precision="float16", name="n" * 64):
-    dump_activations(network, list(layers), concepts, MEAN, STD, precision, name, out)
+def run(network, concepts, out, layers=("stages.0", "stages.1"), precision="float16", name="n" * 64, **options):
+    dump_activations(network, list(layers), concepts, MEAN, STD, precision, name, out, **options)
 
 
 @pytest.mark.parametrize(("precision", "batch"), [("float16", 250), ("float16", 3), ("float32", 3)])
@@ -50,9 +57,18 @@ def test_maps_are_the_networks_in_evaluation_mode(concepts, tmp_path, monkeypatc
         assert file.attrs["concepts"] == "c" * 64
 
 
-def test_the_fingerprint_names_network_concepts_layers_and_precision(concepts, tmp_path):
+def test_the_fingerprint_names_all_that_a_dump_depends_on(concepts, tmp_path):
     network = build_network(NETWORK, 4, seed=1)
-    variants = [{}, {"name": "m" * 64}, {"layers": ["stages.0"]}, {"precision": "float32"}]
+    variants = [
+        {},
+        {"name": "m" * 64},
+        {"layers": ["stages.0"]},
+        {"precision": "float32"},
+        {"forward": "bfloat16"},
+        {"candidates": (0.1, "above")},
+        {"candidates": (0.2, "above")},
+        {"candidates": (0.1, "at_least")},
+    ]
     fingerprints = []
     for i, variant in enumerate(variants):
         run(network, concepts, tmp_path / f"{i}.h5", **variant)
@@ -66,13 +82,132 @@ def test_the_fingerprint_names_network_concepts_layers_and_precision(concepts, t
 @pytest.mark.parametrize(
     ("weight", "precision"), [(float("inf"), "float32"), (3e5, "float16"), (float("nan"), "float16")]
 )
-def test_values_that_are_not_finite_are_refused_naming_layer_and_unit(concepts, tmp_path, weight, precision):
+@pytest.mark.parametrize("candidates", [None, (0.1, "above")])
+def test_values_that_are_not_finite_are_refused_naming_layer_and_unit(
+    concepts, tmp_path, weight, precision, candidates
+):
     network = build_network(NETWORK, 4, seed=1)
     with torch.no_grad():
         network.stages[1][0].norm2.bias[5] = weight
     with pytest.raises(UserError, match=r"stages\.1, unit 5"):
-        run(network, concepts, tmp_path / "activations.h5", precision=precision)
+        run(network, concepts, tmp_path / "activations.h5", precision=precision, candidates=candidates)
     assert not list(tmp_path.glob("activations*"))
+
+
+@pytest.mark.parametrize("forward", ["bfloat16", "float16"])
+def test_a_forward_pass_of_low_precision_is_close(concepts, tmp_path, forward):
+    network = build_network(NETWORK, 4, seed=1)
+    run(network, concepts, tmp_path / "float32.h5", precision="float32")
+    run(network, concepts, tmp_path / "low.h5", precision="float32", forward=forward)
+    with h5py.File(tmp_path / "float32.h5") as whole, h5py.File(tmp_path / "low.h5") as low:
+        for layer in ("stages.0", "stages.1"):
+            exact, found = whole[f"maps/{layer}"][:], low[f"maps/{layer}"][:]
+            assert found.dtype == np.float32
+            np.testing.assert_allclose(found, exact, rtol=0.05, atol=0.05 * exact.std())
+            assert (found != exact).any()
+
+
+@pytest.mark.filterwarnings("ignore:.*pin_memory.*")
+def test_another_process_decodes_the_same_batches(tmp_path):
+    path = tmp_path / "concepts.h5"
+    pictures = np.random.default_rng(0).integers(0, 256, (dump_module.BATCH + 3, 4, 4, 3), dtype=np.uint8)
+    with h5py.File(path, "w") as file:
+        file["images"] = pictures
+        file.attrs["format"] = FORMAT
+    alone, helped = (list(picture_batches(path, workers)) for workers in (0, 1))
+    assert [len(batch) for batch in alone] == [dump_module.BATCH, 3]
+    assert all(torch.equal(one, other) for one, other in zip(alone, helped, strict=True))
+    assert (torch.cat(alone).numpy() == pictures).all()
+
+
+# Dumps of candidates
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    """A concept set of 9 pictures with labels, some dark, so that bounds rise with what follows them."""
+    folder = tmp_path_factory.mktemp("labelled")
+    random = np.random.default_rng(3)
+    labels = {1: ("cat", ["object"]), 2: ("leg", ["part"]), 3: ("street", ["object"])}
+    concepts = reference.Concepts(["object", "part"], labels, 10, 9)
+    for place in range(9):
+        planes = [random.choice([0, number], (10, 9)) for number in (1, 2)]
+        cells = {"object": [planes[0], 3][: 1 + place % 2], "part": [planes[1]]}
+        pixels = random.integers(0, 30 + 25 * place, (12, 12, 3)).astype(np.uint8)
+        concepts.pictures.append(reference.Picture(pixels, cells))
+    reference.write_broden(concepts, folder / "set")
+    pack_concepts(folder / "set", 12, folder / "concepts.h5")
+    return folder / "concepts.h5"
+
+
+@pytest.fixture
+def often(monkeypatch):
+    """Bounds that rise after every batch of two pictures."""
+    add = LargestSamples.add
+
+    def add_and_raise(largest, *arguments):
+        add(largest, *arguments)
+        largest.raise_floors()
+
+    monkeypatch.setattr(dump_module, "BATCH", 2)
+    monkeypatch.setattr(LargestSamples, "add", add_and_raise)
+
+
+def dissect(dump, quantile, concepts, mask):
+    """The thresholds and tallies of a dump: {path in the file: values}."""
+    thresholds, tally = dump.with_suffix(".thresholds"), dump.with_suffix(".tally")
+    find_thresholds(dump, quantile, thresholds)
+    tally_units(dump, thresholds, concepts, tally, mask=mask)
+    found = {}
+    for path in (thresholds, tally):
+        with h5py.File(path) as file:
+            for layer, group in file.items():
+                found |= {f"{path.suffix} {layer} {name}": values[:] for name, values in group.items()}
+    return found
+
+
+@pytest.mark.parametrize("precision", ["float16", "float32"])
+@pytest.mark.parametrize(("made_for", "masks"), [("above", ["above"]), ("at_least", ["above", "at_least"])])
+def test_candidates_give_the_same_thresholds_and_tallies(labelled, tmp_path, often, precision, made_for, masks):
+    network = build_network(NETWORK, 4, seed=1)
+    with torch.no_grad():
+        network.stages[1][0].norm2.bias -= torch.linspace(0, 4, 16)  # some units are active now and then, or never
+    everything, some = tmp_path / "everything.h5", tmp_path / "some.h5"
+    run(network, labelled, everything, precision=precision)
+    run(network, labelled, some, precision=precision, candidates=(0.02, made_for))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["everything.h5", "some.h5"]
+    for quantile in (0.02, 0.007):
+        for mask in masks:
+            expected, found = (dissect(dump, quantile, labelled, mask) for dump in (everything, some))
+            assert expected.keys() == found.keys() and len(expected) == 2 * (3 + 6)
+            for name, values in expected.items():
+                assert (values == found[name]).all(), name
+    kept = total = 0
+    with h5py.File(everything) as whole, h5py.File(some) as part:
+        assert (part.attrs["candidates_quantile"], part.attrs["candidates_mask"]) == (0.02, made_for)
+        for layer in ("stages.0", "stages.1"):
+            maps, candidates = whole[f"maps/{layer}"][:], LayerMaps(part, layer)
+            most = maps.max((2, 3)).astype(np.float32)
+            active = most > candidates.bound if made_for == "above" else most >= candidates.bound
+            images, units = active.nonzero()
+            assert candidates.unit.tolist() == units.tolist()
+            assert np.diff(candidates.start).tolist() == active.sum(1).tolist()
+            assert candidates.values[:].tobytes() == maps[images, units].tobytes()
+            kept, total = kept + len(units), total + active.size
+    assert 0 < kept < total
+
+
+def test_candidates_refuse_what_they_were_not_kept_for(labelled, tmp_path):
+    dump, out = tmp_path / "some.h5", tmp_path / "out.h5"
+    run(build_network(NETWORK, 4, seed=1), labelled, dump, candidates=(0.05, "above"))
+    with pytest.raises(UserError, match=r"some\.h5 .* up to 0\.05"):
+        find_thresholds(dump, 0.06, out)
+    with pytest.raises(UserError, match=r"some\.h5 .* of raw maps"):
+        find_thresholds(dump, 0.01, out, "align_corners_false", labelled)
+    find_thresholds(dump, 0.05, tmp_path / "thresholds.h5")
+    with pytest.raises(UserError, match=r"some\.h5 .* mask at_least"):
+        tally_units(dump, tmp_path / "thresholds.h5", labelled, out, mask="at_least")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["some.h5", "thresholds.h5"]
 
 
 def test_layers_without_maps_and_unknown_layers_are_refused(concepts, tmp_path):

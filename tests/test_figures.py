@@ -106,7 +106,7 @@ def experiment(tmp_path_factory):
     """The networks of a small experiment with every control, and the folder of its tables."""
     folder = tmp_path_factory.mktemp("experiment")
     networks = write_experiment(folder / "results")
-    collect(networks, CUT, folder / "tables")
+    collect(networks, CUT, "above", folder / "tables")
     return networks, folder / "tables"
 
 
@@ -123,7 +123,7 @@ def figure_of(name, tables):
 
 
 def test_counts_by_hand(by_hand):
-    counts = count_detectors(read_units(by_hand.units), CUT).set_index("category")
+    counts = count_detectors(read_units(by_hand.units), CUT, "above").set_index("category")
     assert counts.loc["object"].to_dict() == {
         "detectors_a": 2,  # units 1 and 3
         "concepts_a": 1,  # dog
@@ -139,7 +139,7 @@ def test_counts_by_hand(by_hand):
 
 
 def test_row_by_hand(by_hand, tmp_path):
-    collect([by_hand], CUT, tmp_path / "tables")
+    collect([by_hand], CUT, "above", tmp_path / "tables")
     [row] = pd.read_csv(tmp_path / "tables" / "networks.csv").to_dict("records")
     assert row == {
         "arm": "imp",
@@ -165,15 +165,26 @@ def test_row_by_hand(by_hand, tmp_path):
 
 def test_a_detector_is_strictly_above_the_cut(by_hand):
     units = read_units(by_hand.units)
-    at_the_cut = count_detectors(units, CUT).set_index("category")
-    just_below = count_detectors(units, np.nextafter(CUT, 0)).set_index("category")
+    at_the_cut = count_detectors(units, CUT, "above").set_index("category")
+    just_below = count_detectors(units, np.nextafter(CUT, 0), "above").set_index("category")
     gain = just_below - at_the_cut
     assert gain.loc["object"].tolist() == [1, 1, 1, 1]  # unit 4, cat
     assert gain.loc["part"].tolist() == [0, 0, 0, 0]
 
 
+def test_a_detector_may_be_at_the_cut_where_the_rule_says_so(by_hand, tmp_path):
+    units = read_units(by_hand.units)
+    at_least = count_detectors(units, CUT, "at_least")
+    assert at_least.equals(count_detectors(units, np.nextafter(CUT, 0), "above"))
+    assert count_detectors(units, np.nextafter(CUT, 1), "at_least").equals(count_detectors(units, CUT, "above"))
+    collect([by_hand], CUT, "at_least", tmp_path / "tables")
+    [row] = pd.read_csv(tmp_path / "tables" / "networks.csv").to_dict("records")
+    # One more than above the cut: unit 4, cat.
+    assert [row[name] for name in ("detectors_a", "concepts_a", "detectors_b", "concepts_b")] == [5, 4, 7, 5]
+
+
 def test_empty_labels_count_nowhere_even_at_a_cut_of_zero(by_hand):
-    counts = count_detectors(read_units(by_hand.units), 0.0)
+    counts = count_detectors(read_units(by_hand.units), 0.0, "above")
     assert counts["detectors_b"].tolist() == [5, 5]
     assert counts["detectors_a"].sum() == 5
 
@@ -198,14 +209,14 @@ def test_tables_have_a_row_for_everything(experiment):
 
 def test_tables_do_not_depend_on_the_order_of_networks(experiment, tmp_path):
     networks, tables = experiment
-    collect(networks[::-1], CUT, tmp_path)
+    collect(networks[::-1], CUT, "above", tmp_path)
     for table in TABLES:
         assert (tmp_path / f"{table}.csv").read_bytes() == (tables / f"{table}.csv").read_bytes()
 
 
 def test_layers_are_rows(tmp_path):
     networks = write_experiment(tmp_path, replicates=1, levels=2, controls=(), layers=("layer3", "layer4"))
-    collect(networks, CUT, tmp_path / "tables")
+    collect(networks, CUT, "above", tmp_path / "tables")
     rows = pd.read_csv(tmp_path / "tables" / "networks.csv")
     assert rows[["level", "layer"]].apply(tuple, axis=1).tolist() == [
         (level, layer) for level in (0, 1) for layer in ("layer3", "layer4")
@@ -214,7 +225,7 @@ def test_layers_are_rows(tmp_path):
 
 def test_a_network_without_epochs_is_collected(by_hand, tmp_path):
     write_metrics(by_hand.metrics, epochs=0)
-    collect([by_hand], CUT, tmp_path / "tables")
+    collect([by_hand], CUT, "above", tmp_path / "tables")
     assert pd.read_csv(tmp_path / "tables" / "epochs.csv").empty
 
 
@@ -234,7 +245,7 @@ def test_a_network_without_epochs_is_collected(by_hand, tmp_path):
 def test_malformed_inputs_are_named(by_hand, tmp_path, break_it, says):
     break_it(by_hand)
     with pytest.raises(UserError, match=says):
-        collect([by_hand], CUT, tmp_path / "tables")
+        collect([by_hand], CUT, "above", tmp_path / "tables")
     assert not (tmp_path / "tables").exists()
 
 
@@ -244,7 +255,7 @@ def edit(path, old, new):
 
 def test_a_network_is_named_once(by_hand, tmp_path):
     with pytest.raises(UserError, match="named twice"):
-        collect([by_hand, by_hand], CUT, tmp_path)
+        collect([by_hand, by_hand], CUT, "above", tmp_path)
 
 
 def test_replicate_and_level_are_whole_numbers():
@@ -331,7 +342,7 @@ def test_panels_by_category_add_up_to_the_whole(experiment):
 )
 @pytest.mark.parametrize("cut", [CUT, 0.99], ids=["", "no detectors"])
 def test_every_figure_can_be_made_of_little_and_of_much(tmp_path, shape, cut):
-    collect(write_experiment(tmp_path, **shape), cut, tmp_path / "tables")
+    collect(write_experiment(tmp_path, **shape), cut, "above", tmp_path / "tables")
     frames = read_tables(tmp_path / "tables", cut)
     layers = len(shape.get("layers", (LAYER,)))
     panels = {"overview": 3 * layers, "accuracy": 1, "units_by_category": 3 * layers}

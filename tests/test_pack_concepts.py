@@ -4,9 +4,13 @@ import h5py
 import numpy as np
 import pytest
 import reference_dissection as reference
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from workflow_scripts.data import pack_concepts as module
+from workflow_scripts.data.hdf5 import FORMAT
+from workflow_scripts.data.label_masks import pack_masks
 from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.files import UserError
 
@@ -78,23 +82,50 @@ def test_pictures_are_resized_whole_and_kept_where_they_fit(packed, concepts):
         assert (stored == np.asarray(resized)).all()
 
 
-def test_planes_and_whole_labels_come_back_in_order(packed, concepts):
-    assert packed["planes"].dtype == np.uint16
+def test_masks_and_whole_labels_are_what_every_pixel_carries(packed, concepts):
+    assert packed["masks"].dtype == np.uint64 and packed["masks"].shape[1:] == (5, 1)
+    assert packed["label_size"][:].tolist() == [5, 7]
+    numbers = list(packed["label_number"])
     for image, picture in enumerate(concepts.pictures):
-        planes, whole = [], []
-        for place, category in enumerate(concepts.categories):
-            for item in picture.cells.get(category, []):
-                (planes if isinstance(item, np.ndarray) else whole).append((place, item))
-        of_planes = slice(*packed["plane_start"][image : image + 2])
-        assert list(packed["plane_category"][of_planes]) == [place for place, _ in planes]
-        assert len(packed["planes"][of_planes]) == len(planes)
-        for stored, (_, numbers) in zip(packed["planes"][of_planes], planes, strict=True):
-            assert (stored == numbers).all()
+        of_masks = slice(*packed["mask_start"][image : image + 2])
         of_whole = slice(*packed["whole_start"][image : image + 2])
-        stored = zip(packed["whole_category"][of_whole], packed["whole_labels"][of_whole], strict=True)
-        assert [(int(c), int(n)) for c, n in stored] == whole
-    assert packed["plane_start"][-1] == len(packed["planes"])
-    assert packed["whole_start"][-1] == len(packed["whole_labels"])
+        with_mask = [numbers[label] for label in packed["mask_label"][of_masks]]
+        whole = [numbers[label] for label in packed["whole_label"][of_whole]]
+        items = [item for cell in picture.cells.values() for item in cell]
+        assert whole == sorted({item for item in items if not isinstance(item, np.ndarray)})
+        drawn = {int(number) for item in items if isinstance(item, np.ndarray) for number in item.ravel()}
+        assert with_mask == sorted(drawn - {0, *whole})
+        masks = packed["masks"][of_masks, :, 0]
+        assert not (masks >> np.uint64(7)).any()
+        for y in range(5):
+            for x in range(7):
+                carried = {n for n, mask in zip(with_mask, masks, strict=True) if int(mask[y]) >> x & 1}
+                assert carried | set(whole) == reference.labels_at(picture, y, x, concepts.categories)
+    assert packed["mask_start"][-1] == len(packed["masks"]) == len(packed["mask_label"])
+    assert packed["whole_start"][-1] == len(packed["whole_label"])
+
+
+@given(st.integers(1, 3), st.integers(0, 3), st.integers(1, 200), st.integers(0, 2**32 - 1))
+def test_pixel_x_of_a_row_is_bit_x_of_its_words(height, count, width, seed):
+    masks = np.random.default_rng(seed).random((count, height, width)) < 0.5
+    packed = pack_masks(masks)
+    assert packed.dtype == np.uint64 and packed.shape == (count, height, (width + 63) // 64)
+    for mask, words in zip(masks, packed, strict=True):
+        for row, row_words in zip(mask, words, strict=True):
+            whole = sum(int(word) << 64 * place for place, word in enumerate(row_words))
+            assert whole == sum(1 << x for x in range(width) if row[x])
+
+
+def test_label_maps_wider_than_a_word_come_back(tmp_path):
+    numbers = np.random.default_rng(2).choice([0, 3, 4], (3, 130))
+    picture = reference.Picture(np.zeros((SIZE, SIZE, 3), np.uint8), {"part": [numbers]})
+    labels = {3: ("leg", ["part"]), 4: ("arm", ["part"])}
+    reference.write_broden(reference.Concepts(["part"], labels, 3, 130, [picture]), tmp_path / "set")
+    pack_concepts(tmp_path / "set", SIZE, tmp_path / "concepts.h5")
+    with h5py.File(tmp_path / "concepts.h5") as file:
+        assert file["masks"].shape == (2, 3, 3)
+        bits = np.unpackbits(file["masks"][:].astype("<u8").view(np.uint8), axis=-1, bitorder="little")
+    assert (bits[:, :, :130] == np.stack([numbers == 3, numbers == 4])).all() and not bits[:, :, 130:].any()
 
 
 def test_label_table_agrees_with_the_slow_reference(packed, concepts):
@@ -124,7 +155,9 @@ def test_same_folder_same_bytes_however_it_is_cut(folder, tmp_path, monkeypatch)
     pack_concepts(folder, SIZE, tmp_path / "third.h5")
     with h5py.File(tmp_path / "first.h5") as first, h5py.File(tmp_path / "third.h5") as third:
         # lzf gives other bytes only once in a while, which comparing two files would seldom catch.
-        assert {first["images"].compression, first["planes"].compression} == {"gzip"}
+        lz4 = 32004  # the filter's registered number
+        assert all(list(first[name]._filters) == [str(lz4)] for name in ("images", "masks"))
+        assert first.attrs["format"] == FORMAT
         assert first.attrs["fingerprint"] == third.attrs["fingerprint"]
         assert set(first) == set(third)
         assert all((first[name][:] == third[name][:]).all() for name in first)
@@ -159,13 +192,14 @@ def test_fingerprint_follows_the_contents(folder, tmp_path, change):
     assert fingerprints[0] != fingerprints[1]
 
 
-def test_a_set_of_whole_image_labels_alone_has_no_planes(tmp_path):
+def test_a_set_of_whole_image_labels_alone_has_no_masks(tmp_path):
     picture = reference.Picture(np.zeros((SIZE, SIZE, 3), np.uint8), {"scene": [3]})
     concepts = reference.Concepts(["scene"], {3: ("street-s", ["scene"])}, 4, 6, [picture])
     reference.write_broden(concepts, tmp_path / "set")
     pack_concepts(tmp_path / "set", SIZE, tmp_path / "concepts.h5")
     with h5py.File(tmp_path / "concepts.h5") as file:
-        assert file["planes"].shape == (0, 4, 6)
+        assert file["masks"].shape == (0, 4, 1)
+        assert file["mask_start"][:].tolist() == [0, 0] and file["whole_label"][:].tolist() == [0]
         assert list(file["label_area"]) == [24]
 
 

@@ -1,6 +1,7 @@
 """The whole workflow on the tiny config: end to end, again, after touching, after editing, after a kill."""
 
 import csv
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,15 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ["Snakefile", "config.yaml", "configs", "envs", "profiles", "report", "rules", "schemas", "workflow_scripts"]
 TINY = ["--cores", "2", "--configfile", "configs/tiny.yaml"]
 NETWORKS = 7  # levels 0 to 2 of imp, and four controls
+ONE_NETWORK = "results/tiny/imp/replicate_1/level_2"
+# The shuffled control takes its dump and thresholds from the dense network.
+FROM_THRESHOLDS = {
+    "find_thresholds": NETWORKS - 1,
+    "tally_units": NETWORKS,
+    "name_units": NETWORKS,
+    "collect": 1,
+    "draw_figures": 1,
+}
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 
@@ -75,6 +85,12 @@ def copied(finished, tmp_path):
     for name in ("results", ".snakemake"):
         shutil.copytree(finished / name, folder / name)
     return folder
+
+
+@pytest.fixture
+def copied_with_kernels(finished, tmp_path):
+    """The finished run as it is, with its compiled kernels, for tests that run them again."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
 
 
 def read_table(folder: Path, name: str) -> list[dict[str, str]]:
@@ -139,14 +155,73 @@ def test_editing_the_figures_reruns_the_figures(copied):
 
 
 def test_another_iou_cut_reruns_the_counting_only(copied):
-    edit(copied / "config.yaml", "detector_iou: 0.04", "detector_iou: 0.05")
+    edit(copied / "config.yaml", "detector_iou: protocol", "detector_iou: 0.05")
     assert planned(copied) == {"collect": 1, "draw_figures": 1}
 
 
 def test_another_quantile_reruns_from_the_thresholds_on(copied):
-    edit(copied / "config.yaml", "quantile: 0.005", "quantile: 0.01")
-    jobs = planned(copied)
-    assert jobs.keys() == {"find_thresholds", "tally_units", "name_units", "collect", "draw_figures"}
+    edit(copied / "config.yaml", " quantile: protocol", " quantile: 0.01")
+    assert planned(copied) == FROM_THRESHOLDS
+
+
+def test_what_a_protocol_chooses_may_be_said_in_words_without_rerunning_anything(copied):
+    edit(copied / "config.yaml", " quantile: protocol", " quantile: 0.005")
+    edit(copied / "config.yaml", "mask: protocol", "mask: above")
+    assert planned(copied) == {}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "differs"),
+    [
+        ("lite", ["find_thresholds", "tally_units", "name_units"]),
+        ("quick", ["check_network", "tally_units", "name_units"]),  # same thresholds
+        ("pnas", ["check_network", "find_thresholds", "tally_units", "name_units"]),
+    ],
+)
+def test_another_protocol_reruns_what_it_concerns(copied, protocol, differs):
+    edit(copied / "config.yaml", "protocol: netdissect", f"protocol: {protocol}")
+    expected = FROM_THRESHOLDS | {"check_network": 1}
+    assert planned(copied) == {rule: expected[rule] for rule in (*differs, "collect", "draw_figures")}
+
+
+def dissect_one_network(folder: Path) -> list[str]:
+    """Make the units.csv of one network; the rules that this took."""
+    run = snakemake(folder, f"{ONE_NETWORK}/units.csv", *TINY)
+    assert run.returncode == 0, run.stdout
+    return sorted(re.findall(r"^(\w+) +1$", run.stdout, re.M))
+
+
+def test_a_dump_of_candidates_names_the_units_alike(copied_with_kernels):
+    edit(copied_with_kernels / "config.yaml", "dump: all", "dump: candidates")
+    folder = copied_with_kernels / ONE_NETWORK
+    before = {name: (folder / name).read_bytes() for name in ("units.csv", "activations.h5")}
+    rules = dissect_one_network(copied_with_kernels)
+    assert rules == ["dump_activations", "find_thresholds", "name_units", "tally_units"]
+    assert (folder / "units.csv").read_bytes() == before["units.csv"]
+    assert (folder / "activations.h5").read_bytes() != before["activations.h5"]
+    assert not list(folder.glob("*.scratch"))
+
+
+def test_thresholds_of_maps_upsampled_by_receptive_fields(copied_with_kernels):
+    edit(copied_with_kernels / "config.yaml", "quantile_of: protocol", "quantile_of: upsampled")
+    edit(copied_with_kernels / "config.yaml", "knots: protocol", "knots: receptive_field")
+    before = (copied_with_kernels / ONE_NETWORK / "units.csv").read_bytes()
+    rules = dissect_one_network(copied_with_kernels)
+    assert rules == ["check_network", "find_thresholds", "name_units", "tally_units"]
+    network = json.loads((copied_with_kernels / "results/tiny/data/network.json").read_text())
+    # Of a 3 x 3 stem and of 3 x 3 convolutions with stride 2, all padded, the first unit looks at the first pixel.
+    assert network["receptive fields"] == {"stages.0": [[0, 2], [0, 2]], "stages.1": [[0, 4], [0, 4]]}
+    assert (copied_with_kernels / ONE_NETWORK / "units.csv").read_bytes() != before
+
+
+def test_what_candidates_cannot_do_is_refused_at_once(finished, tmp_path):
+    folder = copy_sources(finished, tmp_path / "wrong")
+    edit(folder / "config.yaml", "protocol: netdissect", "protocol: pnas")
+    edit(folder / "config.yaml", "dump: all", "dump: candidates")
+    run = snakemake(folder, "-n", *TINY)
+    assert run.returncode != 0
+    assert "error: dissection.dump: candidates are known for quantiles of raw maps only" in run.stdout
+    assert "Traceback" not in run.stdout
 
 
 def test_a_copy_with_new_times_reruns_nothing(finished, tmp_path):

@@ -64,7 +64,7 @@ class ConceptData:
         whole_rows, whole_start = rows_of(self._whole_start, images)
         masks = np.concatenate([self._masks[first:last] for first, last in runs(self._mask_start, images)])
         return LabelBlock(
-            masks.reshape(len(masks), -1),
+            masks.reshape(len(masks), self._masks.shape[1] * self._masks.shape[2]),
             self._mask_label[mask_rows],
             mask_start,
             self._whole_label[whole_rows],

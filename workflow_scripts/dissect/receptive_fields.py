@@ -1,6 +1,7 @@
 """Where in the picture the receptive fields of a layer's units are centred."""
 
 import copy
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from workflow_scripts.dissect.layer_outputs import layer_outputs
 from workflow_scripts.files import UserError
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Hardswish, nn.Mish)
 MARGIN = 640  # pixels beyond the picture: more than the receptive field of a ResNet-50's last stage
 
 
@@ -25,7 +28,16 @@ def receptive_fields(network: nn.Module, layers: list[str], size: int) -> dict[s
         UserError: the layer does not look at a grid of places, as after attention or pooling over all places.
     """
     network = only_geometry(network)
-    side = size + 2 * MARGIN
+    fields = measured_fields(network, layers, size, size + 2 * MARGIN)
+    # What looks at shares of the picture, as adaptive pooling does, looks elsewhere in a larger one.
+    for name, others in measured_fields(network, layers, size, size + 3 * MARGIN).items():
+        if others != fields[name]:
+            refuse(name)
+    return fields
+
+
+def measured_fields(network: nn.Module, layers: list[str], size: int, side: int) -> dict[str, list[list[float]]]:
+    """The fields of the layers, from pictures of `side` pixels along one axis and `size` along the other."""
     place = torch.arange(1, side + 1, dtype=torch.float64) / side
     fields = {name: [] for name in layers}
     for rows in (True, False):
@@ -35,7 +47,9 @@ def receptive_fields(network: nn.Module, layers: list[str], size: int) -> dict[s
         for name, output in outputs.items():
             along = output if rows else output.transpose(2, 3)
             ones, places = along[:, 0, :, along.shape[3] // 2].numpy()
-            fields[name].append(axis_field(name, places / ones * side - 1))
+            with np.errstate(invalid="ignore"):  # 0 / 0 where a convolution sees only padding
+                centres = places / ones * side - 1
+            fields[name].append(axis_field(name, centres))
     return fields
 
 
@@ -47,23 +61,32 @@ def axis_field(layer: str, centres: np.ndarray) -> list[float]:
     stride = round(2 * step) / 2
     offset = round(2 * (centres[middle] - stride * middle)) / 2
     if stride < 1 or not np.abs(offset + stride * inner - centres[inner]).max() < 0.01:
-        raise UserError(
-            f"dissection.knots: the units of {layer} have no receptive fields on a grid; set it to align_corners_false"
-        )
+        refuse(layer)
     return [offset, stride]
 
 
+def refuse(layer: str) -> NoReturn:
+    raise UserError(
+        f"dissection.knots: no receptive fields on a grid were found for the units of {layer};"
+        " set it to align_corners_false"
+    )
+
+
 def only_geometry(network: nn.Module) -> nn.Module:
-    """A copy whose convolutions average and whose other modules pass on what they get."""
+    """A copy whose convolutions and pools average and whose norms and activations pass on what they get."""
     network = copy.deepcopy(network).cpu().double().eval()
     for name, module in list(network.named_modules()):
         if isinstance(module, CONVOLUTIONS):
             nn.init.constant_(module.weight, 1 / module.weight[0].numel())
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm):
+        elif isinstance(module, NORMS) or type(module) in ACTIVATIONS:
             network.set_submodule(name, nn.Identity())
         elif isinstance(module, nn.MaxPool2d):
-            average = nn.AvgPool2d(module.kernel_size, module.stride, module.padding, module.ceil_mode)
-            network.set_submodule(name, average)
+            sizes = [
+                value if isinstance(value, tuple) else (value, value)
+                for value in (module.kernel_size, module.stride, module.padding, module.dilation)
+            ]
+            kernel = tuple(dilation * (size - 1) + 1 for size, dilation in zip(sizes[0], sizes[3], strict=True))
+            network.set_submodule(name, nn.AvgPool2d(kernel, sizes[1], sizes[2], module.ceil_mode))
     return network

@@ -1,0 +1,875 @@
+"""Every protocol, and every single choice, gives what its published rule gives, read off slow programs of its own.
+
+Maps hold small whole numbers or quarters and the sizes make all weights of the interpolation short binary fractions
+(unless a test says otherwise), so that every program's floating point is exact and results must be equal.
+"""
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from fractions import Fraction
+from itertools import product
+from math import floor
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import NETWORK
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from reference_dissection import Concepts, Picture, write_broden
+from torch import nn
+
+from workflow_scripts.data.hdf5 import FORMAT
+from workflow_scripts.data.pack_concepts import pack_concepts
+from workflow_scripts.dissect.check_network import check_network
+from workflow_scripts.dissect.find_thresholds import find_thresholds, order_statistic_rank
+from workflow_scripts.dissect.interpolation import LARGEST_WEIGHT, SCHEMES, Field, grid, layer_fields
+from workflow_scripts.dissect.name_units import name_units
+from workflow_scripts.dissect.protocols import PROTOCOLS, Protocol, resolve_protocol
+from workflow_scripts.dissect.receptive_fields import receptive_fields
+from workflow_scripts.dissect.tally_units import tally_units
+from workflow_scripts.figures.collect import count_detectors, detects, read_units
+from workflow_scripts.files import UserError
+
+LAYER = "stages.3"
+CATEGORIES = ["color", "object", "part", "scene", "texture"]
+LABELS = {
+    2: ("red", ["color"]),
+    3: ("cat", ["object"]),
+    5: ("bed", ["object"]),
+    7: ("ear", ["part"]),
+    11: ("leg", ["part", "object"]),
+    13: ("never seen", ["object"]),
+    300: ("street", ["scene"]),
+    301: ("kitchen", ["scene"]),
+    302: ("dotted", ["texture"]),
+}
+# Centres at 4 + 4 j of a picture of 16 pixels; on label maps of 8, 2 + 2 j.
+FIELDS = {"picture": 16, "receptive fields": {LAYER: [[3.5, 4.0], [3.5, 4.0]]}}
+
+
+# Inputs
+
+
+def concept_set(seed: int, height: int, width: int, pictures: int) -> Concepts:
+    """Pictures with labels of some of the categories, some in two planes, scenes and textures of whole images."""
+    random = np.random.default_rng(seed)
+    concepts = Concepts(CATEGORIES, LABELS, height, width)
+
+    def plane(numbers: list[int], share: float) -> np.ndarray:
+        """A rectangle of labels, so that many a mask misses it."""
+        numbers_here = np.where(random.random((height, width)) < share, random.choice(numbers, (height, width)), 0)
+        top, left = random.integers(0, height - 1), random.integers(0, width - 1)
+        inside = np.zeros((height, width), bool)
+        inside[top : top + random.integers(1, height), left : left + random.integers(1, width)] = True
+        return np.where(inside, numbers_here, 0)
+
+    for _ in range(pictures):
+        cells = {
+            "color": [plane([2], 0.8)],
+            "object": [plane([3, 5], 0.9), plane([5, 11], 0.3)],
+            "part": [plane([7], 0.6), plane([7, 11], 0.6)],
+            "scene": [int(random.choice([300, 301]))],
+            "texture": [302],
+        }
+        cells = {name: cell for name, cell in cells.items() if random.random() < 0.6}
+        concepts.pictures.append(Picture(random.integers(0, 256, (4, 4, 3), np.uint8), cells))
+    return concepts
+
+
+def maps_of(seed: int, pictures: int, height: int, width: int) -> np.ndarray:
+    """Maps (pictures, 5, height, width): rectified and bright all over some pictures, of both signs, in quarters,
+    with many ties, and a dead unit's.
+    """
+    random = np.random.default_rng([seed, 1])
+    shape = (pictures, height, width)
+    bright = random.integers(-1000, 1001, (2, pictures, 1, 1)) + random.integers(-200, 201, (2, *shape))
+    units = [
+        np.maximum(bright[0], 0),
+        random.integers(-2000, 2001, shape),
+        bright[1] / 4,
+        random.integers(0, 3, shape),
+        np.zeros(shape),
+    ]
+    return np.stack(units, axis=1).astype(np.float32)
+
+
+def prepare(folder: Path, concepts: Concepts, maps: np.ndarray) -> None:
+    """Write concepts.h5 and activations.h5."""
+    write_broden(concepts, folder / "set")
+    pack_concepts(folder / "set", 4, folder / "concepts.h5")
+    with h5py.File(folder / "concepts.h5") as packed, h5py.File(folder / "activations.h5", "w") as dump:
+        dump.attrs.update(format=FORMAT, fingerprint="the dump", concepts=packed.attrs["fingerprint"])
+        dump[f"maps/{LAYER}"] = maps
+
+
+def choices(protocol: str = "netdissect", **given: object) -> dict:
+    """The config's dissection section, with the protocol's choices but for those given."""
+    left = dict.fromkeys(asdict(Protocol()), "protocol")
+    return resolve_protocol(left | {"protocol": protocol, "dump": "all", "largest_quantile": "quantile"} | given)
+
+
+def dissect(folder: Path, chosen: dict, fields: dict | None = None) -> dict[str, np.ndarray]:
+    """Dissect what `prepare` wrote, through files; the datasets of tally.h5, and units.csv besides it."""
+    activations, thresholds, concepts = (folder / f"{name}.h5" for name in ("activations", "thresholds", "concepts"))
+    upsampled = chosen["knots"] if chosen["quantile_of"] == "upsampled" else None
+    find_thresholds(activations, chosen["quantile"], thresholds, upsampled, concepts, fields)
+    tally_units(
+        *(activations, thresholds, concepts, folder / "tally.h5"),
+        **{name: chosen[name] for name in ("knots", "mask", "counted_images")},
+        receptive_fields=fields,
+    )
+    name_units(folder / "tally.h5", concepts, folder / "units.csv")
+    with h5py.File(folder / "tally.h5") as file:
+        return {name: values[:] for name, values in file[LAYER].items()}
+
+
+# The slow programs
+
+
+class Truth:
+    """What a concept set says, pixel by pixel: which pixels carry what, the labels' areas and primary categories."""
+
+    def __init__(self, concepts: Concepts):
+        self.size = concepts.height, concepts.width
+        self.categories = concepts.categories
+        self.numbers = sorted(concepts.labels)
+        self.carried = []  # for each picture {label: bool (height, width)}
+        within = Counter()
+        for picture in concepts.pictures:
+            carried = {number: np.zeros(self.size, bool) for number in self.numbers}
+            for category, cell in picture.cells.items():
+                for number in self.numbers:
+                    mask = np.zeros(self.size, bool)
+                    for item in cell:
+                        mask |= item == number
+                    within[number, category] += int(mask.sum())
+                    carried[number] |= mask
+            self.carried.append(carried)
+        self.area = {number: sum(int(carried[number].sum()) for carried in self.carried) for number in self.numbers}
+        self.primary = {}
+        for number in self.numbers:
+            # The later of equals; for a label that is nowhere the first that it may belong to.
+            covered = [(within[number, name], place, name) for place, name in enumerate(self.categories)]
+            self.primary[number] = max(covered)[2] if self.area[number] else concepts.labels[number][1][0]
+
+
+@dataclass
+class Dissection:
+    """Thresholds (units), intersections by (unit, label), unit areas by (unit, category)."""
+
+    threshold: list[float]
+    intersection: Counter
+    unit_area: Counter
+
+
+def cut_at(samples: np.ndarray, quantile: float) -> float:
+    """Of n samples the (floor(quantile n) + 1)-th largest."""
+    return sorted(samples.ravel().tolist(), reverse=True)[floor(Decimal(str(quantile)) * samples.size)]
+
+
+def netdissect_2017(maps: np.ndarray, truth: Truth, quantile: float) -> Dissection:
+    """Raw quantile, knots at pixel centres, > T; an image counts for the categories that it has labels of."""
+    units = range(maps.shape[1])
+    found = Dissection([cut_at(maps[:, unit], quantile) for unit in units], Counter(), Counter())
+
+    def knots(place: int, size: int, new_size: int) -> tuple[int, int, float]:
+        source = min(max((place + 0.5) * size / new_size - 0.5, 0), size - 1)
+        return int(source), min(int(source) + 1, size - 1), source % 1
+
+    height, width = truth.size
+    for image, carried in enumerate(truth.carried):
+        present = {truth.primary[number] for number, mask in carried.items() if mask.any()}
+        for unit, y, x in product(units, range(height), range(width)):
+            values = maps[image, unit]
+            top, bottom, down = knots(y, values.shape[0], height)
+            left, right, along = knots(x, values.shape[1], width)
+            upper = (1 - along) * values[top, left] + along * values[top, right]
+            lower = (1 - along) * values[bottom, left] + along * values[bottom, right]
+            if (1 - down) * upper + down * lower > found.threshold[unit]:
+                found.intersection.update((unit, number) for number, mask in carried.items() if mask[y, x])
+                found.unit_area.update((unit, name) for name in present)
+    return found
+
+
+def lite_2018(maps: np.ndarray, truth: Truth, quantile: float) -> Dissection:
+    """Raw quantile, PIL's resize, > T; an image counts for the categories of the labels in the mask."""
+    found = Dissection([], Counter(), Counter())
+    for unit in range(maps.shape[1]):
+        cut = cut_at(maps[:, unit], quantile)
+        found.threshold.append(cut)
+        for image, carried in enumerate(truth.carried):
+            if maps[image, unit].max() <= cut:
+                continue
+            resized = Image.fromarray(maps[image, unit]).resize(truth.size[::-1], Image.Resampling.BILINEAR)
+            indexes = np.argwhere(np.asarray(resized) > cut)
+            both = {number: int(mask[tuple(indexes.T)].sum()) for number, mask in carried.items()}
+            found.intersection.update({(unit, number): count for number, count in both.items()})
+            for name in {truth.primary[number] for number, count in both.items() if count}:
+                found.unit_area[unit, name] += len(indexes)
+    return found
+
+
+def quick_2018(maps: np.ndarray, truth: Truth, quantile: float) -> Dissection:
+    """Raw quantile, torch's align_corners true, > T; an image counts for the categories that it has labels of."""
+    batch = torch.from_numpy(maps)
+    samples = batch.transpose(0, 1).flatten(1)
+    above = floor(Decimal(str(quantile)) * samples.shape[1])
+    cuts = samples.sort(dim=1, descending=True).values[:, above]
+    upsampled = nn.functional.interpolate(batch, truth.size, mode="bilinear", align_corners=True)
+    masks = (upsampled > cuts[:, None, None]).double()
+    labels = torch.tensor(np.array([list(carried.values()) for carried in truth.carried])).double()
+    belongs = torch.tensor([[truth.primary[n] == name for name in truth.categories] for n in truth.numbers])
+    has_category = labels.amax((2, 3)) @ belongs.double() > 0
+    tables = []
+    for counts, names in (
+        (torch.einsum("nuyx,nlyx->ul", masks, labels), truth.numbers),
+        (torch.einsum("nuyx,nc->uc", masks, has_category.double()), truth.categories),
+    ):
+        places = product(range(len(counts)), names)
+        tables.append(Counter(dict(zip(places, counts.long().ravel().tolist(), strict=True))))
+    return Dissection(cuts.tolist(), *tables)
+
+
+def pnas_2020(maps: np.ndarray, truth: Truth, quantile: float) -> Dissection:
+    """Quantile of the maps upsampled by torch with align_corners true, > T; every image counts."""
+    upsampled = [
+        nn.functional.interpolate(torch.from_numpy(image)[None], truth.size, mode="bilinear", align_corners=True)[0]
+        for image in maps
+    ]
+    found = Dissection([], Counter(), Counter())
+    for unit in range(maps.shape[1]):
+        cut = cut_at(np.stack([image[unit].numpy() for image in upsampled]), quantile)
+        found.threshold.append(cut)
+        for image, carried in zip(upsampled, truth.carried, strict=True):
+            mask = image[unit].numpy() > cut
+            for number, label in carried.items():
+                found.intersection[unit, number] += int((mask & label).sum())
+            for name in truth.categories:
+                found.unit_area[unit, name] += int(mask.sum())
+    return found
+
+
+def source(place: int, size: int, new_size: int, knots: str, field: Field | None) -> Fraction:
+    """Where a position of the label map lies on the map, exactly."""
+    if knots == "align_corners_true":
+        found = Fraction(place * (size - 1), max(new_size - 1, 1))
+    elif knots == "align_corners_false":
+        found = Fraction(2 * place + 1, 2) * size / new_size - Fraction(1, 2)
+    else:
+        centre = floor(Fraction(floor(Fraction(field.offset) + Fraction(1, 2)) * new_size, field.picture))
+        found = Fraction((place - centre) * field.picture) / (Fraction(field.stride) * new_size)
+    return min(max(found, Fraction(0)), Fraction(size - 1))
+
+
+def interpolation_matrix(size: int, new_size: int, knots: str, field: Field | None) -> np.ndarray:
+    """What every position takes of every knot, fractions (new_size, size)."""
+    matrix = np.full((new_size, size), Fraction(0))
+    for place in range(new_size):
+        found = source(place, size, new_size, knots, field)
+        matrix[place, floor(found)] += 1 - found % 1
+        matrix[place, min(floor(found) + 1, size - 1)] += found % 1
+    return matrix
+
+
+def by_choice(maps: np.ndarray, truth: Truth, chosen: dict, fields: dict | None = None) -> Dissection:
+    """Any mixture of choices, in exact fractions."""
+    axes = [None, None]
+    if fields:
+        axes = [Field(*axis, fields["picture"]) for axis in fields["receptive fields"][LAYER]]
+    rows, columns = (
+        interpolation_matrix(size, new_size, chosen["knots"], field)
+        for size, new_size, field in zip(maps.shape[2:], truth.size, axes, strict=True)
+    )
+    fractions = np.vectorize(Fraction, otypes=[object])(maps.astype(float))
+    found = Dissection([], Counter(), Counter())
+    for unit in range(maps.shape[1]):
+        upsampled = np.stack([rows @ image[unit] @ columns.T for image in fractions])
+        cut = cut_at(upsampled if chosen["quantile_of"] == "upsampled" else fractions[:, unit], chosen["quantile"])
+        found.threshold.append(float(cut))
+        for image, carried in zip(upsampled, truth.carried, strict=True):
+            mask = ((image > cut) if chosen["mask"] == "above" else (image >= cut)).astype(bool)
+            counted = set(truth.categories)
+            if chosen["counted_images"] != "all":
+                where = mask if chosen["counted_images"] == "with_label_in_mask" else np.ones_like(mask)
+                counted = {truth.primary[number] for number, label in carried.items() if (label & where).any()}
+            found.intersection.update({(unit, n): int((mask & label).sum()) for n, label in carried.items()})
+            found.unit_area.update(dict.fromkeys([(unit, name) for name in counted], int(mask.sum())))
+    return found
+
+
+def scores(found: Dissection, truth: Truth, unit: int) -> dict[int, Fraction]:
+    """The IoU of a unit with every label that occurs."""
+    table = {}
+    for number in truth.numbers:
+        if truth.area[number]:
+            shared = found.intersection[unit, number]
+            table[number] = Fraction(shared, found.unit_area[unit, truth.primary[number]] + truth.area[number] - shared)
+    return table
+
+
+def detectors(found: Dissection, truth: Truth, chosen: dict) -> dict[str, dict[str, list[int]]]:
+    """By category the labels that units detect, A: under their best concept of all, B: in every category."""
+    cut = Fraction(str(chosen["detector_iou"]))
+    labels = {name: {"a": [], "b": []} for name in truth.categories}
+
+    def best(table: dict[int, Fraction]) -> list[int]:
+        number = min(table, key=lambda number: (-table[number], number), default=None)
+        passes = table and (table[number] > cut if chosen["detector_rule"] == "above" else table[number] >= cut)
+        return [number] if passes else []
+
+    for unit in range(len(found.threshold)):
+        table = scores(found, truth, unit)
+        for number in best(table):
+            labels[truth.primary[number]]["a"].append(number)
+        for name in truth.categories:
+            labels[name]["b"] += best({n: score for n, score in table.items() if truth.primary[n] == name})
+    return labels
+
+
+def same_tallies(tally: dict[str, np.ndarray], expected: Dissection, truth: Truth) -> bool:
+    units = range(len(expected.threshold))
+    return (
+        tally["intersection"].tolist() == [[expected.intersection[u, n] for n in truth.numbers] for u in units]
+        and tally["unit_area"].tolist() == [[expected.unit_area[u, c] for c in truth.categories] for u in units]
+        and tally["label_area"].tolist() == list(truth.area.values())
+    )
+
+
+def check_tables(folder: Path, expected: Dissection, truth: Truth, chosen: dict) -> None:
+    """units.csv holds the expected IoUs, and the detectors counted from it are the expected ones."""
+    units = read_units(folder / "units.csv")
+    for unit, row in units.iterrows():
+        table = scores(expected, truth, unit)
+        assert row["score"] == float(max(table.values()))
+        for name in truth.categories:
+            within = [score for number, score in table.items() if truth.primary[number] == name]
+            assert row[f"{name}-iou"] == float(max(within, default=0))
+    counts = count_detectors(units, chosen["detector_iou"], chosen["detector_rule"]).set_index("category")
+    for name, labels in detectors(expected, truth, chosen).items():
+        assert counts.loc[name, ["detectors_a", "detectors_b"]].tolist() == [len(labels["a"]), len(labels["b"])]
+        assert counts.loc[name, ["concepts_a", "concepts_b"]].tolist() == [len(set(labels["a"])), len(set(labels["b"]))]
+
+
+# 1. The named protocols
+
+GENERATIONS = {
+    "netdissect": (netdissect_2017, (4, 2), (8, 8)),
+    "lite": (lite_2018, (4, 2), (8, 8)),
+    "quick": (quick_2018, (3, 5), (9, 9)),
+    "pnas": (pnas_2020, (5, 3), (9, 9)),
+}
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_each_protocol_agrees_with_a_slow_program_of_its_generation(protocol, seed, tmp_path):
+    slow, map_size, label_size = GENERATIONS[protocol]
+    # The protocol's own quantile where there are samples enough for thresholds below the maximum, and larger ones; a
+    # cut of IoU that lies amid such data's.
+    pictures, given = [
+        (70, {"detector_iou": 0.004}),
+        (70, {"detector_iou": 0.003}),
+        (7, {"detector_iou": 0.05, "quantile": 0.05}),
+        (7, {"detector_iou": 0.08, "quantile": 0.1}),
+        (7, {"detector_iou": 0.1, "quantile": 0.2}),
+        (7, {"detector_iou": 0.2, "quantile": 0.4}),
+    ][seed]
+    chosen = choices(protocol, **given)
+    concepts, maps = concept_set(seed, *label_size, pictures), maps_of(seed, pictures, *map_size)
+    prepare(tmp_path, concepts, maps.astype([np.float32, np.float16][seed % 2]))
+    tally = dissect(tmp_path, chosen)
+    truth = Truth(concepts)
+    expected = slow(maps, truth, chosen["quantile"])
+    assert tally["threshold"].tolist() == expected.threshold
+    assert same_tallies(tally, expected, truth)
+    check_tables(tmp_path, expected, truth, chosen)
+    assert (tally["intersection"][[0, 2]].sum(axis=1) > 0).all() and not tally["intersection"][4].any()
+    found = [number for labels in detectors(expected, truth, chosen).values() for number in labels["b"]]
+    assert 0 < len(found) < maps.shape[1] * len(CATEGORIES)
+
+
+def test_the_protocols_quantiles_pick_different_samples(tmp_path):
+    maps = np.random.default_rng(0).permutation(1199).reshape(1, 1, 11, 109).astype(np.float32)
+    prepare(tmp_path, concept_set(0, 8, 8, 1), maps)
+    found = {name: dissect(tmp_path, choices(name, quantile_of="raw"))["threshold"].item() for name in PROTOCOLS}
+    assert found == {"netdissect": 1193, "lite": 1192, "quick": 1193, "pnas": 1187}
+    assert [order_statistic_rank(PROTOCOLS[name].quantile, 1199) for name in PROTOCOLS] == [6, 7, 6, 12]
+
+
+# 2. Every choice by itself
+
+SINGLE_CHOICES = [
+    {},
+    {"quantile": 0.2},
+    {"quantile_of": "upsampled"},
+    {"knots": "align_corners_true"},
+    {"knots": "receptive_field"},
+    {"mask": "at_least"},
+    {"counted_images": "with_label_in_mask"},
+    {"counted_images": "all"},
+]
+
+
+@pytest.fixture(scope="module")
+def fixed(tmp_path_factory):
+    """A folder with a data set on which every choice shows; its maps, and what its labels say."""
+    folder = tmp_path_factory.mktemp("fixed")
+    concepts, maps = concept_set(5, 8, 8, 6), maps_of(5, 6, 4, 4)
+    maps[:, 3] = np.minimum(maps[:, 3], 1)  # its threshold is its maximum, and many values lie on it
+    prepare(folder, concepts, maps)
+    return folder, maps, Truth(concepts)
+
+
+def test_each_choice_by_itself_changes_the_tally_to_what_a_slow_program_says(fixed):
+    # With align_corners_true the weights are sevenths. No interpolated value of these maps equals a threshold but
+    # for positions on knots and between equal knots, which single precision has exactly.
+    folder, maps, truth = fixed
+    tallies = []
+    for single in SINGLE_CHOICES:
+        chosen = choices(**{"quantile": 0.1} | single)
+        fields = FIELDS if chosen["knots"] == "receptive_field" else None
+        tally, expected = dissect(folder, chosen, fields), by_choice(maps, truth, chosen, fields)
+        assert tally["threshold"].tolist() == expected.threshold
+        assert same_tallies(tally, expected, truth)
+        check_tables(folder, expected, truth, chosen)
+        tallies.append([tally["intersection"].tolist(), tally["unit_area"].tolist()])
+    assert all(one != other for place, one in enumerate(tallies) for other in tallies[:place])
+
+
+def test_the_protocols_disagree_with_one_another(fixed):
+    folder, _, _ = fixed
+    found = [dissect(folder, choices(name, quantile=0.1))["unit_area"].tolist() for name in PROTOCOLS]
+    assert all(one != other for place, one in enumerate(found) for other in found[:place])
+
+
+@pytest.mark.parametrize("knots", SCHEMES)
+def test_choices_mix_as_a_slow_program_mixes_them(knots, tmp_path):
+    map_size, label_size = ((3, 5), (9, 9)) if knots == "align_corners_true" else ((4, 4), (8, 8))
+    fields = FIELDS if knots == "receptive_field" else None
+    concepts, maps = concept_set(11, *label_size, 4), maps_of(11, 4, *map_size)
+    prepare(tmp_path, concepts, maps)
+    truth = Truth(concepts)
+    for quantile_of, mask, counted_images in product(
+        ("raw", "upsampled"), ("above", "at_least"), ("with_category", "with_label_in_mask", "all")
+    ):
+        chosen = choices(quantile=0.15, quantile_of=quantile_of, knots=knots, mask=mask, counted_images=counted_images)
+        tally, expected = dissect(tmp_path, chosen, fields), by_choice(maps, truth, chosen, fields)
+        assert tally["threshold"].tolist() == expected.threshold
+        assert same_tallies(tally, expected, truth)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_with_masks_at_least_the_threshold_a_dead_unit_covers_every_image(dtype, tmp_path):
+    concepts, maps = concept_set(3, 8, 8, 6), maps_of(3, 6, 4, 4)
+    maps[:, 0, 0] = -0.0  # as good as 0
+    prepare(tmp_path, concepts, maps.astype(dtype))
+    truth = Truth(concepts)
+    for counted_images in ("with_category", "with_label_in_mask", "all"):
+        tally = dissect(tmp_path, choices(quantile=0.1, mask="at_least", counted_images=counted_images))
+        assert tally["threshold"][4] == 0
+        assert (tally["intersection"][4] == tally["label_area"]).all()
+        with_category = [
+            sum(any(c[n].any() for n in truth.numbers if truth.primary[n] == name) for c in truth.carried)
+            for name in CATEGORIES
+        ]
+        assert max(with_category) > min(with_category)
+        expected = [64 * images for images in ([6] * 5 if counted_images == "all" else with_category)]
+        assert tally["unit_area"][4].tolist() == expected
+        assert not dissect(tmp_path, choices(quantile=0.1, counted_images=counted_images))["unit_area"][4].any()
+
+
+def test_ties_at_the_threshold_are_in_the_mask_only_if_it_takes_what_is_at_least_the_threshold(tmp_path):
+    plane = np.full((4, 4), 3)
+    plane[3] = 0
+    concepts = Concepts(CATEGORIES, LABELS, 4, 4, [Picture(np.zeros((4, 4, 3), np.uint8), {"object": [plane]})])
+    values = np.array([[9, 5, 5, 5], [5, 4.75, 4, 4], [3, 3, 3, 3], [5, 2, 2, 2]], np.float32)
+    prepare(tmp_path, concepts, np.stack([values, -values, np.full_like(values, 7)])[None])
+    above, at_least = (dissect(tmp_path, choices(quantile=0.2, mask=mask)) for mask in ("above", "at_least"))
+    # Of 16 samples the fourth largest; the mask is the same size as the map.
+    assert above["threshold"].tolist() == at_least["threshold"].tolist() == [5, -3, 7]
+    cat, of_objects = list(LABELS).index(3), CATEGORIES.index("object")
+    assert above["unit_area"][:, of_objects].tolist() == [1, 3, 0]
+    assert above["intersection"][:, cat].tolist() == [1, 0, 0]
+    assert at_least["unit_area"][:, of_objects].tolist() == [6, 7, 16]
+    assert at_least["intersection"][:, cat].tolist() == [5, 4, 12]
+
+
+@pytest.mark.parametrize("counted_images", ["with_category", "with_label_in_mask", "all"])
+def test_pictures_that_have_whole_image_labels_alone_or_none_are_tallied(counted_images, tmp_path):
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    pictures = [Picture(pixels, cells) for cells in ({"scene": [300]}, {}, {"scene": [301], "texture": [302]})]
+    concepts, maps = Concepts(CATEGORIES, LABELS, 8, 8, pictures), maps_of(2, 3, 4, 4)
+    prepare(tmp_path, concepts, maps)
+    chosen = choices(quantile=0.3, counted_images=counted_images)
+    expected = by_choice(maps, Truth(concepts), chosen)
+    assert sum(expected.intersection.values()) > 0
+    assert same_tallies(dissect(tmp_path, chosen), expected, Truth(concepts))
+
+
+def test_upsampled_quantiles_need_the_label_maps_size(tmp_path):
+    prepare(tmp_path, concept_set(0, 8, 8, 2), maps_of(0, 2, 4, 4))
+    with pytest.raises(UserError, match=r"concepts\.h5"):
+        find_thresholds(tmp_path / "activations.h5", 0.1, tmp_path / "t.h5", "align_corners_true")
+    assert not (tmp_path / "t.h5").exists()
+
+
+# 3. Receptive fields
+
+
+def layer(kind: str, channels: int, kernel: int, stride: int, padding: int) -> nn.Module:
+    """A convolution with what usually goes with it, or a pooling."""
+    if kind == "conv":
+        convolution = nn.Conv2d(channels, 4, kernel, stride, padding)
+        return nn.Sequential(convolution, nn.BatchNorm2d(4), nn.ReLU(inplace=True))
+    return {"max": nn.MaxPool2d, "average": nn.AvgPool2d}[kind](kernel, stride, padding)
+
+
+def stack(layers: list[tuple], channels: int = 3) -> nn.Sequential:
+    return nn.Sequential(*(layer(kind, 4 if i else channels, *shape) for i, (kind, *shape) in enumerate(layers)))
+
+
+def field_of(layers: list[tuple]) -> list[float]:
+    """Centre of the first unit's receptive field and stride: each layer shifts by (kernel - 1) / 2 - padding."""
+    centre, stride = 0.0, 1
+    for _, kernel, step, padding in layers:
+        centre += stride * ((kernel - 1) / 2 - padding)
+        stride *= step
+    return [centre, float(stride)]
+
+
+class Residual(nn.Module):
+    """A body and a shortcut, added."""
+
+    def __init__(self, body: nn.Module, shortcut: nn.Module):
+        super().__init__()
+        self.body, self.shortcut = body, shortcut
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.body(x) + self.shortcut(x))
+
+
+STACKS = {
+    "same size": [("conv", 3, 1, 1), ("conv", 5, 1, 2)],
+    "no padding": [("conv", 3, 1, 0), ("conv", 5, 2, 0), ("conv", 3, 1, 0)],
+    "even kernel": [("conv", 4, 2, 1)],
+    "even kernels without padding": [("conv", 2, 2, 0), ("conv", 4, 1, 1), ("conv", 2, 2, 0)],
+    "much padding": [("conv", 3, 2, 2), ("conv", 3, 1, 2)],
+    "VGG": [("conv", 3, 1, 1), ("max", 2, 2, 0), ("conv", 3, 1, 1), ("max", 2, 2, 0), ("conv", 3, 1, 1)],
+    "AlexNet": [("conv", 11, 4, 2), ("max", 3, 2, 0), ("conv", 5, 1, 2), ("max", 3, 2, 0), ("conv", 3, 1, 1)],
+    "ResNet's stem": [("conv", 7, 2, 3), ("max", 3, 2, 1), ("conv", 3, 1, 1), ("conv", 1, 2, 0)],
+    "average": [("conv", 3, 3, 1), ("average", 2, 2, 0), ("average", 3, 1, 1)],
+}
+
+
+@pytest.mark.parametrize("layers", STACKS.values(), ids=STACKS)
+@pytest.mark.parametrize("size", [32, 39])
+def test_receptive_fields_are_where_adding_up_the_layers_puts_them(layers, size):
+    network = stack(layers)
+    found = receptive_fields(network, [str(place) for place in range(len(layers))], size)
+    for place in range(len(layers)):
+        assert found[str(place)] == [field_of(layers[: place + 1])] * 2
+
+
+def test_rows_and_columns_have_fields_of_their_own():
+    network = nn.Sequential(nn.Conv2d(3, 4, (3, 6), (1, 2), (0, 1)), nn.Conv2d(4, 2, (2, 3), (3, 1), (0, 1)))
+    rows = field_of([("conv", 3, 1, 0), ("conv", 2, 3, 0)])
+    columns = field_of([("conv", 6, 2, 1), ("conv", 3, 1, 1)])
+    assert receptive_fields(network, ["1"], 20)["1"] == [rows, columns]
+
+
+def test_a_dilated_convolution_reaches_as_far_as_its_holes_take_it():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 1, 1, dilation=3))
+    assert receptive_fields(network, ["1"], 20)["1"] == [field_of([("conv", 3, 2, 1), ("conv", 7, 1, 1)])] * 2
+
+
+def test_a_dilated_pooling_reaches_as_far_as_its_holes_take_it():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 1, 1), nn.MaxPool2d(3, 1, 0, dilation=2))
+    assert receptive_fields(network, ["1"], 20)["1"] == [field_of([("conv", 3, 1, 1), ("max", 5, 1, 0)])] * 2
+
+
+def test_a_residual_block_lies_where_body_and_shortcut_lie():
+    stem, body = [("conv", 5, 2, 1)], [("conv", 3, 2, 1), ("conv", 3, 1, 1)]
+    network = nn.Sequential(
+        stack(stem),
+        Residual(stack(body, 4), nn.Conv2d(4, 4, 1, 2)),
+        Residual(stack([("conv", 3, 1, 1)], 4), nn.Identity()),
+    )
+    assert receptive_fields(network, ["0", "1", "2"], 32) == {
+        "0": [field_of(stem)] * 2,
+        "1": [field_of(stem + body)] * 2,
+        "2": [field_of([*stem, *body, ("conv", 3, 1, 1)])] * 2,
+    }
+
+
+def test_the_network_stays_as_it_was():
+    network = stack(STACKS["ResNet's stem"]).train()
+    before = {name: values.clone() for name, values in network.state_dict().items()}
+    receptive_fields(network, ["3"], 24)
+    assert network.training and isinstance(network[1], nn.MaxPool2d)
+    assert all(torch.equal(values, before[name]) for name, values in network.state_dict().items())
+
+
+@pytest.mark.parametrize("places", [1, 2, 3, 4, 7, 16])
+@pytest.mark.parametrize("size", [24, 32])
+def test_networks_that_pool_over_all_places_are_refused(places, size):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 1, 1), nn.AdaptiveAvgPool2d(places), nn.Conv2d(4, 4, 1))
+    with pytest.raises(UserError, match=r"dissection\.knots: .* units of 2;"):
+        receptive_fields(network, ["2"], size)
+
+
+def test_check_network_writes_the_fields_that_the_knots_need():
+    layers = ["stem", "stages.0", "stages.1"]
+    found = check_network({**NETWORK}, 32, layers, [], 2, 0.5, "receptive_field")
+    stem, stages = [("conv", 3, 2, 1)], [("conv", 3, 1, 1), ("conv", 3, 1, 1), ("conv", 3, 2, 1), ("conv", 3, 1, 1)]
+    for name, depth in zip(layers, (0, 2, 4), strict=True):
+        expected = Field(*field_of(stem + stages[:depth]), 32)
+        assert layer_fields(found, name, "receptive_field") == (expected, expected)
+        assert layer_fields(found, name, "align_corners_true") is None
+    without = check_network({**NETWORK}, 32, layers, [], 2, 0.5)
+    for network in (None, without, {**found, "receptive fields": {}}):
+        with pytest.raises(UserError, match=r"stages\.0 are not known"):
+            layer_fields(network, "stages.0", "receptive_field")
+        assert layer_fields(network, "stages.0", "align_corners_false") is None
+
+
+halves = st.integers(-12, 120).map(lambda doubled: doubled / 2)
+fields_of_axes = st.builds(Field, halves, st.integers(2, 130).map(lambda doubled: doubled / 2), st.integers(4, 260))
+axes = st.tuples(st.integers(1, 15), st.integers(1, 120), fields_of_axes)
+
+
+@settings(deadline=None)
+@given(axes, axes)
+def test_the_grid_of_receptive_fields_agrees_with_the_formula(rows, columns):
+    found = grid((rows[0], columns[0]), (rows[1], columns[1]), "receptive_field", (rows[2], columns[2]))
+    for (size, new_size, field), knots, weight in (
+        (rows, found.rows, found.row_weight),
+        (columns, found.columns, found.column_weight),
+    ):
+        exact = [source(place, size, new_size, "receptive_field", field) for place in range(new_size)]
+        assert knots[0].tolist() == [floor(place) for place in exact]
+        assert np.abs(weight - [float(place % 1) for place in exact]).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("axis", "size", "expected"),
+    [
+        # ResNet-50's last stage on pictures of 224 pixels: centres at 0, 32 and so on, 16 apart on the label map.
+        ((0.0, 32.0, 224), (7, 112), [0, 1 / 16, 2 / 16]),
+        # AlexNet's: centre 31, 15 on the label map, which lies before any knot.
+        ((31.0, 16.0, 224), (13, 112), [0, 0, 0]),
+        # An even receptive field: centre 3.5, rounded up to pixel 4, 2 on the label map.
+        ((3.5, 4.0, 16), (4, 8), [0, 0, 0, 0.5, 1, 1.5, 2, 2.5]),
+        # A centre outside the picture: -3 is pixel -2 of the label map.
+        ((-3.0, 4.0, 16), (4, 8), [1, 1.5, 2, 2.5, 3, 3]),
+    ],
+)
+def test_receptive_field_knots_worked_by_hand(axis, size, expected):
+    field = Field(*axis)
+    found = grid((size[0],) * 2, (size[1],) * 2, "receptive_field", (field, field))
+    assert (found.rows[0] + found.row_weight)[: len(expected)].tolist() == expected
+    assert (found.columns[0] + found.column_weight)[: len(expected)].tolist() == expected
+
+
+def test_a_dissection_with_the_fields_of_a_network(tmp_path):
+    # Rows: centre 1.5, stride 4; columns: centre 4, stride 8; of a picture of 16 pixels.
+    rows, columns = [("conv", 4, 4, 0)], [("conv", 9, 8, 0)]
+    network = nn.Sequential(nn.Conv2d(3, 4, (4, 9), (4, 8)))
+    fields = {"picture": 16, "receptive fields": {LAYER: receptive_fields(network, ["0"], 16)["0"]}}
+    assert fields["receptive fields"][LAYER] == [field_of(rows), field_of(columns)]
+    concepts, maps = concept_set(8, 8, 8, 5), maps_of(8, 5, 4, 2)
+    prepare(tmp_path, concepts, maps)
+    truth = Truth(concepts)
+    swapped = {**fields, "receptive fields": {LAYER: fields["receptive fields"][LAYER][::-1]}}
+    for quantile_of in ("raw", "upsampled"):
+        chosen = choices(quantile=0.15, knots="receptive_field", quantile_of=quantile_of)
+        tally, expected = dissect(tmp_path, chosen, fields), by_choice(maps, truth, chosen, fields)
+        assert tally["threshold"].tolist() == expected.threshold
+        assert same_tallies(tally, expected, truth)
+        assert not same_tallies(tally, by_choice(maps, truth, chosen, swapped), truth)
+    with pytest.raises(UserError, match=r"stages\.3 are not known"):
+        dissect(tmp_path, chosen)
+
+
+# 4. From the config to the choices
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_protocol_makes_every_choice_that_is_left_to_it(protocol):
+    found = choices(protocol, layers=[LAYER], forward="float32")
+    left = {"protocol": protocol, "dump": "all", "layers": [LAYER], "forward": "float32"}
+    assert found == asdict(PROTOCOLS[protocol]) | left | {"largest_quantile": PROTOCOLS[protocol].quantile}
+
+
+GIVEN = {
+    "quantile": 0.125,
+    "quantile_of": "upsampled",
+    "knots": "receptive_field",
+    "mask": "at_least",
+    "counted_images": "with_label_in_mask",
+    "detector_iou": 0.07,
+    "detector_rule": "at_least",
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_choice_that_is_given_stays(protocol, name):
+    found, without = choices(protocol, **{name: GIVEN[name]}), choices(protocol)
+    expected = without | {name: GIVEN[name]}
+    assert found == expected | ({"largest_quantile": 0.125} if name == "quantile" else {})
+
+
+def test_the_generations_are_as_published():
+    assert set(GIVEN) == set(asdict(Protocol()))
+    expected = {
+        "netdissect": (0.005, "raw", "align_corners_false", "above", "with_category", 0.04, "above"),
+        "lite": (0.005005, "raw", "align_corners_false", "above", "with_label_in_mask", 0.04, "at_least"),
+        "quick": (0.005, "raw", "align_corners_true", "above", "with_category", 0.04, "above"),
+        "pnas": (0.01, "upsampled", "align_corners_true", "above", "all", 0.04, "above"),
+    }
+    assert {name: tuple(asdict(protocol).values()) for name, protocol in PROTOCOLS.items()} == expected
+
+
+def test_resolving_leaves_the_config_as_it_was():
+    section = {"protocol": "lite", "quantile": "protocol", "dump": "all", "largest_quantile": "quantile"}
+    before = dict(section)
+    assert resolve_protocol(section)["quantile"] == 0.005005 and section == before
+
+
+@pytest.mark.parametrize(
+    ("protocol", "given", "key"),
+    [
+        ("pnas", {}, "dump"),
+        ("netdissect", {"quantile_of": "upsampled"}, "dump"),
+        ("netdissect", {"quantile": 0.02, "largest_quantile": 0.01}, "largest_quantile"),
+        ("lite", {"largest_quantile": 0.005}, "largest_quantile"),
+    ],
+)
+def test_candidates_that_would_not_do_are_refused(protocol, given, key):
+    with pytest.raises(UserError, match=rf"^dissection\.{key}\b"):
+        choices(protocol, dump="candidates", **given)
+    choices(protocol, **given)  # all maps do
+
+
+@pytest.mark.parametrize(
+    ("protocol", "given"),
+    [
+        ("netdissect", {}),
+        ("lite", {"largest_quantile": 0.005005}),
+        ("quick", {"largest_quantile": 0.01}),
+        ("pnas", {"quantile_of": "raw"}),
+        ("netdissect", {"quantile": 0.02}),
+    ],
+)
+def test_candidates_that_do_are_taken(protocol, given):
+    found = choices(protocol, dump="candidates", **given)
+    assert found["dump"] == "candidates" and found["largest_quantile"] >= found["quantile"]
+
+
+# 5. Detectors
+
+
+def test_an_iou_at_the_cut_is_a_detectors_only_if_at_least_the_cut_is_enough():
+    iou = pd.Series([0.0, np.nextafter(0.04, 0), 1 / 25, np.nextafter(0.04, 1), 1.0])
+    assert detects(iou, 0.04, "above").tolist() == [False, False, False, True, True]
+    assert detects(iou, 0.04, "at_least").tolist() == [False, False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("rule", "a", "concepts_a", "b", "concepts_b"),
+    [("above", [2, 0], [2, 0], [2, 0], [2, 0]), ("at_least", [3, 1], [2, 1], [3, 2], [2, 1])],
+)
+def test_both_ways_of_counting_follow_the_rule(rule, a, concepts_a, b, concepts_b):
+    units = pd.DataFrame(
+        [
+            ("object", "cat", 0.05, "cat", 0.05, "leg", 0.04),
+            ("object", "bed", 0.08, "bed", 0.08, "ear", np.nextafter(0.04, 0)),
+            ("object", "cat", 0.04, "cat", 0.04, "leg", 0.01),
+            ("part", "leg", 0.04, "bed", 0.0, "leg", 0.04),
+        ],
+        columns=["category", "label", "score", "object-label", "object-iou", "part-label", "part-iou"],
+    )
+    found = count_detectors(units, 0.04, rule)
+    assert found["category"].tolist() == ["object", "part"]
+    assert [found["detectors_a"].tolist(), found["concepts_a"].tolist()] == [a, concepts_a]
+    assert [found["detectors_b"].tolist(), found["concepts_b"].tolist()] == [b, concepts_b]
+
+
+def test_an_iou_at_the_cut_stays_there_from_the_maps_to_the_count(tmp_path):
+    red = np.zeros((5, 5), int)
+    red[0, 0] = 2
+    picture = Picture(np.zeros((4, 4, 3), np.uint8), {"scene": [300], "color": [red]})
+    maps = np.zeros((1, 3, 5, 5), np.float32)
+    maps[0, 0, 2, 3] = 1  # 1 of the label's 25 pixels
+    maps[0, 1, 2, 3:] = 2, 1  # as well: its threshold is 1
+    prepare(tmp_path, Concepts(CATEGORIES, LABELS, 5, 5, [picture]), maps)
+    for rule, expected in (("above", 0), ("at_least", 2)):
+        chosen = choices(quantile=0.04, detector_rule=rule)
+        assert dissect(tmp_path, chosen)["intersection"][:, list(LABELS).index(300)].tolist() == [1, 1, 0]
+        units = read_units(tmp_path / "units.csv")
+        assert units["score"].tolist() == [0.04, 0.04, 0]
+        counts = count_detectors(units, chosen["detector_iou"], rule).set_index("category")
+        assert counts.loc["scene", ["detectors_a", "detectors_b"]].tolist() == [expected] * 2
+        assert counts.drop("scene")[["detectors_a", "detectors_b"]].to_numpy().sum() == 0
+
+
+# 6. Interpolation
+
+SIZES = [*product(range(1, 14), range(1, 40)), (7, 112), (13, 113), (14, 112), (56, 112), (112, 7), (100, 33), (1, 999)]
+AXIS_FIELDS = [Field(0, 1, 1), Field(3.5, 4, 16), Field(-20.5, 1.5, 31), Field(63, 32, 224), Field(900, 2.5, 64)]
+
+
+def check_axis(
+    size: int, new_size: int, knots: np.ndarray, weight: np.ndarray, reach: np.ndarray, exact: list[Fraction]
+) -> None:
+    assert knots.dtype == reach.dtype == np.uint32 and weight.dtype == np.float32
+    assert knots.shape == (2, new_size) and weight.shape == (new_size,) and reach.shape == (2, size)
+    first, second = knots.astype(int)
+    assert (weight >= 0).all() and (weight <= 1 - 2.0**-22).all()
+    assert (first >= 0).all() and (second == np.minimum(first + 1, size - 1)).all()
+    assert (np.diff(first) >= 0).all()
+    assert (weight[first == size - 1] == 0).all()
+    for j in range(size):
+        users = [place for place in range(new_size) if j in (first[place], second[place])]
+        assert users == list(range(*reach[:, j].astype(int)))
+    assert np.abs(first + weight.astype(float) - [float(place) for place in exact]).max() < 1e-6
+    assert [place.denominator == 1 for place in exact] == (weight == 0).tolist()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_knots_weights_and_reach_hold_what_the_kernels_rely_on(scheme):
+    for place, (size, new_size) in enumerate(SIZES):
+        field = AXIS_FIELDS[place % len(AXIS_FIELDS)] if scheme == "receptive_field" else None
+        other = SIZES[-place - 1]
+        found = grid((size, other[0]), (new_size, other[1]), scheme, field and (field, field))
+        for sizes, *axis in (
+            ((size, new_size), found.rows, found.row_weight, found.row_reach),
+            (other, found.columns, found.column_weight, found.column_reach),
+        ):
+            check_axis(*sizes, *axis, [source(i, *sizes, scheme, field) for i in range(sizes[1])])
+
+
+@settings(deadline=None)
+@given(axes)
+def test_any_receptive_fields_hold_what_the_kernels_rely_on(axis):
+    size, new_size, field = axis
+    found = grid((size, 1), (new_size, 1), "receptive_field", (field, field))
+    exact = [source(place, size, new_size, "receptive_field", field) for place in range(new_size)]
+    check_axis(size, new_size, found.rows, found.row_weight, found.row_reach, exact)
+
+
+def test_a_position_hardly_before_a_knot_is_on_it():
+    assert LARGEST_WEIGHT == 1 - 2.0**-22
+    for nearness, first, weight in ((2.0**-30, [0, 1, 2], [0, 0, 0]), (2.0**-20, [0, 0, 1], [0, 1 - 2.0**-20, None])):
+        field = Field(0.0, 1 / (1 - nearness), 3)
+        found = grid((3, 1), (3, 1), "receptive_field", (field, field))
+        assert found.rows[0].tolist() == first
+        for value, expected in zip(found.row_weight, weight, strict=True):
+            assert expected is None or abs(value - expected) < 2.0**-23
+        assert (found.row_weight <= LARGEST_WEIGHT).all()

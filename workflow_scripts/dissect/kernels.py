@@ -269,6 +269,7 @@ def count_samples(values, unit, w, grid, shift, low, high, minimum, maximum, his
     for entry in range(values.shape[0]):
         u = unit[entry]
         least, most, limit = minimum[u], low[u], high[u]
+        watched = min(most, maximum[u])  # a new maximum may lie in the floor's bin
         below = False
         for place in range(pixels):
             below |= single(values[entry, place]) < least
@@ -281,11 +282,11 @@ def count_samples(values, unit, w, grid, shift, low, high, minimum, maximum, his
         above = False
         for first in range(0, pixels, LANES):
             if first + LANES <= pixels:
-                found = lanes_above(values, np.uint64(entry * pixels + first), most)
+                found = lanes_above(values, np.uint64(entry * pixels + first), watched)
             else:
                 found = np.uint16(0)
                 for lane in range(pixels - first):
-                    if not single(values[entry, first + lane]) <= most:
+                    if not single(values[entry, first + lane]) <= watched:
                         found |= np.uint16(1) << np.uint16(lane)
             while found:
                 sample = values[entry, first + lowest_one(found)]
@@ -294,8 +295,8 @@ def count_samples(values, unit, w, grid, shift, low, high, minimum, maximum, his
                 if not value <= LARGEST:
                     return u
                 maximum[u] = max(maximum[u], value)
-                above = True
-                if raw and value <= limit:
+                above |= value > most
+                if raw and value > most and value <= limit:
                     waiting[count] = np.uint64(u) * bins + bin_of(value, bits(sample), shift)
                     count += 1
         if count + pixels > waiting.size:

@@ -123,7 +123,9 @@ def unpack_labels(labels: LabelBlock, begin: int, end: int, grid: Grid, device: 
     chosen = slice(labels.mask_start[begin], labels.mask_start[end])
     packed = torch.from_numpy(labels.masks[chosen].view(np.uint8)).to(device)  # bytes, lowest bits first
     pixels = (packed[..., None] >> torch.arange(8, device=device, dtype=torch.uint8)) & 1
-    pixels = pixels.reshape(len(packed), len(grid.row_weight), -1)[..., : len(grid.column_weight)].flatten(1)
+    pixels = pixels.reshape(len(packed), len(grid.row_weight), 8 * packed.shape[1] // len(grid.row_weight))[
+        ..., : len(grid.column_weight)
+    ].flatten(1)
     size = pixels.shape[1]
     blocks = -(-size // EXACT_IN_HALF)
     masks = torch.zeros(end - begin, most, blocks * -(-size // blocks), dtype=torch.float16, device=device)

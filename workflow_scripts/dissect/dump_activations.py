@@ -53,7 +53,9 @@ def dump_activations(
         UserError: a layer is missing, its output is not (images, units, h, w), or a value is not finite.
     """
     device = choose_device()
-    network.to(device, memory_format=torch.channels_last).eval()
+    # On a CPU with AMX, channels-last was a third as fast for a ResNet-50, and no faster for a small one.
+    layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    network.to(device, memory_format=layout).eval()
     normalise = normaliser(mean, std, device)
     with open_hdf5(concepts, "images", "fingerprint") as source:
         images, concepts_fingerprint = len(source["images"]), source.attrs["fingerprint"]

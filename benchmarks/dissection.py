@@ -24,10 +24,9 @@ from benchmarks import lite, quick
 from benchmarks.synthetic import SIDE, Labels, broden_like, relu_maps
 from workflow_scripts.data.label_masks import label_masks, pack_masks
 from workflow_scripts.dissect.concept_data import LabelBlock
-from workflow_scripts.dissect.find_thresholds import order_statistic_rank
 from workflow_scripts.dissect.interpolation import grid
 from workflow_scripts.dissect.maps import MapBlock, whole_block
-from workflow_scripts.dissect.order_statistics import LargestSamples
+from workflow_scripts.dissect.order_statistics import LargestSamples, order_statistic_rank
 from workflow_scripts.dissect.tally_units import Tally
 
 UNITS, MAP_SIDE, QUANTILE, THREADS = 2048, 7, 0.005, 2

@@ -25,11 +25,11 @@ from workflow_scripts.dissect import tally_units as tally_module
 from workflow_scripts.dissect import tensors
 from workflow_scripts.dissect.concept_data import LabelBlock
 from workflow_scripts.dissect.dump_activations import Candidates
-from workflow_scripts.dissect.find_thresholds import find_thresholds, order_statistic_rank
+from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.interpolation import LARGEST_WEIGHT, SCHEMES, Field, Grid, grid
 from workflow_scripts.dissect.maps import LayerMaps, whole_block
 from workflow_scripts.dissect.name_units import iou, name_units
-from workflow_scripts.dissect.order_statistics import Counts, LargestSamples
+from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, order_statistic_rank
 from workflow_scripts.dissect.tally_units import COUNTED_IMAGES, MASKS, Tally, TensorTally, tally_images, tally_units
 from workflow_scripts.files import UserError
 

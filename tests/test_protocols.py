@@ -27,9 +27,10 @@ from torch import nn
 from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.dissect.check_network import check_network
-from workflow_scripts.dissect.find_thresholds import find_thresholds, order_statistic_rank
+from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.interpolation import LARGEST_WEIGHT, SCHEMES, Field, grid, layer_fields
 from workflow_scripts.dissect.name_units import name_units
+from workflow_scripts.dissect.order_statistics import order_statistic_rank
 from workflow_scripts.dissect.protocols import PROTOCOLS, Protocol, resolve_protocol
 from workflow_scripts.dissect.receptive_fields import receptive_fields
 from workflow_scripts.dissect.tally_units import tally_units

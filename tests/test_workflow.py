@@ -27,7 +27,7 @@ FROM_THRESHOLDS = {
     "draw_figures": 1,
 }
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.slow
 
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
-from workflow_scripts.dissect.find_thresholds import order_statistic_rank
 from workflow_scripts.dissect.layer_outputs import layer_outputs
 from workflow_scripts.dissect.maps import CandidateWriter, LayerMaps, create_maps, exceed, keep, whole_block
-from workflow_scripts.dissect.order_statistics import LargestSamples
+from workflow_scripts.dissect.order_statistics import LargestSamples, order_statistic_rank
 from workflow_scripts.files import UserError, file_fingerprint, run_command, scratch_file, text_fingerprint, whole_file
 from workflow_scripts.progress import Progress
 from workflow_scripts.train.checkpoints import load_network

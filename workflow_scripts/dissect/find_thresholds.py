@@ -3,8 +3,6 @@
 import argparse
 import json
 import logging
-from fractions import Fraction
-from math import floor
 from pathlib import Path
 
 import h5py
@@ -15,7 +13,7 @@ from workflow_scripts.dissect.concept_data import ConceptData, require_same
 from workflow_scripts.dissect.device import find_gpu
 from workflow_scripts.dissect.interpolation import SCHEMES, Grid, grid, layer_fields
 from workflow_scripts.dissect.maps import LayerMaps
-from workflow_scripts.dissect.order_statistics import Counts, LargestSamples
+from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, order_statistic_rank
 from workflow_scripts.dissect.parallel import in_shards
 from workflow_scripts.files import UserError, run_command, whole_file
 from workflow_scripts.progress import Progress
@@ -60,17 +58,6 @@ def find_thresholds(
                 # Adding 0 makes -0 and 0 one number.
                 file[f"{layer}/{name}"] = values + np.float32(0)
             log.info("%s: thresholds of %d units", layer, maps.units)
-
-
-def order_statistic_rank(quantile: float, samples: int) -> int:
-    """The rank, counted from the largest as 1, of the value that at most `quantile` of the samples exceed.
-
-    floor(quantile * samples) + 1, computed exactly for the decimal number that `quantile` is written as:
-    in binary, 0.005 * 1000 and its like may fall on either side of a whole number.
-    """
-    if not 0 < quantile < 1:
-        raise UserError(f"quantile {quantile} does not lie between 0 and 1; the usual one is 0.005")
-    return floor(Fraction(str(quantile)) * samples) + 1
 
 
 def order_statistics(

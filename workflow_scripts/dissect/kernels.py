@@ -1,5 +1,6 @@
 """The compiled inner loops of thresholds and tallies, for the CPU.
 
+All stand in this one file because compiled code is kept from run to run, and made anew only if its own file changes.
 Each runs on one thread and releases the interpreter's lock. Half-precision values come as uint16, their bit patterns,
 others as float32; a map's values lie in one row.
 """

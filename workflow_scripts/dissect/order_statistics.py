@@ -9,6 +9,8 @@ bin, the final one lies there or higher, and whatever is not above that bin need
 """
 
 import mmap
+from fractions import Fraction
+from math import floor
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +22,17 @@ from workflow_scripts.files import UserError
 
 BINS = 2**16
 NO_FLOOR = -1
+
+
+def order_statistic_rank(quantile: float, samples: int) -> int:
+    """The rank, counted from the largest as 1, of the value that at most `quantile` of the samples exceed.
+
+    floor(quantile * samples) + 1, computed exactly for the decimal number that `quantile` is written as:
+    in binary, 0.005 * 1000 and its like may fall on either side of a whole number.
+    """
+    if not 0 < quantile < 1:
+        raise UserError(f"quantile {quantile} does not lie between 0 and 1; the usual one is 0.005")
+    return floor(Fraction(str(quantile)) * samples) + 1
 
 
 class Counts(NamedTuple):

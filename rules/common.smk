@@ -130,15 +130,15 @@ def candidates():
     """The argument for a dump of candidates alone: the largest quantile of interest, and how masks are taken."""
     dissection = config["dissection"]
     return (
-        f"--candidates {dissection['largest_quantile']} {dissection['mask']}"
+        f"--candidates {dissection['largest_quantile']} --mask {dissection['mask']}"
         if dissection["dump"] == "candidates"
         else ""
     )
 
 
 def receptive_fields():
-    """network.json as an input, where interpolation needs to know where receptive fields lie."""
-    return f"{DATA}/network.json" if config["dissection"]["knots"] == "receptive_field" else []
+    """receptive_fields.json as an input, where interpolation needs to know where receptive fields lie."""
+    return f"{DATA}/receptive_fields.json" if config["dissection"]["knots"] == "receptive_field" else []
 
 
 def samples():

@@ -26,7 +26,6 @@ rule check_network:
         exempt=config["pruning"]["exempt"],
         levels=config["pruning"]["levels"],
         fraction=config["pruning"]["fraction"],
-        knots=config["dissection"]["knots"],
     shell:
         "python -m workflow_scripts.dissect.check_network"
         " --network {params.network:q}"
@@ -35,7 +34,33 @@ rule check_network:
         " --exempt {params.exempt:q}"
         " --levels {params.levels}"
         " --fraction {params.fraction}"
-        " --knots {params.knots}"
+        " --out {output:q}"
+        " 2> {log:q}"
+
+
+rule find_receptive_fields:
+    """Find where in the picture the units of each layer look: needed only for the knots of that name."""
+    input:
+        code=code_of("workflow_scripts.dissect.find_receptive_fields"),
+    output:
+        f"{DATA}/receptive_fields.json",
+    log:
+        f"{RESULTS}/logs/data/find_receptive_fields.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/data/find_receptive_fields.tsv"
+    # Before hours of training, for it refuses layers that have none.
+    priority: 30
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        network=section("network"),
+        size=config["images"]["size"],
+        layers=config["dissection"]["layers"],
+    shell:
+        "python -m workflow_scripts.dissect.find_receptive_fields"
+        " --network {params.network:q}"
+        " --size {params.size}"
+        " --layers {params.layers:q}"
         " --out {output:q}"
         " 2> {log:q}"
 
@@ -95,7 +120,7 @@ rule find_thresholds:
     params:
         quantile=config["dissection"]["quantile"],
         samples=samples(),
-        fields=lambda wildcards, input: f"--network {input.fields}" if input.fields else "",
+        fields=lambda wildcards, input: f"--receptive-fields {input.fields}" if input.fields else "",
     shell:
         "python -m workflow_scripts.dissect.find_thresholds"
         " --activations {input.activations:q}"
@@ -131,7 +156,7 @@ rule tally_units:
         knots=config["dissection"]["knots"],
         mask=config["dissection"]["mask"],
         counted_images=config["dissection"]["counted_images"],
-        fields=lambda wildcards, input: f"--network {input.fields}" if input.fields else "",
+        fields=lambda wildcards, input: f"--receptive-fields {input.fields}" if input.fields else "",
     shell:
         "python -m workflow_scripts.dissect.tally_units"
         " --activations {input.activations:q}"

@@ -35,7 +35,7 @@ from workflow_scripts.files import UserError
 
 LAYER = "stages.3"
 QUANTILES = ["0.005", "0.1", "0.25", "0.3", "0.7"]
-DEVICES = [None, "cpu"]  # the compiled kernels, and what a GPU does
+DEVICES = [None, "cpu", *(["cuda"] if torch.cuda.is_available() else [])]  # compiled kernels; what a GPU does
 thorough = settings(max_examples=40, deadline=None)  # the kernels compile in the first example
 sides = st.integers(1, 6)
 seeds = st.integers(0, 2**32 - 1)
@@ -238,8 +238,8 @@ def order_statistics(
     """The order statistics of maps (N, U, h, w), counted in the parts of `split`, and the extremes: (3, U)."""
     largest = extremes = LargestSamples(rank, half=maps.dtype == np.float16 and to is None)
     parts = [maps[first:last] for first, last in split or [(0, len(maps))]]
-    for _ in range(1 if largest.half else 2):
-        if largest.histogram.any():
+    for again in range(1 if largest.half else 2):
+        if again:
             largest = largest.second_pass()
         settings = largest.rank, largest.half, largest.upper, to, device, always_raise
         for counts in run(lambda part, settings=settings: count_part(part, *settings), parts):
@@ -553,7 +553,7 @@ def test_kernels_and_torch_write_the_same_file_whatever_is_chosen(
         "knots": knots,
         "mask": mask,
         "counted_images": counted_images,
-        "receptive_fields": {"picture": 16, "receptive fields": {LAYER: fields}},
+        "receptive_fields": {"picture": 16, "layers": {LAYER: fields}},
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

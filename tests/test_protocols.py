@@ -26,16 +26,16 @@ from torch import nn
 
 from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.pack_concepts import pack_concepts
-from workflow_scripts.dissect.check_network import check_network
+from workflow_scripts.dissect.find_receptive_fields import find_receptive_fields
 from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.interpolation import LARGEST_WEIGHT, SCHEMES, Field, grid, layer_fields
 from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.dissect.order_statistics import order_statistic_rank
 from workflow_scripts.dissect.protocols import PROTOCOLS, Protocol, resolve_protocol
-from workflow_scripts.dissect.receptive_fields import receptive_fields
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.figures.collect import count_detectors, detects, read_units
 from workflow_scripts.files import UserError
+from workflow_scripts.train.networks import build_network
 
 LAYER = "stages.3"
 CATEGORIES = ["color", "object", "part", "scene", "texture"]
@@ -51,7 +51,7 @@ LABELS = {
     302: ("dotted", ["texture"]),
 }
 # Centres at 4 + 4 j of a picture of 16 pixels; on label maps of 8, 2 + 2 j.
-FIELDS = {"picture": 16, "receptive fields": {LAYER: [[3.5, 4.0], [3.5, 4.0]]}}
+FIELDS = {"picture": 16, "layers": {LAYER: [[3.5, 4.0], [3.5, 4.0]]}}
 
 
 # Inputs
@@ -282,7 +282,7 @@ def by_choice(maps: np.ndarray, truth: Truth, chosen: dict, fields: dict | None 
     """Any mixture of choices, in exact fractions."""
     axes = [None, None]
     if fields:
-        axes = [Field(*axis, fields["picture"]) for axis in fields["receptive fields"][LAYER]]
+        axes = [Field(*axis, fields["picture"]) for axis in fields["layers"][LAYER]]
     rows, columns = (
         interpolation_matrix(size, new_size, chosen["knots"], field)
         for size, new_size, field in zip(maps.shape[2:], truth.size, axes, strict=True)
@@ -572,7 +572,7 @@ STACKS = {
 @pytest.mark.parametrize("size", [32, 39])
 def test_receptive_fields_are_where_adding_up_the_layers_puts_them(layers, size):
     network = stack(layers)
-    found = receptive_fields(network, [str(place) for place in range(len(layers))], size)
+    found = find_receptive_fields(network, [str(place) for place in range(len(layers))], size)["layers"]
     for place in range(len(layers)):
         assert found[str(place)] == [field_of(layers[: place + 1])] * 2
 
@@ -581,17 +581,23 @@ def test_rows_and_columns_have_fields_of_their_own():
     network = nn.Sequential(nn.Conv2d(3, 4, (3, 6), (1, 2), (0, 1)), nn.Conv2d(4, 2, (2, 3), (3, 1), (0, 1)))
     rows = field_of([("conv", 3, 1, 0), ("conv", 2, 3, 0)])
     columns = field_of([("conv", 6, 2, 1), ("conv", 3, 1, 1)])
-    assert receptive_fields(network, ["1"], 20)["1"] == [rows, columns]
+    assert find_receptive_fields(network, ["1"], 20)["layers"]["1"] == [rows, columns]
 
 
 def test_a_dilated_convolution_reaches_as_far_as_its_holes_take_it():
     network = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 1, 1, dilation=3))
-    assert receptive_fields(network, ["1"], 20)["1"] == [field_of([("conv", 3, 2, 1), ("conv", 7, 1, 1)])] * 2
+    assert (
+        find_receptive_fields(network, ["1"], 20)["layers"]["1"]
+        == [field_of([("conv", 3, 2, 1), ("conv", 7, 1, 1)])] * 2
+    )
 
 
 def test_a_dilated_pooling_reaches_as_far_as_its_holes_take_it():
     network = nn.Sequential(nn.Conv2d(3, 4, 3, 1, 1), nn.MaxPool2d(3, 1, 0, dilation=2))
-    assert receptive_fields(network, ["1"], 20)["1"] == [field_of([("conv", 3, 1, 1), ("max", 5, 1, 0)])] * 2
+    assert (
+        find_receptive_fields(network, ["1"], 20)["layers"]["1"]
+        == [field_of([("conv", 3, 1, 1), ("max", 5, 1, 0)])] * 2
+    )
 
 
 def test_a_residual_block_lies_where_body_and_shortcut_lie():
@@ -601,7 +607,7 @@ def test_a_residual_block_lies_where_body_and_shortcut_lie():
         Residual(stack(body, 4), nn.Conv2d(4, 4, 1, 2)),
         Residual(stack([("conv", 3, 1, 1)], 4), nn.Identity()),
     )
-    assert receptive_fields(network, ["0", "1", "2"], 32) == {
+    assert find_receptive_fields(network, ["0", "1", "2"], 32)["layers"] == {
         "0": [field_of(stem)] * 2,
         "1": [field_of(stem + body)] * 2,
         "2": [field_of([*stem, *body, ("conv", 3, 1, 1)])] * 2,
@@ -611,7 +617,7 @@ def test_a_residual_block_lies_where_body_and_shortcut_lie():
 def test_the_network_stays_as_it_was():
     network = stack(STACKS["ResNet's stem"]).train()
     before = {name: values.clone() for name, values in network.state_dict().items()}
-    receptive_fields(network, ["3"], 24)
+    find_receptive_fields(network, ["3"], 24)
     assert network.training and isinstance(network[1], nn.MaxPool2d)
     assert all(torch.equal(values, before[name]) for name, values in network.state_dict().items())
 
@@ -621,19 +627,18 @@ def test_the_network_stays_as_it_was():
 def test_networks_that_pool_over_all_places_are_refused(places, size):
     network = nn.Sequential(nn.Conv2d(3, 4, 3, 1, 1), nn.AdaptiveAvgPool2d(places), nn.Conv2d(4, 4, 1))
     with pytest.raises(UserError, match=r"dissection\.knots: .* units of 2;"):
-        receptive_fields(network, ["2"], size)
+        find_receptive_fields(network, ["2"], size)
 
 
-def test_check_network_writes_the_fields_that_the_knots_need():
+def test_what_is_found_is_what_the_knots_need():
     layers = ["stem", "stages.0", "stages.1"]
-    found = check_network({**NETWORK}, 32, layers, [], 2, 0.5, "receptive_field")
+    found = find_receptive_fields(build_network(NETWORK, 4, seed=0), layers, 32)
     stem, stages = [("conv", 3, 2, 1)], [("conv", 3, 1, 1), ("conv", 3, 1, 1), ("conv", 3, 2, 1), ("conv", 3, 1, 1)]
     for name, depth in zip(layers, (0, 2, 4), strict=True):
         expected = Field(*field_of(stem + stages[:depth]), 32)
         assert layer_fields(found, name, "receptive_field") == (expected, expected)
         assert layer_fields(found, name, "align_corners_true") is None
-    without = check_network({**NETWORK}, 32, layers, [], 2, 0.5)
-    for network in (None, without, {**found, "receptive fields": {}}):
+    for network in (None, {}, {**found, "layers": {}}):
         with pytest.raises(UserError, match=r"stages\.0 are not known"):
             layer_fields(network, "stages.0", "receptive_field")
         assert layer_fields(network, "stages.0", "align_corners_false") is None
@@ -681,12 +686,12 @@ def test_a_dissection_with_the_fields_of_a_network(tmp_path):
     # Rows: centre 1.5, stride 4; columns: centre 4, stride 8; of a picture of 16 pixels.
     rows, columns = [("conv", 4, 4, 0)], [("conv", 9, 8, 0)]
     network = nn.Sequential(nn.Conv2d(3, 4, (4, 9), (4, 8)))
-    fields = {"picture": 16, "receptive fields": {LAYER: receptive_fields(network, ["0"], 16)["0"]}}
-    assert fields["receptive fields"][LAYER] == [field_of(rows), field_of(columns)]
+    fields = {"picture": 16, "layers": {LAYER: find_receptive_fields(network, ["0"], 16)["layers"]["0"]}}
+    assert fields["layers"][LAYER] == [field_of(rows), field_of(columns)]
     concepts, maps = concept_set(8, 8, 8, 5), maps_of(8, 5, 4, 2)
     prepare(tmp_path, concepts, maps)
     truth = Truth(concepts)
-    swapped = {**fields, "receptive fields": {LAYER: fields["receptive fields"][LAYER][::-1]}}
+    swapped = {**fields, "layers": {LAYER: fields["layers"][LAYER][::-1]}}
     for quantile_of in ("raw", "upsampled"):
         chosen = choices(quantile=0.15, knots="receptive_field", quantile_of=quantile_of)
         tally, expected = dissect(tmp_path, chosen, fields), by_choice(maps, truth, chosen, fields)

@@ -174,8 +174,8 @@ def test_what_a_protocol_chooses_may_be_said_in_words_without_rerunning_anything
     ("protocol", "differs"),
     [
         ("lite", ["find_thresholds", "tally_units", "name_units"]),
-        ("quick", ["check_network", "tally_units", "name_units"]),  # same thresholds
-        ("pnas", ["check_network", "find_thresholds", "tally_units", "name_units"]),
+        ("quick", ["tally_units", "name_units"]),  # same thresholds
+        ("pnas", ["find_thresholds", "tally_units", "name_units"]),
     ],
 )
 def test_another_protocol_reruns_what_it_concerns(copied, protocol, differs):
@@ -207,10 +207,10 @@ def test_thresholds_of_maps_upsampled_by_receptive_fields(copied_with_kernels):
     edit(copied_with_kernels / "config.yaml", "knots: protocol", "knots: receptive_field")
     before = (copied_with_kernels / ONE_NETWORK / "units.csv").read_bytes()
     rules = dissect_one_network(copied_with_kernels)
-    assert rules == ["check_network", "find_thresholds", "name_units", "tally_units"]
-    network = json.loads((copied_with_kernels / "results/tiny/data/network.json").read_text())
+    assert rules == ["find_receptive_fields", "find_thresholds", "name_units", "tally_units"]
+    fields = json.loads((copied_with_kernels / "results/tiny/data/receptive_fields.json").read_text())
     # Of a 3 x 3 stem and of 3 x 3 convolutions with stride 2, all padded, the first unit looks at the first pixel.
-    assert network["receptive fields"] == {"stages.0": [[0, 2], [0, 2]], "stages.1": [[0, 4], [0, 4]]}
+    assert fields["layers"] == {"stages.0": [[0, 2], [0, 2]], "stages.1": [[0, 4], [0, 4]]}
     assert (copied_with_kernels / ONE_NETWORK / "units.csv").read_bytes() != before
 
 

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import torch
 
-from workflow_scripts.dissect.interpolation import SCHEMES
 from workflow_scripts.dissect.layer_outputs import layer_outputs
-from workflow_scripts.dissect.receptive_fields import receptive_fields
 from workflow_scripts.files import run_command, whole_file
 from workflow_scripts.train.networks import build_network
 from workflow_scripts.train.pruning import full_masks, remaining_weights
@@ -20,17 +18,9 @@ CLASSES = 1000
 
 
 def check_network(
-    settings: dict,
-    size: int,
-    layers: list[str],
-    exempt: list[str],
-    levels: int,
-    fraction: float,
-    knots: str = "align_corners_false",
+    settings: dict, size: int, layers: list[str], exempt: list[str], levels: int, fraction: float
 ) -> dict:
     """Return the most weights that remain at each level, and the units and map size of each dissected layer.
-
-    Where `knots` is "receptive_field" also what `interpolation.layer_fields` needs.
 
     Raises:
         UserError: a layer is missing or cannot be dissected, an exempt pattern matches nothing, or nothing would be
@@ -40,13 +30,10 @@ def check_network(
     prunable = sum(mask.numel() for mask in full_masks(network, exempt).values())
     with layer_outputs(network, layers) as outputs, torch.no_grad():
         network(torch.zeros(1, 3, size, size))
-    found = {
+    return {
         "weights at each level, at most": remaining_weights(prunable, fraction, levels),
         "units, height and width of each layer": {name: list(output.shape[1:]) for name, output in outputs.items()},
     }
-    if knots == "receptive_field":
-        found |= {"picture": size, "receptive fields": receptive_fields(network, layers, size)}
-    return found
 
 
 def main() -> None:
@@ -57,10 +44,9 @@ def main() -> None:
     parser.add_argument("--exempt", nargs="*", default=[], help="names of layers that are never pruned")
     parser.add_argument("--levels", type=int, required=True)
     parser.add_argument("--fraction", type=float, required=True)
-    parser.add_argument("--knots", choices=SCHEMES, required=True, help="where activations lie in the picture")
     parser.add_argument("--out", type=Path, required=True, help="network.json")
     args = parser.parse_args()
-    found = check_network(args.network, args.size, args.layers, args.exempt, args.levels, args.fraction, args.knots)
+    found = check_network(args.network, args.size, args.layers, args.exempt, args.levels, args.fraction)
     with whole_file(args.out) as part:
         part.write_text(json.dumps(found, indent=1) + "\n")
     logging.info("%s", found)

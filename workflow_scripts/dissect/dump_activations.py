@@ -16,13 +16,14 @@ from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
 from workflow_scripts.dissect.layer_outputs import layer_outputs
 from workflow_scripts.dissect.maps import CandidateWriter, LayerMaps, create_maps, exceed, keep, whole_block
 from workflow_scripts.dissect.order_statistics import LargestSamples, order_statistic_rank
+from workflow_scripts.dissect.protocols import MASKS
 from workflow_scripts.files import UserError, file_fingerprint, run_command, scratch_file, text_fingerprint, whole_file
 from workflow_scripts.progress import Progress
 from workflow_scripts.train.checkpoints import load_network
 from workflow_scripts.train.training import choose_device, normaliser
 
 BATCH = 128  # pictures; a power of two, so that batches fill whole chunks of the dump
-PRECISIONS = {"float16": np.float16, "float32": np.float32}
+PRECISIONS = {"float16": torch.float16, "float32": torch.float32}
 FORWARD = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -55,6 +56,7 @@ def dump_activations(
     # On a CPU with AMX, channels-last was a third as fast for a ResNet-50, and no faster for a small one.
     layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
     network.to(device, memory_format=layout).eval()
+    torch.backends.cudnn.allow_tf32 = False  # float32 is to mean it
     normalise = normaliser(mean, std, device)
     with open_hdf5(concepts, "images", "fingerprint") as source:
         images, concepts_fingerprint = len(source["images"]), source.attrs["fingerprint"]
@@ -120,17 +122,16 @@ def picture_batches(concepts: Path, workers: int) -> Iterator[Tensor]:
     return iter(DataLoader(PictureBatches(concepts), batch_size=None, num_workers=workers, **context))
 
 
-def to_precision(layer: str, output: Tensor, dtype: type[np.floating]) -> np.ndarray:
+def to_precision(layer: str, output: Tensor, dtype: torch.dtype) -> np.ndarray:
     """A layer's output as an array of the dump's precision; UserError naming a unit that it cannot hold."""
-    with np.errstate(over="ignore"):
-        maps = output.float().contiguous().cpu().numpy().astype(dtype)
-    finite = np.isfinite(maps).all((0, 2, 3))
+    maps = output.to(dtype).contiguous()
+    finite = torch.isfinite(maps).all(3).all(2).all(0)
     if not finite.all():
         raise UserError(
-            f"layer {layer}, unit {int(np.argmin(finite))} has a value that is not finite in {np.dtype(dtype)}:"
-            " set dissection.precision to float32, or train the network anew"
+            f"layer {layer}, unit {int(finite.long().argmin())} has a value that is not finite in"
+            f" {str(dtype).removeprefix('torch.')}: set dissection.precision to float32, or train the network anew"
         )
-    return maps
+    return maps.cpu().numpy()
 
 
 def written(*files: Path) -> float:
@@ -213,8 +214,9 @@ def main() -> None:
     parser.add_argument("--precision", choices=PRECISIONS, required=True, help="of the maps")
     parser.add_argument("--forward", choices=FORWARD, required=True, help="precision of the forward pass")
     parser.add_argument(
-        "--candidates", nargs=2, metavar=("QUANTILE", "MASK"), help="keep only maps that matter up to this quantile"
+        "--candidates", type=float, metavar="QUANTILE", help="keep only maps that matter up to this quantile"
     )
+    parser.add_argument("--mask", choices=MASKS, default="above", help="how masks will be taken, for --candidates")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     network, _ = load_network(args.network, args.settings)
@@ -228,7 +230,7 @@ def main() -> None:
         file_fingerprint(args.network),
         args.out,
         args.forward,
-        (float(args.candidates[0]), args.candidates[1]) if args.candidates else None,
+        (args.candidates, args.mask) if args.candidates else None,
     )
 
 

@@ -36,13 +36,16 @@ def find_thresholds(
     of n samples the (floor(quantile * n) + 1)-th largest. Samples are all values of the raw maps; or, with
     `upsampled`, one of interpolation.SCHEMES, all values of the maps interpolated to the size of the label
     maps of `concepts`. `maximum` and `minimum` are of the raw maps. `receptive_fields` as `layer_fields` takes
-    them. Attributes: `format`, `activations` (fingerprint of the dump) and `quantile`.
+    them. Attributes: `format`, `activations` (fingerprint of the dump), `quantile`, and `samples`
+    ("raw", or the knots of the interpolation).
 
     Raises UserError if the dump is missing or damaged, a map holds NaN or infinity (naming layer and
     unit), the quantile does not lie between 0 and 1, or the dump has too few candidates for it.
     """
     with open_hdf5(activations, "maps", "fingerprint") as dump, whole_file(out) as part, h5py.File(part, "w") as file:
-        file.attrs.update(format=FORMAT, activations=dump.attrs["fingerprint"], quantile=quantile)
+        file.attrs.update(
+            format=FORMAT, activations=dump.attrs["fingerprint"], quantile=quantile, samples=upsampled or "raw"
+        )
         label_size = read_label_size(activations, dump, concepts) if upsampled else None
         for layer in dump["maps"]:
             maps = LayerMaps(dump, layer)
@@ -135,8 +138,8 @@ def main() -> None:
     parser.add_argument("--quantile", type=float, required=True, help="share of samples above the threshold")
     parser.add_argument("--upsampled", choices=SCHEMES, help="take samples of interpolated maps, with these knots")
     parser.add_argument("--concepts", help="concepts.h5, for --upsampled")
-    parser.add_argument("--network", type=Path, help="network.json, for the knots receptive_field")
-    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--receptive-fields", type=Path, help="receptive_fields.json, for those knots")
+    parser.add_argument("--processes", type=int, default=1, help="that share out the images")
     parser.add_argument("--out", required=True, help="thresholds.h5 to write")
     arguments = parser.parse_args()
     find_thresholds(
@@ -145,7 +148,7 @@ def main() -> None:
         arguments.out,
         arguments.upsampled,
         arguments.concepts,
-        json.loads(arguments.network.read_text()) if arguments.network else None,
+        json.loads(arguments.receptive_fields.read_text()) if arguments.receptive_fields else None,
         arguments.processes,
     )
 

@@ -86,15 +86,15 @@ def source_positions(size: int, new_size: int, scheme: str, field: Field | None)
     return (place - centre) * field.picture / (field.stride * new_size)
 
 
-def layer_fields(network: dict | None, layer: str, knots: str) -> tuple[Field, Field] | None:
-    """The fields of a layer's rows and columns, from network.json as `check_network` writes it.
+def layer_fields(receptive_fields: dict | None, layer: str, knots: str) -> tuple[Field, Field] | None:
+    """The fields of a layer's rows and columns, from receptive_fields.json as `find_receptive_fields` writes it.
 
     Raises UserError if `knots` is "receptive_field" and the fields are not known; None for other knots.
     """
     if knots != "receptive_field":
         return None
     try:
-        fields, picture = network["receptive fields"][layer], network["picture"]
+        fields, picture = receptive_fields["layers"][layer], receptive_fields["picture"]
     except (KeyError, TypeError):
-        raise UserError(f"the receptive fields of {layer} are not known: give the network.json that has them") from None
+        raise UserError(f"the receptive fields of {layer} are not known: give the file that has them") from None
     return tuple(Field(offset, stride, picture) for offset, stride in fields)

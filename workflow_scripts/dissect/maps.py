@@ -16,6 +16,7 @@ from workflow_scripts.data.hdf5 import COMPRESSION
 from workflow_scripts.dissect import kernels
 
 VALUES_IN_MEMORY = 2**24  # bounds memory
+IMAGES_AT_ONCE = 256  # and that of their label masks
 CHUNK_BYTES = 2**21
 
 
@@ -55,7 +56,7 @@ class LayerMaps:
 
     def blocks(self, first: int, last: int) -> Iterator[MapBlock]:
         """The maps of images `first` to `last`, a bounded number at a time."""
-        step = max(1, VALUES_IN_MEMORY // (self.units * self.height * self.width))
+        step = max(1, min(IMAGES_AT_ONCE, VALUES_IN_MEMORY // (self.units * self.height * self.width)))
         if not self.candidates and self.values.chunks:
             step = max(step // self.values.chunks[0], 1) * self.values.chunks[0]
         for begin in range(first, last, step):

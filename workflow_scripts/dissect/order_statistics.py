@@ -128,9 +128,14 @@ class LargestSamples:
         kernels.raise_floors(self.histogram, self.rank, self.floor, self.above, lowest, highest)
 
     def counts(self) -> Counts:
-        """All that `merge` needs, and no empty bins."""
-        self._fetch()
-        place = np.flatnonzero(self.histogram)
+        """All that `merge` needs: the bins above the floors that are not empty."""
+        self.raise_floors()
+        place = np.concatenate(
+            [
+                unit * BINS + floor + 1 + np.flatnonzero(self.histogram[unit, floor + 1 :])
+                for unit, floor in enumerate(self.floor)
+            ]
+        )
         return Counts(place, self.histogram.ravel()[place], self.floor, self.minimum, self.maximum)
 
     def merge(self, other: Counts) -> None:
@@ -168,7 +173,8 @@ NO_GRID = Grid(
 
 def sparse_zeros(rows: int, columns: int) -> np.ndarray:
     """Zeros, uint32 (rows, columns), that take up memory only where something is written."""
-    memory = mmap.mmap(-1, 4 * rows * columns)
+    # Private: then what was only read takes up nothing either.
+    memory = mmap.mmap(-1, 4 * rows * columns, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_NOHUGEPAGE"):  # huge pages would take up, and clear, nearly all of it
         memory.madvise(mmap.MADV_NOHUGEPAGE)
     return np.frombuffer(memory, np.uint32).reshape(rows, columns)

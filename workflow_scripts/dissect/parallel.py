@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from itertools import pairwise
 from multiprocessing import get_context
 from typing import Any
 
-from workflow_scripts.files import start_log
+from workflow_scripts.files import UserError, start_log
 
 
 def in_shards(work: Callable, images: int, processes: int, *arguments: Any) -> list:
@@ -22,4 +23,7 @@ def in_shards(work: Callable, images: int, processes: int, *arguments: Any) -> l
     logging.info("%d processes", len(shards))
     with ProcessPoolExecutor(len(shards), get_context("spawn"), initializer=start_log) as pool:
         jobs = [pool.submit(work, *shard, *arguments) for shard in shards]
-        return [job.result() for job in jobs]
+        try:
+            return [job.result() for job in jobs]
+        except BrokenProcessPool:
+            raise UserError("a process was killed, perhaps for want of memory: give more, or fewer processes") from None

@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass
 
 from workflow_scripts.files import UserError
 
+MASKS = ("above", "at_least")
+COUNTED_IMAGES = ("with_category", "with_label_in_mask", "all")
+
 
 @dataclass(frozen=True)
 class Protocol:

@@ -14,11 +14,10 @@ from workflow_scripts.dissect.device import find_gpu
 from workflow_scripts.dissect.interpolation import SCHEMES, Grid, grid, layer_fields
 from workflow_scripts.dissect.maps import LayerMaps, MapBlock, as_bits
 from workflow_scripts.dissect.parallel import in_shards
+from workflow_scripts.dissect.protocols import COUNTED_IMAGES, MASKS
 from workflow_scripts.files import UserError, run_command, whole_file
 from workflow_scripts.progress import Progress
 
-MASKS = ("above", "at_least")
-COUNTED_IMAGES = ("with_category", "with_label_in_mask", "all")
 LARGEST_MAP = 2**24  # pixels; float32 counts exactly up to here
 
 
@@ -50,13 +49,14 @@ def tally_units(
     With `shuffle_labels`, a seed, the maps of image i meet the labels of image p(i), p a random
     permutation: a control for what IoU chance gives.
 
-    Attributes: `format`, `activations` and `concepts` (fingerprints), `quantile`, and `shuffle_labels`
-    (the seed, or "none"). Raises UserError if an input is missing or damaged or the three do not belong
-    together.
+    Attributes: `format`, `activations` and `concepts` (fingerprints), `quantile` and `samples` (of the
+    thresholds), `knots`, `mask`, `counted_images`, and `shuffle_labels` (the seed, or "none").
+
+    Raises UserError if an input is missing or damaged or the three do not belong together.
     """
     with (
         open_hdf5(activations, "maps", "concepts") as dump,
-        open_hdf5(thresholds, "activations", "quantile") as cuts,
+        open_hdf5(thresholds, "activations", "quantile", "samples") as cuts,
         ConceptData(concepts) as labels,
     ):
         require_same(thresholds, cuts.attrs["activations"], activations, dump.attrs["fingerprint"])
@@ -92,6 +92,10 @@ def tally_units(
                 activations=dump.attrs["fingerprint"],
                 concepts=labels.fingerprint,
                 quantile=cuts.attrs["quantile"],
+                samples=cuts.attrs["samples"],
+                knots=knots,
+                mask=mask,
+                counted_images=counted_images,
                 shuffle_labels="none" if shuffle_labels is None else shuffle_labels,
             )
             for layer in layers:
@@ -196,9 +200,9 @@ def main() -> None:
     parser.add_argument("--knots", choices=SCHEMES, required=True, help="where activations lie in the picture")
     parser.add_argument("--mask", choices=MASKS, required=True, help="the threshold")
     parser.add_argument("--counted-images", choices=COUNTED_IMAGES, required=True, help="in a unit's area")
-    parser.add_argument("--network", type=Path, help="network.json, for the knots receptive_field")
+    parser.add_argument("--receptive-fields", type=Path, help="receptive_fields.json, for those knots")
     parser.add_argument("--shuffle-labels", type=int, metavar="SEED", help="control: pair images at random")
-    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=1, help="that share out the images")
     parser.add_argument("--out", required=True, help="tally.h5 to write")
     arguments = parser.parse_args()
     tally_units(
@@ -210,7 +214,7 @@ def main() -> None:
         arguments.knots,
         arguments.mask,
         arguments.counted_images,
-        json.loads(arguments.network.read_text()) if arguments.network else None,
+        json.loads(arguments.receptive_fields.read_text()) if arguments.receptive_fields else None,
         arguments.processes,
     )
 

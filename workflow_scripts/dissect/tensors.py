@@ -11,6 +11,8 @@ from workflow_scripts.dissect.concept_data import LabelBlock
 from workflow_scripts.dissect.interpolation import Grid
 
 PIXELS_AT_ONCE = 2**27  # of masks: bounds memory
+IMAGES_AT_ONCE = 32  # and that of their label masks
+SAMPLES_AT_ONCE = 2**24  # and of samples
 EXACT_IN_HALF = 2048  # half precision holds every whole number up to here, so that products of masks are exact
 SIGN, WORD = 0x80000000, 0xFFFFFFFF
 
@@ -53,7 +55,7 @@ def tally(
     most = int(np.diff(first).max(initial=0))
     if not most:
         return
-    step = max(1, PIXELS_AT_ONCE // (most * len(grid.row_weight) * len(grid.column_weight)))
+    step = min(IMAGES_AT_ONCE, max(1, PIXELS_AT_ONCE // (most * len(grid.row_weight) * len(grid.column_weight))))
     for begin in range(0, len(start) - 1, step):
         end = min(begin + step, len(start) - 1)
         here = slice(first[begin], first[end])
@@ -161,10 +163,8 @@ def count_samples(
     most = maps.amax(1).float()
     maximum.scatter_reduce_(0, units, most, "amax")
     chosen = (most > low[units]).nonzero()[:, 0]
-    step = (
-        len(chosen) + 1 if grid is None else max(1, PIXELS_AT_ONCE // (len(grid.row_weight) * len(grid.column_weight)))
-    )
-    for part in chosen.split(step):
+    samples_of_map = maps.shape[1] if grid is None else len(grid.row_weight) * len(grid.column_weight)
+    for part in chosen.split(max(1, SAMPLES_AT_ONCE // samples_of_map)):
         samples, owner = maps[part], units[part][:, None]
         if grid is not None:
             samples = interpolate(samples.unflatten(1, (-1, width)), grid).flatten(1)

@@ -1,6 +1,9 @@
-"""Where in the picture the receptive fields of a layer's units are centred."""
+"""Find where in the picture the receptive fields of the dissected layers' units are centred."""
 
+import argparse
 import copy
+import json
+from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
@@ -8,7 +11,8 @@ import torch
 from torch import nn
 
 from workflow_scripts.dissect.layer_outputs import layer_outputs
-from workflow_scripts.files import UserError
+from workflow_scripts.files import UserError, run_command, whole_file
+from workflow_scripts.train.networks import build_network
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
@@ -16,8 +20,10 @@ ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Har
 MARGIN = 640  # pixels beyond the picture: more than the receptive field of a ResNet-50's last stage
 
 
-def receptive_fields(network: nn.Module, layers: list[str], size: int) -> dict[str, list[list[float]]]:
-    """For each layer the centre of its first unit's receptive field and the stride, of rows and of columns, in pixels.
+def find_receptive_fields(network: nn.Module, layers: list[str], size: int) -> dict:
+    """Return `picture`, the size, and `layers`: by name [centre, stride] of rows and of columns, in pixels.
+
+    The centre is that of the receptive field of the first unit along the axis; pixel 0 is the first.
 
     The network is shown two pictures, one of ones and one whose pixels hold their own position, with every weight
     replaced by the same positive number, so that a unit's output is a sum over its receptive field: their ratio is
@@ -33,7 +39,7 @@ def receptive_fields(network: nn.Module, layers: list[str], size: int) -> dict[s
     for name, others in measured_fields(network, layers, size, size + 3 * MARGIN).items():
         if others != fields[name]:
             refuse(name)
-    return fields
+    return {"picture": size, "layers": fields}
 
 
 def measured_fields(network: nn.Module, layers: list[str], size: int, side: int) -> dict[str, list[list[float]]]:
@@ -90,3 +96,20 @@ def only_geometry(network: nn.Module) -> nn.Module:
             kernel = tuple(dilation * (size - 1) + 1 for size, dilation in zip(sizes[0], sizes[3], strict=True))
             network.set_submodule(name, nn.AvgPool2d(kernel, sizes[1], sizes[2], module.ceil_mode))
     return network
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", type=json.loads, required=True, help="the config's network section")
+    parser.add_argument("--size", type=int, required=True, help="of the pictures, in pixels")
+    parser.add_argument("--layers", nargs="+", required=True)
+    parser.add_argument("--out", type=Path, required=True, help="receptive_fields.json")
+    args = parser.parse_args()
+    # Neither the number of classes nor the weights bear on it.
+    found = find_receptive_fields(build_network(args.network, 2, seed=0), args.layers, args.size)
+    with whole_file(args.out) as part:
+        part.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -6,8 +6,8 @@ Data are synthetic, at the scale of a ResNet-50's last stage: 2,048 units with m
 1,197 labels with Broden's statistics. Prints times and ratios; the last line is one JSON object.
 
 The engine runs on two threads, each with images of its own. The baselines are our own implementations of the published
-algorithms, on as many threads as these use: sorting and NetDissect-Lite one, quick-netdissect torch's. Every time is the best of
-several runs, quick-netdissect's of one. Setting up counters is not timed: it happens once for all images.
+algorithms, on as many threads as these use: sorting and NetDissect-Lite one, quick-netdissect torch's. Every time is
+the best of several runs, quick-netdissect's of one. Setting up counters is not timed: it happens once for all images.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ UNITS, MAP_SIDE, QUANTILE, THREADS = 2048, 7, 0.005, 2
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=24, help="on which all three tallies run")
-    parser.add_argument("--stream", type=int, default=8192, help="images for thresholds and bandwidth")
+    parser.add_argument("--stream", type=int, default=16384, help="images for thresholds and bandwidth")
     arguments = parser.parse_args()
     maps = many_maps(arguments.stream)
     result = {"threads": THREADS, "images": arguments.images, "stream": arguments.stream}
@@ -52,14 +53,14 @@ def many_maps(images: int) -> np.ndarray:
     return np.concatenate(parts)[:images]
 
 
-def best_time(work: Callable, runs: int) -> float:
-    """Seconds of the fastest of several runs."""
+def best_time(work: Callable, runs: int) -> tuple[float, Any]:
+    """Seconds of the fastest of several runs, and what the last one returned."""
     seconds = []
     for _ in range(runs):
         started = time.perf_counter()
-        work()
+        found = work()
         seconds.append(time.perf_counter() - started)
-    return min(seconds)
+    return min(seconds), found
 
 
 def time_thresholds(maps: np.ndarray, result: dict) -> np.ndarray:
@@ -72,8 +73,8 @@ def time_thresholds(maps: np.ndarray, result: dict) -> np.ndarray:
 
     def count(first: int, last: int) -> Counts:
         largest = LargestSamples(np.full(UNITS, rank), half=True)
-        for start in range(first, last, 128):
-            block = whole_block(maps[start : min(start + 128, last)])
+        for start in range(first, last, 64):
+            block = whole_block(maps[start : min(start + 64, last)])
             largest.add("layer4", block.values, block.unit, MAP_SIDE, None)
         return largest.counts()
 
@@ -89,10 +90,10 @@ def time_thresholds(maps: np.ndarray, result: dict) -> np.ndarray:
 
     units = range(0, UNITS, UNITS // 64)
     with ThreadPoolExecutor(THREADS) as pool:
-        thresholds = stream()  # compiles
-        ours = best_time(stream, 3) / UNITS
-    theirs = best_time(lambda: [by_sorting(unit) for unit in units], 2) / len(units)
-    exact = all(thresholds[unit] == by_sorting(unit) for unit in units)
+        stream()  # compiles
+        ours, thresholds = best_time(stream, 3)
+    theirs, expected = best_time(lambda: [by_sorting(unit) for unit in units], 2)
+    ours, theirs, exact = ours / UNITS, theirs / len(units), thresholds[units].tolist() == expected
     result |= {"thresholds_vs_sort": round(theirs / ours, 1), "thresholds_exact": exact}
     print(
         f"threshold of a unit, {len(maps)} images: {1e6 * ours:.0f} us ({THREADS} threads);"
@@ -142,7 +143,7 @@ def time_engine(
 
         counted, timed = counters(), counters()
         run(counted)  # compiles
-        seconds = best_time(lambda: run(timed), runs)
+        seconds, _ = best_time(lambda: run(timed), runs)
     return seconds, sum(t.intersection for t in counted), sum(t.unit_area for t in counted)
 
 
@@ -170,13 +171,13 @@ def time_tallies(maps: np.ndarray, thresholds: np.ndarray, labels: Labels, resul
         ("quick", lambda: quick.tally(maps, thresholds, labels), 1, "align_corners_true", False),
     ):
         ours, shared, area = time_engine(blocks, thresholds, labels, knots, in_mask, 30)
-        theirs = best_time(work, runs)
+        theirs, counts = best_time(work, runs)
         result[f"tally_vs_{name}"] = round(theirs / ours, 1)
-        result[f"counts_unlike_{name}"] = differences(shared, area, *work())
+        result[f"counts_unlike_{name}"] = differences(shared, area, *counts)
         print(
             f"tally of an image: {1e3 * ours / len(maps):.3f} ms ({THREADS} threads);"
             f" {name}'s algorithm {1e3 * theirs / len(maps):.1f} ms"
-            f" ({torch.get_num_threads() if name == 'quick' else 1} threads)"
+            f" ({torch.get_num_threads() if name == 'quick' else 1} at most)"
         )
 
 
@@ -195,7 +196,7 @@ def time_stream(maps: np.ndarray, thresholds: np.ndarray, result: dict) -> None:
     ours, *_ = time_engine(blocks, thresholds, labels, "align_corners_false", False, 3)
     arrays = [(block.values.ravel().view(np.uint64), label.masks.ravel()) for block, label in blocks]
     with ThreadPoolExecutor(THREADS) as pool:
-        floor = best_time(lambda: list(pool.map(lambda pair: [np.bitwise_xor.reduce(a) for a in pair], arrays)), 5)
+        floor, _ = best_time(lambda: list(pool.map(lambda pair: [np.bitwise_xor.reduce(a) for a in pair], arrays)), 5)
     gigabytes = sum(a.nbytes for pair in arrays for a in pair) / 1e9
     result["share_of_memory_bandwidth"] = round(floor / ours, 3)
     result["tally_us_per_image"] = round(1e6 * ours / (256 * turns))

@@ -122,18 +122,16 @@ class LargestSamples:
     def raise_floors(self) -> None:
         """Raise each floor to where the rank-th largest sample so far lies. Call it once more at the end."""
         self._fetch()
-        lowest, highest = np.zeros(len(self.rank), np.int64), np.full(len(self.rank), BINS - 1)
-        if self.upper is None and np.isfinite(self.minimum).all():
-            lowest, highest = rising_bits(self.minimum, self.half), rising_bits(self.maximum, self.half)
-        kernels.raise_floors(self.histogram, self.rank, self.floor, self.above, lowest, highest)
+        kernels.raise_floors(self.histogram, self.rank, self.floor, self.above, *self._occupied_bins())
 
     def counts(self) -> Counts:
         """All that `merge` needs: the bins above the floors that are not empty."""
         self.raise_floors()
+        _, highest = self._occupied_bins()
         place = np.concatenate(
             [
-                unit * BINS + floor + 1 + np.flatnonzero(self.histogram[unit, floor + 1 :])
-                for unit, floor in enumerate(self.floor)
+                unit * BINS + floor + 1 + np.flatnonzero(self.histogram[unit, floor + 1 : last + 1])
+                for unit, (floor, last) in enumerate(zip(self.floor, highest, strict=True))
             ]
         )
         return Counts(place, self.histogram.ravel()[place], self.floor, self.minimum, self.maximum)
@@ -148,6 +146,12 @@ class LargestSamples:
     def second_pass(self) -> "LargestSamples":
         """For single precision: an empty one for the second pass, once all samples were counted and floors raised."""
         return LargestSamples(self.rank - self.above, half=False, upper=self.floor)
+
+    def _occupied_bins(self) -> tuple[np.ndarray, np.ndarray]:
+        """The lowest and the highest bin that may hold samples, int64 (U)."""
+        if self.upper is None and np.isfinite(self.minimum).all():
+            return rising_bits(self.minimum, self.half), rising_bits(self.maximum, self.half)
+        return np.zeros(len(self.rank), np.int64), np.full(len(self.rank), BINS - 1)
 
     def _fetch(self) -> None:
         """Copy what a device has counted."""

@@ -14,7 +14,9 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 
 import h5py
@@ -38,8 +40,10 @@ def main() -> None:
     arguments = parser.parse_args()
     folder, images = arguments.folder, arguments.images
     folder.mkdir(parents=True, exist_ok=True)
-    build_concepts(folder / "concepts.h5", images)
-    build_dumps(folder, images)
+    # Elsewhere: a process that is started counts what its parent holds as its own memory.
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        pool.submit(build_concepts, folder / "concepts.h5", images).result()
+        pool.submit(build_dumps, folder, images).result()
     values = 2 * images * UNITS * MAP_SIDE**2 / 1e9
     result = {"images": images, "processes": arguments.processes, "gigabytes_of_values": round(values, 2)}
     for kind in ("all", "candidates"):

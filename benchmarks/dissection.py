@@ -22,8 +22,7 @@ import numpy as np
 import torch
 
 from benchmarks import lite, quick
-from benchmarks.synthetic import SIDE, Labels, broden_like, relu_maps
-from workflow_scripts.data.label_masks import label_masks, pack_masks
+from benchmarks.synthetic import SIDE, Labels, broden_like, packed_labels, relu_maps
 from workflow_scripts.dissect.concept_data import LabelBlock
 from workflow_scripts.dissect.interpolation import grid
 from workflow_scripts.dissect.maps import MapBlock, whole_block
@@ -103,22 +102,13 @@ def time_thresholds(maps: np.ndarray, result: dict) -> np.ndarray:
 
 
 def label_block(labels: Labels) -> LabelBlock:
-    """The labels as `ConceptData.block` gives them; label number n is position n - 1."""
-    masks, rows, mask_start, whole_start = [], [], [0], [0]
+    """The labels as `ConceptData.block` gives them."""
+    masks, rows = packed_labels(labels)
+    masks, tables = np.concatenate(masks), rows.tables()
     counts_for = np.zeros((len(labels.planes), len(labels.categories)), bool)
-    for i, (planes, whole) in enumerate(zip(labels.planes, labels.whole_labels, strict=True)):
-        numbers, of_image = label_masks(planes, np.array([], np.uint16))
-        masks.append(pack_masks(of_image))
-        rows.append(numbers.astype(np.int32) - 1)
-        mask_start.append(mask_start[-1] + len(numbers))
-        whole_start.append(whole_start[-1] + len(whole))
-        counts_for[i, labels.label_category[[*numbers, *whole]]] = True
-    whole_label = np.array([label - 1 for whole in labels.whole_labels for label in whole], np.int32)
-    masks = np.concatenate(masks)
-    return LabelBlock(
-        masks.reshape(len(masks), -1), np.concatenate(rows), np.array(mask_start), whole_label, np.array(whole_start),
-        counts_for,
-    )  # fmt: skip
+    for row, of_image in zip(counts_for, rows.of_images(), strict=True):
+        row[labels.label_category[of_image + 1]] = True
+    return LabelBlock(masks.reshape(len(masks), -1), counts_for=counts_for, **tables)
 
 
 def time_engine(

@@ -22,9 +22,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from benchmarks.synthetic import CATEGORIES, SIDE, broden_like, relu_maps
-from workflow_scripts.data.hdf5 import FORMAT
-from workflow_scripts.data.label_masks import label_masks, pack_masks
+from benchmarks.synthetic import CATEGORIES, SIDE, broden_like, packed_labels, relu_maps
+from workflow_scripts.data.hdf5 import FORMAT, append_rows
 from workflow_scripts.data.pack_concepts import LabelRows, create_pixels
 from workflow_scripts.dissect.dump_activations import AllMaps, Candidates
 
@@ -58,18 +57,13 @@ def build_concepts(path: Path, images: int) -> None:
     """Write what the tally reads of concepts.h5, without pictures."""
     labels = broden_like(2048, 1)
     category = labels.label_category[1:].astype(np.uint8)
-    rows, packed, has_category = LabelRows(), [], np.zeros((images, len(CATEGORIES)), bool)
-    for planes, whole in zip(labels.planes, labels.whole_labels, strict=True):
-        numbers, masks = label_masks(planes, np.array([], np.uint16))
-        packed.append(pack_masks(masks))
-        rows.add(numbers.astype(np.int64) - 1, np.array(whole, np.int64) - 1)
+    packed, rows = packed_labels(labels)
+    has_category = np.zeros((images, len(CATEGORIES)), bool)
     drawn = LabelRows()
     with h5py.File(path, "w") as file:
         stored = create_pixels(file, "masks", (0, SIDE, packed[0].shape[2]), np.uint64)
         for first, last in pairwise([*range(0, images, len(packed)), images]):
-            masks = np.concatenate(packed[: last - first])
-            stored.resize(len(stored) + len(masks), axis=0)
-            stored[len(stored) - len(masks) :] = masks
+            append_rows(stored, np.concatenate(packed[: last - first]))
         for image in range(images):
             mask_label, whole_label = (table[image % len(packed)] for table in (rows.mask_label, rows.whole_label))
             drawn.add(mask_label, whole_label)

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from workflow_scripts.data.label_masks import label_masks, pack_masks
+from workflow_scripts.data.pack_concepts import LabelRows
+
 SIDE = 112  # of a label map, in pixels
 PIXELS = np.insert(np.indices((SIDE, SIDE), dtype=np.float32).reshape(2, -1), 2, 1, axis=0).T.copy()  # (y, x, 1)
 
@@ -99,6 +102,16 @@ def broden_like(images: int, seed: int) -> Labels:
         planes.append(np.stack([colors, *some]))
         whole_labels.append(whole)
     return Labels(planes, whole_labels, np.concatenate([[0], LABEL_CATEGORY]), CATEGORIES)
+
+
+def packed_labels(labels: Labels) -> tuple[list[np.ndarray], LabelRows]:
+    """The label masks of each image, as `pack_masks` packs them, and whose they are; label n is position n - 1."""
+    masks, rows = [], LabelRows()
+    for planes, whole in zip(labels.planes, labels.whole_labels, strict=True):
+        numbers, of_image = label_masks(planes, np.array([], np.uint16))
+        masks.append(pack_masks(of_image))
+        rows.add(numbers.astype(np.int64) - 1, np.array(whole, np.int64) - 1)
+    return masks, rows
 
 
 def relu_maps(images: int, units: int, side: int, seed: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import h5py
 import hdf5plugin
+import numpy as np
 
 from workflow_scripts.files import UserError
 
@@ -11,6 +12,13 @@ FORMAT = 2  # raised when what a file holds changes its meaning
 # Decoded several times as fast as gzip. Maps with many zeros halve; shuffling bytes or bits first was slower and, for
 # such maps, larger. The same values give the same bytes, unlike lzf's.
 COMPRESSION = hdf5plugin.LZ4()
+
+
+def append_rows(dataset: h5py.Dataset, rows: np.ndarray) -> None:
+    """Lengthen a resizable dataset by `rows`."""
+    size = len(dataset)
+    dataset.resize(size + len(rows), axis=0)
+    dataset[size:] = rows
 
 
 def open_hdf5(path: str | Path, *contents: str) -> h5py.File:

@@ -14,7 +14,7 @@ from workflow_scripts.data.broden_layout import (
     read_label_map,
     read_picture,
 )
-from workflow_scripts.data.hdf5 import COMPRESSION, FORMAT
+from workflow_scripts.data.hdf5 import COMPRESSION, FORMAT, append_rows
 from workflow_scripts.data.label_masks import WORD_BITS, label_masks, pack_masks
 from workflow_scripts.files import UserError, run_command, whole_file
 from workflow_scripts.progress import Progress
@@ -114,8 +114,7 @@ def pack_pixels(concepts: ConceptSet, image_size: int, file: h5py.File) -> tuple
         images[start : start + len(batch)] = pictures
         packed = [pack_labels(concepts, image, row_of_number, areas, rows) for image in batch]
         new = np.concatenate(packed)
-        masks.resize(len(masks) + len(new), axis=0)
-        masks[len(masks) - len(new) :] = new
+        append_rows(masks, new)
         image_hash.update(pictures)
         mask_hash.update(new)
         progress.log(start + len(batch))

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import h5py
 import numpy as np
 
 from workflow_scripts.data.hdf5 import open_hdf5
@@ -60,29 +61,26 @@ class ConceptData:
         An image counts for the categories of which it has a label, or, unless `with_category`, for all.
         """
         counts_for = self.image_has_category[images] if with_category else np.ones_like(self.image_has_category[images])
-        mask_rows, mask_start = rows_of(self._mask_start, images)
-        whole_rows, whole_start = rows_of(self._whole_start, images)
-        masks = np.concatenate([self._masks[first:last] for first, last in runs(self._mask_start, images)])
+        masks, mask_label = (of_images(rows, self._mask_start, images) for rows in (self._masks, self._mask_label))
         return LabelBlock(
             masks.reshape(len(masks), self._masks.shape[1] * self._masks.shape[2]),
-            self._mask_label[mask_rows],
-            mask_start,
-            self._whole_label[whole_rows],
-            whole_start,
+            mask_label,
+            starts_of(self._mask_start, images),
+            of_images(self._whole_label, self._whole_start, images),
+            starts_of(self._whole_start, images),
             counts_for,
         )
 
 
-def rows_of(start: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that belong to some images, where image i has start[i] to start[i + 1]; and where each image starts."""
-    rows = [np.arange(start[image], start[image + 1]) for image in images]
-    return np.concatenate(rows), np.cumsum([0, *map(len, rows)])
+def of_images(rows: np.ndarray | h5py.Dataset, start: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """The rows of some images, where image i has start[i] to start[i + 1]; consecutive images are read at once."""
+    runs = np.split(images, np.flatnonzero(np.diff(images) != 1) + 1)
+    return np.concatenate([rows[start[run[0]] : start[run[-1] + 1]] for run in runs])
 
 
-def runs(start: np.ndarray, images: np.ndarray) -> list[tuple[int, int]]:
-    """The same rows as `rows_of`, as (first, last) of runs; one run for consecutive images."""
-    breaks = np.flatnonzero(np.diff(images) != 1) + 1
-    return [(start[run[0]], start[run[-1] + 1]) for run in np.split(images, breaks)]
+def starts_of(start: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Where each image's rows start in what `of_images` returns, and last where they end."""
+    return np.cumsum([0, *np.diff(start)[images]])
 
 
 def require_same(path: str | Path, made_from: str, other: str | Path, fingerprint: str) -> None:

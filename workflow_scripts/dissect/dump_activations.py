@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
 from workflow_scripts.dissect.layer_outputs import layer_outputs
-from workflow_scripts.dissect.maps import CandidateWriter, LayerMaps, create_maps, exceed, keep, whole_block
+from workflow_scripts.dissect.maps import CandidateWriter, LayerMaps, create_maps, cut_of, exceed, keep, whole_block
 from workflow_scripts.dissect.order_statistics import LargestSamples, order_statistic_rank
 from workflow_scripts.dissect.protocols import MASKS
 from workflow_scripts.files import UserError, file_fingerprint, run_command, scratch_file, text_fingerprint, whole_file
@@ -199,8 +199,7 @@ class Candidates:
 
     def cut(self) -> np.ndarray:
         """What a map must exceed to be a candidate, float32 (units)."""
-        bound = self.largest.lower_bound
-        return bound if self.mask == "above" else np.nextafter(bound, np.float32(-np.inf))
+        return cut_of(self.largest.lower_bound, self.mask)
 
 
 def main() -> None:

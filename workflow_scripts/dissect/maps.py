@@ -12,7 +12,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from workflow_scripts.data.hdf5 import COMPRESSION
+from workflow_scripts.data.hdf5 import COMPRESSION, append_rows
 from workflow_scripts.dissect import kernels
 
 VALUES_IN_MEMORY = 2**24  # bounds memory
@@ -103,10 +103,8 @@ class CandidateWriter:
 
     def append(self, values: np.ndarray, unit: np.ndarray, counts: np.ndarray) -> None:
         """Add maps (K, h * w) of units (K), so many for each of the next images as `counts` says."""
-        size = len(self.unit)
-        for dataset, new in ((self.values, values.reshape(-1, *self.values.shape[1:])), (self.unit, unit)):
-            dataset.resize(size + len(new), axis=0)
-            dataset[size:] = new
+        append_rows(self.values, values.reshape(-1, *self.values.shape[1:]))
+        append_rows(self.unit, unit)
         self.counts.append(counts)
 
     def finish(self, bound: np.ndarray, minimum: np.ndarray, maximum: np.ndarray) -> None:
@@ -114,6 +112,11 @@ class CandidateWriter:
         self.group["start"] = np.cumsum(counts, dtype=np.int64)
         for name, values in (("bound", bound), ("minimum", minimum), ("maximum", maximum)):
             self.group[name] = values
+
+
+def cut_of(threshold: np.ndarray, mask: str) -> np.ndarray:
+    """What values must be greater than to be `mask` ("above" or "at_least") the threshold, float32 (units)."""
+    return threshold if mask == "above" else np.nextafter(threshold, np.float32(-np.inf))
 
 
 def exceed(block: MapBlock, cut: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from workflow_scripts.dissect import kernels
 from workflow_scripts.dissect.concept_data import ConceptData, LabelBlock, require_same
 from workflow_scripts.dissect.device import find_gpu
 from workflow_scripts.dissect.interpolation import SCHEMES, Grid, grid, layer_fields
-from workflow_scripts.dissect.maps import LayerMaps, MapBlock, as_bits
+from workflow_scripts.dissect.maps import LayerMaps, MapBlock, as_bits, cut_of
 from workflow_scripts.dissect.parallel import in_shards
 from workflow_scripts.dissect.protocols import COUNTED_IMAGES, MASKS
 from workflow_scripts.files import UserError, run_command, whole_file
@@ -67,11 +67,9 @@ def tally_units(
         for layer in dump["maps"]:
             maps = LayerMaps(dump, layer)
             require_maps(activations, maps, labels, dump, mask)
-            threshold = cuts[layer]["threshold"][:]
             fields = layer_fields(receptive_fields, layer, knots)
             to = grid((maps.height, maps.width), (labels.height, labels.width), knots, fields)
-            # v >= T is v > the number before T.
-            layers[layer] = (threshold if mask == "above" else np.nextafter(threshold, np.float32(-np.inf)), to)
+            layers[layer] = (cut_of(cuts[layer]["threshold"][:], mask), to)
         images = len(labels.image_has_category)
         partner = np.arange(images)
         if shuffle_labels is not None:

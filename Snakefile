@@ -20,5 +20,10 @@ rule all:
     default_target: True
     input:
         f"{DATA}/network.json",
+        f"{DATA}/concepts.verified.json",
         tables(),
         figures("pdf", "svg", "png"),
+
+
+onstart:
+    require_source()

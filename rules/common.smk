@@ -9,6 +9,7 @@ from workflow_scripts.code_inputs import code_of
 from workflow_scripts.config import check_config, content_fingerprint, is_archive
 from workflow_scripts.dissect.protocols import resolve_protocol
 from workflow_scripts.files import UserError
+from workflow_scripts.gpu import has_gpu
 
 try:
     check_config(config, Path(workflow.basedir) / "schemas" / "config.schema.yaml")
@@ -17,11 +18,13 @@ except UserError as error:
     sys.exit(f"error: {error}")
 
 if config["network"]["architecture"] == "resnet50":
-    config["network"] = {"architecture": "resnet50"}  # the shape of the default network does not concern it
+    # The shape of the default network does not concern it.
+    config["network"] = {key: config["network"][key] for key in ("architecture", "norm_init")}
 
 RESULTS = f"results/{config['experiment']}"
 DATA = f"{RESULTS}/data"
 NETWORK = f"{RESULTS}/{{arm}}/replicate_{{replicate}}/level_{{level}}"
+GPUS = int(has_gpu()) if config["gpus"] == "auto" else config["gpus"]
 TABLES = ["networks", "categories", "units", "epochs", "layers"]
 FIGURES = [
     "overview",
@@ -92,11 +95,69 @@ def remembered(source, name):
     return content_fingerprint(source, Path(f"{RESULTS}/own_{name}.json"))
 
 
+def archive(kind):
+    """The archive of a source as an input: itself, or where it can be fetched the receipt for it."""
+    source = config[kind]["source"]
+    return f"{DATA}/{kind}.fetched.json" if config[kind]["addresses"] else source
+
+
+def archive_contents(kind):
+    """A fingerprint of the user's own archive; that of one that can be fetched stands in the receipt."""
+    return "" if config[kind]["addresses"] else remembered(config[kind]["source"], f"{kind}_archive")
+
+
+def in_files():
+    """Whether the pictures to classify stay in their files."""
+    return config["images"]["storage"] == "files"
+
+
+def require_source():
+    """End with a sentence if the pictures to classify are to stay in their files and are not there."""
+    source = config["images"]["source"]
+    if in_files() and not is_archive(source) and not Path(source).is_dir():
+        sys.exit(
+            f"error: there is no folder {source} (images.source): ImageNet cannot be downloaded freely; ask for it at"
+            " image-net.org, unpack it, and put or link the folder there"
+        )
+
+
+def pictures(split):
+    """The pictures to classify as an input: packed, or the list of their files."""
+    return f"{DATA}/{split}_index.h5" if in_files() else f"{DATA}/{split}.h5"
+
+
+def expected(kind, *names):
+    """The arguments for what a source should hold, where the config says it: --NAME COUNT for each name."""
+    counts = config[kind]["expect"]
+    return " ".join(f"--{name} {counts[name]}" for name in names if counts[name] != "any")
+
+
+def test_labels(split):
+    """The argument for the ground truth of test pictures that lie in no class folders."""
+    labels = config["images"]["test_labels"]
+    return shlex.join(["--ground-truth", labels]) if split == "test" and labels != "none" else ""
+
+
+def pixel_totals():
+    """The argument for the pixel totals that labels should have."""
+    totals = config["concepts"]["pixel_totals"]
+    return shlex.join(["--pixel-totals", totals]) if totals != "none" else ""
+
+
 def network_settings():
     """The arguments of all scripts that make a network, from the config."""
     images = config["images"]
     arguments = ["--mean", *images["mean"], "--std", *images["std"], "--network", section("network")]
+    if in_files():
+        arguments += ["--size", images["size"], "--resize", images["test_resize"]]
+        for split in ("train", "test"):
+            arguments += [f"--{split}-folder", packed_folder("images", split)]
     return shlex.join(str(argument) for argument in arguments)
+
+
+def network_threads(gpus):
+    """How many threads a job gets that makes a network on so many GPUs."""
+    return config["images"]["workers"] * max(gpus, 1) if in_files() else 1
 
 
 def training_settings():

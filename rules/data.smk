@@ -65,10 +65,38 @@ rule make_concepts:
         " 2> {log:q}"
 
 
+rule fetch_archive:
+    """Fetch an archive of pictures or of concepts, unless it is there, and check it."""
+    input:
+        code=code_of("workflow_scripts.data.fetch_archive"),
+    output:
+        f"{DATA}/{{kind}}.fetched.json",
+    log:
+        f"{RESULTS}/logs/data/fetch_{{kind}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/data/fetch_{{kind}}.tsv"
+    wildcard_constraints:
+        kind="images|concepts",
+    priority: 30
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        archive=lambda wildcards: config[wildcards.kind]["source"],
+        addresses=lambda wildcards: config[wildcards.kind]["addresses"],
+        checksum=lambda wildcards: config[wildcards.kind]["checksum"],
+    shell:
+        "python -m workflow_scripts.data.fetch_archive"
+        " --archive {params.archive:q}"
+        " --addresses {params.addresses:q}"
+        " --checksum {params.checksum:q}"
+        " --out {output:q}"
+        " 2> {log:q}"
+
+
 rule unpack_archive:
     """Unpack an archive of pictures or of concepts."""
     input:
-        archive=lambda wildcards: config[wildcards.kind]["source"],
+        archive=lambda wildcards: archive(wildcards.kind),
         code=code_of("workflow_scripts.data.unpack_archive"),
     output:
         folder=directory(f"{DATA}/{{kind}}"),
@@ -82,10 +110,11 @@ rule unpack_archive:
     conda:
         "../envs/workflow.yaml"
     params:
-        contents=lambda wildcards: remembered(config[wildcards.kind]["source"], f"{wildcards.kind}_archive"),
+        source=lambda wildcards: config[wildcards.kind]["source"],
+        contents=lambda wildcards: archive_contents(wildcards.kind),
     shell:
         "python -m workflow_scripts.data.unpack_archive"
-        " --archive {input.archive:q}"
+        " --archive {params.source:q}"
         " --out {output.folder:q}"
         " --checksums {output.checksums:q}"
         " 2> {log:q}"
@@ -123,6 +152,41 @@ rule pack_images:
         " 2> {log:q}"
 
 
+rule index_images:
+    """List the pictures to classify that stay in their files, and read each once."""
+    input:
+        source=made_source("images"),
+        code=code_of("workflow_scripts.data.index_images"),
+    output:
+        f"{DATA}/{{split}}_index.h5",
+    log:
+        f"{RESULTS}/logs/data/index_{{split}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/data/index_{{split}}.tsv"
+    priority: 30
+    conda:
+        "../envs/workflow.yaml"
+    threads: config["images"]["workers"]
+    params:
+        folder=lambda wildcards: packed_folder("images", wildcards.split),
+        classes_of=packed_folder("images", "train"),
+        test_labels=lambda wildcards: test_labels(wildcards.split),
+        classes=config["images"]["expect"]["classes"],
+        pictures=lambda wildcards: config["images"]["expect"][wildcards.split],
+        unreadable=config["images"]["unreadable"],
+    shell:
+        "python -m workflow_scripts.data.index_images"
+        " --folder {params.folder:q}"
+        " --classes-of {params.classes_of:q}"
+        " {params.test_labels}"
+        " --expect-classes {params.classes}"
+        " --expect-pictures {params.pictures}"
+        " --unreadable {params.unreadable}"
+        " --processes {threads}"
+        " --out {output:q}"
+        " 2> {log:q}"
+
+
 rule pack_concepts:
     """Decode the concept pictures and their label maps, once for all networks."""
     input:
@@ -146,5 +210,34 @@ rule pack_concepts:
         "python -m workflow_scripts.data.pack_concepts"
         " --folder {params.folder:q}"
         " --image-size {params.size}"
+        " --out {output:q}"
+        " 2> {log:q}"
+
+
+rule verify_concepts:
+    """Compare the concepts with what the config says of them."""
+    input:
+        concepts=f"{DATA}/concepts.h5",
+        code=code_of("workflow_scripts.data.verify_concepts"),
+    output:
+        f"{DATA}/concepts.verified.json",
+    log:
+        f"{RESULTS}/logs/data/verify_concepts.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/data/verify_concepts.tsv"
+    # Nothing needs the output: it only has to come early, and to fail if something is wrong.
+    priority: 30
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        folder=packed_folder("concepts"),
+        counts=expected("concepts", "images", "labels"),
+        totals=pixel_totals(),
+    shell:
+        "python -m workflow_scripts.data.verify_concepts"
+        " --concepts {input.concepts:q}"
+        " --folder {params.folder:q}"
+        " {params.counts}"
+        " {params.totals}"
         " --out {output:q}"
         " 2> {log:q}"

@@ -79,6 +79,8 @@ rule dump_activations:
         f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_{{level}}/dump_activations.tsv"
     conda:
         "../envs/workflow.yaml"
+    resources:
+        gpu=min(GPUS, 1),
     params:
         settings=section("network"),
         layers=config["dissection"]["layers"],
@@ -98,6 +100,7 @@ rule dump_activations:
         " --precision {params.precision}"
         " --forward {params.forward}"
         " {params.candidates}"
+        " --gpus {resources.gpu}"
         " --out {output:q}"
         " 2> {log:q}"
 
@@ -117,6 +120,8 @@ rule find_thresholds:
         f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_{{level}}/find_thresholds.tsv"
     conda:
         "../envs/workflow.yaml"
+    resources:
+        gpu=min(GPUS, 1),
     params:
         quantile=config["dissection"]["quantile"],
         samples=samples(),
@@ -129,6 +134,7 @@ rule find_thresholds:
         " --concepts {input.concepts:q}"
         " {params.fields}"
         " --processes {threads}"
+        " --gpus {resources.gpu}"
         " --out {output:q}"
         " 2> {log:q}"
 
@@ -149,6 +155,8 @@ rule tally_units:
         f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_{{level}}/tally_units.tsv"
     conda:
         "../envs/workflow.yaml"
+    resources:
+        gpu=min(GPUS, 1),
     params:
         shuffle=lambda wildcards: (
             f"--shuffle-labels {wildcards.replicate}" if wildcards.arm == "shuffled_labels" else ""
@@ -168,6 +176,7 @@ rule tally_units:
         " {params.fields}"
         " {params.shuffle}"
         " --processes {threads}"
+        " --gpus {resources.gpu}"
         " --out {output:q}"
         " 2> {log:q}"
 

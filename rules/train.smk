@@ -1,6 +1,6 @@
 """Networks: the untrained ones, the dense ones, and the chain of pruned levels.
 
-In:  data/train.h5, data/test.h5
+In:  data/train.h5 and data/test.h5, or data/train_index.h5 and data/test_index.h5
 Out: <arm>/replicate_<r>/level_<n>/network.pt and metrics.json; rewind.pt beside the dense network
 """
 
@@ -8,8 +8,8 @@ Out: <arm>/replicate_<r>/level_<n>/network.pt and metrics.json; rewind.pt beside
 rule init_network:
     """Draw a replicate's initial weights."""
     input:
-        train=f"{DATA}/train.h5",
-        test=f"{DATA}/test.h5",
+        train=pictures("train"),
+        test=pictures("test"),
         code=code_of("workflow_scripts.train.init_network"),
     output:
         network=f"{RESULTS}/untrained/replicate_{{replicate}}/level_0/network.pt",
@@ -21,6 +21,9 @@ rule init_network:
     priority: 10
     conda:
         "../envs/workflow.yaml"
+    threads: network_threads(min(GPUS, 1))
+    resources:
+        gpu=min(GPUS, 1),
     params:
         settings=network_settings(),
         precision=config["training"]["precision"],
@@ -33,6 +36,8 @@ rule init_network:
         " --precision {params.precision}"
         " --exempt {params.exempt:q}"
         " --replicate {wildcards.replicate}"
+        " --gpus {resources.gpu}"
+        " --workers {threads}"
         " --out {output.network:q}"
         " --metrics {output.metrics:q}"
         " 2> {log:q}"
@@ -42,8 +47,8 @@ rule calibrate_network:
     """Measure the untrained network's batch-norm statistics."""
     input:
         start=f"{RESULTS}/untrained/replicate_{{replicate}}/level_0/network.pt",
-        train=f"{DATA}/train.h5",
-        test=f"{DATA}/test.h5",
+        train=pictures("train"),
+        test=pictures("test"),
         code=code_of("workflow_scripts.train.calibrate_network"),
     output:
         network=f"{RESULTS}/untrained_calibrated/replicate_{{replicate}}/level_0/network.pt",
@@ -54,17 +59,22 @@ rule calibrate_network:
         f"{RESULTS}/benchmarks/untrained_calibrated/replicate_{{replicate}}/level_0/calibrate_network.tsv"
     conda:
         "../envs/workflow.yaml"
+    threads: network_threads(min(GPUS, 1))
+    resources:
+        gpu=min(GPUS, 1),
     params:
         settings=network_settings(),
         precision=config["training"]["precision"],
     shell:
         "python -m workflow_scripts.train.calibrate_network"
-        " --start {input.start:q}"
+        " --initial {input.start:q}"
         " --train {input.train:q}"
         " --test {input.test:q}"
         " {params.settings}"
         " --precision {params.precision}"
         " --replicate {wildcards.replicate}"
+        " --gpus {resources.gpu}"
+        " --workers {threads}"
         " --out {output.network:q}"
         " --metrics {output.metrics:q}"
         " 2> {log:q}"
@@ -74,8 +84,8 @@ rule train_dense:
     """Train a network with all its weights; keep the rewind point."""
     input:
         start=start_network,
-        train=f"{DATA}/train.h5",
-        test=f"{DATA}/test.h5",
+        train=pictures("train"),
+        test=pictures("test"),
         code=code_of("workflow_scripts.train.train_dense"),
     output:
         network=f"{RESULTS}/{{arm}}/replicate_{{replicate}}/level_0/network.pt",
@@ -90,18 +100,23 @@ rule train_dense:
     priority: 10
     conda:
         "../envs/workflow.yaml"
+    threads: network_threads(GPUS)
+    resources:
+        gpu=GPUS,
     params:
         settings=training_settings(),
         rewind_epoch=config["pruning"]["rewind_epoch"],
     shell:
         "python -m workflow_scripts.train.train_dense"
-        " --start {input.start:q}"
+        " --initial {input.start:q}"
         " --rewind-epoch {params.rewind_epoch}"
         " --rewind {output.rewind:q}"
         " --train {input.train:q}"
         " --test {input.test:q}"
         " {params.settings}"
         " --replicate {wildcards.replicate}"
+        " --gpus {resources.gpu}"
+        " --workers {threads}"
         " --out {output.network:q}"
         " --metrics {output.metrics:q}"
         " 2> {log:q}"
@@ -112,8 +127,8 @@ rule train_level:
     input:
         parent=parent_network,
         rewind=f"{RESULTS}/imp/replicate_{{replicate}}/level_0/rewind.pt",
-        train=f"{DATA}/train.h5",
-        test=f"{DATA}/test.h5",
+        train=pictures("train"),
+        test=pictures("test"),
         code=code_of("workflow_scripts.train.train_level"),
     output:
         network=f"{RESULTS}/imp/replicate_{{replicate}}/level_{{level}}/network.pt",
@@ -128,6 +143,9 @@ rule train_level:
     priority: 15
     conda:
         "../envs/workflow.yaml"
+    threads: network_threads(GPUS)
+    resources:
+        gpu=GPUS,
     params:
         settings=training_settings(),
         fraction=config["pruning"]["fraction"],
@@ -140,6 +158,8 @@ rule train_level:
         " --test {input.test:q}"
         " {params.settings}"
         " --replicate {wildcards.replicate}"
+        " --gpus {resources.gpu}"
+        " --workers {threads}"
         " --out {output.network:q}"
         " --metrics {output.metrics:q}"
         " 2> {log:q}"

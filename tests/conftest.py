@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from workflow_scripts.data.packed_images import PackedImages
-from workflow_scripts.train.training import Batches
+from workflow_scripts.train.pictures import MemoryPictures
 
 NETWORK = {
     "architecture": "small_resnet",
+    "norm_init": "ones",
     "widths": [16, 16],
     "blocks": [1, 1],
     "strides": [1, 2],
@@ -18,6 +19,7 @@ NETWORK = {
 TRAINING = {
     "epochs": 3,
     "batch_size": 16,
+    "micro_batch": "batch_size",
     "learning_rate": 0.05,
     "momentum": 0.9,
     "nesterov": True,
@@ -29,6 +31,7 @@ TRAINING = {
     "shift": 2,
     "flip": True,
     "precision": "float32",
+    "compile": False,
 }
 
 
@@ -42,5 +45,5 @@ def packed() -> PackedImages:
 
 
 @pytest.fixture(scope="session")
-def batches(packed: PackedImages) -> Batches:
-    return Batches(packed, [0.5, 0.4, 0.3], [0.25, 0.2, 0.3], torch.device("cpu"))
+def pictures(packed: PackedImages) -> MemoryPictures:
+    return MemoryPictures(packed, [0.5, 0.4, 0.3], [0.25, 0.2, 0.3], torch.device("cpu"))

@@ -135,7 +135,7 @@ def in_memory(values: int):
 
 def counting_on(device: str | None):
     """Let thresholds and tallies be counted on a torch device, or, without one, by the compiled kernels."""
-    return patched(thresholds={"find_gpu": lambda: device}, tally={"find_gpu": lambda: device})
+    return patched(thresholds={"lease_gpu": lambda: device}, tally={"lease_gpu": lambda: device})
 
 
 def write_dump(path: Path, layers: dict[str, np.ndarray], concepts: str = "the concepts") -> None:

@@ -220,7 +220,7 @@ def test_layers_without_maps_and_unknown_layers_are_refused(concepts, tmp_path):
 
 
 def test_layers_that_are_worked_on_in_place_are_kept_as_they_were(concepts, tmp_path):
-    network = build_network({"architecture": "resnet50"}, 4, seed=1)
+    network = build_network({"architecture": "resnet50", "norm_init": "ones"}, 4, seed=1)
     run(network, concepts, tmp_path / "activations.h5", layers=["layer1.0.bn1", "layer1.0"])
     with h5py.File(tmp_path / "activations.h5") as file:
         assert file["maps/layer1.0.bn1"][:].min() < 0

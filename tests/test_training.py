@@ -15,14 +15,14 @@ from workflow_scripts.files import UserError
 from workflow_scripts.train import calibrate_network, init_network
 from workflow_scripts.train import train_dense as train_dense_script
 from workflow_scripts.train import train_level as train_level_script
-from workflow_scripts.train.arguments import load_batches
+from workflow_scripts.train.arguments import load_pictures
 from workflow_scripts.train.calibrate_network import calibrate_batch_norm
 from workflow_scripts.train.checkpoints import load_network, load_tensors, save_network, save_tensors
 from workflow_scripts.train.networks import build_network, find_module
 from workflow_scripts.train.pruning import full_masks, prune_by_magnitude
 from workflow_scripts.train.train_dense import train_dense
-from workflow_scripts.train.train_level import train_level
-from workflow_scripts.train.training import Trainer, accuracy, draw_augmentation, learning_rate
+from workflow_scripts.train.train_level import prune, train_level
+from workflow_scripts.train.training import Trainer, accuracy, learning_rate
 
 CPU = torch.device("cpu")
 
@@ -36,11 +36,17 @@ def same(first: dict, second: dict) -> bool:
 
 
 @pytest.fixture(scope="module")
-def dense(batches):
+def dense(pictures):
     network = build_network(NETWORK, 4, seed=1)
     masks = full_masks(network, [])
-    rewind_point, history = train_dense(network, masks, batches, TRAINING, 1, rewind_epoch=1)
-    return network, masks, rewind_point, history
+    trainer = Trainer(network, masks, pictures, TRAINING, 1)
+    rewind_point = train_dense(trainer, rewind_epoch=1)
+    return network, masks, rewind_point, trainer.history
+
+
+def everything(pictures):
+    """All pictures as one batch."""
+    return next(iter(pictures.plain([np.arange(len(pictures))])))[0]
 
 
 def copy_of(network):
@@ -49,41 +55,41 @@ def copy_of(network):
     return other
 
 
-def test_training_learns_the_easy_pictures(dense, batches):
+def test_training_learns_the_easy_pictures(dense, pictures):
     network, _, _, history = dense
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert history[-1]["train_loss"] < history[0]["train_loss"]
     network.eval()
-    guesses = network(batches.plain(slice(None))[0]).argmax(1)
-    right = sum(int(guess == label) for guess, label in zip(guesses, batches.labels, strict=True))
-    assert accuracy(network, batches, "float32") == right / len(batches) > 0.5
+    guesses = network(everything(pictures)).argmax(1)
+    right = sum(int(guess == label) for guess, label in zip(guesses, pictures.labels, strict=True))
+    assert accuracy(network, pictures, "float32") == right / len(pictures) > 0.5
 
 
-def test_training_twice_gives_the_same_bytes(dense, batches, tmp_path):
+def test_training_twice_gives_the_same_bytes(dense, pictures, tmp_path):
     for name in ("first", "second"):
         network = build_network(NETWORK, 4, seed=1)
-        train_dense(network, full_masks(network, []), batches, TRAINING, 1, rewind_epoch=1)
+        train_dense(Trainer(network, full_masks(network, []), pictures, TRAINING, 1), rewind_epoch=1)
         save_network(tmp_path / name, network, full_masks(network, []))
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
     assert same(tensors_of(load_network(tmp_path / "first", NETWORK)[0]), tensors_of(dense[0]))
 
 
-def test_stopping_at_the_rewind_point_does_not_change_the_dense_network(dense, batches):
+def test_stopping_at_the_rewind_point_does_not_change_the_dense_network(dense, pictures):
     network = build_network(NETWORK, 4, seed=1)
-    trainer = Trainer(network, full_masks(network, []), batches, TRAINING, 1)
+    trainer = Trainer(network, full_masks(network, []), pictures, TRAINING, 1)
     trainer.train_to(TRAINING["epochs"])
     assert same(tensors_of(network), tensors_of(dense[0]))
 
 
-def test_rewinding_restores_every_tensor(dense, batches):
+def test_rewinding_restores_every_tensor(dense, pictures):
     network, _, rewind_point, _ = dense
     at_rewind = build_network(NETWORK, 4, seed=1)
-    reference = Trainer(at_rewind, full_masks(at_rewind, []), batches, TRAINING, 1)
+    reference = Trainer(at_rewind, full_masks(at_rewind, []), pictures, TRAINING, 1)
     reference.train_to(1)
     other = copy_of(network)
     masks = prune_by_magnitude(other, full_masks(other, []), 0.5)
-    trainer = Trainer(other, masks, batches, TRAINING, 1)
-    trainer.restore(rewind_point)
+    trainer = Trainer(other, masks, pictures, TRAINING, 1)
+    trainer.rewind(rewind_point)
     expected = reference.state()
     assert trainer.epoch == expected["epoch"] == 1
     masked = {f"{name}.weight": mask for name, mask in masks.items()}
@@ -97,17 +103,17 @@ def test_rewinding_restores_every_tensor(dense, batches):
     assert any("num_batches_tracked" in name for name in names)
 
 
-def test_retraining_with_all_weights_repeats_the_dense_network(dense, batches):
+def test_retraining_with_all_weights_repeats_the_dense_network(dense, pictures):
     # Schedule, data order and momentum go on at the rewind point, so nothing tells the two apart.
     network, masks, rewind_point, _ = dense
     other = copy_of(network)
-    trainer = Trainer(other, masks, batches, TRAINING, 1)
-    trainer.restore(rewind_point)
+    trainer = Trainer(other, masks, pictures, TRAINING, 1)
+    trainer.rewind(rewind_point)
     trainer.train_to(TRAINING["epochs"])
     assert same(tensors_of(other), tensors_of(network))
 
 
-def test_pruned_weights_stay_zero_in_every_forward_pass(dense, batches):
+def test_pruned_weights_stay_zero_in_every_forward_pass(dense, pictures):
     network, masks, rewind_point, _ = dense
     other = copy_of(network)
     seen = []
@@ -119,9 +125,11 @@ def test_pruned_weights_stay_zero_in_every_forward_pass(dense, batches):
 
     for name in new_masks:
         find_module(other, name).register_forward_pre_hook(watch)
-    returned, history = train_level(other, masks, rewind_point, batches, TRAINING, 1, 0.6)
+    returned = prune(other, masks, 0.6)
     assert all(torch.equal(returned[name], new_masks[name]) for name in new_masks)
-    assert [row["epoch"] for row in history] == [2, 3]
+    trainer = Trainer(other, returned, pictures, TRAINING, 1)
+    train_level(trainer, rewind_point)
+    assert [row["epoch"] for row in trainer.history] == [2, 3]
     assert len(seen) == 4 * len(new_masks)
     assert all(alive == 0 for _, alive in seen)
     for name, mask in new_masks.items():
@@ -130,20 +138,20 @@ def test_pruned_weights_stay_zero_in_every_forward_pass(dense, batches):
         assert torch.count_nonzero(weight[mask]) == mask.sum()
 
 
-def test_order_and_augmentation_depend_on_replicate_and_epoch_alone():
-    first = draw_augmentation(50, TRAINING, 1, 2, CPU)
-    again = draw_augmentation(50, TRAINING, 1, 2, CPU)
+def test_order_and_augmentation_depend_on_replicate_and_epoch_alone(pictures):
+    first = pictures.draw_augmentation(TRAINING, 1, 2)
+    again = pictures.draw_augmentation(TRAINING, 1, 2)
     assert all(torch.equal(getattr(first, name), getattr(again, name)) for name in ("order", "down", "right", "flip"))
-    assert sorted(first.order.tolist()) == list(range(50))
+    assert sorted(first.order.tolist()) == list(range(len(pictures)))
     assert set(first.down.tolist()) <= set(range(-2, 3))
-    for other in (draw_augmentation(50, TRAINING, 1, 3, CPU), draw_augmentation(50, TRAINING, 2, 2, CPU)):
+    for other in (pictures.draw_augmentation(TRAINING, 1, 3), pictures.draw_augmentation(TRAINING, 2, 2)):
         assert not torch.equal(first.order, other.order)
 
 
-def test_augmented_pictures_are_shifted_and_flipped_as_drawn(packed, batches):
-    drawn = draw_augmentation(len(packed.images), TRAINING, 5, 0, CPU)
+def test_augmented_pictures_are_shifted_and_flipped_as_drawn(packed, pictures):
+    drawn = pictures.draw_augmentation(TRAINING, 5, 0)
     index = torch.tensor([3, 17, 8, 30])
-    pictures, labels = batches.augmented(index, drawn)
+    seen, labels = next(pictures.augmented([index], drawn))
     assert labels.tolist() == packed.labels[index.numpy()].tolist()
     size = packed.images.shape[1]
     for row, i in enumerate(index.tolist()):
@@ -156,7 +164,7 @@ def test_augmented_pictures_are_shifted_and_flipped_as_drawn(packed, batches):
                     np.clip(column + int(drawn.right[i]), 0, size - 1),
                 ]
                 expected = (source / 255 - np.array([0.5, 0.4, 0.3])) / np.array([0.25, 0.2, 0.3])
-                np.testing.assert_allclose(pictures[row, :, y, x].numpy(), expected, atol=1e-5)
+                np.testing.assert_allclose(seen[row, :, y, x].numpy(), expected, atol=1e-5)
 
 
 def test_learning_rate_warms_up_then_falls_by_cosine_or_milestones():
@@ -171,16 +179,16 @@ def test_learning_rate_warms_up_then_falls_by_cosine_or_milestones():
     np.testing.assert_allclose(rates[30:], 0.0005)
 
 
-def test_calibration_sets_batch_norm_to_the_training_pictures(batches, monkeypatch):
+def test_calibration_sets_batch_norm_to_the_training_pictures(pictures, monkeypatch):
     network = build_network(NETWORK, 4, seed=1)
-    calibrate_batch_norm(network, batches, seed=0)
-    outputs = network.stem(batches.plain(slice(None))[0])
+    calibrate_batch_norm(network, pictures, seed=0)
+    outputs = network.stem(everything(pictures))
     torch.testing.assert_close(network.norm.running_mean, outputs.mean((0, 2, 3)))
     torch.testing.assert_close(network.norm.running_var, outputs.var((0, 2, 3)))
     assert not network.training
     small = build_network(NETWORK, 4, seed=1)
     monkeypatch.setattr(calibrate_network, "BATCH", 10)
-    calibrate_batch_norm(small, batches, seed=0)
+    calibrate_batch_norm(small, pictures, seed=0)
     torch.testing.assert_close(small.norm.running_mean, outputs.mean((0, 2, 3)))
 
 
@@ -191,7 +199,7 @@ def test_replicates_start_from_different_weights_and_the_same_one_from_the_same(
 
 
 def test_resnet50_stands_behind_the_same_interface():
-    network = build_network({"architecture": "resnet50"}, 1000, seed=0)
+    network = build_network({"architecture": "resnet50", "norm_init": "ones"}, 1000, seed=0)
     assert sum(p.numel() for p in network.parameters()) == 25_557_032
     masks = full_masks(network, ["fc", "*.downsample.*"])
     assert sum(mask.numel() for mask in masks.values()) == 23_454_912 - 2_768_896
@@ -225,10 +233,10 @@ def test_saved_tensors_do_not_depend_on_the_files_name(dense, tmp_path):
     assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
 
 
-def test_too_few_pictures_and_an_unknown_layer_are_refused(batches):
+def test_too_few_pictures_and_an_unknown_layer_are_refused(pictures):
     network = build_network(NETWORK, 4, seed=1)
     with pytest.raises(UserError, match="batch_size"):
-        Trainer(network, full_masks(network, []), batches, TRAINING | {"batch_size": 64}, 1)
+        Trainer(network, full_masks(network, []), pictures, TRAINING | {"batch_size": 64}, 1)
     with pytest.raises(UserError, match=r"stages\.7"):
         find_module(network, "stages.7")
 
@@ -252,7 +260,7 @@ def test_a_level_refuses_a_rewind_point_of_another_training(packed, tmp_path):
     for replicate in (1, 2):
         start, rewind = tmp_path / f"start_{replicate}.pt", tmp_path / f"rewind_{replicate}.pt"
         call(init_network, replicate, start.name, "--precision", "float32")
-        dense = ["--start", start, "--rewind", rewind, "--rewind-epoch", 1, *training]
+        dense = ["--initial", start, "--rewind", rewind, "--rewind-epoch", 1, *training]
         call(train_dense_script, replicate, f"dense_{replicate}.pt", *dense)
     level = ["--parent", tmp_path / "dense_1.pt", "--fraction", 0.5, *training, "--rewind"]
     call(train_level_script, 1, "level.pt", *level, tmp_path / "rewind_1.pt")
@@ -269,13 +277,16 @@ def test_a_level_refuses_a_rewind_point_of_another_training(packed, tmp_path):
 def test_training_and_test_pictures_of_different_classes_are_refused(packed, tmp_path):
     write_packed_images(tmp_path / "train.h5", packed)
     write_packed_images(tmp_path / "test.h5", replace(packed, classes=("a", "b", "c", "e")))
-    args = argparse.Namespace(train=tmp_path / "train.h5", test=tmp_path / "test.h5", mean=[0.5] * 3, std=[1.0] * 3)
+    folders = {"train_folder": None, "test_folder": None}
+    args = argparse.Namespace(
+        train=tmp_path / "train.h5", test=tmp_path / "test.h5", mean=[0.5] * 3, std=[1.0] * 3, **folders
+    )
     with pytest.raises(UserError, match="'d'"):
-        load_batches(args, CPU)
+        load_pictures(args, CPU)
 
 
-def test_a_diverging_training_says_so(batches):
+def test_a_diverging_training_says_so(pictures):
     network = build_network(NETWORK, 4, seed=1)
-    trainer = Trainer(network, full_masks(network, []), batches, TRAINING | {"learning_rate": 1e30}, 1)
+    trainer = Trainer(network, full_masks(network, []), pictures, TRAINING | {"learning_rate": 1e30}, 1)
     with pytest.raises(UserError, match="learning_rate"):
         trainer.train_to(3)

@@ -38,10 +38,44 @@ def check_config(config: dict, schema_path: str | Path) -> None:
     size = config["images"]["size"]
     if "shapes" in (config["images"]["source"], config["concepts"]["source"]) and (size < 16 or size % 2):
         raise UserError(f"config: images.size is {size}; the generated world needs an even number of at least 16")
+    check_batches(config)
     for section in ("images", "concepts"):
-        source = config[section]["source"]
-        if source != "shapes" and not Path(source).exists():
-            raise UserError(f"config: {section}.source is {source!r}, and there is no such folder or archive")
+        check_source(section, config[section])
+    if config["images"]["storage"] == "files":
+        if config["images"]["source"] == "shapes" or config["images"]["per_class"] != "all":
+            raise UserError("config: images.storage is files: give a source of your own, and per_class: all")
+    elif config["images"]["test_labels"] != "none":
+        raise UserError("config: images.test_labels needs images.storage: files")
+
+
+def check_batches(config: dict) -> None:
+    """Raise UserError unless micro-batches make up the batch and can be shared out among the GPUs."""
+    batch, micro_batch = config["training"]["batch_size"], config["training"]["micro_batch"]
+    passes = 1 if micro_batch == "batch_size" else batch // micro_batch
+    if micro_batch != "batch_size" and passes * micro_batch != batch:
+        raise UserError(f"config: training.micro_batch is {micro_batch}, which does not divide batch_size, {batch}")
+    gpus = config["gpus"]
+    if gpus != "auto" and gpus > 1 and passes % gpus:
+        raise UserError(
+            f"config: gpus is {gpus}, and a step has {passes} micro-batches: make training.micro_batch a divisor of"
+            f" batch_size / gpus"
+        )
+    for key in ("crop_scale", "crop_ratio"):
+        if config["training"][key][0] > config["training"][key][1]:
+            raise UserError(f"config: training.{key} must rise")
+
+
+def check_source(section: str, settings: dict) -> None:
+    """Raise UserError unless a source is there, or will be made or fetched.
+
+    A folder of files too large to be packed is looked for when the work starts: its jobs can be listed before.
+    """
+    source = settings["source"]
+    if settings["addresses"] and not is_archive(source):
+        raise UserError(f"config: {section}.addresses are of an archive, and {section}.source, {source!r}, is none")
+    comes_later = settings["addresses"] or settings.get("storage") == "files"
+    if source != "shapes" and not comes_later and not Path(source).exists():
+        raise UserError(f"config: {section}.source is {source!r}, and there is no such folder or archive")
 
 
 def describe(error: jsonschema.ValidationError) -> str:

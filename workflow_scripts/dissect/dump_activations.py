@@ -18,9 +18,10 @@ from workflow_scripts.dissect.maps import CandidateWriter, LayerMaps, create_map
 from workflow_scripts.dissect.order_statistics import LargestSamples, order_statistic_rank
 from workflow_scripts.dissect.protocols import MASKS
 from workflow_scripts.files import UserError, file_fingerprint, run_command, scratch_file, text_fingerprint, whole_file
+from workflow_scripts.gpu import lease_gpu, use_gpus
 from workflow_scripts.progress import Progress
 from workflow_scripts.train.checkpoints import load_network
-from workflow_scripts.train.training import choose_device, normaliser
+from workflow_scripts.train.pictures import normaliser
 
 BATCH = 128  # pictures; a power of two, so that batches fill whole chunks of the dump
 PRECISIONS = {"float16": torch.float16, "float32": torch.float32}
@@ -52,7 +53,8 @@ def dump_activations(
     Raises:
         UserError: a layer is missing, its output is not (images, units, h, w), or a value is not finite.
     """
-    device = choose_device()
+    device = torch.device(lease_gpu() or "cpu")
+    torch.backends.cudnn.deterministic = True
     # On a CPU with AMX, channels-last was a third as fast for a ResNet-50, and no faster for a small one.
     layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
     network.to(device, memory_format=layout).eval()
@@ -216,8 +218,10 @@ def main() -> None:
         "--candidates", type=float, metavar="QUANTILE", help="keep only maps that matter up to this quantile"
     )
     parser.add_argument("--mask", choices=MASKS, default="above", help="how masks will be taken, for --candidates")
+    parser.add_argument("--gpus", type=int, help="0 for none; without this one is used if there is one")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
+    use_gpus(args.gpus)
     network, _ = load_network(args.network, args.settings)
     dump_activations(
         network,

@@ -10,12 +10,12 @@ import numpy as np
 
 from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
-from workflow_scripts.dissect.device import find_gpu
 from workflow_scripts.dissect.interpolation import SCHEMES, Grid, grid, layer_fields
 from workflow_scripts.dissect.maps import LayerMaps
 from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, order_statistic_rank
 from workflow_scripts.dissect.parallel import in_shards
 from workflow_scripts.files import UserError, run_command, whole_file
+from workflow_scripts.gpu import lease_gpu, use_gpus
 from workflow_scripts.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def gather(
     largest: LargestSamples, activations: str | Path, layer: str, images: int, to: Grid | None, processes: int
 ) -> None:
     """Count all samples of a layer into `largest`."""
-    shards = 1 if find_gpu() else processes
+    shards = 1 if lease_gpu() else processes
     for counts in in_shards(
         count_images, images, shards, str(activations), layer, largest.rank, largest.half, largest.upper, to
     ):
@@ -101,7 +101,7 @@ def count_images(
     to: Grid | None,
 ) -> Counts:
     """The counts of the samples of images `first` to `last`."""
-    largest = LargestSamples(rank, half, upper, find_gpu())
+    largest = LargestSamples(rank, half, upper, lease_gpu())
     progress = Progress(f"images of {layer}", last - first)
     with open_hdf5(activations, "maps") as dump:
         maps = LayerMaps(dump, layer)
@@ -140,8 +140,10 @@ def main() -> None:
     parser.add_argument("--concepts", help="concepts.h5, for --upsampled")
     parser.add_argument("--receptive-fields", type=Path, help="receptive_fields.json, for those knots")
     parser.add_argument("--processes", type=int, default=1, help="that share out the images")
+    parser.add_argument("--gpus", type=int, help="0 for none; without this one is used if there is one")
     parser.add_argument("--out", required=True, help="thresholds.h5 to write")
     arguments = parser.parse_args()
+    use_gpus(arguments.gpus)
     find_thresholds(
         arguments.activations,
         arguments.quantile,

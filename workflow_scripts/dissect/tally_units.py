@@ -10,12 +10,12 @@ import numpy as np
 from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
 from workflow_scripts.dissect import kernels
 from workflow_scripts.dissect.concept_data import ConceptData, LabelBlock, require_same
-from workflow_scripts.dissect.device import find_gpu
 from workflow_scripts.dissect.interpolation import SCHEMES, Grid, grid, layer_fields
 from workflow_scripts.dissect.maps import LayerMaps, MapBlock, as_bits, cut_of
 from workflow_scripts.dissect.parallel import in_shards
 from workflow_scripts.dissect.protocols import COUNTED_IMAGES, MASKS
 from workflow_scripts.files import UserError, run_command, whole_file
+from workflow_scripts.gpu import lease_gpu, use_gpus
 from workflow_scripts.progress import Progress
 
 LARGEST_MAP = 2**24  # pixels; float32 counts exactly up to here
@@ -77,7 +77,7 @@ def tally_units(
         shards = in_shards(
             tally_images,
             images,
-            1 if find_gpu() else processes,
+            1 if lease_gpu() else processes,
             str(activations),
             str(concepts),
             layers,
@@ -157,7 +157,7 @@ def tally_images(
     counted_images: str,
 ) -> dict[str, Tally]:
     """The tallies of images `first` to `last` by layer, the labels of image i being those of partner[i]."""
-    device = find_gpu()
+    device = lease_gpu()
     with open_hdf5(activations, "maps") as dump, ConceptData(concepts) as labels:
         tallies = {}
         for layer, (cut, to) in layers.items():
@@ -201,8 +201,10 @@ def main() -> None:
     parser.add_argument("--receptive-fields", type=Path, help="receptive_fields.json, for those knots")
     parser.add_argument("--shuffle-labels", type=int, metavar="SEED", help="control: pair images at random")
     parser.add_argument("--processes", type=int, default=1, help="that share out the images")
+    parser.add_argument("--gpus", type=int, help="0 for none; without this one is used if there is one")
     parser.add_argument("--out", required=True, help="tally.h5 to write")
     arguments = parser.parse_args()
+    use_gpus(arguments.gpus)
     tally_units(
         arguments.activations,
         arguments.thresholds,

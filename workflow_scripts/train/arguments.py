@@ -2,20 +2,31 @@
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 import torch
 
+from workflow_scripts.code_inputs import ROOT, code_of
 from workflow_scripts.data.packed_images import read_packed_images
 from workflow_scripts.files import UserError, file_fingerprint, text_fingerprint
-from workflow_scripts.train.training import Batches
+from workflow_scripts.train.pictures import MemoryPictures
+from workflow_scripts.train.processes import Group
+from workflow_scripts.train.training import PRECISIONS, Pictures
+from workflow_scripts.train.training_state import TrainingState
 
 
 def network_parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser for the pictures, the network, and the two files to write."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--train", type=Path, required=True, help="packed training pictures")
-    parser.add_argument("--test", type=Path, required=True, help="packed test pictures")
+    parser.add_argument("--train", type=Path, required=True, help="packed training pictures, or their index")
+    parser.add_argument("--test", type=Path, required=True, help="packed test pictures, or their index")
+    parser.add_argument("--train-folder", type=Path, help="where the files of the index --train are")
+    parser.add_argument("--test-folder", type=Path, help="where the files of the index --test are")
+    parser.add_argument("--size", type=int, help="of pictures from files, in pixels")
+    parser.add_argument("--resize", type=int, help="shorter side of test pictures from files, before they are cut")
+    parser.add_argument("--workers", type=int, default=1, help="processes that decode files, in all")
+    parser.add_argument("--gpus", type=int, help="to use, 0 for none; without this one is used if there is one")
     parser.add_argument("--mean", type=float, nargs=3, required=True)
     parser.add_argument("--std", type=float, nargs=3, required=True)
     parser.add_argument("--network", type=json.loads, required=True, help="the config's network section")
@@ -28,7 +39,7 @@ def network_parser(description: str | None) -> argparse.ArgumentParser:
 def untrained_parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser for a network that is not trained."""
     parser = network_parser(description)
-    parser.add_argument("--precision", choices=["bfloat16", "float32"], required=True, help="of the accuracy")
+    parser.add_argument("--precision", choices=PRECISIONS, required=True, help="of the accuracy")
     return parser
 
 
@@ -39,20 +50,48 @@ def training_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def load_batches(args: argparse.Namespace, device: torch.device) -> tuple[Batches, Batches]:
-    """Return the training and the test pictures on `device`.
+def load_pictures(args: argparse.Namespace, device: torch.device) -> tuple[Pictures, Pictures]:
+    """Return the training and the test pictures, for `device`.
 
     Raises:
         UserError: the two do not have the same classes.
     """
-    train, test = (Batches(read_packed_images(path), args.mean, args.std, device) for path in (args.train, args.test))
+    train, test = (
+        open_pictures(packed, folder, args, device)
+        for packed, folder in ((args.train, args.train_folder), (args.test, args.test_folder))
+    )
     if train.classes != test.classes:
         odd = sorted(set(train.classes) ^ set(test.classes))
         raise UserError(f"the class folder {odd[0]!r} is not in both images.train and images.test: add or remove it")
     return train, test
 
 
+def open_pictures(packed: Path, folder: Path | None, args: argparse.Namespace, device: torch.device) -> Pictures:
+    """Return packed pictures, or with a `folder` those of its files that `packed` lists."""
+    if folder is None:
+        return MemoryPictures(read_packed_images(packed), args.mean, args.std, device)
+    # An experiment with packed pictures has no need for what decodes files.
+    from workflow_scripts.data.image_index import read_image_index
+    from workflow_scripts.train.file_pictures import FilePictures
+
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    workers = max(1, args.workers // processes)
+    index = read_image_index(packed)
+    return FilePictures(index, folder, args.size, args.resize, args.mean, args.std, device, workers)
+
+
 def recipe_fingerprint(args: argparse.Namespace) -> str:
     """Return a fingerprint of all that a training depends on, besides the network that it starts from."""
     sections = [json.dumps(section, sort_keys=True) for section in (args.network, args.training)]
-    return text_fingerprint(file_fingerprint(args.train), *args.mean, *args.std, *sections, args.replicate)
+    view = [args.size, args.resize] if args.train_folder else []
+    return text_fingerprint(file_fingerprint(args.train), *args.mean, *args.std, *sections, args.replicate, *view)
+
+
+def training_state(args: argparse.Namespace, group: Group, module: str, *depends_on: object) -> TrainingState:
+    """Return where the training that the script `module` does is kept, beside the network that it writes.
+
+    Its recipe is all that the outputs' bytes depend on: the arguments, `depends_on`, and the code.
+    """
+    code = [file_fingerprint(ROOT / path) for path in code_of(module)]
+    recipe = text_fingerprint(recipe_fingerprint(args), file_fingerprint(args.test), *depends_on, *code)
+    return TrainingState(args.out.with_name(args.out.name + ".training"), recipe, writes=group.rank == 0)

@@ -1,20 +1,21 @@
 """Make the untrained network of a replicate: initial weights, batch-norm as initialised."""
 
 from workflow_scripts.files import run_command
-from workflow_scripts.train.arguments import load_batches, untrained_parser
+from workflow_scripts.train.arguments import load_pictures, untrained_parser
 from workflow_scripts.train.checkpoints import save_network, write_metrics
 from workflow_scripts.train.networks import build_network
+from workflow_scripts.train.processes import join_group
 from workflow_scripts.train.pruning import full_masks
-from workflow_scripts.train.training import accuracy, choose_device
+from workflow_scripts.train.training import accuracy
 
 
 def main() -> None:
     parser = untrained_parser(__doc__)
     parser.add_argument("--exempt", nargs="*", default=[], help="names of layers that are never pruned")
     args = parser.parse_args()
-    device = choose_device()
-    train, test = load_batches(args, device)
-    network = build_network(args.network, len(train.classes), args.replicate).to(device)
+    device = join_group(args.gpus).device
+    _, test = load_pictures(args, device)
+    network = build_network(args.network, len(test.classes), args.replicate).to(device)
     masks = full_masks(network, args.exempt)
     save_network(args.out, network, masks)
     write_metrics(args.metrics, network, masks, accuracy(network, test, args.precision), [])

@@ -73,7 +73,7 @@ def build_network(settings: dict, classes: int, seed: int) -> nn.Module:
 
     Its input is float32 (images, 3, size, size), its output (images, classes).
     """
-    shape = {key: value for key, value in settings.items() if key != "architecture"}
+    shape = {key: value for key, value in settings.items() if key not in ("architecture", "norm_init")}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if settings["architecture"] == "resnet50":
@@ -83,6 +83,10 @@ def build_network(settings: dict, classes: int, seed: int) -> nn.Module:
             network: nn.Module = models.resnet50(weights=None, num_classes=classes)
         else:
             network = SmallResNet(classes, **shape)
+        if settings["norm_init"] == "uniform":
+            for module in network.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    nn.init.uniform_(module.weight)
     return network.to(memory_format=torch.channels_last)
 
 

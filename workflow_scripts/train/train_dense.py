@@ -2,46 +2,46 @@
 
 from pathlib import Path
 
-from torch import nn
-
 from workflow_scripts.files import file_fingerprint, run_command, text_fingerprint
-from workflow_scripts.train.arguments import load_batches, recipe_fingerprint, training_parser
+from workflow_scripts.train.arguments import load_pictures, recipe_fingerprint, training_parser, training_state
 from workflow_scripts.train.checkpoints import load_network, save_network, save_tensors, write_metrics
-from workflow_scripts.train.pruning import Masks
-from workflow_scripts.train.training import Batches, Trainer, accuracy, choose_device
+from workflow_scripts.train.processes import join_group
+from workflow_scripts.train.training import Trainer, accuracy
 
 
-def train_dense(
-    network: nn.Module,
-    masks: Masks,
-    train: Batches,
-    settings: dict,
-    replicate: int,
-    rewind_epoch: int,
-) -> tuple[dict, list[dict]]:
-    """Train `network` in place for all epochs; return its state after `rewind_epoch` epochs, and the history."""
-    trainer = Trainer(network, masks, train, settings, replicate)
+def train_dense(trainer: Trainer, rewind_epoch: int) -> dict:
+    """Train for all epochs, or go on with what was interrupted; return the state after `rewind_epoch` epochs."""
+    trainer.resume()
     trainer.train_to(rewind_epoch)
-    rewind_point = trainer.state()
-    trainer.train_to(settings["epochs"])
-    return rewind_point, trainer.history
+    if trainer.rewind_point is None:
+        trainer.rewind_point = trainer.state()
+    trainer.train_to(trainer.settings["epochs"])
+    return trainer.rewind_point
 
 
 def main() -> None:
     parser = training_parser(__doc__)
-    parser.add_argument("--start", type=Path, required=True, help="the network.pt to start from")
+    parser.add_argument("--initial", type=Path, required=True, help="the network.pt to start from")
     parser.add_argument("--rewind-epoch", type=int, required=True)
     parser.add_argument("--rewind", type=Path, required=True, help="rewind.pt, to be written")
     args = parser.parse_args()
-    device = choose_device()
-    train, test = load_batches(args, device)
-    network, masks = load_network(args.start, args.network)
-    rewind_point, history = train_dense(network, masks, train, args.training, args.replicate, args.rewind_epoch)
-    start = file_fingerprint(args.start)
+    group = join_group(args.gpus)
+    start = file_fingerprint(args.initial)
     lineage = text_fingerprint(start, recipe_fingerprint(args), args.rewind_epoch)
-    save_tensors(args.rewind, rewind_point | {"start": start, "lineage": lineage})
-    save_network(args.out, network, masks, lineage)
-    write_metrics(args.metrics, network, masks, accuracy(network, test, args.training["precision"]), history)
+    kept = training_state(args, group, "workflow_scripts.train.train_dense", lineage)
+    outputs = (args.rewind, args.out, args.metrics)
+    if kept.was_finished(*outputs):
+        return
+    train, test = load_pictures(args, group.device)
+    network, masks = load_network(args.initial, args.network)
+    trainer = Trainer(network, masks, train, args.training, args.replicate, group, kept)
+    rewind_point = train_dense(trainer, args.rewind_epoch)
+    test_accuracy = accuracy(network, test, args.training["precision"], group)
+    if group.rank == 0:
+        with kept.outputs(*outputs) as (rewind, out, metrics):
+            save_tensors(rewind, rewind_point | {"start": start, "lineage": lineage})
+            save_network(out, network, masks, lineage)
+            write_metrics(metrics, network, masks, test_accuracy, trainer.history)
 
 
 if __name__ == "__main__":

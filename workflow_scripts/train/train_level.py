@@ -6,39 +6,30 @@ from pathlib import Path
 
 from torch import nn
 
-from workflow_scripts.files import UserError, run_command, text_fingerprint
-from workflow_scripts.train.arguments import load_batches, recipe_fingerprint, training_parser
+from workflow_scripts.files import UserError, file_fingerprint, run_command, text_fingerprint
+from workflow_scripts.train.arguments import load_pictures, recipe_fingerprint, training_parser, training_state
 from workflow_scripts.train.checkpoints import load_tensors, rebuild_network, save_network, write_metrics
+from workflow_scripts.train.processes import join_group
 from workflow_scripts.train.pruning import Masks, describe_density, prune_by_magnitude
-from workflow_scripts.train.training import Batches, Trainer, accuracy, choose_device
+from workflow_scripts.train.training import Trainer, accuracy
 
 
-def train_level(
-    network: nn.Module,
-    masks: Masks,
-    rewind_point: dict,
-    train: Batches,
-    settings: dict,
-    replicate: int,
-    fraction: float,
-) -> tuple[Masks, list[dict]]:
-    """Run one round of iterative magnitude pruning with weight rewinding (Frankle et al. 2020), in place.
-
-    Args:
-        network: trained, with its `masks`.
-        rewind_point: what `train_dense` returned; the schedule and the data order continue there.
-        fraction: share of the remaining prunable weights that goes.
-
-    Returns:
-        The new masks, nested in the old ones, and the history of the epochs from the rewind point on.
-    """
+def prune(network: nn.Module, masks: Masks, fraction: float) -> Masks:
+    """Return new masks, nested in the old, that prune a `fraction` of the remaining weights; log the density."""
     masks = prune_by_magnitude(network, masks, fraction)
     density = describe_density(network, masks)["density"]["prunable"]
     logging.info("%.2f %% of the prunable weights remain", 100 * density)
-    trainer = Trainer(network, masks, train, settings, replicate)
-    trainer.restore(rewind_point)
-    trainer.train_to(settings["epochs"])
-    return masks, trainer.history
+    return masks
+
+
+def train_level(trainer: Trainer, rewind_point: dict) -> None:
+    """Rewind the weights that the masks leave (Frankle et al. 2020) and train to the end, or go on with that.
+
+    `rewind_point` is what `train_dense` returned; the schedule and the data order continue there.
+    """
+    if not trainer.resume():
+        trainer.rewind(rewind_point)
+    trainer.train_to(trainer.settings["epochs"])
 
 
 def refuse_strangers(args: argparse.Namespace, parent: dict, rewind_point: dict) -> None:
@@ -56,13 +47,24 @@ def main() -> None:
     parser.add_argument("--rewind", type=Path, required=True, help="rewind.pt of level 0")
     parser.add_argument("--fraction", type=float, required=True, help="share of the remaining weights to prune")
     args = parser.parse_args()
+    group = join_group(args.gpus)
     parent, rewind_point = load_tensors(args.parent), load_tensors(args.rewind)
     refuse_strangers(args, parent, rewind_point)
+    depends_on = (file_fingerprint(args.parent), file_fingerprint(args.rewind), args.fraction)
+    kept = training_state(args, group, "workflow_scripts.train.train_level", *depends_on)
+    outputs = (args.out, args.metrics)
+    if kept.was_finished(*outputs):
+        return
     network, masks = rebuild_network(parent, args.network, args.parent)
-    train, test = load_batches(args, choose_device())
-    masks, history = train_level(network, masks, rewind_point, train, args.training, args.replicate, args.fraction)
-    save_network(args.out, network, masks, rewind_point["lineage"])
-    write_metrics(args.metrics, network, masks, accuracy(network, test, args.training["precision"]), history)
+    train, test = load_pictures(args, group.device)
+    masks = prune(network, masks, args.fraction)
+    trainer = Trainer(network, masks, train, args.training, args.replicate, group, kept)
+    train_level(trainer, rewind_point)
+    test_accuracy = accuracy(network, test, args.training["precision"], group)
+    if group.rank == 0:
+        with kept.outputs(*outputs) as (out, metrics):
+            save_network(out, network, masks, rewind_point["lineage"])
+            write_metrics(metrics, network, masks, test_accuracy, trainer.history)
 
 
 if __name__ == "__main__":

@@ -1,100 +1,42 @@
-"""The training loop: SGD on packed pictures, with masks, from any epoch on."""
+"""The training loop: SGD with masks, from any step on, in one process or several."""
 
 import logging
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from workflow_scripts.data.packed_images import PackedImages
 from workflow_scripts.files import UserError
+from workflow_scripts.progress import Progress
 from workflow_scripts.train.networks import weight_layers
+from workflow_scripts.train.processes import Group, alone
 from workflow_scripts.train.pruning import Masks, apply_masks
+from workflow_scripts.train.training_state import TrainingState
 
 EVALUATION_BATCH = 500
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def choose_device() -> torch.device:
-    """Return the GPU if there is one, else the CPU; make convolutions on a GPU repeatable."""
-    torch.backends.cudnn.deterministic = True
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+class Pictures(Protocol):
+    """Pictures to train on or to test with: `MemoryPictures` or `FilePictures`.
 
-
-class Batches:
-    """Pictures on a device, handed out as normalised batches.
-
-    Args:
-        packed: the pictures, uint8 (N, S, S, 3), and their labels.
-        mean, std: per channel, in units of the full brightness (0 to 1).
+    Batches are arrays of positions; their pictures come normalised, float32 (n, 3, S, S), with labels, int64 (n,).
     """
 
-    def __init__(self, packed: PackedImages, mean: list[float], std: list[float], device: torch.device) -> None:
-        self.images = torch.from_numpy(packed.images).to(device)
-        self.labels = torch.from_numpy(packed.labels).to(device)
-        self.classes = packed.classes
-        self.normalise = normaliser(mean, std, device)
+    classes: tuple[str, ...]
+    device: torch.device
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def plain(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """Return the pictures at `index`, float32 (n, 3, S, S), channels last, and their labels."""
-        return self.normalise(self.images[index]), self.labels[index]
-
-    def augmented(self, index: Tensor, augmentation: "Augmentation") -> tuple[Tensor, Tensor]:
-        """Return the pictures at `index`, shifted and flipped, and their labels.
-
-        A shifted picture is continued by its edge.
-        """
-        size = self.images.shape[1]
-        grid = torch.arange(size, device=self.images.device)
-        rows = (grid + augmentation.down[index, None]).clamp(0, size - 1)
-        columns = (grid + augmentation.right[index, None]).clamp(0, size - 1)
-        columns = torch.where(augmentation.flip[index, None], columns.flip(1), columns)
-        pictures = self.images[index[:, None, None], rows[:, :, None], columns[:, None, :]]
-        return self.normalise(pictures), self.labels[index]
-
-
-def normaliser(mean: list[float], std: list[float], device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Return the function from pictures, uint8 (n, S, S, 3), to a network's input, float32 (n, 3, S, S), channels last.
-
-    It takes each byte to (byte / 255 - mean) / std of its channel.
-    """
-    deviation = torch.tensor(std, device=device)
-    scale, offset = 1 / (255 * deviation), -torch.tensor(mean, device=device) / deviation
-    return lambda pictures: (pictures.float() * scale + offset).permute(0, 3, 1, 2)
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """One epoch's order and changes, by picture: `order`, `down`, `right` int64 (N,), `flip` bool (N,)."""
-
-    order: Tensor
-    down: Tensor
-    right: Tensor
-    flip: Tensor
-
-
-def draw_augmentation(pictures: int, settings: dict, replicate: int, epoch: int, device: torch.device) -> Augmentation:
-    """Draw an epoch's order, shifts and flips, from nothing but (replicate, epoch, picture).
-
-    So level n sees in epoch k just what the dense network saw there (the data order continues at the rewind point).
-    """
-    rng = np.random.default_rng([replicate, epoch])
-    shift = settings["shift"]
-    flip = rng.random(pictures) < 0.5 if settings["flip"] else np.zeros(pictures, bool)
-    arrays = (
-        rng.permutation(pictures),
-        rng.integers(-shift, shift + 1, pictures),
-        rng.integers(-shift, shift + 1, pictures),
-        flip,
-    )
-    return Augmentation(*(torch.from_numpy(array).to(device) for array in arrays))
+    def __len__(self) -> int: ...
+    def plain(self, batches: list[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]: ...
+    def draw_augmentation(self, settings: dict, replicate: int, epoch: int) -> Any: ...
+    def augmented(self, batches: list, augmentation: Any) -> Iterator[tuple[Tensor, Tensor]]: ...
 
 
 def learning_rate(step: int, steps_per_epoch: int, settings: dict) -> float:
@@ -114,37 +56,61 @@ def learning_rate(step: int, steps_per_epoch: int, settings: dict) -> float:
     return peak * settings["gamma"] ** passed
 
 
+def passes_per_step(settings: dict) -> int:
+    """Return in how many micro-batches a step's batch goes through the network."""
+    micro_batch = settings["micro_batch"]
+    return 1 if micro_batch == "batch_size" else settings["batch_size"] // micro_batch
+
+
 class Trainer:
     """A network on its way through the epochs.
 
+    A step's batch goes through the network in micro-batches, shared out among the processes of the group. Batch-norm
+    normalises each by itself, and its running statistics follow the first of each step: what torch's distributed
+    training does with a micro-batch for each process. So the number of processes changes nothing but rounding.
+
     Args:
-        network: is trained in place, on the device on which `train` lies.
+        network: is trained in place, on the group's device.
         masks: the pruned weights stay zero in every forward pass.
+        pictures: to train on.
         settings: the config's `training` section.
         replicate: seeds the data order and the augmentation.
+        group: the processes that train together.
+        kept: where to save the state, at each epoch's end and when asked to stop; None saves nothing.
 
     Attributes:
-        epoch: epochs that are done; training goes on there.
+        epoch, step: epochs that are done, and steps of the next one; training goes on there.
         history: a row per epoch, as `metrics.json` records it.
+        rewind_point: what `rewind.pt` holds, once the epoch to rewind to is reached.
     """
 
     def __init__(
         self,
         network: nn.Module,
         masks: Masks,
-        train: Batches,
+        pictures: Pictures,
         settings: dict,
         replicate: int,
+        group: Group | None = None,
+        kept: TrainingState | None = None,
     ) -> None:
-        if len(train) < settings["batch_size"]:
-            raise UserError(f"training.batch_size: {len(train)} pictures do not fill one batch")
-        device = train.images.device
-        self.network = network.to(device)
-        self.masks = {name: mask.to(device) for name, mask in masks.items()}
-        self.train = train
-        self.settings, self.replicate = settings, replicate
-        self.epoch = 0
+        self.group = group or alone(pictures.device)
+        if len(pictures) < settings["batch_size"]:
+            raise UserError(f"training.batch_size: {len(pictures)} pictures do not fill one batch")
+        self.passes = passes_per_step(settings)
+        if self.passes % self.group.size:
+            raise UserError(
+                f"the {self.passes} micro-batches of a step cannot be shared evenly among {self.group.size} processes:"
+                " change gpus or training.micro_batch"
+            )
+        self.network = network.to(self.group.device)
+        self.masks = {name: mask.to(self.group.device) for name, mask in masks.items()}
+        self.pictures = pictures
+        self.settings, self.replicate, self.kept = settings, replicate, kept
+        self.epoch, self.step = 0, 0
+        self.loss_sum, self.correct = (torch.zeros((), device=self.group.device) for _ in range(2))
         self.history: list[dict] = []
+        self.rewind_point: dict | None = None
         self.optimizer = torch.optim.SGD(
             network.parameters(),
             lr=settings["learning_rate"],
@@ -152,10 +118,18 @@ class Trainer:
             nesterov=settings["nesterov"],
             weight_decay=settings["weight_decay"],
         )
+        self.scaler = torch.amp.GradScaler(self.group.device.type, enabled=settings["precision"] == "float16")
+        self.norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
         apply_masks(self.network, self.masks)
+        # Buffers need no synchronising at each step: the first process's are shared at the end of an epoch.
+        self.forward: nn.Module = (
+            DistributedDataParallel(self.network, broadcast_buffers=False) if self.group.size > 1 else self.network
+        )
+        if settings["compile"]:
+            self.forward = torch.compile(self.forward)
 
     def state(self) -> dict:
-        """Return everything that training needs to go on from here: tensors by name, on the CPU, and the epoch."""
+        """Return what a level rewinds to: weights, batch-norm and momentum by name, on the CPU, and the epoch."""
         momentum = {
             name: self.optimizer.state[parameter]["momentum_buffer"]
             for name, parameter in self.network.named_parameters()
@@ -168,87 +142,168 @@ class Trainer:
         }
 
     def restore(self, state: dict) -> None:
-        """Go back to a `state`, with pruned weights, and their momentum, at zero."""
+        """Go back to a `state`, to the bit."""
         self.epoch = state["epoch"]
         self.network.load_state_dict(state["model"])
         for name, parameter in self.network.named_parameters():
             if name in state["momentum"]:
                 buffer = state["momentum"][name].to(parameter.device).clone()
-                layer = name.removesuffix(".weight")
-                if layer in self.masks:
-                    buffer.mul_(self.masks[layer])
                 self.optimizer.state[parameter]["momentum_buffer"] = buffer
+
+    def rewind(self, state: dict) -> None:
+        """Go back to a `state`, but with pruned weights, and their momentum, at zero."""
+        self.restore(state)
         apply_masks(self.network, self.masks)
+        layers = weight_layers(self.network)
+        for name, mask in self.masks.items():
+            if momentum := self.optimizer.state[layers[name].weight]:
+                momentum["momentum_buffer"].mul_(mask)
+
+    def keep(self) -> None:
+        """Save all that it takes to go on from here."""
+        if self.kept is None:
+            return
+        sums = {"loss_sum": self.group.total(self.loss_sum), "correct": self.group.total(self.correct)}
+        progress = {"step": self.step, "history": self.history, "rewind_point": self.rewind_point}
+        self.kept.save(self.state() | sums | progress | {"scaler": self.scaler.state_dict()})
+
+    def resume(self) -> bool:
+        """Go on from the state that an interrupted training has saved, and tell whether there was one."""
+        state = self.kept.load() if self.kept else None
+        if state is None:
+            return False
+        self.restore(state)
+        self.step, self.history, self.rewind_point = state["step"], state["history"], state["rewind_point"]
+        if self.group.rank == 0:  # it alone carries what all had summed up
+            self.loss_sum, self.correct = (state[name].to(self.group.device) for name in ("loss_sum", "correct"))
+        self.scaler.load_state_dict(state["scaler"])
+        logging.info("going on after %d epochs and %d steps", self.epoch, self.step)
+        return True
 
     def train_to(self, last_epoch: int) -> None:
-        """Train until `last_epoch` epochs are done; log a line after each."""
-        while self.epoch < last_epoch:
-            started = time.monotonic()
-            row = self.train_epoch()
-            self.history.append(row)
-            seconds = time.monotonic() - started
-            logging.info(
-                "epoch %d of %d: loss %.3f, training accuracy %.1f %%, %.1f s, %.0f s left",
-                self.epoch,
-                self.settings["epochs"],
-                row["train_loss"],
-                100 * row["train_accuracy"],
-                seconds,
-                seconds * (self.settings["epochs"] - self.epoch),
-            )
+        """Train until `last_epoch` epochs are done; log a line after each, and save the state.
+
+        Raises:
+            UserError: the loss is not finite, or the process was asked to stop; then the state has been saved.
+        """
+        with self.kept.listening() if self.kept else nullcontext():
+            while self.epoch < last_epoch:
+                started = time.monotonic()
+                row = self.train_epoch()
+                seconds = time.monotonic() - started
+                logging.info(
+                    "epoch %d of %d: loss %.3f, training accuracy %.1f %%, %.1f s, %.0f s left",
+                    self.epoch,
+                    self.settings["epochs"],
+                    row["train_loss"],
+                    100 * row["train_accuracy"],
+                    seconds,
+                    seconds * (self.settings["epochs"] - self.epoch),
+                )
+                self.keep()
 
     def train_epoch(self) -> dict:
-        """Train one epoch and return its row of the history; the last pictures count only if they fill a batch."""
+        """Train to the epoch's end and return its row of the history; the last pictures count if they fill a batch."""
         self.network.train()
-        device = self.train.images.device
         batch = self.settings["batch_size"]
-        steps = len(self.train) // batch
+        steps = len(self.pictures) // batch
+        size = batch // self.passes
+        share = self.passes // self.group.size
+        mine = range(share * self.group.rank, share * (self.group.rank + 1))
+        augmentation = self.pictures.draw_augmentation(self.settings, self.replicate, self.epoch)
+        starts = [step * batch + number * size for step in range(self.step, steps) for number in mine]
+        batches = [augmentation.order[start : start + size] for start in starts]
         layers = weight_layers(self.network)
         masked = [(layers[name].weight, mask) for name, mask in self.masks.items() if not mask.all()]
-        augmentation = draw_augmentation(len(self.train), self.settings, self.replicate, self.epoch, device)
-        loss_sum = torch.zeros((), device=device)
-        correct = torch.zeros((), device=device)
-        for step in range(steps):
-            rate = learning_rate(self.epoch * steps + step, steps, self.settings)
-            self.optimizer.param_groups[0]["lr"] = rate
-            index = augmentation.order[step * batch : (step + 1) * batch]
-            pictures, labels = self.train.augmented(index, augmentation)
-            with autocast(device, self.settings["precision"]):
-                logits = self.network(pictures)
-            loss = F.cross_entropy(logits.float(), labels)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            with torch.no_grad():
-                for weight, mask in masked:
-                    weight.mul_(mask)
-            loss_sum += loss.detach()
-            correct += (logits.detach().argmax(1) == labels).sum()
-        self.epoch += 1
-        mean_loss = float(loss_sum) / steps
-        if not math.isfinite(mean_loss):
-            raise UserError(f"the loss is {mean_loss} in epoch {self.epoch}: lower training.learning_rate")
-        return {
-            "epoch": self.epoch,
-            "learning_rate": rate,
-            "train_loss": mean_loss,
-            "train_accuracy": float(correct) / (steps * batch),
+        progress = Progress(f"pictures of epoch {self.epoch + 1}", (steps - self.step) * batch)
+        with closing(self.pictures.augmented(batches, augmentation)) as loaded:
+            for done in range(1, steps - self.step + 1):
+                rate = learning_rate(self.epoch * steps + self.step, steps, self.settings)
+                self.optimizer.param_groups[0]["lr"] = rate
+                self.optimizer.zero_grad()
+                for number in mine:
+                    self.add_gradients(*next(loaded), number, last=number == mine[-1])
+                self.scaler.step(self.optimizer)
+                self.scaler.update()
+                with torch.no_grad():
+                    for weight, mask in masked:
+                        weight.mul_(mask)
+                self.step += 1
+                progress.log(done * batch)
+                self.stop_if_asked()
+        return self.finish_epoch(steps)
+
+    def add_gradients(self, pictures: Tensor, labels: Tensor, number: int, last: bool) -> None:
+        """Add the gradients of a micro-batch, `number` within the step; the `last` one shares them among processes."""
+        together = self.group.size > 1
+        with (
+            self.forward.no_sync() if together and not last else nullcontext(),
+            frozen_statistics(self.norms) if number else nullcontext(),
+        ):
+            with autocast(self.group.device, self.settings["precision"]):
+                logits = self.forward(pictures)
+            loss = F.cross_entropy(logits.float(), labels) / self.passes
+            # Gradients are averaged over the processes, of which each has a share of the micro-batches.
+            self.scaler.scale(loss * self.group.size).backward()
+        self.loss_sum += loss.detach()
+        self.correct += (logits.detach().argmax(1) == labels).sum()
+
+    def stop_if_asked(self) -> None:
+        """Save the state and end, if any process of the group was asked to stop."""
+        if self.kept is not None and self.group.any(self.kept.stop_asked):
+            self.keep()
+            raise UserError(
+                f"stopped as asked after step {self.step} of epoch {self.epoch + 1}: run again to go on from there"
+            )
+
+    def finish_epoch(self, steps: int) -> dict:
+        """Close the books of an epoch of so many steps and return its row of the history."""
+        self.group.share(list(self.network.buffers()))
+        row = {
+            "epoch": self.epoch + 1,
+            "learning_rate": learning_rate((self.epoch + 1) * steps - 1, steps, self.settings),
+            "train_loss": float(self.group.total(self.loss_sum)) / steps,
+            "train_accuracy": float(self.group.total(self.correct)) / (steps * self.settings["batch_size"]),
         }
+        if not math.isfinite(row["train_loss"]):
+            raise UserError(f"the loss is {row['train_loss']} in epoch {row['epoch']}: lower training.learning_rate")
+        self.epoch, self.step = self.epoch + 1, 0
+        self.loss_sum, self.correct = (torch.zeros((), device=self.group.device) for _ in range(2))
+        self.history.append(row)
+        return row
+
+
+@contextmanager
+def frozen_statistics(norms: list[nn.Module]) -> Iterator[None]:
+    """Let batch-norms normalise by each batch's own statistics, and leave their running ones as they are."""
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context in which forward passes run at `precision`, "bfloat16" or "float32"."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    """Return the context in which forward passes run at `precision`, one of PRECISIONS."""
+    return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "float32")
 
 
 @torch.no_grad()
-def accuracy(network: nn.Module, pictures: Batches, precision: str) -> float:
-    """Return the share of `pictures` that the network classifies rightly, batch-norm in evaluation mode."""
+def accuracy(network: nn.Module, pictures: Pictures, precision: str, group: Group | None = None) -> float:
+    """Return the share of `pictures` that the network classifies rightly, batch-norm in evaluation mode.
+
+    The processes of a group share out the pictures, and all return the same.
+    """
+    group = group or alone(pictures.device)
     network.eval()
-    correct = 0
-    for start in range(0, len(pictures), EVALUATION_BATCH):
-        batch, labels = pictures.plain(slice(start, start + EVALUATION_BATCH))
+    positions = np.arange(len(pictures))
+    batches = [positions[start : start + EVALUATION_BATCH] for start in range(0, len(positions), EVALUATION_BATCH)]
+    correct = torch.zeros((), dtype=torch.int64)
+    for batch, labels in pictures.plain(batches[group.rank :: group.size]):
         with autocast(batch.device, precision):
             logits = network(batch)
-        correct += int((logits.argmax(1) == labels).sum())
-    return correct / len(pictures)
+        correct += (logits.argmax(1) == labels).sum().cpu()
+    return int(group.total(correct)) / len(pictures)

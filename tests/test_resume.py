@@ -1,0 +1,254 @@
+"""Training that is killed, stopped, or shared out among processes ends like training that is not."""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import NETWORK, TRAINING
+
+from workflow_scripts.data.packed_images import PackedImages, write_packed_images
+from workflow_scripts.files import UserError
+from workflow_scripts.train.checkpoints import load_tensors
+from workflow_scripts.train.networks import build_network
+from workflow_scripts.train.pruning import full_masks
+from workflow_scripts.train.train_dense import train_dense
+from workflow_scripts.train.training import Trainer
+from workflow_scripts.train.training_state import TrainingState
+
+ROOT = Path(__file__).resolve().parent.parent
+KILLS = 20
+
+
+@pytest.fixture(scope="module")
+def folder(packed, tmp_path_factory):
+    """A folder with pictures and a network to start from."""
+    folder = tmp_path_factory.mktemp("resume")
+    many = np.random.default_rng(0).integers(0, len(packed.labels), 400)
+    write_packed_images(folder / "pictures.h5", PackedImages(packed.images[many], packed.labels[many], packed.classes))
+    run("init_network", folder, "start.pt", "--precision", "float32")
+    return folder
+
+
+def command(script: str, folder: Path, out: str, *more: object, training: dict | None = None) -> list[str]:
+    words = ["--train", folder / "pictures.h5", "--test", folder / "pictures.h5", "--network", json.dumps(NETWORK)]
+    words += ["--mean", 0.5, 0.5, 0.5, "--std", 0.25, 0.25, 0.25, "--replicate", 1, "--gpus", 0]
+    words += ["--out", folder / out, "--metrics", (folder / out).with_suffix(".json"), *more]
+    words += ["--training", json.dumps(training)] if training else []
+    return [f"workflow_scripts.train.{script}", *(str(word) for word in words)]
+
+
+def run(script: str, folder: Path, out: str, *more: object, training: dict | None = None, processes: int = 1) -> str:
+    torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"] if processes > 1 else []
+    done = subprocess.run(
+        [sys.executable, "-m", *torchrun, *command(script, folder, out, *more, training=training)],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def dense(folder: Path, name: str) -> list:
+    (folder / name).mkdir(exist_ok=True)
+    return [f"{name}/network.pt", "--initial", folder / "start.pt", "--rewind", folder / name / "rewind.pt"]
+
+
+def level(folder: Path, parent: str, name: str) -> list:
+    (folder / name).mkdir(exist_ok=True)
+    chain = ["--parent", folder / parent / "network.pt", "--rewind", folder / parent / "rewind.pt"]
+    return [f"{name}/network.pt", *chain, "--fraction", 0.5]
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def kill_at_random(arguments: list[str], times: int, seed: int) -> list[str]:
+    """Start a training again and again and end it by SIGKILL or SIGTERM at random moments; return the logs.
+
+    The moments are drawn over an attempt's whole way: starting up, training, saving.
+    """
+    draw = random.Random(seed)
+    logs = []
+    for number in range(times):
+        attempt = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started = ""
+        if number % 4:  # most while it trains, every fourth at any time from the start on
+            while "epoch" not in started and attempt.poll() is None:
+                started += attempt.stderr.readline()
+        time.sleep(draw.uniform(0, 0.8) if number % 4 else draw.uniform(0, 4))
+        attempt.send_signal(signal.SIGTERM if number % 2 else signal.SIGKILL)
+        logs.append(started + attempt.communicate()[1])
+        assert attempt.returncode != 0, "ended before it was killed: give it more epochs"
+    return logs
+
+
+@pytest.mark.slow
+def test_killed_at_random_points_it_ends_with_the_same_bytes(folder):
+    """Twenty kills, shared out between a dense training and a level; bfloat16, as in the default experiment."""
+    training = TRAINING | {"epochs": 200, "precision": "bfloat16", "learning_rate": 0.01}
+    more = ["--rewind-epoch", 30]
+    run("train_dense", folder, *dense(folder, "whole"), *more, training=training)
+    run("train_level", folder, *level(folder, "whole", "whole_level"), training=training)
+    killed = command("train_dense", folder, *dense(folder, "killed"), *more, training=training)
+    logs = kill_at_random(killed, KILLS // 2, seed=1)
+    run("train_dense", folder, *dense(folder, "killed"), *more, training=training)
+    assert outputs(folder / "killed") == outputs(folder / "whole")
+    killed = command("train_level", folder, *level(folder, "killed", "killed_level"), training=training)
+    logs += kill_at_random(killed, KILLS // 2, seed=2)
+    run("train_level", folder, *level(folder, "killed", "killed_level"), training=training)
+    assert outputs(folder / "killed_level") == outputs(folder / "whole_level")
+    # The attempts did go on, from states in the middle of training, and some stopped in the middle of an epoch.
+    resumed = [
+        tuple(map(int, found)) for log in logs for found in re.findall(r"after (\d+) epochs and (\d+) steps", log)
+    ]
+    assert len({epochs for epochs, _ in resumed}) > KILLS // 3
+    assert any("stopped as asked" in log for log in logs)
+
+
+def test_a_finished_training_is_handed_out_again_after_its_outputs_are_deleted(folder):
+    arguments = [*dense(folder, "again"), "--rewind-epoch", 1]
+    run("train_dense", folder, *arguments, training=TRAINING)
+    before = outputs(folder / "again")
+    assert sorted(before) == ["network.json", "network.pt", "rewind.pt"]
+    for name in before:
+        (folder / "again" / name).unlink()
+    assert "trained before" in run("train_dense", folder, *arguments, training=TRAINING)
+    assert outputs(folder / "again") == before
+    changed = run("train_dense", folder, *arguments, training=TRAINING | {"learning_rate": 0.01})
+    assert "by another recipe" in changed
+    assert outputs(folder / "again") != before
+
+
+def test_two_processes_train_as_one_does(folder):
+    """The same global batch in four micro-batches, in one process and shared out between two."""
+    training = TRAINING | {"micro_batch": 4, "epochs": 2, "learning_rate": 0.01}
+    for name, processes in (("one", 1), ("two", 2)):
+        more = ["--rewind-epoch", 1]
+        run("train_dense", folder, *dense(folder, name), *more, training=training, processes=processes)
+        run("train_level", folder, *level(folder, name, f"{name}_level"), training=training, processes=processes)
+    log = (folder / "one" / "network.json").read_text()
+    assert json.loads(log)["epochs"][1]["train_loss"] < json.loads(log)["epochs"][0]["train_loss"]
+    for one, two in (("one", "two"), ("one_level", "two_level")):
+        first, second = (json.loads((folder / name / "network.json").read_text()) for name in (one, two))
+        for row, other in zip(first["epochs"], second["epochs"], strict=True):
+            assert row["train_loss"] == pytest.approx(other["train_loss"], rel=1e-3)
+        tensors, others = (load_tensors(folder / name / "network.pt")["model"] for name in (one, two))
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point():
+                torch.testing.assert_close(tensor, others[name], rtol=1e-2, atol=1e-3)
+
+
+def network_and_masks():
+    network = build_network(NETWORK, 4, seed=1)
+    return network, full_masks(network, [])
+
+
+def trained(pictures, kept: TrainingState | None, settings: dict = TRAINING) -> Trainer:
+    trainer = Trainer(*network_and_masks(), pictures, settings, 1, kept=kept)
+    train_dense(trainer, 1)
+    return trainer
+
+
+def same_network(first: Trainer, second: Trainer) -> bool:
+    states = first.network.state_dict(), second.network.state_dict()
+    return all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+
+
+class StopAt(TrainingState):
+    """Is asked to stop at the n-th step."""
+
+    def __init__(self, folder, recipe, step):
+        self.left = step
+        super().__init__(folder, recipe)
+
+    @property
+    def stop_asked(self):
+        self.left -= 1
+        return self.left < 0
+
+    @stop_asked.setter
+    def stop_asked(self, _): ...
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_stopped_at_any_step_it_goes_on_to_the_bit(pictures, tmp_path, step):
+    whole = trained(pictures, None)
+    with pytest.raises(UserError, match="run again to go on"):
+        trained(pictures, StopAt(tmp_path, "recipe", step))
+    resumed = trained(pictures, TrainingState(tmp_path, "recipe"))
+    assert same_network(whole, resumed)
+    assert whole.history == resumed.history
+    for kind in ("model", "momentum"):
+        for name, tensor in whole.rewind_point[kind].items():
+            assert torch.equal(tensor, resumed.rewind_point[kind][name])
+
+
+def test_damaged_states_are_recognised_and_the_one_before_is_used(pictures, tmp_path, caplog):
+    whole = trained(pictures, TrainingState(tmp_path, "recipe"))
+    state = (tmp_path / "state").read_bytes()
+    assert TrainingState(tmp_path, "recipe").load()["epoch"] == 3
+    for position in (0, 40, len(state) // 2, len(state) - 1):
+        damaged = bytearray(state)
+        damaged[position] ^= 1
+        (tmp_path / "state").write_bytes(damaged)
+        assert TrainingState(tmp_path, "recipe").load()["epoch"] == 2
+        assert "is damaged" in caplog.text
+    for length in (0, 10, len(state) // 2):
+        (tmp_path / "state").write_bytes(state[:length])
+        assert TrainingState(tmp_path, "recipe").load()["epoch"] == 2
+    assert same_network(whole, trained(pictures, TrainingState(tmp_path, "recipe")))
+    (tmp_path / "state").unlink()  # between the two renames of a save
+    (tmp_path / "previous").write_bytes(state)
+    assert TrainingState(tmp_path, "recipe").load()["epoch"] == 3
+    (tmp_path / "previous").write_bytes(b"")
+    assert TrainingState(tmp_path, "recipe").load() is None
+    assert same_network(whole, trained(pictures, TrainingState(tmp_path, "recipe")))
+
+
+def test_a_state_of_another_recipe_is_not_gone_on_from(pictures, tmp_path, caplog):
+    trained(pictures, TrainingState(tmp_path, "recipe"))
+    assert TrainingState(tmp_path, "another").load() is None
+    assert "starting over" in caplog.text
+
+
+def test_micro_batches_have_their_own_statistics_and_the_gradients_of_all(pictures):
+    """One step in two micro-batches against the mean of two losses, each of its own half of the batch."""
+    settings = TRAINING | {"micro_batch": 8, "epochs": 2, "warmup_epochs": 0, "weight_decay": 0.0}
+    network, masks = network_and_masks()
+    trainer = Trainer(network, masks, pictures, settings, 1)
+    order = pictures.draw_augmentation(settings, 1, 0)
+    halves = list(pictures.augmented([order.order[:8], order.order[8:16]], order))
+    reference, _ = network_and_masks()
+    reference.train()
+    for number, (images, labels) in enumerate(halves):
+        (torch.nn.functional.cross_entropy(reference(images), labels) / 2).backward()
+        if number == 0:
+            statistics = {name: tensor.clone() for name, tensor in reference.named_buffers() if "running" in name}
+    trainer.network.train()
+    for number, (images, labels) in enumerate(halves):
+        trainer.add_gradients(images, labels, number, last=number == 1)
+    for one, other in zip(network.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+    buffers = dict(network.named_buffers())
+    for name, tensor in statistics.items():
+        torch.testing.assert_close(buffers[name], tensor)
+    assert all(module.momentum == 0.1 for module in trainer.norms)

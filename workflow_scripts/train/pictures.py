@@ -1,0 +1,86 @@
+"""Packed pictures on a device, handed out as normalised batches."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workflow_scripts.data.packed_images import PackedImages
+
+
+def normaliser(mean: list[float], std: list[float], device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Return the function from pictures, uint8 (n, S, S, 3), to a network's input, float32 (n, 3, S, S), channels last.
+
+    It takes each byte to (byte / 255 - mean) / std of its channel.
+    """
+    deviation = torch.tensor(std, device=device)
+    scale, offset = 1 / (255 * deviation), -torch.tensor(mean, device=device) / deviation
+    return lambda pictures: (pictures.float() * scale + offset).permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """One epoch's order and changes, by picture: `order`, `down`, `right` int64 (N,), `flip` bool (N,)."""
+
+    order: Tensor
+    down: Tensor
+    right: Tensor
+    flip: Tensor
+
+
+class MemoryPictures:
+    """Pictures that are all held on the device.
+
+    Args:
+        packed: the pictures, uint8 (N, S, S, 3), and their labels.
+        mean, std: per channel, in units of the full brightness (0 to 1).
+    """
+
+    def __init__(self, packed: PackedImages, mean: list[float], std: list[float], device: torch.device) -> None:
+        self.images = torch.from_numpy(packed.images).to(device)
+        self.labels = torch.from_numpy(packed.labels).to(device)
+        self.classes = packed.classes
+        self.device = device
+        self.normalise = normaliser(mean, std, device)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def plain(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield for each batch of positions, int64 (n,), the pictures, float32 (n, 3, S, S), and their labels."""
+        for positions in batches:
+            index = torch.from_numpy(positions).to(self.device)
+            yield self.normalise(self.images[index]), self.labels[index]
+
+    def draw_augmentation(self, settings: dict, replicate: int, epoch: int) -> Augmentation:
+        """Draw an epoch's order, shifts and flips, from nothing but (replicate, epoch, picture).
+
+        So level n sees in epoch k just what the dense network saw there (the data order continues at the rewind
+        point). `settings` is the config's `training` section.
+        """
+        rng = np.random.default_rng([replicate, epoch])
+        shift = settings["shift"]
+        flip = rng.random(len(self)) < 0.5 if settings["flip"] else np.zeros(len(self), bool)
+        arrays = (
+            rng.permutation(len(self)),
+            rng.integers(-shift, shift + 1, len(self)),
+            rng.integers(-shift, shift + 1, len(self)),
+            flip,
+        )
+        return Augmentation(*(torch.from_numpy(array).to(self.device) for array in arrays))
+
+    def augmented(self, batches: Iterable[Tensor], augmentation: Augmentation) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield for each batch, a piece of the order, the pictures, shifted and flipped, and their labels.
+
+        A shifted picture is continued by its edge.
+        """
+        size = self.images.shape[1]
+        grid = torch.arange(size, device=self.device)
+        for index in batches:
+            rows = (grid + augmentation.down[index, None]).clamp(0, size - 1)
+            columns = (grid + augmentation.right[index, None]).clamp(0, size - 1)
+            columns = torch.where(augmentation.flip[index, None], columns.flip(1), columns)
+            pictures = self.images[index[:, None, None], rows[:, :, None], columns[:, None, :]]
+            yield self.normalise(pictures), self.labels[index]

@@ -1,0 +1,83 @@
+"""Training in several processes, one for each GPU, started by torchrun."""
+
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from typing import NoReturn
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from workflow_scripts.gpu import has_gpu, lease_gpu, lease_gpus, use_gpus
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes that train one network together: this one's rank, how many there are, and this one's device."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    def total(self, number: Tensor) -> Tensor:
+        """Return the sum of a number over all processes, on the CPU."""
+        number = number.detach().cpu().clone()
+        if self.size > 1:
+            dist.all_reduce(number)
+        return number
+
+    def any(self, flag: bool) -> bool:
+        """Tell whether a flag is set in any process: the same answer in all."""
+        return flag if self.size == 1 else bool(self.total(torch.tensor(int(flag))))
+
+    def share(self, tensors: list[Tensor]) -> None:
+        """Overwrite tensors with those of the first process, in place."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
+
+
+def alone(device: torch.device) -> Group:
+    """Return the group of this process alone."""
+    return Group(0, 1, device)
+
+
+def join_group(gpus: int | None) -> Group:
+    """Return this process's group: that of torchrun, which is started for more than one GPU, or this process alone.
+
+    Each process has a GPU of its own, or the CPU with `gpus` 0; None is a GPU if there is one. Convolutions on a GPU
+    are made repeatable.
+    """
+    torch.backends.cudnn.deterministic = True
+    use_gpus(gpus)
+    if "RANK" not in os.environ:
+        if gpus and gpus > 1:
+            restart_with_torchrun(gpus)
+        return alone(torch.device(lease_gpu() or "cpu"))
+    dist.init_process_group("cpu:gloo,cuda:nccl" if has_gpu() else "gloo")
+    rank, size = dist.get_rank(), dist.get_world_size()
+    if rank > 0:
+        logging.getLogger().setLevel(logging.WARNING)  # the first process speaks for all
+    if not has_gpu():
+        return Group(rank, size, torch.device("cpu"))
+    # The first process leases for all: they end together, for torchrun ends the others when one does.
+    cards = torch.tensor(lease_gpus(size) if rank == 0 else [0] * size)
+    dist.broadcast(cards, 0)
+    torch.cuda.set_device(int(cards[rank]))
+    return Group(rank, size, torch.device("cuda"))
+
+
+def restart_with_torchrun(count: int) -> NoReturn:
+    """Run this very command in `count` processes and exit, with status 1 if any of them failed."""
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main as torchrun
+
+    module = sys.modules["__main__"].__spec__.name
+    try:
+        torchrun(["--standalone", f"--nproc-per-node={count}", "--module", module, *sys.argv[1:]])
+    except (ChildFailedError, SignalException):
+        sys.exit(1)  # the processes have said why
+    sys.exit(0)

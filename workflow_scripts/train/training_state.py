@@ -1,0 +1,127 @@
+"""What an interrupted training goes on from, beside the network that it is to write.
+
+Snakemake deletes a rule's outputs before each attempt, and knows nothing of this folder:
+
+    state, previous    the last two states, each behind the SHA-256 of its bytes
+    finished/          the outputs of a training that has ended, should the attempt be cut off right after it
+"""
+
+import hashlib
+import io
+import logging
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from workflow_scripts.files import remove, whole_file
+
+DIGEST = hashlib.sha256().digest_size
+
+
+class TrainingState:
+    """The states of one training.
+
+    Args:
+        folder: where they are kept.
+        recipe: a fingerprint of all that the training depends on; states of another recipe are not gone on from.
+        writes: whether this process writes; of several that train together one does.
+
+    Attributes:
+        stop_asked: whether SIGTERM or SIGINT has come while `listening`.
+    """
+
+    def __init__(self, folder: Path, recipe: str, writes: bool = True) -> None:
+        self.folder, self.recipe, self.writes = folder, recipe, writes
+        self.stop_asked = False
+
+    def load(self) -> dict | None:
+        """Return the newest whole state of this recipe, or None."""
+        for name in ("state", "previous"):
+            state = self.read(self.folder / name)
+            if state is not None:
+                return state
+        return None
+
+    def read(self, path: Path) -> dict | None:
+        """Return the state in a file; None, and a line in the log, if it is damaged or of another recipe."""
+        if not path.is_file():
+            return None
+        content = path.read_bytes()
+        digest, payload = content[:DIGEST], content[DIGEST:]
+        if hashlib.sha256(payload).digest() != digest:
+            logging.warning("the saved state %s is damaged: left aside", path)
+            return None
+        saved = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        if saved["recipe"] != self.recipe:
+            logging.warning("the saved state %s is of another recipe: starting over", path)
+            return None
+        return saved["state"]
+
+    def save(self, state: dict) -> None:
+        """Keep `state`, nested dicts of tensors and plain values, and the one before it."""
+        if not self.writes:
+            return
+        buffer = io.BytesIO()
+        torch.save({"recipe": self.recipe, "state": state}, buffer)
+        payload = buffer.getbuffer()
+        with whole_file(self.folder / "state") as part:
+            with open(part, "wb") as file:
+                file.write(hashlib.sha256(payload).digest())
+                file.write(payload)
+                file.flush()
+                os.fsync(file.fileno())
+            if (self.folder / "state").exists():
+                os.replace(self.folder / "state", self.folder / "previous")
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Set `stop_asked` on SIGTERM and SIGINT, instead of ending the process."""
+
+        def ask(*_) -> None:
+            self.stop_asked = True
+
+        before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def outputs(self, *paths: Path) -> Iterator[list[Path]]:
+        """Yield a path to write to for each of `paths`; they are handed out when all are written."""
+        with whole_file(self.folder / "finished") as part:
+            part.mkdir()
+            yield [part / path.name for path in paths]
+            (part / "recipe").write_text(self.recipe)
+        self.hand_out(paths)
+        remove(self.folder / "state")
+        remove(self.folder / "previous")
+
+    def was_finished(self, *paths: Path) -> bool:
+        """Tell whether this training has ended before; if so, its outputs are handed out again as `paths`."""
+        recipe = self.folder / "finished" / "recipe"
+        if not recipe.is_file():
+            return False
+        if recipe.read_text() != self.recipe:
+            logging.warning("%s was trained by another recipe: training anew", paths[0])
+            remove(recipe.parent)
+            return False
+        logging.info("trained before, by the same recipe: handing out what is kept in %s", recipe.parent)
+        self.hand_out(paths)
+        return True
+
+    def hand_out(self, paths: tuple[Path, ...]) -> None:
+        """Give the finished outputs their names: as hard links where the file system has them, else as copies."""
+        for path in paths:
+            with whole_file(path) as part:
+                try:
+                    os.link(self.folder / "finished" / path.name, part)
+                    os.utime(part)  # newer than the inputs, as an output should be
+                except OSError:
+                    shutil.copyfile(self.folder / "finished" / path.name, part)

@@ -143,11 +143,15 @@ rule pack_images:
             if wildcards.split == "train" and config["images"]["per_class"] != "all"
             else ""
         ),
+        classes=config["images"]["expect"]["classes"],
+        pictures=lambda wildcards: config["images"]["expect"][wildcards.split],
     shell:
         "python -m workflow_scripts.data.pack_images"
         " --folder {params.folder:q}"
         " --size {params.size}"
         " {params.per_class}"
+        " --expect-classes {params.classes}"
+        " --expect-pictures {params.pictures}"
         " --out {output:q}"
         " 2> {log:q}"
 
@@ -182,7 +186,7 @@ rule index_images:
         " --expect-classes {params.classes}"
         " --expect-pictures {params.pictures}"
         " --unreadable {params.unreadable}"
-        " --processes {threads}"
+        " --threads {threads}"
         " --out {output:q}"
         " 2> {log:q}"
 

@@ -1,6 +1,10 @@
 """Class folders and archives: what is read, and what is refused."""
 
+import contextlib
 import io
+import os
+import shutil
+import stat
 import subprocess
 import tarfile
 import zipfile
@@ -77,6 +81,86 @@ def test_missing_folders_and_empty_classes_are_named(folder, tmp_path):
         pack_images(folder, 10, tmp_path / "out.h5")
 
 
+@pytest.fixture
+def batches(tmp_path):
+    """Two files in the layout of CIFAR-10's binary version, and their records."""
+    rng = np.random.default_rng(7)
+    records = rng.integers(0, 256, (2, 6, 3073), dtype=np.uint8)
+    records[:, :, 0] = [[2, 0, 1, 1, 0, 2], [1, 1, 0, 2, 0, 0]]
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    for number, batch in enumerate(records, 1):
+        batch.tofile(folder / f"data_batch_{number}.bin")
+    (folder / "batches.meta.txt").write_text("airplane\ndeer\nant\n\n")
+    return folder, records.reshape(12, 3073)
+
+
+def record_picture(record):
+    """A picture, pixel by pixel: the planes of red, green and blue one after the other, each row by row."""
+    picture = np.empty((32, 32, 3), np.uint8)
+    for channel in range(3):
+        for y in range(32):
+            for x in range(32):
+                picture[y, x, channel] = record[1 + channel * 1024 + y * 32 + x]
+    return picture
+
+
+def test_binary_files_come_in_order_with_their_labels(batches, tmp_path):
+    folder, records = batches
+    pack_images(folder / "data_batch_*.bin", 32, tmp_path / "all.h5")
+    packed = read_packed_images(tmp_path / "all.h5")
+    assert packed.classes == ("airplane", "deer", "ant")
+    assert packed.labels.dtype == np.int64 and packed.labels.tolist() == records[:, 0].tolist()
+    assert packed.images.dtype == np.uint8
+    np.testing.assert_array_equal(packed.images, [record_picture(record) for record in records])
+    pack_images(folder / "data_batch_2.bin", 32, tmp_path / "second.h5")
+    np.testing.assert_array_equal(read_packed_images(tmp_path / "second.h5").images, packed.images[6:])
+
+
+def test_binary_files_are_resized_as_class_folders_are(batches, tmp_path):
+    folder, records = batches
+    pack_images(folder / "data_batch_1.bin", 20, tmp_path / "out.h5")
+    for packed, record in zip(read_packed_images(tmp_path / "out.h5").images, records[:6], strict=True):
+        Image.fromarray(record_picture(record)).save(tmp_path / "picture.png")
+        np.testing.assert_array_equal(packed, read_square(tmp_path / "picture.png", 20))
+
+
+@pytest.mark.parametrize("per_class", [1, 3, 9])
+def test_a_share_of_each_class_is_the_first_of_the_binary_files(batches, tmp_path, per_class):
+    folder, records = batches
+    pack_images(folder / "data_batch_*.bin", 32, tmp_path / "out.h5", per_class)
+    packed = read_packed_images(tmp_path / "out.h5")
+    taken, kept = {0: 0, 1: 0, 2: 0}, []
+    for record in records:
+        taken[record[0]] += 1
+        if taken[record[0]] <= per_class:
+            kept.append(record)
+    assert packed.labels.tolist() == [record[0] for record in kept]
+    np.testing.assert_array_equal(packed.images, [record_picture(record) for record in kept])
+
+
+BATCH_DAMAGES = {
+    "cut": (lambda folder: os.truncate(folder / "data_batch_2.bin", 3073 * 5 + 3072), r"data_batch_2\.bin has .*3073"),
+    "empty": (lambda folder: os.truncate(folder / "data_batch_2.bin", 0), r"data_batch_2\.bin has 0 bytes"),
+    "no names": (lambda folder: (folder / "batches.meta.txt").unlink(), r"batches\.meta\.txt .*cannot be read"),
+    "names in no text": (lambda folder: (folder / "batches.meta.txt").write_bytes(b"\xff"), r"batches\.meta\.txt"),
+    "too few names": (
+        lambda folder: (folder / "batches.meta.txt").write_text("a\nb\n\n"),
+        r"data_batch_1\.bin has the label 2, .*2 classes",
+    ),
+    "no files": (lambda folder: [path.unlink() for path in folder.glob("*.bin")], r"no file .*data_batch_\*\.bin"),
+}
+
+
+@pytest.mark.parametrize("case", BATCH_DAMAGES)
+def test_damaged_binary_files_are_named_and_nothing_is_left(batches, tmp_path, case):
+    damage, words = BATCH_DAMAGES[case]
+    damage(batches[0])
+    with pytest.raises(UserError, match=words):
+        pack_images(batches[0] / "data_batch_*.bin", 32, tmp_path / "out.h5")
+    assert not list(tmp_path.glob("out.h5*"))
+
+
 def test_archives_are_unpacked_whole(folder, tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.write(folder / "cat" / "0.png", "train/cat/0.png")
@@ -95,11 +179,6 @@ def test_bad_archives_are_named_and_nothing_is_left(tmp_path):
         entry = tarfile.TarInfo("../evil")
         entry.size = 1
         archive.addfile(entry, io.BytesIO(b"x"))
-    with tarfile.open(tmp_path / "link.tar", "w") as archive:
-        entry = tarfile.TarInfo("link")
-        entry.type = tarfile.SYMTYPE
-        entry.linkname = "/etc/passwd"
-        archive.addfile(entry)
     (tmp_path / "text.zip").write_text("no archive")
     (tmp_path / "cut.tar").write_bytes((tmp_path / "up.tar").read_bytes()[:300])
     with zipfile.ZipFile(tmp_path / "flip.zip", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -114,11 +193,138 @@ def test_bad_archives_are_named_and_nothing_is_left(tmp_path):
         content[middle : middle + 4] = bytes(255 - byte for byte in content[middle : middle + 4])
         path.write_bytes(content)
     flipped = [path.name for path in flips]
-    for name in ("up.zip", "up.tar", "link.tar", "text.zip", "cut.tar", "missing.zip", *flipped):
+    for name in ("up.zip", "up.tar", "text.zip", "cut.tar", "missing.zip", *flipped):
         with pytest.raises(UserError, match=name):
             unpack_archive(tmp_path / name, tmp_path / "out" / "folder")
         assert not (tmp_path / "evil").exists() and not (tmp_path / "out" / "evil").exists()
         assert not list((tmp_path / "out").glob("*")), name
+
+
+TAR_KINDS = {
+    "symbolic link outside": (tarfile.SYMTYPE, "/etc/passwd"),
+    "symbolic link inside": (tarfile.SYMTYPE, "file"),
+    "hard link inside": (tarfile.LNKTYPE, "file"),
+    "pipe": (tarfile.FIFOTYPE, ""),
+    "device": (tarfile.CHRTYPE, ""),
+}
+OUTSIDE = ["../evil", "/evil", "a/../../evil", "a\\..\\evil", "C:evil", "//host/share/evil"]
+
+
+def make_archive(path, entries):
+    """Write a zip or tar of entries: a name, and for tar a type and where it links to."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, mode in entries:
+                entry = zipfile.ZipInfo(name)
+                entry.external_attr = mode << 16
+                archive.writestr(entry, b"file")
+    else:
+        with tarfile.open(path, "w") as archive:
+            for name, kind, target in entries:
+                entry = tarfile.TarInfo(name)
+                entry.type, entry.linkname = kind, target
+                entry.size = 4 if kind == tarfile.REGTYPE else 0
+                archive.addfile(entry, io.BytesIO(b"file"))
+
+
+def refuse(tmp_path, name, words):
+    with pytest.raises(UserError, match=words) as error:
+        unpack_archive(tmp_path / name, tmp_path / "out" / "folder")
+    assert name in str(error.value) and "\n" not in str(error.value)
+    assert {path.name for path in tmp_path.rglob("*")} <= {name, "out"}
+
+
+@pytest.mark.parametrize("entry", OUTSIDE)
+def test_entries_outside_the_folder_are_refused(tmp_path, entry):
+    make_archive(tmp_path / "a.zip", [("file", stat.S_IFREG | 0o644), (entry, 0)])
+    refuse(tmp_path, "a.zip", "outside its folder")
+    (tmp_path / "a.zip").unlink()
+    make_archive(tmp_path / "a.tar", [("file", tarfile.REGTYPE, ""), (entry, tarfile.REGTYPE, "")])
+    refuse(tmp_path, "a.tar", "outside its folder")
+
+
+@pytest.mark.parametrize("case", TAR_KINDS)
+def test_links_and_devices_in_a_tar_are_refused(tmp_path, case):
+    make_archive(tmp_path / "a.tar", [("file", tarfile.REGTYPE, ""), ("odd", *TAR_KINDS[case])])
+    refuse(tmp_path, "a.tar", "'odd' that is a link or device")
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR])
+def test_links_and_devices_in_a_zip_are_refused(tmp_path, kind):
+    make_archive(tmp_path / "a.zip", [("file", 0), ("odd", kind | 0o777)])
+    refuse(tmp_path, "a.zip", "'odd' that is a link or device")
+
+
+def test_archives_without_files_are_refused(tmp_path):
+    make_archive(tmp_path / "a.zip", [])
+    refuse(tmp_path, "a.zip", "holds no files")
+    (tmp_path / "a.zip").unlink()
+    make_archive(tmp_path / "a.tar", [("folder", tarfile.DIRTYPE, "")])
+    refuse(tmp_path, "a.tar", "holds no files")
+
+
+def test_a_member_with_a_wrong_checksum_is_named(tmp_path):
+    make_archive(tmp_path / "a.zip", [("one", 0), ("two", 0)])
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[content.index(b"twofile") + 3] ^= 1
+    (tmp_path / "a.zip").write_bytes(content)
+    refuse(tmp_path, "a.zip", "CRC.*'two'")
+
+
+def test_an_encrypted_member_is_named(tmp_path):
+    make_archive(tmp_path / "a.zip", [("one", 0)])
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[6] |= 1  # the flag in the member's own header
+    content[content.index(b"PK\1\2") + 8] |= 1  # and in the list of members
+    (tmp_path / "a.zip").write_bytes(content)
+    refuse(tmp_path, "a.zip", "filename='one' .*is encrypted")
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz", "a.tar.xz", "a.tar.bz2"])
+def test_whatever_is_damaged_ends_in_a_sentence_or_in_whole_files(tmp_path, name):
+    noise = np.random.default_rng(8).bytes(3000)
+    files = {"a/one": noise[:1000], "a/two": noise[1000:1001], "three": noise}
+    if name == "a.zip":
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            for entry, data in files.items():
+                archive.writestr(entry, data)
+    else:
+        with tarfile.open(tmp_path / name, "w" + name[5:].replace(".", ":")) as archive:
+            for entry, data in files.items():
+                info = tarfile.TarInfo(entry)
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+    content = (tmp_path / name).read_bytes()
+    rng = np.random.default_rng(9)
+    for size in rng.integers(0, len(content), 60).tolist():
+        flipped = bytearray(content)
+        flipped[size] ^= 1 << int(rng.integers(8))
+        for damaged in (content[:size], flipped):
+            (tmp_path / name).write_bytes(damaged)
+            with contextlib.suppress(UserError):
+                unpack_archive(tmp_path / name, tmp_path / "out" / "folder")
+                unpacked = tmp_path / "out" / "folder"
+                for entry, data in files.items():
+                    # Plain tar has no checksums of what files hold.
+                    assert (unpacked / entry).read_bytes() == data or (name == "a.tar" and damaged is flipped)
+                shutil.rmtree(unpacked)
+            assert {path.name for path in tmp_path.rglob("*")} <= {name, "out"}
+
+
+def test_a_full_disk_is_said_and_nothing_is_left(tmp_path, monkeypatch):
+    make_archive(tmp_path / "a.zip", [("one", 0)])
+    make_archive(tmp_path / "a.tar", [("one", tarfile.REGTYPE, "")])
+
+    def copy(source, target, *rest):
+        with open("/dev/full", "wb") as full:
+            full.write(source.read())
+
+    monkeypatch.setattr(shutil, "copyfileobj", copy)
+    monkeypatch.setattr(tarfile, "copyfileobj", copy)
+    for name in ("a.zip", "a.tar"):
+        with pytest.raises(UserError, match=rf"no room to unpack .*{name}"):
+            unpack_archive(tmp_path / name, tmp_path / "out" / "folder")
+        assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_checksums_are_those_of_every_file(folder, tmp_path):

@@ -44,6 +44,8 @@ def check_config(config: dict, schema_path: str | Path) -> None:
     if config["images"]["storage"] == "files":
         if config["images"]["source"] == "shapes" or config["images"]["per_class"] != "all":
             raise UserError("config: images.storage is files: give a source of your own, and per_class: all")
+        if config["images"]["test_resize"] < size:
+            raise UserError(f"config: images.test_resize must be at least images.size, {size}")
     elif config["images"]["test_labels"] != "none":
         raise UserError("config: images.test_labels needs images.storage: files")
 

@@ -1,23 +1,30 @@
 """Unpack a zip or tar archive that holds a dataset."""
 
 import argparse
+import errno
 import logging
 import lzma
+import stat
 import tarfile
+import time
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from workflow_scripts.files import UserError, run_command, whole_file, write_checksums
+from workflow_scripts.progress import EVERY_SECONDS
 
 DAMAGES = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def unpack_archive(archive: Path, out: Path) -> None:
     """Unpack `archive` (zip, or tar with any compression) as the folder `out`.
 
     Raises:
-        UserError: the archive is missing, damaged, or has an entry that would leave the folder.
+        UserError: the archive is missing, damaged, encrypted, holds no file, or has an entry that would leave the
+            folder or is neither file nor folder; or there is no room.
     """
     if not archive.is_file():
         raise UserError(f"there is no archive {archive}: put it there or change the source in the config")
@@ -28,31 +35,67 @@ def unpack_archive(archive: Path, out: Path) -> None:
                 unpack_zip(archive, part)
             else:
                 unpack_tar(archive, part)
-    except tarfile.FilterError as error:
-        raise UserError(f"the archive {archive} has an entry outside its folder ({error}): do not use it") from None
+            if not any(path.is_file() for path in part.rglob("*")):
+                raise UserError(f"the archive {archive} holds no files: fetch it again, or change the source")
     except DAMAGES as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise UserError(f"there is no room to unpack {archive} in {out.parent}: make some") from None
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"the archive {archive} cannot be unpacked ({reason}): make room, or fetch it again") from None
+        raise UserError(f"the archive {archive} cannot be unpacked ({reason}): fetch it again") from None
     logging.info("unpacked %s", archive)
 
 
 def unpack_zip(archive: Path, folder: Path) -> None:
-    """Unpack a zip archive; an absolute entry or one with `..` is refused rather than renamed."""
     with zipfile.ZipFile(archive) as file:
-        for name in file.namelist():
-            path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts:
-                raise UserError(f"the archive {archive} has an entry {name!r} outside its folder: do not use it")
-        file.extractall(folder)
+        file.extractall(folder, checked_zip(archive, file))
+
+
+def checked_zip(archive: Path, file: zipfile.ZipFile) -> Iterator[zipfile.ZipInfo]:
+    """The entries, each refused rather than renamed if its place or kind is not right."""
+    entries = file.infolist()
+    for entry in with_progress(archive, entries):
+        kind = stat.S_IFMT(entry.external_attr >> 16)  # 0 where the archive was not written on Unix
+        check_entry(archive, entry.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
+        yield entry
 
 
 def unpack_tar(archive: Path, folder: Path) -> None:
-    """Unpack a tar archive, refusing links and entries outside the folder; check its compression to the end."""
+    """Unpack a tar archive; check that it and its compression are whole."""
     with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
+        tar.extractall(folder, checked_tar(archive, tar), filter="data")
+        # tarfile stops at whatever is no header, so that a cut or damaged archive would pass for a shorter one.
+        tar.fileobj.seek(tar.offset)
+        if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("it is cut or damaged after its last readable entry")
         # What follows the last entry holds the compression's checksum, which tarfile does not read.
         while tar.fileobj.read(1 << 20):
             pass
+
+
+def checked_tar(archive: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The entries, each refused rather than renamed if its place or kind is not right."""
+    for entry in with_progress(archive, tar):
+        check_entry(archive, entry.name, entry.isreg() or entry.isdir())
+        yield entry
+
+
+def with_progress(archive: Path, entries: Iterable) -> Iterator:
+    """The entries, with a line in the log now and then; how many there are a tar does not say beforehand."""
+    last = time.monotonic()
+    for done, entry in enumerate(entries):
+        if time.monotonic() - last > EVERY_SECONDS:
+            last = time.monotonic()
+            logging.info("%d files and folders of %s", done, archive)
+        yield entry
+
+
+def check_entry(archive: Path, name: str, plain: bool) -> None:
+    """Refuse an entry that is no `plain` file or folder, or whose name leads outside on some system."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or PureWindowsPath(name).drive:
+        raise UserError(f"the archive {archive} has an entry {name!r} outside its folder: do not use it")
+    if not plain:
+        raise UserError(f"the archive {archive} has an entry {name!r} that is a link or device: do not use it")
 
 
 def main() -> None:

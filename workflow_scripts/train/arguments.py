@@ -25,7 +25,7 @@ def network_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--test-folder", type=Path, help="where the files of the index --test are")
     parser.add_argument("--size", type=int, help="of pictures from files, in pixels")
     parser.add_argument("--resize", type=int, help="shorter side of test pictures from files, before they are cut")
-    parser.add_argument("--workers", type=int, default=1, help="processes that decode files, in all")
+    parser.add_argument("--workers", type=int, default=1, help="threads that decode files, in all")
     parser.add_argument("--gpus", type=int, help="to use, 0 for none; without this one is used if there is one")
     parser.add_argument("--mean", type=float, nargs=3, required=True)
     parser.add_argument("--std", type=float, nargs=3, required=True)

@@ -1,0 +1,334 @@
+"""Fetch a dataset's archive from the first of several addresses that serves it whole."""
+
+import argparse
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse
+from io import FileIO
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from workflow_scripts.files import UserError, file_fingerprint, run_command, whole_file
+from workflow_scripts.progress import EVERY_SECONDS
+
+BLOCK = 2**18  # bytes read at once
+TIMEOUT = 60.0  # seconds without a byte after which a connection counts as dead
+WAIT = 1.0  # seconds before a new try; doubles with every try that brings nothing
+FRUITLESS_TRIES = 5  # in a row, after which an address is given up
+DIGITS = {"md5": 32, "sha256": 64}
+NO_SUCH_RANGE = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class AddressFailed(Exception):
+    """This address does not serve the archive; the message says why in a few words."""
+
+
+class Dropped(Exception):
+    """An answer broke off; a new try may bring more."""
+
+
+def fetch_archive(
+    archive: Path, addresses: list[str], checksum: str, timeout: float = TIMEOUT, wait: float = WAIT
+) -> dict[str, str | int]:
+    """Make sure that `archive` is there and has the checksum; return its receipt: archive, bytes, sha256.
+
+    An archive that is there is checked and never changed. Otherwise the addresses (http or https) are tried in
+    order. Bytes gather in `<archive>.part`, which an interrupted call leaves for the next one to go on from, and
+    which becomes `archive` only when its checksum is right. `checksum` is "md5:<digits>", "sha256:<digits>" or
+    "none"; with "none" bytes of two answers are never joined, since nothing would show that they do not fit, and an
+    answer that does not say how long it is is refused. Processes that fetch the same archive wait for each other.
+
+    Args:
+        timeout: seconds without a byte after which a connection counts as dead.
+        wait: seconds before the first new try.
+
+    Raises:
+        UserError: the archive or what every address serves has another checksum, no address serves it, or there is
+            no room for it.
+    """
+    expected = parse_checksum(checksum)
+    if not archive.is_file():
+        with locked_part(archive.with_name(archive.name + ".part")) as part:
+            if archive.is_file():  # another process has fetched it meanwhile
+                part.remove()
+            else:
+                download(part, archive, addresses, expected, timeout, wait)
+    try:
+        wrong = wrong_checksum(archive, expected)
+        receipt = {"archive": str(archive), "bytes": archive.stat().st_size, "sha256": file_fingerprint(archive)}
+    except OSError as error:
+        raise UserError(f"{archive} cannot be read ({error.strerror}): mend that or replace it") from None
+    if wrong:
+        raise UserError(f"{archive} has the {wrong}, not {checksum}: replace or remove it, or correct the checksum")
+    logging.info("%s has %d bytes, sha256:%s", *receipt.values())
+    return receipt
+
+
+def parse_checksum(checksum: str) -> tuple[str, str] | None:
+    """Return the algorithm and its digits, or None for "none"."""
+    if checksum == "none":
+        return None
+    algorithm, _, digits = checksum.lower().partition(":")
+    if not re.fullmatch(f"[0-9a-f]{{{DIGITS.get(algorithm, 0)}}}", digits) or algorithm not in DIGITS:
+        raise UserError(f"the checksum {checksum!r} must read md5:<32 digits>, sha256:<64 digits> or none")
+    return algorithm, digits
+
+
+def wrong_checksum(path: Path, expected: tuple[str, str] | None) -> str:
+    """Say which checksum a file has if it is not the expected one; empty if all is well."""
+    if expected is None:
+        return ""
+    algorithm, digits = expected
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, algorithm).hexdigest()
+    return "" if found == digits else f"checksum {algorithm}:{found}"
+
+
+class Part:
+    """The bytes fetched so far, in a file that this process has locked."""
+
+    def __init__(self, path: Path, file: FileIO) -> None:
+        self.path, self.file = path, file
+        self.size = file.seek(0, os.SEEK_END)
+        self.joined = False  # whether the latest answer was put behind bytes of others
+
+    def append(self, block: bytes) -> None:
+        rest = memoryview(block)
+        while rest:
+            rest = rest[self.file.write(rest) :]
+        self.size += len(block)
+
+    def start_over(self) -> None:
+        if self.size:
+            self.file.truncate(0)
+            self.size = self.file.seek(0)
+
+    def remove(self) -> None:
+        self.path.unlink()
+
+    def rename(self, path: Path) -> None:
+        os.fsync(self.file)
+        os.replace(self.path, path)
+
+
+@contextmanager
+def locked_part(path: Path) -> Iterator[Part]:
+    """Open the file for the bytes to come, once no other process has it; UserError if it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open_locked(path) as file:
+            try:
+                yield Part(path, file)
+            except OSError as error:
+                if error.errno in NO_ROOM:
+                    path.unlink()
+                raise
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise UserError(f"there is no room for {path} ({error.strerror}), so it was removed: make room") from None
+        raise UserError(f"{path} cannot be written ({error.strerror}): mend that and run again") from None
+
+
+def open_locked(path: Path) -> FileIO:
+    """Open a file unbuffered, at hand for this process alone; made if it is not there."""
+    while True:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+        try:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logging.info("waiting for another process that has %s", path)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            # The process that had it may have renamed or removed the file that is now locked.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                    return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def download(
+    part: Part, archive: Path, addresses: list[str], expected: tuple[str, str] | None, timeout: float, wait: float
+) -> None:
+    """Fill `part` from the first address that serves the archive and rename it, or raise UserError."""
+    failures = []
+    for address in addresses:
+        try:
+            logging.info("fetching %s from %s", archive, address)
+            receive_right(address, part, expected, timeout, wait)
+        except AddressFailed as error:
+            logging.info("%s: %s", address, error)
+            failures.append(f"{address}: {error}")
+        else:
+            part.rename(archive)
+            return
+    kept = ""
+    if part.size and expected:
+        kept = f"; the next call goes on from the {megabytes(part.size)} MB in {part.path}"
+    else:
+        part.remove()
+    raise UserError(
+        f"no address serves {archive} ({'; '.join(failures)}): put a copy there by hand, or add an address{kept}"
+    )
+
+
+def receive_right(address: str, part: Part, expected: tuple[str, str] | None, timeout: float, wait: float) -> None:
+    """Fill `part` with the archive; bytes with the wrong checksum are dropped. Raises AddressFailed."""
+    receive(address, part, expected is not None, timeout, wait)
+    wrong = wrong_checksum(part.path, expected)
+    if wrong and part.joined:
+        logging.info("%s: the joined bytes have the %s; once more from the start", address, wrong)
+        part.start_over()
+        receive(address, part, True, timeout, wait)
+        wrong = wrong_checksum(part.path, expected)
+    if wrong:
+        part.start_over()
+        raise AddressFailed(f"serves something with the {wrong}")
+
+
+def receive(address: str, part: Part, join: bool, timeout: float, wait: float) -> None:
+    """Fill `part` from an address, with new tries as long as they bring more bytes. Raises AddressFailed.
+
+    With `join` a try goes on from what `part` holds.
+    """
+    most, fruitless = part.size, 0
+    while True:
+        if not join:
+            part.start_over()
+        try:
+            receive_answer(address, part, join, timeout)
+            return
+        except Dropped as error:
+            fruitless = 0 if part.size > most else fruitless + 1
+            most = max(most, part.size)
+            if fruitless == FRUITLESS_TRIES:
+                raise AddressFailed(f"{error}, {fruitless} times without a new byte") from None
+            pause = wait * 2**fruitless
+            logging.info("%s: %s; trying again in %.0f s", address, error, pause)
+            time.sleep(pause)
+
+
+def receive_answer(address: str, part: Part, join: bool, timeout: float) -> None:
+    """Append what one answer brings. Raises Dropped if that is not all, AddressFailed if it is of no use."""
+    with request(address, part, timeout) as response:
+        start, stop, total = extent(response, part.size)
+        if start not in (0, part.size):
+            part.start_over()
+            raise Dropped("goes on from another byte than asked")
+        if start == 0:
+            part.start_over()
+        if stop is None and not join and not response.chunked:
+            raise AddressFailed("does not say how long the archive is, and there is no checksum to tell")
+        part.joined = start > 0
+        append_body(response, part, stop, timeout)
+    if total is not None and part.size < total:
+        raise Dropped(f"broke off after {megabytes(part.size)} of {megabytes(total)} MB")
+    if part.size == 0:
+        raise AddressFailed("serves no bytes")
+
+
+def request(address: str, part: Part, timeout: float) -> HTTPResponse | HTTPError:
+    """Ask for the bytes that `part` lacks. Raises AddressFailed, or Dropped if a new try may get an answer.
+
+    Returns an answer with the status 200, or, if `part` has bytes already, 206 or 416: there are no more.
+    """
+    if not address.startswith(("http://", "https://")):
+        raise AddressFailed("is no http or https address")
+    headers = {"Range": f"bytes={part.size}-"} if part.size else {}
+    try:
+        response = urlopen(Request(address, headers=headers), timeout=timeout)
+    except HTTPError as error:
+        if error.code == NO_SUCH_RANGE and part.size:
+            return error
+        error.close()
+        raise AddressFailed(f"HTTP {error.code} {error.reason}".splitlines()[0]) from None
+    except ConnectionError as error:  # once connected; a connection that cannot be made is an URLError
+        raise Dropped(reason(error)) from None
+    except (OSError, HTTPException, ValueError) as error:
+        raise AddressFailed(reason(error)) from None
+    if response.status not in ((HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT) if part.size else (HTTPStatus.OK,)):
+        response.close()
+        raise AddressFailed(f"HTTP {response.status} {response.reason}")
+    if response.headers.get_content_type() == "text/html":
+        response.close()
+        raise AddressFailed("serves a web page")
+    return response
+
+
+def extent(response: HTTPResponse | HTTPError, asked: int) -> tuple[int, int | None, int | None]:
+    """Return the archive's bytes that a body holds, from start to stop, and how many the archive has.
+
+    None where the server does not say; bytes of which it does not say where they belong start at -1. `asked` is the
+    first byte that was asked for. That there are none from there on is taken as such: the checksum shows if it is so.
+    """
+    if response.status == HTTPStatus.OK:
+        return 0, response.length, response.length
+    if response.status == NO_SUCH_RANGE:
+        return asked, asked, None
+    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
+    if match is None:
+        return -1, None, None
+    start, stop = int(match[1]), int(match[2]) + 1
+    return start, stop, stop if match[3] == "*" else int(match[3])
+
+
+def append_body(response: HTTPResponse, part: Part, stop: int | None, timeout: float) -> None:
+    """Append a body to `part` until it ends or `part` has `stop` bytes; log how far it is."""
+    first = part.size
+    started = last = time.monotonic()
+    while stop is None or part.size < stop:
+        try:
+            block = response.read1(BLOCK if stop is None else min(BLOCK, stop - part.size))
+        except TimeoutError:
+            stalled = f"sent nothing for {timeout:.0f} s"
+            raise (Dropped(stalled) if part.size > first else AddressFailed(stalled)) from None
+        except (OSError, HTTPException) as error:
+            raise Dropped(reason(error)) from None
+        if not block:
+            break
+        part.append(block)
+        now = time.monotonic()
+        if now - last > EVERY_SECONDS:
+            last = now
+            whole = f" of {megabytes(stop)}" if stop else ""
+            rate = megabytes(part.size - first) / (now - started)
+            logging.info("%.1f%s MB, %.1f MB a second", megabytes(part.size), whole, rate)
+
+
+def megabytes(size: int) -> float:
+    return round(size / 1e6, 1)
+
+
+def reason(error: Exception) -> str:
+    """Why a connection failed, in a few words."""
+    cause = getattr(error, "reason", error)  # an URLError's reason is the error below
+    return (getattr(cause, "strerror", None) or str(cause) or type(cause).__name__).splitlines()[0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--archive", type=Path, required=True, help="where the archive is, or is to be")
+    parser.add_argument("--addresses", nargs="+", required=True, metavar="URL", help="tried in this order")
+    parser.add_argument("--checksum", required=True, help="md5:<digits>, sha256:<digits> or none")
+    parser.add_argument("--out", type=Path, required=True, help="the receipt to write")
+    args = parser.parse_args()
+    receipt = fetch_archive(args.archive, args.addresses, args.checksum)
+    with whole_file(args.out) as part:
+        part.write_text(json.dumps(receipt, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    run_command(main)

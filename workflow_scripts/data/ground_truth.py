@@ -1,0 +1,108 @@
+"""The classes of ImageNet's validation pictures, in each of the forms in which they are handed round."""
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from workflow_scripts.files import UserError
+
+
+def read_ground_truth(path: Path, names: list[str], classes: tuple[str, ...]) -> np.ndarray:
+    """Return the labels, int64 (N,), of the files `names`, which are sorted; a label numbers `classes`.
+
+    The file may be Kaggle's LOC_val_solution.csv (a line `picture,class box ...`), Caffe's val.txt (`file label`), or
+    the development kit's ILSVRC2012_validation_ground_truth.txt (an ILSVRC2012_ID for each file; meta.mat beside it
+    tells the IDs' classes).
+
+    Raises:
+        UserError: a file has no class, a class has no file, or either is unknown.
+    """
+    lines = read_lines(path)
+    if lines[0].startswith("ImageId,"):
+        keys = [Path(name).stem for name in names]
+        pairs = kaggle_pairs(path, lines, classes)
+    elif len(lines[0].split()) == 2:
+        keys = names
+        pairs = caffe_pairs(path, lines, len(classes))
+    elif lines[0].strip().isdecimal():
+        if len(lines) != len(names):
+            raise UserError(f"{path} has {len(lines)} lines for {len(names)} pictures: give the file for these")
+        return np.array(list(development_kit_labels(path, lines, classes)), np.int64)
+    else:
+        raise UserError(
+            f"{path} is no ground truth that is understood: give Kaggle's LOC_val_solution.csv, Caffe's val.txt or the"
+            " development kit's ILSVRC2012_validation_ground_truth.txt"
+        )
+    truth = dict(pairs)
+    without_class = [name for name, key in zip(names, keys, strict=True) if key not in truth]
+    without_file = sorted(truth.keys() - set(keys))
+    if without_class:
+        raise UserError(f"{path} names no class for the picture {without_class[0]}: remove it, or complete the list")
+    if without_file:
+        raise UserError(f"{path} names {without_file[0]}, of which there is no picture: unpack the pictures again")
+    return np.array([truth[key] for key in keys], np.int64)
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a text file, without blank ones at its end."""
+    try:
+        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
+    except OSError as error:
+        raise UserError(
+            f"the ground truth {path} cannot be read ({error.strerror}): correct images.test_labels"
+        ) from None
+    except UnicodeDecodeError:
+        raise UserError(f"the ground truth {path} is not a text file: correct images.test_labels") from None
+    if not lines:
+        raise UserError(f"the ground truth {path} is empty: correct images.test_labels")
+    return lines
+
+
+def kaggle_pairs(path: Path, lines: list[str], classes: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    """Yield the stem of each picture's name, and its label."""
+    label = {name: number for number, name in enumerate(classes)}
+    for row, line in enumerate(lines[1:], 2):
+        picture, _, prediction = line.partition(",")
+        name = next(iter(prediction.split()), "")
+        if name not in label:
+            raise UserError(f"{path}, line {row}: there is no class folder {name!r}: give one for these classes")
+        yield picture, label[name]
+
+
+def caffe_pairs(path: Path, lines: list[str], classes: int) -> Iterator[tuple[str, int]]:
+    """Yield each picture's name, and its label."""
+    for row, line in enumerate(lines, 1):
+        picture, _, label = line.rpartition(" ")
+        if not label.isdecimal() or int(label) >= classes:
+            raise UserError(f"{path}, line {row}: {label!r} is not a class's number, from 0 to {classes - 1}: mend it")
+        yield picture.strip(), int(label)
+
+
+def development_kit_labels(path: Path, lines: list[str], classes: tuple[str, ...]) -> Iterator[int]:
+    """Yield each line's label, by way of meta.mat."""
+    name_of = read_development_kit(path.with_name("meta.mat"))
+    label = {name: number for number, name in enumerate(classes)}
+    for row, line in enumerate(lines, 1):
+        name = name_of.get(line.strip())
+        if name not in label:
+            raise UserError(
+                f"{path}, line {row}: there is no class folder for the ILSVRC2012_ID {line.strip()!r}"
+                f" ({name or 'not in meta.mat'}): give the file for these classes"
+            )
+        yield label[name]
+
+
+def read_development_kit(path: Path) -> dict[str, str]:
+    """Return the class name (WNID) of each ILSVRC2012_ID, written in decimal, from the development kit's meta.mat."""
+    from scipy.io import loadmat  # for this one file
+    from scipy.io.matlab import MatReadError
+
+    if not path.is_file():
+        raise UserError(f"there is no {path}, which tells the classes: copy it there from the development kit's data/")
+    try:
+        synsets = loadmat(path, squeeze_me=True)["synsets"]
+        return {str(number): str(name) for number, name in zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True)}
+    except (MatReadError, OSError, ValueError, LookupError, TypeError, NotImplementedError, zlib.error) as error:
+        raise UserError(f"{path} is not the development kit's meta.mat ({error}): copy it there again") from None

@@ -1,0 +1,161 @@
+"""Check a packed concept set against its tables and against what is published about it.
+
+The pixel totals in `broden1_224_label_pixels.csv` beside this script are recovered from published dissection results
+of broden1_224; label maps of 112 x 112. 29 of the 598 labels that two independent sources have, 25 of them materials,
+are known to differ between the sources by up to 0.25 %, and the others not at all: hence the tolerance.
+"""
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from workflow_scripts.data.broden_layout import read_labels, table_rows, whole_number
+from workflow_scripts.data.hdf5 import open_hdf5
+from workflow_scripts.files import UserError, run_command, whole_file
+
+TOLERANCE = 0.0025  # share of a label's published pixels
+TOTALS_SIZE = (112, 112)  # of the label maps that the published totals count
+INDEX_COLUMNS = ("image", "split", "ih", "iw", "sh", "sw")  # and one for each category
+DATASETS = ("image_name", "label_number", "label_name", "label_area", "label_category", "category_name", "label_size")
+
+
+def verify_concepts(
+    concepts: Path, folder: Path, images: int | None, labels: int | None, pixel_totals: Path | None
+) -> dict:
+    """Check concepts.h5 against the tables of the folder that it was packed from, and against what is published.
+
+    Args:
+        concepts: what `pack_concepts` has written.
+        folder: the concept set in Broden's layout.
+        images: how many images there must be.
+        labels: how many labels there must be, numbered from 1 without gaps.
+        pixel_totals: CSV of `label,category,pixels`: how many pixels of all label maps carry a label. The category
+            is the published one, and the totals are of label maps of 112 x 112: those of other maps are not compared.
+            With None, here as above, nothing is checked.
+
+    Returns:
+        A summary for people, of text, numbers, lists and dictionaries.
+
+    Raises:
+        UserError: the set is not as expected.
+    """
+    with open_hdf5(concepts, *DATASETS) as file:
+        check_tables(file, concepts, folder)
+        numbers = file["label_number"][:]
+        check_count(concepts, "images", len(file["image_name"]), images)
+        check_count(concepts, "labels", len(numbers), labels)
+        if labels is not None and (gaps := numbers != np.arange(1, labels + 1)).any():
+            raise UserError(
+                f"{concepts} has no label number {np.argmax(gaps) + 1}, though its labels should be 1 to {labels}: "
+                "mend label.csv or fetch the set again"
+            )
+        logging.info("%d images and %d labels", len(file["image_name"]), len(numbers))
+        summary = {
+            "images": len(file["image_name"]),
+            "labels": len(numbers),
+            "label_map_size": [int(side) for side in file["label_size"]],
+        }
+        if pixel_totals is not None:
+            summary["pixel_totals"] = compare_totals(file, concepts, pixel_totals)
+    return summary
+
+
+def check_tables(file: h5py.File, concepts: Path, folder: Path) -> None:
+    """Raise UserError if the folder's index.csv or label.csv is not what the set was packed from."""
+    categories = tuple(file["category_name"].asstr())
+    rows = table_rows(folder / "index.csv", [*INDEX_COLUMNS, *categories])
+    if [row["image"] for _, row in rows] != list(file["image_name"].asstr()):
+        raise UserError(f"{concepts} has other images than {folder / 'index.csv'}: delete it and pack the set again")
+    labels = [(label.number, label.name) for label in read_labels(folder / "label.csv", categories)]
+    if labels != list(zip(file["label_number"][:], file["label_name"].asstr(), strict=True)):
+        raise UserError(f"{concepts} has other labels than {folder / 'label.csv'}: delete it and pack the set again")
+
+
+def check_count(concepts: Path, what: str, found: int, expected: int | None) -> None:
+    """Raise UserError if a number that is expected is not the one found."""
+    if expected not in (None, found):
+        raise UserError(f"{concepts} has {found} {what} and not {expected}: check that its archive is the right one")
+
+
+def compare_totals(file: h5py.File, concepts: Path, pixel_totals: Path) -> dict | str:
+    """Compare the labels' areas with published ones; return what differs within the tolerance, or why none were."""
+    size = tuple(file["label_size"])
+    if size != TOTALS_SIZE:
+        text = "not compared: the totals are of label maps of {} x {}, and these are {} x {}"
+        reason = text.format(*TOTALS_SIZE, *size)
+        logging.info("pixel totals: %s", reason)
+        return reason
+    published = read_totals(pixel_totals)
+    names = list(file["label_name"].asstr())
+    areas = dict(zip(names, file["label_area"][:].tolist(), strict=True))
+    primary = file["category_name"].asstr()[:][file["label_category"][:]]
+    categories = dict(zip(names, primary, strict=True))
+    if missing := [label for label in published if label not in areas]:
+        raise UserError(
+            f"{concepts} lacks the label {missing[0]!r} of {pixel_totals} and {len(missing) - 1} more: "
+            "check that its archive is the right one"
+        )
+    differing = {}
+    for label, (_, pixels) in published.items():
+        if areas[label] != pixels:
+            differing[label] = {"pixels": areas[label], "published": pixels, "difference": areas[label] - pixels}
+    off = {label: share(row) for label, row in differing.items() if share(row) > TOLERANCE}
+    if off:
+        worst = max(off, key=off.get)
+        raise UserError(
+            f"{concepts} has {areas[worst]} pixels of the label {worst!r}, where {pixel_totals} has "
+            f"{published[worst][1]}, and {len(off) - 1} more labels are off by more than {TOLERANCE:.2%}: "
+            "check that its archive is the right one"
+        )
+    largest = f"{max(map(share, differing.values()), default=0):.3%}"
+    logging.info("pixel totals: %d of %d differ, by up to %s", len(differing), len(published), largest)
+    return {
+        "labels_compared": len(published),
+        "equal": len(published) - len(differing),
+        "within_tolerance": differing,
+        "largest_difference": largest,
+        "in_another_category": {
+            label: {"here": categories[label], "published": category}
+            for label, (category, _) in published.items()
+            if categories[label] != category
+        },
+    }
+
+
+def share(row: dict[str, int]) -> float:
+    """A difference as a share of the published pixels."""
+    return abs(row["difference"]) / max(row["published"], 1)
+
+
+def read_totals(path: Path) -> dict[str, tuple[str, int]]:
+    """The published category and number of pixels of each label."""
+    if not path.is_file():
+        raise UserError(f"there is no table {path} of published pixel totals; name the right one, or none")
+    totals = {}
+    for place, row in table_rows(path, ["label", "category", "pixels"]):
+        if row["label"] in totals:
+            raise UserError(f"{place}: the label {row['label']!r} stands there already; leave one of its rows")
+        totals[row["label"]] = row["category"], whole_number(row["pixels"], f"{place}, column pixels")
+    return totals
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--concepts", type=Path, required=True, help="concepts.h5")
+    parser.add_argument("--folder", type=Path, required=True, help="the concept set that it was packed from")
+    parser.add_argument("--images", type=int, help="how many there must be")
+    parser.add_argument("--labels", type=int, help="how many there must be, numbered from 1")
+    parser.add_argument("--pixel-totals", type=Path, help="CSV of label,category,pixels for maps of 112 x 112")
+    parser.add_argument("--out", type=Path, required=True, help="the summary to write, in JSON")
+    args = parser.parse_args()
+    summary = verify_concepts(args.concepts, args.folder, args.images, args.labels, args.pixel_totals)
+    with whole_file(args.out) as part:
+        part.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run_command(main)

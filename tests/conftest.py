@@ -30,6 +30,8 @@ TRAINING = {
     "gamma": 0.1,
     "shift": 2,
     "flip": True,
+    "crop_scale": [0.3, 1.0],
+    "crop_ratio": [0.8, 1.25],
     "precision": "float32",
     "compile": False,
 }

@@ -32,6 +32,8 @@ TRAIN, TEST, CONCEPTS, LEVELS = (
     2,
 )  # pictures of each class; labelled pictures; levels after the dense network
 
+LISTINGS = [f"-n --configfile configs/paper.yaml {more}" for more in ("--cores 2", "--cores 2 --resources gpu=8")]
+
 pytestmark = pytest.mark.slow
 
 
@@ -190,6 +192,9 @@ def test_the_whole_experiment_can_be_listed_without_its_data(tmp_path):
         "all": 1,
     }
     assert not (folder / "results").exists()
+    # The default profile lets jobs hold one GPU at once, however many the config gives to a training.
+    wanted = {text: re.findall(r"gpu=(\d+)", snakemake(folder, *text.split()).stdout) for text in LISTINGS}
+    assert [max(map(int, found)) for found in wanted.values()] == [1, 4]
     started = snakemake(folder, *PAPER)
     assert started.returncode == 1
     assert "ImageNet cannot be downloaded freely" in started.stdout and "Traceback" not in started.stdout

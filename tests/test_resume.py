@@ -14,10 +14,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import NETWORK, TRAINING
+from PIL import Image
 
+from workflow_scripts.data.image_index import read_image_index
+from workflow_scripts.data.index_images import index_images
 from workflow_scripts.data.packed_images import PackedImages, write_packed_images
 from workflow_scripts.files import UserError
 from workflow_scripts.train.checkpoints import load_tensors
+from workflow_scripts.train.file_pictures import FilePictures
 from workflow_scripts.train.networks import build_network
 from workflow_scripts.train.pruning import full_masks
 from workflow_scripts.train.train_dense import train_dense
@@ -26,6 +30,7 @@ from workflow_scripts.train.training_state import TrainingState
 
 ROOT = Path(__file__).resolve().parent.parent
 KILLS = 20
+TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +52,7 @@ def command(script: str, folder: Path, out: str, *more: object, training: dict |
 
 
 def run(script: str, folder: Path, out: str, *more: object, training: dict | None = None, processes: int = 1) -> str:
-    torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"] if processes > 1 else []
+    torchrun = TORCHRUN if processes == 2 else []
     done = subprocess.run(
         [sys.executable, "-m", *torchrun, *command(script, folder, out, *more, training=training)],
         cwd=ROOT,
@@ -157,6 +162,70 @@ def test_two_processes_train_as_one_does(folder):
                 torch.testing.assert_close(tensor, others[name], rtol=1e-2, atol=1e-3)
 
 
+def test_processes_asked_to_stop_save_and_any_number_of_them_goes_on(folder):
+    """SIGTERM reaches two processes at different moments; they stop after the same step."""
+    training = TRAINING | {"micro_batch": 4, "epochs": 20, "learning_rate": 0.01}
+    arguments = [*dense(folder, "stopped"), "--rewind-epoch", 1]
+    running = subprocess.Popen(
+        [sys.executable, "-m", *TORCHRUN, *command("train_dense", folder, *arguments, training=training)],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    log = ""
+    while "epoch 3 of" not in log and running.poll() is None:
+        log += running.stderr.readline()
+    running.terminate()
+    log += running.communicate(timeout=60)[1]
+    assert running.returncode != 0
+    stops = re.findall(r"stopped as asked after step (\d+) of epoch (\d+)", log)
+    assert len(stops) == 2 and stops[0] == stops[1]
+    resumed = run("train_dense", folder, *arguments, training=training)
+    step, epoch = stops[0]
+    assert f"going on after {int(epoch) - 1} epochs and {step} steps" in resumed
+    run("train_dense", folder, *dense(folder, "undisturbed"), "--rewind-epoch", 1, training=training)
+    first, second = (json.loads((folder / name / "network.json").read_text()) for name in ("stopped", "undisturbed"))
+    assert len(first["epochs"]) == len(second["epochs"]) == 20
+    early = slice(0, int(epoch))
+    for row, other in zip(first["epochs"][early], second["epochs"][early], strict=True):
+        assert row["train_loss"] == pytest.approx(other["train_loss"], rel=1e-2)
+
+
+LAUNCHED = """
+import os, sys
+import torch
+from workflow_scripts.files import UserError, run_command
+from workflow_scripts.train.processes import join_group, restart_with_torchrun
+
+def main():
+    if "RANK" not in os.environ:
+        restart_with_torchrun(2)
+    group = join_group(0)
+    print(f"rank {group.rank} of {group.size}, {group.total(torch.tensor(1 + group.rank))}", flush=True)
+    if group.rank == 1 and sys.argv[1] == "fail":
+        raise UserError("one process failed")
+
+run_command(main)
+"""
+
+
+@pytest.mark.parametrize("outcome", ["end well", "fail"])
+def test_a_script_starts_its_own_processes_and_ends_as_they_do(tmp_path, outcome):
+    (tmp_path / "launched.py").write_text(LAUNCHED)
+    run = subprocess.run(
+        [sys.executable, "-m", "launched", outcome],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert sorted(run.stdout.split("\n")) == ["", "rank 0 of 2, 3", "rank 1 of 2, 3"]
+    assert run.returncode == (outcome == "fail")
+    assert ("error: one process failed" in run.stderr) == (outcome == "fail")
+    assert "Traceback" not in run.stderr
+
+
 def network_and_masks():
     network = build_network(NETWORK, 4, seed=1)
     return network, full_masks(network, [])
@@ -189,8 +258,22 @@ class StopAt(TrainingState):
     def stop_asked(self, _): ...
 
 
+@pytest.fixture(scope="module")
+def in_files(packed, tmp_path_factory) -> FilePictures:
+    """The same pictures, as PNG files in class folders."""
+    folder = tmp_path_factory.mktemp("files")
+    for number, (image, label) in enumerate(zip(packed.images, packed.labels, strict=True)):
+        (folder / packed.classes[label]).mkdir(exist_ok=True)
+        Image.fromarray(image).save(folder / packed.classes[label] / f"{number}.png")
+    index_images(folder, folder, folder / "index.h5")
+    index = read_image_index(folder / "index.h5")
+    return FilePictures(index, folder, 10, 11, [0.5] * 3, [0.25] * 3, torch.device("cpu"), workers=2)
+
+
+@pytest.mark.parametrize("source", ["pictures", "in_files"])
 @pytest.mark.parametrize("step", range(6))
-def test_stopped_at_any_step_it_goes_on_to_the_bit(pictures, tmp_path, step):
+def test_stopped_at_any_step_it_goes_on_to_the_bit(request, source, tmp_path, step):
+    pictures = request.getfixturevalue(source)
     whole = trained(pictures, None)
     with pytest.raises(UserError, match="run again to go on"):
         trained(pictures, StopAt(tmp_path, "recipe", step))

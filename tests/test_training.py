@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 import sys
 from dataclasses import replace
 
@@ -290,3 +291,33 @@ def test_a_diverging_training_says_so(pictures):
     trainer = Trainer(network, full_masks(network, []), pictures, TRAINING | {"learning_rate": 1e30}, 1)
     with pytest.raises(UserError, match="learning_rate"):
         trainer.train_to(3)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_other_precisions_train_alike(pictures, dense, precision):
+    network = build_network(NETWORK, 4, seed=1)
+    trainer = Trainer(network, full_masks(network, []), pictures, TRAINING | {"precision": precision}, 1)
+    trainer.train_to(3)
+    assert not same(tensors_of(network), tensors_of(dense[0]))
+    for row, other in zip(trainer.history, dense[3], strict=True):
+        assert row["train_loss"] == pytest.approx(other["train_loss"], rel=0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_compiled_training_does_the_same(pictures, dense, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    network = build_network(NETWORK, 4, seed=1)
+    trainer = Trainer(network, full_masks(network, []), pictures, TRAINING | {"compile": True}, 1)
+    trainer.train_to(3)
+    for row, other in zip(trainer.history, dense[3], strict=True):
+        assert row["train_loss"] == pytest.approx(other["train_loss"], rel=1e-3)
+    assert trainer.state()["model"].keys() == tensors_of(dense[0]).keys()
+
+
+def test_batch_norm_may_start_from_random_scales_as_in_openlth():
+    ones, uniform = (build_network(NETWORK | {"norm_init": init}, 4, seed=1) for init in ("ones", "uniform"))
+    assert (ones.norm.weight == 1).all()
+    scales = torch.cat([module.weight for module in uniform.modules() if isinstance(module, torch.nn.BatchNorm2d)])
+    assert 0 <= scales.min() < 0.1 and 0.9 < scales.max() < 1
+    assert torch.equal(ones.stem.weight, uniform.stem.weight)

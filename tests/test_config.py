@@ -81,6 +81,22 @@ def test_the_default_and_all_shipped_configs_pass(tmp_path, monkeypatch):
         ({"training": {"weight_decay": "1e-4"}}, "training.weight_decay is text, '1e-4', where a number belongs"),
         ({"images": {"per_class": "some"}}, "images.per_class is 'some', which is neither"),
         ({1: 2}, "unknown key 1"),
+        ({"gpus": "all"}, "gpus is 'all', which is neither"),
+        ({"gpus": 2}, "gpus is 2, and a step has 1 micro-batches"),
+        ({"training": {"micro_batch": 12}}, "training.micro_batch is 12, which does not divide batch_size, 32"),
+        ({"training": {"micro_batch": "all"}}, "training.micro_batch is 'all', which is neither"),
+        ({"training": {"crop_scale": [1, 0.5]}}, "training.crop_scale"),
+        ({"training": {"precision": "float64"}}, "training.precision"),
+        ({"images": {"addresses": ["https://a.org/x.zip"]}}, "images.addresses are of an archive"),
+        ({"images": {"addresses": ["ftp://a.org/x.zip"], "source": "x.zip"}}, "images.addresses"),
+        ({"images": {"checksum": "md5:12"}}, "images.checksum is 'md5:12', which is neither"),
+        ({"images": {"storage": "files"}}, "images.storage is files"),
+        ({"images": {"storage": "files", "source": "x", "per_class": 5}}, "images.storage is files"),
+        ({"images": {"storage": "files", "source": "x", "size": 300}}, "images.test_resize"),
+        ({"images": {"test_labels": "val.txt"}}, "images.test_labels needs images.storage"),
+        ({"images": {"expect": {"classes": "many"}}}, "images.expect.classes is 'many', which is neither"),
+        ({"concepts": {"expect": {"labels": 0}}}, "concepts.expect.labels"),
+        ({"network": {"norm_init": "zeros"}}, "network.norm_init"),
         ({"world": None}, "world"),
     ],
 )
@@ -102,6 +118,19 @@ def test_a_wrong_config_ends_in_one_sentence_that_names_the_key(change, words):
 )
 def test_choices_of_a_protocol_can_be_made_alone(change):
     check_config(merged(DEFAULT, {"dissection": change}), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"images": {"storage": "files", "source": "not/here/yet"}},
+        {"concepts": {"source": "not/here/yet.zip", "addresses": ["http://a.org/b.zip"]}},
+        {"gpus": 4, "training": {"micro_batch": 8}},
+        {"gpus": 1},
+    ],
+)
+def test_what_comes_later_and_what_can_be_shared_out_is_accepted(change):
+    check_config(merged(DEFAULT, change), SCHEMA)
 
 
 def test_a_missing_key_is_named():

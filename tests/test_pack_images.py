@@ -45,6 +45,17 @@ def test_packing_twice_gives_the_same_bytes(folder, tmp_path):
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
+def test_other_numbers_than_expected_are_told_before_anything_is_written(folder, tmp_path):
+    pack_images(folder, 10, tmp_path / "out.h5", expect_classes=2, expect_pictures=5)
+    for expected, message in (
+        ({"expect_classes": 3}, "2 classes, and 3"),
+        ({"expect_pictures": 4}, "5 pictures, and 4"),
+    ):
+        with pytest.raises(UserError, match=message):
+            pack_images(folder, 10, tmp_path / "other.h5", **expected)
+    assert not (tmp_path / "other.h5").exists()
+
+
 def test_a_share_of_each_class_can_be_taken(folder, tmp_path):
     pack_images(folder, 10, tmp_path / "out.h5", per_class=2)
     assert read_packed_images(tmp_path / "out.h5").labels.tolist() == [0, 0, 1, 1]

@@ -112,6 +112,14 @@ def test_the_bytes_do_not_depend_on_the_number_of_threads(train, tmp_path, monke
     assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "3.h5").read_bytes()
 
 
+def test_hidden_folders_and_files_are_left_out(train, tmp_path):
+    index_images(train, train, tmp_path / "a.h5")
+    (train / ".cache").mkdir()
+    (train / CLASSES[0] / "._n01_0.JPEG").write_bytes(b"of another system")
+    index_images(train, train, tmp_path / "b.h5", expect_classes=3, expect_pictures=6)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
 def test_another_byte_gives_another_fingerprint(train, tmp_path):
     index_images(train, train, tmp_path / "a.h5")
     path = train / "n01" / "n01_0.JPEG"

@@ -39,6 +39,14 @@ def test_pictures_come_in_order_with_their_labels(folder, tmp_path):
     np.testing.assert_array_equal(packed.images, expected)
 
 
+def test_hidden_folders_and_files_are_no_classes_and_no_pictures(folder, tmp_path):
+    pack_images(folder, 10, tmp_path / "out.h5")
+    (folder / ".thumbnails").mkdir()
+    (folder / "cat" / "._0.png").write_bytes(b"of another system")
+    pack_images(folder, 10, tmp_path / "again.h5")
+    assert (tmp_path / "out.h5").read_bytes() == (tmp_path / "again.h5").read_bytes()
+
+
 def test_packing_twice_gives_the_same_bytes(folder, tmp_path):
     pack_images(folder, 8, tmp_path / "a.h5")
     pack_images(folder, 8, tmp_path / "b.h5")

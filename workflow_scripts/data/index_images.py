@@ -69,15 +69,16 @@ def existing(folder: Path) -> Path:
 
 
 def list_folders(folder: Path) -> list[str]:
-    """Return the sorted names of the folders in `folder`."""
+    """Return the sorted names of the folders in `folder`, without hidden ones."""
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir())
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
 def list_pictures(folder: Path) -> list[str]:
-    """Return the sorted names of the pictures in `folder`, told by their suffixes."""
+    """Return the sorted names of the pictures in `folder`, told by their suffixes, without hidden files."""
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES))
+        names = [entry.name for entry in entries]
+    return sorted(name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."))
 
 
 def list_classes(folder: Path, expected: int | None) -> tuple[str, ...]:

@@ -60,13 +60,15 @@ def list_class_folders(folder: Path, per_class: int | None) -> tuple[list[Path],
     """Return the pictures' paths, their labels int64 (N,), and the class names, all in alphabetical order."""
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}: point images.source at one that holds class folders")
-    classes = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
+    folders = [entry.name for entry in folder.iterdir() if entry.is_dir()]
+    classes = tuple(sorted(name for name in folders if not name.startswith(".")))
     if len(classes) < 2:
         raise UserError(f"{folder} holds {len(classes)} class folders, and at least 2 are needed")
     paths: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        found = sorted(path for path in (folder / name).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        pictures = [path for path in (folder / name).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+        found = sorted(path for path in pictures if not path.name.startswith("."))
         if not found:
             raise UserError(f"the class folder {folder / name} holds no pictures: fill it or remove it")
         paths += found[:per_class]

@@ -78,7 +78,10 @@ def check_tables(file: h5py.File, concepts: Path, folder: Path) -> None:
 def check_count(concepts: Path, what: str, found: int, expected: int | None) -> None:
     """Raise UserError if a number that is expected is not the one found."""
     if expected not in (None, found):
-        raise UserError(f"{concepts} has {found} {what} and not {expected}: check that its archive is the right one")
+        raise UserError(
+            f"{concepts} has {found} {what} and not {expected}: check that its archive is the right one, or correct"
+            " concepts.expect"
+        )
 
 
 def compare_totals(file: h5py.File, concepts: Path, pixel_totals: Path) -> dict | str:
@@ -97,7 +100,7 @@ def compare_totals(file: h5py.File, concepts: Path, pixel_totals: Path) -> dict 
     if missing := [label for label in published if label not in areas]:
         raise UserError(
             f"{concepts} lacks the label {missing[0]!r} of {pixel_totals} and {len(missing) - 1} more: "
-            "check that its archive is the right one"
+            "check that its archive is the right one, or set concepts.pixel_totals to none"
         )
     differing = {}
     for label, (_, pixels) in published.items():
@@ -109,7 +112,7 @@ def compare_totals(file: h5py.File, concepts: Path, pixel_totals: Path) -> dict 
         raise UserError(
             f"{concepts} has {areas[worst]} pixels of the label {worst!r}, where {pixel_totals} has "
             f"{published[worst][1]}, and {len(off) - 1} more labels are off by more than {TOLERANCE:.2%}: "
-            "check that its archive is the right one"
+            "check that its archive is the right one, or set concepts.pixel_totals to none"
         )
     largest = f"{max(map(share, differing.values()), default=0):.3%}"
     logging.info("pixel totals: %d of %d differ, by up to %s", len(differing), len(published), largest)

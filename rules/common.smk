@@ -8,7 +8,7 @@ from pathlib import Path
 from workflow_scripts.code_inputs import code_of
 from workflow_scripts.config import check_config, content_fingerprint, is_archive
 from workflow_scripts.dissect.protocols import resolve_protocol
-from workflow_scripts.files import UserError
+from workflow_scripts.files import UserError, file_fingerprint
 from workflow_scripts.gpu import has_gpu
 
 try:
@@ -86,8 +86,16 @@ def packed_folder(kind, split=None):
 
 def own_contents(kind, split=None):
     """A fingerprint of the packed folder, where it is the user's own."""
-    own = source_folder(kind) == config[kind]["source"]
-    return remembered(packed_folder(kind, split), split or kind) if own else ""
+    if source_folder(kind) != config[kind]["source"]:
+        return ""
+    folder = Path(packed_folder(kind, split))
+    # CIFAR-10's binary files are named by a pattern, and the names of their classes stand beside them.
+    return remembered(str(folder.parent if folder.suffix == ".bin" else folder), split or kind)
+
+
+def contents_of(*files):
+    """A fingerprint of small files of the user's own; those that are not there are left to the job to tell."""
+    return [file_fingerprint(file) for file in files if Path(file).is_file()]
 
 
 def remembered(source, name):
@@ -136,6 +144,12 @@ def test_labels(split):
     """The argument for the ground truth of test pictures that lie in no class folders."""
     labels = config["images"]["test_labels"]
     return shlex.join(["--ground-truth", labels]) if split == "test" and labels != "none" else ""
+
+
+def test_label_contents(split):
+    """A fingerprint of that ground truth, and of the development kit's list of classes beside it."""
+    labels = Path(config["images"]["test_labels"])
+    return contents_of(labels, labels.with_name("meta.mat")) if split == "test" else []
 
 
 def pixel_totals():

@@ -175,6 +175,7 @@ rule index_images:
         folder=lambda wildcards: packed_folder("images", wildcards.split),
         classes_of=packed_folder("images", "train"),
         test_labels=lambda wildcards: test_labels(wildcards.split),
+        test_label_contents=lambda wildcards: test_label_contents(wildcards.split),
         classes=config["images"]["expect"]["classes"],
         pictures=lambda wildcards: config["images"]["expect"][wildcards.split],
         unreadable=config["images"]["unreadable"],
@@ -237,6 +238,7 @@ rule verify_concepts:
         folder=packed_folder("concepts"),
         counts=expected("concepts", "images", "labels"),
         totals=pixel_totals(),
+        totals_contents=contents_of(config["concepts"]["pixel_totals"]),
     shell:
         "python -m workflow_scripts.data.verify_concepts"
         " --concepts {input.concepts:q}"

@@ -204,7 +204,7 @@ def test_what_is_missing_is_told_before_anything_is_decoded(train, tmp_path, mon
         index_images(test, train, out)
     (test / "n03").mkdir()
     (test / "n04").mkdir()
-    with pytest.raises(UserError, match="test/n04 is in no class folder"):
+    with pytest.raises(UserError, match="test/n04 is not among the training pictures'"):
         index_images(test, train, out)
     (test / "n04").rmdir()
     (test / "n01" / "notes.txt").touch()

@@ -14,6 +14,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import h5py
+import hdf5plugin  # noqa: F401 - reads compressed files
 import numpy as np
 import pytest
 import yaml
@@ -165,6 +167,28 @@ def test_a_wrong_imagenet_ends_in_one_sentence_before_training(experiment):
     assert not (experiment / "results/other/data/test_index.h5").exists()
 
 
+def test_a_changed_ground_truth_is_noticed(experiment):
+    """Of validation pictures as published, flat."""
+    source = experiment / "data/imagenet"
+    (source / "flat").mkdir()
+    for picture in (source / "val").rglob("*.JPEG"):
+        shutil.copy(picture, source / "flat")
+    truth = sorted(f"{path.name} {CLASSES.index(path.name.split('_')[0])}\n" for path in (source / "flat").iterdir())
+    (experiment / "val.txt").write_text("".join(truth))
+    images = {"test": "flat", "test_labels": "val.txt"}
+    (experiment / "flat.yaml").write_text(yaml.safe_dump({"experiment": "flat", "images": images}))
+    index = "results/flat/data/test_index.h5"
+    flat = [index, *PAPER, "sizes.yaml", "flat.yaml"]
+    run = snakemake(experiment, *flat)
+    assert run.returncode == 0, run.stdout
+    assert "Nothing to be done" in snakemake(experiment, "-n", *flat).stdout
+    with h5py.File(experiment / index) as file:
+        names = [CLASSES[label] for label in file["labels"][:]]
+        assert [path.decode().split("_")[0] for path in file["paths"][:]] == names
+    (experiment / "val.txt").write_text("".join(truth).replace(" 1\n", " 2\n"))
+    assert "index_images" in snakemake(experiment, "-n", *flat).stdout
+
+
 def test_the_whole_experiment_can_be_listed_without_its_data(tmp_path):
     folder = copy_sources(ROOT, tmp_path / "run")
     run = snakemake(folder, "-n", "--configfile", "configs/paper.yaml")
@@ -193,7 +217,7 @@ def test_the_whole_experiment_can_be_listed_without_its_data(tmp_path):
     }
     assert not (folder / "results").exists()
     # The default profile lets jobs hold one GPU at once, however many the config gives to a training.
-    wanted = {text: re.findall(r"gpu=(\d+)", snakemake(folder, *text.split()).stdout) for text in LISTINGS}
+    wanted = {text: re.findall(r"resources: .*gpu=(\d+)", snakemake(folder, *text.split()).stdout) for text in LISTINGS}
     assert [max(map(int, found)) for found in wanted.values()] == [1, 4]
     started = snakemake(folder, *PAPER)
     assert started.returncode == 1

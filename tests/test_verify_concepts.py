@@ -147,10 +147,18 @@ def test_a_gap_in_the_numbers_is_named(tmp_path):
         verify(tmp_path, labels=3)
 
 
+def test_brodens_columns_are_asked_for_where_its_counts_are(made, tmp_path):
+    shutil.copytree(made[0], tmp_path / "copy")
+    index = tmp_path / "copy" / "set" / "index.csv"
+    index.write_text(index.read_text().replace(",ih", ",height", 1))
+    images = verify(tmp_path / "copy")["images"]
+    with pytest.raises(UserError, match=r"index\.csv has no column ih"):
+        verify(tmp_path / "copy", images=images)
+
+
 @pytest.mark.parametrize(
     ("table", "old", "new", "words"),
     [
-        ("index.csv", ",ih", ",height", r"index\.csv has no column ih"),
         ("index.csv", "material,", "stuff,", r"index\.csv has no column material"),
         ("index.csv", "some/1.png", "some/2.png", "other images than"),
         ("label.csv", "wood", "would", "other labels than"),

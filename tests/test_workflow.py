@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -314,6 +315,29 @@ def test_changed_contents_of_ones_own_labels_are_noticed(finished, tmp_path):
     assert "Nothing to be done" in snakemake(folder, "-n", packed, *TINY).stdout
     edit(folder / "own/label.csv", ",house,", ",hovse,")
     assert "pack_concepts" in snakemake(folder, "-n", packed, *TINY).stdout
+
+
+def test_changed_binary_files_of_ones_own_are_noticed(finished, tmp_path):
+    """CIFAR-10's, which the config names by a pattern."""
+    folder = copy_sources(finished, tmp_path / "own")
+    (folder / "own").mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("data_batch_1.bin", "data_batch_2.bin", "test_batch.bin"):
+        records = rng.integers(0, 256, (20, 3073), np.uint8)
+        records[:, 0] = np.arange(20) % 2
+        (folder / "own" / name).write_bytes(records.tobytes())
+    (folder / "own/batches.meta.txt").write_text("cat\ndog\n\n")
+    own = "images:\n  source: own\n  train: data_batch_*.bin\n  test: test_batch.bin\n"
+    edit(folder / "configs/tiny.yaml", "images:\n", own)
+    packed = "results/tiny/data/train.h5"
+    run = snakemake(folder, packed, *TINY)
+    assert run.returncode == 0, run.stdout
+    assert "Nothing to be done" in snakemake(folder, "-n", packed, *TINY).stdout
+    for change in (("data_batch_2.bin", bytes(3073)), ("batches.meta.txt", b"cat\ncow\n")):
+        before = (folder / "own" / change[0]).read_bytes()
+        (folder / "own" / change[0]).write_bytes(change[1])
+        assert "pack_images" in snakemake(folder, "-n", packed, *TINY).stdout
+        (folder / "own" / change[0]).write_bytes(before)
 
 
 def test_an_archive_that_is_older_but_another_is_noticed(finished, tmp_path):

@@ -29,7 +29,7 @@ def use_gpus(wanted: int | None) -> None:
     if wanted == 0:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     elif wanted and not has_gpu():
-        raise UserError(f"{wanted} GPUs are wanted and none is to be seen: set gpus to 0, or run where there are some")
+        raise UserError(f"gpus is {wanted} and there is none to be seen: set gpus to 0, or run where there are some")
 
 
 @cache

@@ -94,7 +94,7 @@ def list_class_folders(folder: Path, classes: tuple[str, ...]) -> tuple[list[str
     if not found:
         raise UserError(f"{folder} holds no class folders: sort its pictures into some, or set images.test_labels")
     if odd := sorted(found ^ set(classes)):
-        lack = "is in no class folder of the training pictures" if odd[0] in found else "is missing"
+        lack = "is not among the training pictures'" if odd[0] in found else "is missing"
         raise UserError(f"the class folder {folder / odd[0]} {lack}: all pictures must have the same classes")
     names: list[str] = []
     labels: list[int] = []

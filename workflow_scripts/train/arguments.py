@@ -92,6 +92,6 @@ def training_state(args: argparse.Namespace, group: Group, module: str, *depends
 
     Its recipe is all that the outputs' bytes depend on: the arguments, `depends_on`, and the code.
     """
-    code = [file_fingerprint(ROOT / path) for path in code_of(module)]
+    code = [torch.__version__, *(file_fingerprint(ROOT / path) for path in code_of(module))]
     recipe = text_fingerprint(recipe_fingerprint(args), file_fingerprint(args.test), *depends_on, *code)
     return TrainingState(args.out.with_name(args.out.name + ".training"), recipe, writes=group.rank == 0)

@@ -132,7 +132,9 @@ class FilePictures:
         return self.to_device(self.index.labels[positions])
 
     def to_device(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values).to(self.device)
+        tensor = torch.from_numpy(values)
+        # From pinned memory, so that the copy does not wait for the GPU to finish what it is at.
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
     def decoded(
         self, batches: Iterable[np.ndarray], view: Callable[[int], np.ndarray]

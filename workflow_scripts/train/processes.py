@@ -1,16 +1,26 @@
 """Training in several processes, one for each GPU, started by torchrun."""
 
+import ctypes
 import logging
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import NoReturn
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from workflow_scripts.files import UserError
 from workflow_scripts.gpu import has_gpu, lease_gpu, lease_gpus, use_gpus
+
+# The first process may wait for GPUs or for another training, and the others for it; torchrun ends all if one fails.
+PATIENCE = timedelta(days=30)
+PR_SET_PDEATHSIG = 1  # of Linux
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,25 @@ def alone(device: torch.device) -> Group:
     return Group(0, 1, device)
 
 
+@contextmanager
+def joined_group(gpus: int | None) -> Iterator[Group]:
+    """Join this process's group, as `join_group`, and leave it when all have come to the end of the block.
+
+    Raises:
+        UserError: another process of the group has ended before.
+    """
+    group = join_group(gpus)
+    try:
+        yield group
+        group.any(False)  # the others wait for the first, which writes the outputs
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "by peer" in str(error):  # gloo's closed or reset connections
+            raise UserError("another process of this training has ended, which should have said why") from None
+        raise
+    if group.size > 1:
+        dist.destroy_process_group()
+
+
 def join_group(gpus: int | None) -> Group:
     """Return this process's group: that of torchrun, which is started for more than one GPU, or this process alone.
 
@@ -56,7 +85,8 @@ def join_group(gpus: int | None) -> Group:
         if gpus and gpus > 1:
             restart_with_torchrun(gpus)
         return alone(torch.device(lease_gpu() or "cpu"))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if has_gpu() else "gloo")
+    end_with_parent()
+    dist.init_process_group("cpu:gloo,cuda:nccl" if has_gpu() else "gloo", timeout=PATIENCE)
     rank, size = dist.get_rank(), dist.get_world_size()
     if rank > 0:
         logging.getLogger().setLevel(logging.WARNING)  # the first process speaks for all
@@ -67,6 +97,11 @@ def join_group(gpus: int | None) -> Group:
     dist.broadcast(cards, 0)
     torch.cuda.set_device(int(cards[rank]))
     return Group(rank, size, torch.device("cuda"))
+
+
+def end_with_parent() -> None:
+    """Have the kernel send this process SIGTERM when torchrun ends, even by SIGKILL: it would go on alone."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def restart_with_torchrun(count: int) -> NoReturn:

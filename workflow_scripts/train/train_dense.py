@@ -1,11 +1,12 @@
 """Train a dense network (level 0) and keep its state at the rewind point."""
 
+import argparse
 from pathlib import Path
 
 from workflow_scripts.files import file_fingerprint, run_command, text_fingerprint
 from workflow_scripts.train.arguments import load_pictures, recipe_fingerprint, training_parser, training_state
 from workflow_scripts.train.checkpoints import load_network, save_network, save_tensors, write_metrics
-from workflow_scripts.train.processes import join_group
+from workflow_scripts.train.processes import Group, joined_group
 from workflow_scripts.train.training import Trainer, accuracy
 
 
@@ -25,16 +26,22 @@ def main() -> None:
     parser.add_argument("--rewind-epoch", type=int, required=True)
     parser.add_argument("--rewind", type=Path, required=True, help="rewind.pt, to be written")
     args = parser.parse_args()
-    group = join_group(args.gpus)
+    with joined_group(args.gpus) as group:
+        train(args, group)
+
+
+def train(args: argparse.Namespace, group: Group) -> None:
+    """Do what the arguments say, unless it has been done."""
     start = file_fingerprint(args.initial)
     lineage = text_fingerprint(start, recipe_fingerprint(args), args.rewind_epoch)
     kept = training_state(args, group, "workflow_scripts.train.train_dense", lineage)
     outputs = (args.rewind, args.out, args.metrics)
-    if kept.was_finished(*outputs):
+    kept.wait_for_others()
+    if group.any(kept.was_finished(*outputs)):
         return
-    train, test = load_pictures(args, group.device)
+    pictures, test = load_pictures(args, group.device)
     network, masks = load_network(args.initial, args.network)
-    trainer = Trainer(network, masks, train, args.training, args.replicate, group, kept)
+    trainer = Trainer(network, masks, pictures, args.training, args.replicate, group, kept)
     rewind_point = train_dense(trainer, args.rewind_epoch)
     test_accuracy = accuracy(network, test, args.training["precision"], group)
     if group.rank == 0:

@@ -9,7 +9,7 @@ from torch import nn
 from workflow_scripts.files import UserError, file_fingerprint, run_command, text_fingerprint
 from workflow_scripts.train.arguments import load_pictures, recipe_fingerprint, training_parser, training_state
 from workflow_scripts.train.checkpoints import load_tensors, rebuild_network, save_network, write_metrics
-from workflow_scripts.train.processes import join_group
+from workflow_scripts.train.processes import Group, joined_group
 from workflow_scripts.train.pruning import Masks, describe_density, prune_by_magnitude
 from workflow_scripts.train.training import Trainer, accuracy
 
@@ -47,18 +47,24 @@ def main() -> None:
     parser.add_argument("--rewind", type=Path, required=True, help="rewind.pt of level 0")
     parser.add_argument("--fraction", type=float, required=True, help="share of the remaining weights to prune")
     args = parser.parse_args()
-    group = join_group(args.gpus)
+    with joined_group(args.gpus) as group:
+        train(args, group)
+
+
+def train(args: argparse.Namespace, group: Group) -> None:
+    """Do what the arguments say, unless it has been done."""
     parent, rewind_point = load_tensors(args.parent), load_tensors(args.rewind)
     refuse_strangers(args, parent, rewind_point)
     depends_on = (file_fingerprint(args.parent), file_fingerprint(args.rewind), args.fraction)
     kept = training_state(args, group, "workflow_scripts.train.train_level", *depends_on)
     outputs = (args.out, args.metrics)
-    if kept.was_finished(*outputs):
+    kept.wait_for_others()
+    if group.any(kept.was_finished(*outputs)):
         return
     network, masks = rebuild_network(parent, args.network, args.parent)
-    train, test = load_pictures(args, group.device)
+    pictures, test = load_pictures(args, group.device)
     masks = prune(network, masks, args.fraction)
-    trainer = Trainer(network, masks, train, args.training, args.replicate, group, kept)
+    trainer = Trainer(network, masks, pictures, args.training, args.replicate, group, kept)
     train_level(trainer, rewind_point)
     test_accuracy = accuracy(network, test, args.training["precision"], group)
     if group.rank == 0:

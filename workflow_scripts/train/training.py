@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from typing import Any, Protocol
@@ -121,10 +122,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.group.device.type, enabled=settings["precision"] == "float16")
         self.norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
         apply_masks(self.network, self.masks)
-        # Buffers need no synchronising at each step: the first process's are shared at the end of an epoch.
-        self.forward: nn.Module = (
-            DistributedDataParallel(self.network, broadcast_buffers=False) if self.group.size > 1 else self.network
-        )
+        self.forward = distributed(self.network) if self.group.size > 1 else self.network
         if settings["compile"]:
             self.forward = torch.compile(self.forward)
 
@@ -273,17 +271,26 @@ class Trainer:
         return row
 
 
+def distributed(network: nn.Module) -> DistributedDataParallel:
+    """Return a network whose gradients are averaged over the processes.
+
+    Its buffers are left alone: the first process's are shared at the end of an epoch.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch 2.13 has a new name for this that 2.12 does not know
+        return DistributedDataParallel(network, broadcast_buffers=False)
+
+
 @contextmanager
 def frozen_statistics(norms: list[nn.Module]) -> Iterator[None]:
     """Let batch-norms normalise by each batch's own statistics, and leave their running ones as they are."""
-    momenta = [norm.momentum for norm in norms]
     for norm in norms:
-        norm.momentum = 0.0
+        norm.track_running_stats = False
     try:
         yield
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+        for norm in norms:
+            norm.track_running_stats = True
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -4,10 +4,13 @@ Snakemake deletes a rule's outputs before each attempt, and knows nothing of thi
 
     state, previous    the last two states, each behind the SHA-256 of its bytes
     finished/          the outputs of a training that has ended, should the attempt be cut off right after it
+    lock               held by the process that trains, so that an attempt waits for one that was left running
 """
 
+import fcntl
 import hashlib
 import io
+import json
 import logging
 import os
 import shutil
@@ -18,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from workflow_scripts.files import remove, whole_file
+from workflow_scripts.files import UserError, file_fingerprint, remove, whole_file
 
 DIGEST = hashlib.sha256().digest_size
 
@@ -38,6 +41,20 @@ class TrainingState:
     def __init__(self, folder: Path, recipe: str, writes: bool = True) -> None:
         self.folder, self.recipe, self.writes = folder, recipe, writes
         self.stop_asked = False
+
+    def wait_for_others(self) -> None:
+        """Hold the lock until this process ends, however that happens; wait while another process holds it."""
+        if not self.writes:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.lock = open(self.folder / "lock", "w")  # noqa: SIM115 - closed by the process's end
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logging.info("another process, perhaps one left running, trains this network: waiting for it to end")
+            fcntl.flock(self.lock, fcntl.LOCK_EX)
+        except OSError as error:
+            logging.warning("no lock on %s (%s): do not train this network twice at once", self.folder, error)
 
     def load(self) -> dict | None:
         """Return the newest whole state of this recipe, or None."""
@@ -63,20 +80,28 @@ class TrainingState:
         return saved["state"]
 
     def save(self, state: dict) -> None:
-        """Keep `state`, nested dicts of tensors and plain values, and the one before it."""
+        """Keep `state`, nested dicts of tensors and plain values, and the one before it.
+
+        Raises:
+            UserError: it cannot be written.
+        """
         if not self.writes:
             return
         buffer = io.BytesIO()
         torch.save({"recipe": self.recipe, "state": state}, buffer)
         payload = buffer.getbuffer()
-        with whole_file(self.folder / "state") as part:
-            with open(part, "wb") as file:
-                file.write(hashlib.sha256(payload).digest())
-                file.write(payload)
-                file.flush()
-                os.fsync(file.fileno())
-            if (self.folder / "state").exists():
-                os.replace(self.folder / "state", self.folder / "previous")
+        try:
+            with whole_file(self.folder / "state") as part:
+                with open(part, "wb") as file:
+                    file.write(hashlib.sha256(payload).digest())
+                    file.write(payload)
+                to_disk(part)
+                if (self.folder / "state").exists():
+                    os.replace(self.folder / "state", self.folder / "previous")
+        except OSError as error:
+            raise UserError(
+                f"the state in {self.folder} cannot be saved ({error.strerror}): make room or mend that, and run again"
+            ) from None
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -98,30 +123,51 @@ class TrainingState:
         with whole_file(self.folder / "finished") as part:
             part.mkdir()
             yield [part / path.name for path in paths]
-            (part / "recipe").write_text(self.recipe)
+            record = {"recipe": self.recipe, "files": {path.name: file_fingerprint(part / path.name) for path in paths}}
+            (part / "record.json").write_text(json.dumps(record, indent=1))
+            for file in part.iterdir():
+                to_disk(file)
         self.hand_out(paths)
         remove(self.folder / "state")
         remove(self.folder / "previous")
 
     def was_finished(self, *paths: Path) -> bool:
-        """Tell whether this training has ended before; if so, its outputs are handed out again as `paths`."""
-        recipe = self.folder / "finished" / "recipe"
-        if not recipe.is_file():
+        """Hand out the outputs as `paths` if this training has ended before, and tell whether it has.
+
+        Always false in a process that does not write.
+        """
+        finished = self.folder / "finished"
+        if not self.writes or not finished.is_dir():
             return False
-        if recipe.read_text() != self.recipe:
+        try:
+            record = json.loads((finished / "record.json").read_text())
+            whole = all(file_fingerprint(finished / name) == digest for name, digest in record["files"].items())
+        except (OSError, ValueError):
+            whole = False
+        if not whole:
+            logging.warning("the finished training in %s is damaged: training anew", finished)
+        elif record["recipe"] != self.recipe:
             logging.warning("%s was trained by another recipe: training anew", paths[0])
-            remove(recipe.parent)
-            return False
-        logging.info("trained before, by the same recipe: handing out what is kept in %s", recipe.parent)
-        self.hand_out(paths)
-        return True
+        else:
+            logging.info("trained before, by the same recipe: handing out what is kept in %s", finished)
+            self.hand_out(paths)
+            return True
+        remove(finished)
+        return False
 
     def hand_out(self, paths: tuple[Path, ...]) -> None:
         """Give the finished outputs their names: as hard links where the file system has them, else as copies."""
         for path in paths:
+            path.unlink(missing_ok=True)  # a link does not replace a link to the same file
             with whole_file(path) as part:
                 try:
                     os.link(self.folder / "finished" / path.name, part)
                     os.utime(part)  # newer than the inputs, as an output should be
                 except OSError:
                     shutil.copyfile(self.folder / "finished" / path.name, part)
+
+
+def to_disk(path: Path) -> None:
+    """Make sure that a file outlives the machine's end."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())

@@ -84,6 +84,25 @@ def outputs(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
 
 
+def start(*words: str) -> subprocess.Popen:
+    """Start a command of Python's, given from the module on."""
+    return subprocess.Popen(
+        [sys.executable, "-m", *words],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def read_until(running: subprocess.Popen, sign: str) -> str:
+    """Return what a command says up to a line with `sign`, or all if it ends before."""
+    log = ""
+    while sign not in log and running.poll() is None:
+        log += running.stderr.readline()
+    return log
+
+
 def kill_at_random(arguments: list[str], times: int, seed: int) -> list[str]:
     """Start a training again and again and end it by SIGKILL or SIGTERM at random moments; return the logs.
 
@@ -92,17 +111,9 @@ def kill_at_random(arguments: list[str], times: int, seed: int) -> list[str]:
     draw = random.Random(seed)
     logs = []
     for number in range(times):
-        attempt = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started = ""
-        if number % 4:  # most while it trains, every fourth at any time from the start on
-            while "epoch" not in started and attempt.poll() is None:
-                started += attempt.stderr.readline()
+        attempt = start(*arguments)
+        # Most while it trains, every fourth at any time from the start on.
+        started = read_until(attempt, "epoch") if number % 4 else ""
         time.sleep(draw.uniform(0, 0.8) if number % 4 else draw.uniform(0, 4))
         attempt.send_signal(signal.SIGTERM if number % 2 else signal.SIGKILL)
         logs.append(started + attempt.communicate()[1])
@@ -179,16 +190,8 @@ def test_processes_asked_to_stop_save_and_any_number_of_them_goes_on(folder):
     """SIGTERM reaches two processes at different moments; they stop after the same step."""
     training = TRAINING | {"micro_batch": 4, "epochs": 20, "learning_rate": 0.01}
     arguments = [*dense(folder, "stopped"), "--rewind-epoch", 1]
-    running = subprocess.Popen(
-        [sys.executable, "-m", *TORCHRUN, *command("train_dense", folder, *arguments, training=training)],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    log = ""
-    while "epoch 3 of" not in log and running.poll() is None:
-        log += running.stderr.readline()
+    running = start(*TORCHRUN, *command("train_dense", folder, *arguments, training=training))
+    log = read_until(running, "epoch 3 of")
     running.terminate()
     log += running.communicate(timeout=60)[1]
     assert running.returncode != 0
@@ -209,16 +212,8 @@ def test_processes_asked_to_stop_save_and_any_number_of_them_goes_on(folder):
 def test_processes_end_with_torchrun_even_if_it_is_killed(folder):
     training = TRAINING | {"micro_batch": 4, "epochs": 1000, "learning_rate": 0.01}
     arguments = command("train_dense", folder, *dense(folder, "orphans"), "--rewind-epoch", 1, training=training)
-    torchrun = subprocess.Popen(
-        [sys.executable, "-m", *TORCHRUN, *arguments],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    log = ""
-    while "epoch 3 of" not in log and torchrun.poll() is None:
-        log += torchrun.stderr.readline()
+    torchrun = start(*TORCHRUN, *arguments)
+    log = read_until(torchrun, "epoch 3 of")
     torchrun.kill()
     log += torchrun.communicate(timeout=60)[1]  # ends when the processes have closed it too
     assert log.count("stopped as asked") == 2 or "Connection" in log
@@ -230,26 +225,16 @@ def test_processes_end_with_torchrun_even_if_it_is_killed(folder):
 def test_an_attempt_waits_for_one_that_was_left_running_and_goes_on_from_there(folder):
     training = TRAINING | {"epochs": 60, "learning_rate": 0.01}
     arguments = command("train_dense", folder, *dense(folder, "left"), "--rewind-epoch", 1, training=training)
-    attempts, logs = [], ["", ""]
-    for number, sign in enumerate(("epoch 3 of", "waiting for it to end")):
-        attempts.append(
-            subprocess.Popen(
-                [sys.executable, "-m", *arguments],
-                cwd=ROOT,
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-        while sign not in logs[number]:
-            line = attempts[number].stderr.readline()
-            assert line, logs[number]
-            logs[number] += line
-    attempts[0].kill()
-    attempts[0].communicate()
-    logs[1] += attempts[1].communicate(timeout=120)[1]
-    assert attempts[1].returncode == 0, logs[1]
-    assert re.search(r"going on after \d+ epochs", logs[1])
+    left = start(*arguments)
+    read_until(left, "epoch 3 of")
+    attempt = start(*arguments)
+    log = read_until(attempt, "waiting for it to end")
+    assert attempt.poll() is None, log
+    left.kill()
+    left.communicate()
+    log += attempt.communicate(timeout=120)[1]
+    assert attempt.returncode == 0, log
+    assert re.search(r"going on after \d+ epochs", log)
     assert sorted(outputs(folder / "left")) == ["network.json", "network.pt", "rewind.pt"]
 
 

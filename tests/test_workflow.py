@@ -67,8 +67,35 @@ def planned(folder: Path, *arguments: str) -> dict[str, int]:
     assert run.returncode == 0, run.stdout
     if "Nothing to be done" in run.stdout:
         return {}
-    table = run.stdout.split("Job stats:")[1].split("total")[0]
-    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M) if name != "all"}
+    jobs = listed(run.stdout)
+    del jobs["all"]
+    return jobs
+
+
+def listed(output: str) -> dict[str, int]:
+    """How many jobs of each rule snakemake has listed."""
+    table = output.split("Job stats:")[1].split("total")[0]
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
+
+
+def kill_when_there(file: Path, folder: Path, *arguments: str) -> None:
+    """Run snakemake until it has made `file`, end it and its jobs by SIGKILL, and lift its lock."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", *arguments],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    give_up = time.monotonic() + 600
+    while not file.exists():
+        assert process.poll() is None and time.monotonic() < give_up
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert "Nothing to be done" not in snakemake(folder, "-n", *arguments).stdout
+    assert snakemake(folder, *arguments, "--unlock").returncode == 0
 
 
 @pytest.fixture(scope="module")
@@ -258,22 +285,7 @@ def test_config_keys_in_another_order_and_comments_rerun_nothing(copied):
 
 def test_killed_and_started_again_ends_with_the_same_bytes(finished, tmp_path):
     folder = copy_sources(finished, tmp_path / "again")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", *TINY],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    give_up = time.monotonic() + 300
-    while not (folder / "results/tiny/imp/replicate_1/level_0/network.pt").exists():
-        assert process.poll() is None and time.monotonic() < give_up
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert "Nothing to be done" not in snakemake(folder, "-n", *TINY).stdout
-    assert snakemake(folder, *TINY, "--unlock").returncode == 0
+    kill_when_there(folder / "results/tiny/imp/replicate_1/level_0/network.pt", folder, *TINY)
     run = snakemake(folder, *TINY)
     assert run.returncode == 0, run.stdout
     compared = 0

@@ -38,6 +38,9 @@ def check_config(config: dict, schema_path: str | Path) -> None:
     size = config["images"]["size"]
     if "shapes" in (config["images"]["source"], config["concepts"]["source"]) and (size < 16 or size % 2):
         raise UserError(f"config: images.size is {size}; the generated world needs an even number of at least 16")
+    for key in ("crop_scale", "crop_ratio"):
+        if training[key][0] > training[key][1]:
+            raise UserError(f"config: training.{key} must rise")
     check_batches(config)
     for section in ("images", "concepts"):
         check_source(section, config[section])
@@ -62,9 +65,6 @@ def check_batches(config: dict) -> None:
             f"config: gpus is {gpus}, and a step has {passes} micro-batches: make training.micro_batch a divisor of"
             f" batch_size / gpus"
         )
-    for key in ("crop_scale", "crop_ratio"):
-        if config["training"][key][0] > config["training"][key][1]:
-            raise UserError(f"config: training.{key} must rise")
 
 
 def check_source(section: str, settings: dict) -> None:

@@ -1,5 +1,7 @@
 """Files that are whole or absent, and errors that a person can act on."""
 
+import errno
+import fcntl
 import hashlib
 import logging
 import os
@@ -8,6 +10,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what writing to a full disk, or beyond a limit, ends with
 
 
 class UserError(Exception):
@@ -67,6 +72,15 @@ def write_checksums(folder: Path, out: Path) -> None:
             "".join(f"{file_fingerprint(path)}  {path.relative_to(folder)}\n" for path in files),
             errors="surrogateescape",
         )
+
+
+def lock_or_wait(file: IO, message: str) -> None:
+    """Lock an open file until it is closed; while another process has it, log `message` and wait."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        logging.info("%s", message)
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def text_fingerprint(*parts: object) -> str:

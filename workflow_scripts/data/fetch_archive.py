@@ -1,8 +1,6 @@
 """Fetch a dataset's archive from the first of several addresses that serves it whole."""
 
 import argparse
-import errno
-import fcntl
 import hashlib
 import json
 import logging
@@ -18,8 +16,8 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from workflow_scripts.files import UserError, file_fingerprint, run_command, whole_file
-from workflow_scripts.progress import EVERY_SECONDS
+from workflow_scripts.files import NO_ROOM, UserError, file_fingerprint, lock_or_wait, run_command, whole_file
+from workflow_scripts.progress import Progress
 
 BLOCK = 2**18  # bytes read at once
 TIMEOUT = 60.0  # seconds without a byte after which a connection counts as dead
@@ -27,7 +25,6 @@ WAIT = 1.0  # seconds before a new try; doubles with every try that brings nothi
 FRUITLESS_TRIES = 5  # in a row, after which an address is given up
 DIGITS = {"md5": 32, "sha256": 64}
 NO_SUCH_RANGE = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class AddressFailed(Exception):
@@ -145,11 +142,7 @@ def open_locked(path: Path) -> FileIO:
     while True:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
         try:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                logging.info("waiting for another process that has %s", path)
-                fcntl.flock(file, fcntl.LOCK_EX)
+            lock_or_wait(file, f"waiting for another process that has {path}")
             # The process that had it may have renamed or removed the file that is now locked.
             with suppress(FileNotFoundError):
                 if os.path.samestat(path.stat(), os.fstat(file.fileno())):
@@ -288,7 +281,7 @@ def extent(response: HTTPResponse | HTTPError, asked: int) -> tuple[int, int | N
 def append_body(response: HTTPResponse, part: Part, stop: int | None, timeout: float) -> None:
     """Append a body to `part` until it ends or `part` has `stop` bytes; log how far it is."""
     first = part.size
-    started = last = time.monotonic()
+    progress = Progress(f"MB of {part.path}", None if stop is None else (stop - first) / 1e6)
     while stop is None or part.size < stop:
         try:
             block = response.read1(BLOCK if stop is None else min(BLOCK, stop - part.size))
@@ -300,12 +293,7 @@ def append_body(response: HTTPResponse, part: Part, stop: int | None, timeout: f
         if not block:
             break
         part.append(block)
-        now = time.monotonic()
-        if now - last > EVERY_SECONDS:
-            last = now
-            whole = f" of {megabytes(stop)}" if stop else ""
-            rate = megabytes(part.size - first) / (now - started)
-            logging.info("%.1f%s MB, %.1f MB a second", megabytes(part.size), whole, rate)
+        progress.log((part.size - first) / 1e6)
 
 
 def megabytes(size: int) -> float:

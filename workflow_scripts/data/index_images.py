@@ -13,7 +13,7 @@ import numpy as np
 from workflow_scripts.data.decode import decode, read_file
 from workflow_scripts.data.ground_truth import read_ground_truth
 from workflow_scripts.data.image_index import ImageIndex, write_image_index
-from workflow_scripts.data.pack_images import IMAGE_SUFFIXES, check_count, number_or_any
+from workflow_scripts.data.pack_images import check_count, list_folders, list_pictures, number_or_any
 from workflow_scripts.files import UserError, run_command, whole_file
 from workflow_scripts.progress import Progress
 
@@ -66,19 +66,6 @@ def existing(folder: Path) -> Path:
             " for access at image-net.org and unpack it)"
         )
     return folder
-
-
-def list_folders(folder: Path) -> list[str]:
-    """Return the sorted names of the folders in `folder`, without hidden ones."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-
-
-def list_pictures(folder: Path) -> list[str]:
-    """Return the sorted names of the pictures in `folder`, told by their suffixes, without hidden files."""
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries]
-    return sorted(name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."))
 
 
 def list_classes(folder: Path, expected: int | None) -> tuple[str, ...]:

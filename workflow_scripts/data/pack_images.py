@@ -1,6 +1,7 @@
 """Decode and resize a dataset in class folders, or in CIFAR-10's binary files, into one HDF5 file."""
 
 import argparse
+import os
 from pathlib import Path
 
 import numpy as np
@@ -60,20 +61,31 @@ def list_class_folders(folder: Path, per_class: int | None) -> tuple[list[Path],
     """Return the pictures' paths, their labels int64 (N,), and the class names, all in alphabetical order."""
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}: point images.source at one that holds class folders")
-    folders = [entry.name for entry in folder.iterdir() if entry.is_dir()]
-    classes = tuple(sorted(name for name in folders if not name.startswith(".")))
+    classes = tuple(list_folders(folder))
     if len(classes) < 2:
         raise UserError(f"{folder} holds {len(classes)} class folders, and at least 2 are needed")
     paths: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        pictures = [path for path in (folder / name).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
-        found = sorted(path for path in pictures if not path.name.startswith("."))
+        found = [folder / name / picture for picture in list_pictures(folder / name)]
         if not found:
             raise UserError(f"the class folder {folder / name} holds no pictures: fill it or remove it")
         paths += found[:per_class]
         labels += [label] * len(found[:per_class])
     return paths, np.array(labels, np.int64), classes
+
+
+def list_folders(folder: Path) -> list[str]:
+    """Return the sorted names of the folders in `folder`, without hidden ones."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def list_pictures(folder: Path) -> list[str]:
+    """Return the sorted names of the pictures in `folder`, told by their suffixes, without hidden files."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries]
+    return sorted(name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."))
 
 
 def check_count(folder: Path, what: str, found: int, expected: int | None, least: int = 1) -> None:

@@ -1,22 +1,19 @@
 """Unpack a zip or tar archive that holds a dataset."""
 
 import argparse
-import errno
 import logging
 import lzma
 import stat
 import tarfile
-import time
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from workflow_scripts.files import UserError, run_command, whole_file, write_checksums
-from workflow_scripts.progress import EVERY_SECONDS
+from workflow_scripts.files import NO_ROOM, UserError, run_command, whole_file, write_checksums
+from workflow_scripts.progress import Progress
 
 DAMAGES = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def unpack_archive(archive: Path, out: Path) -> None:
@@ -81,11 +78,9 @@ def checked_tar(archive: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo
 
 def with_progress(archive: Path, entries: Iterable) -> Iterator:
     """The entries, with a line in the log now and then; how many there are a tar does not say beforehand."""
-    last = time.monotonic()
+    progress = Progress(f"files and folders of {archive}", None)
     for done, entry in enumerate(entries):
-        if time.monotonic() - last > EVERY_SECONDS:
-            last = time.monotonic()
-            logging.info("%d files and folders of %s", done, archive)
+        progress.log(done)
         yield entry
 
 

@@ -7,7 +7,6 @@ Snakemake deletes a rule's outputs before each attempt, and knows nothing of thi
     lock               held by the process that trains, so that an attempt waits for one that was left running
 """
 
-import fcntl
 import hashlib
 import io
 import json
@@ -21,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from workflow_scripts.files import UserError, file_fingerprint, remove, whole_file
+from workflow_scripts.files import UserError, file_fingerprint, lock_or_wait, remove, whole_file
 
 DIGEST = hashlib.sha256().digest_size
 
@@ -48,11 +47,9 @@ class TrainingState:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         self.lock = open(self.folder / "lock", "w")  # noqa: SIM115 - closed by the process's end
+        others = "another process, perhaps one left running, trains this network: waiting for it to end"
         try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logging.info("another process, perhaps one left running, trains this network: waiting for it to end")
-            fcntl.flock(self.lock, fcntl.LOCK_EX)
+            lock_or_wait(self.lock, others)
         except OSError as error:
             logging.warning("no lock on %s (%s): do not train this network twice at once", self.folder, error)
 

@@ -16,6 +16,15 @@ include: "rules/dissect.smk"
 include: "rules/figures.smk"
 
 
+# On a cluster these run where snakemake does: seconds each, or they need the internet.
+localrules:
+    fetch_archive,
+    check_network,
+    find_receptive_fields,
+    collect,
+    draw_figures,
+
+
 rule all:
     default_target: True
     input:

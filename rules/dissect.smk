@@ -156,7 +156,8 @@ rule tally_units:
     conda:
         "../envs/workflow.yaml"
     resources:
-        gpu=min(GPUS, 1),
+        # In one job with the dense network's tally, the control's would ask for a second GPU.
+        gpu=lambda wildcards: 0 if wildcards.arm == "shuffled_labels" else min(GPUS, 1),
     params:
         shuffle=lambda wildcards: (
             f"--shuffle-labels {wildcards.replicate}" if wildcards.arm == "shuffled_labels" else ""

@@ -36,3 +36,4 @@ rule all:
 
 onstart:
     require_source()
+    require_cluster()

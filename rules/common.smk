@@ -5,6 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from workflow_scripts.cluster import jobs_left, require_accounting
 from workflow_scripts.code_inputs import code_of
 from workflow_scripts.config import check_config, content_fingerprint, is_archive
 from workflow_scripts.dissect.protocols import resolve_protocol
@@ -126,6 +127,27 @@ def require_source():
         sys.exit(
             f"error: there is no folder {source} (images.source): ImageNet cannot be downloaded freely; ask for it at"
             " image-net.org, unpack it, and put or link the folder there"
+        )
+
+
+def require_cluster():
+    """On a cluster, end with a sentence where Snakemake would wait for ever, or tell of jobs of an earlier run."""
+    if not workflow.non_local_exec:
+        return
+    if config["gpus"] == "auto":
+        sys.exit(
+            "error: gpus is auto, which looks for a GPU on this machine, not on the cluster's: say how many each training"
+            " gets, as in --config gpus=1"
+        )
+    try:
+        require_accounting(workflow.executor_settings.status_command)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    left = jobs_left(Path.cwd())
+    if left:
+        logger.warning(
+            f"Jobs of an earlier run from this folder are still in SLURM's queue: {' '.join(left)}. They may run on: what"
+            " they are at is waited for. But if you have changed the config or the code since, end them first (scancel)."
         )
 
 

@@ -1,7 +1,6 @@
 """Files that are whole or absent, and errors that a person can act on."""
 
 import errno
-import fcntl
 import hashlib
 import logging
 import os
@@ -10,7 +9,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+
+from workflow_scripts.claims import claimed
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what writing to a full disk, or beyond a limit, ends with
 
@@ -23,20 +23,21 @@ class UserError(Exception):
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; it becomes `path` only if the block ends well.
 
-    Works for files and for folders. Whatever a failed block has left is removed.
+    Works for files and for folders. Whatever a failed block has left is removed. Of several processes that make `path`
+    each waits for the one before.
     """
     path = Path(path)
     part = path.with_name(path.name + ".part")
-    remove(part)
-    part.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield part
-        if path.is_dir():
-            remove(path)
-        os.replace(part, path)
-    except BaseException:
+    with claimed(path):
         remove(part)
-        raise
+        try:
+            yield part
+            if path.is_dir():
+                remove(path)
+            os.replace(part, path)
+        except BaseException:
+            remove(part)
+            raise
 
 
 @contextmanager
@@ -72,15 +73,6 @@ def write_checksums(folder: Path, out: Path) -> None:
             "".join(f"{file_fingerprint(path)}  {path.relative_to(folder)}\n" for path in files),
             errors="surrogateescape",
         )
-
-
-def lock_or_wait(file: IO, message: str) -> None:
-    """Lock an open file until it is closed; while another process has it, log `message` and wait."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        logging.info("%s", message)
-        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def text_fingerprint(*parts: object) -> str:

@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
 from io import FileIO
@@ -16,7 +16,8 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from workflow_scripts.files import NO_ROOM, UserError, file_fingerprint, lock_or_wait, run_command, whole_file
+from workflow_scripts.claims import claimed
+from workflow_scripts.files import NO_ROOM, UserError, file_fingerprint, run_command, whole_file
 from workflow_scripts.progress import Progress
 
 BLOCK = 2**18  # bytes read at once
@@ -56,7 +57,7 @@ def fetch_archive(
     """
     expected = parse_checksum(checksum)
     if not archive.is_file():
-        with locked_part(archive.with_name(archive.name + ".part")) as part:
+        with claimed_part(archive.with_name(archive.name + ".part")) as part:
             if archive.is_file():  # another process has fetched it meanwhile
                 part.remove()
             else:
@@ -93,7 +94,7 @@ def wrong_checksum(path: Path, expected: tuple[str, str] | None) -> str:
 
 
 class Part:
-    """The bytes fetched so far, in a file that this process has locked."""
+    """The bytes fetched so far, in a file that this process has claimed."""
 
     def __init__(self, path: Path, file: FileIO) -> None:
         self.path, self.file = path, file
@@ -120,11 +121,14 @@ class Part:
 
 
 @contextmanager
-def locked_part(path: Path) -> Iterator[Part]:
+def claimed_part(path: Path) -> Iterator[Part]:
     """Open the file for the bytes to come, once no other process has it; UserError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open_locked(path) as file:
+        with (
+            claimed(path),
+            os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0) as file,
+        ):
             try:
                 yield Part(path, file)
             except OSError as error:
@@ -135,22 +139,6 @@ def locked_part(path: Path) -> Iterator[Part]:
         if error.errno in NO_ROOM:
             raise UserError(f"there is no room for {path} ({error.strerror}), so it was removed: make room") from None
         raise UserError(f"{path} cannot be written ({error.strerror}): mend that and run again") from None
-
-
-def open_locked(path: Path) -> FileIO:
-    """Open a file unbuffered, at hand for this process alone; made if it is not there."""
-    while True:
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
-        try:
-            lock_or_wait(file, f"waiting for another process that has {path}")
-            # The process that had it may have renamed or removed the file that is now locked.
-            with suppress(FileNotFoundError):
-                if os.path.samestat(path.stat(), os.fstat(file.fileno())):
-                    return file
-        except BaseException:
-            file.close()
-            raise
-        file.close()
 
 
 def download(

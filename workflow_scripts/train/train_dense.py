@@ -36,19 +36,19 @@ def train(args: argparse.Namespace, group: Group) -> None:
     lineage = text_fingerprint(start, recipe_fingerprint(args), args.rewind_epoch)
     kept = training_state(args, group, "workflow_scripts.train.train_dense", lineage)
     outputs = (args.rewind, args.out, args.metrics)
-    kept.wait_for_others()
-    if group.any(kept.was_finished(*outputs)):
-        return
-    pictures, test = load_pictures(args, group.device)
-    network, masks = load_network(args.initial, args.network)
-    trainer = Trainer(network, masks, pictures, args.training, args.replicate, group, kept)
-    rewind_point = train_dense(trainer, args.rewind_epoch)
-    test_accuracy = accuracy(network, test, args.training["precision"], group)
-    if group.rank == 0:
-        with kept.outputs(*outputs) as (rewind, out, metrics):
-            save_tensors(rewind, rewind_point | {"start": start, "lineage": lineage})
-            save_network(out, network, masks, lineage)
-            write_metrics(metrics, network, masks, test_accuracy, trainer.history)
+    with kept.alone():
+        if group.any(kept.was_finished(*outputs)):
+            return
+        pictures, test = load_pictures(args, group.device)
+        network, masks = load_network(args.initial, args.network)
+        trainer = Trainer(network, masks, pictures, args.training, args.replicate, group, kept)
+        rewind_point = train_dense(trainer, args.rewind_epoch)
+        test_accuracy = accuracy(network, test, args.training["precision"], group)
+        if group.rank == 0:
+            with kept.outputs(*outputs) as (rewind, out, metrics):
+                save_tensors(rewind, rewind_point | {"start": start, "lineage": lineage})
+                save_network(out, network, masks, lineage)
+                write_metrics(metrics, network, masks, test_accuracy, trainer.history)
 
 
 if __name__ == "__main__":

@@ -58,19 +58,19 @@ def train(args: argparse.Namespace, group: Group) -> None:
     depends_on = (file_fingerprint(args.parent), file_fingerprint(args.rewind), args.fraction)
     kept = training_state(args, group, "workflow_scripts.train.train_level", *depends_on)
     outputs = (args.out, args.metrics)
-    kept.wait_for_others()
-    if group.any(kept.was_finished(*outputs)):
-        return
-    network, masks = rebuild_network(parent, args.network, args.parent)
-    pictures, test = load_pictures(args, group.device)
-    masks = prune(network, masks, args.fraction)
-    trainer = Trainer(network, masks, pictures, args.training, args.replicate, group, kept)
-    train_level(trainer, rewind_point)
-    test_accuracy = accuracy(network, test, args.training["precision"], group)
-    if group.rank == 0:
-        with kept.outputs(*outputs) as (out, metrics):
-            save_network(out, network, masks, rewind_point["lineage"])
-            write_metrics(metrics, network, masks, test_accuracy, trainer.history)
+    with kept.alone():
+        if group.any(kept.was_finished(*outputs)):
+            return
+        network, masks = rebuild_network(parent, args.network, args.parent)
+        pictures, test = load_pictures(args, group.device)
+        masks = prune(network, masks, args.fraction)
+        trainer = Trainer(network, masks, pictures, args.training, args.replicate, group, kept)
+        train_level(trainer, rewind_point)
+        test_accuracy = accuracy(network, test, args.training["precision"], group)
+        if group.rank == 0:
+            with kept.outputs(*outputs) as (out, metrics):
+                save_network(out, network, masks, rewind_point["lineage"])
+                write_metrics(metrics, network, masks, test_accuracy, trainer.history)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Snakemake deletes a rule's outputs before each attempt, and knows nothing of thi
 
     state, previous    the last two states, each behind the SHA-256 of its bytes
     finished/          the outputs of a training that has ended, should the attempt be cut off right after it
-    lock               held by the process that trains, so that an attempt waits for one that was left running
+    training.lock      there while a process trains, so that an attempt waits for one that was left running
 """
 
 import hashlib
@@ -15,12 +15,13 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
 
-from workflow_scripts.files import UserError, file_fingerprint, lock_or_wait, remove, whole_file
+from workflow_scripts.claims import claimed
+from workflow_scripts.files import UserError, file_fingerprint, remove, whole_file
 
 DIGEST = hashlib.sha256().digest_size
 
@@ -41,17 +42,11 @@ class TrainingState:
         self.folder, self.recipe, self.writes = folder, recipe, writes
         self.stop_asked = False
 
-    def wait_for_others(self) -> None:
-        """Hold the lock until this process ends, however that happens; wait while another process holds it."""
-        if not self.writes:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.lock = open(self.folder / "lock", "w")  # noqa: SIM115 - closed by the process's end
-        others = "another process, perhaps one left running, trains this network: waiting for it to end"
-        try:
-            lock_or_wait(self.lock, others)
-        except OSError as error:
-            logging.warning("no lock on %s (%s): do not train this network twice at once", self.folder, error)
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Train while no other process trains this network: wait for one that does, perhaps one left running."""
+        with claimed(self.folder / "training") if self.writes else nullcontext():
+            yield
 
     def load(self) -> dict | None:
         """Return the newest whole state of this recipe, or None."""

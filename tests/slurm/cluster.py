@@ -1,0 +1,158 @@
+"""A real SLURM on this machine, for tests: a controller, three nodes and two pretended GPUs, with no accounting."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+ETC = Path("/etc/slurm")  # the tools look here in jobs, too, from whose environment snakemake removes SLURM_CONF
+PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol"]
+PACKAGES = "slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge"
+NODES = ["node1", "node2", "gpu1"]
+CONF = """\
+ClusterName=tests
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort=26817
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/run/munge
+CredType=cred/munge
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool/%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
+SlurmctldLogFile={folder}/log/slurmctld.log
+SlurmdLogFile={folder}/log/slurmd.%n.log
+ProctrackType=proctrack/pgid
+TaskPlugin=task/none
+MpiDefault=none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill,UsePss
+AccountingStorageType=accounting_storage/none
+JobCompType=jobcomp/filetxt
+JobCompLoc={folder}/log/jobs_completed
+SchedulerParameters=bf_interval=1,sched_interval=1,sched_min_interval=0
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+MinJobAge=3600
+KillWait=5
+ReturnToService=2
+SlurmdTimeout=60
+SlurmdParameters=config_overrides
+GresTypes=gpu
+NodeName=node[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[26901-26902] CPUs=64 RealMemory=256000 State=UNKNOWN
+NodeName=gpu1 NodeHostname={host} NodeAddr=127.0.0.1 Port=26903 CPUs=64 RealMemory=256000 Gres=gpu:h100:2 State=UNKNOWN
+PartitionName=cpu Nodes=node[1-2] Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpu Nodes=gpu1 MaxTime=INFINITE State=UP
+"""
+# Pretended GPUs must be device files.
+GRES = "NodeName=gpu1 Name=gpu Type=h100 File=/dev/null,/dev/zero\n"
+
+
+def why_not() -> str | None:
+    """Why no cluster can be started here; None if one can."""
+    missing = [program for program in PROGRAMS if shutil.which(program, path=search_path()) is None]
+    if missing:
+        return f"{', '.join(missing)} not found: apt-get install --no-install-recommends {PACKAGES}"
+    if os.geteuid() != 0:
+        return "only root can start the daemons of SLURM and munge"
+    if (ETC / "slurm.conf").exists() or (ETC / "slurm.conf").is_symlink():
+        return f"{ETC}/slurm.conf is there: this machine belongs to a cluster, or a test was killed (then remove it)"
+    return None
+
+
+def search_path() -> str:
+    return f"{os.environ['PATH']}{os.pathsep}/usr/sbin"
+
+
+class Cluster:
+    """The daemons, started by `start` and ended by `stop`.
+
+    Args:
+        folder: for their sockets, states and logs; a short path, for a socket's has 108 bytes at most.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.daemons: dict[str, subprocess.Popen] = {}
+
+    def start(self) -> None:
+        """Start everything, and wait until the three nodes are idle."""
+        self.folder.chmod(0o755)  # munge wants its socket to be in everyone's reach, and nothing else of it
+        (self.folder / "run").mkdir()
+        for name in ("munge", "state", "spool", "log"):
+            (self.folder / name).mkdir(mode=0o700)
+        key = self.folder / "munge" / "key"
+        key.write_bytes(secrets.token_bytes(128))
+        key.chmod(0o400)
+        for name, text in (("slurm.conf", CONF), ("gres.conf", GRES)):
+            (self.folder / name).write_text(text.format(folder=self.folder, host=socket.gethostname().split(".")[0]))
+            (ETC / name).symlink_to(self.folder / name)
+        files = [f"--{name}-file={self.folder}/munge/{name}" for name in ("key", "pid", "seed", "log")]
+        socket_file = self.folder / "run" / "munge"
+        self.launch("munged", "--foreground", f"--socket={socket_file}", *files)
+        wait_until(socket_file.exists, "munged", 20)
+        self.start_controller()
+        for node in NODES:
+            self.launch("slurmd", "-D", "-N", node, name=node)
+        wait_until(lambda: run("sinfo", "-h", "-N", "-o", "%T").split() == ["idle"] * len(NODES), "the nodes", 60)
+
+    def start_controller(self) -> None:
+        """Start the controller and wait until it answers."""
+        self.launch("slurmctld", "-D")
+        wait_until(lambda: "is UP" in run("scontrol", "ping"), "the controller", 60)
+
+    def stop_controller(self) -> None:
+        """End the controller; what it knows it keeps in its folder."""
+        self.end("slurmctld")
+
+    def launch(self, program: str, *arguments: str, name: str | None = None) -> None:
+        with open(self.folder / "log" / f"{name or program}.out", "ab") as out:
+            self.daemons[name or program] = subprocess.Popen(
+                [shutil.which(program, path=search_path()), *arguments], stdout=out, stderr=out, start_new_session=True
+            )
+
+    def end(self, name: str) -> None:
+        daemon = self.daemons.pop(name)
+        daemon.send_signal(signal.SIGTERM)
+        try:
+            daemon.wait(20)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+            daemon.wait()
+
+    def stop(self) -> None:
+        """Cancel all jobs, end the daemons and leave /etc/slurm as it was."""
+        try:
+            if "slurmctld" in self.daemons:
+                run("scancel", "--full", "--user=root")
+                wait_until(lambda: not run("squeue", "-h"), "the queue to empty", 60)
+        finally:
+            for name in reversed(list(self.daemons)):
+                self.end(name)
+            for name in ("slurm.conf", "gres.conf"):
+                (ETC / name).unlink(missing_ok=True)
+
+    def completed(self) -> list[dict[str, str]]:
+        """The scheduler's records of the jobs that have ended: JobId, Name, JobState, Partition, TimeLimit, ..."""
+        records = self.folder / "log" / "jobs_completed"
+        lines = records.read_text().splitlines() if records.exists() else []
+        return [dict(field.split("=", 1) for field in line.split() if "=" in field) for line in lines]
+
+
+def run(*command: str) -> str:
+    """Run one of SLURM's tools and return what it says; nothing if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return done.stdout if done.returncode == 0 else ""
+
+
+def wait_until(true, what: str, seconds: float) -> None:
+    give_up = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < give_up, f"waited {seconds} s for {what}"
+        time.sleep(0.1)

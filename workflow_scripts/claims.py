@@ -1,0 +1,128 @@
+"""One process at a time makes a file: on one machine, and across the machines of a cluster.
+
+Snakemake that was killed and started again makes what jobs of its first life may still be making: here the second waits
+for the first. What holds it back is a lock of the kernel's, which ends with its process, however that ends. But not
+every file system carries locks from machine to machine (with Lustre, BeeGFS and NFS it depends on the mount), and some
+grant them all the same. So the lock's file says who has it; where that is another of SLURM's jobs, the scheduler is
+asked, too, whether it runs.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import IO
+
+POLL_SECONDS = 10.0
+ANSWER_SECONDS = 60.0  # for an answer of the scheduler's
+
+
+@contextmanager
+def claimed(path: str | Path) -> Iterator[None]:
+    """Keep every other process that claims `path` waiting until the block ends, or this process.
+
+    The claim is on `<path>.lock`, which is removed in the end; one that a kill has left is taken over.
+    """
+    lock = Path(f"{path}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open_locked(lock):
+        wait_for_job(lock)
+        lock.write_text(json.dumps(myself()))
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)  # whoever waits for this file finds that it is gone, and makes another
+
+
+def open_locked(lock: Path) -> IO:
+    """Open a file and lock it until it is closed; made if it is not there. Waits while another process has it."""
+    while True:
+        file = open(lock, "a")  # noqa: SIM115 - it stays open, and is not emptied before it is locked
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logging.info("another process, perhaps one left running, has %s: waiting for it to end", lock)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            warn_once(f"{lock} cannot be locked ({error.strerror}): this file system has no locks")
+            return file
+        # The process that had it may have removed the file that is now locked.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(lock.stat(), os.fstat(file.fileno())):
+                return file
+        file.close()
+
+
+def myself() -> dict[str, str | int | None]:
+    """Who this process is, to others."""
+    return {
+        "machine": os.environ.get("SLURMD_NODENAME", socket.gethostname()),
+        "process": os.getpid(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+    }
+
+
+def wait_for_job(lock: Path) -> None:
+    """Wait while another of SLURM's jobs has the lock that was granted here all the same."""
+    told = None
+    while (holder := read_holder(lock)) is not None and may_run(holder, lock):
+        if told != holder:
+            logging.info("job %s on %s has %s: waiting for it to end", holder["slurm_job"], holder["machine"], lock)
+            told = holder
+        time.sleep(POLL_SECONDS)
+
+
+def read_holder(lock: Path) -> dict | None:
+    """Return who the lock's file says has it; None if it does not say."""
+    try:
+        return json.loads(lock.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def may_run(holder: dict, lock: Path) -> bool:
+    """Tell whether a lock's holder may be running elsewhere, as far as can be known; if it cannot, say so."""
+    me, job = myself(), holder["slurm_job"]
+    if holder["machine"] == me["machine"] or (job is not None and job == me["slurm_job"]):
+        return False  # here the kernel's lock has told; and SLURM ends a job before it starts it again elsewhere
+    runs = job_runs(job) if job is not None else None
+    if runs is None:
+        warn_once(
+            f"process {holder['process']} on {holder['machine']} has begun what {lock} guards, and whether it still"
+            " runs cannot be known here: if it does, end it"
+        )
+    return bool(runs)
+
+
+@cache
+def warn_once(message: str) -> None:
+    """Log a warning that has not been logged before."""
+    logging.warning(message)
+
+
+def job_runs(job: str) -> bool | None:
+    """Tell whether one of SLURM's jobs has processes; None where there is no SLURM.
+
+    While the controller does not answer, the job counts as running.
+    """
+    try:
+        asked = subprocess.run(
+            ["squeue", "--noheader", "--format=%T", f"--jobs={job}"],
+            capture_output=True,
+            text=True,
+            timeout=ANSWER_SECONDS,
+        )
+    except FileNotFoundError:
+        return None
+    except subprocess.TimeoutExpired:
+        return True
+    if asked.returncode != 0:
+        return "Invalid job id" not in asked.stderr  # of a job that ended long ago
+    return asked.stdout.strip() not in ("", "PENDING")

@@ -106,8 +106,9 @@ rule train_dense:
     params:
         settings=training_settings(),
         rewind_epoch=config["pruning"]["rewind_epoch"],
+    # exec: a scheduler's SIGTERM goes to all processes, and with a shell gone the job would end while its state is saved.
     shell:
-        "python -m workflow_scripts.train.train_dense"
+        "exec python -m workflow_scripts.train.train_dense"
         " --initial {input.start:q}"
         " --rewind-epoch {params.rewind_epoch}"
         " --rewind {output.rewind:q}"
@@ -149,8 +150,9 @@ rule train_level:
     params:
         settings=training_settings(),
         fraction=config["pruning"]["fraction"],
+    # exec: a scheduler's SIGTERM goes to all processes, and with a shell gone the job would end while its state is saved.
     shell:
-        "python -m workflow_scripts.train.train_level"
+        "exec python -m workflow_scripts.train.train_level"
         " --parent {input.parent:q}"
         " --rewind {input.rewind:q}"
         " --fraction {params.fraction}"

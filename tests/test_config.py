@@ -98,6 +98,10 @@ def test_the_default_and_all_shipped_configs_pass(tmp_path, monkeypatch):
         ({"concepts": {"expect": {"labels": 0}}}, "concepts.expect.labels"),
         ({"network": {"norm_init": "zeros"}}, "network.norm_init"),
         ({"world": None}, "world"),
+        ({"rates": {"trian": 3}}, "unknown key rates.trian; did you mean train?"),
+        ({"rates": {"train": 0}}, "rates.train is 0, which is not a number above 0"),
+        ({"rates": {"start": -1}}, "rates.start is -1, which is not a number above 0"),
+        ({"rates": {"concepts_archive": "big"}}, "rates.concepts_archive is 'big', which is neither \"unknown\""),
     ],
 )
 def test_a_wrong_config_ends_in_one_sentence_that_names_the_key(change, words):

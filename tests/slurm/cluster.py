@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ETC = Path("/etc/slurm")  # the tools look here in jobs, too, from whose environment snakemake removes SLURM_CONF
@@ -96,26 +97,35 @@ class Cluster:
         files = [f"--{name}-file={self.folder}/munge/{name}" for name in ("key", "pid", "seed", "log")]
         socket_file = self.folder / "run" / "munge"
         self.launch("munged", "--foreground", f"--socket={socket_file}", *files)
-        wait_until(socket_file.exists, "munged", 20)
+        self.wait(socket_file.exists, "munged")
         self.start_controller()
         for node in NODES:
             self.launch("slurmd", "-D", "-N", node, name=node)
-        wait_until(lambda: run("sinfo", "-h", "-N", "-o", "%T").split() == ["idle"] * len(NODES), "the nodes", 60)
+        self.wait(lambda: run("sinfo", "-h", "-N", "-o", "%T").split() == ["idle"] * len(NODES), "the nodes")
 
     def start_controller(self) -> None:
         """Start the controller and wait until it answers."""
         self.launch("slurmctld", "-D")
-        wait_until(lambda: "is UP" in run("scontrol", "ping"), "the controller", 60)
+        self.wait(lambda: "is UP" in run("scontrol", "ping"), "the controller")
 
     def stop_controller(self) -> None:
         """End the controller; what it knows it keeps in its folder."""
         self.end("slurmctld")
 
     def launch(self, program: str, *arguments: str, name: str | None = None) -> None:
+        """Start a daemon that ends with this process, even if that is killed."""
+        command = ["setpriv", "--pdeathsig", "TERM", shutil.which(program, path=search_path()), *arguments]
         with open(self.folder / "log" / f"{name or program}.out", "ab") as out:
-            self.daemons[name or program] = subprocess.Popen(
-                [shutil.which(program, path=search_path()), *arguments], stdout=out, stderr=out, start_new_session=True
-            )
+            self.daemons[name or program] = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
+
+    def wait(self, true: Callable[[], bool], what: str) -> None:
+        """Wait for what daemons are to do; if they do not, fail with what they have said."""
+        give_up = time.monotonic() + 60
+        while not true():
+            if time.monotonic() > give_up or any(daemon.poll() is not None for daemon in self.daemons.values()):
+                words = [path.read_text(errors="replace")[-2000:] for path in (self.folder / "log").glob("*.out")]
+                raise AssertionError("\n".join([f"waited for {what}", *words]))
+            time.sleep(0.1)
 
     def end(self, name: str) -> None:
         daemon = self.daemons.pop(name)
@@ -151,7 +161,8 @@ def run(*command: str) -> str:
     return done.stdout if done.returncode == 0 else ""
 
 
-def wait_until(true, what: str, seconds: float) -> None:
+def wait_until(true: Callable[[], bool], what: str, seconds: float) -> None:
+    """Wait for something to become true, and fail if it does not."""
     give_up = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < give_up, f"waited {seconds} s for {what}"

@@ -1,0 +1,63 @@
+"""How well the cost sheet's rates foretell a finished run: predicted against measured, rule by rule, and disk.
+
+python -m benchmarks.cost                              # the default experiment, after snakemake --cores 2
+python -m benchmarks.cost --configfile configs/tiny.yaml
+
+Give the run's --cores if it was not this machine's number of cores. Jobs side by side slow one another down: rates are
+those of such runs.
+"""
+
+import os
+from pathlib import Path
+from statistics import mean
+
+from workflow_scripts.cost_sheet import (
+    Costs,
+    Job,
+    benchmark_name,
+    cost_parser,
+    list_jobs,
+    longest_chain,
+    read_benchmarks,
+    read_config,
+    read_sizes,
+)
+from workflow_scripts.files import UserError, run_command
+
+
+def disk_use(folder: Path) -> int:
+    """Return the bytes of the blocks that all files below a folder hold, hard links counted once."""
+    files = {status.st_ino: status.st_blocks * 512 for status in (path.lstat() for path in folder.rglob("*"))}
+    return sum(files.values())
+
+
+def compare(what: str, predicted: float, measured: float, number: str = "") -> None:
+    """Print a line of the table."""
+    print(f"{what:<22} {number:>5} {predicted:>11,.1f} {measured:>11,.1f} {predicted / measured:>7.2f}")
+
+
+def main() -> None:
+    args = cost_parser(__doc__).parse_args()
+    config = read_config(args.configfile)
+    costs = Costs(config, read_sizes(config), args.cores or os.cpu_count())
+    jobs = list_jobs(args.configfile)
+    times = read_benchmarks(config["experiment"])
+
+    def measured(job: Job) -> float:
+        if benchmark_name(job) not in times:
+            raise UserError(f"{benchmark_name(job)} has not been run in results/{config['experiment']}: run all first")
+        return mean(times[benchmark_name(job)])
+
+    print(f"{'':<22} {'jobs':>5} {'predicted':>11} {'measured':>11} {'ratio':>7}")
+    for rule in sorted({job.rule for job in jobs.values()}):
+        of_rule = [job for job in jobs.values() if job.rule == rule]
+        compare(rule, sum(map(costs.seconds, of_rule)), sum(map(measured, of_rule)), str(len(of_rule)))
+    compare("all, seconds", sum(map(costs.seconds, jobs.values())), sum(map(measured, jobs.values())), str(len(jobs)))
+    compare("longest chain, seconds", longest_chain(jobs, costs.seconds)[0], longest_chain(jobs, measured)[0])
+    # What is fetched lies elsewhere.
+    predicted = sum(costs.bytes(job) for job in jobs.values() if job.rule != "fetch_archive")
+    compare("disk at the end, MB", predicted / 1e6, disk_use(Path("results", config["experiment"])) / 1e6)
+
+
+if __name__ == "__main__":
+    run_command(main)

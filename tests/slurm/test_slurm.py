@@ -1,0 +1,327 @@
+"""The workflow on a real SLURM: through sbatch, with GPUs, and through every fault that a cluster has in store."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from cluster import Cluster, run, wait_until, why_not
+from test_workflow import ROOT, copy_sources, environment, listed
+
+from workflow_scripts.files import file_fingerprint
+
+PROFILE = ["--workflow-profile", "profiles/slurm"]
+# No accounting here, and steps that last seconds.
+HERE = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1"]
+FAULTS = ["--configfile", "tests/slurm/faults.yaml"]
+IMP = "results/faults/imp/replicate_1"
+LEVEL = f"{IMP}/level_1"
+NETWORK = f"{LEVEL}/network.pt"
+STATE = f"{NETWORK}.training"
+LOG = "results/faults/logs/imp/replicate_1/level_1/train_level.log"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    reason = why_not()
+    if reason and os.environ.get("NEED_SLURM"):
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+    with tempfile.TemporaryDirectory(prefix="slurm_") as folder:
+        cluster = Cluster(Path(folder))
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """A clone whose user has edited the profile's two lines."""
+    folder = copy_sources(ROOT, tmp_path_factory.mktemp("slurm") / "clone")
+    (folder / "tests" / "slurm").mkdir(parents=True)
+    shutil.copy(ROOT / "tests" / "slurm" / "faults.yaml", folder / "tests" / "slurm")
+    profile = folder / "profiles" / "slurm" / "profile.yaml"
+    text = profile.read_text()
+    assert text.count("your_partition") == text.count("your_account") == 1
+    profile.write_text(text.replace("your_partition", "cpu,gpu").replace("your_account", "tests"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(sources, tmp_path_factory):
+    """A dense and a pruned network, trained on this machine, with no cluster."""
+    folder = Path(shutil.copytree(sources, tmp_path_factory.mktemp("undisturbed") / "run"))
+    done = snakemake(folder, NETWORK, "--cores", "2", *FAULTS)
+    assert done.returncode == 0, done.stdout
+    return folder
+
+
+@pytest.fixture
+def before_level(cluster, undisturbed, tmp_path):
+    """The same, but that the pruned network is still to be trained."""
+    folder = Path(shutil.copytree(undisturbed, tmp_path / "run"))
+    for made in (folder / LEVEL, folder / LOG):
+        shutil.rmtree(made) if made.is_dir() else made.unlink()
+    yield folder
+    run("scancel", "--full", "--user=root")
+    wait_until(lambda: not run("squeue", "-h"), "the queue to empty", 60)
+
+
+def snakemake(folder: Path, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess:
+    process = start(folder, *arguments)
+    try:
+        out, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out)
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "snakemake", *arguments],
+        cwd=folder,
+        env=environment() | {"PYTHONDONTWRITEBYTECODE": "1"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def start_training(folder: Path, *arguments: str) -> subprocess.Popen:
+    """Start a run for the pruned network on the cluster, and wait until its training has saved a state."""
+    main = start(folder, NETWORK, *PROFILE, *HERE, *FAULTS, *arguments)
+    wait_for_epoch(folder, 4)
+    return main
+
+
+def wait_for_epoch(folder: Path, epoch: int) -> None:
+    wait_until(lambda: f"epoch {epoch} of" in log(folder), f"epoch {epoch}", 120)
+
+
+def log(folder: Path) -> str:
+    """What the training has said; zeros and all, where two attempts have written at once."""
+    return (folder / LOG).read_text(errors="replace") if (folder / LOG).exists() else ""
+
+
+def training_jobs() -> list[str]:
+    """The ids of the trainings that run, oldest first."""
+    jobs = (line.split("|") for line in run("squeue", "-h", "-o", "%A|%T|%k").splitlines())
+    return sorted((job for job, state, rule in jobs if state == "RUNNING" and "train_level" in rule), key=int)
+
+
+def training_process(folder: Path) -> int:
+    """The process that trains for `folder`."""
+    words = ("-m", "workflow_scripts.train.train_level")
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().decode().split("\0")
+            if tuple(command[1:3]) == words and (process / "cwd").readlink() == folder:
+                return int(process.name)
+        except OSError:
+            continue
+    raise AssertionError("no training runs")
+
+
+def ended(cluster: Cluster, folder: Path) -> list[str]:
+    """The states in which the jobs of a folder have ended, by the scheduler's records."""
+    return [job["JobState"] for job in cluster.completed() if job["WorkDir"] == str(folder)]
+
+
+def finish(main: subprocess.Popen, timeout: float = 300) -> str:
+    """Wait for a run to end well."""
+    out, _ = main.communicate(timeout=timeout)
+    assert main.returncode == 0, out
+    return out
+
+
+def resumed(folder: Path) -> bool:
+    return bool(re.search(r"going on after ([4-9]|\d\d) epochs", log(folder)))
+
+
+def check(folder: Path, undisturbed: Path) -> None:
+    """The pruned network is the undisturbed run's to the byte, the dense one is untouched, nothing is left to do."""
+    for name in ("network.pt", "metrics.json"):
+        assert file_fingerprint(folder / LEVEL / name) == file_fingerprint(undisturbed / LEVEL / name)
+    for name in ("network.pt", "rewind.pt"):
+        mine, other = ((root / IMP / "level_0" / name).stat() for root in (folder, undisturbed))
+        assert (mine.st_mtime_ns, mine.st_size) == (other.st_mtime_ns, other.st_size)
+    again = snakemake(folder, "-n", NETWORK, *FAULTS)
+    assert "Nothing to be done" in again.stdout, again.stdout
+    left = [path.name for path in (folder / "results").rglob("*") if path.suffix in (".part", ".lock", ".scratch")]
+    assert left == []
+
+
+def test_the_tiny_experiment_goes_through_sbatch(cluster, sources, tmp_path):
+    folder = Path(shutil.copytree(sources, tmp_path / "run"))
+    config = ["--configfile", "configs/tiny.yaml", "--config", "gpus=0"]
+    done = snakemake(folder, *PROFILE, *HERE, *config)
+    assert done.returncode == 0, done.stdout
+    assert (folder / "results/tiny/figures/overview.pdf").exists()
+    jobs = [job for job in cluster.completed() if job["WorkDir"] == str(folder)]
+    # Pictures, concepts, the initial network, two dense trainings, two levels, and six networks dissected.
+    assert len(jobs) == 13 and {job["JobState"] for job in jobs} == {"COMPLETED"}
+    assert {job["Account"] for job in jobs} == {"tests"}
+    trainings = [job for job in jobs if "mem=48000M" in job["Tres"]]
+    assert len(trainings) == 4 and {job["TimeLimit"] for job in trainings} == {"720"}
+    here = set(re.findall(r"^localrule (\w+):", done.stdout, re.M))
+    assert here == {"all", "check_network", "collect", "draw_figures"}
+    through_jobs = sum(listed(done.stdout).values()) - len(here)
+    assert through_jobs == 38
+    again = snakemake(folder, *PROFILE, *HERE, *config)
+    assert "Nothing to be done" in again.stdout and again.returncode == 0, again.stdout
+
+
+@pytest.fixture
+def pretended_gpus(tmp_path, monkeypatch):
+    """A `python` for the rules that takes the GPUs which the nodes pretend to have; a folder of what it was given."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(ROOT / "tests" / "slurm" / "python_with_pretended_gpus")
+    records = tmp_path / "records"
+    records.mkdir()
+    monkeypatch.setenv("REAL_PYTHON", sys.executable)
+    monkeypatch.setenv("GPU_RECORDS", str(records))
+    path = f"{tmp_path / 'bin'}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    monkeypatch.setitem(globals(), "environment", lambda: os.environ | {"PATH": path})
+    return records
+
+
+def given(records: Path, script: str) -> list[str]:
+    """CUDA_VISIBLE_DEVICES of the processes of a script."""
+    return sorted(path.read_text().strip() for path in records.glob(f"workflow_scripts.*.{script}.*"))
+
+
+def test_jobs_that_run_at_once_have_gpus_of_their_own(cluster, sources, pretended_gpus, tmp_path):
+    folder = Path(shutil.copytree(sources, tmp_path / "run"))
+    (folder / "gpus.yaml").write_text("{gpus: 1, replicates: [1, 2], controls: []}")
+    config = ["--configfile", "configs/tiny.yaml", "gpus.yaml"]
+    networks = [f"results/tiny/imp/replicate_{replicate}/level_0" for replicate in (1, 2)]
+    targets = [f"{networks[0]}/units.csv", f"{networks[1]}/network.pt"]
+    done = snakemake(folder, *targets, *PROFILE, *HERE, *config)
+    assert done.returncode == 0, done.stdout
+    assert given(pretended_gpus, "train_dense") == ["0", "1"]
+    assert {
+        len(given(pretended_gpus, script)) for script in ("dump_activations", "find_thresholds", "tally_units")
+    } == {1}
+    jobs = [job["JobId"] for job in cluster.completed() if job["WorkDir"] == str(folder)]
+    asked = [run("scontrol", "show", "job", job) for job in jobs]
+    with_gpu = [job for job in asked if "TresPerJob=gres:gpu:1\n" in job]
+    # Two initial networks, two trainings and a dissection; the pictures and the concepts need none.
+    assert len(with_gpu) == 5 and all("NodeList=gpu1\n" in job for job in with_gpu)
+    assert len(jobs) == 7 and sum("gres:gpu" in job for job in asked) == 5
+
+
+def test_a_cancelled_training_is_submitted_again_and_goes_on(cluster, before_level, undisturbed):
+    main = start_training(before_level)
+    run("scancel", *training_jobs())
+    finish(main)
+    assert resumed(before_level)
+    assert ended(cluster, before_level) == ["CANCELLED", "COMPLETED"]
+    check(before_level, undisturbed)
+
+
+def test_a_training_saves_its_state_before_the_time_limit(cluster, before_level, undisturbed):
+    limits = "train_level:runtime=3 if attempt == 1 else 1 if attempt == 2 else 60"
+    main = start_training(before_level, "--set-resources", limits)
+    # The limit, in minutes, must not find it finished: it stands still until it is warned.
+    stopped = training_process(before_level)
+    os.kill(stopped, signal.SIGSTOP)
+    wait_until(lambda: sigterm_waits(stopped), "SIGTERM, as the profile asks for", 90)
+    os.kill(stopped, signal.SIGCONT)
+    wait_until(lambda: "stopped as asked after step" in log(before_level), "the state to be saved", 30)
+    wait_until(lambda: len(ended(cluster, before_level)) == 1, "the job to end", 30)
+    # The second attempt does not react, and is killed at the limit.
+    wait_until(lambda: resumed(before_level), "the second attempt", 120)
+    os.kill(training_process(before_level), signal.SIGSTOP)
+    finish(main)
+    assert resumed(before_level)
+    assert ended(cluster, before_level) == ["FAILED", "TIMEOUT", "COMPLETED"]
+    check(before_level, undisturbed)
+
+
+def sigterm_waits(process: int) -> bool:
+    """Tell whether a process that stands still has been sent SIGTERM."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return bool(int(re.search(r"ShdPnd:\s*(\w+)", status)[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def test_a_training_that_needs_more_memory_gets_it(cluster, before_level, undisturbed):
+    memory = "train_level:mem_mb=100 if attempt == 1 else 2000"
+    finish(start(before_level, NETWORK, *PROFILE, *HERE, *FAULTS, "--set-resources", memory))
+    jobs = [job for job in cluster.completed() if job["WorkDir"] == str(before_level)]
+    assert [re.search(r"mem=(\d+)M", job["Tres"])[1] for job in jobs] == ["100", "2000"]
+    assert jobs[0]["JobState"] != "COMPLETED" and jobs[1]["JobState"] == "COMPLETED"
+    check(before_level, undisturbed)
+
+
+def kill(main: subprocess.Popen, folder: Path) -> None:
+    """End snakemake at once, as when a session is cut, and lift its lock."""
+    main.kill()
+    main.communicate()
+    unlocked = snakemake(folder, "--unlock", *PROFILE, *FAULTS)
+    assert unlocked.returncode == 0, unlocked.stdout
+
+
+def test_after_a_kill_what_jobs_have_finished_is_kept(cluster, before_level, undisturbed):
+    kill(start_training(before_level), before_level)
+    wait_until(lambda: not run("squeue", "-h"), "the job that runs on", 120)
+    trained = (before_level / STATE / "finished" / "network.pt").stat()
+    finish(start(before_level, NETWORK, *PROFILE, *HERE, *FAULTS))
+    assert (before_level / NETWORK).stat().st_ino == trained.st_ino  # handed out, not trained
+    check(before_level, undisturbed)
+
+
+@pytest.mark.parametrize("locks", ["locks", "locks that mean nothing"])
+def test_after_a_kill_a_job_that_still_runs_is_waited_for(cluster, before_level, undisturbed, locks):
+    kill(start_training(before_level), before_level)
+    elsewhere = []
+    if locks == "locks that mean nothing":
+        # As on a file system that grants a lock to each machine: what one has locked, another finds free.
+        lock = before_level / STATE / "training.lock"
+        shutil.copy(lock, lock.with_suffix(".copy"))
+        lock.with_suffix(".copy").rename(lock)
+        elsewhere = ["--slurm-exclude-failed-nodes", "node1"]
+    main = start(before_level, NETWORK, *PROFILE, *HERE, *FAULTS, *elsewhere)
+    wait_until(lambda: "waiting for it to end" in log(before_level), "the second attempt", 60)
+    assert len(training_jobs()) == 2
+    out = finish(main)
+    assert "Jobs of an earlier run" in out
+    assert "handing out what is kept" in log(before_level)
+    assert ended(cluster, before_level) == ["COMPLETED", "COMPLETED"]
+    check(before_level, undisturbed)
+
+
+def test_an_outage_of_the_controller_is_sat_out(cluster, before_level, undisturbed):
+    main = start_training(before_level)
+    cluster.stop_controller()
+    time.sleep(35)  # the training ends meanwhile
+    assert main.poll() is None
+    cluster.start_controller()
+    finish(main)
+    assert ended(cluster, before_level) == ["COMPLETED"]
+    check(before_level, undisturbed)
+
+
+def test_two_gpus_train_one_network_and_go_on_after_a_cancellation(cluster, before_level, undisturbed, pretended_gpus):
+    (before_level / "gpus.yaml").write_text("{gpus: 2, training: {micro_batch: 16}}")
+    config = ["--configfile", "tests/slurm/faults.yaml", "gpus.yaml"]
+    dense = before_level / "results/faults/logs/imp/replicate_1/level_0/train_dense.log"
+    dense.unlink()
+    main = start(before_level, f"{IMP}/level_0/network.pt", *PROFILE, *HERE, *config)
+    wait_until(lambda: dense.exists() and "epoch 4 of" in dense.read_text(), "epoch 4", 120)
+    run("scancel", run("squeue", "-h", "-o", "%A").split()[0])
+    finish(main)
+    assert re.search(r"going on after ([4-9]|\d\d) epochs", dense.read_text())
+    assert given(pretended_gpus, "train_dense") == ["0,1", "0,1"]
+    assert ended(cluster, before_level) == ["CANCELLED", "COMPLETED"]

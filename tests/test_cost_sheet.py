@@ -1,0 +1,350 @@
+"""The cost sheet: Snakemake's jobs, amounts of work, the longest chain, and what replaces what."""
+
+import copy
+import io
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from contextlib import redirect_stdout
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from test_config import merged
+from test_workflow import ROOT, copy_sources, environment, listed, snakemake
+
+from workflow_scripts.cost_sheet import (
+    Costs,
+    Job,
+    Sizes,
+    list_jobs,
+    longest_chain,
+    parse_dot,
+    print_sheet,
+    read_benchmarks,
+    read_config,
+    read_sizes,
+)
+from workflow_scripts.files import UserError
+from workflow_scripts.train.checkpoints import save_network
+from workflow_scripts.train.networks import build_network
+from workflow_scripts.train.pruning import full_masks
+
+TINY, PAPER = Path("configs/tiny.yaml"), Path("configs/paper.yaml")
+SMALL = {
+    "gpus": 0,
+    "images": {"size": 16},
+    "training": {"epochs": 5, "batch_size": 32},
+    "pruning": {"rewind_epoch": 2},
+    "rates": {"start": 2, "draw": 5, "decode": 10, "train": 20, "forward": 40, "thresholds": 1.0e-3, "tally": 1.0e-4},
+}
+SIZES = Sizes(
+    train=100, test=40, concepts=30, labels=10, units=8, values=72, state=4_000_000, momentum=3_900_000, masks=900_000
+)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    return copy_sources(ROOT, tmp_path_factory.mktemp("sheet") / "clone")
+
+
+@pytest.fixture
+def in_clone(clone, monkeypatch):
+    monkeypatch.chdir(clone)
+    return clone
+
+
+@pytest.fixture(scope="module")
+def paper(clone):
+    """The paper's config and jobs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(clone)
+        return read_config([PAPER]), list_jobs([PAPER])
+
+
+@pytest.fixture(scope="module")
+def default():
+    return yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def job(rule: str, *needs: str, finished: bool = False, **wildcards: str) -> Job:
+    return Job(rule, wildcards, finished, needs)
+
+
+def sheet(jobs: dict[str, Job], costs: Costs, measured: dict[str, list[float]]) -> str:
+    with redirect_stdout(io.StringIO()) as printed:
+        print_sheet(jobs, costs, measured)
+    return printed.getvalue()
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """The table's rows by rule: jobs, time, unit, GPU hours, core hours, and where they come from."""
+    table = text.split("from\n")[1].split("\n\n")[0]
+    return {line.split()[0]: line.split()[1:] for line in table.splitlines()}
+
+
+def gpu_hours(config: dict, jobs: dict[str, Job]) -> float:
+    costs = Costs(config, read_sizes(config))
+    return sum(costs.gpus(job) * costs.seconds(job) for job in jobs.values()) / 3600
+
+
+def chain_hours(config: dict, jobs: dict[str, Job]) -> float:
+    return longest_chain(jobs, Costs(config, read_sizes(config)).seconds)[0] / 3600
+
+
+@pytest.mark.slow
+def test_the_jobs_are_those_that_a_dry_run_lists(in_clone):
+    jobs = list_jobs([TINY])
+    dry_run = listed(snakemake(in_clone, "-n", "--configfile", str(TINY)).stdout)
+    assert Counter(job.rule for job in jobs.values()) == Counter(dry_run) - Counter(["all"])
+    assert not any(job.finished for job in jobs.values())
+    packed = {job.wildcards["split"]: job for job in jobs.values() if job.rule == "pack_images"}
+    assert packed.keys() == {"train", "test"}
+    assert [jobs[need].rule for need in packed["train"].needs] == ["make_images"]
+    chain = longest_chain(jobs, lambda job: job.rule == "train_level")[1]
+    assert [job.wildcards["level"] for job in chain if job.rule == "train_level"] == ["1", "2"]
+
+
+@pytest.mark.slow
+def test_finished_jobs_cost_nothing_more_and_rates_rerun_nothing(tmp_path, monkeypatch):
+    folder = copy_sources(ROOT, tmp_path / "clone")
+    monkeypatch.chdir(folder)
+    made = snakemake(folder, "results/tiny/data/network.json", "--cores", "2", "--configfile", str(TINY))
+    assert made.returncode == 0, made.stdout
+    Path("rates.yaml").write_text("rates: {start: 99, train: 1}")
+    jobs = list_jobs([TINY, Path("rates.yaml")])
+    assert [job.rule for job in jobs.values() if job.finished] == ["check_network"]
+    config = read_config([TINY])
+    text = sheet(jobs, Costs(config, read_sizes(config)), {})
+    assert text.startswith(f"{len(jobs) - 1} jobs to run, 1 finished\n")
+    assert "check_network" not in text
+
+
+def test_wildcards_are_a_jobs_own_and_its_dependencies():
+    graph = r"""
+	0[label = "all", color = "0 0 0", style="rounded"];
+	1[label = "unpack_archive", color = "0 0 0", style="rounded"];
+	2[label = "fetch_archive\nkind: concepts", color = "0 0 0", style="rounded,dashed"];
+	3[label = "dump_activations\narm: imp\nlevel: 0", color = "0 0 0", style="rounded"];
+	2 -> 1
+	1 -> 0
+	3 -> 0
+"""
+    assert parse_dot(graph) == {
+        "1": job("unpack_archive", "2", kind="concepts"),
+        "2": job("fetch_archive", kind="concepts", finished=True),
+        "3": job("dump_activations", arm="imp", level="0"),
+    }
+
+
+@given(st.integers(1, 7).flatmap(lambda n: st.tuples(
+    st.lists(st.integers(0, 5), min_size=n, max_size=n),
+    st.sets(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)).filter(lambda edge: edge[0] < edge[1])),
+)))  # fmt: skip
+def test_the_longest_chain_is_that_of_all_paths(graph):
+    lengths, edges = graph
+    jobs = {str(i): job(str(i), *(str(a) for a, b in edges if b == i)) for i in range(len(lengths))}
+
+    def paths(end: int) -> list[list[int]]:
+        return [[end]] + [[*path, end] for a, b in edges if b == end for path in paths(a)]
+
+    best = max(sum(lengths[i] for i in path) for end in range(len(lengths)) for path in paths(end))
+    total, chain = longest_chain(jobs, lambda job: lengths[int(job.rule)])
+    assert total == best == sum(lengths[int(job.rule)] for job in chain)
+    assert all((int(a.rule), int(b.rule)) in edges for a, b in pairwise(chain))
+
+
+@pytest.mark.parametrize(
+    ("rule", "wildcards", "seconds"),
+    [
+        ("make_images", {}, (100 + 40) / (8 * 5)),
+        ("make_concepts", {}, 2 * 30 / (8 * 5)),
+        ("pack_images", {"split": "train"}, 100 / 10),
+        ("pack_images", {"split": "test"}, 40 / 10),
+        ("pack_concepts", {}, 2 * 30 / 10),
+        ("init_network", {}, 40 / 40),
+        ("calibrate_network", {}, (100 + 40) / 40),  # a batch of 100, for 128 are not there
+        ("train_dense", {}, 5 * 96 / 20 + 40 / 40),  # three batches of 32
+        ("train_level", {}, 3 * 96 / 20 + 40 / 40),
+        ("dump_activations", {}, 30 / 40),
+        ("find_thresholds", {}, 30 * 72 / 1000),
+        ("tally_units", {}, 30 * 8 / 100),
+        ("collect", {}, 0),
+    ],
+)
+def test_work_counted_by_hand(default, rule, wildcards, seconds):
+    costs = Costs(merged(default, SMALL), SIZES)
+    assert costs.seconds(job(rule, **wildcards)) == pytest.approx(2 + seconds)
+    assert costs.gpus(job(rule)) == 0
+
+
+def test_gpus_share_pictures_and_wait_for_decoding(default):
+    files = merged(default, SMALL | {"gpus": 4, "images": {"storage": "files", "workers": 3}})
+    train = job("train_dense")
+    assert Costs(files, SIZES).threads(train) == 12
+    assert Costs(files, SIZES).seconds(train) == pytest.approx(2 + 480 / (4 * 20) + 40 / (12 * 10))
+    assert Costs(files, SIZES, cores=6).seconds(train) == pytest.approx(2 + 480 / (6 * 10) + 40 / (6 * 10))
+    assert Costs(files, SIZES).threads(job("init_network")) == 3
+    held = {rule: Costs(files, SIZES).gpus(job(rule)) for rule in ("train_level", "tally_units", "name_units")}
+    assert held == {"train_level": 4, "tally_units": 1, "name_units": 0}
+
+
+def test_sizes_follow_from_the_config(default):
+    sizes = read_sizes(merged(default, {"pruning": {"exempt": ["classifier"]}}))
+    assert (sizes.train, sizes.test, sizes.concepts, sizes.labels) == (6000, 1500, 2000, 122)
+    # A stem and two stages of stride 2 make 6 x 6 of 48 x 48.
+    assert (sizes.units, sizes.values) == (96, 96 * 6 * 6)
+    network = build_network(default["network"], 20, seed=0)
+    assert sizes.momentum == 4 * sum(parameter.numel() for parameter in network.parameters())
+    # Of each batch-norm a mean and a variance for each weight, and a count of 8 bytes.
+    norms = [module for module in network.modules() if hasattr(module, "running_mean")]
+    assert sizes.state == sizes.momentum + sum(8 * norm.weight.numel() + 8 for norm in norms)
+    assert sizes.masks == sum(weight.numel() for weight in network.parameters() if weight.ndim == 4)
+
+
+def test_disk_counted_by_hand(default, tmp_path):
+    config = merged(default, {"images": {"size": 16}})
+    costs = Costs(config, SIZES)
+    small = costs.bytes(job("collect"))
+    assert costs.bytes(job("pack_images", split="test")) - small == 40 * 16 * 16 * 3
+    assert costs.bytes(job("train_dense")) - costs.bytes(job("train_level")) == 7_900_000
+    assert costs.bytes(job("dump_activations")) - small == pytest.approx(2 * 30 * 72 * config["rates"]["maps"])
+    # Two replicates, each with three states of a training: what it is at, and its rewind point.
+    assert costs.scratch_bytes() == 2 * 3 * 2 * 7_900_000
+    fewer = Costs(merged(config, {"dissection": {"dump": "candidates"}}), SIZES)
+    assert 0 < fewer.maps_bytes() < costs.maps_bytes() / 5
+    network = build_network(default["network"], 20, seed=0)
+    save_network(tmp_path / "network.pt", network, full_masks(network, []))
+    predicted = Costs(default, read_sizes(default)).bytes(job("train_level")) - small
+    assert predicted == pytest.approx((tmp_path / "network.pt").stat().st_size, rel=0.03)
+
+
+def test_an_archives_size_is_its_own_or_what_the_config_says_or_left_out(default, tmp_path):
+    archive = tmp_path / "own.tar"
+    there = {"concepts": {"source": str(archive)}}
+    unpack = job("unpack_archive", kind="concepts")
+    unknown = Costs(merged(default, there), SIZES)
+    assert f"{archive} takes" in sheet({"1": unpack}, unknown, {})
+    nothing = unknown.bytes(unpack)
+    said = Costs(merged(default, there | {"rates": {"concepts_archive": 0.5}}), SIZES)
+    assert f"{archive} takes" not in sheet({"1": unpack}, said, {})
+    assert said.bytes(unpack) == nothing + 0.5e9 * 1.5
+    archive.write_bytes(bytes(1000))
+    assert said.bytes(unpack) == nothing + 1000 * 1.5
+
+
+def test_what_is_measured_replaces_rates(default, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for replicate, (seconds, name) in enumerate([(100, "x"), (300, "x"), (2, "x"), (50, "pack_train")]):
+        stem = "train_level" if name == "x" else name
+        path = Path(f"results/small/benchmarks/imp/{replicate}/{stem}.tsv")
+        path.parent.mkdir(parents=True)
+        path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:01\t3.5\n")
+    measured = read_benchmarks("small")
+    assert {name: sorted(times) for name, times in measured.items()} == {
+        "train_level": [2, 100, 300],
+        "pack_train": [50],
+    }
+    jobs = {
+        "0": job("pack_images", split="train"),
+        "1": job("train_level", "0", finished=True),
+        "2": job("train_level", "1"),
+        "3": job("train_level", "2"),
+        "4": job("pack_images", split="test"),
+    }
+    text = sheet(jobs, Costs(merged(default, SMALL), SIZES), measured)
+    assert rows(text)["train_level"] == ["2", "100.0", "s", "0.000", "0.056", "measured", "(3)"]
+    # One of the two splits is measured, the other takes 2 s to start and 4 s to decode.
+    assert rows(text)["pack_images"] == ["2", "28.0", "s", "0.000", "0.016", "rate"]
+    assert "longest chain: 4.2 min: pack_images, 2 x train_level\n" in text
+    assert "more than 2 cores do not help" in text
+
+
+@pytest.mark.slow
+def test_the_papers_sheet(clone, paper):
+    run = subprocess.run(
+        [sys.executable, "-m", "workflow_scripts.cost_sheet", "--configfile", str(PAPER)],
+        cwd=clone, env=environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    config, jobs = paper
+    table = rows(run.stdout)
+    assert table["train_dense"][0] == "3" and table["train_level"][0] == "54"
+    assert {rule: int(row[0]) for rule, row in table.items() if rule != "total"} == Counter(
+        job.rule for job in jobs.values()
+    )
+    assert float(table["total"][1].replace(",", "")) == pytest.approx(gpu_hours(config, jobs), abs=1e-3)
+    # 3 x (90 + 18 x 84) epochs at the rate of one GPU, and little besides.
+    training = 3 * (90 + 18 * 84) * 1_281_167 / config["rates"]["train"] / 3600
+    assert training < gpu_hours(config, jobs) < 1.03 * training
+    assert f"longest chain: {chain_hours(config, jobs) / 24:.1f} days" in run.stdout
+    assert "train_dense, 18 x train_level, dump_activations" in run.stdout
+    assert re.search(r"more than 1[23] GPUs do not help", run.stdout)
+    assert "fetch and unpack" in run.stdout
+    [unpack] = [job for job in jobs.values() if job.rule == "unpack_archive"]
+    assert unpack.wildcards["kind"] == "concepts"
+
+
+@pytest.mark.slow
+def test_the_papers_costs_scale_with_its_knobs(paper):
+    config, jobs = paper
+    hours, chain = gpu_hours(config, jobs), chain_hours(config, jobs)
+    longer = merged(config, {"training": {"epochs": 180}, "pruning": {"rewind_epoch": 12}})
+    assert gpu_hours(longer, jobs) == pytest.approx(2 * hours, rel=0.01)
+    alone = merged(config, {"gpus": 1})
+    assert gpu_hours(alone, jobs) == pytest.approx(hours, rel=0.01)
+    assert chain_hours(alone, jobs) == pytest.approx(4 * chain, rel=0.01)
+    faster = merged(config, {"rates": {"train": 2 * config["rates"]["train"]}})
+    assert gpu_hours(faster, jobs) == pytest.approx(hours / 2, rel=0.02)
+
+
+def test_unknown_numbers_end_in_one_sentence(default, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = copy.deepcopy(default)
+    config["images"]["source"] = "own"
+    for key in ("classes", "train", "test"):
+        with pytest.raises(UserError, match=f"images.expect.{key} is any"):
+            read_sizes(config)
+        config["images"]["expect"][key] = 40
+    assert read_sizes(config).train == 40
+    config["concepts"]["source"] = "own.tar"
+    with pytest.raises(UserError, match=r"concepts.expect.images is any"):
+        read_sizes(config)
+
+
+def test_packed_pictures_are_counted(default, packed, tmp_path, monkeypatch):
+    from workflow_scripts.data.packed_images import write_packed_images
+
+    monkeypatch.chdir(tmp_path)
+    config = merged(default, {"images": {"source": "own"}})
+    Path("results/shapes/data").mkdir(parents=True)
+    for split in ("train", "test"):
+        write_packed_images(f"results/shapes/data/{split}.h5", packed)
+    sizes = read_sizes(config)
+    assert (sizes.train, sizes.test) == (40, 40)
+    assert sizes.state < read_sizes(default).state  # 4 classes, not 20
+
+
+@pytest.mark.slow
+def test_what_is_wrong_ends_in_one_sentence(in_clone, tmp_path):
+    with pytest.raises(UserError, match=r"no_such.yaml cannot be read"):
+        read_config([Path("no_such.yaml")])
+    for name, text, words in [
+        ("typo", "trainig: {}", "unknown key trainig; did you mean training?"),
+        ("broken", "a: [", "broken.yaml cannot be read"),
+    ]:
+        (tmp_path / f"{name}.yaml").write_text(text)
+        with pytest.raises(UserError, match=re.escape(words)):
+            read_config([tmp_path / f"{name}.yaml"])
+    shutil.move("workflow_scripts/train/train_dense.py", tmp_path)
+    try:
+        with pytest.raises(UserError, match=r"^snakemake cannot list the jobs: .*train_dense") as error:
+            list_jobs([])
+    finally:
+        shutil.move(tmp_path / "train_dense.py", "workflow_scripts/train")
+    assert "\n" not in str(error.value)

@@ -5,7 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from workflow_scripts.cluster import jobs_left, require_accounting
+from workflow_scripts.cluster import jobs_left, require_answers
 from workflow_scripts.code_inputs import code_of
 from workflow_scripts.config import check_config, content_fingerprint, is_archive
 from workflow_scripts.dissect.protocols import resolve_protocol
@@ -140,7 +140,7 @@ def require_cluster():
             " gets, as in --config gpus=1"
         )
     try:
-        require_accounting(workflow.executor_settings.status_command)
+        require_answers(workflow.executor_settings.status_command)
     except UserError as error:
         sys.exit(f"error: {error}")
     left = jobs_left(Path.cwd())

@@ -15,8 +15,9 @@ rule check_network:
         f"{RESULTS}/logs/data/check_network.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/check_network.tsv"
-    # Nothing needs the output: it only has to come first, and to fail if something is wrong.
+    # Nothing needs the output: it only has to come first, and to fail if something is wrong, which no retry mends.
     priority: 30
+    retries: 0
     conda:
         "../envs/workflow.yaml"
     params:
@@ -50,6 +51,7 @@ rule find_receptive_fields:
         f"{RESULTS}/benchmarks/data/find_receptive_fields.tsv"
     # Before hours of training, for it refuses layers that have none.
     priority: 30
+    retries: 0
     conda:
         "../envs/workflow.yaml"
     params:

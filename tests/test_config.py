@@ -229,3 +229,14 @@ def test_contents_are_read_once(tmp_path, monkeypatch):
     content_fingerprint.cache_clear()
     monkeypatch.setattr(config_module, "file_fingerprint", lambda path: pytest.fail("read again"))
     assert content_fingerprint(str(tmp_path / "own"), tmp_path / "memory.json") == first
+
+
+def test_the_slurm_profile_names_rules_that_there_are():
+    profiles = {
+        name: yaml.safe_load((ROOT / f"profiles/{name}/profile.yaml").read_text()) for name in ("default", "slurm")
+    }
+    rules = re.findall(r"^rule (\w+):", "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk")), re.M)
+    assert set(profiles["slurm"]["set-resources"]) | set(profiles["slurm"]["groups"]) <= set(rules)
+    # Snakemake reads one profile of a workflow's: what makes reruns right stands in both.
+    for key in ("rerun-incomplete", "show-failed-logs", "max-checksum-file-size"):
+        assert profiles["slurm"][key] == profiles["default"][key]

@@ -3,22 +3,29 @@
 import subprocess
 from pathlib import Path
 
+import snakemake_executor_plugin_slurm
+
 from workflow_scripts.files import UserError
 
 ANSWER_SECONDS = 60.0  # for an answer of the scheduler's
 
 
-def require_accounting(status_command: str) -> None:
-    """Make sure that SLURM can be asked how jobs are by sacct, if that is how it is to be asked.
+def require_answers(status_command: str) -> None:
+    """Make sure that Snakemake will hear how its jobs are, which it asks sacct or squeue, as it was told to.
 
     Raises:
-        UserError: it cannot, so that Snakemake would take every job to be running for ever.
+        UserError: it is told to ask sacct, and that does not work: it would take every job to be running for ever.
     """
-    if status_command == "sacct" and ask("sacct", "--allocations", "--noheader", "--starttime=now") is None:
+    if ask("sacct", "--allocations", "--noheader", "--starttime=now") is not None:
+        return
+    if status_command == "sacct":
         raise UserError(
             "sacct does not work here, which needs an accounting database: set slurm-status-command to squeue in"
             " profiles/slurm, or add --slurm-status-command squeue"
         )
+    # While the controller is down, the plugin (2.8.0) goes over from squeue to sacct if there is a program of that
+    # name, and stays with it: one that does not work is as good as none.
+    snakemake_executor_plugin_slurm.is_query_tool_available = lambda tool: tool != "sacct"
 
 
 def jobs_left(folder: Path) -> list[str]:

@@ -20,7 +20,7 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort=26817
 SlurmUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/run/munge
+AuthInfo=socket={folder}/run/munge,cred_expire=10
 CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool/%n
@@ -48,8 +48,11 @@ SlurmdParameters=config_overrides
 GresTypes=gpu
 NodeName=node[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[26901-26902] CPUs=64 RealMemory=256000 State=UNKNOWN
 NodeName=gpu1 NodeHostname={host} NodeAddr=127.0.0.1 Port=26903 CPUs=64 RealMemory=256000 Gres=gpu:h100:2 State=UNKNOWN
-PartitionName=cpu Nodes=node[1-2] Default=YES MaxTime=INFINITE State=UP
-PartitionName=gpu Nodes=gpu1 MaxTime=INFINITE State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=cpu Nodes=node[1-2] Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=gpu Nodes=gpu1 MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=urgent Nodes=node[1-2] MaxTime=INFINITE State=UP PriorityTier=2
 """
 # Pretended GPUs must be device files.
 GRES = "NodeName=gpu1 Name=gpu Type=h100 File=/dev/null,/dev/zero\n"
@@ -101,7 +104,8 @@ class Cluster:
         self.start_controller()
         for node in NODES:
             self.launch("slurmd", "-D", "-N", node, name=node)
-        self.wait(lambda: run("sinfo", "-h", "-N", "-o", "%T").split() == ["idle"] * len(NODES), "the nodes")
+        idle = {f"{node} idle" for node in NODES}
+        self.wait(lambda: set(run("sinfo", "-h", "-N", "-o", "%N %T").splitlines()) == idle, "the nodes")
 
     def start_controller(self) -> None:
         """Start the controller and wait until it answers."""

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import yaml
 from cluster import Cluster, run, wait_until, why_not
 from test_workflow import ROOT, copy_sources, environment, listed
 
@@ -99,15 +101,20 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
     )
 
 
-def start_training(folder: Path, *arguments: str) -> subprocess.Popen:
-    """Start a run for the pruned network on the cluster, and wait until its training has saved a state."""
-    main = start(folder, NETWORK, *PROFILE, *HERE, *FAULTS, *arguments)
-    wait_for_epoch(folder, 4)
+def start_training(folder: Path) -> subprocess.Popen:
+    """Start a run for the pruned network on the cluster, and halt its training when it has saved some states."""
+    main = start(folder, NETWORK, *PROFILE, *HERE, *FAULTS)
+    wait_until(lambda: "epoch 4 of" in log(folder), "epoch 4", 120)
+    halt(folder)
     return main
 
 
-def wait_for_epoch(folder: Path, epoch: int) -> None:
-    wait_until(lambda: f"epoch {epoch} of" in log(folder), f"epoch {epoch}", 120)
+def ask_for(folder: Path, **resources: str) -> None:
+    """Edit what the profile asks for, for the training of the pruned network."""
+    path = folder / "profiles" / "slurm" / "profile.yaml"
+    profile = yaml.safe_load(path.read_text())
+    profile["set-resources"]["train_level"] |= resources
+    path.write_text(yaml.safe_dump(profile))
 
 
 def log(folder: Path) -> str:
@@ -121,17 +128,27 @@ def training_jobs() -> list[str]:
     return sorted((job for job, state, rule in jobs if state == "RUNNING" and "train_level" in rule), key=int)
 
 
-def training_process(folder: Path) -> int:
-    """The process that trains for `folder`."""
-    words = ("-m", "workflow_scripts.train.train_level")
+def training_processes(folder: Path) -> list[int]:
+    """The processes that train for `folder`."""
+    found = []
     for process in Path("/proc").glob("[0-9]*"):
-        try:
+        with suppress(OSError):  # it may just end
             command = (process / "cmdline").read_bytes().decode().split("\0")
-            if tuple(command[1:3]) == words and (process / "cwd").readlink() == folder:
-                return int(process.name)
-        except OSError:
-            continue
-    raise AssertionError("no training runs")
+            if command[1:3] == ["-m", "workflow_scripts.train.train_level"] and (process / "cwd").readlink() == folder:
+                found.append(int(process.name))
+    return found
+
+
+def halt(folder: Path) -> None:
+    """Make the training stand still."""
+    [process] = training_processes(folder)
+    os.kill(process, signal.SIGSTOP)
+
+
+def go_on(folder: Path) -> None:
+    """Let a training that stands still go on."""
+    for process in training_processes(folder):
+        os.kill(process, signal.SIGCONT)
 
 
 def ended(cluster: Cluster, folder: Path) -> list[str]:
@@ -232,33 +249,34 @@ def test_a_cancelled_training_is_submitted_again_and_goes_on(cluster, before_lev
 
 
 def test_a_training_saves_its_state_before_the_time_limit(cluster, before_level, undisturbed):
-    limits = "train_level:runtime=3 if attempt == 1 else 1 if attempt == 2 else 60"
-    main = start_training(before_level, "--set-resources", limits)
-    # The limit, in minutes, must not find it finished: it stands still until it is warned.
-    stopped = training_process(before_level)
-    os.kill(stopped, signal.SIGSTOP)
-    wait_until(lambda: sigterm_waits(stopped), "SIGTERM, as the profile asks for", 90)
-    os.kill(stopped, signal.SIGCONT)
-    wait_until(lambda: "stopped as asked after step" in log(before_level), "the state to be saved", 30)
-    wait_until(lambda: len(ended(cluster, before_level)) == 1, "the job to end", 30)
-    # The second attempt does not react, and is killed at the limit.
+    warned = "'--signal=TERM@120' if attempt == 1 else ''"
+    ask_for(before_level, runtime="2 if attempt == 1 else 1 if attempt == 2 else 60", slurm_extra=warned)
+    main = start_training(before_level)
+    # It stands still until SIGTERM comes, as the profile asks for.
+    wait_until(lambda: "stopped as asked after step" in log(before_level), "the state to be saved", 90)
+    # The second attempt is not warned, and stopped at its limit.
     wait_until(lambda: resumed(before_level), "the second attempt", 120)
-    os.kill(training_process(before_level), signal.SIGSTOP)
+    halt(before_level)
     finish(main)
     assert resumed(before_level)
     assert ended(cluster, before_level) == ["FAILED", "TIMEOUT", "COMPLETED"]
     check(before_level, undisturbed)
 
 
-def sigterm_waits(process: int) -> bool:
-    """Tell whether a process that stands still has been sent SIGTERM."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return bool(int(re.search(r"ShdPnd:\s*(\w+)", status)[1], 16) >> (signal.SIGTERM - 1) & 1)
+def test_a_preempted_training_saves_its_state_and_goes_on(cluster, before_level, undisturbed):
+    main = start_training(before_level)
+    [preempted] = training_jobs()
+    run("sbatch", "--partition=urgent", "--exclusive", "--nodes=2", "--chdir", str(before_level), "--wrap", "sleep 5")
+    wait_until(lambda: "stopped as asked after step" in log(before_level), "the state to be saved", 60)
+    finish(main)
+    assert resumed(before_level)
+    assert run("scontrol", "show", "job", preempted).count("Restarts=1") == 1
+    check(before_level, undisturbed)
 
 
 def test_a_training_that_needs_more_memory_gets_it(cluster, before_level, undisturbed):
-    memory = "train_level:mem_mb=100 if attempt == 1 else 2000"
-    finish(start(before_level, NETWORK, *PROFILE, *HERE, *FAULTS, "--set-resources", memory))
+    ask_for(before_level, mem_mb="100 if attempt == 1 else 2000")
+    finish(start(before_level, NETWORK, *PROFILE, *HERE, *FAULTS))
     jobs = [job for job in cluster.completed() if job["WorkDir"] == str(before_level)]
     assert [re.search(r"mem=(\d+)M", job["Tres"])[1] for job in jobs] == ["100", "2000"]
     assert jobs[0]["JobState"] != "COMPLETED" and jobs[1]["JobState"] == "COMPLETED"
@@ -275,6 +293,7 @@ def kill(main: subprocess.Popen, folder: Path) -> None:
 
 def test_after_a_kill_what_jobs_have_finished_is_kept(cluster, before_level, undisturbed):
     kill(start_training(before_level), before_level)
+    go_on(before_level)
     wait_until(lambda: not run("squeue", "-h"), "the job that runs on", 120)
     trained = (before_level / STATE / "finished" / "network.pt").stat()
     finish(start(before_level, NETWORK, *PROFILE, *HERE, *FAULTS))
@@ -295,6 +314,7 @@ def test_after_a_kill_a_job_that_still_runs_is_waited_for(cluster, before_level,
     main = start(before_level, NETWORK, *PROFILE, *HERE, *FAULTS, *elsewhere)
     wait_until(lambda: "waiting for it to end" in log(before_level), "the second attempt", 60)
     assert len(training_jobs()) == 2
+    go_on(before_level)
     out = finish(main)
     assert "Jobs of an earlier run" in out
     assert "handing out what is kept" in log(before_level)
@@ -305,8 +325,9 @@ def test_after_a_kill_a_job_that_still_runs_is_waited_for(cluster, before_level,
 def test_an_outage_of_the_controller_is_sat_out(cluster, before_level, undisturbed):
     main = start_training(before_level)
     cluster.stop_controller()
+    go_on(before_level)
     time.sleep(35)  # the training ends meanwhile
-    assert main.poll() is None
+    assert main.poll() is None and (before_level / NETWORK).exists()
     cluster.start_controller()
     finish(main)
     assert ended(cluster, before_level) == ["COMPLETED"]
@@ -325,3 +346,17 @@ def test_two_gpus_train_one_network_and_go_on_after_a_cancellation(cluster, befo
     assert re.search(r"going on after ([4-9]|\d\d) epochs", dense.read_text())
     assert given(pretended_gpus, "train_dense") == ["0,1", "0,1"]
     assert ended(cluster, before_level) == ["CANCELLED", "COMPLETED"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (HERE, "error: gpus is auto, which looks for a GPU on this machine"),
+        (["--config", "gpus=0"], "error: sacct does not work here, which needs an accounting database"),
+    ],
+)
+def test_what_would_go_wrong_on_a_cluster_is_said_at_once(cluster, sources, arguments, sentence):
+    done = snakemake(sources, *PROFILE, *arguments, "--configfile", "configs/tiny.yaml")
+    assert done.returncode == 1
+    assert sentence in done.stdout and "Traceback" not in done.stdout
+    assert not run("squeue", "-h")

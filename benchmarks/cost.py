@@ -38,7 +38,7 @@ def compare(what: str, predicted: float, measured: float, number: str = "") -> N
 
 def main() -> None:
     args = cost_parser(__doc__).parse_args()
-    config = read_config(args.configfile)
+    config = read_config(args.configfile, args.gpus)
     costs = Costs(config, read_sizes(config), args.cores or os.cpu_count())
     jobs = list_jobs(args.configfile)
     times = read_benchmarks(config["experiment"])

@@ -146,8 +146,14 @@ def require_cluster():
     left = jobs_left(Path.cwd())
     if left:
         logger.warning(
-            f"Jobs of an earlier run from this folder are still in SLURM's queue: {' '.join(left)}. They may run on: what"
-            " they are at is waited for. But if you have changed the config or the code since, end them first (scancel)."
+            f"Jobs of an earlier run from this folder are still in SLURM's queue: {' '.join(left)}. Trainings that run are"
+            " waited for. If you have changed the config or the code since, end them all first (scancel)."
+        )
+    pending = [job for job, state in left.items() if state == "PENDING"]
+    if pending:
+        logger.warning(
+            "Those that have not started would begin by deleting what is made from now on. If the run that submitted them"
+            f" has ended: scancel {' '.join(pending)}"
         )
 
 
@@ -193,7 +199,7 @@ def network_settings():
 
 def network_threads(gpus):
     """How many threads a job gets that makes a network on so many GPUs."""
-    return config["images"]["workers"] * max(gpus, 1) if in_files() else 1
+    return max(gpus, 1) * (config["images"]["workers"] if in_files() else 1)
 
 
 def training_settings():

@@ -139,7 +139,8 @@ def test_where_locks_mean_nothing_a_running_job_is_waited_for(tmp_path, no_locks
     with claimed(tmp_path / "file"):
         assert (asked / "answers").read_text() == ""  # all of them
         assert json.loads(lock.read_text())["process"] == os.getpid()
-    assert caplog.text.count("job 17 on elsewhere") == 1
+    assert caplog.text.count("on elsewhere (SLURM job 17) has") == 1
+    assert ("counts as running" in caplog.text) == ("connect failure" in " ".join(answers))
     assert not lock.exists()
 
 
@@ -184,11 +185,45 @@ def test_what_cannot_be_known_is_said_once(tmp_path, monkeypatch, caplog, holder
     assert caplog.text.count("process 1 on elsewhere has begun") == 1 and "cannot be known here" in caplog.text
 
 
-def test_a_file_system_without_locks_is_said_once(tmp_path, monkeypatch, caplog):
+@pytest.fixture
+def locks_refused(monkeypatch):
+    """A file system without locks."""
+
     def refuse(file, operation):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+def test_without_locks_a_process_of_this_machine_is_waited_for(tmp_path, locks_refused, caplog):
+    process = subprocess.Popen(["sleep", "1000"])
+    held(tmp_path / "file", claims.myself() | {"process": process.pid})
+    waiting = threading.Thread(target=lambda: claimed(tmp_path / "file").__enter__())
+    waiting.start()
+    while "waiting for it to end" not in caplog.text:
+        assert waiting.is_alive()
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    waiting.join(60)
+    assert not waiting.is_alive()
+
+
+def test_a_lock_that_another_machine_has_removed_is_made_anew(tmp_path, monkeypatch):
+    flock, calls = fcntl.flock, []
+
+    def stale_at_first(file, operation):
+        calls.append(operation)
+        if len(calls) == 1:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", stale_at_first)
+    with claimed(tmp_path / "file"):
+        assert len(calls) == 2
+
+
+def test_a_file_system_without_locks_is_said_once(tmp_path, locks_refused, caplog):
     for _ in range(2):
         with claimed(tmp_path / "file"):
             pass

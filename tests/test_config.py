@@ -166,7 +166,7 @@ def test_conda_and_pip_install_the_same_and_every_pin_has_its_reason():
     by_pip = next(item["pip"] for item in environment["dependencies"] if isinstance(item, dict))
     lines = (ROOT / "envs" / "requirements.txt").read_text().splitlines()
     assert by_pip == [line.split()[0] for line in lines]
-    assert all(re.match(r"[a-z0-9]+==[0-9.]+ +# \w", line) for line in lines)
+    assert all(re.match(r"[a-z0-9-]+==[0-9.]+ +# \w", line) for line in lines)
 
 
 def test_code_follows_imports_to_any_depth_and_no_further():

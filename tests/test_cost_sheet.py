@@ -110,6 +110,12 @@ def test_the_jobs_are_those_that_a_dry_run_lists(in_clone):
     assert [job.wildcards["level"] for job in chain if job.rule == "train_level"] == ["1", "2"]
 
 
+def test_the_gpus_of_another_machine_can_be_given(in_clone):
+    assert read_config([TINY], gpus=2)["gpus"] == 2
+    assert read_config([PAPER], gpus=0)["gpus"] == 0
+    assert read_config([PAPER])["gpus"] == 4
+
+
 @pytest.mark.slow
 def test_finished_jobs_cost_nothing_more_and_rates_rerun_nothing(tmp_path, monkeypatch):
     folder = copy_sources(ROOT, tmp_path / "clone")

@@ -1,12 +1,13 @@
 """One process at a time makes a file: on one machine, and across the machines of a cluster.
 
 Snakemake that was killed and started again makes what jobs of its first life may still be making: here the second waits
-for the first. What holds it back is a lock of the kernel's, which ends with its process, however that ends. But not
-every file system carries locks from machine to machine (with Lustre, BeeGFS and NFS it depends on the mount), and some
-grant them all the same. So the lock's file says who has it; where that is another of SLURM's jobs, the scheduler is
-asked, too, whether it runs.
+for the first. What holds it back is a lock of the kernel's, which ends with its process (and those it has forked),
+however that ends. But not every file system carries locks from machine to machine (with Lustre, BeeGFS and NFS it depends
+on the mount), and some grant them all the same. So the lock's file says who has it; where that is another of SLURM's
+jobs, the scheduler is asked, too, whether it runs. (Where locks mean nothing, two that come in the same moment both pass.)
 """
 
+import errno
 import fcntl
 import json
 import logging
@@ -15,7 +16,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import IO
@@ -32,32 +33,42 @@ def claimed(path: str | Path) -> Iterator[None]:
     """
     lock = Path(f"{path}.lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with open_locked(lock):
-        wait_for_job(lock)
-        lock.write_text(json.dumps(myself()))
+    file, locked = open_locked(lock)
+    with file:
+        wait_for_holder(lock, locked)
         try:
+            lock.write_text(json.dumps(myself()))
             yield
         finally:
             lock.unlink(missing_ok=True)  # whoever waits for this file finds that it is gone, and makes another
 
 
-def open_locked(lock: Path) -> IO:
-    """Open a file and lock it until it is closed; made if it is not there. Waits while another process has it."""
+def open_locked(lock: Path) -> tuple[IO, bool]:
+    """Open a file, made if it is not there, and lock it until it is closed; waits while another process has it.
+
+    Also returns whether it is locked: False where the file system has no locks.
+    """
     while True:
         file = open(lock, "a")  # noqa: SIM115 - it stays open, and is not emptied before it is locked
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logging.info("another process, perhaps one left running, has %s: waiting for it to end", lock)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            warn_once(f"{lock} cannot be locked ({error.strerror}): this file system has no locks")
-            return file
-        # The process that had it may have removed the file that is now locked.
-        with suppress(FileNotFoundError):
+            lock_or_wait(file, lock)
+            # The process that had it may have removed the file that is now locked.
             if os.path.samestat(lock.stat(), os.fstat(file.fileno())):
-                return file
+                return file, True
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ESTALE):
+                warn_once(f"{lock} cannot be locked ({error.strerror}): this file system has no locks")
+                return file, False
         file.close()
+
+
+def lock_or_wait(file: IO, lock: Path) -> None:
+    """Lock an open file; while another process has it, say so and wait."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        logging.info("another process, perhaps one left running, has %s: waiting for it to end", lock)
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def myself() -> dict[str, str | int | None]:
@@ -69,12 +80,13 @@ def myself() -> dict[str, str | int | None]:
     }
 
 
-def wait_for_job(lock: Path) -> None:
-    """Wait while another of SLURM's jobs has the lock that was granted here all the same."""
+def wait_for_holder(lock: Path, locked: bool) -> None:
+    """Wait while the process that the lock's file names runs all the same, on another machine or without locks."""
     told = None
-    while (holder := read_holder(lock)) is not None and may_run(holder, lock):
+    while (holder := read_holder(lock)) is not None and may_run(holder, lock, locked):
         if told != holder:
-            logging.info("job %s on %s has %s: waiting for it to end", holder["slurm_job"], holder["machine"], lock)
+            where = f"process {holder['process']} on {holder['machine']} (SLURM job {holder['slurm_job']})"
+            logging.info("%s has %s: waiting for it to end", where, lock)
             told = holder
         time.sleep(POLL_SECONDS)
 
@@ -87,11 +99,13 @@ def read_holder(lock: Path) -> dict | None:
         return None
 
 
-def may_run(holder: dict, lock: Path) -> bool:
-    """Tell whether a lock's holder may be running elsewhere, as far as can be known; if it cannot, say so."""
+def may_run(holder: dict, lock: Path, locked: bool) -> bool:
+    """Tell whether a lock's holder may be running, as far as can be known; if it cannot, say so."""
     me, job = myself(), holder["slurm_job"]
-    if holder["machine"] == me["machine"] or (job is not None and job == me["slurm_job"]):
-        return False  # here the kernel's lock has told; and SLURM ends a job before it starts it again elsewhere
+    if holder["machine"] == me["machine"]:
+        return not locked and Path(f"/proc/{holder['process']}").exists()
+    if job is not None and job == me["slurm_job"]:
+        return False  # SLURM ends a job before it starts it again elsewhere
     runs = job_runs(job) if job is not None else None
     if runs is None:
         warn_once(
@@ -123,6 +137,9 @@ def job_runs(job: str) -> bool | None:
         return None
     except subprocess.TimeoutExpired:
         return True
+    if "Invalid job id" in asked.stderr:
+        return False  # it ended long ago
     if asked.returncode != 0:
-        return "Invalid job id" not in asked.stderr  # of a job that ended long ago
+        warn_once(f"squeue says: {asked.stderr.strip()}; until it tells otherwise, job {job} counts as running")
+        return True
     return asked.stdout.strip() not in ("", "PENDING")

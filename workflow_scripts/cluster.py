@@ -3,8 +3,6 @@
 import subprocess
 from pathlib import Path
 
-import snakemake_executor_plugin_slurm
-
 from workflow_scripts.files import UserError
 
 ANSWER_SECONDS = 60.0  # for an answer of the scheduler's
@@ -23,17 +21,21 @@ def require_answers(status_command: str) -> None:
             "sacct does not work here, which needs an accounting database: set slurm-status-command to squeue in"
             " profiles/slurm, or add --slurm-status-command squeue"
         )
+    import snakemake_executor_plugin_slurm  # which only clusters need
+
     # While the controller is down, the plugin (2.8.0) goes over from squeue to sacct if there is a program of that
     # name, and stays with it: one that does not work is as good as none.
     snakemake_executor_plugin_slurm.is_query_tool_available = lambda tool: tool != "sacct"
 
 
-def jobs_left(folder: Path) -> list[str]:
-    """Return the ids of this user's jobs in the queue that Snakemake has submitted from `folder`."""
+def jobs_left(folder: Path) -> dict[str, str]:
+    """Return the states of this user's jobs in the queue that Snakemake has submitted from `folder`, by their ids."""
     # What Snakemake submits bears the rule's name as its comment.
-    listed = ask("squeue", "--me", "--noheader", "--format=%A|%k|%Z") or ""
-    jobs = [line.split("|", 2) for line in listed.splitlines()]
-    return sorted({job for job, comment, origin in jobs if comment.startswith("rule_") and Path(origin) == folder})
+    listed = ask("squeue", "--me", "--noheader", "--format=%A|%T|%k|%Z") or ""
+    jobs = [line.split("|", 3) for line in listed.splitlines()]
+    return {
+        job: state for job, state, comment, origin in jobs if comment.startswith("rule_") and Path(origin) == folder
+    }
 
 
 def ask(*command: str) -> str | None:

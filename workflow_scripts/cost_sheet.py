@@ -6,7 +6,7 @@ The jobs are Snakemake's own (`snakemake --dag`); those that are finished cost n
 seconds and its amount of work over the config's rate for it. As soon as jobs of a rule have run in this experiment,
 all others of the rule are taken to last as long as the median of what Snakemake has measured of them in
 `results/<experiment>/benchmarks`. (Of a training that was interrupted or handed out once more, it has measured the
-last attempt alone; the median bears some of these.)
+last attempt alone; the median bears some of these. After a change of the config, what was measured before it counts.)
 """
 
 import argparse
@@ -87,8 +87,12 @@ class Sizes:
     masks: int
 
 
-def read_config(configfiles: list[Path]) -> dict:
-    """Return the config as the rules see it, `gpus` a number; UserError as `check_config`, and for files not there."""
+def read_config(configfiles: list[Path], gpus: int | None = None) -> dict:
+    """Return the config as the rules see it, `gpus` a number: the one given, or else the config's.
+
+    Raises:
+        UserError: as `check_config`, and for files that are not there.
+    """
     config: dict = {}
     for file in [Path("config.yaml"), *configfiles]:
         try:
@@ -99,7 +103,9 @@ def read_config(configfiles: list[Path]) -> dict:
             ) from None
     check_config(config, "schemas/config.schema.yaml")
     config["dissection"] = resolve_protocol(config["dissection"])
-    if config["gpus"] == "auto":
+    if gpus is not None:
+        config["gpus"] = gpus
+    elif config["gpus"] == "auto":
         config["gpus"] = int(has_gpu())
     return config
 
@@ -218,6 +224,8 @@ class Costs:
     def threads(self, job: Job) -> int:
         """Return how many cores a job holds."""
         wanted = 8 if job.rule in ("make_images", "make_concepts") else 1
+        if job.rule in (*TRAININGS, *UNTRAINED):
+            wanted = max(self.gpus(job), 1)
         if self.in_files and job.rule in ("index_images", *TRAININGS, *UNTRAINED):
             wanted = self.config["images"]["workers"] * max(self.gpus(job), 1)
         return min(wanted, self.cores or wanted)
@@ -405,13 +413,14 @@ def cost_parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser for what the jobs depend on."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--configfile", type=Path, nargs="+", default=[], help="as for snakemake")
+    parser.add_argument("--gpus", type=int, help="for each training, in place of the config's: for another machine")
     parser.add_argument("--cores", type=int, help="a job has at most so many threads, as with snakemake --cores")
     return parser
 
 
 def main() -> None:
     args = cost_parser(__doc__).parse_args()
-    config = read_config(args.configfile)
+    config = read_config(args.configfile, args.gpus)
     costs = Costs(config, read_sizes(config), args.cores)
     print_sheet(list_jobs(args.configfile), costs, read_benchmarks(config["experiment"]))
 

@@ -56,6 +56,7 @@ PartitionName=urgent Nodes=node[1-2] MaxTime=INFINITE State=UP PriorityTier=2
 """
 # Pretended GPUs must be device files.
 GRES = "NodeName=gpu1 Name=gpu Type=h100 File=/dev/null,/dev/zero\n"
+CONF_FILES = {"slurm.conf": CONF, "gres.conf": GRES}
 
 
 def why_not() -> str | None:
@@ -65,8 +66,9 @@ def why_not() -> str | None:
         return f"{', '.join(missing)} not found: apt-get install --no-install-recommends {PACKAGES}"
     if os.geteuid() != 0:
         return "only root can start the daemons of SLURM and munge"
-    if (ETC / "slurm.conf").exists() or (ETC / "slurm.conf").is_symlink():
-        return f"{ETC}/slurm.conf is there: this machine belongs to a cluster, or a test was killed (then remove it)"
+    there = [str(ETC / name) for name in CONF_FILES if os.path.lexists(ETC / name)]
+    if there:
+        return f"{', '.join(there)}: this machine belongs to a cluster, or a test was killed (then remove them)"
     return None
 
 
@@ -94,7 +96,7 @@ class Cluster:
         key = self.folder / "munge" / "key"
         key.write_bytes(secrets.token_bytes(128))
         key.chmod(0o400)
-        for name, text in (("slurm.conf", CONF), ("gres.conf", GRES)):
+        for name, text in CONF_FILES.items():
             (self.folder / name).write_text(text.format(folder=self.folder, host=socket.gethostname().split(".")[0]))
             (ETC / name).symlink_to(self.folder / name)
         files = [f"--{name}-file={self.folder}/munge/{name}" for name in ("key", "pid", "seed", "log")]
@@ -149,7 +151,7 @@ class Cluster:
         finally:
             for name in reversed(list(self.daemons)):
                 self.end(name)
-            for name in ("slurm.conf", "gres.conf"):
+            for name in CONF_FILES:
                 (ETC / name).unlink(missing_ok=True)
 
     def completed(self) -> list[dict[str, str]]:

@@ -191,7 +191,7 @@ def test_the_tiny_experiment_goes_through_sbatch(cluster, sources, tmp_path):
     assert len(jobs) == 13 and {job["JobState"] for job in jobs} == {"COMPLETED"}
     assert {job["Account"] for job in jobs} == {"tests"}
     trainings = [job for job in jobs if "mem=48000M" in job["Tres"]]
-    assert len(trainings) == 4 and {job["TimeLimit"] for job in trainings} == {"720"}
+    assert len(trainings) == 4 and {job["TimeLimit"] for job in trainings} == {"360"}
     here = set(re.findall(r"^localrule (\w+):", done.stdout, re.M))
     assert here == {"all", "check_network", "collect", "draw_figures"}
     through_jobs = sum(listed(done.stdout).values()) - len(here)
@@ -311,12 +311,14 @@ def test_after_a_kill_a_job_that_still_runs_is_waited_for(cluster, before_level,
         shutil.copy(lock, lock.with_suffix(".copy"))
         lock.with_suffix(".copy").rename(lock)
         elsewhere = ["--slurm-exclude-failed-nodes", "node1"]
+    held = ["--hold", "--comment=rule_name_units", "--chdir", str(before_level), "--wrap", "true"]
+    never_started = run("sbatch", "--parsable", *held).strip()
     main = start(before_level, NETWORK, *PROFILE, *HERE, *FAULTS, *elsewhere)
     wait_until(lambda: "waiting for it to end" in log(before_level), "the second attempt", 60)
     assert len(training_jobs()) == 2
     go_on(before_level)
     out = finish(main)
-    assert "Jobs of an earlier run" in out
+    assert "Jobs of an earlier run" in out and f"scancel {never_started}\n" in out
     assert "handing out what is kept" in log(before_level)
     assert ended(cluster, before_level) == ["COMPLETED", "COMPLETED"]
     check(before_level, undisturbed)
@@ -326,8 +328,9 @@ def test_an_outage_of_the_controller_is_sat_out(cluster, before_level, undisturb
     main = start_training(before_level)
     cluster.stop_controller()
     go_on(before_level)
-    time.sleep(35)  # the training ends meanwhile
-    assert main.poll() is None and (before_level / NETWORK).exists()
+    wait_until((before_level / NETWORK).exists, "the training to end", 120)
+    time.sleep(25)
+    assert main.poll() is None
     cluster.start_controller()
     finish(main)
     assert ended(cluster, before_level) == ["COMPLETED"]

@@ -2,9 +2,9 @@
 
 Snakemake that was killed and started again makes what jobs of its first life may still be making: here the second waits
 for the first. What holds it back is a lock of the kernel's, which ends with its process (and those it has forked),
-however that ends. But not every file system carries locks from machine to machine (with Lustre, BeeGFS and NFS it depends
-on the mount), and some grant them all the same. So the lock's file says who has it; where that is another of SLURM's
-jobs, the scheduler is asked, too, whether it runs. (Where locks mean nothing, two that come in the same moment both pass.)
+however that ends. But not every file system carries locks from machine to machine (with Lustre, BeeGFS and NFS it
+depends on the mount), and some grant them all the same. So the lock's file says who has it; where that is another of
+SLURM's jobs, the scheduler is asked, too, whether it runs. (There, two that come in the same moment both pass.)
 """
 
 import errno

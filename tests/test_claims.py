@@ -144,6 +144,14 @@ def test_where_locks_mean_nothing_a_running_job_is_waited_for(tmp_path, no_locks
     assert not lock.exists()
 
 
+def test_who_has_waited_holds_the_file_that_others_find(tmp_path, squeue, monkeypatch):
+    squeue("RUNNING")
+    lock = held(tmp_path / "file", ELSEWHERE)
+    monkeypatch.setattr(claims.time, "sleep", lambda seconds: lock.unlink())  # the holder, elsewhere, ends
+    with claimed(tmp_path / "file"), open(lock) as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def test_who_waits_sees_who_came_before(tmp_path, no_locks, squeue, monkeypatch):
     squeue(*["RUNNING"] * 1000)
     lock = held(tmp_path / "file", ELSEWHERE)

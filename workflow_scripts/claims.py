@@ -33,14 +33,21 @@ def claimed(path: str | Path) -> Iterator[None]:
     """
     lock = Path(f"{path}.lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
-    file, locked = open_locked(lock)
-    with file:
-        wait_for_holder(lock, locked)
+    with open_alone(lock):
         try:
             lock.write_text(json.dumps(myself()))
             yield
         finally:
             lock.unlink(missing_ok=True)  # whoever waits for this file finds that it is gone, and makes another
+
+
+def open_alone(lock: Path) -> IO:
+    """Open a file that no other process has; waits while one has it."""
+    while True:
+        file, locked = open_locked(lock)
+        if not wait_for_holder(lock, locked):
+            return file
+        file.close()  # who had it may have removed it: once more
 
 
 def open_locked(lock: Path) -> tuple[IO, bool]:
@@ -80,8 +87,11 @@ def myself() -> dict[str, str | int | None]:
     }
 
 
-def wait_for_holder(lock: Path, locked: bool) -> None:
-    """Wait while the process that the lock's file names runs all the same, on another machine or without locks."""
+def wait_for_holder(lock: Path, locked: bool) -> bool:
+    """Wait while the process that the lock's file names runs all the same, on another machine or without locks.
+
+    Returns whether it did run.
+    """
     told = None
     while (holder := read_holder(lock)) is not None and may_run(holder, lock, locked):
         if told != holder:
@@ -89,6 +99,7 @@ def wait_for_holder(lock: Path, locked: bool) -> None:
             logging.info("%s has %s: waiting for it to end", where, lock)
             told = holder
         time.sleep(POLL_SECONDS)
+    return told is not None
 
 
 def read_holder(lock: Path) -> dict | None:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -147,7 +148,8 @@ def test_where_locks_mean_nothing_a_running_job_is_waited_for(tmp_path, no_locks
 def test_who_has_waited_holds_the_file_that_others_find(tmp_path, squeue, monkeypatch):
     squeue("RUNNING")
     lock = held(tmp_path / "file", ELSEWHERE)
-    monkeypatch.setattr(claims.time, "sleep", lambda seconds: lock.unlink())  # the holder, elsewhere, ends
+    ends = SimpleNamespace(sleep=lambda seconds: lock.unlink())  # the holder, elsewhere, meanwhile
+    monkeypatch.setattr(claims, "time", ends)
     with claimed(tmp_path / "file"), open(lock) as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -164,7 +166,7 @@ def test_who_waits_sees_who_came_before(tmp_path, no_locks, squeue, monkeypatch)
         if len(naps) == 6:
             lock.unlink()
 
-    monkeypatch.setattr(claims.time, "sleep", nap)
+    monkeypatch.setattr(claims, "time", SimpleNamespace(sleep=nap))
     with claimed(tmp_path / "file"):
         assert len(naps) == 6
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from workflow_scripts.cluster import jobs_left, require_answers
 from workflow_scripts.code_inputs import code_of
-from workflow_scripts.config import check_config, content_fingerprint, is_archive
+from workflow_scripts.config import check_config, content_fingerprint, is_archive, network_section
 from workflow_scripts.dissect.protocols import resolve_protocol
 from workflow_scripts.files import UserError, file_fingerprint
 from workflow_scripts.gpu import has_gpu
@@ -18,9 +18,7 @@ try:
 except UserError as error:
     sys.exit(f"error: {error}")
 
-if config["network"]["architecture"] == "resnet50":
-    # The shape of the default network does not concern it.
-    config["network"] = {key: config["network"][key] for key in ("architecture", "norm_init")}
+config["network"] = network_section(config)
 
 RESULTS = f"results/{config['experiment']}"
 DATA = f"{RESULTS}/data"

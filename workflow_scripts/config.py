@@ -67,6 +67,14 @@ def check_batches(config: dict) -> None:
         )
 
 
+def network_section(config: dict) -> dict:
+    """Return the section `network` without what does not concern its architecture."""
+    network = config["network"]
+    if network["architecture"] == "resnet50":
+        return {key: network[key] for key in ("architecture", "norm_init")}
+    return network
+
+
 def check_source(section: str, settings: dict) -> None:
     """Raise UserError unless a source is there, or will be made or fetched.
 

@@ -28,7 +28,7 @@ from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
-from workflow_scripts.config import check_config, is_archive
+from workflow_scripts.config import check_config, is_archive, network_section
 from workflow_scripts.data.hdf5 import open_hdf5
 from workflow_scripts.data.shapes.labels import CLASSES, NUMBERS
 from workflow_scripts.dissect.layer_outputs import layer_outputs
@@ -158,11 +158,8 @@ def read_sizes(config: dict) -> Sizes:
         pictures = count(config, "concepts", "images", "concepts.h5", "image_name")
         labels = count(config, "concepts", "labels", "concepts.h5", "label_name")
     side = images["size"]
-    settings = config["network"]
-    if settings["architecture"] == "resnet50":
-        settings = {key: settings[key] for key in ("architecture", "norm_init")}
     with torch.device("meta"), torch.no_grad():
-        network = build_network(settings, classes, seed=0).eval()
+        network = build_network(network_section(config), classes, seed=0).eval()
         with layer_outputs(network, config["dissection"]["layers"]) as outputs:
             network(torch.zeros(1, 3, side, side))
     prunable = prunable_layers(network, config["pruning"]["exempt"]).values()
@@ -227,7 +224,7 @@ class Costs:
         if job.rule in (*TRAININGS, *UNTRAINED):
             wanted = max(self.gpus(job), 1)
         if self.in_files and job.rule in ("index_images", *TRAININGS, *UNTRAINED):
-            wanted = self.config["images"]["workers"] * max(self.gpus(job), 1)
+            wanted *= self.config["images"]["workers"]
         return min(wanted, self.cores or wanted)
 
     def work(self, job: Job) -> dict[str, int]:

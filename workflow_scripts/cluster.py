@@ -3,9 +3,8 @@
 import subprocess
 from pathlib import Path
 
+from workflow_scripts.claims import ANSWER_SECONDS
 from workflow_scripts.files import UserError
-
-ANSWER_SECONDS = 60.0  # for an answer of the scheduler's
 
 
 def require_answers(status_command: str) -> None:

@@ -151,9 +151,14 @@ def go_on(folder: Path) -> None:
         os.kill(process, signal.SIGCONT)
 
 
+def records(cluster: Cluster, folder: Path) -> list[dict[str, str]]:
+    """The scheduler's records of the jobs of a folder that have ended."""
+    return [job for job in cluster.completed() if job["WorkDir"] == str(folder)]
+
+
 def ended(cluster: Cluster, folder: Path) -> list[str]:
-    """The states in which the jobs of a folder have ended, by the scheduler's records."""
-    return [job["JobState"] for job in cluster.completed() if job["WorkDir"] == str(folder)]
+    """The states in which the jobs of a folder have ended."""
+    return [job["JobState"] for job in records(cluster, folder)]
 
 
 def finish(main: subprocess.Popen, timeout: float = 300) -> str:
@@ -186,7 +191,7 @@ def test_the_tiny_experiment_goes_through_sbatch(cluster, sources, tmp_path):
     done = snakemake(folder, *PROFILE, *HERE, *config)
     assert done.returncode == 0, done.stdout
     assert (folder / "results/tiny/figures/overview.pdf").exists()
-    jobs = [job for job in cluster.completed() if job["WorkDir"] == str(folder)]
+    jobs = records(cluster, folder)
     # Pictures, concepts, the initial network, two dense trainings, two levels, and six networks dissected.
     assert len(jobs) == 13 and {job["JobState"] for job in jobs} == {"COMPLETED"}
     assert {job["Account"] for job in jobs} == {"tests"}
@@ -231,7 +236,7 @@ def test_jobs_that_run_at_once_have_gpus_of_their_own(cluster, sources, pretende
     assert {
         len(given(pretended_gpus, script)) for script in ("dump_activations", "find_thresholds", "tally_units")
     } == {1}
-    jobs = [job["JobId"] for job in cluster.completed() if job["WorkDir"] == str(folder)]
+    jobs = [job["JobId"] for job in records(cluster, folder)]
     asked = [run("scontrol", "show", "job", job) for job in jobs]
     with_gpu = [job for job in asked if "TresPerJob=gres:gpu:1\n" in job]
     # Two initial networks, two trainings and a dissection; the pictures and the concepts need none.
@@ -277,7 +282,7 @@ def test_a_preempted_training_saves_its_state_and_goes_on(cluster, before_level,
 def test_a_training_that_needs_more_memory_gets_it(cluster, before_level, undisturbed):
     ask_for(before_level, mem_mb="100 if attempt == 1 else 2000")
     finish(start(before_level, NETWORK, *PROFILE, *HERE, *FAULTS))
-    jobs = [job for job in cluster.completed() if job["WorkDir"] == str(before_level)]
+    jobs = records(cluster, before_level)
     assert [re.search(r"mem=(\d+)M", job["Tres"])[1] for job in jobs] == ["100", "2000"]
     assert jobs[0]["JobState"] != "COMPLETED" and jobs[1]["JobState"] == "COMPLETED"
     check(before_level, undisturbed)

@@ -12,6 +12,7 @@ report: "report/workflow.rst"
 include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"
+include: "rules/bring.smk"
 include: "rules/dissect.smk"
 include: "rules/figures.smk"
 
@@ -19,16 +20,18 @@ include: "rules/figures.smk"
 # On a cluster these run where snakemake does: seconds each, or they need the internet.
 localrules:
     fetch_archive,
+    import_network,
     check_network,
     find_receptive_fields,
     collect,
     draw_figures,
+    compare_published,
 
 
 rule all:
     default_target: True
     input:
-        f"{DATA}/network.json",
+        expand(f"{DATA}/network{{entry}}.json", entry=ENTRIES),
         f"{DATA}/concepts.verified.json",
         tables(),
         figures("pdf", "svg", "png"),

@@ -1,10 +1,12 @@
 """The config's checks, the paths, and the functions that the rules share."""
 
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
 
+from workflow_scripts.bring.entries import SHUFFLED, Entry, read_networks
 from workflow_scripts.cluster import jobs_left, require_answers
 from workflow_scripts.code_inputs import code_of
 from workflow_scripts.config import check_config, content_fingerprint, is_archive, network_section
@@ -15,10 +17,21 @@ from workflow_scripts.gpu import has_gpu
 try:
     check_config(config, Path(workflow.basedir) / "schemas" / "config.schema.yaml")
     config["dissection"] = resolve_protocol(config["dissection"])
+    # The user's own networks, by (arm, replicate, level); with any, none is trained.
+    NETWORKS = read_networks(config)
 except UserError as error:
     sys.exit(f"error: {error}")
 
 config["network"] = network_section(config)
+TRAINED = Entry(
+    name="",
+    settings=config["network"],
+    layers=tuple(config["dissection"]["layers"]),
+    preprocessing={key: config["images"][key] for key in ("size", "mean", "std")} | {"interpolation": "bilinear"},
+    test="none",
+)
+# What networks have in common, by the ending of the names of files that concern it.
+ENTRIES = {f"_{network.entry.name}": network.entry for network in NETWORKS.values()} or {"": TRAINED}
 
 RESULTS = f"results/{config['experiment']}"
 DATA = f"{RESULTS}/data"
@@ -34,10 +47,14 @@ FIGURES = [
     "concepts_by_category",
     "iou_distribution",
 ]
+if NETWORKS and all(entry.test == "none" for entry in ENTRIES.values()):
+    FIGURES.remove("accuracy")
 
 
 wildcard_constraints:
-    arm=r"[a-z_]+",
+    arm=r"[A-Za-z][A-Za-z0-9_-]*",
+    entry=r"(_[A-Za-z][A-Za-z0-9_-]*)?",
+    view=r"(_\d+_[a-z]+)?",
     replicate=r"\d+",
     level=r"\d+",
     split=r"train|test",
@@ -55,7 +72,7 @@ def network_file(arm, replicate, level, name):
 
 def networks():
     """All (arm, replicate, level) that are dissected."""
-    return [
+    return list(NETWORKS) or [
         (arm, replicate, level)
         for replicate in config["replicates"]
         for arm, levels in [("imp", config["pruning"]["levels"] + 1)] + [(control, 1) for control in config["controls"]]
@@ -216,15 +233,49 @@ def parent_network(wildcards):
     return network_file("imp", wildcards.replicate, int(wildcards.level) - 1, "network.pt")
 
 
+def origin(arm, replicate, level):
+    """The (arm, replicate, level) whose files a network has: its own, or for a control that of the network behind it."""
+    network = NETWORKS.get((arm, int(replicate), int(level)))
+    if network:
+        return network.parent if network.role in ("same", "shuffled") else network.key
+    return ("imp", replicate, 0) if arm == SHUFFLED else (arm, replicate, level)
+
+
 def dissected(name):
-    """An input function for a file of the network that is dissected, for the shuffled control the dense one."""
+    """An input function for a file of the network that is dissected, for a control with shuffled labels the dense one."""
+    return lambda wildcards: network_file(*origin(wildcards.arm, wildcards.replicate, wildcards.level), name)
 
-    def find(wildcards):
-        if wildcards.arm == "shuffled_labels":
-            return network_file("imp", wildcards.replicate, 0, name)
-        return network_file(wildcards.arm, wildcards.replicate, wildcards.level, name)
 
-    return find
+def shuffled(wildcards):
+    """Whether labels of other pictures are compared."""
+    return wildcards.arm.endswith(SHUFFLED)
+
+
+def brought(wildcards):
+    """A network of the user's own."""
+    return NETWORKS[wildcards.arm, int(wildcards.replicate), int(wildcards.level)]
+
+
+def entry_of(wildcards):
+    """What a network has in common with others: its settings, layers and preprocessing."""
+    return brought(wildcards).entry if NETWORKS else TRAINED
+
+
+def settings_of(entry):
+    """The arguments of `build`, as JSON."""
+    return json.dumps(entry.settings, sort_keys=True)
+
+
+def concepts_of(entry):
+    """The packed concepts, with pictures scaled for the networks of an entry."""
+    preprocessing = entry.preprocessing
+    view = "" if entry is TRAINED else f"_{preprocessing['size']}_{preprocessing['interpolation']}"
+    return f"{DATA}/concepts{view}.h5"
+
+
+def view_of(wildcards):
+    """The size and interpolation that pictures are packed with."""
+    return next(entry.preprocessing for entry in ENTRIES.values() if concepts_of(entry).endswith(f"{wildcards.view}.h5"))
 
 
 def candidates():
@@ -237,9 +288,11 @@ def candidates():
     )
 
 
-def receptive_fields():
+def receptive_fields(wildcards):
     """receptive_fields.json as an input, where interpolation needs to know where receptive fields lie."""
-    return f"{DATA}/receptive_fields.json" if config["dissection"]["knots"] == "receptive_field" else []
+    if config["dissection"]["knots"] != "receptive_field":
+        return []
+    return f"{DATA}/receptive_fields{'_' if NETWORKS else ''}{entry_of(wildcards).name}.json"
 
 
 def samples():
@@ -248,19 +301,36 @@ def samples():
     return f"--upsampled {dissection['knots']}" if dissection["quantile_of"] == "upsampled" else ""
 
 
-def sample_fields():
+def sample_fields(wildcards):
     """The same as `receptive_fields`, for thresholds: raw maps need no interpolation."""
-    return receptive_fields() if config["dissection"]["quantile_of"] == "upsampled" else []
+    return receptive_fields(wildcards) if config["dissection"]["quantile_of"] == "upsampled" else []
 
 
-def metrics_file(arm, replicate, level):
-    """A network's metrics; those of the shuffled control are the dense network's."""
-    return network_file("imp" if arm == "shuffled_labels" else arm, replicate, level, "metrics.json")
+def metrics_file(*network):
+    """The metrics of (arm, replicate, level)."""
+    return network_file(*origin(*network), "metrics.json")
+
+
+def units_file(*network):
+    """The named units of (arm, replicate, level)."""
+    same = network in NETWORKS and NETWORKS[network].role == "same"
+    return network_file(*(origin(*network) if same else network), "units.csv")
+
+
+def published():
+    """The networks that seem to be the one whose counts are published: torchvision's ResNet-50, first weights."""
+    return [
+        network
+        for network in NETWORKS.values()
+        if network.role == "imported"
+        and network.entry.settings["constructor"] == "torchvision.models:resnet50"
+        and re.search("IMAGENET1K_V1|0676ba61", str(network.weights))
+    ]
 
 
 def tables():
     """All tables."""
-    return expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES)
+    return expand(f"{RESULTS}/tables/{{table}}.csv", table=[*TABLES, *(["published"] if published() else [])])
 
 
 def figures(*formats):

@@ -1,7 +1,8 @@
 """Pictures and labelled concepts.
 
 In:  the config's world, or the user's folders and archives
-Out: data/train.h5, data/test.h5 (class folders, packed) and data/concepts.h5 (Broden's layout, packed)
+Out: data/train.h5, data/test.h5 (class folders, packed) and data/concepts.h5 (Broden's layout, packed; for networks of
+     the user's own data/concepts_<size>_<interpolation>.h5)
 """
 
 
@@ -198,11 +199,11 @@ rule pack_concepts:
         source=made_source("concepts"),
         code=code_of("workflow_scripts.data.pack_concepts"),
     output:
-        f"{DATA}/concepts.h5",
+        f"{DATA}/concepts{{view}}.h5",
     log:
-        f"{RESULTS}/logs/data/pack_concepts.log",
+        f"{RESULTS}/logs/data/pack_concepts{{view}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/data/pack_concepts.tsv"
+        f"{RESULTS}/benchmarks/data/pack_concepts{{view}}.tsv"
     # Early: a flaw in the data should show before hours of training, not after.
     priority: 20
     conda:
@@ -210,11 +211,13 @@ rule pack_concepts:
     params:
         folder=lambda wildcards: packed_folder("concepts"),
         contents=own_contents("concepts"),
-        size=config["images"]["size"],
+        size=lambda wildcards: view_of(wildcards)["size"],
+        interpolation=lambda wildcards: view_of(wildcards)["interpolation"],
     shell:
         "python -m workflow_scripts.data.pack_concepts"
         " --folder {params.folder:q}"
         " --image-size {params.size}"
+        " --interpolation {params.interpolation}"
         " --out {output:q}"
         " 2> {log:q}"
 
@@ -222,7 +225,7 @@ rule pack_concepts:
 rule verify_concepts:
     """Compare the concepts with what the config says of them."""
     input:
-        concepts=f"{DATA}/concepts.h5",
+        concepts=concepts_of(next(iter(ENTRIES.values()))),
         code=code_of("workflow_scripts.data.verify_concepts"),
     output:
         f"{DATA}/concepts.verified.json",

@@ -1,6 +1,6 @@
 """Network dissection of every network.
 
-In:  <network>/network.pt, data/concepts.h5
+In:  <network>/network.pt, data/concepts*.h5
 Out: <network>/activations.h5, thresholds.h5, tally.h5, units.csv
 """
 
@@ -10,22 +10,22 @@ rule check_network:
     input:
         code=code_of("workflow_scripts.dissect.check_network"),
     output:
-        f"{DATA}/network.json",
+        f"{DATA}/network{{entry}}.json",
     log:
-        f"{RESULTS}/logs/data/check_network.log",
+        f"{RESULTS}/logs/data/check_network{{entry}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/data/check_network.tsv"
+        f"{RESULTS}/benchmarks/data/check_network{{entry}}.tsv"
     # Nothing needs the output: it only has to come first, and to fail if something is wrong, which no retry mends.
     priority: 30
     retries: 0
     conda:
         "../envs/workflow.yaml"
     params:
-        network=section("network"),
-        size=config["images"]["size"],
-        layers=config["dissection"]["layers"],
-        exempt=config["pruning"]["exempt"],
-        levels=config["pruning"]["levels"],
+        network=lambda wildcards: settings_of(ENTRIES[wildcards.entry]),
+        size=lambda wildcards: ENTRIES[wildcards.entry].preprocessing["size"],
+        layers=lambda wildcards: list(ENTRIES[wildcards.entry].layers),
+        exempt=config["one_shot" if NETWORKS else "pruning"]["exempt"],
+        levels=0 if NETWORKS else config["pruning"]["levels"],
         fraction=config["pruning"]["fraction"],
     shell:
         "python -m workflow_scripts.dissect.check_network"
@@ -44,20 +44,20 @@ rule find_receptive_fields:
     input:
         code=code_of("workflow_scripts.dissect.find_receptive_fields"),
     output:
-        f"{DATA}/receptive_fields.json",
+        f"{DATA}/receptive_fields{{entry}}.json",
     log:
-        f"{RESULTS}/logs/data/find_receptive_fields.log",
+        f"{RESULTS}/logs/data/find_receptive_fields{{entry}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/data/find_receptive_fields.tsv"
+        f"{RESULTS}/benchmarks/data/find_receptive_fields{{entry}}.tsv"
     # Before hours of training, for it refuses layers that have none.
     priority: 30
     retries: 0
     conda:
         "../envs/workflow.yaml"
     params:
-        network=section("network"),
-        size=config["images"]["size"],
-        layers=config["dissection"]["layers"],
+        network=lambda wildcards: settings_of(ENTRIES[wildcards.entry]),
+        size=lambda wildcards: ENTRIES[wildcards.entry].preprocessing["size"],
+        layers=lambda wildcards: list(ENTRIES[wildcards.entry].layers),
     shell:
         "python -m workflow_scripts.dissect.find_receptive_fields"
         " --network {params.network:q}"
@@ -71,7 +71,7 @@ rule dump_activations:
     """Run the network over the concept pictures and keep its maps."""
     input:
         network=f"{NETWORK}/network.pt",
-        concepts=f"{DATA}/concepts.h5",
+        concepts=lambda wildcards: concepts_of(entry_of(wildcards)),
         code=code_of("workflow_scripts.dissect.dump_activations"),
     output:
         f"{NETWORK}/activations.h5",
@@ -84,10 +84,10 @@ rule dump_activations:
     resources:
         gpu=min(GPUS, 1),
     params:
-        settings=section("network"),
-        layers=config["dissection"]["layers"],
-        mean=config["images"]["mean"],
-        std=config["images"]["std"],
+        settings=lambda wildcards: settings_of(entry_of(wildcards)),
+        layers=lambda wildcards: list(entry_of(wildcards).layers),
+        mean=lambda wildcards: entry_of(wildcards).preprocessing["mean"],
+        std=lambda wildcards: entry_of(wildcards).preprocessing["std"],
         precision=config["dissection"]["precision"],
         forward=config["dissection"]["forward"],
         candidates=candidates(),
@@ -111,8 +111,8 @@ rule find_thresholds:
     """Find each unit's threshold, the exact order statistic of its activations."""
     input:
         activations=f"{NETWORK}/activations.h5",
-        concepts=f"{DATA}/concepts.h5",
-        fields=sample_fields(),
+        concepts=lambda wildcards: concepts_of(entry_of(wildcards)),
+        fields=sample_fields,
         code=code_of("workflow_scripts.dissect.find_thresholds"),
     output:
         f"{NETWORK}/thresholds.h5",
@@ -146,8 +146,8 @@ rule tally_units:
     input:
         activations=dissected("activations.h5"),
         thresholds=dissected("thresholds.h5"),
-        concepts=f"{DATA}/concepts.h5",
-        fields=receptive_fields(),
+        concepts=lambda wildcards: concepts_of(entry_of(wildcards)),
+        fields=receptive_fields,
         code=code_of("workflow_scripts.dissect.tally_units"),
     output:
         f"{NETWORK}/tally.h5",
@@ -159,11 +159,9 @@ rule tally_units:
         "../envs/workflow.yaml"
     resources:
         # In one job with the dense network's tally, the control's would ask for a second GPU.
-        gpu=lambda wildcards: 0 if wildcards.arm == "shuffled_labels" else min(GPUS, 1),
+        gpu=lambda wildcards: 0 if shuffled(wildcards) else min(GPUS, 1),
     params:
-        shuffle=lambda wildcards: (
-            f"--shuffle-labels {wildcards.replicate}" if wildcards.arm == "shuffled_labels" else ""
-        ),
+        shuffle=lambda wildcards: f"--shuffle-labels {wildcards.replicate}" if shuffled(wildcards) else "",
         knots=config["dissection"]["knots"],
         mask=config["dissection"]["mask"],
         counted_images=config["dissection"]["counted_images"],
@@ -188,7 +186,7 @@ rule name_units:
     """Name each unit after its best concept."""
     input:
         tally=f"{NETWORK}/tally.h5",
-        concepts=f"{DATA}/concepts.h5",
+        concepts=lambda wildcards: concepts_of(entry_of(wildcards)),
         code=code_of("workflow_scripts.dissect.name_units"),
     output:
         f"{NETWORK}/units.csv",

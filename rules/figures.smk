@@ -9,7 +9,7 @@ rule collect:
     """Gather what was measured of every network into tidy tables."""
     input:
         metrics=[metrics_file(*network) for network in networks()],
-        units=[network_file(*network, "units.csv") for network in networks()],
+        units=[units_file(*network) for network in networks()],
         code=code_of("workflow_scripts.figures.collect"),
     output:
         **{
@@ -30,7 +30,7 @@ rule collect:
     params:
         networks=[
             f"--network {arm} {replicate} {level} {metrics_file(arm, replicate, level)}"
-            f" {network_file(arm, replicate, level, 'units.csv')}"
+            f" {units_file(arm, replicate, level)}"
             for arm, replicate, level in networks()
         ],
         detector_iou=config["dissection"]["detector_iou"],
@@ -73,4 +73,45 @@ rule draw_figures:
         " --tables $(dirname {input.networks:q})"
         " --detector-iou {params.detector_iou}"
         " --out $(dirname {output.overview:q})"
+        " 2> {log:q}"
+
+
+rule compare_published:
+    """Set counts that are published of a network beside this experiment's."""
+    input:
+        units=[units_file(*network.key) for network in published()],
+        weights=[network.weights for network in published() if isinstance(network.weights, str)],
+        concepts=concepts_of(next(iter(ENTRIES.values()))),
+        counts="workflow_scripts/figures/published_counts.csv",
+        code=code_of("workflow_scripts.figures.compare_published"),
+    output:
+        report(
+            f"{RESULTS}/tables/published.csv",
+            caption="../report/published.rst",
+            category="Tables",
+            labels={"table": "published"},
+        ),
+    log:
+        f"{RESULTS}/logs/figures/compare_published.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/figures/compare_published.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        networks=[
+            shlex.join(
+                [
+                    *("--network", network.arm, str(network.replicate), units_file(*network.key)),
+                    *([network.weights] if isinstance(network.weights, str) else []),
+                ]
+            )
+            for network in published()
+        ],
+        dissection=section("dissection"),
+    shell:
+        "python -m workflow_scripts.figures.compare_published"
+        " {params.networks}"
+        " --concepts {input.concepts:q}"
+        " --dissection {params.dissection:q}"
+        " --out {output:q}"
         " 2> {log:q}"

@@ -312,7 +312,7 @@ def test_a_wrong_layer_is_found_before_training(finished, tmp_path):
     edit(folder / "configs/tiny.yaml", "[stages.0, stages.1]", "[stages.0, stages.7]")
     run = snakemake(folder, *TINY)
     assert run.returncode != 0
-    assert "error: dissection.layers: the network has no layer 'stages.7'" in run.stdout
+    assert "error: layers: the network has no layer 'stages.7'" in run.stdout
     assert "Traceback" not in run.stdout
     assert not list((folder / "results/tiny").rglob("network.pt"))
 

@@ -418,6 +418,10 @@ def cost_parser(description: str | None) -> argparse.ArgumentParser:
 def main() -> None:
     args = cost_parser(__doc__).parse_args()
     config = read_config(args.configfile, args.gpus)
+    if config["networks"]:
+        raise UserError(
+            "the cost sheet is for trainings, and with networks of your own there are none: snakemake -n lists the jobs"
+        )
     costs = Costs(config, read_sizes(config), args.cores)
     print_sheet(list_jobs(args.configfile), costs, read_benchmarks(config["experiment"]))
 

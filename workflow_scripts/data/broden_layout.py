@@ -18,6 +18,9 @@ from PIL import Image
 from workflow_scripts.files import UserError
 
 LARGEST_NUMBER = 2**16 - 1  # a label map codes a number in two bytes, red and green
+INTERPOLATIONS = {
+    name: Image.Resampling[name.upper()] for name in ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
+}
 DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, zlib.error, Image.DecompressionBombError)
 
 
@@ -145,14 +148,14 @@ def read_label_map(path: Path, height: int, width: int) -> np.ndarray:
     return red + (green.astype(np.uint16) << 8)
 
 
-def read_picture(path: Path, size: int) -> np.ndarray:
+def read_picture(path: Path, size: int, interpolation: str = "bilinear") -> np.ndarray:
     """A picture as uint8 (size, size, 3), RGB.
 
-    The whole picture, resized bilinearly (with antialiasing) without keeping its aspect, as Broden's
-    are; a picture that has the size already keeps its pixels. Raises UserError if it is damaged.
+    The whole picture, resized (with antialiasing, by one of INTERPOLATIONS) without keeping its aspect, as
+    Broden's are; a picture that has the size already keeps its pixels. Raises UserError if it is damaged.
     """
     picture = open_picture(path).convert("RGB")
-    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
+    return np.asarray(picture.resize((size, size), INTERPOLATIONS[interpolation]))
 
 
 def open_picture(path: Path) -> Image.Image:

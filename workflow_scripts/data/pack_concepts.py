@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 
 from workflow_scripts.data.broden_layout import (
+    INTERPOLATIONS,
     ConceptSet,
     LabelledImage,
     read_concept_set,
@@ -23,9 +24,10 @@ IMAGES_IN_MEMORY = 256  # bounds memory
 STORED_BLOCK = 2**16  # bytes of an HDF5 chunk: whole images, some tens of kilobytes together
 
 
-def pack_concepts(folder: str | Path, image_size: int, out: str | Path) -> None:
+def pack_concepts(folder: str | Path, image_size: int, out: str | Path, interpolation: str = "bilinear") -> None:
     """Write concepts.h5 from a folder in Broden's layout.
 
+    Pictures are resized by `interpolation`, one of INTERPOLATIONS.
     With N images of size S, M label masks of H x W pixels, L labels and C categories:
 
     images uint8 (N, S, S, 3); masks uint64 (M, H, words), label masks as `pack_masks` packs them, those of
@@ -46,7 +48,7 @@ def pack_concepts(folder: str | Path, image_size: int, out: str | Path) -> None:
     concepts = read_concept_set(folder)
     with whole_file(out) as part, h5py.File(part, "w") as file:
         tables = index_tables(concepts)
-        pixel_hash, areas, rows = pack_pixels(concepts, image_size, file)
+        pixel_hash, areas, rows = pack_pixels(concepts, image_size, interpolation, file)
         tables |= rows.tables() | label_tables(concepts, areas, rows.of_images())
         for name, table in tables.items():
             text = table.dtype == object
@@ -93,7 +95,9 @@ class LabelRows:
         return [np.concatenate(rows) for rows in zip(self.mask_label, self.whole_label, strict=True)]
 
 
-def pack_pixels(concepts: ConceptSet, image_size: int, file: h5py.File) -> tuple[str, np.ndarray, LabelRows]:
+def pack_pixels(
+    concepts: ConceptSet, image_size: int, interpolation: str, file: h5py.File
+) -> tuple[str, np.ndarray, LabelRows]:
     """Decode and store all pictures and label masks, a bounded number at a time.
 
     Returns the SHA-256 of their pixels, the label areas int64 (L, 1 + C) (over all categories together,
@@ -110,7 +114,7 @@ def pack_pixels(concepts: ConceptSet, image_size: int, file: h5py.File) -> tuple
     progress = Progress("labelled images", len(concepts.images))
     for start in range(0, len(concepts.images), IMAGES_IN_MEMORY):
         batch = concepts.images[start : start + IMAGES_IN_MEMORY]
-        pictures = np.stack([read_picture(concepts.path(image.name), image_size) for image in batch])
+        pictures = np.stack([read_picture(concepts.path(image.name), image_size, interpolation) for image in batch])
         images[start : start + len(batch)] = pictures
         packed = [pack_labels(concepts, image, row_of_number, areas, rows) for image in batch]
         new = np.concatenate(packed)
@@ -191,9 +195,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", required=True, help="concept set in Broden's layout")
     parser.add_argument("--image-size", type=int, required=True, help="side of the packed pictures, in pixels")
+    parser.add_argument("--interpolation", choices=INTERPOLATIONS, default="bilinear", help="to scale pictures by")
     parser.add_argument("--out", required=True, help="concepts.h5 to write")
     arguments = parser.parse_args()
-    pack_concepts(arguments.folder, arguments.image_size, arguments.out)
+    pack_concepts(arguments.folder, arguments.image_size, arguments.out, arguments.interpolation)
 
 
 if __name__ == "__main__":

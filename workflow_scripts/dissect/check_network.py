@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
+from workflow_scripts.bring.constructors import build
 from workflow_scripts.dissect.layer_outputs import layer_outputs
 from workflow_scripts.files import run_command, whole_file
-from workflow_scripts.train.networks import build_network
 from workflow_scripts.train.pruning import full_masks, remaining_weights
 
 # How many classes there are shows only when the pictures are unpacked. More than there are, so as to refuse nothing
@@ -26,7 +26,7 @@ def check_network(
         UserError: a layer is missing or cannot be dissected, an exempt pattern matches nothing, or nothing would be
             left at the last level.
     """
-    network = build_network(settings, CLASSES, seed=0).eval()
+    network = build(settings, CLASSES, seed=0).eval()
     prunable = sum(mask.numel() for mask in full_masks(network, exempt).values())
     with layer_outputs(network, layers) as outputs, torch.no_grad():
         network(torch.zeros(1, 3, size, size))
@@ -38,7 +38,7 @@ def check_network(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--network", type=json.loads, required=True, help="the config's network section")
+    parser.add_argument("--network", type=json.loads, required=True, help="JSON, as `build` takes it")
     parser.add_argument("--size", type=int, required=True, help="of the pictures, in pixels")
     parser.add_argument("--layers", nargs="+", required=True)
     parser.add_argument("--exempt", nargs="*", default=[], help="names of layers that are never pruned")

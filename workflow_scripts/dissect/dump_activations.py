@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from workflow_scripts.bring.constructors import load_network
 from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
-from workflow_scripts.dissect.layer_outputs import layer_outputs
+from workflow_scripts.dissect.layer_outputs import layer_names, layer_outputs
 from workflow_scripts.dissect.maps import CandidateWriter, LayerMaps, create_maps, cut_of, exceed, keep, whole_block
 from workflow_scripts.dissect.order_statistics import LargestSamples, order_statistic_rank
 from workflow_scripts.dissect.protocols import MASKS
 from workflow_scripts.files import UserError, file_fingerprint, run_command, scratch_file, text_fingerprint, whole_file
 from workflow_scripts.gpu import lease_gpu, use_gpus
 from workflow_scripts.progress import Progress
-from workflow_scripts.train.checkpoints import load_network
 from workflow_scripts.train.pictures import normaliser
 
 BATCH = 128  # pictures; a power of two, so that batches fill whole chunks of the dump
@@ -75,7 +75,7 @@ def dump_activations(
         for pictures in picture_batches(concepts, workers=2 if device.type == "cuda" else 0):
             with torch.no_grad(), torch.autocast(device.type, FORWARD[forward], enabled=forward != "float32"):
                 network(normalise(pictures.to(device)))
-            for name in layers:
+            for name in layer_names(layers):
                 maps = to_precision(name, outputs.pop(name), PRECISIONS[precision])
                 if name not in writers:
                     shape = (images, *maps.shape[1:])
@@ -207,7 +207,7 @@ class Candidates:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", type=Path, required=True, help="network.pt")
-    parser.add_argument("--settings", type=json.loads, required=True, help="the config's network section")
+    parser.add_argument("--settings", type=json.loads, required=True, help="JSON, as `build` takes it")
     parser.add_argument("--layers", nargs="+", required=True)
     parser.add_argument("--concepts", type=Path, required=True, help="concepts.h5")
     parser.add_argument("--mean", type=float, nargs=3, required=True)

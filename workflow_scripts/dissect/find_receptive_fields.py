@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from workflow_scripts.bring.constructors import build
 from workflow_scripts.dissect.layer_outputs import layer_outputs
 from workflow_scripts.files import UserError, run_command, whole_file
-from workflow_scripts.train.networks import build_network
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
@@ -33,6 +33,9 @@ def find_receptive_fields(network: nn.Module, layers: list[str], size: int) -> d
     Raises:
         UserError: the layer does not look at a grid of places, as after attention or pooling over all places.
     """
+    for layer in layers:
+        if "@" in layer:
+            refuse(layer)
     network = only_geometry(network)
     fields = measured_fields(network, layers, size, size + 2 * MARGIN)
     # What looks at shares of the picture, as adaptive pooling does, looks elsewhere in a larger one.
@@ -100,13 +103,13 @@ def only_geometry(network: nn.Module) -> nn.Module:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--network", type=json.loads, required=True, help="the config's network section")
+    parser.add_argument("--network", type=json.loads, required=True, help="JSON, as `build` takes it")
     parser.add_argument("--size", type=int, required=True, help="of the pictures, in pixels")
     parser.add_argument("--layers", nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True, help="receptive_fields.json")
     args = parser.parse_args()
     # Neither the number of classes nor the weights bear on it.
-    found = find_receptive_fields(build_network(args.network, 2, seed=0), args.layers, args.size)
+    found = find_receptive_fields(build(args.network, 2, seed=0), args.layers, args.size)
     with whole_file(args.out) as part:
         part.write_text(json.dumps(found, indent=1) + "\n")
 

@@ -1,40 +1,182 @@
-"""Catching what layers put out."""
+"""Catching what layers put out, as maps of their units.
 
+A layer is a module's name in the network. "name#2" is the second run of a module that runs more than once in a pass, as
+an activation that several convolutions share. "name@14x14" says that its output is tokens on a grid of 14 rows and 14
+columns, as in a vision transformer (Dosovitskiy et al. 2021), whose channels are the units; names go without it.
+"""
+
+import difflib
+import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from math import isqrt
 
 from torch import Tensor, nn
 
 from workflow_scripts.files import UserError
-from workflow_scripts.train.networks import find_module
+
+Grid = tuple[int, int] | None  # rows and columns of tokens
+SUGGESTIONS = 5
+LEADING_TOKENS = 5  # at most: a class token and four registers (Darcet et al. 2024)
 
 
 @contextmanager
 def layer_outputs(network: nn.Module, layers: list[str]) -> Iterator[dict[str, Tensor]]:
     """Yield a dict that each forward pass fills with the outputs (images, units, h, w) of `layers`, by name.
 
-    The caller empties it between passes.
+    The network takes pictures (images, 3, side, side). With a grid, a layer's output is (images, tokens, channels),
+    the last rows x columns tokens lying row by row and those before them being dropped, or (images, rows, columns,
+    channels). The caller empties the dict between passes.
 
     Raises:
-        UserError: a layer is missing, runs more than once in a pass, or has an output of another kind.
+        UserError: as `layer_grids` and `find_module`; or a layer does not run in a pass, or more than once where no run
+            is named, or its output is of another kind.
     """
+    grids = layer_grids(layers)
     outputs: dict[str, Tensor] = {}
+    runs: Counter[str] = Counter()  # so far in a pass
 
-    def keep(name: str, output: object) -> None:
-        if not isinstance(output, Tensor) or output.ndim != 4:
-            shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise UserError(
-                f"dissection.layers: the output of {name} is {shape}, not (images, units, height, width);"
-                " choose another layer"
-            )
-        if name in outputs:
-            raise UserError(f"dissection.layers: {name} runs more than once in a pass; choose another layer")
-        outputs[name] = output.clone()  # what follows may work in place
+    def keep(name: str, wanted: str, output: object) -> None:
+        runs[name] += 1
+        if runs[name] == int(wanted or 1):
+            outputs[name] = as_maps(name, output, grids[name]).clone()  # what follows may work in place
+
+    def check(_network: nn.Module, inputs: tuple[Tensor, ...], _output: object) -> None:
+        for name in grids:
+            if name not in outputs:
+                found = f"runs only {runs[name]} times" if runs[name] else "does not run"
+                raise UserError(f"layers: {name} {found} in a pass; choose another layer")
+            if runs[name] > 1 and "#" not in name:
+                raise UserError(
+                    f"layers: {name} runs {runs[name]} times in a pass; write which run, as in {name}#{runs[name]}"
+                )
+            require_maps_of(inputs[0], name, outputs[name], grids[name])
+        runs.clear()
 
     with ExitStack() as hooks:
-        for name in layers:
-            hook = find_module(network, name).register_forward_hook(
-                lambda _module, _inputs, output, name=name: keep(name, output)
+        for name in grids:
+            module, _, wanted = name.partition("#")
+            hook = find_module(network, module).register_forward_hook(
+                lambda _module, _inputs, output, name=name, wanted=wanted: keep(name, wanted, output)
             )
             hooks.callback(hook.remove)
+        hooks.callback(network.register_forward_hook(check).remove)
         yield outputs
+
+
+def layer_names(layers: list[str]) -> list[str]:
+    """Return the names of `layers` without grids; errors as `layer_grids`."""
+    return list(layer_grids(layers))
+
+
+def layer_grids(layers: list[str]) -> dict[str, Grid]:
+    """Return the grids of `layers` by name, None where a layer has none.
+
+    Raises:
+        UserError: a grid is not ROWSxCOLUMNS, a run is no number from 1, or a name is listed twice.
+    """
+    grids: dict[str, Grid] = {}
+    for layer in layers:
+        name, at, grid = layer.partition("@")
+        sides = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", grid)
+        if at and not sides:
+            raise UserError(f"layers: {layer!r} has no grid behind its @; write it as in {name}@14x14")
+        module, hash_, run = name.partition("#")
+        if hash_ and not re.fullmatch(r"[1-9]\d*", run):
+            raise UserError(f"layers: {layer!r} has no number behind its #; write it as in {module}#2")
+        if name in grids:
+            raise UserError(f"layers: {name} is listed more than once; list it once")
+        grids[name] = (int(sides[1]), int(sides[2])) if sides else None
+    return grids
+
+
+def as_maps(name: str, output: object, grid: Grid) -> Tensor:
+    """Return an output as (images, units, h, w); UserError that names the layer if it is none."""
+    if not isinstance(output, Tensor):
+        raise UserError(
+            f"layers: {name} returns a {type(output).__name__}, not a tensor; choose another layer, such as"
+            " one within it"
+        )
+    shape = tuple(output.shape)
+    if grid is None:
+        if output.ndim == 4:
+            return output
+        hint = "choose another layer"
+        if output.ndim == 3:
+            hint = (
+                f"if it is (images, tokens, channels), write the tokens' grid, as in {suggested_layer(name, shape[1])}"
+            )
+        raise UserError(f"layers: the output of {name} is {shape}, not (images, units, height, width); {hint}")
+    rows, columns = grid
+    if output.ndim == 4 and shape[1:3] == grid:
+        return output.permute(0, 3, 1, 2)
+    if output.ndim == 3 and shape[1] >= rows * columns:
+        return output[:, shape[1] - rows * columns :].transpose(1, 2).unflatten(2, grid)
+    if output.ndim == 3:
+        hint = f"its {shape[1]} tokens are too few; write another grid"
+    elif output.ndim == 4:
+        hint = f"write {name} alone if it is (images, units, height, width)"
+    else:
+        hint = "choose another layer"
+    raise UserError(
+        f"layers: the output of {name} is {shape}, neither (images, tokens, channels) with"
+        f" {rows} x {columns} tokens or more nor (images, {rows}, {columns}, channels); {hint}"
+    )
+
+
+def suggested_layer(name: str, tokens: int) -> str:
+    """Return how to write a layer of so many tokens: on the square grid that fits, if one does."""
+    for leading in range(min(LEADING_TOKENS + 1, tokens)):
+        side = isqrt(tokens - leading)
+        if side**2 == tokens - leading:
+            return f"{name}@{side}x{side}"
+    return f"{name}@ROWSxCOLUMNS"
+
+
+def require_maps_of(pictures: Tensor, name: str, maps: Tensor, grid: Grid) -> None:
+    """Raise UserError unless `maps` can be the maps (images, units, h, w) of `pictures` (images, 3, H, W)."""
+    if len(maps) != len(pictures):
+        raise UserError(
+            f"layers: the output of {name} has {len(maps)} rows for {len(pictures)} pictures; choose another layer"
+        )
+    square = pictures.shape[2] == pictures.shape[3]
+    if grid is None and square and has_channels_last(tuple(maps.shape)):
+        raise UserError(
+            f"layers: the output of {name} is {tuple(maps.shape)}, its channels last; write"
+            f" {name}@{maps.shape[1]}x{maps.shape[2]}"
+        )
+
+
+def has_channels_last(shape: tuple[int, int, int, int]) -> bool:
+    """Tell whether an output for square pictures seems to be (images, side, side, channels).
+
+    Maps of square pictures are square, too, so that (images, units, h, w) ends with two equal sides.
+    """
+    return shape[1] == shape[2] != shape[3]
+
+
+def find_module(network: nn.Module, name: str) -> nn.Module:
+    """Return the module called `name`.
+
+    Raises:
+        UserError: there is none; names that come near are told.
+    """
+    modules = dict(network.named_modules())
+    if not name or name not in modules:
+        near = nearest_names(name, [known for known in modules if known])
+        hint = f"; near it are {', '.join(near)}" if near else ""
+        raise UserError(
+            f"layers: the network has no layer {name!r}{hint}; all are listed by python -m workflow_scripts.list_layers"
+        )
+    return modules[name]
+
+
+def nearest_names(name: str, known: list[str]) -> list[str]:
+    """Return up to SUGGESTIONS of the names `known`, first those that have `name` between dots, then within them."""
+    within = sorted(
+        (other for other in known if name and name in other),
+        key=lambda other: (f".{name}." not in f".{other}.", len(other)),
+    )
+    near = difflib.get_close_matches(name, known, SUGGESTIONS)
+    return list(dict.fromkeys(within + near))[:SUGGESTIONS]

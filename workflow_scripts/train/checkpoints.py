@@ -72,8 +72,20 @@ def rebuild_network(tensors: dict, settings: dict, path: Path) -> tuple[nn.Modul
     return network, tensors["masks"]
 
 
-def write_metrics(path: Path, network: nn.Module, masks: Masks, test_accuracy: float, history: list[dict]) -> None:
-    """Write `metrics.json`: test accuracy (share), densities, layers, and a row per epoch."""
+def write_metrics(
+    path: Path,
+    network: nn.Module,
+    masks: Masks,
+    test_accuracy: float | None,
+    history: list[dict],
+    density: float | None = None,
+) -> None:
+    """Write `metrics.json`: test accuracy (share; null if it was not measured), densities, layers, a row per epoch.
+
+    `density` takes the place of the prunable weights' where masks cannot tell it.
+    """
     metrics = {"test_accuracy": test_accuracy, **describe_density(network, masks), "epochs": history}
+    if density is not None:
+        metrics["density"]["prunable"] = density
     with whole_file(path) as part:
         part.write_text(json.dumps(metrics, indent=1) + "\n")

@@ -109,16 +109,3 @@ def prunable_layers(network: nn.Module, exempt: list[str]) -> dict[str, nn.Conv2
     if not kept:
         raise UserError("pruning.exempt leaves no layer to prune")
     return kept
-
-
-def find_module(network: nn.Module, name: str) -> nn.Module:
-    """Return the module called `name`.
-
-    Raises:
-        UserError: there is none.
-    """
-    modules = dict(network.named_modules())
-    if not name or name not in modules:
-        known = ", ".join(key for key in modules if key)
-        raise UserError(f"dissection.layers: the network has no layer {name!r}; it has {known}")
-    return modules[name]

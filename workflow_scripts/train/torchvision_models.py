@@ -1,8 +1,8 @@
-"""Import torchvision's models, also where torchvision was built for CUDA and torch was not.
+"""Import torchvision's models and transforms, also where torchvision was built for CUDA and torch was not.
 
 On Linux the registry's torchvision is a CUDA build. Beside a CPU-only torch its compiled operators do not load, and
 the import fails because it registers shapes for `nms` and `qnms`. Declaring the two operators first lets the import
-succeed; the models never call them.
+succeed; neither ever calls them.
 """
 
 import torch
@@ -25,6 +25,6 @@ def declare_missing_operators() -> torch.library.Library | None:
 # Kept alive: the declarations go when the object goes.
 _library = declare_missing_operators()
 
-from torchvision import models  # noqa: E402
+from torchvision import models, transforms  # noqa: E402
 
-__all__ = ["models"]
+__all__ = ["models", "transforms"]

@@ -1,0 +1,500 @@
+"""Networks of the user's own: constructing, reading, pruning and measuring them, and the config's entries."""
+
+import json
+import os
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import nn
+from torch.nn.utils import prune
+
+from workflow_scripts.bring.constructors import build, construct, load_network
+from workflow_scripts.bring.entries import matches, read_networks, source_of
+from workflow_scripts.bring.import_network import import_network
+from workflow_scripts.bring.measure_network import measure_accuracy
+from workflow_scripts.bring.prune_once import METHODS, prune_once
+from workflow_scripts.bring.weights import load_weights, masks_of_zeros, read_masks
+from workflow_scripts.files import UserError
+from workflow_scripts.train.checkpoints import save_network
+from workflow_scripts.train.networks import weight_layers
+from workflow_scripts.train.torchvision_models import transforms
+
+NO_ONE_SHOT = {"methods": [], "densities": [0.5], "exempt": []}
+VIEW = {"size": 12, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+HERE = f"{__name__}:small"
+
+
+def small(width: int = 4, classes: int = 3) -> nn.Module:
+    """What a user's constructor could be."""
+    return nn.Sequential(
+        nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, 6, 3, groups=2), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, classes),
+    )  # fmt: skip
+
+
+class Bringing:
+    """A constructor below a class, which may bring weights, or another network."""
+
+    @staticmethod
+    def maker(pretrained: bool = False, other: bool = False) -> nn.Module:
+        network = small()
+        if pretrained:
+            nn.init.constant_(network[0].weight, 0.25)
+        return nn.Sequential(network, nn.Softmax(1)) if other else network
+
+
+def none() -> None:
+    """A constructor that makes no network."""
+
+
+def loads(path: str) -> nn.Module:
+    """A constructor that would unpickle anything."""
+    torch.load(path, weights_only=False)
+    return small()
+
+
+def drawn(seed: int = 0, **arguments: int) -> nn.Module:
+    return construct(HERE, arguments, seed)
+
+
+def saved(folder: Path, network: nn.Module, name: str = "weights.pt") -> Path:
+    torch.save(network.state_dict(), folder / name)
+    return folder / name
+
+
+def test_a_constructor_is_called_with_its_arguments_and_its_weights_follow_from_the_seed():
+    network = construct(f"{__name__}:Bringing.maker", {"pretrained": True}, seed=3)
+    assert (network[0].weight == 0.25).all() and not network.training
+    assert torch.equal(network[7].weight, drawn(3)[7].weight)
+    assert not torch.equal(network[7].weight, drawn(4)[7].weight)
+    assert drawn(width=8)[0].out_channels == 8
+    assert build({"constructor": HERE, "arguments": {"classes": 5}}, 2, 0)[7].out_features == 5
+
+
+@pytest.mark.parametrize(
+    ("constructor", "arguments", "words"),
+    [
+        ("no_such_package.models:small", {}, "no_such_package.models:small cannot be imported"),
+        (f"{__name__}:larger", {}, r"larger cannot be imported \(AttributeError"),
+        (HERE, {"depth": 3}, r"small failed with \{'depth': 3\} \(TypeError: .*depth"),
+        (f"{__name__}:none", {}, "none returns a NoneType, not a torch.nn.Module"),
+    ],
+)
+def test_a_constructor_that_does_not_do_is_told(constructor, arguments, words):
+    with pytest.raises(UserError, match=words):
+        construct(constructor, arguments, 0)
+
+
+def test_a_constructor_that_fails_is_told_with_the_place(tmp_path, monkeypatch):
+    (tmp_path / "user_code.py").write_text("def broken():\n    return [][1]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"IndexError: .*user_code.py, line 2\)"):
+        construct("user_code:broken", {}, 0)
+
+
+class Code:
+    """What a hostile file of weights holds: it runs when it is unpickled."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("old_format", [True, False])
+def test_a_file_that_holds_code_is_refused_and_the_code_does_not_run(tmp_path, old_format):
+    torch.save({"model": Code(tmp_path / "ran")}, tmp_path / "evil.pt", _use_new_zipfile_serialization=not old_format)
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps(Code(tmp_path / "ran")))
+    for name in ("evil.pt", "plain.pt"):
+        with pytest.raises(UserError, match=f"{name} is damaged, or holds objects that only running code"):
+            load_weights(drawn(), tmp_path / name)
+        with pytest.raises(UserError, match=name):
+            read_masks(drawn(), tmp_path / name)
+        with pytest.raises(UserError, match="failed with"):  # nor by a constructor that asks for it
+            construct(f"{__name__}:loads", {"path": str(tmp_path / name)}, 0)
+    assert not (tmp_path / "ran").exists()
+    with pytest.raises(UserError, match="mkdir"):
+        load_weights(drawn(), tmp_path / "evil.pt")
+
+
+def test_weights_are_found_in_what_people_save(tmp_path):
+    origin = drawn(1)
+    state = origin.state_dict()
+    wrapped = {f"module.model.{name}": tensor for name, tensor in state.items()}
+    files = {
+        "plain.pt": state,
+        "checkpoint.pt": {
+            "epoch": 9,
+            "best": 0.5,
+            "state_dict": wrapped,
+            "optimizer": {"state": {}, "param_groups": []},
+        },
+        "ours.pt": {"model": state, "masks": {"0": torch.ones(4, 3, 3, 3, dtype=torch.bool)}, "lineage": ""},
+        "odd.pt": {"weights": state, "arguments": ["a", 1, None]},
+        "old.pt": {name: tensor for name, tensor in state.items() if "num_batches" not in name},
+    }
+    for name, contents in files.items():
+        torch.save(contents, tmp_path / name)
+    safetensors.torch.save_file(state, tmp_path / "weights.safetensors")
+    for name in [*files, "weights.safetensors"]:
+        network = drawn(2)
+        assert load_weights(network, tmp_path / name) == {}
+        assert all(torch.equal(tensor, state[key]) for key, tensor in network.state_dict().items())
+
+
+def test_pruned_by_torch_weights_are_multiplied_out_and_masks_found(tmp_path):
+    origin = drawn(1)
+    for place in (0, 3):
+        prune.l1_unstructured(origin[place], "weight", amount=0.5)
+    torch.save(origin.state_dict(), tmp_path / "pruned.pt")
+    network = drawn(2)
+    masks = load_weights(network, tmp_path / "pruned.pt")
+    assert masks.keys() == {"0", "3"} and all(mask.dtype == torch.bool for mask in masks.values())
+    for name, mask in masks.items():
+        assert torch.equal(network[int(name)].weight, origin[int(name)].weight)
+        assert mask.sum() == mask.numel() / 2 and (network[int(name)].weight[~mask] == 0).all()
+
+
+def test_weights_of_another_architecture_are_told_by_what_differs(tmp_path):
+    state = drawn().state_dict()
+    cases = {
+        "lacks 0.bias": {name: tensor for name, tensor in state.items() if name != "0.bias"},
+        r"lacks 0.bias and has 0.norm, which": {name.replace("0.bias", "0.norm"): t for name, t in state.items()},
+        r"7.weight is 5 x 6, and the network's 3 x 6": drawn(classes=5).state_dict(),
+        # A prefix is no reason to call all names different.
+        r"has extra.weight, which": {f"module.{n}": t for n, t in (state | {"extra.weight": torch.ones(1)}).items()},
+        r"lacks 0.bias, 0.weight, 1.bias, 1.running_mean and 6 more and has a, b": {
+            "a": torch.ones(1),
+            "b": torch.ones(1),
+        },
+    }
+    for words, contents in cases.items():
+        torch.save(contents, tmp_path / "other.pt")
+        with pytest.raises(UserError, match=f"other.pt is of another architecture.*{words}"):
+            load_weights(drawn(), tmp_path / "other.pt")
+
+
+def test_files_that_are_no_weights_are_told(tmp_path):
+    torch.save(torch.ones(3), tmp_path / "tensor.pt")
+    torch.save({"epoch": 3}, tmp_path / "none.pt")
+    state = drawn().state_dict()
+    torch.save({"student": state, "teacher": state}, tmp_path / "two.pt")
+    (tmp_path / "cut.pt").write_bytes(saved(tmp_path, drawn()).read_bytes()[:900])
+    (tmp_path / "cut.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}")
+    for name, words in {
+        "tensor.pt": "holds a Tensor, not a state dict",
+        "none.pt": "should hold one state dict and holds none, only epoch",
+        "two.pt": "holds several: student, teacher",
+        "cut.pt": "cut.pt is damaged",
+        "cut.safetensors": "cut.safetensors is damaged",
+        "nowhere.pt": "there is no file .*nowhere.pt",
+    }.items():
+        with pytest.raises(UserError, match=words):
+            load_weights(drawn(), tmp_path / name)
+
+
+def test_masks_go_by_the_name_of_the_layer_or_of_its_weight(tmp_path):
+    network = drawn()
+    mask = torch.rand(network[0].weight.shape) < 0.5
+    for name, contents in enumerate(
+        ({"0": mask}, {"0.weight": mask.int()}, {"model.0.weight": mask.float()}, {"masks": {"0": mask}, "model": {}})
+    ):
+        torch.save(contents, tmp_path / f"{name}.pt")
+        masks = read_masks(network, tmp_path / f"{name}.pt")
+        assert masks.keys() == {"0"} and masks["0"].dtype == torch.bool and torch.equal(masks["0"], mask)
+
+
+@pytest.mark.parametrize(
+    ("contents", "words"),
+    [
+        ({"0.weight": torch.ones(4, 3, 3, 2)}, "the mask of 0 is 4 x 3 x 3 x 2, and its weight 4 x 3 x 3 x 3"),
+        ({"0.weight": torch.full((4, 3, 3, 3), 2.0)}, "the mask of 0 holds numbers other than 0 and 1"),
+        ({"1.weight": torch.ones(4)}, "has a mask for 1, which is no convolution or linear layer .* it has 0, 3, 7"),
+        ({"masks": 1}, "should hold masks"),
+    ],
+)
+def test_masks_of_another_network_are_told(tmp_path, contents, words):
+    torch.save(contents, tmp_path / "masks.pt")
+    with pytest.raises(UserError, match=words):
+        read_masks(drawn(), tmp_path / "masks.pt")
+
+
+def test_imported_weights_are_masked_and_without_masks_zeros_count(tmp_path):
+    origin = drawn(1)
+    mask = torch.rand(origin[0].weight.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    torch.save({"0.weight": mask.int()}, tmp_path / "mask.pth")
+    described = {"constructor": HERE, "arguments": {}}
+    network, masks = import_network(described, str(saved(tmp_path, origin)), tmp_path / "mask.pth", 0, 12)
+    assert torch.equal(network[0].weight, origin[0].weight * mask) and masks.keys() == {"0"}
+    torch.save(network.state_dict(), tmp_path / "zeros.pt")
+    again, zeros = import_network(described, str(tmp_path / "zeros.pt"), None, 0, 12)
+    assert zeros.keys() == weight_layers(again).keys() and torch.equal(zeros["0"], mask) and zeros["3"].all()
+
+    (tmp_path / "sparsity_report.json").write_text(json.dumps({"total": mask.numel(), "unpruned": int(mask.sum())}))
+    import_network(described, str(tmp_path / "weights.pt"), tmp_path / "mask.pth", 0, 12)
+    (tmp_path / "sparsity_report.json").write_text(json.dumps({"total": mask.numel(), "unpruned": 1}))
+    with pytest.raises(UserError, match=r"mask.pth keeps \d+ of 108 weights, and .*sparsity_report.json says 1 of 108"):
+        import_network(described, str(tmp_path / "weights.pt"), tmp_path / "mask.pth", 0, 12)
+    (tmp_path / "sparsity_report.json").write_text("{")
+    with pytest.raises(UserError, match=r"sparsity_report.json does not say"):
+        import_network(described, str(tmp_path / "weights.pt"), tmp_path / "mask.pth", 0, 12)
+
+
+def test_a_constructors_own_weights(tmp_path):
+    described = {"constructor": f"{__name__}:Bringing.maker", "arguments": {}}
+    network, masks = import_network(described, {"pretrained": True}, None, 0, 12)
+    assert (network[0].weight == 0.25).all() and all(mask.all() for mask in masks.values())
+    # A network that is another one besides its weights would be rebuilt wrongly.
+    with pytest.raises(UserError, match=r"builds another network with \{'other': True\} than without"):
+        import_network(described, {"other": True}, None, 0, 12)
+    # What is kept can be loaded again, and is the same to the bit.
+    save_network(tmp_path / "network.pt", network, masks)
+    again, kept = load_network(tmp_path / "network.pt", described)
+    assert all(
+        torch.equal(a, b) for a, b in zip(again.state_dict().values(), network.state_dict().values(), strict=True)
+    )
+    assert kept.keys() == masks.keys()
+    with pytest.raises(UserError, match=r"another architecture.*7.weight is 3 x 6, and the network's 7 x 6"):
+        load_network(tmp_path / "network.pt", {"constructor": HERE, "arguments": {"classes": 7}})
+
+
+densities = st.floats(0.02, 0.98)
+
+
+@settings(max_examples=30, deadline=None)
+@given(density=densities, seed=st.integers(0, 99))
+def test_pruning_keeps_just_the_share_asked_for_and_the_right_ones(density, seed):
+    weights = {name: layer.weight.detach().clone() for name, layer in weight_layers(drawn(seed)).items()}
+    count = sum(weight.numel() for weight in weights.values())
+    for method in ("global", "random"):
+        network = drawn(seed)
+        if round(density * count) == 0:
+            continue
+        masks = prune_once(network, method, density, [], seed)
+        assert sum(int(mask.sum()) for mask in masks.values()) == round(density * count)
+        for name, layer in weight_layers(network).items():
+            assert torch.equal(layer.weight, weights[name] * masks[name])
+        if method == "global":
+            kept = torch.cat([weights[name].abs()[mask] for name, mask in masks.items()])
+            gone = torch.cat([weights[name].abs()[~mask] for name, mask in masks.items()])
+            assert kept.min() >= gone.max()
+    masks = prune_once(drawn(seed), "layerwise", max(density, 0.1), [], seed)
+    for name, mask in masks.items():
+        assert int(mask.sum()) == round(max(density, 0.1) * mask.numel())
+        assert not mask.any() or mask.all() or weights[name].abs()[mask].min() >= weights[name].abs()[~mask].max()
+
+
+@settings(max_examples=20, deadline=None)
+@given(density=densities)
+def test_structured_pruning_takes_whole_filters_of_the_smallest_norm(density):
+    network = drawn(width=8)
+    before = {name: layer.weight.detach().clone() for name, layer in weight_layers(network).items()}
+    masks = prune_once(network, "structured", density, [], 0)
+    assert masks["7"].all()  # the classes
+    for name in ("0", "3"):
+        filters = masks[name].flatten(1)
+        assert (filters.all(1) | ~filters.any(1)).all()
+        assert int(filters.all(1).sum()) == max(1, round(density * len(filters)))
+        norms = [sum(abs(value) for value in weight.flatten().tolist()) for weight in before[name]]
+        kept = [norm for norm, stays in zip(norms, filters.all(1), strict=True) if stays]
+        gone = [norm for norm, stays in zip(norms, filters.all(1), strict=True) if not stays]
+        assert not gone or min(kept) >= max(gone)
+
+
+@settings(max_examples=20, deadline=None)
+@given(one=densities, other=densities, method=st.sampled_from(sorted(METHODS)))
+def test_a_sparser_network_keeps_a_part_of_what_a_denser_one_keeps(one, other, method):
+    low, high = (prune_once(drawn(), method, max(density, 0.2), [], 5) for density in sorted((one, other)))
+    assert all((high[name] | ~mask).all() for name, mask in low.items())
+
+
+def test_random_pruning_follows_from_the_seed_and_takes_zeros_first():
+    first, same, other = (prune_once(drawn(), "random", 0.5, [], seed) for seed in (1, 1, 2))
+    assert all(torch.equal(first[name], same[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+    network = drawn()
+    prune_once(network, "global", 0.5, [], 0)
+    remaining = masks_of_zeros(network)
+    sparser = prune_once(network, "random", 0.25, [], 3)
+    assert all((remaining[name] | ~mask).all() for name, mask in sparser.items())
+
+
+def test_exempt_layers_are_not_pruned_and_nothing_left_is_told():
+    network = drawn()
+    masks = prune_once(network, "global", 0.1, ["7"], 0)
+    assert masks.keys() == {"0", "3"} and network[7].weight.all()
+    with pytest.raises(UserError, match=r"one_shot.densities: at 0.0001 no weight would be left"):
+        prune_once(drawn(), "global", 0.0001, [], 0)
+    with pytest.raises(UserError, match=r"'8' matches no layer"):
+        prune_once(drawn(), "global", 0.5, ["8"], 0)
+
+
+class Brightest(nn.Module):
+    """Classifies a picture by its brightest channel."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3))
+
+
+def class_folders(folder: Path) -> Path:
+    """Pictures of three colours, one of nine in the wrong folder, of various sizes; the middle decides."""
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(("blue", "green", "red")):
+        (folder / name).mkdir(parents=True)
+        for number in range(3):
+            height, width = rng.integers(16, 40, 2)
+            picture = np.full((height, width, 3), 20, np.uint8)
+            wrong = name == "green" and number == 2
+            picture[height // 4 : -height // 4, width // 4 : -width // 4, 0 if wrong else label] = 220
+            Image.fromarray(picture).save(folder / name / f"{number}.png")
+    return folder
+
+
+def test_accuracy_is_of_the_middle_of_each_picture_as_torchvision_cuts_it(tmp_path):
+    folder = class_folders(tmp_path / "pictures")
+    view = VIEW | {"resize": 14, "interpolation": "bicubic"}
+    assert measure_accuracy(Brightest(), folder, view, workers=2) == 8 / 9
+
+    shown = []
+    network = Brightest()
+    network.register_forward_pre_hook(lambda _module, inputs: shown.append(inputs[0]))
+    measure_accuracy(network, folder, view, workers=1)
+    interpolation = transforms.InterpolationMode.BICUBIC
+    reference = transforms.Compose(
+        [
+            transforms.Resize(14, interpolation),
+            transforms.CenterCrop(12),
+            transforms.ToTensor(),
+            transforms.Normalize(VIEW["mean"], VIEW["std"]),
+        ]
+    )
+    paths = sorted(folder.rglob("*.png"))
+    expected = torch.stack([reference(Image.open(path)) for path in paths])
+    assert torch.allclose(torch.cat(shown), expected, atol=1e-5)
+
+
+def test_accuracy_on_other_classes_is_refused(tmp_path):
+    folder = class_folders(tmp_path / "pictures")
+    with pytest.raises(UserError, match=r"has 3 class folders, and the network's output is \(9, 5\)"):
+        measure_accuracy(drawn(classes=5), folder, VIEW | {"resize": 12, "interpolation": "bilinear"}, workers=1)
+
+
+def entry(**changes: object) -> dict:
+    return {"name": "mine", "constructor": HERE, "weights": "none", "layers": ["3"], "preprocessing": VIEW} | changes
+
+
+def networks(*entries: dict, **one_shot: object) -> dict:
+    return read_networks({"networks": list(entries), "one_shot": NO_ONE_SHOT | one_shot})
+
+
+def test_an_entry_has_its_floors_and_its_one_shot_arms(tmp_path):
+    weights = str(saved(tmp_path, drawn()))
+    found = networks(entry(weights=weights), methods=["global", "random"], densities=[0.5, 0.1])
+    assert {key: network.role for key, network in found.items()} == {
+        ("mine", 1, 0): "imported",
+        ("mine_untrained", 1, 0): "imported",
+        ("mine_shuffled_labels", 1, 0): "shuffled",
+        ("mine_global", 1, 0): "same",
+        ("mine_global", 1, 1): "pruned",
+        ("mine_global", 1, 2): "pruned",
+        ("mine_random", 1, 0): "same",
+        ("mine_random", 1, 1): "pruned",
+        ("mine_random", 1, 2): "pruned",
+    }
+    assert found["mine", 1, 0].weights == weights and found["mine_untrained", 1, 0].weights is None
+    assert [found["mine_random", 1, level].density for level in (1, 2)] == [0.5, 0.1]
+    assert all(network.parent == ("mine", 1, 0) for key, network in found.items() if network.role != "imported")
+    assert found["mine", 1, 0].entry.preprocessing == VIEW | {"resize": 12, "interpolation": "bilinear"}
+    assert list(networks(entry(weights=weights, floors=[]))) == [("mine", 1, 0)]
+    # An untrained network is its own floor.
+    assert list(networks(entry(floors=["untrained"]))) == [("mine", 1, 0)]
+    assert networks() == {}
+
+
+def test_files_of_many_replicates_and_levels_are_found_by_a_pattern(tmp_path):
+    for replicate, level in ((1, 0), (1, 10), (2, 0), (2, 3)):
+        folder = tmp_path / f"run_{replicate}"
+        folder.mkdir(exist_ok=True)
+        saved(folder, drawn(), f"run_{replicate}_level_{level}.pt")
+        torch.save({}, folder / f"mask_{level}.pt")
+    (tmp_path / "run_1" / "run_2_level_0.pt").touch()  # the folder says otherwise
+    (tmp_path / "run_x").mkdir()
+    pattern = f"{tmp_path}/run_{{replicate}}/run_{{replicate}}_level_{{level}}.pt"
+    masks = f"{tmp_path}/run_{{replicate}}/mask_{{level}}.pt"
+    found = networks(entry(weights=pattern, masks=masks, floors=["untrained"]), methods=["global"])
+    assert [key for key in found if key[0] == "mine"] == [
+        ("mine", 1, 0),
+        ("mine", 1, 10),
+        ("mine", 2, 0),
+        ("mine", 2, 3),
+    ]
+    assert found["mine", 1, 10].masks == f"{tmp_path}/run_1/mask_10.pt"
+    assert [key for key in found if key[0] == "mine_untrained"] == [("mine_untrained", 1, 0), ("mine_untrained", 2, 0)]
+    assert found["mine_global", 2, 1].parent == ("mine", 2, 0)
+    (tmp_path / "run_2" / "mask_3.pt").unlink()
+    with pytest.raises(UserError, match=r"networks.mine.masks: there is no file .*run_2/mask_3.pt"):
+        networks(entry(weights=pattern, masks=masks))
+    with pytest.raises(UserError, match=r"networks.mine.weights is .*level_\{level\}.pth', and there is no such file"):
+        networks(entry(weights=pattern + "h"))
+
+
+@settings(max_examples=50, deadline=None)
+@given(name=st.text(st.sampled_from("ab[]*?.{}"), max_size=6))
+def test_other_characters_of_a_pattern_mean_themselves(tmp_path_factory, name):
+    folder = tmp_path_factory.mktemp("pattern")
+    (folder / f"x{name}7.pt").touch()
+    (folder / "xother7.pt").touch()
+    assert matches(f"{folder}/x{name}{{level}}.pt", "key") == [{"level": 7}]
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ([entry(), entry()], "arm mine, replicate 1, level 0 is named twice"),
+        ([entry(name="imp")], "the name imp means something else"),
+        ([entry(name="a_shuffled_labels")], "a_shuffled_labels means something else"),
+        ([entry(weights="no/such.pt")], "networks.mine.weights is 'no/such.pt', and there is no such file"),
+        ([entry(test="no/such")], "networks.mine.test is 'no/such', and there is no such folder"),
+        ([entry(preprocessing="ResNet50_Weights.V9")], "'ResNet50_Weights.V9', which is no preset"),
+        ([entry(preprocessing="FCN_ResNet50_Weights.DEFAULT")], "which is no preset of torchvision's for classifying"),
+        ([{"name": "l", "openlth": "no/lottery", "layers": ["a"]}], "there is no folder no/lottery"),
+    ],
+)
+def test_wrong_entries_are_told_before_anything_runs(entries, words):
+    with pytest.raises(UserError, match=re.escape(words)):
+        networks(*entries)
+
+
+def test_a_preset_of_torchvisions_says_how_pictures_are_prepared():
+    found = networks(entry(preprocessing="EfficientNet_B1_Weights.IMAGENET1K_V1", floors=[]))["mine", 1, 0]
+    assert found.entry.preprocessing == {
+        "size": 240,
+        "resize": 256,
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+        "interpolation": "bicubic",
+    }
+
+
+def test_the_file_of_a_constructor_is_found_without_importing_it(tmp_path, monkeypatch):
+    package = tmp_path / "some_package" / "models"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").write_text("raise RuntimeError('imported')")
+    (package / "__init__.py").write_text("one = 1")
+    (package / "resnet.py").write_text("two = 2")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = source_of("some_package.models:resnet"), source_of("some_package.models.resnet:a.b")
+    assert all(before) and before[0] != before[1]
+    (package / "resnet.py").write_text("two = 3")
+    after = source_of("some_package.models:resnet"), source_of("some_package.models.resnet:a.b")
+    assert after[0] == before[0] and after[1] != before[1]
+    assert source_of("no_such_package.models:a") == ""

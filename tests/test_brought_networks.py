@@ -1,0 +1,240 @@
+"""The workflow on networks that a user brings, from a module, files and an OpenLTH folder of the test's own."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from test_openlth import write_log
+from test_workflow import ROOT, copy_sources, edit, listed, snakemake
+
+from workflow_scripts.bring.openlth_models import cifar_resnet
+
+BROUGHT = ["--cores", "2", "--configfile", "brought.yaml"]
+MODULE = """
+from torch import nn
+
+def small(width=8):
+    return nn.Sequential(nn.Conv2d(3, width, 3, 2), nn.ReLU(), nn.Conv2d(width, 12, 3), nn.ReLU(),
+                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 2))
+"""
+VIEW = {"size": 32, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+CONFIG = {
+    "experiment": "brought",
+    "world": {"concept_images": 30},
+    "images": {"size": 32},
+    "networks": [
+        {
+            "name": "mine",
+            "constructor": "my_networks:small",
+            "arguments": {"width": 10},
+            "weights": "runs/{replicate}/level_{level}.pt",
+            "layers": ["3"],
+            "preprocessing": VIEW,
+            "test": "pictures",
+        },
+        {"name": "lottery", "openlth": "lottery_abc", "layers": ["blocks.2"], "floors": []},
+        {
+            "name": "vit",
+            "constructor": "torchvision.models:VisionTransformer",
+            "arguments": {
+                "image_size": 24,
+                "patch_size": 8,
+                "num_layers": 1,
+                "num_heads": 2,
+                "hidden_dim": 16,
+                "mlp_dim": 8,
+            },
+            "weights": "none",
+            "layers": ["encoder.layers.encoder_layer_0@3x3"],
+            "preprocessing": VIEW | {"size": 24, "interpolation": "bicubic"},
+            "floors": [],
+        },
+    ],
+    "one_shot": {"methods": ["structured"], "densities": [0.5]},
+}
+
+pytestmark = pytest.mark.slow
+
+
+def bring(folder: Path) -> None:
+    """Write what a user has: a module, weights of two replicates pruned to levels, pictures, and OpenLTH's folder."""
+    (folder / "my_networks.py").write_text(MODULE)
+    scope: dict = {}
+    exec(MODULE, scope)
+    (folder / "runs" / "2").mkdir(parents=True)
+    network = scope["small"](10)
+    torch.save(network.state_dict(), folder / "runs/2/level_0.pt")
+    with torch.no_grad():
+        network[2].weight[:, :5] = 0
+    torch.save({"epoch": 3, "state_dict": network.state_dict()}, folder / "runs/2/level_4.pt")
+    for name, value in (("dark", 30), ("light", 220)):
+        (folder / "pictures" / name).mkdir(parents=True)
+        for number in range(3):
+            Image.fromarray(np.full((40, 40 + number, 3), value, np.uint8)).save(
+                folder / f"pictures/{name}/{number}.png"
+            )
+    write_lottery(folder / "lottery_abc" / "replicate_3", seed=3)
+
+
+def write_lottery(folder: Path, seed: int) -> None:
+    """A replicate of two levels as OpenLTH leaves it: masks that keep all weights, and half of them by magnitude.
+
+    Weights are as after an optimizer's step: what is pruned is not zero until the mask has been applied.
+    """
+    torch.manual_seed(seed)
+    network = cifar_resnet(8, 4)
+    prunable = [name for name, tensor in network.state_dict().items() if name.endswith("weight") and tensor.ndim > 1]
+    for level, density in enumerate((1.0, 0.5)):
+        main = folder / f"level_{level}" / "main"
+        main.mkdir(parents=True)
+        state = network.state_dict()
+        masks = {
+            name: (state[name].abs() >= state[name].abs().flatten().quantile(1 - density)).int() for name in prunable
+        }
+        torch.save(state, main / "model_ep2_it0.pth")
+        torch.save(masks, main / "mask.pth")
+        total, unpruned = sum(mask.numel() for mask in masks.values()), sum(int(mask.sum()) for mask in masks.values())
+        (main / "sparsity_report.json").write_text(json.dumps({"total": float(total), "unpruned": float(unpruned)}))
+    write_log(folder / "level_0" / "main", model="cifar_resnet_8_4", steps="2ep")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = copy_sources(ROOT, tmp_path_factory.mktemp("brought") / "run")
+    bring(folder)
+    (folder / "brought.yaml").write_text(yaml.safe_dump(CONFIG))
+    run = snakemake(folder, *BROUGHT)
+    assert run.returncode == 0, run.stdout
+    return folder
+
+
+def read_table(folder: Path, name: str) -> list[dict[str, str]]:
+    with open(folder / "results" / "brought" / "tables" / f"{name}.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def planned(folder: Path, *arguments: str) -> dict[str, int]:
+    """How many jobs of each rule a dry run lists, those for tables and figures left out."""
+    run = snakemake(folder, "-n", *BROUGHT, *arguments)
+    assert run.returncode == 0, run.stdout
+    if "Nothing to be done" in run.stdout:
+        return {}
+    return {rule: count for rule, count in listed(run.stdout).items() if rule not in ("all", "collect", "draw_figures")}
+
+
+def dissected(count: int) -> dict[str, int]:
+    return dict.fromkeys(("measure_network", "dump_activations", "find_thresholds", "tally_units", "name_units"), count)
+
+
+def test_every_network_has_its_arm_replicate_level_and_density(finished):
+    found = {
+        (row["arm"], int(row["replicate"]), int(row["level"])): (row["layer"], int(row["units"]), float(row["density"]))
+        for row in read_table(finished, "networks")
+    }
+    weights = 3 * 10 * 9 + 10 * 12 * 9 + 12 * 2
+    zeroed = 1 - 5 * 12 * 9 / weights
+    half = (5 * 27 + 6 * 90 + 24) / weights  # of the filters, and the classes whole
+    expected = {
+        ("mine", 2, 0): ("3", 12, 1),
+        ("mine", 2, 4): ("3", 12, zeroed),
+        ("mine_untrained", 2, 0): ("3", 12, 1),
+        ("mine_shuffled_labels", 2, 0): ("3", 12, 1),
+        ("mine_structured", 2, 0): ("3", 12, 1),
+        ("mine_structured", 2, 1): ("3", 12, half),
+        ("lottery", 3, 0): ("blocks.2", 16, 1),
+        ("lottery", 3, 1): ("blocks.2", 16, pytest.approx(0.5, abs=0.02)),
+        ("lottery_structured", 3, 0): ("blocks.2", 16, 1),
+        ("lottery_structured", 3, 1): ("blocks.2", 16, pytest.approx(0.5, abs=0.03)),
+        ("vit", 1, 0): ("encoder.layers.encoder_layer_0", 16, 1),
+        ("vit_structured", 1, 0): ("encoder.layers.encoder_layer_0", 16, 1),
+        ("vit_structured", 1, 1): ("encoder.layers.encoder_layer_0", 16, pytest.approx(0.5, abs=0.05)),
+    }
+    assert found.keys() == expected.keys()
+    for key, (layer, units, density) in expected.items():
+        assert found[key] == (layer, units, pytest.approx(density, rel=1e-5) if isinstance(density, float) else density)
+
+
+def test_a_lotterys_masks_are_applied_and_kept(finished):
+    for level in range(2):
+        main = finished / f"lottery_abc/replicate_3/level_{level}/main"
+        masks = torch.load(main / "mask.pth")
+        saved = torch.load(main / "model_ep2_it0.pth")
+        kept = torch.load(finished / f"results/brought/lottery/replicate_3/level_{level}/network.pt")
+        assert {f"{name}.weight" for name in kept["masks"]} == masks.keys()
+        for name, mask in masks.items():
+            assert torch.equal(kept["masks"][name.removesuffix(".weight")], mask.bool())
+            assert torch.equal(kept["model"][name], saved[name] * mask)
+
+
+def test_accuracy_is_measured_where_there_are_pictures_and_else_left_empty(finished):
+    accuracies = {row["arm"]: row["test_accuracy"] for row in read_table(finished, "networks")}
+    assert all(accuracies[arm] == "" for arm in accuracies if not arm.startswith("mine"))
+    assert all(0 <= float(accuracies[arm]) <= 1 for arm in accuracies if arm.startswith("mine"))
+    assert (finished / "results/brought/figures/accuracy.svg").is_file()
+    # Without any, the figure that shows nothing else is left out.
+    dry = snakemake(finished, "-n", "-F", *BROUGHT, "--config", "networks=[]")
+    assert "train_dense" in dry.stdout
+    without = CONFIG | {"experiment": "untested", "networks": CONFIG["networks"][1:]}
+    (finished / "untested.yaml").write_text(yaml.safe_dump(without))
+    dry = snakemake(finished, "-n", "--configfile", "untested.yaml")
+    assert "figures/overview.svg" in dry.stdout and "figures/accuracy.svg" not in dry.stdout
+
+
+def test_what_is_finished_is_left_alone_and_what_changed_is_made_again(finished):
+    assert planned(finished) == {}
+    for path in [
+        *finished.glob("runs/*/*.pt"),
+        *finished.rglob("lottery_abc/*/*/*/*.pth"),
+        finished / "my_networks.py",
+    ]:
+        path.touch()
+    assert planned(finished) == {}
+    # Another file of weights concerns its network, and what was pruned from it.
+    file = finished / "runs/2/level_4.pt"
+    before = file.read_bytes()
+    state = torch.load(file)["state_dict"]
+    torch.save(state | {"0.bias": state["0.bias"] + 1}, file)
+    assert planned(finished) == {"import_network": 1} | dissected(1)
+    file.write_bytes(before)
+    # The constructor's code concerns all its networks: two levels, the untrained, the pruned one, and shuffled labels.
+    edit(finished / "my_networks.py", "nn.AdaptiveAvgPool2d(1)", "nn.AdaptiveMaxPool2d(1)")
+    assert planned(finished) == {"check_network": 1, "import_network": 3, "prune_once": 1} | dissected(4) | {
+        "tally_units": 5,
+        "name_units": 5,
+    }
+    edit(finished / "my_networks.py", "nn.AdaptiveMaxPool2d(1)", "nn.AdaptiveAvgPool2d(1)")
+    # A further density only adds: a level of each network that is pruned.
+    (finished / "denser.yaml").write_text("one_shot: {densities: [0.5, 0.1]}")
+    assert planned(finished, "denser.yaml") == {"prune_once": 3} | dissected(3)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"weights": "lottery_abc/replicate_3/level_0/main/model_ep2_it0.pth"}, "is of another architecture than the"),
+        ({"layers": ["features.3"]}, "the network has no layer 'features.3'"),
+        ({"layers": ["6"]}, "the output of 6 is (1, 2), not (images, units, height, width)"),
+        ({"masks": "lottery_abc/replicate_3/level_0/main/mask.pth"}, "which is no convolution or linear layer"),
+        ({"constructor": "my_networks:large"}, "constructor my_networks:large cannot be imported"),
+        ({"weights": "runs/none.pt"}, "networks.mine.weights is 'runs/none.pt', and there is no such file"),
+        ({"constructor": "my_networks"}, "which is not package.module:function"),
+        ({"wieghts": "x"}, "unknown key networks.0.wieghts; did you mean weights?"),
+        ({"openlth": "lottery_abc"}, "whose replicates, levels, weights and masks are those of the folder openlth"),
+        ({"preprocessing": {"size": 32}}, "which is neither a preset of torchvision's nor size, mean and std"),
+        ({"density": 0}, "networks.0.density"),
+    ],
+)
+def test_wrong_inputs_end_in_a_sentence(finished, change, words):
+    network = CONFIG["networks"][0] | {"weights": "runs/2/level_0.pt"} | change
+    config = CONFIG | {"experiment": "wrong", "networks": [network]}
+    (finished / "wrong.yaml").write_text(yaml.safe_dump(config))
+    run = snakemake(finished, "--cores", "2", "--configfile", "wrong.yaml")
+    assert run.returncode != 0
+    assert words in run.stdout and "Traceback" not in run.stdout
+    assert "error: " in run.stdout
+    assert not list((finished / "results").glob("wrong/**/*.part"))

@@ -1,0 +1,257 @@
+"""dissect in a notebook: the tables are those of the workflow's steps, and nothing else changes."""
+
+import csv
+import tempfile
+
+import numpy as np
+import pytest
+import reference_dissection as reference
+import torch
+from conftest import NETWORK
+from torch import nn
+from torch.nn.utils import prune
+
+from workflow_scripts.data.pack_concepts import pack_concepts
+from workflow_scripts.dissect.dump_activations import dump_activations
+from workflow_scripts.dissect.find_receptive_fields import find_receptive_fields
+from workflow_scripts.dissect.find_thresholds import find_thresholds
+from workflow_scripts.dissect.name_units import name_units
+from workflow_scripts.dissect.tally_units import tally_units
+from workflow_scripts.files import UserError
+from workflow_scripts.notebook import dissect
+from workflow_scripts.train.networks import build_network
+
+SIZE = 24
+COLOURS = {"mean": [0.5, 0.4, 0.3], "std": [0.25, 0.2, 0.3]}
+LAYERS = ["stages.0", "stages.1"]
+CATEGORIES = ["object", "part", "scene"]
+
+
+@pytest.fixture(scope="module")
+def concepts(tmp_path_factory):
+    """A folder with a concept set, packed beside it: blots that are brighter than what surrounds them."""
+    folder = tmp_path_factory.mktemp("concepts")
+    random = np.random.default_rng(4)
+    labels = {1: ("cat", ["object"]), 2: ("dog", ["object"]), 3: ("leg", ["part"]), 4: ("street", ["scene"])}
+    concepts = reference.Concepts(CATEGORIES, labels, 12, 12)
+    for place in range(12):
+        y, x = random.integers(0, 7, 2)
+        plane = np.zeros((12, 12), int)
+        plane[y : y + 5, x : x + 5] = 1 + place % 2
+        pixels = random.integers(0, 120, (12, 12, 3)) + 60 * plane[..., None]
+        cells = {"object": [plane], "part": [np.where(plane, 3, 0) * (random.random((12, 12)) < 0.8)]}
+        if place % 3 == 0:
+            cells["scene"] = [4]
+        pixels = pixels.repeat(SIZE // 12, 0).repeat(SIZE // 12, 1).astype(np.uint8)
+        concepts.pictures.append(reference.Picture(pixels, cells))
+    reference.write_broden(concepts, folder / "set")
+    pack_concepts(folder / "set", SIZE, folder / "concepts.h5")
+    return folder / "concepts.h5"
+
+
+@pytest.fixture
+def network():
+    network = build_network(NETWORK, 4, seed=1)
+    with torch.no_grad():
+        network.stages[1][0].norm2.weight[3] = 0  # after the shortcut's, too, this unit is dead
+        network.stages[1][0].norm2.bias[3] = -1
+        network.stages[1][0].shortcut[1].weight[3] = 0
+    return network
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """The folder that temporary files go to."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def workflow_units(network, concepts, folder, quantile, upsampled, knots, mask, counted_images, precision):
+    """The rows of units.csv, by the steps of the workflow with a dump of all maps."""
+    activations, thresholds, tally, units = (folder / name for name in ("a.h5", "t.h5", "c.h5", "units.csv"))
+    fields = find_receptive_fields(network, LAYERS, SIZE) if knots == "receptive_field" else None
+    dump_activations(network, LAYERS, concepts, *COLOURS.values(), precision, "n" * 64, activations)
+    find_thresholds(activations, quantile, thresholds, knots if upsampled else None, concepts, fields)
+    tally_units(activations, thresholds, concepts, tally, None, knots, mask, counted_images, fields)
+    name_units(tally, concepts, units)
+    with open(units, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+NETDISSECT = (0.005, False, "align_corners_false", "above", "with_category", "float16")
+CASES = {
+    "netdissect": ({}, NETDISSECT, 0.04, False),
+    "lite": (
+        {"protocol": "lite"},
+        (0.005005, False, "align_corners_false", "above", "with_label_in_mask", "float16"),
+        0.04,
+        True,
+    ),
+    "pnas": ({"protocol": "pnas"}, (0.01, True, "align_corners_true", "above", "all", "float16"), 0.04, False),
+    "choices": (
+        {
+            "quantile": 0.1,
+            "knots": "align_corners_true",
+            "mask": "at_least",
+            "detector_iou": 0.15,
+            "detector_rule": "at_least",
+            "precision": "float32",
+        },
+        (0.1, False, "align_corners_true", "at_least", "with_category", "float32"),
+        0.15,
+        True,
+    ),
+    "samples of receptive fields": (
+        {"quantile_of": "upsampled", "knots": "receptive_field", "quantile": 0.2, "detector_iou": 0.1},
+        (0.2, True, "receptive_field", "above", "with_category", "float16"),
+        0.1,
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_tables_are_those_of_the_workflows_steps(case, network, concepts, tmp_path):
+    choices, steps, cut, reaches = CASES[case]
+    found = dissect(network, LAYERS, concepts, **COLOURS, **choices)
+    rows = workflow_units(network, concepts, tmp_path, *steps)
+
+    def detected(iou):
+        return float(iou) > cut or (reaches and float(iou) == cut)
+
+    for row, unit in zip(rows, found.units.to_dict("records"), strict=True):
+        assert unit["dead"] == (row["maximum"] == row["minimum"])
+        assert unit["detector"] == detected(row["score"])
+        for column, text in row.items():
+            assert unit[column] == type(unit[column])(text), column
+    assert found.units["unit"].dtype == found.units["part-truth"].dtype == np.int64
+    layers, categories = [], []
+    for layer in LAYERS:
+        units = [row for row in rows if row["layer"] == layer]
+        best = [(row["category"], row["label"]) for row in units if detected(row["score"])]
+        each = [
+            (category, row[f"{category}-label"])
+            for row in units
+            for category in CATEGORIES
+            if detected(row[f"{category}-iou"])
+        ]
+        counts = [len(best), len(set(best)), len(each), len(set(each))]
+        dead = sum(row["maximum"] == row["minimum"] for row in units)
+        layers.append([layer, len(units), *counts, dead, np.median([float(row["score"]) for row in units]), cut])
+        for category in CATEGORIES:
+            of_category = [[pair for pair in pairs if pair[0] == category] for pairs in (best, each)]
+            categories.append(
+                [layer, category, *(f(pairs) for pairs in of_category for f in (len, lambda p: len(set(p))))]
+            )
+    assert found.layers.to_numpy().tolist() == layers
+    assert found.categories.to_numpy().tolist() == categories
+    names = ["detectors_a", "concepts_a", "detectors_b", "concepts_b"]
+    assert list(found.layers) == ["layer", "units", *names, "dead_units", "median_score", "detector_iou"]
+    assert list(found.categories) == ["layer", "category", *names]
+    assert found.layers["detectors_b"].sum() > 0 and found.layers["dead_units"].tolist() == [0, 1]
+
+
+def test_a_folder_is_packed_first(network, concepts):
+    packed = dissect(network, LAYERS, concepts, **COLOURS)
+    for size, same in ((SIZE, True), (SIZE - 8, False)):
+        tables = dissect(network, LAYERS, str(concepts.parent / "set"), **COLOURS, size=size)
+        assert all(one.equals(other) for one, other in zip(packed, tables, strict=True)) == same
+
+
+def test_one_layer_may_stand_alone_and_tokens_are_maps(network, concepts):
+    class Tokens(nn.Module):
+        def __init__(self, network):
+            super().__init__()
+            self.network, self.last = network, nn.Identity()
+
+        def forward(self, pictures):
+            maps = self.network.stages(torch.relu(self.network.norm(self.network.stem(pictures))))
+            return self.last(maps.flatten(2).transpose(1, 2))
+
+    wrapped = Tokens(network)
+    plain, tokens = (dissect(wrapped, layer, concepts, **COLOURS) for layer in ("network.stages.1", "last@6x6"))
+    assert tokens.layers["layer"].tolist() == ["last"]
+    assert tokens.units.drop(columns="layer").equals(plain.units.drop(columns="layer"))
+
+
+# What stays as it was
+
+
+def test_nothing_is_left_behind(network, concepts, temporary, monkeypatch):
+    for name, value in (("deterministic", False), ("allow_tf32", True)):
+        monkeypatch.setattr(torch.backends.cudnn, name, value)
+    network.to(memory_format=torch.channels_last).train()
+    network.stages[0].eval()
+    network(torch.randn(4, 3, SIZE, SIZE)).sum().backward()
+    before = {name: (id(tensor), tensor.data_ptr(), tensor.stride(), tensor.clone()) for name, tensor in state(network)}
+    modes = [module.training for module in network.modules()]
+    gradients = [parameter.grad.clone() for parameter in network.parameters()]
+    random = torch.get_rng_state()
+    contents = concepts.read_bytes()
+    dissect(network, LAYERS, concepts, **COLOURS, knots="receptive_field")
+    dissect(network, LAYERS, concepts.parent / "set", **COLOURS, size=SIZE)
+    with pytest.raises(UserError, match=r"stages\.7"):
+        dissect(network, ["stages.7"], concepts, **COLOURS)
+    assert not list(temporary.iterdir())
+    assert sorted(path.name for path in concepts.parent.iterdir()) == ["concepts.h5", "set"]
+    assert concepts.read_bytes() == contents
+    assert {name: (id(t), t.data_ptr(), t.stride()) for name, t in state(network)} == {
+        name: values[:3] for name, values in before.items()
+    }
+    assert all(torch.equal(tensor, before[name][3]) for name, tensor in state(network))
+    assert [module.training for module in network.modules()] == modes and len(set(modes)) == 2
+    assert all(torch.equal(p.grad, old) for p, old in zip(network.parameters(), gradients, strict=True))
+    assert not any(module._forward_hooks for module in network.modules())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert (torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32) == (False, True)
+
+
+def state(network):
+    return [*network.named_parameters(), *network.named_buffers()]
+
+
+def test_networks_that_torch_prunes_in_place_can_be_dissected(network, concepts):
+    network.to(memory_format=torch.contiguous_format)  # torch's pruning wants it
+    for module in (network.stem, network.stages[0][0].conv1):
+        prune.l1_unstructured(module, "weight", 0.6)
+    network(torch.randn(2, 3, SIZE, SIZE))  # leaves a weight that autograd computed
+    assert not network.stem.weight.is_leaf
+    pruned = dissect(network, LAYERS, concepts, **COLOURS)
+    for module in (network.stem, network.stages[0][0].conv1):
+        prune.remove(module, "weight")
+    assert all(
+        one.equals(other) for one, other in zip(pruned, dissect(network, LAYERS, concepts, **COLOURS), strict=True)
+    )
+    whole = dissect(build_network(NETWORK, 4, seed=1), LAYERS, concepts, **COLOURS)
+    assert not whole.units.equals(pruned.units)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"quantil": 0.01}, r"no choice quantil: known are quantile, quantile_of, knots, mask, .*detector_rule"),
+        ({"layers_": 1, "dump": "all"}, r"no choice dump"),
+        ({"quantile": 1}, r"quantile: 1 is greater"),
+        ({"quantile": "high"}, r"quantile is 'high'"),
+        ({"mask": "below"}, r"mask: 'below'.*above.*at_least"),
+        ({"knots": "corners"}, r"knots: 'corners'.*receptive_field"),
+        ({"protocol": "netdisect"}, r"protocol: 'netdisect'.*netdissect.*pnas"),
+        ({"precision": "float64"}, r"precision: 'float64'.*float16"),
+    ],
+)
+def test_wrong_choices_are_refused_naming_the_known_ones(choices, words, network, concepts, temporary):
+    with pytest.raises(UserError, match=words):
+        dissect(network, LAYERS, concepts, **COLOURS, **choices)
+    assert not list(temporary.iterdir())
+
+
+def test_a_folder_wants_a_size_and_a_file_has_to_be_there(network, concepts):
+    with pytest.raises(UserError, match=r"set is a folder: give the size"):
+        dissect(network, LAYERS, concepts.parent / "set", **COLOURS)
+    with pytest.raises(UserError, match=r"nothing\.h5"):
+        dissect(network, LAYERS, concepts.with_name("nothing.h5"), **COLOURS)

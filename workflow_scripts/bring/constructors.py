@@ -1,0 +1,113 @@
+"""Networks that are named in the config: constructing them, and loading those that the workflow has kept."""
+
+import importlib
+import os
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from workflow_scripts.bring.weights import require_fit
+from workflow_scripts.files import UserError
+from workflow_scripts.train.checkpoints import load_network as load_trained
+from workflow_scripts.train.checkpoints import load_tensors
+from workflow_scripts.train.networks import build_network
+from workflow_scripts.train.pruning import Masks
+
+
+def build(settings: dict, classes: int, seed: int) -> nn.Module:
+    """Return the network that `settings` describe, initialised from `seed`, on the CPU.
+
+    Args:
+        settings: the config's `network` section; or of a network of the user's own `constructor` and `arguments`.
+        classes: of a network from the `network` section; a constructor's arguments say its own.
+
+    Raises:
+        UserError: as `construct`.
+    """
+    if "constructor" in settings:
+        return construct(settings["constructor"], settings["arguments"], seed)
+    return build_network(settings, classes, seed)
+
+
+def load_network(path: Path, settings: dict) -> tuple[nn.Module, Masks]:
+    """Return the network of a `network.pt`, on the CPU, and its masks.
+
+    Raises:
+        UserError: as `construct`, `load_tensors`, `require_fit` and, of a trained network, `rebuild_network`.
+    """
+    if "constructor" not in settings:
+        return load_trained(path, settings)
+    tensors = load_tensors(path)
+    network = construct(settings["constructor"], settings["arguments"], seed=0)
+    require_fit(tensors["model"], network.state_dict(), path)
+    network.load_state_dict(tensors["model"])
+    return network, tensors["masks"]
+
+
+def construct(constructor: str, arguments: dict, seed: int) -> nn.Module:
+    """Return what `constructor`, "package.module:function", returns for `arguments`, in evaluation mode.
+
+    Random numbers that it draws from torch follow from `seed`. Files of weights that it loads are not unpickled
+    beyond tensors and plain values.
+
+    Raises:
+        UserError: it cannot be imported, it fails, or it returns no torch network.
+    """
+    function = find_constructor(constructor)
+    with torch.random.fork_rng(devices=[]), only_tensors_loaded():
+        torch.manual_seed(seed)
+        try:
+            network = function(**arguments)
+        except Exception as error:  # whatever the user's code raises
+            raise UserError(
+                f"constructor {constructor} failed with {arguments} ({describe(error)}): mend it or its arguments"
+            ) from None
+    if not isinstance(network, nn.Module):
+        raise UserError(
+            f"constructor {constructor} returns a {type(network).__name__}, not a torch.nn.Module: name another"
+        )
+    return network.eval()
+
+
+def find_constructor(constructor: str) -> Callable[..., nn.Module]:
+    """Return the function that "package.module:function" names; UserError if it cannot be imported."""
+    # First, for whatever imports torchvision: see there.
+    importlib.import_module("workflow_scripts.train.torchvision_models")
+    module, _, path = constructor.partition(":")
+    try:
+        found = importlib.import_module(module)
+        for name in path.split("."):
+            found = getattr(found, name)
+    except Exception as error:  # importing runs the user's code
+        raise UserError(
+            f"constructor {constructor} cannot be imported ({describe(error)}): write package.module:function, and"
+            " install the package or put the module into the folder that snakemake runs in"
+        ) from None
+    return found
+
+
+def describe(error: Exception) -> str:
+    """Return an error of somebody else's code as one line: its kind, its words, and where it arose."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename) != Path(__file__) and "importlib" not in frame.filename]
+    place = f", {own[-1].filename}, line {own[-1].lineno}" if own else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{place}"
+
+
+@contextmanager
+def only_tensors_loaded() -> Iterator[None]:
+    """Make every torch.load load tensors and plain values alone, whatever its caller asks for."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

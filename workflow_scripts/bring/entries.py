@@ -1,0 +1,220 @@
+"""The networks that the config's `networks` and `one_shot` name: which there are, and what each is made from.
+
+Nothing heavy is imported, for this runs whenever Snakemake reads the config; but for torchvision, to look up a preset.
+"""
+
+import glob
+import importlib.util
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from workflow_scripts.bring import openlth
+from workflow_scripts.files import UserError, file_fingerprint
+
+# Arms that follow from an entry are named after it: NAME_untrained, NAME_global and so on.
+UNTRAINED, SHUFFLED = "untrained", "shuffled_labels"
+# Other files of an experiment lie under these names, and the arms of networks that the workflow trains.
+TAKEN = ("data", "logs", "benchmarks", "tables", "figures", "imp", "untrained_calibrated", "trained_twice")
+PLACES = ("{replicate}", "{level}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the networks of one entry of `networks`, and all that follow from them, have in common.
+
+    `settings` has the constructor, its arguments, and a fingerprint of the file that it stands in; `preprocessing` has
+    size, resize, mean, std and interpolation; `layers` are as `layer_outputs` takes them; `test` is a folder or "none".
+    """
+
+    name: str
+    settings: dict
+    layers: tuple[str, ...]
+    preprocessing: dict
+    test: str
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network, and what it is made from.
+
+    role: "imported" (from `weights`, a file or the constructor's further arguments or None for untrained ones, `masks`
+        and `density`), "pruned" (from the network `parent` by `method` to `density`), "same" as `parent`, listed once
+        more, or "shuffled": `parent`, compared with the labels of other pictures.
+    """
+
+    arm: str
+    replicate: int
+    level: int
+    entry: Entry
+    role: str = "imported"
+    weights: str | dict | None = None
+    masks: str | None = None
+    density: float | None = None
+    parent: tuple[str, int, int] | None = None
+    method: str | None = None
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        return self.arm, self.replicate, self.level
+
+
+def read_networks(config: dict) -> dict[tuple[str, int, int], Network]:
+    """Return all networks that are dissected, by (arm, replicate, level); none if the config names none.
+
+    Raises:
+        UserError: a file is missing, two networks have one name, a preset or a constructor's module is unknown, or as
+            `openlth` does.
+    """
+    networks: dict[tuple[str, int, int], Network] = {}
+    for settings in config["networks"]:
+        name = settings["name"]
+        if name in TAKEN or name.endswith(SHUFFLED):
+            raise UserError(f"config: networks: the name {name} means something else already: choose another")
+        for network in with_arms(settings, list(imported(settings)), config["one_shot"]):
+            if network.key in networks:
+                raise UserError(
+                    f"config: networks: arm {network.arm}, replicate {network.replicate}, level {network.level} is"
+                    " named twice: give one another name, replicate or level"
+                )
+            networks[network.key] = network
+    return networks
+
+
+def imported(settings: dict) -> Iterator[Network]:
+    """Yield the networks that an entry names."""
+    if "openlth" in settings:
+        yield from from_openlth(settings)
+        return
+    entry = read_entry(settings, settings)
+    first = {"replicate": settings.get("replicate", 1), "level": settings.get("level", 0)}
+    plain = Network(settings["name"], **first, entry=entry, density=settings.get("density"))
+    weights, masks = settings["weights"], settings.get("masks")
+    if isinstance(weights, dict) or weights == "none":
+        yield replace(plain, weights=weights if isinstance(weights, dict) else None, masks=masks)
+        return
+    for numbers in matches(weights, f"networks.{entry.name}.weights"):
+        place = first | numbers
+        files = {"weights": fill(weights, numbers), "masks": masks and fill(masks, place)}
+        if files["masks"] and not Path(files["masks"]).is_file():
+            raise UserError(
+                f"config: networks.{entry.name}.masks: there is no file {files['masks']}: add it, or leave it out"
+            )
+        yield replace(plain, **place, **files)
+
+
+def from_openlth(settings: dict) -> Iterator[Network]:
+    """Yield the networks of a folder that OpenLTH wrote; what the entry itself says goes first."""
+    folder = settings["openlth"]
+    found: dict = {}
+    if "constructor" not in settings:
+        found["constructor"], found["arguments"] = openlth.read_model(folder)
+    if "preprocessing" not in settings:
+        found["preprocessing"] = openlth.read_preprocessing(folder)
+    entry = read_entry(settings, settings | found)
+    for replicate, level, weights, masks in openlth.read_networks(folder):
+        yield Network(entry.name, replicate, level, entry, weights=weights, masks=masks)
+
+
+def read_entry(settings: dict, resolved: dict) -> Entry:
+    """Return what the networks of an entry share."""
+    name, constructor = settings["name"], resolved["constructor"]
+    network = {"constructor": constructor, "arguments": resolved.get("arguments", {}), "source": source_of(constructor)}
+    test = settings.get("test", "none")
+    if test != "none" and not Path(test).is_dir():
+        raise UserError(
+            f"config: networks.{name}.test is {test!r}, and there is no such folder: correct it, or leave it out"
+        )
+    preprocessing = read_preprocessing(resolved["preprocessing"], f"networks.{name}.preprocessing")
+    return Entry(name, network, tuple(settings["layers"]), preprocessing, test)
+
+
+def with_arms(settings: dict, networks: list[Network], one_shot: dict) -> Iterator[Network]:
+    """Yield an entry's networks, and of each replicate's first one the floors and the one-shot arms."""
+    yield from networks
+    floors = settings.get("floors", [UNTRAINED, SHUFFLED])
+    firsts = [next(n for n in networks if n.replicate == r) for r in sorted({n.replicate for n in networks})]
+    for first in firsts:
+        follows = replace(first, level=0, weights=None, masks=None, density=None)
+        if UNTRAINED in floors and first.weights is not None:
+            yield replace(follows, arm=f"{first.arm}_{UNTRAINED}")
+        if SHUFFLED in floors:
+            yield replace(follows, arm=f"{first.arm}_{SHUFFLED}", role="shuffled", parent=first.key)
+        for method in one_shot["methods"]:
+            arm = replace(follows, arm=f"{first.arm}_{method}", parent=first.key, method=method)
+            yield replace(arm, role="same")
+            for level, density in enumerate(one_shot["densities"], 1):
+                yield replace(arm, role="pruned", level=level, density=density)
+
+
+def matches(pattern: str, key: str) -> list[dict[str, int]]:
+    """Return the numbers that {replicate} and {level} stand for in the names of files that are there, in order.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    parts = re.split(r"(\{replicate\}|\{level\})", pattern)
+    found = []
+    expression = ""
+    for part in parts:
+        name = part[1:-1]
+        again = f"(?P<{name}>" in expression
+        number = f"(?P={name})" if again else rf"(?P<{name}>\d+)"
+        expression += number if part in PLACES else re.escape(part)
+    for path in glob.glob("".join("*" if part in PLACES else glob.escape(part) for part in parts)):
+        if match := re.fullmatch(expression, path):
+            found.append({name: int(number) for name, number in match.groupdict().items()})
+    if not found:
+        raise UserError(f"config: {key} is {pattern!r}, and there is no such file: correct it, or put it there")
+    return sorted(found, key=lambda numbers: tuple(numbers.values()))
+
+
+def fill(pattern: str, numbers: dict[str, int]) -> str:
+    """Return a file's name with the numbers in their places."""
+    for name, number in numbers.items():
+        pattern = pattern.replace(f"{{{name}}}", str(number))
+    return pattern
+
+
+def read_preprocessing(settings: str | dict, key: str) -> dict:
+    """Return size, resize, mean, std and interpolation, from the config or from torchvision's preset of that name.
+
+    Raises:
+        UserError: there is no such preset, or it is not one to classify pictures with.
+    """
+    if isinstance(settings, dict):
+        return {"resize": settings["size"], "interpolation": "bilinear"} | settings
+    from workflow_scripts.train.torchvision_models import models
+
+    try:
+        preset = models.get_weight(settings).transforms()
+        return {
+            "size": preset.crop_size[0],
+            "resize": preset.resize_size[0],
+            "mean": preset.mean,
+            "std": preset.std,
+            "interpolation": preset.interpolation.value,
+        }
+    except (ValueError, KeyError, AttributeError):
+        raise UserError(
+            f"config: {key} is {settings!r}, which is no preset of torchvision's for classifying pictures, such as"
+            " ResNet50_Weights.IMAGENET1K_V1; name one, or give size, mean and std"
+        ) from None
+
+
+def source_of(constructor: str) -> str:
+    """Return a fingerprint of the file that a constructor stands in; "" if there is none, which is told later.
+
+    Among a rule's parameters it makes the rule run again when that file changes. Nothing is imported to find it.
+    """
+    package, *names = constructor.partition(":")[0].split(".")
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return ""
+    if spec is None or spec.origin is None:
+        return ""
+    stem = Path(spec.origin).parent.joinpath(*names)
+    candidates = [stem.with_suffix(".py"), stem / "__init__.py"] if names else [Path(spec.origin)]
+    return next((file_fingerprint(path) for path in candidates if path.is_file()), "")

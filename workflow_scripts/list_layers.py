@@ -1,0 +1,120 @@
+"""List the modules of a network, what each puts out, and how to write it among the layers in a config.
+
+python -m workflow_scripts.list_layers --constructor torchvision.models:vit_b_16 --size 224
+python -m workflow_scripts.list_layers --configfile configs/tiny.yaml
+"""
+
+import argparse
+import json
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from workflow_scripts.bring.constructors import build
+from workflow_scripts.bring.entries import read_networks
+from workflow_scripts.config import network_section
+from workflow_scripts.cost_sheet import read_config
+from workflow_scripts.dissect.check_network import CLASSES
+from workflow_scripts.dissect.layer_outputs import has_channels_last, suggested_layer
+from workflow_scripts.files import UserError, run_command
+
+
+def list_layers(network: nn.Module, size: int) -> list[tuple[str, str, str]]:
+    """Return for each module its name, its class, and what it puts out or why it cannot be dissected.
+
+    A module that runs more than once in a pass is listed for each run.
+
+    Args:
+        network: in evaluation mode; a picture passes through it once.
+        size: of the picture, in pixels.
+
+    Raises:
+        UserError: the network does not take such a picture.
+    """
+    modules = {name: module for name, module in network.named_modules() if name}
+    outputs: dict[str, list[object]] = {name: [] for name in modules}
+    with ExitStack() as hooks, torch.no_grad():
+        for name, module in modules.items():
+            hook = module.register_forward_hook(
+                lambda _module, _inputs, output, name=name: outputs[name].append(output)
+            )
+            hooks.callback(hook.remove)
+        try:
+            network(torch.zeros(1, 3, size, size))
+        except Exception as error:  # whatever the network's code raises
+            words = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"the network does not take pictures of {size} pixels ({words}); give another size"
+            ) from None
+    rows = []
+    for name, module in modules.items():
+        kind = type(module).__name__
+        if not outputs[name]:
+            rows.append((name, kind, "not to be dissected: never runs"))
+        for run, output in enumerate(outputs[name], 1):
+            layer = name if len(outputs[name]) == 1 else f"{name}#{run}"
+            rows.append((layer, kind, describe(layer, output)))
+    return rows
+
+
+def describe(name: str, output: object) -> str:
+    """Return what the layer `name` puts out for one picture."""
+    if not isinstance(output, Tensor):
+        return f"not to be dissected: returns a {type(output).__name__}"
+    shape = tuple(output.shape)
+    if output.ndim not in (3, 4) or shape[0] != 1:
+        return f"not to be dissected: output {shape}"
+    if output.ndim == 3:
+        return f"{shape[1]} tokens x {shape[2]} channels: write {suggested_layer(name, shape[1])}"
+    if has_channels_last(shape):
+        return f"{shape[1]} x {shape[2]} x {shape[3]} channels: write {name}@{shape[1]}x{shape[2]}"
+    return f"{shape[1]} units x {shape[2]} x {shape[3]}"
+
+
+def networks_of(config: dict, wanted: str | None) -> list[tuple[dict, int]]:
+    """Return the settings of a config's networks, and the size of their pictures: of the entries of `networks`, or of
+    the one that is `wanted`; without entries of the network that is trained.
+
+    Raises:
+        UserError: no entry has that name; or as `read_networks`.
+    """
+    entries = {network.entry.name: network.entry for network in read_networks(config).values()}
+    if wanted is not None and wanted not in entries:
+        known = f"it names {', '.join(entries)}" if entries else "it names none"
+        raise UserError(f"the config's networks have no {wanted!r}: {known}")
+    if not entries:
+        return [(network_section(config), config["images"]["size"])]
+    return [(entry.settings, entry.preprocessing["size"]) for name, entry in entries.items() if wanted in (None, name)]
+
+
+def print_layers(settings: dict, size: int) -> None:
+    """Print a line for each module of the network that `settings` describe."""
+    rows = list_layers(build(settings, CLASSES, seed=0).eval(), size)
+    names, classes = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
+    for name, kind, output in rows:
+        print(f"{name:<{names}}  {kind:<{classes}}  {output}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--constructor", help="package.module:function")
+    source.add_argument("--configfile", type=Path, nargs="+", help="as for snakemake")
+    parser.add_argument("--arguments", type=json.loads, default={}, help="the constructor's, as JSON")
+    parser.add_argument("--size", type=int, default=224, help="of the constructor's pictures, in pixels")
+    parser.add_argument("--network", help="the name of one of the config's networks; without it all are listed")
+    args = parser.parse_args()
+    if args.constructor:
+        networks = [({"constructor": args.constructor, "arguments": args.arguments}, args.size)]
+    else:
+        networks = networks_of(read_config(args.configfile), args.network)
+    for settings, size in networks:
+        if len(networks) > 1:
+            print(f"{settings['constructor']} {json.dumps(settings['arguments'])}, {size} pixels")
+        print_layers(settings, size)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,194 @@
+"""Dissect a network in a notebook: the workflow's own steps, with tables in place of files.
+
+from workflow_scripts.notebook import dissect
+
+layers, categories, units = dissect(
+    model, ["layer4"], "concepts.h5", mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]
+)
+"""
+
+import copy
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import jsonschema
+import pandas as pd
+import torch
+import yaml
+from torch import Tensor, nn
+
+from workflow_scripts.config import describe
+from workflow_scripts.data.hdf5 import open_hdf5
+from workflow_scripts.data.pack_concepts import pack_concepts
+from workflow_scripts.dissect.dump_activations import dump_activations
+from workflow_scripts.dissect.find_receptive_fields import find_receptive_fields
+from workflow_scripts.dissect.find_thresholds import find_thresholds
+from workflow_scripts.dissect.name_units import name_units
+from workflow_scripts.dissect.protocols import Protocol, resolve_protocol
+from workflow_scripts.dissect.tally_units import tally_units
+from workflow_scripts.figures.collect import count_detectors, detects, read_units
+from workflow_scripts.files import UserError
+
+SCHEMA = Path(__file__).parent.parent / "schemas" / "config.schema.yaml"
+CHOICES = tuple(asdict(Protocol()))
+COUNTS = ["detectors_a", "concepts_a", "detectors_b", "concepts_b"]
+PIXEL_COLUMNS = ("-truth", "-activation", "-intersect")
+
+
+class Dissection(NamedTuple):
+    """What a dissection found.
+
+    layers: a row per layer: `units`, both counts of detectors and of their distinct concepts (see
+        `count_detectors`), `dead_units`, `median_score` (of the units' IoUs) and `detector_iou`.
+    categories: a row per layer and category: both counts.
+    units: a row per layer and unit, the columns of units.csv (see `name_units`), `dead` and `detector` (bool).
+    """
+
+    layers: pd.DataFrame
+    categories: pd.DataFrame
+    units: pd.DataFrame
+
+
+def dissect(
+    model: nn.Module,
+    layers: str | Sequence[str],
+    concepts: str | Path,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    size: int | None = None,
+    protocol: str = "netdissect",
+    precision: str = "float16",
+    **choices: object,
+) -> Dissection:
+    """Dissect layers of a network, in evaluation mode, on a GPU if there is one; the network itself stays as it is.
+
+    The GPU is leased as the workflow's jobs lease theirs, for as long as this process lives.
+
+    Args:
+        model: takes pictures, float32 (images, 3, S, S).
+        layers: a module or several by name, with a grid where their output is tokens: see `layer_outputs`.
+        concepts: a packed set, concepts.h5, or a folder in Broden's layout, which is packed first.
+        mean, std: of the channels, in units of the full brightness, as the network was trained with.
+        size: of the pictures that a folder is packed with, in pixels.
+        protocol: one of `PROTOCOLS`, whose rules hold but for the `choices`: fields of `Protocol`, by name.
+        precision: of the maps, "float16" or "float32".
+
+    Raises:
+        UserError: a choice is unknown, or as the steps: `pack_concepts`, `find_receptive_fields`,
+            `dump_activations`, `find_thresholds`, `tally_units`.
+    """
+    rules = resolve_choices(protocol, precision, choices)
+    layers = [layers] if isinstance(layers, str) else list(layers)
+    with tempfile.TemporaryDirectory(prefix="dissection_") as folder, torch_kept():
+        units = measure_units(
+            copied(model), layers, packed(concepts, size, Path(folder)), mean, std, rules, Path(folder)
+        )
+    return tables(units, rules["detector_iou"], rules["detector_rule"])
+
+
+def resolve_choices(protocol: str, precision: str, choices: dict) -> dict:
+    """The choices of a protocol, those given taken from `choices`; UserError for one that the config would refuse."""
+    unknown = sorted(choices.keys() - set(CHOICES))
+    if unknown:
+        raise UserError(f"there is no choice {unknown[0]}: known are {', '.join(CHOICES)}")
+    rules = {"protocol": protocol, "precision": precision} | dict.fromkeys(CHOICES, "protocol") | choices
+    known = yaml.safe_load(SCHEMA.read_text())["properties"]["dissection"]["properties"]
+    validator = jsonschema.Draft202012Validator({"properties": known})
+    error = jsonschema.exceptions.best_match(validator.iter_errors(rules))
+    if error is not None:
+        raise UserError(describe(error))
+    return resolve_protocol(rules | {"dump": "all", "largest_quantile": "quantile"})
+
+
+def packed(concepts: str | Path, size: int | None, folder: Path) -> Path:
+    """The packed concept set: `concepts` itself, or what is made of it in `folder`."""
+    if not Path(concepts).is_dir():
+        return Path(concepts)
+    if size is None:
+        raise UserError(f"{concepts} is a folder: give the size, in pixels, that the network's pictures have")
+    pack_concepts(concepts, size, folder / "concepts.h5")
+    return folder / "concepts.h5"
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A copy of a network, also of one with tensors that autograd computed, as torch.nn.utils.prune leaves them."""
+    computed = {
+        id(value): value.detach().clone()
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+    return copy.deepcopy(model, computed)
+
+
+@contextmanager
+def torch_kept() -> Iterator[None]:
+    """Put back what `dump_activations` changes for the whole process: settings, and the state of random numbers."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.allow_tf32
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        cudnn.deterministic, cudnn.allow_tf32 = before
+
+
+def measure_units(
+    network: nn.Module,
+    layers: list[str],
+    concepts: Path,
+    mean: Sequence[float],
+    std: Sequence[float],
+    rules: dict,
+    folder: Path,
+) -> pd.DataFrame:
+    """The units of a dissection, as `read_units` reads them; its files are written into `folder`."""
+    activations, thresholds, tally, units = (folder / name for name in ("activations", "thresholds", "tally", "units"))
+    knots = rules["knots"]
+    fields = None
+    if knots == "receptive_field":
+        with open_hdf5(concepts, "images") as file:
+            fields = find_receptive_fields(network, layers, file["images"].shape[1])
+    # Where candidates will do, they spare most of the disk; the numbers are the same.
+    raw = rules["quantile_of"] == "raw"
+    candidates = (rules["quantile"], rules["mask"]) if raw else None
+    dump_activations(
+        network, layers, concepts, mean, std, rules["precision"], "a notebook's", activations, candidates=candidates
+    )
+    find_thresholds(activations, rules["quantile"], thresholds, None if raw else knots, concepts, fields)
+    tally_units(
+        activations, thresholds, concepts, tally,
+        knots=knots, mask=rules["mask"], counted_images=rules["counted_images"], receptive_fields=fields,
+    )  # fmt: skip
+    name_units(tally, concepts, units)
+    return read_units(units)
+
+
+def tables(units: pd.DataFrame, detector_iou: float, detector_rule: str) -> Dissection:
+    """The tables of units as `read_units` reads them."""
+    layer_rows, categories = [], []
+    for layer, of_layer in units.groupby("layer", sort=False):
+        by_category = count_detectors(of_layer, detector_iou, detector_rule)
+        categories.append(by_category.assign(layer=layer)[["layer", "category", *COUNTS]])
+        layer_rows.append(
+            {
+                "layer": layer,
+                "units": len(of_layer),
+                # A unit has one best concept, and a concept one category: sums count each once.
+                **by_category[COUNTS].sum(),
+                "dead_units": of_layer["dead"].sum(),
+                "median_score": of_layer["score"].median(),
+                "detector_iou": detector_iou,
+            }
+        )
+    whole = [column for column in units.columns if column == "unit" or column.endswith(PIXEL_COLUMNS)]
+    return Dissection(
+        pd.DataFrame(layer_rows),
+        pd.concat(categories, ignore_index=True),
+        units.astype(dict.fromkeys(whole, int)).assign(detector=detects(units["score"], detector_iou, detector_rule)),
+    )

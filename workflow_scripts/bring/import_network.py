@@ -11,7 +11,7 @@ from workflow_scripts.bring.constructors import construct
 from workflow_scripts.bring.weights import load_weights, masks_of_zeros, read_masks
 from workflow_scripts.files import UserError, run_command
 from workflow_scripts.train.checkpoints import save_network
-from workflow_scripts.train.pruning import Masks, apply_masks
+from workflow_scripts.train.pruning import Masks, apply_masks, full_masks
 
 REPORT = "sparsity_report.json"
 
@@ -25,7 +25,7 @@ def import_network(
         settings: `constructor` and `arguments`.
         weights: a file; the further arguments with which the constructor brings weights; or None for those that it
             draws.
-        masks: a file of masks. Without one, those in the weights' file count, or else what is zero counts as pruned.
+        masks: a file of masks. Without one, those in the weights' file count, or else of given weights what is zero.
         seed: of what the constructor draws.
         size: of its pictures, in pixels.
 
@@ -42,7 +42,9 @@ def import_network(
     if masks:
         left = read_masks(network, masks)
         require_reported(left, masks)
-    left = left or masks_of_zeros(network)
+    if not left:
+        # Some constructors draw zeros, which nobody has pruned.
+        left = masks_of_zeros(network) if weights else full_masks(network, exempt=[])
     apply_masks(network, left)
     return network, left
 

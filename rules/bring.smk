@@ -106,6 +106,7 @@ rule measure_network:
         arm=arms("imported", "pruned"),
     conda:
         "../envs/workflow.yaml"
+    threads: lambda wildcards: config["images"]["workers"] if tested(wildcards) else 1
     resources:
         gpu=lambda wildcards: min(GPUS, 1) if tested(wildcards) else 0,
     params:

@@ -275,7 +275,9 @@ def concepts_of(entry):
 
 def view_of(wildcards):
     """The size and interpolation that pictures are packed with."""
-    return next(entry.preprocessing for entry in ENTRIES.values() if concepts_of(entry).endswith(f"{wildcards.view}.h5"))
+    return next(
+        entry.preprocessing for entry in ENTRIES.values() if concepts_of(entry).endswith(f"{wildcards.view}.h5")
+    )
 
 
 def candidates():

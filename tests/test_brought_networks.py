@@ -13,6 +13,7 @@ from test_openlth import write_log
 from test_workflow import ROOT, copy_sources, edit, listed, snakemake
 
 from workflow_scripts.bring.openlth_models import cifar_resnet
+from workflow_scripts.train.torchvision_models import models
 
 BROUGHT = ["--cores", "2", "--configfile", "brought.yaml"]
 MODULE = """
@@ -184,8 +185,6 @@ def test_accuracy_is_measured_where_there_are_pictures_and_else_left_empty(finis
     assert all(0 <= float(accuracies[arm]) <= 1 for arm in accuracies if arm.startswith("mine"))
     assert (finished / "results/brought/figures/accuracy.svg").is_file()
     # Without any, the figure that shows nothing else is left out.
-    dry = snakemake(finished, "-n", "-F", *BROUGHT, "--config", "networks=[]")
-    assert "train_dense" in dry.stdout
     without = CONFIG | {"experiment": "untested", "networks": CONFIG["networks"][1:]}
     (finished / "untested.yaml").write_text(yaml.safe_dump(without))
     dry = snakemake(finished, "-n", "--configfile", "untested.yaml")
@@ -245,3 +244,38 @@ def test_wrong_inputs_end_in_a_sentence(finished, change, words):
     assert words in run.stdout and "Traceback" not in run.stdout
     assert "error: " in run.stdout
     assert not list((finished / "results").glob("wrong/**/*.part"))
+
+
+def test_published_counts_stand_beside_those_of_the_network_that_they_are_of(finished):
+    torch.save(models.resnet50().state_dict(), finished / "runs/resnet50-0676ba61.pth")  # in name only
+    network = {
+        "name": "resnet50",
+        "constructor": "torchvision.models:resnet50",
+        "weights": "runs/resnet50-0676ba61.pth",
+        "layers": ["layer4"],
+        "preprocessing": VIEW,
+    }
+    config = {
+        "experiment": "published",
+        "networks": [network],
+        "concepts": {"source": "results/brought/data/shapes/concepts"},
+        "dissection": {"protocol": "lite"},
+    }
+    (finished / "published.yaml").write_text(yaml.safe_dump(config))
+    table = "results/published/tables/published.csv"
+    assert table in snakemake(finished, "-n", "--configfile", "published.yaml").stdout
+    run = snakemake(finished, table, "--cores", "2", "--configfile", "published.yaml")
+    assert run.returncode == 0, run.stdout
+    rows = list(csv.DictReader((finished / table).read_text().splitlines()))
+    one = next(row for row in rows if row["layer"] == "layer4" and row["published"] == "1355")
+    assert one["measured"] == "" and one["comparable"] == "False"
+    assert "not Broden's" in one["differs"] and "SHA-256" in one["differs"]
+
+
+def test_the_shipped_config_of_a_published_network_lists_its_layers_and_the_comparison():
+    run = snakemake(ROOT, "-n", "-p", "--configfile", "configs/pretrained.yaml")
+    assert run.returncode == 0, run.stdout
+    jobs = listed(run.stdout)
+    assert jobs["dump_activations"] == jobs["compare_published"] == 1 and "train_dense" not in jobs
+    assert "--layers layer1 layer2 layer3 layer4" in run.stdout
+    assert """--weights '{"weights": "IMAGENET1K_V1"}'""" in run.stdout

@@ -17,6 +17,8 @@ from workflow_scripts.dissect.maps import LayerMaps
 from workflow_scripts.dissect.order_statistics import LargestSamples
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.files import UserError
+from workflow_scripts.gpu import has_gpu
+from workflow_scripts.train import pictures as pictures_module
 from workflow_scripts.train.networks import build_network
 
 MEAN, STD = [0.5, 0.4, 0.3], [0.25, 0.2, 0.3]
@@ -35,11 +37,25 @@ def run(network, concepts, out, layers=("stages.0", "stages.1"), precision="floa
     dump_activations(network, list(layers), concepts, MEAN, STD, precision, name, out, **options)
 
 
-@pytest.mark.parametrize(("precision", "batch"), [("float16", 250), ("float16", 3), ("float32", 3)])
-def test_maps_are_the_networks_in_evaluation_mode(concepts, tmp_path, monkeypatch, precision, batch):
+@pytest.mark.parametrize(
+    ("precision", "batch", "at_once", "passes"),
+    [
+        ("float16", 250, 2**19, [7]),
+        ("float16", 3, 2**19, [3, 3, 1]),
+        ("float32", 3, 2**19, [3, 3, 1]),
+        ("float16", 5, 2 * 12 * 12, [2, 2, 1, 2]),
+        ("float16", 250, 1, [1] * 7),
+    ],
+)
+def test_maps_are_the_networks_in_evaluation_mode(concepts, tmp_path, monkeypatch, precision, batch, at_once, passes):
     monkeypatch.setattr(dump_module, "BATCH", batch)
+    monkeypatch.setattr(pictures_module, "PIXELS_AT_ONCE", at_once)
     network = build_network(NETWORK, 4, seed=1)
+    seen = []
+    network.register_forward_pre_hook(lambda _network, inputs: seen.append(len(inputs[0])))
     run(network, concepts, tmp_path / "activations.h5", precision=precision)
+    if not has_gpu():
+        assert seen == passes
     with h5py.File(concepts) as file:
         pictures = (file["images"][:] / 255 - np.array(MEAN)) / np.array(STD)
     x = torch.from_numpy(pictures.astype(np.float32)).permute(0, 3, 1, 2)

@@ -17,7 +17,7 @@ from workflow_scripts.files import UserError, run_command
 from workflow_scripts.gpu import lease_gpu, use_gpus
 from workflow_scripts.progress import Progress
 from workflow_scripts.train.checkpoints import write_metrics
-from workflow_scripts.train.pictures import normaliser
+from workflow_scripts.train.pictures import normaliser, portions
 from workflow_scripts.train.torchvision_models import transforms
 
 BATCH = 100
@@ -50,17 +50,26 @@ def measure_accuracy(network: nn.Module, folder: Path, preprocessing: dict, work
         for start in range(0, len(names), BATCH):
             paths = [folder / name for name in names[start : start + BATCH]]
             pictures = torch.from_numpy(np.stack(list(pool.map(lambda path: view(path, preprocessing), paths))))
-            outputs = network(normalise(pictures.to(device)))
-            if not isinstance(outputs, torch.Tensor) or outputs.shape[1:] != (len(classes),):
-                found = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-                raise UserError(
-                    f"{folder} has {len(classes)} class folders, and the network's output is {found}: give the folder"
-                    " of the classes that it was trained for, or leave test out"
-                )
-            right += int((outputs.argmax(1).cpu().numpy() == labels[start : start + BATCH]).sum())
+            predicted = [
+                classify(network, normalise(portion.to(device)), folder, len(classes))
+                for portion in portions(pictures, device)
+            ]
+            right += int((torch.cat(predicted).numpy() == labels[start : start + BATCH]).sum())
             progress.log(start + len(paths))
     progress.finish()
     return right / len(names)
+
+
+def classify(network: nn.Module, pictures: torch.Tensor, folder: Path, classes: int) -> torch.Tensor:
+    """Return the classes of pictures, int64 (n,), on the CPU; UserError if the network knows another number of them."""
+    outputs = network(pictures)
+    if not isinstance(outputs, torch.Tensor) or outputs.shape[1:] != (classes,):
+        found = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+        raise UserError(
+            f"{folder} has {classes} class folders, and the network's output is {found}: give the folder of the classes"
+            " that it was trained for, or leave test out"
+        )
+    return outputs.argmax(1).cpu()
 
 
 def view(path: Path, preprocessing: dict) -> np.ndarray:

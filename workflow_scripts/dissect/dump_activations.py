@@ -21,7 +21,7 @@ from workflow_scripts.dissect.protocols import MASKS
 from workflow_scripts.files import UserError, file_fingerprint, run_command, scratch_file, text_fingerprint, whole_file
 from workflow_scripts.gpu import lease_gpu, use_gpus
 from workflow_scripts.progress import Progress
-from workflow_scripts.train.pictures import normaliser
+from workflow_scripts.train.pictures import normaliser, portions
 
 BATCH = 128  # pictures; a power of two, so that batches fill whole chunks of the dump
 PRECISIONS = {"float16": torch.float16, "float32": torch.float32}
@@ -73,10 +73,14 @@ def dump_activations(
         done = 0
         writers = {}
         for pictures in picture_batches(concepts, workers=2 if device.type == "cuda" else 0):
-            with torch.no_grad(), torch.autocast(device.type, FORWARD[forward], enabled=forward != "float32"):
-                network(normalise(pictures.to(device)))
-            for name in layer_names(layers):
-                maps = to_precision(name, outputs.pop(name), PRECISIONS[precision])
+            found_maps: dict[str, list[np.ndarray]] = {name: [] for name in layer_names(layers)}
+            for portion in portions(pictures, device):
+                with torch.no_grad(), torch.autocast(device.type, FORWARD[forward], enabled=forward != "float32"):
+                    network(normalise(portion.to(device)))
+                for name, parts in found_maps.items():
+                    parts.append(to_precision(name, outputs.pop(name), PRECISIONS[precision]))
+            for name, parts in found_maps.items():
+                maps = np.concatenate(parts)
                 if name not in writers:
                     shape = (images, *maps.shape[1:])
                     writers[name] = (

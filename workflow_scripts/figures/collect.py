@@ -42,6 +42,7 @@ def collect(networks: Sequence[Network], detector_iou: float, detector_rule: str
     epochs.csv      a row per network and epoch of training
     layers.csv      a row per network and layer that has weights: how many remain
 
+    A network whose accuracy nobody measured has an empty cell there; one that came trained has no epochs.
     Rows are sorted by arm, replicate and level, then stand in the order of the files they come from.
     `detector_iou` and `detector_rule` say which units are detectors; see `detects`.
     Raises UserError if a network is named twice, or if a file is not what its writer promises.
@@ -55,9 +56,13 @@ def collect(networks: Sequence[Network], detector_iou: float, detector_rule: str
             rows[table].append(new)
     for table in TABLES:
         with whole_file(Path(tables) / f"{table}.csv") as part:
-            pd.concat(rows[table], ignore_index=True).to_csv(
-                part, index=False, float_format="%.6g", lineterminator="\n"
-            )
+            join(rows[table]).to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def join(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """`frames` below each other; one without rows knows nothing of its columns' types, so it has no say in them."""
+    filled = [frame for frame in frames if len(frame)]
+    return pd.concat(filled or frames[:1], ignore_index=True)
 
 
 def refuse_twins(networks: Sequence[Network]) -> None:
@@ -97,14 +102,14 @@ def network_row(
     metrics: dict, layer: str, by_category: pd.DataFrame, units: pd.DataFrame, detector_iou: float, detector_rule: str
 ) -> dict:
     """One row of networks.csv, less the network's name: shares in [0, 1], counts of units and of concepts."""
-    density = metrics["density"]
+    density, accuracy = metrics["density"], metrics["test_accuracy"]
     best = units[detects(units["score"], detector_iou, detector_rule)]
     return {
         "density": density["prunable"],
         "density_weights": density["weights"],
         "density_all": density["all"],
         "pruned_of_all": 1 - density["all"],
-        "test_accuracy": metrics["test_accuracy"],
+        "test_accuracy": np.nan if accuracy is None else accuracy,
         "layer": layer,
         "detector_iou": detector_iou,
         "units": len(units),
@@ -162,13 +167,16 @@ def layer_rows(layers: list[dict]) -> pd.DataFrame:
 
 
 def read_metrics(path: str | Path) -> dict:
-    """Read a metrics.json; UserError if it is no JSON or lacks a key that the tables need."""
+    """Read a metrics.json; its test_accuracy may be None.
+
+    Raises UserError if it is no JSON or lacks a key that the tables need.
+    """
     try:
         metrics = json.loads(Path(path).read_text())
     except FileNotFoundError:
-        raise UserError(f"{path} is not there: train that network first") from None
+        raise UserError(f"{path} is not there: make that network first") from None
     except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}): train that network again") from None
+        raise UserError(f"{path} is not JSON ({error}): make that network again") from None
     require_keys(path, metrics, ("test_accuracy", "density", "epochs", "layers"), "")
     require_keys(path, metrics["density"], ("prunable", "weights", "all"), " under density")
     for epoch in metrics["epochs"]:
@@ -181,7 +189,7 @@ def read_metrics(path: str | Path) -> dict:
 def require_keys(path: str | Path, mapping: object, keys: Sequence[str], where: str) -> None:
     for key in keys:
         if not isinstance(mapping, dict) or key not in mapping:
-            raise UserError(f'{path} has no key "{key}"{where}: train that network again')
+            raise UserError(f'{path} has no key "{key}"{where}: make that network again')
 
 
 def read_units(path: str | Path) -> pd.DataFrame:

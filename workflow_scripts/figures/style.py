@@ -18,6 +18,11 @@ BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = (
 GREY, LIGHT_GREY = "#666666", "#cccccc"
 DENSITY_COLOURS = "viridis_r"  # even in lightness, dense dark
 CURVE_COLOURS = (BLUE, ORANGE, SKY, "black")  # the other colours are the floors'
+CURVE_SHAPES = (  # one after the other, each with all the colours
+    {"linestyle": "-", "marker": "o"},
+    {"linestyle": (0, (4, 1)), "marker": "s"},
+    {"linestyle": (0, (6, 1, 1, 1)), "marker": "^"},
+)
 
 TEXT_WIDTH = 7.2  # inches: a figure across the page of a journal
 SMALL = 6.5  # points: labels inside the axes

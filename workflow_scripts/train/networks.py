@@ -104,8 +104,8 @@ def prunable_layers(network: nn.Module, exempt: list[str]) -> dict[str, nn.Conv2
     layers = weight_layers(network)
     for pattern in exempt:
         if not any(fnmatchcase(name, pattern) for name in layers):
-            raise UserError(f"pruning.exempt: {pattern!r} matches no layer; there are {', '.join(layers)}")
+            raise UserError(f"exempt: {pattern!r} matches no layer; there are {', '.join(layers)}")
     kept = {name: layer for name, layer in layers.items() if not any(fnmatchcase(name, pattern) for pattern in exempt)}
     if not kept:
-        raise UserError("pruning.exempt leaves no layer to prune")
+        raise UserError("exempt leaves no layer to prune: take something out of it")
     return kept

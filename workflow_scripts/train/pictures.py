@@ -9,6 +9,8 @@ from torch import Tensor
 
 from workflow_scripts.data.packed_images import PackedImages
 
+PIXELS_AT_ONCE = 2**19  # of pictures, on a CPU: ten of 224 x 224
+
 
 def normaliser(mean: list[float], std: list[float], device: torch.device) -> Callable[[Tensor], Tensor]:
     """Return the function from pictures, uint8 (n, S, S, 3), to a network's input, float32 (n, 3, S, S), channels last.
@@ -18,6 +20,17 @@ def normaliser(mean: list[float], std: list[float], device: torch.device) -> Cal
     deviation = torch.tensor(std, device=device)
     scale, offset = 1 / (255 * deviation), -torch.tensor(mean, device=device) / deviation
     return lambda pictures: (pictures.float() * scale + offset).permute(0, 3, 1, 2)
+
+
+def portions(pictures: Tensor, device: torch.device) -> tuple[Tensor, ...]:
+    """Return a batch, (n, S, S, 3), in the portions that go through a network without training it.
+
+    On a GPU that is the whole. On a CPU a layer's output should fit into memory that the C library keeps: larger blocks
+    come from the system and go back each time, and clearing their pages can take longer than the arithmetic.
+    """
+    if device.type == "cuda":
+        return (pictures,)
+    return pictures.split(max(1, PIXELS_AT_ONCE // pictures[0, ..., 0].numel()))
 
 
 @dataclass(frozen=True)

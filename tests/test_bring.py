@@ -447,6 +447,24 @@ def test_files_of_many_replicates_and_levels_are_found_by_a_pattern(tmp_path):
         networks(entry(weights=pattern + "h"))
 
 
+def test_entries_of_one_name_are_one_arm(tmp_path):
+    weights = str(saved(tmp_path, drawn()))
+    found = networks(
+        entry(weights=weights, level=3, density=0.1), entry(weights=weights), methods=["random"], densities=[0.5]
+    )
+    assert list(found) == [
+        ("mine", 1, 0),
+        ("mine", 1, 3),
+        ("mine_untrained", 1, 0),
+        ("mine_shuffled_labels", 1, 0),
+        ("mine_random", 1, 0),
+        ("mine_random", 1, 1),
+    ]
+    assert found["mine", 1, 3].density == 0.1 and found["mine", 1, 0].density is None
+    with pytest.raises(UserError, match="entries of the name mine differ in more than weights"):
+        networks(entry(weights=weights), entry(weights=weights, level=1, layers=["2"]))
+
+
 @settings(max_examples=50, deadline=None)
 @given(name=st.text(st.sampled_from("ab[]*?.{}"), max_size=6))
 def test_other_characters_of_a_pattern_mean_themselves(tmp_path_factory, name):
@@ -462,6 +480,7 @@ def test_other_characters_of_a_pattern_mean_themselves(tmp_path_factory, name):
         ([entry(), entry()], "arm mine, replicate 1, level 0 is named twice"),
         ([entry(name="imp")], "the name imp means something else"),
         ([entry(name="a_shuffled_labels")], "a_shuffled_labels means something else"),
+        ([entry(masks="no/such.pt")], "networks.mine.masks: there is no file no/such.pt"),
         ([entry(weights="no/such.pt")], "networks.mine.weights is 'no/such.pt', and there is no such file"),
         ([entry(test="no/such")], "networks.mine.test is 'no/such', and there is no such folder"),
         ([entry(preprocessing="ResNet50_Weights.V9")], "'ResNet50_Weights.V9', which is no preset"),

@@ -22,10 +22,11 @@ PLACES = ("{replicate}", "{level}")
 
 @dataclass(frozen=True)
 class Entry:
-    """What the networks of one entry of `networks`, and all that follow from them, have in common.
+    """What networks of one name, and all that follow from them, have in common.
 
     `settings` has the constructor, its arguments, and a fingerprint of the file that it stands in; `preprocessing` has
-    size, resize, mean, std and interpolation; `layers` are as `layer_outputs` takes them; `test` is a folder or "none".
+    size, resize, mean, std and interpolation; `layers` are as `layer_outputs` takes them; `test` is a folder or "none";
+    `floors` are the controls that are made along.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Entry:
     layers: tuple[str, ...]
     preprocessing: dict
     test: str
+    floors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,23 @@ def read_networks(config: dict) -> dict[tuple[str, int, int], Network]:
     """Return all networks that are dissected, by (arm, replicate, level); none if the config names none.
 
     Raises:
-        UserError: a file is missing, two networks have one name, a preset or a constructor's module is unknown, or as
-            `openlth` does.
+        UserError: a file is missing, a preset is unknown, two networks have one name, replicate and level, entries of
+            one name do not belong together, or as `openlth` does.
     """
-    networks: dict[tuple[str, int, int], Network] = {}
+    named: dict[str, list[Network]] = {}
     for settings in config["networks"]:
         name = settings["name"]
         if name in TAKEN or name.endswith(SHUFFLED):
             raise UserError(f"config: networks: the name {name} means something else already: choose another")
-        for network in with_arms(settings, list(imported(settings)), config["one_shot"]):
+        named.setdefault(name, []).extend(imported(settings))
+    networks: dict[tuple[str, int, int], Network] = {}
+    for name, own in named.items():
+        if any(network.entry != own[0].entry for network in own):
+            raise UserError(
+                f"config: networks: entries of the name {name} differ in more than weights, masks, density, replicate"
+                " and level: give them different names"
+            )
+        for network in with_arms(sorted(own, key=lambda network: network.key), config["one_shot"]):
             if network.key in networks:
                 raise UserError(
                     f"config: networks: arm {network.arm}, replicate {network.replicate}, level {network.level} is"
@@ -83,25 +93,28 @@ def read_networks(config: dict) -> dict[tuple[str, int, int], Network]:
 
 
 def imported(settings: dict) -> Iterator[Network]:
-    """Yield the networks that an entry names."""
+    """Yield the networks that an entry of the config names."""
     if "openlth" in settings:
         yield from from_openlth(settings)
         return
     entry = read_entry(settings, settings)
-    first = {"replicate": settings.get("replicate", 1), "level": settings.get("level", 0)}
-    plain = Network(settings["name"], **first, entry=entry, density=settings.get("density"))
     weights, masks = settings["weights"], settings.get("masks")
-    if isinstance(weights, dict) or weights == "none":
-        yield replace(plain, weights=weights if isinstance(weights, dict) else None, masks=masks)
-        return
-    for numbers in matches(weights, f"networks.{entry.name}.weights"):
-        place = first | numbers
-        files = {"weights": fill(weights, numbers), "masks": masks and fill(masks, place)}
-        if files["masks"] and not Path(files["masks"]).is_file():
+    in_files = isinstance(weights, str) and weights != "none"
+    for numbers in matches(weights, f"networks.{entry.name}.weights") if in_files else [{}]:
+        place = {"replicate": settings.get("replicate", 1), "level": settings.get("level", 0)} | numbers
+        network = Network(
+            entry.name,
+            **place,
+            entry=entry,
+            weights=fill(weights, numbers) if in_files else None if weights == "none" else weights,
+            masks=masks and fill(masks, place),
+            density=settings.get("density"),
+        )
+        if network.masks and not Path(network.masks).is_file():
             raise UserError(
-                f"config: networks.{entry.name}.masks: there is no file {files['masks']}: add it, or leave it out"
+                f"config: networks.{entry.name}.masks: there is no file {network.masks}: add it, or leave it out"
             )
-        yield replace(plain, **place, **files)
+        yield network
 
 
 def from_openlth(settings: dict) -> Iterator[Network]:
@@ -127,16 +140,17 @@ def read_entry(settings: dict, resolved: dict) -> Entry:
             f"config: networks.{name}.test is {test!r}, and there is no such folder: correct it, or leave it out"
         )
     preprocessing = read_preprocessing(resolved["preprocessing"], f"networks.{name}.preprocessing")
-    return Entry(name, network, tuple(settings["layers"]), preprocessing, test)
+    floors = tuple(settings.get("floors", (UNTRAINED, SHUFFLED)))
+    return Entry(name, network, tuple(settings["layers"]), preprocessing, test, floors)
 
 
-def with_arms(settings: dict, networks: list[Network], one_shot: dict) -> Iterator[Network]:
-    """Yield an entry's networks, and of each replicate's first one the floors and the one-shot arms."""
+def with_arms(networks: list[Network], one_shot: dict) -> Iterator[Network]:
+    """Yield the networks of a name, and of each replicate's first one the floors and the one-shot arms."""
     yield from networks
-    floors = settings.get("floors", [UNTRAINED, SHUFFLED])
     firsts = [next(n for n in networks if n.replicate == r) for r in sorted({n.replicate for n in networks})]
     for first in firsts:
         follows = replace(first, level=0, weights=None, masks=None, density=None)
+        floors = first.entry.floors
         if UNTRAINED in floors and first.weights is not None:
             yield replace(follows, arm=f"{first.arm}_{UNTRAINED}")
         if SHUFFLED in floors:

@@ -25,11 +25,17 @@ def stated_density(network):
     return f"--density {network.density}" if network.role == "imported" and network.density is not None else ""
 
 
+def mask_files(masks):
+    """A file of masks and the report beside it, as inputs."""
+    files = [Path(masks), Path(masks).with_name("sparsity_report.json")] if masks else []
+    return [str(file) for file in files if file.is_file()]
+
+
 rule import_network:
     """Read a network: a constructor's, with weights and masks from files."""
     input:
         weights=lambda wildcards: [w for w in [brought(wildcards).weights] if isinstance(w, str)],
-        masks=lambda wildcards: brought(wildcards).masks or [],
+        masks=lambda wildcards: mask_files(brought(wildcards).masks),
         code=code_of("workflow_scripts.bring.import_network"),
     output:
         f"{NETWORK}/network.pt",

@@ -326,7 +326,11 @@ def published():
         for network in NETWORKS.values()
         if network.role == "imported"
         and network.entry.settings["constructor"] == "torchvision.models:resnet50"
+        and not network.entry.settings["arguments"]
         and re.search("IMAGENET1K_V1|0676ba61", str(network.weights))
+        and network.masks is None
+        and [network.entry.preprocessing[key] for key in ("size", "mean", "std")]
+        == [224, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]
     ]
 
 

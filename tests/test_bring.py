@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,16 @@ from PIL import Image
 from torch import nn
 from torch.nn.utils import prune
 
-from workflow_scripts.bring.constructors import build, construct, load_network
+from workflow_scripts.bring.constructors import build, construct, load_network, show_picture
 from workflow_scripts.bring.entries import matches, read_networks, source_of
 from workflow_scripts.bring.import_network import import_network
 from workflow_scripts.bring.measure_network import measure_accuracy
 from workflow_scripts.bring.prune_once import METHODS, prune_once
-from workflow_scripts.bring.weights import load_weights, masks_of_zeros, read_masks
+from workflow_scripts.bring.weights import load_weights, read_masks
 from workflow_scripts.files import UserError
 from workflow_scripts.train.checkpoints import save_network
 from workflow_scripts.train.networks import weight_layers
+from workflow_scripts.train.pruning import full_masks
 from workflow_scripts.train.torchvision_models import transforms
 
 NO_ONE_SHOT = {"methods": [], "densities": [0.5], "exempt": []}
@@ -53,6 +55,11 @@ class Bringing:
 
 def none() -> None:
     """A constructor that makes no network."""
+
+
+def leaves() -> nn.Module:
+    """A constructor that ends the process."""
+    raise SystemExit(0)
 
 
 def loads(path: str) -> nn.Module:
@@ -85,6 +92,7 @@ def test_a_constructor_is_called_with_its_arguments_and_its_weights_follow_from_
         ("no_such_package.models:small", {}, "no_such_package.models:small cannot be imported"),
         (f"{__name__}:larger", {}, r"larger cannot be imported \(AttributeError"),
         (HERE, {"depth": 3}, r"small failed with \{'depth': 3\} \(TypeError: .*depth"),
+        (f"{__name__}:leaves", {}, r"leaves failed with \{\} \(SystemExit"),
         (f"{__name__}:none", {}, "none returns a NoneType, not a torch.nn.Module"),
     ],
 )
@@ -108,6 +116,13 @@ class Code:
 
     def __reduce__(self):
         return os.mkdir, (str(self.path),)
+
+
+def test_a_network_that_does_not_take_the_picture_is_told():
+    with pytest.raises(UserError, match=r"does not take a picture of 2 x 2 pixels .*\(RuntimeError"):
+        show_picture(drawn(), 2)
+    with pytest.raises(UserError, match="in single precision"):
+        show_picture(drawn().half(), 12)
 
 
 @pytest.mark.parametrize("old_format", [True, False])
@@ -155,10 +170,12 @@ def test_pruned_by_torch_weights_are_multiplied_out_and_masks_found(tmp_path):
     origin = drawn(1)
     for place in (0, 3):
         prune.l1_unstructured(origin[place], "weight", amount=0.5)
+    prune.l1_unstructured(origin[1], "weight", amount=1)  # of batch-norm: multiplied out, but no mask of ours
     torch.save(origin.state_dict(), tmp_path / "pruned.pt")
     network = drawn(2)
     masks = load_weights(network, tmp_path / "pruned.pt")
     assert masks.keys() == {"0", "3"} and all(mask.dtype == torch.bool for mask in masks.values())
+    assert torch.equal(network[1].weight, origin[1].weight)
     for name, mask in masks.items():
         assert torch.equal(network[int(name)].weight, origin[int(name)].weight)
         assert mask.sum() == mask.numel() / 2 and (network[int(name)].weight[~mask] == 0).all()
@@ -188,12 +205,18 @@ def test_files_that_are_no_weights_are_told(tmp_path):
     torch.save({"epoch": 3}, tmp_path / "none.pt")
     state = drawn().state_dict()
     torch.save({"student": state, "teacher": state}, tmp_path / "two.pt")
+    torch.save({0: torch.ones(1)}, tmp_path / "numbers.pt")
+    torch.save(state | {"0.bias": torch.full((4,), torch.nan)}, tmp_path / "nan.pt")
+    torch.save(state | {"7.weight": state["7.weight"].to_sparse()}, tmp_path / "sparse.pt")
     (tmp_path / "cut.pt").write_bytes(saved(tmp_path, drawn()).read_bytes()[:900])
     (tmp_path / "cut.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}")
     for name, words in {
         "tensor.pt": "holds a Tensor, not a state dict",
         "none.pt": "should hold one state dict and holds none, only epoch",
         "two.pt": "holds several: student, teacher",
+        "numbers.pt": "should hold one state dict and holds none, only 0",
+        "nan.pt": "nan.pt: 0.bias is sparse, complex, without data, or holds what is not finite",
+        "sparse.pt": "sparse.pt: 7.weight is sparse",
         "cut.pt": "cut.pt is damaged",
         "cut.safetensors": "cut.safetensors is damaged",
         "nowhere.pt": "there is no file .*nowhere.pt",
@@ -279,7 +302,7 @@ def test_pruning_keeps_just_the_share_asked_for_and_the_right_ones(density, seed
         network = drawn(seed)
         if round(density * count) == 0:
             continue
-        masks = prune_once(network, method, density, [], seed)
+        masks = prune_once(network, full_masks(network, []), method, density, [], seed)
         assert sum(int(mask.sum()) for mask in masks.values()) == round(density * count)
         for name, layer in weight_layers(network).items():
             assert torch.equal(layer.weight, weights[name] * masks[name])
@@ -287,7 +310,7 @@ def test_pruning_keeps_just_the_share_asked_for_and_the_right_ones(density, seed
             kept = torch.cat([weights[name].abs()[mask] for name, mask in masks.items()])
             gone = torch.cat([weights[name].abs()[~mask] for name, mask in masks.items()])
             assert kept.min() >= gone.max()
-    masks = prune_once(drawn(seed), "layerwise", max(density, 0.1), [], seed)
+    masks = prune_once(drawn(seed), {}, "layerwise", max(density, 0.1), [], seed)
     for name, mask in masks.items():
         assert int(mask.sum()) == round(max(density, 0.1) * mask.numel())
         assert not mask.any() or mask.all() or weights[name].abs()[mask].min() >= weights[name].abs()[~mask].max()
@@ -298,7 +321,7 @@ def test_pruning_keeps_just_the_share_asked_for_and_the_right_ones(density, seed
 def test_structured_pruning_takes_whole_filters_of_the_smallest_norm(density):
     network = drawn(width=8)
     before = {name: layer.weight.detach().clone() for name, layer in weight_layers(network).items()}
-    masks = prune_once(network, "structured", density, [], 0)
+    masks = prune_once(network, {}, "structured", density, [], 0)
     assert masks["7"].all()  # the classes
     for name in ("0", "3"):
         filters = masks[name].flatten(1)
@@ -313,29 +336,44 @@ def test_structured_pruning_takes_whole_filters_of_the_smallest_norm(density):
 @settings(max_examples=20, deadline=None)
 @given(one=densities, other=densities, method=st.sampled_from(sorted(METHODS)))
 def test_a_sparser_network_keeps_a_part_of_what_a_denser_one_keeps(one, other, method):
-    low, high = (prune_once(drawn(), method, max(density, 0.2), [], 5) for density in sorted((one, other)))
+    low, high = (prune_once(drawn(), {}, method, max(density, 0.2), [], 5) for density in sorted((one, other)))
     assert all((high[name] | ~mask).all() for name, mask in low.items())
 
 
-def test_random_pruning_follows_from_the_seed_and_takes_zeros_first():
-    first, same, other = (prune_once(drawn(), "random", 0.5, [], seed) for seed in (1, 1, 2))
+def test_random_pruning_follows_from_the_seed():
+    first, same, other = (prune_once(drawn(), {}, "random", 0.5, [], seed) for seed in (1, 1, 2))
     assert all(torch.equal(first[name], same[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
-    network = drawn()
-    prune_once(network, "global", 0.5, [], 0)
-    remaining = masks_of_zeros(network)
-    sparser = prune_once(network, "random", 0.25, [], 3)
-    assert all((remaining[name] | ~mask).all() for name, mask in sparser.items())
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("density", [0.2, 0.45, 0.9])
+def test_what_a_parent_has_pruned_stays_so_and_does_not_count(method, density):
+    network = drawn(width=8)
+    parent = prune_once(network, {}, "global", 0.5, [], 0)
+    masks = prune_once(network, parent, method, density, [], 3)
+    assert all((parent[name] | ~mask).all() for name, mask in masks.items())
+    assert all(torch.equal(layer.weight != 0, masks[name]) for name, layer in weight_layers(network).items())
+    kept, count = (
+        sum(int(number) for number in numbers)
+        for numbers in zip(*[(m.sum(), m.numel()) for m in masks.values()], strict=True)
+    )
+    if method in ("global", "random"):
+        assert kept == min(round(density * count), round(0.5 * count))
+    assert kept <= round(0.5 * count)
 
 
 def test_exempt_layers_are_not_pruned_and_nothing_left_is_told():
     network = drawn()
-    masks = prune_once(network, "global", 0.1, ["7"], 0)
+    masks = prune_once(network, {}, "global", 0.1, ["7"], 0)
     assert masks.keys() == {"0", "3"} and network[7].weight.all()
     with pytest.raises(UserError, match=r"one_shot.densities: at 0.0001 no weight would be left"):
-        prune_once(drawn(), "global", 0.0001, [], 0)
+        prune_once(drawn(), {}, "global", 0.0001, [], 0)
     with pytest.raises(UserError, match=r"'8' matches no layer"):
-        prune_once(drawn(), "global", 0.5, ["8"], 0)
+        prune_once(drawn(), {}, "global", 0.5, ["8"], 0)
+    # With the classes exempt, the last layer that is left is pruned all the same.
+    masks = prune_once(drawn(), {}, "structured", 0.5, ["7"], 0)
+    assert masks.keys() == {"0", "3"} and masks["3"].float().mean() == 0.5
 
 
 class Brightest(nn.Module):
@@ -471,7 +509,7 @@ def test_other_characters_of_a_pattern_mean_themselves(tmp_path_factory, name):
     folder = tmp_path_factory.mktemp("pattern")
     (folder / f"x{name}7.pt").touch()
     (folder / "xother7.pt").touch()
-    assert matches(f"{folder}/x{name}{{level}}.pt", "key") == [{"level": 7}]
+    assert matches(f"{folder}/x{name}{{level}}.pt", "key") == {f"{folder}/x{name}7.pt": {"level": "7"}}
 
 
 @pytest.mark.parametrize(
@@ -479,6 +517,12 @@ def test_other_characters_of_a_pattern_mean_themselves(tmp_path_factory, name):
     [
         ([entry(), entry()], "arm mine, replicate 1, level 0 is named twice"),
         ([entry(name="imp")], "the name imp means something else"),
+        ([entry(name="untrained")], "the name untrained means something else"),
+        ([entry(density=0.5, weights="{level}.pt")], "networks.mine.density is of one file without masks"),
+        ([entry(density=0.5, masks="masks.pt")], "networks.mine.density is of one file without masks"),
+        ([entry(arguments={"day": date(2026, 1, 1)})], "networks.mine.arguments hold more than numbers"),
+        ([entry(preprocessing=VIEW | {"resize": 6})], "networks.mine.preprocessing.resize must be at least size, 12"),
+        ([entry(preprocessing="R3D_18_Weights.DEFAULT")], "which is no preset of torchvision's for classifying"),
         ([entry(name="a_shuffled_labels")], "a_shuffled_labels means something else"),
         ([entry(masks="no/such.pt")], "networks.mine.masks: there is no file no/such.pt"),
         ([entry(weights="no/such.pt")], "networks.mine.weights is 'no/such.pt', and there is no such file"),
@@ -493,6 +537,29 @@ def test_wrong_entries_are_told_before_anything_runs(entries, words):
         networks(*entries)
 
 
+def test_an_entry_may_not_be_called_as_an_arm_that_follows_from_another(tmp_path):
+    weights = str(saved(tmp_path, drawn()))
+    for name in ("a_global", "a_untrained"):
+        with pytest.raises(UserError, match=f"the name {name} is that of an arm that follows from a"):
+            networks(entry(name="a", weights=weights), entry(name=name, level=7), methods=["global"])
+    with pytest.raises(UserError, match=r"one_shot.methods prune the networks of your own, and networks names none"):
+        networks(methods=["global"])
+
+
+def test_digits_of_file_names_are_kept(tmp_path):
+    for level in (0, 1, 10):
+        saved(tmp_path, drawn(), f"z_{level:02}.pt")
+        torch.save({}, tmp_path / f"mask_{level:02}.pt")
+    found = networks(entry(weights=f"{tmp_path}/z_{{level}}.pt", masks=f"{tmp_path}/mask_{{level}}.pt", floors=[]))
+    assert {key[2]: (network.weights, network.masks) for key, network in found.items()} == {
+        level: (f"{tmp_path}/z_{level:02}.pt", f"{tmp_path}/mask_{level:02}.pt") for level in (0, 1, 10)
+    }
+    saved(tmp_path, drawn(), "z_1.pt")
+    torch.save({}, tmp_path / "mask_1.pt")
+    with pytest.raises(UserError, match="level 1 is named twice"):
+        networks(entry(weights=f"{tmp_path}/z_{{level}}.pt", masks=f"{tmp_path}/mask_{{level}}.pt"))
+
+
 def test_a_preset_of_torchvisions_says_how_pictures_are_prepared():
     found = networks(entry(preprocessing="EfficientNet_B1_Weights.IMAGENET1K_V1", floors=[]))["mine", 1, 0]
     assert found.entry.preprocessing == {
@@ -504,16 +571,37 @@ def test_a_preset_of_torchvisions_says_how_pictures_are_prepared():
     }
 
 
-def test_the_file_of_a_constructor_is_found_without_importing_it(tmp_path, monkeypatch):
+def test_the_code_of_a_constructor_is_found_without_importing_it(tmp_path, monkeypatch):
     package = tmp_path / "some_package" / "models"
     package.mkdir(parents=True)
-    (package.parent / "__init__.py").write_text("raise RuntimeError('imported')")
-    (package / "__init__.py").write_text("one = 1")
-    (package / "resnet.py").write_text("two = 2")
+    for file, text in {
+        package.parent / "__init__.py": "raise RuntimeError('imported')",
+        package / "resnet.py": "two = 2",
+        package / "blocks.py": "three = 3",
+        tmp_path / "plain.py": "raise RuntimeError('imported')",
+    }.items():
+        file.write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    before = source_of("some_package.models:resnet"), source_of("some_package.models.resnet:a.b")
-    assert all(before) and before[0] != before[1]
-    (package / "resnet.py").write_text("two = 3")
-    after = source_of("some_package.models:resnet"), source_of("some_package.models.resnet:a.b")
-    assert after[0] == before[0] and after[1] != before[1]
+    names = ("some_package.models.resnet:a.b", "plain:a")
+    before = [source_of(name) for name in names]
+    (package / "blocks.py").write_text("three = 4")  # which resnet may import
+    (tmp_path / "plain.py").touch()
+    after = [source_of(name) for name in names]
+    assert all(before) and after[0] != before[0] and after[1] == before[1]
+    (package.parent / "__init__.py").unlink()  # a package without it
+    (tmp_path / "plain.py").write_text("other")
+    last = [source_of(name) for name in names]
+    assert last[0] not in (before[0], after[0], "") and last[1] != before[1]
     assert source_of("no_such_package.models:a") == ""
+
+
+def test_of_installed_packages_and_of_this_workflow_the_module_alone_counts(tmp_path, monkeypatch):
+    package = tmp_path / "site-packages" / "installed"
+    package.mkdir(parents=True)
+    (package / "models.py").write_text("one = 1")
+    (package / "other.py").write_text("two = 2")
+    monkeypatch.syspath_prepend(package.parent)
+    before = source_of("installed.models:a")
+    (package / "other.py").write_text("two = 3")
+    assert before == source_of("installed.models:a") != source_of("installed.other:a")
+    assert source_of("workflow_scripts.bring.openlth_models:cifar_vgg") != source_of("workflow_scripts.files:x") != ""

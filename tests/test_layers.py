@@ -394,7 +394,7 @@ def test_the_configs_networks_are_listed_or_else_the_one_that_is_trained():
     assert [size for _, size in networks_of(config, "resnet34")] == [96]
     with pytest.raises(UserError, match=r"no 'resnet5'.* resnet18, resnet34"):
         networks_of(config, "resnet5")
-    trained = config | {"networks": []}
+    trained = config | {"networks": [], "one_shot": config["one_shot"] | {"methods": []}}
     assert networks_of(trained, None) == [(NETWORK, 12)]
     with pytest.raises(UserError, match="it names none"):
         networks_of(trained, "resnet18")

@@ -9,10 +9,9 @@ import json
 from contextlib import ExitStack
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
-from workflow_scripts.bring.constructors import build
+from workflow_scripts.bring.constructors import build, show_picture
 from workflow_scripts.bring.entries import read_networks
 from workflow_scripts.config import network_section
 from workflow_scripts.cost_sheet import read_config
@@ -35,19 +34,13 @@ def list_layers(network: nn.Module, size: int) -> list[tuple[str, str, str]]:
     """
     modules = {name: module for name, module in network.named_modules() if name}
     outputs: dict[str, list[object]] = {name: [] for name in modules}
-    with ExitStack() as hooks, torch.no_grad():
+    with ExitStack() as hooks:
         for name, module in modules.items():
             hook = module.register_forward_hook(
                 lambda _module, _inputs, output, name=name: outputs[name].append(output)
             )
             hooks.callback(hook.remove)
-        try:
-            network(torch.zeros(1, 3, size, size))
-        except Exception as error:  # whatever the network's code raises
-            words = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"the network does not take pictures of {size} pixels ({words}); give another size"
-            ) from None
+        show_picture(network, size)
     rows = []
     for name, module in modules.items():
         kind = type(module).__name__

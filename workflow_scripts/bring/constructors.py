@@ -62,7 +62,7 @@ def construct(constructor: str, arguments: dict, seed: int) -> nn.Module:
         torch.manual_seed(seed)
         try:
             network = function(**arguments)
-        except Exception as error:  # whatever the user's code raises
+        except (Exception, SystemExit) as error:  # whatever the user's code raises
             raise UserError(
                 f"constructor {constructor} failed with {arguments} ({describe(error)}): mend it or its arguments"
             ) from None
@@ -71,6 +71,20 @@ def construct(constructor: str, arguments: dict, seed: int) -> nn.Module:
             f"constructor {constructor} returns a {type(network).__name__}, not a torch.nn.Module: name another"
         )
     return network.eval()
+
+
+def show_picture(network: nn.Module, size: int) -> None:
+    """Pass a black picture of `size` x `size` pixels through a network; UserError if it does not take it."""
+    try:
+        with torch.no_grad():
+            network(torch.zeros(1, 3, size, size))
+    except UserError:
+        raise
+    except Exception as error:  # whatever the network's code raises
+        raise UserError(
+            f"the network does not take a picture of {size} x {size} pixels in single precision ({describe(error)}):"
+            " correct size or constructor"
+        ) from None
 
 
 def find_constructor(constructor: str) -> Callable[..., nn.Module]:
@@ -82,7 +96,7 @@ def find_constructor(constructor: str) -> Callable[..., nn.Module]:
         found = importlib.import_module(module)
         for name in path.split("."):
             found = getattr(found, name)
-    except Exception as error:  # importing runs the user's code
+    except (Exception, SystemExit) as error:  # importing runs the user's code
         raise UserError(
             f"constructor {constructor} cannot be imported ({describe(error)}): write package.module:function, and"
             " install the package or put the module into the folder that snakemake runs in"
@@ -90,7 +104,7 @@ def find_constructor(constructor: str) -> Callable[..., nn.Module]:
     return found
 
 
-def describe(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     """Return an error of somebody else's code as one line: its kind, its words, and where it arose."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename) != Path(__file__) and "importlib" not in frame.filename]

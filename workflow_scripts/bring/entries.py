@@ -5,18 +5,19 @@ Nothing heavy is imported, for this runs whenever Snakemake reads the config; bu
 
 import glob
 import importlib.util
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workflow_scripts.bring import openlth
-from workflow_scripts.files import UserError, file_fingerprint
+from workflow_scripts.files import UserError, file_fingerprint, text_fingerprint
 
 # Arms that follow from an entry are named after it: NAME_untrained, NAME_global and so on.
 UNTRAINED, SHUFFLED = "untrained", "shuffled_labels"
 # Other files of an experiment lie under these names, and the arms of networks that the workflow trains.
-TAKEN = ("data", "logs", "benchmarks", "tables", "figures", "imp", "untrained_calibrated", "trained_twice")
+TAKEN = ("data", "logs", "benchmarks", "tables", "figures", "imp", UNTRAINED, "untrained_calibrated", "trained_twice")
 PLACES = ("{replicate}", "{level}")
 
 
@@ -69,6 +70,8 @@ def read_networks(config: dict) -> dict[tuple[str, int, int], Network]:
         UserError: a file is missing, a preset is unknown, two networks have one name, replicate and level, entries of
             one name do not belong together, or as `openlth` does.
     """
+    if config["one_shot"]["methods"] and not config["networks"]:
+        raise UserError("config: one_shot.methods prune the networks of your own, and networks names none: add some")
     named: dict[str, list[Network]] = {}
     for settings in config["networks"]:
         name = settings["name"]
@@ -83,6 +86,11 @@ def read_networks(config: dict) -> dict[tuple[str, int, int], Network]:
                 " and level: give them different names"
             )
         for network in with_arms(sorted(own, key=lambda network: network.key), config["one_shot"]):
+            if network.arm != name and network.arm in named:
+                raise UserError(
+                    f"config: networks: the name {network.arm} is that of an arm that follows from {name}: choose"
+                    " another"
+                )
             if network.key in networks:
                 raise UserError(
                     f"config: networks: arm {network.arm}, replicate {network.replicate}, level {network.level} is"
@@ -100,13 +108,21 @@ def imported(settings: dict) -> Iterator[Network]:
     entry = read_entry(settings, settings)
     weights, masks = settings["weights"], settings.get("masks")
     in_files = isinstance(weights, str) and weights != "none"
-    for numbers in matches(weights, f"networks.{entry.name}.weights") if in_files else [{}]:
-        place = {"replicate": settings.get("replicate", 1), "level": settings.get("level", 0)} | numbers
+    if "density" in settings and (masks or any(place in str(weights) for place in PLACES)):
+        raise UserError(
+            f"config: networks.{entry.name}.density is of one file without masks: leave it out, for masks or zeros tell"
+            " it"
+        )
+    found = (
+        matches(weights, f"networks.{entry.name}.weights") if in_files else {None if weights == "none" else weights: {}}
+    )
+    for file, numbers in found.items():
+        place = {"replicate": str(settings.get("replicate", 1)), "level": str(settings.get("level", 0))} | numbers
         network = Network(
             entry.name,
-            **place,
+            **{name: int(number) for name, number in place.items()},
             entry=entry,
-            weights=fill(weights, numbers) if in_files else None if weights == "none" else weights,
+            weights=file,
             masks=masks and fill(masks, place),
             density=settings.get("density"),
         )
@@ -134,6 +150,13 @@ def read_entry(settings: dict, resolved: dict) -> Entry:
     """Return what the networks of an entry share."""
     name, constructor = settings["name"], resolved["constructor"]
     network = {"constructor": constructor, "arguments": resolved.get("arguments", {}), "source": source_of(constructor)}
+    try:
+        json.dumps(network)
+    except TypeError as error:
+        raise UserError(
+            f"config: networks.{name}.arguments hold more than numbers, texts, lists and the like ({error}): put quotes"
+            " around what is meant as text"
+        ) from None
     test = settings.get("test", "none")
     if test != "none" and not Path(test).is_dir():
         raise UserError(
@@ -162,14 +185,14 @@ def with_arms(networks: list[Network], one_shot: dict) -> Iterator[Network]:
                 yield replace(arm, role="pruned", level=level, density=density)
 
 
-def matches(pattern: str, key: str) -> list[dict[str, int]]:
-    """Return the numbers that {replicate} and {level} stand for in the names of files that are there, in order.
+def matches(pattern: str, key: str) -> dict[str, dict[str, str]]:
+    """Return the files that there are of a pattern, and the digits that {replicate} and {level} stand for in each.
 
     Raises:
         UserError: there is no such file.
     """
     parts = re.split(r"(\{replicate\}|\{level\})", pattern)
-    found = []
+    found = {}
     expression = ""
     for part in parts:
         name = part[1:-1]
@@ -178,16 +201,16 @@ def matches(pattern: str, key: str) -> list[dict[str, int]]:
         expression += number if part in PLACES else re.escape(part)
     for path in glob.glob("".join("*" if part in PLACES else glob.escape(part) for part in parts)):
         if match := re.fullmatch(expression, path):
-            found.append({name: int(number) for name, number in match.groupdict().items()})
+            found[path] = match.groupdict()
     if not found:
         raise UserError(f"config: {key} is {pattern!r}, and there is no such file: correct it, or put it there")
-    return sorted(found, key=lambda numbers: tuple(numbers.values()))
+    return found
 
 
-def fill(pattern: str, numbers: dict[str, int]) -> str:
-    """Return a file's name with the numbers in their places."""
-    for name, number in numbers.items():
-        pattern = pattern.replace(f"{{{name}}}", str(number))
+def fill(pattern: str, numbers: dict[str, str]) -> str:
+    """Return a file's name with the digits in their places."""
+    for name, digits in numbers.items():
+        pattern = pattern.replace(f"{{{name}}}", digits)
     return pattern
 
 
@@ -198,11 +221,15 @@ def read_preprocessing(settings: str | dict, key: str) -> dict:
         UserError: there is no such preset, or it is not one to classify pictures with.
     """
     if isinstance(settings, dict):
+        if settings.get("resize", settings["size"]) < settings["size"]:
+            raise UserError(f"config: {key}.resize must be at least size, {settings['size']}")
         return {"resize": settings["size"], "interpolation": "bilinear"} | settings
     from workflow_scripts.train.torchvision_models import models
 
     try:
         preset = models.get_weight(settings).transforms()
+        if type(preset).__name__ != "ImageClassification":
+            raise ValueError
         return {
             "size": preset.crop_size[0],
             "resize": preset.resize_size[0],
@@ -218,17 +245,24 @@ def read_preprocessing(settings: str | dict, key: str) -> dict:
 
 
 def source_of(constructor: str) -> str:
-    """Return a fingerprint of the file that a constructor stands in; "" if there is none, which is told later.
+    """Return a fingerprint of the module that a constructor stands in; "" if there is none, which is told later.
 
-    Among a rule's parameters it makes the rule run again when that file changes. Nothing is imported to find it.
+    If the module is part of a package of the user's own, which is not installed, all of that counts. Among a rule's
+    parameters it makes the rule run again when the code changes. Nothing is imported to find it.
     """
     package, *names = constructor.partition(":")[0].split(".")
     try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
         return ""
-    if spec is None or spec.origin is None:
+    if spec is None:
         return ""
-    stem = Path(spec.origin).parent.joinpath(*names)
-    candidates = [stem.with_suffix(".py"), stem / "__init__.py"] if names else [Path(spec.origin)]
-    return next((file_fingerprint(path) for path in candidates if path.is_file()), "")
+    if spec.submodule_search_locations is None:
+        files = [Path(spec.origin)]
+    else:
+        folder = Path(next(iter(spec.submodule_search_locations)))
+        stem = folder.joinpath(*names)
+        # This workflow's own constructors need nothing of its other code.
+        alone = "site-packages" in folder.parts or package == __name__.partition(".")[0]
+        files = [stem.with_suffix(".py"), stem / "__init__.py"] if alone else sorted(folder.rglob("*.py"))
+    return text_fingerprint(*(file_fingerprint(file) for file in files if file.is_file()))

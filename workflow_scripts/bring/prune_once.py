@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,13 +10,14 @@ from torch import Tensor, nn
 from workflow_scripts.bring.constructors import load_network
 from workflow_scripts.files import UserError, run_command
 from workflow_scripts.train.checkpoints import save_network
-from workflow_scripts.train.networks import prunable_layers
+from workflow_scripts.train.networks import prunable_layers, weight_layers
 from workflow_scripts.train.pruning import Masks, apply_masks
 
-Weights = dict[str, Tensor]  # layer name -> weight
+METHODS = ("global", "layerwise", "random", "structured")
+Scores = dict[str, Tensor]  # layer name -> a number for each of its weights: the higher, the longer the weight stays
 
 
-def prune_once(network: nn.Module, method: str, density: float, exempt: list[str], seed: int) -> Masks:
+def prune_once(network: nn.Module, parent: Masks, method: str, density: float, exempt: list[str], seed: int) -> Masks:
     """Set weights to zero until a share `density` of those that may be pruned is left, and return the masks.
 
     Methods, of which each keeps what it would keep at a lower density (equal weights: the first ones stay):
@@ -28,58 +28,47 @@ def prune_once(network: nn.Module, method: str, density: float, exempt: list[str
             being of filters and at least one (Li et al. 2017, Pruning Filters for Efficient ConvNets, section 3.1). The
             last layer, whose outputs are the classes, stays whole. What a pruned filter puts out is constant.
 
-    What is zero already goes first. So many weights or filters stay as the share of their number rounds to.
+    What is pruned in the `parent` stays so and goes first. So many weights or filters stay as the share of their number
+    rounds to; fewer, if the parent has fewer.
 
     Raises:
         UserError: as `prunable_layers`, or nothing would be left.
     """
-    weights = {name: layer.weight.detach() for name, layer in prunable_layers(network, exempt).items()}
-    masks = METHODS[method](weights, density, seed)
+    layers = prunable_layers(network, exempt)
+    weights = {name: layer.weight.detach() for name, layer in layers.items()}
+    remaining = {name: parent.get(name, torch.ones_like(weight, dtype=torch.bool)) for name, weight in weights.items()}
+    if method == "random":
+        generator = torch.Generator().manual_seed(seed)
+        scores = {name: torch.rand(w.shape, generator=generator, dtype=torch.float64) for name, w in weights.items()}
+    else:
+        scores = {name: weight.abs() for name, weight in weights.items()}
+    scores = {name: score.masked_fill(~remaining[name], -1) for name, score in scores.items()}
+    if method == "layerwise":
+        kept = {name: highest(score, density) for name, score in scores.items()}
+    elif method == "structured":
+        classifier = list(weight_layers(network))[-1]
+        whole = torch.ones((), dtype=torch.bool)
+        kept = {
+            name: whole if name == classifier else best_filters(weight, density) for name, weight in weights.items()
+        }
+    else:
+        kept = highest_of_all(scores, density)
+    masks = {name: kept[name] & mask for name, mask in remaining.items()}
     if not any(mask.any() for mask in masks.values()):
         raise UserError(f"one_shot.densities: at {density} no weight would be left: raise it")
     apply_masks(network, masks)
     return masks
 
 
-def by_global_magnitude(weights: Weights, density: float, seed: int) -> Masks:
-    return keep_of_all({name: weight.abs() for name, weight in weights.items()}, density)
+def best_filters(weight: Tensor, density: float) -> Tensor:
+    """Return which filters, the first axis of `weight`, have the largest L1 norms: bool, (filters, 1, ...)."""
+    # Summed in double precision, so that the order of addition does not choose between filters.
+    norm = weight.double().abs().flatten(1).sum(1)
+    kept = highest(norm, max(density, 1 / len(norm)))
+    return kept.view(-1, *[1] * (weight.ndim - 1))
 
 
-def at_random(weights: Weights, density: float, seed: int) -> Masks:
-    generator = torch.Generator().manual_seed(seed)
-    scores = {
-        name: torch.rand(weight.shape, generator=generator, dtype=torch.float64) for name, weight in weights.items()
-    }
-    return keep_of_all({name: scores[name].masked_fill(weight == 0, -1) for name, weight in weights.items()}, density)
-
-
-def by_layerwise_magnitude(weights: Weights, density: float, seed: int) -> Masks:
-    return {name: highest(weight.abs(), density) for name, weight in weights.items()}
-
-
-def by_filter_norm(weights: Weights, density: float, seed: int) -> Masks:
-    classifier = list(weights)[-1]
-    masks = {}
-    for name, weight in weights.items():
-        if name == classifier:
-            masks[name] = torch.ones_like(weight, dtype=torch.bool)
-            continue
-        # Summed in double precision, so that the order of addition does not choose between filters.
-        norm = weight.double().abs().flatten(1).sum(1)
-        kept = highest(norm, max(density, 1 / len(norm)))
-        masks[name] = kept.view(-1, *[1] * (weight.ndim - 1)).expand_as(weight).clone()
-    return masks
-
-
-METHODS: dict[str, Callable[[Weights, float, int], Masks]] = {
-    "global": by_global_magnitude,
-    "layerwise": by_layerwise_magnitude,
-    "random": at_random,
-    "structured": by_filter_norm,
-}
-
-
-def keep_of_all(scores: Weights, density: float) -> Masks:
+def highest_of_all(scores: Scores, density: float) -> Masks:
     """Return masks of the highest scores of all layers together."""
     kept = highest(torch.cat([score.flatten() for score in scores.values()]), density)
     parts = kept.split([score.numel() for score in scores.values()])
@@ -104,8 +93,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True, help="of a random choice")
     parser.add_argument("--out", type=Path, required=True, help="network.pt of the pruned network")
     args = parser.parse_args()
-    network, _ = load_network(args.network, args.settings)
-    masks = prune_once(network, args.method, args.density, args.exempt, args.seed)
+    network, parent = load_network(args.network, args.settings)
+    masks = prune_once(network, parent, args.method, args.density, args.exempt, args.seed)
     save_network(args.out, network, masks)
 
 

@@ -30,9 +30,8 @@ def load_weights(network: nn.Module, path: Path) -> Masks:
     state = state_dict_in(read_tensors(path), path)
     wanted = network.state_dict()
     state = without_prefix(state, with_pruning(wanted))
-    masks = {
-        name.removesuffix(".weight_mask"): mask.bool() for name, mask in state.items() if name.endswith(".weight_mask")
-    }
+    pruned = {name: state.get(f"{name}.weight_mask") for name in weight_layers(network)}
+    masks = {name: mask.bool() for name, mask in pruned.items() if mask is not None}
     state = merge_pruned(state)
     # torch before 0.4.1 did not count the batches, which only matters to training.
     state = {name: tensor for name, tensor in wanted.items() if name.endswith("num_batches_tracked")} | state
@@ -90,8 +89,12 @@ def state_dict_in(loaded: dict, path: Path) -> dict[str, Tensor]:
 
 
 def is_state_dict(value: object) -> bool:
-    """Tell whether this is a dict of tensors and of nothing else."""
-    return isinstance(value, dict) and bool(value) and all(isinstance(tensor, Tensor) for tensor in value.values())
+    """Tell whether this is a dict of tensors by name, and of nothing else."""
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in value.items())
+    )
 
 
 def without_prefix(tensors: dict[str, Tensor], known: AbstractSet[str]) -> dict[str, Tensor]:
@@ -129,6 +132,11 @@ def require_fit(state: dict[str, Tensor], wanted: dict[str, Tensor], path: Path)
             " correct constructor, arguments or weights"
         )
     for name, tensor in state.items():
+        plain = tensor.layout == torch.strided and not tensor.is_meta and not tensor.is_complex()
+        if not plain or not torch.isfinite(tensor).all():
+            raise UserError(
+                f"{path}: {name} is sparse, complex, without data, or holds what is not finite: save plain numbers"
+            )
         if tensor.shape != wanted[name].shape:
             raise UserError(
                 f"{path} is of another architecture than the constructor's: {name} is {shape(tensor)}, and the"

@@ -5,9 +5,7 @@ import json
 import logging
 from pathlib import Path
 
-import torch
-
-from workflow_scripts.bring.constructors import build
+from workflow_scripts.bring.constructors import build, show_picture
 from workflow_scripts.dissect.layer_outputs import layer_outputs
 from workflow_scripts.files import run_command, whole_file
 from workflow_scripts.train.pruning import full_masks, remaining_weights
@@ -28,8 +26,8 @@ def check_network(
     """
     network = build(settings, CLASSES, seed=0).eval()
     prunable = sum(mask.numel() for mask in full_masks(network, exempt).values())
-    with layer_outputs(network, layers) as outputs, torch.no_grad():
-        network(torch.zeros(1, 3, size, size))
+    with layer_outputs(network, layers) as outputs:
+        show_picture(network, size)
     return {
         "weights at each level, at most": remaining_weights(prunable, fraction, levels),
         "units, height and width of each layer": {name: list(output.shape[1:]) for name, output in outputs.items()},

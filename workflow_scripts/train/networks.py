@@ -102,6 +102,8 @@ def prunable_layers(network: nn.Module, exempt: list[str]) -> dict[str, nn.Conv2
         UserError: a pattern matches no layer, or nothing is left to prune.
     """
     layers = weight_layers(network)
+    if not layers:
+        raise UserError("the network has no convolution and no linear layer, so that nothing in it can be pruned")
     for pattern in exempt:
         if not any(fnmatchcase(name, pattern) for name in layers):
             raise UserError(f"exempt: {pattern!r} matches no layer; there are {', '.join(layers)}")

@@ -280,6 +280,32 @@ def view_of(wildcards):
     )
 
 
+def arms(*roles):
+    """A regular expression of the arms of networks in these roles; without any it matches nothing."""
+    return "|".join(sorted({network.arm for network in NETWORKS.values() if network.role in roles})) or "(?!)"
+
+
+def tested(wildcards):
+    """Whether there are pictures to test a network with."""
+    return entry_of(wildcards).test != "none"
+
+
+def test_contents(entry):
+    """A fingerprint of those pictures."""
+    return remembered(entry.test, f"test_{entry.name}") if entry.test != "none" else ""
+
+
+def stated_density(network):
+    """The argument for the density that the config states, where masks and zeros do not tell it."""
+    return f"--density {network.density}" if network.role == "imported" and network.density is not None else ""
+
+
+def mask_files(masks):
+    """A file of masks and the report beside it, as inputs."""
+    files = [Path(masks), Path(masks).with_name("sparsity_report.json")] if masks else []
+    return [str(file) for file in files if file.is_file()]
+
+
 def candidates():
     """The argument for a dump of candidates alone: the largest quantile of interest, and how masks are taken."""
     dissection = config["dissection"]

@@ -485,6 +485,12 @@ def test_files_of_many_replicates_and_levels_are_found_by_a_pattern(tmp_path):
         networks(entry(weights=pattern + "h"))
 
 
+def test_weights_may_be_the_constructors_own():
+    found = networks(entry(weights={"pretrained": True}), methods=["global"])
+    assert found["mine", 1, 0].weights == {"pretrained": True}
+    assert found["mine_untrained", 1, 0].weights is None and ("mine_global", 1, 1) in found
+
+
 def test_entries_of_one_name_are_one_arm(tmp_path):
     weights = str(saved(tmp_path, drawn()))
     found = networks(

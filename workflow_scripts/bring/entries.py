@@ -113,10 +113,9 @@ def imported(settings: dict) -> Iterator[Network]:
             f"config: networks.{entry.name}.density is of one file without masks: leave it out, for masks or zeros tell"
             " it"
         )
-    found = (
-        matches(weights, f"networks.{entry.name}.weights") if in_files else {None if weights == "none" else weights: {}}
-    )
-    for file, numbers in found.items():
+    given = None if weights == "none" else weights
+    found = matches(weights, f"networks.{entry.name}.weights").items() if in_files else [(given, {})]
+    for file, numbers in found:
         place = {"replicate": str(settings.get("replicate", 1)), "level": str(settings.get("level", 0))} | numbers
         network = Network(
             entry.name,

@@ -150,7 +150,7 @@ def read_entry(settings: dict, resolved: dict) -> Entry:
     name, constructor = settings["name"], resolved["constructor"]
     network = {"constructor": constructor, "arguments": resolved.get("arguments", {}), "source": source_of(constructor)}
     try:
-        json.dumps(network)
+        json.dumps(network, sort_keys=True)
     except TypeError as error:
         raise UserError(
             f"config: networks.{name}.arguments hold more than numbers, texts, lists and the like ({error}): put quotes"

@@ -253,7 +253,8 @@ def test_published_counts_stand_beside_those_of_the_network_that_they_are_of(fin
         "constructor": "torchvision.models:resnet50",
         "weights": "runs/resnet50-0676ba61.pth",
         "layers": ["layer4"],
-        "preprocessing": VIEW,
+        "preprocessing": "ResNet50_Weights.IMAGENET1K_V1",
+        "floors": [],
     }
     config = {
         "experiment": "published",
@@ -264,6 +265,9 @@ def test_published_counts_stand_beside_those_of_the_network_that_they_are_of(fin
     (finished / "published.yaml").write_text(yaml.safe_dump(config))
     table = "results/published/tables/published.csv"
     assert table in snakemake(finished, "-n", "--configfile", "published.yaml").stdout
+    other = config | {"networks": [network | {"preprocessing": VIEW}]}  # to which the counts do not apply
+    (finished / "other.yaml").write_text(yaml.safe_dump(other))
+    assert table not in snakemake(finished, "-n", "--configfile", "other.yaml").stdout
     run = snakemake(finished, table, "--cores", "2", "--configfile", "published.yaml")
     assert run.returncode == 0, run.stdout
     rows = list(csv.DictReader((finished / table).read_text().splitlines()))

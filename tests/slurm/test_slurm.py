@@ -161,7 +161,7 @@ def ended(cluster: Cluster, folder: Path) -> list[str]:
     return [job["JobState"] for job in records(cluster, folder)]
 
 
-def finish(main: subprocess.Popen, timeout: float = 300) -> str:
+def finish(main: subprocess.Popen, timeout: float = 600) -> str:
     """Wait for a run to end well."""
     out, _ = main.communicate(timeout=timeout)
     assert main.returncode == 0, out

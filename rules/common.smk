@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from workflow_scripts.bring.entries import SHUFFLED, Entry, read_networks
+from workflow_scripts.bring.openlth import SPARSITY_REPORT
 from workflow_scripts.cluster import jobs_left, require_answers
 from workflow_scripts.code_inputs import code_of
 from workflow_scripts.config import check_config, content_fingerprint, is_archive, network_section
@@ -302,7 +303,7 @@ def stated_density(network):
 
 def mask_files(masks):
     """A file of masks and the report beside it, as inputs."""
-    files = [Path(masks), Path(masks).with_name("sparsity_report.json")] if masks else []
+    files = [Path(masks), Path(masks).with_name(SPARSITY_REPORT)] if masks else []
     return [str(file) for file in files if file.is_file()]
 
 

@@ -8,12 +8,11 @@ import torch
 from torch import nn
 
 from workflow_scripts.bring.constructors import construct
+from workflow_scripts.bring.openlth import SPARSITY_REPORT
 from workflow_scripts.bring.weights import load_weights, masks_of_zeros, read_masks
 from workflow_scripts.files import UserError, run_command
 from workflow_scripts.train.checkpoints import save_network
 from workflow_scripts.train.pruning import Masks, apply_masks, full_masks
-
-REPORT = "sparsity_report.json"
 
 
 def import_network(
@@ -83,7 +82,7 @@ def equal(one: object, other: object) -> bool:
 
 def require_reported(masks: Masks, path: Path) -> None:
     """Raise UserError unless masks keep as many weights as a report beside their file says; OpenLTH writes one."""
-    report = path.with_name(REPORT)
+    report = path.with_name(SPARSITY_REPORT)
     if not report.is_file():
         return
     try:

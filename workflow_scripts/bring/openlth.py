@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from workflow_scripts.files import UserError
 
+SPARSITY_REPORT = "sparsity_report.json"  # beside masks: how many weights there are and how many remain
 TORCHVISION_DEPTHS = (18, 34, 50, 101, 152)
 VGG_DEPTHS = (11, 13, 16, 19)
 SIZES = {"cifar10": (32, 32), "imagenet": (224, 256)}  # sides of test pictures, cut out of so long a shorter side
@@ -110,7 +111,7 @@ def read_replicate(number: int, path: Path) -> list[Network]:
     networks = []
     for level, level_folder in levels.items():
         main = level_folder / "main"
-        for name in ("mask.pth", "sparsity_report.json"):
+        for name in ("mask.pth", SPARSITY_REPORT):
             require_file(main / name)
         if not (main / last).is_file():
             raise not_ended(main, last)

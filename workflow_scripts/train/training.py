@@ -2,7 +2,6 @@
 
 import logging
 import math
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from workflow_scripts.files import UserError
-from workflow_scripts.progress import Progress
+from workflow_scripts.progress import Progress, pace
 from workflow_scripts.train.networks import weight_layers
 from workflow_scripts.train.processes import Group, alone
 from workflow_scripts.train.pruning import Masks, apply_masks
@@ -112,6 +111,7 @@ class Trainer:
         self.loss_sum, self.correct = (torch.zeros((), device=self.group.device) for _ in range(2))
         self.history: list[dict] = []
         self.rewind_point: dict | None = None
+        self.progress: Progress | None = None
         self.optimizer = torch.optim.SGD(
             network.parameters(),
             lr=settings["learning_rate"],
@@ -186,19 +186,22 @@ class Trainer:
         """
         with self.kept.listening() if self.kept else nullcontext():
             while self.epoch < last_epoch:
-                started = time.monotonic()
                 row = self.train_epoch()
-                seconds = time.monotonic() - started
                 logging.info(
-                    "epoch %d of %d: loss %.3f, training accuracy %.1f %%, %.1f s, %.0f s left",
+                    "epoch %d of %d: loss %.3f, training accuracy %.1f %%; pictures: %s, %s left",
                     self.epoch,
                     self.settings["epochs"],
                     row["train_loss"],
                     100 * row["train_accuracy"],
-                    seconds,
-                    seconds * (self.settings["epochs"] - self.epoch),
+                    pace(self.progress.rate(self.seen())),
+                    self.progress.left(self.seen()),
                 )
                 self.keep()
+
+    def seen(self) -> int:
+        """Return how many pictures the training has shown the network, one in several epochs several times."""
+        batch = self.settings["batch_size"]
+        return (self.epoch * (len(self.pictures) // batch) + self.step) * batch
 
     def train_epoch(self) -> dict:
         """Train to the epoch's end and return its row of the history; the last pictures count if they fill a batch."""
@@ -213,9 +216,10 @@ class Trainer:
         batches = [augmentation.order[start : start + size] for start in starts]
         layers = weight_layers(self.network)
         masked = [(layers[name].weight, mask) for name, mask in self.masks.items() if not mask.all()]
-        progress = Progress(f"pictures of epoch {self.epoch + 1}", (steps - self.step) * batch)
+        if self.progress is None:
+            self.progress = Progress("pictures", self.settings["epochs"] * steps * batch, self.seen())
         with closing(self.pictures.augmented(batches, augmentation)) as loaded:
-            for done in range(1, steps - self.step + 1):
+            while self.step < steps:
                 rate = learning_rate(self.epoch * steps + self.step, steps, self.settings)
                 self.optimizer.param_groups[0]["lr"] = rate
                 self.optimizer.zero_grad()
@@ -227,7 +231,7 @@ class Trainer:
                     for weight, mask in masked:
                         weight.mul_(mask)
                 self.step += 1
-                progress.log(done * batch)
+                self.progress.log(self.seen(), f", epoch {self.epoch + 1} of {self.settings['epochs']}")
                 self.stop_if_asked()
         return self.finish_epoch(steps)
 
@@ -308,9 +312,13 @@ def accuracy(network: nn.Module, pictures: Pictures, precision: str, group: Grou
     network.eval()
     positions = np.arange(len(pictures))
     batches = [positions[start : start + EVALUATION_BATCH] for start in range(0, len(positions), EVALUATION_BATCH)]
-    correct = torch.zeros((), dtype=torch.int64)
-    for batch, labels in pictures.plain(batches[group.rank :: group.size]):
+    correct, done = torch.zeros((), dtype=torch.int64), 0
+    mine = batches[group.rank :: group.size]
+    progress = Progress("test pictures", sum(map(len, mine)))
+    for batch, labels in pictures.plain(mine):
         with autocast(batch.device, precision):
             logits = network(batch)
         correct += (logits.argmax(1) == labels).sum().cpu()
+        done += len(batch)
+        progress.log(done)
     return int(group.total(correct)) / len(pictures)

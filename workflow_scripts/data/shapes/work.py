@@ -1,7 +1,6 @@
 """How the generated world is made: every picture from a seed of its own, by as many processes as one likes."""
 
 import argparse
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -11,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from workflow_scripts.files import UserError
-
-log = logging.getLogger(__name__)
+from workflow_scripts.progress import Progress
 
 # The seed of a picture is (seed of the world, its stream, its index), so no two sets share a picture.
 STREAMS = {"train": 0, "test": 1, "concepts": 2}
@@ -40,11 +38,12 @@ def workers(processes: int) -> Iterator[Callable]:
 
 
 def progress(results: Iterable, count: int, what: str) -> Iterator:
-    """Pass `results` on, with a line in the log at every quarter."""
+    """Pass `results` on, with a line in the log now and then."""
+    lines = Progress(what, count)
     for done, result in enumerate(results, start=1):
         yield result
-        if done % max(1, count // 4) == 0:
-            log.info("%s: %d of %d", what, done, count)
+        lines.log(done)
+    lines.finish()
 
 
 def picture_generator(seed: int, stream: str, index: int) -> np.random.Generator:

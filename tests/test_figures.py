@@ -1,7 +1,5 @@
-"""Counting detectors, the tables, and the figures that are drawn from them."""
+"""The figures that are drawn from the tables."""
 
-import csv
-import json
 import shutil
 from itertools import pairwise
 
@@ -9,123 +7,30 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-
-from workflow_scripts.figures.collect import TABLES, Network, collect, count_detectors, parse_network, read_units
-from workflow_scripts.figures.draw_figures import (
-    FIGURES,
-    FLOORS,
-    ONE_SHOT_NAMES,
-    curve_look,
-    density_ticks,
-    draw_figures,
-    floor_lines,
-    floors,
-    make_figure,
-    read_tables,
-    share_above,
+from small_experiments import (
+    CUT,
+    LAYER,
+    OWN_FLOORS,
+    collected,
+    figure_of,
+    is_drawn,
+    legend_of,
+    points_of,
+    write_brought,
+    write_experiment,
+    write_metrics,
+    write_network,
 )
+
+from workflow_scripts.figures.arms import FLOOR_NAMES, ONE_SHOT_NAMES
+from workflow_scripts.figures.collect import collect
+from workflow_scripts.figures.curves import curve_look, floor_lines, floors
+from workflow_scripts.figures.distributions import share_above
+from workflow_scripts.figures.draw_figures import draw_figures, make_figure, read_tables
+from workflow_scripts.figures.names import FIGURES, OF_ACCURACY
+from workflow_scripts.figures.panels import density_ticks
 from workflow_scripts.figures.style import FORMATS, STYLE, save_figure
 from workflow_scripts.files import UserError
-
-CUT = 0.04
-LAYER = "stages.3.conv2"
-OWN_FLOORS = ("untrained", "shuffled_labels")  # of a network that came trained
-
-# unit: (maximum, threshold, {category: (label, IoU)}); what each is there for stands beside it.
-UNITS_BY_HAND = {
-    1: (3.0, 1.5, {"object": ("dog", 0.10), "part": ("head", 0.08)}),  # A: dog; B: dog and head
-    2: (3.0, 1.5, {"object": ("dog", 0.05), "part": ("leg", 0.06)}),  # A: leg; B: dog and leg
-    3: (3.0, 1.5, {"object": ("dog", 0.07), "part": ("leg", 0.01)}),  # A: dog again
-    4: (3.0, 1.5, {"object": ("cat", CUT), "part": ("head", 0.03)}),  # exactly at the cut: no detector
-    5: (3.0, 0.0, {"object": ("cat", 0.02), "part": ("null", 0.05)}),  # threshold 0; a concept called null
-    6: (0.0, 0.0, {"object": ("", 0.0), "part": ("", 0.0)}),  # dead
-}
-
-
-def write_units(path, units, layers=(LAYER,)):
-    """A units.csv from {unit: (maximum, threshold, {category: (label, IoU)})}, the same for every layer."""
-    rows = []
-    for layer in layers:
-        for unit, (maximum, threshold, found) in units.items():
-            category = max(found, key=lambda name: found[name][1])
-            label, score = found[category]
-            row = {"layer": layer, "unit": unit, "category": category, "label": label, "score": score}
-            row |= {"threshold": threshold, "maximum": maximum, "minimum": 0.0}
-            for name, (label, iou) in found.items():
-                row |= {f"{name}-label": label, f"{name}-truth": 9, f"{name}-activation": 9}
-                row |= {f"{name}-intersect": 1, f"{name}-iou": iou}
-            rows.append(row)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def write_metrics(path, density=1.0, accuracy=0.9, epochs=2):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    epoch = {"learning_rate": 0.12345678, "train_loss": 1.5, "train_accuracy": 0.5}
-    layer = {"name": "stem", "kind": "conv", "weights": 1000, "prunable": True}
-    metrics = {
-        "test_accuracy": accuracy,
-        "parameters": 1100,
-        "density": {"prunable": density, "weights": density, "all": 0.1 + 0.9 * density},
-        "epochs": [{"epoch": number + 1, **epoch} for number in range(epochs)],
-        "layers": [layer | {"remaining": int(1000 * density)}],
-    }
-    path.write_text(json.dumps(metrics))
-
-
-def random_units(random, quality):
-    units = {}
-    for unit in range(12):
-        ious = random.gamma(1.6, 0.03 * quality, size=3).round(4)
-        labels = random.integers(4, size=3)
-        names = ("object", "part", "color")
-        found = {name: (f"{name} {label}", iou) for name, label, iou in zip(names, labels, ious, strict=True)}
-        units[unit] = (2.0, 1.0, found)
-    return units
-
-
-def write_network(folder, arm, replicate, level, density, quality, layers=(LAYER,), measured=True):
-    random = np.random.default_rng([replicate, level, *arm.encode()])
-    here = folder / arm / f"replicate_{replicate}" / f"level_{level}"
-    accuracy = 0.5 + 0.4 * quality + 0.01 * replicate if measured else None
-    write_metrics(here / "metrics.json", density, accuracy)
-    write_units(here / "units.csv", random_units(random, quality), layers)
-    return Network(arm, replicate, level, here / "metrics.json", here / "units.csv")
-
-
-def write_experiment(folder, replicates=2, levels=3, keep=0.3, controls=(*FLOORS, "trained_twice"), layers=(LAYER,)):
-    networks = []
-    for replicate in range(replicates):
-        for level in range(levels):
-            networks.append(write_network(folder, "imp", replicate, level, keep**level, 1 - level / levels, layers))
-        for control in controls:
-            networks.append(write_network(folder, control, replicate, 0, 1.0, 0.1, layers))
-    return networks
-
-
-def write_brought(folder, name, methods=(), layers=(LAYER,), measured=False, densities=(0.5, 0.2), replicates=1):
-    """A network that came trained, its floors, and its one-shot arms, which begin with that same network."""
-    networks = []
-    for replicate in range(replicates):
-        dense = write_network(folder, name, replicate, 0, 1.0, 0.9, layers, measured)
-        networks.append(dense)
-        for floor in OWN_FLOORS:
-            networks.append(write_network(folder, f"{name}_{floor}", replicate, 0, 1.0, 0.5, layers, measured))
-        for method in methods:
-            networks.append(dense._replace(arm=f"{name}_{method}"))
-            for level, density in enumerate(densities, 1):
-                arm = f"{name}_{method}"
-                networks.append(write_network(folder, arm, replicate, level, density, density, layers, measured))
-    return networks
-
-
-def collected(networks, folder):
-    """The folder of their tables, in `folder`."""
-    collect(networks, CUT, "above", folder / "tables")
-    return folder / "tables"
 
 
 @pytest.fixture(scope="module")
@@ -137,213 +42,13 @@ def experiment(tmp_path_factory):
     return networks, folder / "tables"
 
 
-@pytest.fixture
-def by_hand(tmp_path):
-    write_units(tmp_path / "units.csv", UNITS_BY_HAND)
-    write_metrics(tmp_path / "metrics.json", density=0.5)
-    return Network("imp", 0, 1, tmp_path / "metrics.json", tmp_path / "units.csv")
-
-
-def figure_of(name, tables):
-    with matplotlib.rc_context(STYLE):
-        return make_figure(name, read_tables(tables, CUT), CUT)
-
-
-def legend_of(figure):
-    """The legend's names and their lines."""
-    [legend] = figure.legends
-    return {text.get_text(): line for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)}
-
-
-def is_drawn(axes, points):
-    """Whether a line goes through these points, and no others."""
-    drawn = [line.get_xydata() for line in axes.lines]
-    return any(line.shape == np.shape(points) and np.allclose(line, points) for line in drawn)
-
-
-def test_counts_by_hand(by_hand):
-    counts = count_detectors(read_units(by_hand.units), CUT, "above").set_index("category")
-    assert counts.loc["object"].to_dict() == {
-        "detectors_a": 2,  # units 1 and 3
-        "concepts_a": 1,  # dog
-        "detectors_b": 3,  # units 1, 2 and 3
-        "concepts_b": 1,
-    }
-    assert counts.loc["part"].to_dict() == {
-        "detectors_a": 2,  # units 2 and 5
-        "concepts_a": 2,  # leg, null
-        "detectors_b": 3,  # units 1, 2 and 5
-        "concepts_b": 3,  # head, leg, null
-    }
-
-
-def test_row_by_hand(by_hand, tmp_path):
-    collect([by_hand], CUT, "above", tmp_path / "tables")
-    [row] = pd.read_csv(tmp_path / "tables" / "networks.csv").to_dict("records")
-    assert row == {
-        "arm": "imp",
-        "replicate": 0,
-        "level": 1,
-        "density": 0.5,
-        "density_weights": 0.5,
-        "density_all": 0.55,
-        "pruned_of_all": 0.45,
-        "test_accuracy": 0.9,
-        "layer": LAYER,
-        "detector_iou": CUT,
-        "units": 6,
-        "detectors_a": 4,
-        "concepts_a": 3,
-        "detectors_b": 6,
-        "concepts_b": 4,
-        "dead_units": 1,
-        "zero_threshold_units": 2,
-        "median_score": 0.055,  # of 0.10, 0.07, 0.06, 0.05, 0.04, 0
-    }
-
-
-def test_a_detector_is_strictly_above_the_cut(by_hand):
-    units = read_units(by_hand.units)
-    at_the_cut = count_detectors(units, CUT, "above").set_index("category")
-    just_below = count_detectors(units, np.nextafter(CUT, 0), "above").set_index("category")
-    gain = just_below - at_the_cut
-    assert gain.loc["object"].tolist() == [1, 1, 1, 1]  # unit 4, cat
-    assert gain.loc["part"].tolist() == [0, 0, 0, 0]
-
-
-def test_a_detector_may_be_at_the_cut_where_the_rule_says_so(by_hand, tmp_path):
-    units = read_units(by_hand.units)
-    at_least = count_detectors(units, CUT, "at_least")
-    assert at_least.equals(count_detectors(units, np.nextafter(CUT, 0), "above"))
-    assert count_detectors(units, np.nextafter(CUT, 1), "at_least").equals(count_detectors(units, CUT, "above"))
-    collect([by_hand], CUT, "at_least", tmp_path / "tables")
-    [row] = pd.read_csv(tmp_path / "tables" / "networks.csv").to_dict("records")
-    # One more than above the cut: unit 4, cat.
-    assert [row[name] for name in ("detectors_a", "concepts_a", "detectors_b", "concepts_b")] == [5, 4, 7, 5]
-
-
-def test_empty_labels_count_nowhere_even_at_a_cut_of_zero(by_hand):
-    counts = count_detectors(read_units(by_hand.units), 0.0, "above")
-    assert counts["detectors_b"].tolist() == [5, 5]
-    assert counts["detectors_a"].sum() == 5
-
-
-def test_tables_have_a_row_for_everything(experiment):
-    networks, tables = experiment
-    assert {path.name for path in tables.iterdir()} == {f"{table}.csv" for table in TABLES}
-    frames = {table: pd.read_csv(tables / f"{table}.csv") for table in TABLES}
-    keys = ["arm", "replicate", "level"]
-    wanted = sorted(network[:3] for network in networks)
-    for table, rows_each in {"networks": 1, "categories": 3, "units": 12, "epochs": 2, "layers": 1}.items():
-        frame = frames[table]
-        assert frame[keys].apply(tuple, axis=1).tolist() == [key for key in wanted for _ in range(rows_each)]
-    sums = frames["categories"].groupby([*keys, "layer"]).sum(numeric_only=True)
-    whole = frames["networks"].set_index([*keys, "layer"])
-    for column in ("detectors_a", "detectors_b", "concepts_b"):
-        assert (sums[column] == whole[column]).all()
-    detecting = frames["units"][frames["units"]["score"] > CUT].groupby([*keys, "layer"])
-    assert (detecting.size().reindex(whole.index, fill_value=0) == whole["detectors_a"]).all()
-    assert whole["detectors_a"].between(1, 11).any()  # otherwise the sums above would say little
-
-
-def test_tables_do_not_depend_on_the_order_of_networks(experiment, tmp_path):
-    networks, tables = experiment
-    collect(networks[::-1], CUT, "above", tmp_path)
-    for table in TABLES:
-        assert (tmp_path / f"{table}.csv").read_bytes() == (tables / f"{table}.csv").read_bytes()
-
-
-def test_layers_are_rows(tmp_path):
-    networks = write_experiment(tmp_path, replicates=1, levels=2, controls=(), layers=("layer3", "layer4"))
-    collect(networks, CUT, "above", tmp_path / "tables")
-    rows = pd.read_csv(tmp_path / "tables" / "networks.csv")
-    assert rows[["level", "layer"]].apply(tuple, axis=1).tolist() == [
-        (level, layer) for level in (0, 1) for layer in ("layer3", "layer4")
-    ]
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("epochs", [(0,), (0, 0), (0, 2, 0), (2, 2)])
-def test_networks_without_epochs_are_collected(by_hand, tmp_path, epochs):
-    networks = []
-    for replicate, number in enumerate(epochs):
-        metrics = tmp_path / f"{replicate}.json"
-        write_metrics(metrics, epochs=number)
-        networks.append(by_hand._replace(replicate=replicate, metrics=metrics))
-    collect(networks, CUT, "above", tmp_path / "tables")
-    lines = ["arm,replicate,level,epoch,learning_rate,train_loss,train_accuracy"]
-    for replicate, number in enumerate(epochs):
-        lines += [f"imp,{replicate},1,{epoch + 1},0.123457,1.5,0.5" for epoch in range(number)]
-    assert (tmp_path / "tables" / "epochs.csv").read_text().splitlines() == lines
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("accuracies", [(None,), (None, 0.12345678), (0.12345678, None)])
-def test_accuracy_that_nobody_measured_is_an_empty_cell(by_hand, tmp_path, accuracies):
-    networks = []
-    for replicate, accuracy in enumerate(accuracies):
-        metrics = tmp_path / f"{replicate}.json"
-        write_metrics(metrics, accuracy=accuracy)
-        networks.append(by_hand._replace(replicate=replicate, metrics=metrics))
-    collect(networks, CUT, "above", tmp_path / "tables")
-    cells = pd.read_csv(tmp_path / "tables" / "networks.csv", dtype=str, keep_default_na=False)["test_accuracy"]
-    assert cells.tolist() == ["" if accuracy is None else "0.123457" for accuracy in accuracies]
-
-
-def test_arms_may_have_layers_of_their_own(tmp_path):
-    networks = [
-        write_network(tmp_path, "one", 0, 0, 1.0, 0.9, ("7",), measured=False),
-        write_network(tmp_path, "other", 0, 0, 1.0, 0.9, ("features.3", "8"), measured=False),
-    ]
-    tables = collected(networks, tmp_path)
-    for table, rows_each in {"networks": 1, "categories": 3, "units": 12}.items():
-        rows = pd.read_csv(tables / f"{table}.csv", dtype=str)
-        wanted = [("one", "7")] * rows_each + [("other", "features.3")] * rows_each + [("other", "8")] * rows_each
-        assert rows[["arm", "layer"]].apply(tuple, axis=1).tolist() == wanted
-
-
-@pytest.mark.parametrize(
-    ("break_it", "says"),
-    [
-        (lambda network: network.metrics.unlink(), "metrics.json is not there"),
-        (lambda network: network.metrics.write_text("{"), "is not JSON"),
-        (lambda network: network.metrics.write_text("{}"), 'no key "test_accuracy"'),
-        (lambda network: network.units.unlink(), "units.csv is not there"),
-        (lambda network: network.units.write_text(""), "is not CSV"),
-        (lambda network: network.units.write_text("layer,unit\nstem,1\n"), "no column category"),
-        (lambda network: edit(network.units, "part-truth", "truth"), "no column part-truth"),
-        (lambda network: edit(network.units, "0.05", "oops"), '"oops" in column'),
-    ],
-)
-def test_malformed_inputs_are_named(by_hand, tmp_path, break_it, says):
-    break_it(by_hand)
-    with pytest.raises(UserError, match=says):
-        collect([by_hand], CUT, "above", tmp_path / "tables")
-    assert not (tmp_path / "tables").exists()
-
-
-def edit(path, old, new):
-    path.write_text(path.read_text().replace(old, new))
-
-
-def test_a_network_is_named_once(by_hand, tmp_path):
-    with pytest.raises(UserError, match="named twice"):
-        collect([by_hand, by_hand], CUT, "above", tmp_path)
-
-
-def test_replicate_and_level_are_whole_numbers():
-    assert parse_network(["imp", "2", "10", "m", "u"])[:3] == ("imp", 2, 10)
-    with pytest.raises(UserError, match="whole numbers"):
-        parse_network(["imp", "2", "-1", "m", "u"])
-
-
 def test_figures_come_from_tables_alone_and_are_the_same_bytes(experiment, tmp_path):
     _, tables = experiment
     shutil.copytree(tables, tmp_path / "elsewhere")
     draw_figures(tmp_path / "elsewhere", CUT, tmp_path / "once")
     names = {f"{name}.{form}" for name in FIGURES for form in FORMATS}
     assert {path.name for path in (tmp_path / "once").iterdir()} == names
-    for figure in ("overview", "iou_distribution"):
+    for figure in ("overview", "concept_trajectories"):
         with matplotlib.rc_context(STYLE):
             save_figure(figure_of(figure, tables), tmp_path / "again", figure)
         for form in FORMATS:
@@ -373,7 +78,7 @@ def test_overview_plots_the_table(experiment):
             assert is_drawn(axes, wanted * [100, 1]), column
         floors = {line.get_label(): line.get_ydata()[0] for line in floor_lines(axes)}
         means = rows.groupby("arm")[column].mean()
-        wanted = {} if column == "accuracy" else {name: means[arm] for arm, (name, *_) in FLOORS.items()}
+        wanted = {} if column == "accuracy" else {name: means[arm] for arm, name in FLOOR_NAMES.items()}
         assert floors == pytest.approx(wanted)
 
 
@@ -418,7 +123,12 @@ def test_every_figure_can_be_made_of_little_and_of_much(tmp_path, shape, cut):
     layers = len(shape.get("layers", (LAYER,)))
     panels = {"overview": 3 * layers, "accuracy": 1, "units_by_category": 3 * layers}
     panels["concepts_by_category"] = panels["units_by_category"]
-    panels["iou_distribution"] = layers + (shape["levels"] > 1)  # with a bar of colours for the densities
+    pruned, found = shape["levels"] > 1, cut < 0.5
+    panels["iou_distribution"] = layers + pruned  # with a bar of colours for the densities
+    panels["against_accuracy"] = 2 * layers + pruned
+    panels["relative_to_dense"] = layers if pruned else 1
+    panels["concept_trajectories"] = 2 * layers + 1 if found else 1
+    panels["layer_densities"] = 1 + pruned
     with matplotlib.rc_context(STYLE):
         for name in FIGURES:
             axes = make_figure(name, frames, cut).axes
@@ -435,15 +145,9 @@ def brought(tmp_path_factory):
     return collected(write_brought(folder, "lite0", ONE_SHOT_NAMES), folder)
 
 
-def points_of(tables, arm, column):
-    rows = pd.read_csv(tables / "networks.csv", dtype={"layer": str})
-    rows["share"] = 100 * rows["detectors_a"] / rows["units"]
-    return rows.loc[rows["arm"] == arm, ["density", column]].to_numpy() * [100, 1]
-
-
 def floor_values(tables, base, column):
     """What the floors of `base` are called and their values."""
-    return {FLOORS[floor][0]: points_of(tables, f"{base}_{floor}", column)[0, 1] for floor in OWN_FLOORS}
+    return {FLOOR_NAMES[floor]: points_of(tables, f"{base}_{floor}", column)[0, 1] for floor in OWN_FLOORS}
 
 
 def test_one_shot_arms_are_the_curves_of_a_network(brought):
@@ -492,7 +196,7 @@ def test_an_untrained_network_alone_is_no_floor(tmp_path):
 def test_floors_say_whose_they_are_where_they_share_a_panel(tmp_path):
     networks = write_brought(tmp_path, "one", ["global"]) + write_brought(tmp_path, "other", ["global"])
     tables = collected(networks, tmp_path)
-    wanted = {f"{base}, {FLOORS[floor][0]}" for base in ("one", "other") for floor in OWN_FLOORS}
+    wanted = {f"{base}, {FLOOR_NAMES[floor]}" for base in ("one", "other") for floor in OWN_FLOORS}
     for name in ("overview", "unique_concepts", "units_by_category"):
         figure = figure_of(name, tables)
         assert wanted <= legend_of(figure).keys()
@@ -552,7 +256,7 @@ def test_accuracy_is_drawn_where_it_was_measured(two_layers, brought, tmp_path, 
         "workflow_scripts.figures.draw_figures.save_figure", lambda figure, out, name: drawn.append(name)
     )
     draw_figures(brought, CUT, tmp_path)
-    assert drawn == [name for name in FIGURES if name != "accuracy"]
+    assert drawn == [name for name in FIGURES if name not in OF_ACCURACY]
 
 
 def test_dense_networks_stand_on_lines_of_their_own(tmp_path):
@@ -576,7 +280,7 @@ def test_dense_networks_stand_on_lines_of_their_own(tmp_path):
                 [stroke] = [
                     line
                     for line in axes.lines
-                    if line.get_label() == FLOORS[floor][0] and abs(line.get_ydata().mean() - place) < 0.5
+                    if line.get_label() == FLOOR_NAMES[floor] and abs(line.get_ydata().mean() - place) < 0.5
                 ]
                 assert stroke.get_xdata() == pytest.approx([means[f"{arm}_{floor}", layer]] * 2)
     [accuracy] = figure_of("accuracy", tables).axes

@@ -1,7 +1,11 @@
 """How figures look, and how they are written: the same everywhere, and the same bytes every time."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from workflow_scripts.files import whole_file
@@ -23,9 +27,34 @@ CURVE_SHAPES = (  # one after the other, each with all the colours
     {"linestyle": (0, (4, 1)), "marker": "s"},
     {"linestyle": (0, (6, 1, 1, 1)), "marker": "^"},
 )
+FLOOR_COLOURS = {"untrained": VERMILION, "untrained_calibrated": PURPLE, "shuffled_labels": GREEN}
+# Of Tol's (2021) high-contrast scheme: accuracy, units, concepts, where they share axes; apart in grey, too.
+MEASURE_COLOURS = ("#004488", "#BB5566", "#DDAA33")
+# Mostly of Tol's (2021) muted scheme: as far apart in lightness as eight can be, those that follow each other farthest.
+CATEGORY_COLOURS = ("#DDCC77", "#332288", "#77BBDD", "#882255", "#44AA99", "#117733", "#EEEEDD", "#CC6677")
+BRODEN_CATEGORIES = ("color", "object", "part", "material", "scene", "texture")  # these have the first colours
+CATEGORY_HATCHES = ("", "////", "....")  # one after the other, each with all the colours
+# Of numbers of detectors: even in lightness, few pale, but not as white as none.
+COUNT_COLOURS = LinearSegmentedColormap.from_list("counts", colormaps["Blues"](np.linspace(0.12, 1, 256)))
 
-TEXT_WIDTH = 7.2  # inches: a figure across the page of a journal
+COUNT_TICKS = {"nbins": 6, "steps": (1, 2, 5, 10), "integer": True}
+TWIN_MARK = {
+    "marker": "D",
+    "markersize": 4.5,
+    "color": "black",
+    "markerfacecolor": "none",
+    "linestyle": "none",
+}
+DENSE_MARK = {"marker": "o", "markersize": 6, "markerfacecolor": "white", "linestyle": "none"}
+OTHER_LINE = {"linestyle": ":", "linewidth": 1.3}
+REPLICATE_LINE = {"linewidth": 0.7, "alpha": 0.5}
+MEAN_LINE = {"linewidth": 1.6, "markersize": 2.8}
+REPLICATE_DOT = {"marker": "o", "markersize": 3, "markeredgewidth": 0, "alpha": 0.5, "linestyle": "none"}
+
+TEXT_WIDTH, COLUMN_WIDTH = 7.2, 3.5  # inches: a figure across the page of a journal, or in one of its two columns
+PAGE_HEIGHT = 9.5  # inches
 SMALL = 6.5  # points: labels inside the axes
+TINY = 6  # points: numbers in cells
 
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so it is the same font everywhere
@@ -43,6 +72,8 @@ STYLE = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.unicode_minus": False,
+    "text.parse_math": False,  # a concept may be called "$"
+    "hatch.linewidth": 0.5,
     "legend.frameon": False,
     "legend.handlelength": 2.2,
     "savefig.dpi": 300,
@@ -54,6 +85,22 @@ STYLE = {
 # Nothing of the day on which a figure was drawn.
 METADATA = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
 FORMATS = tuple(METADATA)
+
+
+def category_looks(names: Sequence[str]) -> dict[str, dict]:
+    """Colour and hatching of each category, for what is filled; Broden's are the same in every experiment."""
+    order = [*BRODEN_CATEGORIES, *(name for name in names if name not in BRODEN_CATEGORIES)]
+    return {name: category_look(order.index(name)) for name in names}
+
+
+def category_look(number: int) -> dict:
+    count = len(CATEGORY_COLOURS)
+    return {
+        "facecolor": CATEGORY_COLOURS[number % count],
+        "hatch": CATEGORY_HATCHES[number // count % len(CATEGORY_HATCHES)],
+        "edgecolor": "white",
+        "linewidth": 0.3,
+    }
 
 
 def save_figure(figure: Figure, folder: str | Path, name: str) -> None:

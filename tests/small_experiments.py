@@ -1,0 +1,128 @@
+"""Small experiments, written as their networks' files or as tables, and the figures that are drawn from them."""
+
+import csv
+import json
+
+import matplotlib
+import numpy as np
+import pandas as pd
+
+from workflow_scripts.figures.arms import FLOOR_NAMES
+from workflow_scripts.figures.collect import Network, collect
+from workflow_scripts.figures.draw_figures import make_figure, read_tables
+from workflow_scripts.figures.style import STYLE
+
+CUT = 0.04
+LAYER = "stages.3.conv2"
+OWN_FLOORS = ("untrained", "shuffled_labels")  # of a network that came trained
+
+
+def write_units(path, units, layers=(LAYER,)):
+    """A units.csv from {unit: (maximum, threshold, {category: (label, IoU)})}, the same for every layer."""
+    rows = []
+    for layer in layers:
+        for unit, (maximum, threshold, found) in units.items():
+            category = max(found, key=lambda name: found[name][1])
+            label, score = found[category]
+            row = {"layer": layer, "unit": unit, "category": category, "label": label, "score": score}
+            row |= {"threshold": threshold, "maximum": maximum, "minimum": 0.0}
+            for name, (label, iou) in found.items():
+                row |= {f"{name}-label": label, f"{name}-truth": 9, f"{name}-activation": 9}
+                row |= {f"{name}-intersect": 1, f"{name}-iou": iou}
+            rows.append(row)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_metrics(path, density=1.0, accuracy=0.9, epochs=2):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    epoch = {"learning_rate": 0.12345678, "train_loss": 1.5, "train_accuracy": 0.5}
+    layer = {"name": "stem", "kind": "conv", "weights": 1000, "prunable": True}
+    metrics = {
+        "test_accuracy": accuracy,
+        "parameters": 1100,
+        "density": {"prunable": density, "weights": density, "all": 0.1 + 0.9 * density},
+        "epochs": [{"epoch": number + 1, **epoch} for number in range(epochs)],
+        "layers": [layer | {"remaining": int(1000 * density)}],
+    }
+    path.write_text(json.dumps(metrics))
+
+
+def random_units(random, quality):
+    units = {}
+    for unit in range(12):
+        ious = random.gamma(1.6, 0.03 * quality, size=3).round(4)
+        labels = random.integers(4, size=3)
+        names = ("object", "part", "color")
+        found = {name: (f"{name} {label}", iou) for name, label, iou in zip(names, labels, ious, strict=True)}
+        units[unit] = (2.0, 1.0, found)
+    return units
+
+
+def write_network(folder, arm, replicate, level, density, quality, layers=(LAYER,), measured=True):
+    random = np.random.default_rng([replicate, level, *arm.encode()])
+    here = folder / arm / f"replicate_{replicate}" / f"level_{level}"
+    accuracy = 0.5 + 0.4 * quality + 0.01 * replicate if measured else None
+    write_metrics(here / "metrics.json", density, accuracy)
+    write_units(here / "units.csv", random_units(random, quality), layers)
+    return Network(arm, replicate, level, here / "metrics.json", here / "units.csv")
+
+
+def write_experiment(
+    folder, replicates=2, levels=3, keep=0.3, controls=(*FLOOR_NAMES, "trained_twice"), layers=(LAYER,)
+):
+    networks = []
+    for replicate in range(replicates):
+        for level in range(levels):
+            networks.append(write_network(folder, "imp", replicate, level, keep**level, 1 - level / levels, layers))
+        for control in controls:
+            networks.append(write_network(folder, control, replicate, 0, 1.0, 0.1, layers))
+    return networks
+
+
+def write_brought(folder, name, methods=(), layers=(LAYER,), measured=False, densities=(0.5, 0.2), replicates=1):
+    """A network that came trained, its floors, and its one-shot arms, which begin with that same network."""
+    networks = []
+    for replicate in range(replicates):
+        dense = write_network(folder, name, replicate, 0, 1.0, 0.9, layers, measured)
+        networks.append(dense)
+        for floor in OWN_FLOORS:
+            networks.append(write_network(folder, f"{name}_{floor}", replicate, 0, 1.0, 0.5, layers, measured))
+        for method in methods:
+            networks.append(dense._replace(arm=f"{name}_{method}"))
+            for level, density in enumerate(densities, 1):
+                arm = f"{name}_{method}"
+                networks.append(write_network(folder, arm, replicate, level, density, density, layers, measured))
+    return networks
+
+
+def collected(networks, folder):
+    """The folder of their tables, in `folder`."""
+    collect(networks, CUT, "above", folder / "tables")
+    return folder / "tables"
+
+
+def figure_of(name, tables):
+    with matplotlib.rc_context(STYLE):
+        return make_figure(name, read_tables(tables, CUT), CUT)
+
+
+def legend_of(figure):
+    """The legend's names and their lines."""
+    [legend] = figure.legends
+    return {text.get_text(): line for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)}
+
+
+def is_drawn(axes, points):
+    """Whether a line goes through these points, and no others."""
+    drawn = [line.get_xydata() for line in axes.lines]
+    return any(line.shape == np.shape(points) and np.allclose(line, points) for line in drawn)
+
+
+def points_of(tables, arm, column):
+    rows = pd.read_csv(tables / "networks.csv", dtype={"layer": str})
+    rows["share"] = 100 * rows["detectors_a"] / rows["units"]
+    return rows.loc[rows["arm"] == arm, ["density", column]].to_numpy() * [100, 1]

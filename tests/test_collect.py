@@ -1,0 +1,211 @@
+"""Counting detectors, and the tables."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_experiments import CUT, LAYER, collected, write_experiment, write_metrics, write_network, write_units
+
+from workflow_scripts.figures.collect import TABLES, Network, collect, count_detectors, parse_network, read_units
+from workflow_scripts.files import UserError
+
+# unit: (maximum, threshold, {category: (label, IoU)}); what each is there for stands beside it.
+UNITS_BY_HAND = {
+    1: (3.0, 1.5, {"object": ("dog", 0.10), "part": ("head", 0.08)}),  # A: dog; B: dog and head
+    2: (3.0, 1.5, {"object": ("dog", 0.05), "part": ("leg", 0.06)}),  # A: leg; B: dog and leg
+    3: (3.0, 1.5, {"object": ("dog", 0.07), "part": ("leg", 0.01)}),  # A: dog again
+    4: (3.0, 1.5, {"object": ("cat", CUT), "part": ("head", 0.03)}),  # exactly at the cut: no detector
+    5: (3.0, 0.0, {"object": ("cat", 0.02), "part": ("null", 0.05)}),  # threshold 0; a concept called null
+    6: (0.0, 0.0, {"object": ("", 0.0), "part": ("", 0.0)}),  # dead
+}
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    """The networks of a small experiment with every control, and the folder of its tables."""
+    folder = tmp_path_factory.mktemp("experiment")
+    networks = write_experiment(folder / "results")
+    collect(networks, CUT, "above", folder / "tables")
+    return networks, folder / "tables"
+
+
+@pytest.fixture
+def by_hand(tmp_path):
+    write_units(tmp_path / "units.csv", UNITS_BY_HAND)
+    write_metrics(tmp_path / "metrics.json", density=0.5)
+    return Network("imp", 0, 1, tmp_path / "metrics.json", tmp_path / "units.csv")
+
+
+def test_counts_by_hand(by_hand):
+    counts = count_detectors(read_units(by_hand.units), CUT, "above").set_index("category")
+    assert counts.loc["object"].to_dict() == {
+        "detectors_a": 2,  # units 1 and 3
+        "concepts_a": 1,  # dog
+        "detectors_b": 3,  # units 1, 2 and 3
+        "concepts_b": 1,
+    }
+    assert counts.loc["part"].to_dict() == {
+        "detectors_a": 2,  # units 2 and 5
+        "concepts_a": 2,  # leg, null
+        "detectors_b": 3,  # units 1, 2 and 5
+        "concepts_b": 3,  # head, leg, null
+    }
+
+
+def test_row_by_hand(by_hand, tmp_path):
+    collect([by_hand], CUT, "above", tmp_path / "tables")
+    [row] = pd.read_csv(tmp_path / "tables" / "networks.csv").to_dict("records")
+    assert row == {
+        "arm": "imp",
+        "replicate": 0,
+        "level": 1,
+        "density": 0.5,
+        "density_weights": 0.5,
+        "density_all": 0.55,
+        "pruned_of_all": 0.45,
+        "test_accuracy": 0.9,
+        "layer": LAYER,
+        "detector_iou": CUT,
+        "units": 6,
+        "detectors_a": 4,
+        "concepts_a": 3,
+        "detectors_b": 6,
+        "concepts_b": 4,
+        "dead_units": 1,
+        "zero_threshold_units": 2,
+        "median_score": 0.055,  # of 0.10, 0.07, 0.06, 0.05, 0.04, 0
+    }
+
+
+def test_a_detector_is_strictly_above_the_cut(by_hand):
+    units = read_units(by_hand.units)
+    at_the_cut = count_detectors(units, CUT, "above").set_index("category")
+    just_below = count_detectors(units, np.nextafter(CUT, 0), "above").set_index("category")
+    gain = just_below - at_the_cut
+    assert gain.loc["object"].tolist() == [1, 1, 1, 1]  # unit 4, cat
+    assert gain.loc["part"].tolist() == [0, 0, 0, 0]
+
+
+def test_a_detector_may_be_at_the_cut_where_the_rule_says_so(by_hand, tmp_path):
+    units = read_units(by_hand.units)
+    at_least = count_detectors(units, CUT, "at_least")
+    assert at_least.equals(count_detectors(units, np.nextafter(CUT, 0), "above"))
+    assert count_detectors(units, np.nextafter(CUT, 1), "at_least").equals(count_detectors(units, CUT, "above"))
+    collect([by_hand], CUT, "at_least", tmp_path / "tables")
+    [row] = pd.read_csv(tmp_path / "tables" / "networks.csv").to_dict("records")
+    # One more than above the cut: unit 4, cat.
+    assert [row[name] for name in ("detectors_a", "concepts_a", "detectors_b", "concepts_b")] == [5, 4, 7, 5]
+
+
+def test_empty_labels_count_nowhere_even_at_a_cut_of_zero(by_hand):
+    counts = count_detectors(read_units(by_hand.units), 0.0, "above")
+    assert counts["detectors_b"].tolist() == [5, 5]
+    assert counts["detectors_a"].sum() == 5
+
+
+def test_tables_have_a_row_for_everything(experiment):
+    networks, tables = experiment
+    assert {path.name for path in tables.iterdir()} == {f"{table}.csv" for table in TABLES}
+    frames = {table: pd.read_csv(tables / f"{table}.csv") for table in TABLES}
+    keys = ["arm", "replicate", "level"]
+    wanted = sorted(network[:3] for network in networks)
+    for table, rows_each in {"networks": 1, "categories": 3, "units": 12, "epochs": 2, "layers": 1}.items():
+        frame = frames[table]
+        assert frame[keys].apply(tuple, axis=1).tolist() == [key for key in wanted for _ in range(rows_each)]
+    sums = frames["categories"].groupby([*keys, "layer"]).sum(numeric_only=True)
+    whole = frames["networks"].set_index([*keys, "layer"])
+    for column in ("detectors_a", "detectors_b", "concepts_b"):
+        assert (sums[column] == whole[column]).all()
+    detecting = frames["units"][frames["units"]["score"] > CUT].groupby([*keys, "layer"])
+    assert (detecting.size().reindex(whole.index, fill_value=0) == whole["detectors_a"]).all()
+    assert whole["detectors_a"].between(1, 11).any()  # otherwise the sums above would say little
+
+
+def test_tables_do_not_depend_on_the_order_of_networks(experiment, tmp_path):
+    networks, tables = experiment
+    collect(networks[::-1], CUT, "above", tmp_path)
+    for table in TABLES:
+        assert (tmp_path / f"{table}.csv").read_bytes() == (tables / f"{table}.csv").read_bytes()
+
+
+def test_layers_are_rows(tmp_path):
+    networks = write_experiment(tmp_path, replicates=1, levels=2, controls=(), layers=("layer3", "layer4"))
+    collect(networks, CUT, "above", tmp_path / "tables")
+    rows = pd.read_csv(tmp_path / "tables" / "networks.csv")
+    assert rows[["level", "layer"]].apply(tuple, axis=1).tolist() == [
+        (level, layer) for level in (0, 1) for layer in ("layer3", "layer4")
+    ]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("epochs", [(0,), (0, 0), (0, 2, 0), (2, 2)])
+def test_networks_without_epochs_are_collected(by_hand, tmp_path, epochs):
+    networks = []
+    for replicate, number in enumerate(epochs):
+        metrics = tmp_path / f"{replicate}.json"
+        write_metrics(metrics, epochs=number)
+        networks.append(by_hand._replace(replicate=replicate, metrics=metrics))
+    collect(networks, CUT, "above", tmp_path / "tables")
+    lines = ["arm,replicate,level,epoch,learning_rate,train_loss,train_accuracy"]
+    for replicate, number in enumerate(epochs):
+        lines += [f"imp,{replicate},1,{epoch + 1},0.123457,1.5,0.5" for epoch in range(number)]
+    assert (tmp_path / "tables" / "epochs.csv").read_text().splitlines() == lines
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("accuracies", [(None,), (None, 0.12345678), (0.12345678, None)])
+def test_accuracy_that_nobody_measured_is_an_empty_cell(by_hand, tmp_path, accuracies):
+    networks = []
+    for replicate, accuracy in enumerate(accuracies):
+        metrics = tmp_path / f"{replicate}.json"
+        write_metrics(metrics, accuracy=accuracy)
+        networks.append(by_hand._replace(replicate=replicate, metrics=metrics))
+    collect(networks, CUT, "above", tmp_path / "tables")
+    cells = pd.read_csv(tmp_path / "tables" / "networks.csv", dtype=str, keep_default_na=False)["test_accuracy"]
+    assert cells.tolist() == ["" if accuracy is None else "0.123457" for accuracy in accuracies]
+
+
+def test_arms_may_have_layers_of_their_own(tmp_path):
+    networks = [
+        write_network(tmp_path, "one", 0, 0, 1.0, 0.9, ("7",), measured=False),
+        write_network(tmp_path, "other", 0, 0, 1.0, 0.9, ("features.3", "8"), measured=False),
+    ]
+    tables = collected(networks, tmp_path)
+    for table, rows_each in {"networks": 1, "categories": 3, "units": 12}.items():
+        rows = pd.read_csv(tables / f"{table}.csv", dtype=str)
+        wanted = [("one", "7")] * rows_each + [("other", "features.3")] * rows_each + [("other", "8")] * rows_each
+        assert rows[["arm", "layer"]].apply(tuple, axis=1).tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    ("break_it", "says"),
+    [
+        (lambda network: network.metrics.unlink(), "metrics.json is not there"),
+        (lambda network: network.metrics.write_text("{"), "is not JSON"),
+        (lambda network: network.metrics.write_text("{}"), 'no key "test_accuracy"'),
+        (lambda network: network.units.unlink(), "units.csv is not there"),
+        (lambda network: network.units.write_text(""), "is not CSV"),
+        (lambda network: network.units.write_text("layer,unit\nstem,1\n"), "no column category"),
+        (lambda network: edit(network.units, "part-truth", "truth"), "no column part-truth"),
+        (lambda network: edit(network.units, "0.05", "oops"), '"oops" in column'),
+    ],
+)
+def test_malformed_inputs_are_named(by_hand, tmp_path, break_it, says):
+    break_it(by_hand)
+    with pytest.raises(UserError, match=says):
+        collect([by_hand], CUT, "above", tmp_path / "tables")
+    assert not (tmp_path / "tables").exists()
+
+
+def edit(path, old, new):
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_a_network_is_named_once(by_hand, tmp_path):
+    with pytest.raises(UserError, match="named twice"):
+        collect([by_hand, by_hand], CUT, "above", tmp_path)
+
+
+def test_replicate_and_level_are_whole_numbers():
+    assert parse_network(["imp", "2", "10", "m", "u"])[:3] == ("imp", 2, 10)
+    with pytest.raises(UserError, match="whole numbers"):
+        parse_network(["imp", "2", "-1", "m", "u"])

@@ -1,0 +1,432 @@
+"""What the figures beyond the plain curves draw, read back from them and computed once more from the tables."""
+
+import re
+import shlex
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from jinja2 import Template
+from matplotlib.axis import Axis
+from matplotlib.collections import PathCollection, QuadMesh
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from small_experiments import (
+    CUT,
+    collected,
+    figure_of,
+    is_drawn,
+    legend_of,
+    points_of,
+    write_brought,
+    write_experiment,
+    write_network,
+)
+
+from workflow_scripts.figures.arms import FLOOR_NAMES, ONE_SHOT_NAMES, SUFFIX_NAMES, name_arm
+from workflow_scripts.figures.collect import collect
+from workflow_scripts.figures.draw_figures import draw_figures, read_arguments, read_tables
+from workflow_scripts.figures.heat_maps import Block, draw_heat_map, label_columns, name_blocks, row_height
+from workflow_scripts.figures.names import FIGURES, OF_ACCURACY
+from workflow_scripts.figures.panels import density_colours, percent
+from workflow_scripts.figures.scatter import to_accuracy, to_place
+from workflow_scripts.figures.style import BRODEN_CATEGORIES, PAGE_HEIGHT, STYLE, category_looks
+from workflow_scripts.figures.trajectories import FATES, follow
+from workflow_scripts.files import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+CATEGORIES = ["object", "part", "color"]  # in the order of the tables
+NETWORK = ["arm", "replicate", "level"]
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """The tables of a small experiment with every control."""
+    folder = tmp_path_factory.mktemp("experiment")
+    return collected(write_experiment(folder / "results", replicates=3, levels=4), folder)
+
+
+@pytest.fixture(scope="module")
+def one_shot(tmp_path_factory):
+    """The tables of two networks that came trained, pruned in every way, whose accuracy nobody measured."""
+    folder = tmp_path_factory.mktemp("one_shot")
+    networks = write_brought(folder, "lite0", ONE_SHOT_NAMES) + write_brought(folder, "vgg", ["random"])
+    return collected(networks, folder)
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory):
+    """Tables as large as those of the paper's experiment, but for the number of units; and names that are odd."""
+    folder = tmp_path_factory.mktemp("paper")
+    write_large(folder)
+    return folder
+
+
+def write_large(folder, levels=19, replicates=3, units=400, concepts=150, layers=54):
+    random = np.random.default_rng(0)
+    labels = [f"concept {number}" for number in range(concepts)]
+    labels[1:9] = ["$x$", "$", "_underscored_", "NA", "", "x^2_3", "100%", "a\\b"]
+    rows = {"networks": [], "categories": [], "units": [], "layers": []}
+    for replicate in range(replicates):
+        for level in range(levels):
+            key = {"arm": "imp", "replicate": replicate, "level": level}
+            scores = random.gamma(2, 0.03 * 0.95**level, units).round(6)
+            picked = random.zipf(1.3, units) % concepts
+            found = pd.DataFrame({"layer": "layer4", "unit": range(units), "score": scores, "dead": False})
+            found = found.assign(
+                category=[CATEGORIES[one % 3] for one in picked], label=[labels[one] for one in picked]
+            )
+            rows["units"].append(found.assign(**key))
+            detectors = found[found["score"] > CUT]
+            counts = {"units": units, "detectors_a": len(detectors), "detectors_b": len(detectors)}
+            counts |= dict.fromkeys(
+                ("concepts_a", "concepts_b"), detectors[["category", "label"]].drop_duplicates().shape[0]
+            )
+            network = key | {"density": 0.8**level, "test_accuracy": 0.7 - 0.02 * level, "layer": "layer4"}
+            rows["networks"].append(pd.DataFrame([network | counts | {"detector_iou": CUT}]))
+            for category in CATEGORIES:
+                of_category = detectors[detectors["category"] == category]
+                names = of_category["label"].nunique()
+                counts = {"detectors_a": len(of_category), "detectors_b": len(of_category)}
+                counts |= {"concepts_a": names, "concepts_b": names, "category": category, "layer": "layer4"}
+                rows["categories"].append(pd.DataFrame([key | counts]))
+            names = [f"layer{number}.a_long_name_of_a_layer.conv{number}" for number in range(layers)]
+            density = 0.8 ** (level * random.uniform(0.5, 1.5, layers))
+            of_layers = {"name": names, "kind": "conv", "prunable": True, "weights": 1000, "density": density}
+            rows["layers"].append(pd.DataFrame(of_layers | {"remaining": 1000 * density}).assign(**key))
+    for table, frames in rows.items():
+        pd.concat(frames).to_csv(folder / f"{table}.csv", index=False)
+
+
+def heat_map(axes):
+    """The cells of a heat map, its arms beside each other, by the names of its rows."""
+    blocks = [mesh for mesh in axes.collections if isinstance(mesh, QuadMesh)]
+    cells = np.hstack([mesh.get_array().filled(0) for mesh in blocks])
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(names) == len(cells)
+    return names, cells
+
+
+def test_the_paper_s_curves_are_relative_to_the_own_dense_network(tables):
+    rows = pd.read_csv(tables / "networks.csv").query("arm == 'imp'")
+    [axes] = figure_of("relative_to_dense", tables).axes
+    curves = []
+    for column in ("test_accuracy", "detectors_a", "concepts_a"):
+        relative = []
+        for _, of_replicate in rows.groupby("replicate"):
+            values = of_replicate[column].to_numpy()
+            relative.append(100 * values / values[0])
+            assert is_drawn(axes, np.column_stack([100 * of_replicate["density"], relative[-1]]))
+        curves.append(np.column_stack([100 * of_replicate["density"], np.mean(relative, axis=0)]))
+        assert is_drawn(axes, curves[-1])
+        assert curves[-1][0].tolist() == [100, 100]
+    means = [line for line in axes.lines if line.get_marker() not in ("", "None")]
+    assert len(means) == 3
+    assert len({line.get_color() for line in means}) == len({line.get_marker() for line in means}) == 3
+    names = ["test accuracy", "interpretable units", "unique concepts"]
+    assert list(legend_of(axes.figure)) == [*names, "one replicate"]
+    for line, curve, name in zip(means, curves, names, strict=True):
+        assert line.get_xydata() == pytest.approx(curve)
+        assert legend_of(axes.figure)[name].get_color() == line.get_color()
+
+
+def test_relative_curves_have_a_panel_for_each_arm(one_shot):
+    figure = figure_of("relative_to_dense", one_shot)
+    wanted = [*(f"lite0, {name}" for name in ONE_SHOT_NAMES.values()), "vgg, one-shot, random"]
+    assert [axes.get_title().replace("\n", " ") for axes in figure.axes] == wanted
+    assert list(legend_of(figure)) == ["interpretable units", "unique concepts"]
+    for axes, arm in zip(figure.axes, [*(f"lite0_{method}" for method in ONE_SHOT_NAMES), "vgg_random"], strict=True):
+        points = points_of(one_shot, arm, "concepts_a")
+        assert is_drawn(axes, points * [1, 100 / points[0, 1]])
+
+
+def test_nothing_is_related_to_a_dense_network_that_is_not_there(tmp_path):
+    networks = [write_network(tmp_path, "sparse", 0, level, 0.5**level, 0.9) for level in (1, 2)]
+    networks += [write_network(tmp_path, "dense", 0, 0, 1.0, 0.9)]
+    figure = figure_of("relative_to_dense", collected(networks, tmp_path))
+    [axes] = figure.axes
+    assert not axes.lines
+    assert "nothing to relate" in axes.texts[0].get_text().replace("\n", " ")
+
+
+def test_stacks_add_up_to_the_interpretable_units(tables):
+    [axes] = figure_of("stacked_categories", tables).axes
+    categories = pd.read_csv(tables / "categories.csv").merge(
+        pd.read_csv(tables / "networks.csv")[[*NETWORK, "units", "density"]], on=NETWORK
+    )
+    categories["share"] = 100 * categories["detectors_a"] / categories["units"]
+    means = categories.groupby(["arm", "level", "category"])["share"].mean()
+    bars = [("imp", level) for level in range(4)] + [(control, 0) for control in (*FLOOR_NAMES, "trained_twice")]
+    drawn = np.array([[bar.get_height() for bar in container] for container in axes.containers])
+    assert drawn.shape == (len(CATEGORIES), len(bars))
+    assert drawn == pytest.approx(np.array([[means[*bar, category] for bar in bars] for category in CATEGORIES]))
+    tops = [bar.get_y() + bar.get_height() for bar in axes.containers[-1]]
+    networks = pd.read_csv(tables / "networks.csv")
+    whole = (100 * networks["detectors_a"] / networks["units"]).groupby([networks["arm"], networks["level"]]).mean()
+    assert tops == pytest.approx([whole[bar] for bar in bars])
+    labels = [label.get_text().replace("\n", " ") for label in axes.get_xticklabels()]
+    assert labels == ["100", "30", "9", "2.7", *(SUFFIX_NAMES[control] for control, _ in bars[4:])]
+    lefts = np.diff([bar.get_x() for bar in axes.containers[0]])
+    assert lefts[3] > 1.5 and np.delete(lefts, 3) == pytest.approx(1)  # controls stand apart
+    [legend] = axes.figure.legends
+    for category, container, patch in zip(CATEGORIES, axes.containers, legend.get_patches(), strict=True):
+        assert patch.get_facecolor() == container[0].get_facecolor()
+        assert patch.get_label() == category
+
+
+def test_categories_keep_their_looks():
+    names = [*BRODEN_CATEGORIES, *(f"category {number}" for number in range(14))]
+    looks = category_looks(names)
+    assert len({(look["facecolor"], look["hatch"]) for look in looks.values()}) == len(names)
+    assert category_looks(["part", "mine"]) == {"part": looks["part"], "mine": looks["category 0"]}
+
+
+def test_points_are_networks(tables):
+    rows = pd.read_csv(tables / "networks.csv")
+    rows = rows.assign(share=100 * rows["detectors_a"] / rows["units"], accuracy=100 * rows["test_accuracy"])
+    rows["remaining"] = 100 * rows["density"]
+    imp = rows[rows["arm"] == "imp"]
+    colours = matplotlib.colormaps["viridis_r"]
+    norm = LogNorm(imp["remaining"].min(), 100)
+    figure = figure_of("against_accuracy", tables)
+    for axes, column in zip(figure.axes, ("share", "concepts_a"), strict=False):
+        clouds = [cloud for cloud in axes.collections if isinstance(cloud, PathCollection)]
+        replicates = [of_replicate for _, of_replicate in imp.groupby("replicate")]
+        for cloud, of_replicate in zip(clouds, replicates, strict=True):
+            points = of_replicate[["accuracy", column]].to_numpy()
+            assert np.asarray(cloud.get_offsets()) == pytest.approx(points)
+            assert is_drawn(axes, points)  # the line that joins them
+            assert cloud.get_facecolors() == pytest.approx(colours(norm(of_replicate["remaining"])))
+        assert len({cloud.get_paths()[0].vertices.tobytes() for cloud in clouds}) == len(clouds)
+        for control in (*FLOOR_NAMES, "trained_twice"):
+            assert is_drawn(axes, rows.loc[rows["arm"] == control, ["accuracy", column]].to_numpy())
+        low, high = axes.get_xlim()
+        assert low < rows["accuracy"].min() and rows["accuracy"].max() < high < 100
+        assert len(axes.get_xticks()) >= 2
+    names = [f"replicate {number}" for number in range(3)]
+    assert legend_of(figure).keys() == {*names, *FLOOR_NAMES.values(), "dense, trained twice"}
+
+
+def test_accuracy_is_spaced_by_the_logarithm_of_the_error():
+    accuracy = np.array([0, 50, 90, 99, 99.9])
+    assert to_accuracy(to_place(accuracy)) == pytest.approx(accuracy)
+    assert np.diff(to_place(accuracy[[0, 2, 3, 4]])) == pytest.approx([1, 1, 1])
+    assert np.isfinite(to_place(100))
+
+
+def test_the_heat_map_counts_detectors(tables):
+    units = pd.read_csv(tables / "units.csv").query(f"arm == 'imp' and score > {CUT}")
+    counts = units.groupby(["category", "label", "level"]).size().unstack(fill_value=0) / 3
+    names, cells = heat_map(figure_of("concept_trajectories", tables).axes[0])
+    assert sorted(names) == sorted(counts.index.get_level_values("label"))
+    for name, row in zip(names, cells, strict=True):  # "object 1" says its category
+        assert row == pytest.approx(counts.loc[name.split()[0], name])
+    categories = [name.split()[0] for name in names]
+    assert categories == sorted(categories, key=CATEGORIES.index)
+    for category in CATEGORIES:
+        rows = cells[[name.startswith(category) for name in names]] > 0
+        keys = [(not row[0], -row.sum()) for row in rows]
+        assert keys == sorted(keys)
+
+
+def test_arms_share_the_rows_of_a_heat_map(one_shot):
+    units = pd.read_csv(one_shot / "units.csv")
+    arms = [*(f"lite0_{method}" for method in ONE_SHOT_NAMES), "vgg_random"]
+    units = units[units["arm"].isin(arms) & (units["score"] > CUT)]
+    counts = units.groupby(["label", "arm", "level"]).size()
+    axes = figure_of("concept_trajectories", one_shot).axes[0]
+    names, cells = heat_map(axes)
+    columns = [(arm, level) for arm in arms for level in range(3)]
+    wanted = [[counts.get((name, *column), 0) for column in columns] for name in names]
+    assert cells == pytest.approx(np.array(wanted))
+    assert set(names) == set(units["label"])
+    wanted = [name_arm(arm, [*arms, "lite0", "vgg"]) for arm in arms]
+    assert block_names(axes) == wanted
+    densities = figure_of("layer_densities", one_shot).axes
+    assert [block_names(axes) for axes in densities[:2]] == [wanted[:4], wanted[4:]]  # of layers, those of one network
+
+
+def block_names(axes):
+    [top] = axes.child_axes
+    return [" ".join(label.get_text().split()) for label in top.get_xticklabels()]
+
+
+def test_what_does_not_fit_is_added_up(paper):
+    units = read_tables(paper, CUT)["units"].query("detector")
+    figure = figure_of("concept_trajectories", paper)
+    assert PAGE_HEIGHT - 0.2 < figure.get_figheight() <= PAGE_HEIGHT
+    names, cells = heat_map(figure.axes[0])
+    concepts = units.groupby(["category", "label"]).size().sort_values(ascending=False)
+    others = len(concepts) - (len(names) - 1)
+    assert others > 10
+    assert names[-1] == f"{others} other concepts"
+    assert set(names[:-1]) >= set(concepts.index[:40].get_level_values("label"))
+    assert {"$x$", "NA", "_underscored_"} <= set(names)
+    per_level = units.groupby("level").size() / 3
+    assert cells.sum(axis=0) == pytest.approx(per_level)
+    assert cells[-1] == pytest.approx(per_level - cells[:-1].sum(axis=0))
+
+
+def test_fates_by_hand():
+    levels = [{"dog", "cat", "sky"}, {"dog", "sea"}, {"dog", "cat"}, set(), {"dog", "sea", "car"}]
+    assert follow(levels) == [
+        (3, 0, 0, 0),
+        (1, 0, 1, 2),  # sea is new; cat and sky are gone
+        (1, 1, 0, 2),  # cat is back; sky and sea are gone
+        (0, 0, 0, 4),
+        (0, 2, 1, 2),  # car is new, dog and sea are back; cat and sky are gone
+    ]
+
+
+def test_fates_add_up_to_the_unique_concepts(tables):
+    rows = pd.read_csv(tables / "networks.csv").query("arm == 'imp'")
+    units = pd.read_csv(tables / "units.csv").query(f"arm == 'imp' and score > {CUT}")
+    strip = figure_of("concept_trajectories", tables).axes[1]
+    kept, came, new, vanished = [np.array([bar.get_height() for bar in bars]) for bars in strip.containers]
+    assert kept + came + new == pytest.approx(rows.groupby("level")["concepts_a"].mean())
+    assert np.array([bar.get_y() for bar in strip.containers[2]]) == pytest.approx(kept + came)
+    seen = [units[units["level"] <= level].groupby("replicate")["label"].nunique().mean() for level in range(4)]
+    assert kept + came + new - vanished == pytest.approx(seen)
+    assert vanished.min() < 0 and len(strip.containers) == len(FATES)
+
+
+def test_detectors_are_those_that_the_tables_count(tmp_path):
+    networks = write_experiment(tmp_path, replicates=1, levels=2)
+    for rule in ("above", "at_least"):
+        collect(networks, CUT, rule, tmp_path / "tables")
+        units = pd.read_csv(tmp_path / "tables" / "units.csv")
+        cut = units["score"].sort_values().iloc[len(units) // 2]  # some unit's, so that the rules differ
+        collect(networks, cut, rule, tmp_path / "tables")
+        frames = read_tables(tmp_path / "tables", cut)
+        detects = frames["units"]["score"] > cut if rule == "above" else frames["units"]["score"] >= cut
+        assert (frames["units"]["detector"] == detects).all()
+        assert detects.sum() == frames["networks"]["detectors_a"].sum()
+
+
+def test_layers_are_rows_of_their_densities(paper):
+    layers = pd.read_csv(paper / "layers.csv")
+    wanted = 100 * layers.pivot_table(index="name", columns="level", values="density")
+    axes = figure_of("layer_densities", paper).axes[0]
+    names, cells = heat_map(axes)
+    whole = layers["name"].unique()
+    assert len(names) == 54 and all(name.endswith(short.lstrip("…")) for name, short in zip(whole, names, strict=True))
+    assert cells == pytest.approx(wanted.loc[whole].to_numpy())
+    remaining = [label.get_text() for label in axes.get_xticklabels()]
+    assert remaining == [percent(100 * 0.8**level) for level in range(19)]
+
+
+def test_layers_that_cannot_be_pruned_and_dense_networks_have_no_densities(tmp_path):
+    networks = write_brought(tmp_path, "one", ["global"]) + write_brought(tmp_path, "other")
+    tables = collected(networks, tmp_path)
+    layers = pd.read_csv(tables / "layers.csv")
+    exempt = layers.assign(name="head", prunable=False)
+    gone = layers.assign(name="gone", density=layers["density"].where(layers["level"] < 2, 0))
+    pd.concat([layers, exempt, gone]).sort_values(NETWORK, kind="stable").to_csv(tables / "layers.csv", index=False)
+    axes = figure_of("layer_densities", tables).axes[0]
+    names, cells = heat_map(axes)
+    assert names == ["stem", "gone"]
+    assert cells == pytest.approx(np.array([[100, 50, 20], [100, 50, 0]]))
+    assert [text.get_text() for text in axes.texts] == ["100", "50", "20", "100", "50", "0"]
+    dense = collected(write_brought(tmp_path, "other"), tmp_path)
+    assert "No network here is pruned" in figure_of("layer_densities", dense).axes[0].texts[0].get_text()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("case", ["tables", "one_shot", "paper"])
+def test_text_can_be_read_and_is_not_cut_off(case, name, request):
+    if case == "one_shot" and name in OF_ACCURACY:
+        return
+    figure = figure_of(name, request.getfixturevalue(case))
+    figure.draw_without_rendering()
+    unseen = labels_out_of_sight(figure)
+    texts = [text for text in figure.findobj(Text) if text.get_text() and text not in unseen]
+    assert len(texts) > 5
+    assert min(text.get_fontsize() for text in texts) >= 6
+    inside = figure.bbox.padded(1)
+    for text in texts:
+        extent = text.get_window_extent()
+        assert inside.contains(*extent.min) and inside.contains(*extent.max), text.get_text()
+    for axis in figure.findobj(Axis):
+        extents = [label.get_window_extent() for label in axis.get_ticklabels() if label in texts]
+        for one, other in pairwise(extents):
+            assert not one.padded(-1).overlaps(other.padded(-1))
+
+
+def labels_out_of_sight(figure):
+    """The labels of ticks beyond the ends of their axes, which are there but not drawn."""
+    found = []
+    for axis in figure.findobj(Axis):
+        low, high = sorted(axis.get_view_interval())
+        found += [tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high]
+    return found
+
+
+@pytest.mark.parametrize(("rows", "arms", "numbers"), [(10, 1, True), (10, 2, False), (60, 1, True), (160, 6, False)])
+def test_crowded_heat_maps_say_less(rows, arms, numbers):
+    cells = np.full((rows, 19), 0.123)
+    blocks = [Block(f"arm {number}", np.linspace(100, 1, 19), cells) for number in range(arms)]
+    row = row_height(rows, rest=1)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, rows * row + 1), layout="constrained")
+        axes = figure.subplots()
+        draw_heat_map(axes, [f"layer {number}" for number in range(rows)], blocks, density_colours(0.1), percent, row)
+        label_columns(axes, blocks)
+        name_blocks(axes, blocks)
+        figure.draw_without_rendering()
+    assert len(axes.texts) == (cells.size * arms if numbers else 0)
+    width = np.diff(axes.transData.transform([(0, 0), (1, 0)])[:, 0])[0]
+    assert all(text.get_window_extent().width <= width for text in axes.texts)
+    for axis in figure.findobj(Axis):
+        extents = [label.get_window_extent() for label in axis.get_ticklabels() if label.get_text()]
+        assert len(extents) > 5 or axis.axes is not axes
+        assert not any(one.padded(-0.5).overlaps(other.padded(-0.5)) for one, other in pairwise(extents))
+
+
+def test_odd_names_are_written_as_they_are(paper, tmp_path):
+    figure = figure_of("concept_trajectories", paper)
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(tmp_path / "figure.svg")
+    written = re.findall(r">([^<>]+)</text>", (tmp_path / "figure.svg").read_text())
+    assert {"$x$", "$", "_underscored_", "NA", "x^2_3", "a\\b"} <= set(written)
+
+
+def test_asked_for_alone_a_figure_is_drawn_alone(tables, one_shot, tmp_path):
+    draw_figures(tables, CUT, tmp_path / "two", ["stacked_categories", "against_accuracy"])
+    assert {path.stem for path in (tmp_path / "two").iterdir()} == {"stacked_categories", "against_accuracy"}
+    with pytest.raises(UserError, match="no accuracy of these networks, which against_accuracy draws"):
+        draw_figures(one_shot, CUT, tmp_path / "none", ["overview", "against_accuracy"])
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_captions_end_with_the_command_that_draws_the_figure(name):
+    snakemake = SimpleNamespace(config={"experiment": "shapes"}, params=SimpleNamespace(detector_iou=0.05))
+    caption = Template((ROOT / "report" / f"{name}.rst").read_text()).render(snakemake=snakemake)
+    before, command = caption.rstrip().rsplit("\n", 1)
+    assert before.endswith("::\n") and command.startswith("    ")
+    words = shlex.split(command)
+    assert words[:3] == ["python", "-m", "workflow_scripts.figures.draw_figures"]
+    arguments = read_arguments(words[3:])
+    assert arguments.figure == [name]
+    assert arguments.tables == Path("results/shapes/tables") and arguments.detector_iou == 0.05
+
+
+@pytest.mark.parametrize(
+    ("arm", "name"),
+    [
+        ("imp", "iterative magnitude pruning"),
+        ("untrained", "untrained"),
+        ("trained_twice", "dense, trained twice"),
+        ("my_net", "my net"),
+        ("my_net_shuffled_labels", "my net, dense, labels shuffled"),
+        ("my_net_random", "my net, one-shot, random"),
+        ("other_random", "other random"),
+    ],
+)
+def test_arms_have_names_for_people(arm, name):
+    assert name_arm(arm, ["imp", "untrained", "trained_twice", "my_net", "my_net_random", "other_random"]) == name

@@ -1,0 +1,89 @@
+"""Measures of dense networks alone: a line for each network and layer, in place of the axis of densities."""
+
+import math
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from workflow_scripts.figures.arms import CURVE, FLOOR_NAMES, SUFFIX_NAMES, TWIN
+from workflow_scripts.figures.measures import ACCURACY, OTHER_NAME, Measure, count_limits
+from workflow_scripts.figures.panels import add_legend, labelled, panels
+from workflow_scripts.figures.style import (
+    BLUE,
+    COUNT_TICKS,
+    DENSE_MARK,
+    FLOOR_COLOURS,
+    LIGHT_GREY,
+    REPLICATE_DOT,
+    TEXT_WIDTH,
+    TWIN_MARK,
+)
+
+OTHER_DOT = {"marker": "x", "markersize": 4, "linestyle": "none"}
+
+
+def draw_dense(cells: list[tuple[str, pd.DataFrame, Measure]]) -> Figure:
+    """Dense networks, a panel for each of `cells` (title, rows, measure): a line per arm and layer, no density axis."""
+    _, rows, _ = cells[0]
+    dots = rows.loc[rows["role"] == CURVE, ["arm", "base", "name", "layer"]].drop_duplicates()
+    columns = min(3, len(cells))
+    figure, grid = panels(
+        math.ceil(len(cells) / columns),
+        columns,
+        width=TEXT_WIDTH if columns > 1 else 0.65 * TEXT_WIDTH,
+        panel_height=0.6 + 0.35 * len(dots),
+    )
+    for axes, (title, rows, measure) in zip(grid.flat, cells, strict=False):
+        draw_dots(axes, rows, measure, dots)
+        axes.set_title(title)
+    for axes in grid[:, 0]:
+        labels = [f"{name}\n{layer}".strip() for name, layer in zip(dots["name"], dots["layer"], strict=True)]
+        axes.set_yticks(range(len(dots)), labels=labels)
+    for axes in grid.flat[len(cells) :]:
+        axes.remove()
+    add_legend(figure, labelled(figure), columns=4 if columns > 1 else 2)
+    return figure
+
+
+def draw_dots(axes: Axes, rows: pd.DataFrame, measure: Measure, dots: pd.DataFrame) -> None:
+    """Draw one measure of dense networks: from the top down a line for each of `dots`, on it its floors as strokes.
+
+    `rows` is as for `draw_measure`; `dots` has the columns arm, base, name and layer.
+    """
+    measured = rows[rows[measure.column].notna()]
+    for place, (arm, base, _, layer) in enumerate(dots.itertuples(index=False)):
+        axes.axhline(place, color=LIGHT_GREY, linewidth=0.6, zorder=0)
+        of_layer = measured[(measured["layer"] == layer) & measured["base"].isin(["", base])]
+        if measure is not ACCURACY:
+            draw_strokes(axes, of_layer, measure, place)
+        of_arm = of_layer[of_layer["arm"] == arm]
+        if len(of_arm) > 1:
+            places = [place] * len(of_arm)
+            axes.plot(of_arm[measure.column], places, color=BLUE, label="one replicate", **REPLICATE_DOT)
+        if len(of_arm):
+            label = "mean of replicates" if len(of_arm) > 1 else "dense"
+            axes.plot(of_arm[measure.column].mean(), place, color=BLUE, label=label, **DENSE_MARK)
+        if measure.other and len(of_arm):
+            axes.plot(of_arm[measure.other].mean(), place, color=BLUE, label=OTHER_NAME, **OTHER_DOT)
+        twins = of_layer[of_layer["role"] == TWIN]
+        if len(twins):
+            axes.plot(twins[measure.column].mean(), place, label=SUFFIX_NAMES[TWIN], **TWIN_MARK)
+    axes.set(xlabel=measure.title, ylim=(len(dots) - 0.5, -0.5), yticks=[])
+    if measure is ACCURACY:
+        axes.margins(x=0.15)
+    else:
+        axes.set_xlim(count_limits(rows, measure))
+        axes.xaxis.set_major_locator(MaxNLocator(**COUNT_TICKS))
+
+
+def draw_strokes(axes: Axes, rows: pd.DataFrame, measure: Measure, place: float) -> None:
+    """The floors in `rows` as strokes across the line at `place`, below each other, so that none hides another."""
+    present = [floor for floor in FLOOR_NAMES if (rows["role"] == floor).any()]
+    height = 0.8 / max(len(present), 1)
+    for number, floor in enumerate(present):
+        look = {"color": FLOOR_COLOURS[floor], "linewidth": 1.6, "label": FLOOR_NAMES[floor]}
+        value = rows.loc[rows["role"] == floor, measure.column].mean()
+        top = place - 0.4 + number * height
+        axes.plot([value, value], [top, top + height], **look)

@@ -1,0 +1,53 @@
+"""How many of its weights each layer of a pruned network has left."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from workflow_scripts.figures.arms import CURVE
+from workflow_scripts.figures.heat_maps import (
+    Block,
+    draw_heat_map,
+    figure_width,
+    label_columns,
+    levels_of,
+    name_blocks,
+    row_height,
+)
+from workflow_scripts.figures.panels import DENSE, add_density_bar, density_colours, percent, say
+
+FRAME = 1.1  # inches of a heat map's height that are not rows
+SHORTEST = 2  # inches: so that what the colours mean can be read
+
+
+def draw_layer_densities(layers: pd.DataFrame) -> Figure:
+    """A row for each layer that can be pruned, a column for each level; arms of one base stand side by side."""
+    curves = layers[(layers["role"] == CURVE) & layers["prunable"]]
+    pruned = curves[curves.groupby("arm")["remaining %"].transform("min") < DENSE]
+    if pruned.empty:
+        return say("No network here is pruned: every layer has all its weights.")
+    maps = [density_map(of_base) for _, of_base in pruned.groupby("base", sort=False)]
+    rows = [len(names) for names, _ in maps]
+    row = row_height(sum(rows), rest=FRAME * len(maps))
+    width = max(figure_width(blocks) for _, blocks in maps)
+    figure = Figure(figsize=(width, max(SHORTEST, sum(rows) * row + FRAME * len(maps))), layout="constrained")
+    grid = figure.subplots(len(maps), squeeze=False, height_ratios=rows)
+    lowest = min(block.cells[block.cells > 0].min(initial=DENSE) for _, blocks in maps for block in blocks)
+    colours = density_colours(lowest)
+    for axes, (names, blocks) in zip(grid[:, 0], maps, strict=True):
+        draw_heat_map(axes, names, blocks, colours, percent, row)
+        label_columns(axes, blocks)
+        if pruned["arm"].nunique() > 1:
+            name_blocks(axes, blocks)
+    add_density_bar(figure, colours, "Weights of the layer (%)")
+    return figure
+
+
+def density_map(rows: pd.DataFrame) -> tuple[list[str], list[Block]]:
+    """The layers of arms that share them, in the network's order, and for each arm what remains of each (%)."""
+    names = rows["layer"].unique()
+    blocks = []
+    for _, of_arm in rows.groupby("number"):
+        remaining = levels_of(of_arm)
+        cells = of_arm.pivot_table("layer remaining %", "layer", "level").reindex(names)[remaining.index]
+        blocks.append(Block(of_arm["name"].iloc[0], remaining.to_numpy(), cells.to_numpy()))
+    return list(names), blocks

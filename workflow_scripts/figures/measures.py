@@ -1,0 +1,43 @@
+"""What is measured of a network, and how figures call it."""
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from workflow_scripts.figures.arms import CURVE
+
+OTHER_NAME = "units counted in every category"
+
+
+class Measure(NamedTuple):
+    """Something drawn against density: its column, that of the other way of counting, its title."""
+
+    column: str
+    other: str | None
+    title: str
+
+
+ACCURACY = Measure("accuracy %", None, "Test accuracy (%)")
+UNITS = Measure("detectors_a %", None, "Interpretable units (%)")
+CONCEPTS = Measure("concepts_a", "concepts_b", "Unique concepts")
+UNITS_IN_CATEGORY = Measure("detectors_a", "detectors_b", "Interpretable units")
+
+
+def accuracy_rows(networks: pd.DataFrame) -> pd.DataFrame:
+    """A row per network whose accuracy was measured, of no layer: it belongs to the network."""
+    measured = networks[networks["accuracy %"].notna()]
+    return measured.drop_duplicates(["arm", "replicate", "level"]).assign(layer="")
+
+
+def has_accuracy(networks: pd.DataFrame) -> bool:
+    return networks.loc[networks["role"] == CURVE, "accuracy %"].notna().any()
+
+
+def count_limits(rows: pd.DataFrame, measure: Measure) -> tuple[float, float]:
+    top = max(1, rows[measure.column].max(), rows[measure.other].max() if measure.other else 0)
+    return -0.03 * top, 1.06 * top
+
+
+def units_title(rows: pd.DataFrame) -> str:
+    counts = rows["units"].unique()
+    return f"Interpretable units (% of {counts[0]})" if len(counts) == 1 else UNITS.title

@@ -1,0 +1,96 @@
+"""Detectors by the category of their concept, stacked: they add up to the interpretable units."""
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from workflow_scripts.figures.arms import FLOOR_NAMES, SUFFIX_NAMES, TWIN
+from workflow_scripts.figures.measures import units_title
+from workflow_scripts.figures.panels import REMAINING, add_legend, columns_for, panels, percent, places
+from workflow_scripts.figures.style import TEXT_WIDTH, category_looks
+
+BAR, CONTROLS_APART = 0.85, 0.7  # of a bar's place
+FEWEST = 5  # bars: with fewer they do not grow wider
+SIDES = 0.6  # inches of a panel's width that are not bars
+LABELLED = 0.25  # inches: below narrower bars all labels are turned, and on one line
+
+
+def draw_stacked_categories(categories: pd.DataFrame) -> Figure:
+    """A bar for each level and, apart, for each control; a panel for each layer and curve."""
+    shown = places(categories)
+    columns = columns_for(len(shown))
+    figure, grid = panels(
+        math.ceil(len(shown) / columns),
+        columns,
+        width=(0.65 if columns == 1 else 1) * TEXT_WIDTH,
+        panel_height=2.8,
+    )
+    looks = category_looks(categories["category"].unique())
+    top = max(1, 1.04 * categories.groupby(["arm", "level", "replicate", "layer"])["detectors_a %"].sum().max())
+    for axes, place in zip(grid.flat, shown, strict=False):
+        levels, controls = bars_of_levels(place.rows), bars_of_controls(place.controls)
+        heights = np.array([[bar.get(name, 0) for name in looks] for _, bar in levels + controls]).T
+        draw_bars(axes, heights, list(looks.values()), len(levels))
+        label_bars(axes, [label for label, _ in levels], [label for label, _ in controls])
+        axes.set(title=place.title, ylabel=units_title(place.rows), ylim=(0, top))
+    for axes in grid.flat[len(shown) :]:
+        axes.remove()
+    found = categories.groupby("category")["detectors_a"].sum()
+    handles = [Patch(label=name, **look) for name, look in looks.items() if found[name]]
+    if handles:
+        add_legend(figure, handles, columns=len(handles))
+    return figure
+
+
+def bars_of_levels(rows: pd.DataFrame) -> list[tuple[str, pd.Series]]:
+    """How much of its weights each level has, and the heights of its bar by category; dense first."""
+    levels = sorted((of_level for _, of_level in rows.groupby("level")), key=lambda level: -level["remaining %"].mean())
+    return [(percent(of_level["remaining %"].mean()), mean_shares(of_level)) for of_level in levels]
+
+
+def bars_of_controls(rows: pd.DataFrame) -> list[tuple[str, pd.Series]]:
+    """What each control is called, and the heights of its bar."""
+    present = [role for role in (*FLOOR_NAMES, TWIN) if (rows["role"] == role).any()]
+    return [(SUFFIX_NAMES[role], mean_shares(rows[rows["role"] == role])) for role in present]
+
+
+def mean_shares(rows: pd.DataFrame) -> pd.Series:
+    """The units of each category in per cent of the layer's, the mean over the replicates."""
+    return rows.groupby("category")["detectors_a %"].mean()
+
+
+def draw_bars(axes: Axes, heights: np.ndarray, looks: list[dict], levels: int) -> None:
+    """Draw `heights` (categories, bars) on each other, each row in its look; the bars after `levels` stand apart."""
+    at = np.arange(heights.shape[1], dtype=float)
+    at[levels:] += CONTROLS_APART
+    bottoms = np.cumsum(heights, axis=0) - heights
+    for of_category, bottom, look in zip(heights, bottoms, looks, strict=True):
+        axes.bar(at, of_category, BAR, bottom, **look)
+    axes.set_xticks(at)
+    axes.set_xlim(-0.6, max(at[-1], FEWEST) + 0.6)
+
+
+def label_bars(axes: Axes, levels: list[str], controls: list[str]) -> None:
+    """Write below the bars how much the levels have of their weights, and what the controls are called."""
+    columns = axes.get_subplotspec().get_gridspec().ncols
+    wide = (axes.figure.get_figwidth() / columns - SIDES) / np.diff(axes.get_xlim())[0]
+    few = wide >= LABELLED
+    if few:
+        controls = [name.replace(", ", ",\n") for name in controls]
+    axes.set_xticks(axes.get_xticks(), labels=levels + controls)
+    axes.tick_params(axis="x", length=0)
+    for number, label in enumerate(axes.get_xticklabels()):
+        label.set_rotation(0 if few and number < len(levels) else 90)
+    axes.annotate(
+        REMAINING,
+        ((len(levels) - 1) / 2, 0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, -15 if few else -26),
+        textcoords="offset points",
+        ha="center",
+        va="top",
+    )

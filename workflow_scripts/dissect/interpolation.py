@@ -57,6 +57,15 @@ def grid(
     return Grid(*axes[1], *axes[0])
 
 
+def interpolate(maps: np.ndarray, to: Grid) -> np.ndarray:
+    """Interpolate maps (K, h, w) to float32 (K, H, W)."""
+    maps = maps.astype(np.float32)
+    for axis, knots, weight in ((2, to.columns, to.column_weight), (1, to.rows, to.row_weight[:, None])):
+        first, second = (maps.take(knot, axis) for knot in knots)
+        maps = first + weight * (second - first)
+    return maps
+
+
 def axis_knots(size: int, new_size: int, scheme: str, field: Field | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The knots (2, new_size), the weights of the second (new_size), and the reach (2, size) along one axis."""
     source = np.clip(source_positions(size, new_size, scheme, field), 0, size - 1)

@@ -1,0 +1,246 @@
+"""The gallery of a layer of 2,048 units over 19 levels, opened from disk in Chromium: bytes, memory, scrolling.
+
+    python -m benchmarks.gallery
+
+Pictures are noise with the spectrum of photos, or cuts of the pictures in an archive that is given (--pictures FILE.zip
+or FILE.tar), with round masks; all but them is random, too. The first level's sheets are drawn, encoded as the workflow
+does within the bytes that the default config allows, and copied to the other levels. Then the page is opened, scrolled
+from its top to its end at a steady speed, and a unit is opened at all levels. Needs Chromium and Playwright. Prints
+what it found, the last line one JSON object.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, network_folder, sheet_file, write_call, write_layer
+from workflow_scripts.gallery.sprites import draw_mask, encode, join_rows, resize
+from workflow_scripts.gallery.write_gallery import SITE
+
+IMAGES, TILE, TILE_BYTES = 5, 96, 2500  # the default config's
+BEST, LABELS = 5, 1197  # as many labels as Broden has
+CATEGORIES = ["color", "object", "part", "material", "scene", "texture"]
+LAYER = "layer4"
+PICTURES = 400  # different ones
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+WINDOW = {"width": 1400, "height": 900}
+SPEED = 3000  # pixels a second, a fast wheel
+
+SCROLL = """async (speed) => {
+  const frames = [], tasks = [];
+  new PerformanceObserver((list) => tasks.push(...list.getEntries().map((task) => task.duration)))
+    .observe({ type: "longtask" });
+  const end = document.documentElement.scrollHeight - innerHeight;
+  const start = await new Promise(requestAnimationFrame);
+  for (let before = start, y = 0; y < end; ) {
+    const now = await new Promise(requestAnimationFrame);
+    frames.push(now - before);
+    before = now;
+    y = (speed * (now - start)) / 1000;
+    scrollTo(0, y);
+  }
+  return { frames, tasks };
+}"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--units", type=int, default=2048)
+    parser.add_argument("--levels", type=int, default=19)
+    parser.add_argument("--pictures", type=Path, help="a zip or tar archive of JPEG files")
+    parser.add_argument("--folder", type=Path, help="keep the gallery here")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="gallery_") as scratch:
+        folder = arguments.folder or Path(scratch)
+        pictures = cut_pictures(arguments.pictures) if arguments.pictures else noise_pictures()
+        sheets = [*draw_sheets(pictures, arguments.units)]
+        write_synthetic(folder, sheets, arguments.units, arguments.levels)
+        found = sizes(folder, arguments.levels) | visit(folder)
+    for name, value in found.items():
+        print(f"{name.replace('_', ' ')}: {value}")
+    print(json.dumps(found))
+
+
+# ---------------------------------------------------------------- a synthetic gallery
+
+
+def noise_pictures() -> list[np.ndarray]:
+    """Pictures uint8 (TILE, TILE, 3) whose amplitudes fall with the frequency, as photos' do."""
+    random = np.random.default_rng(0)
+    across = np.fft.fftfreq(TILE)
+    frequency = np.hypot(across[:, None], across)[..., None].clip(1 / TILE)
+    noise = random.normal(size=(PICTURES, TILE, TILE, 3)) @ (np.eye(3) + 1.5)  # colours that go together
+    drawn = np.fft.ifft2(np.fft.fft2(noise, axes=(1, 2)) / frequency, axes=(1, 2)).real
+    drawn *= 55 / drawn.std(axis=(1, 2, 3), keepdims=True)
+    return [*(128 + drawn).clip(0, 255).astype(np.uint8)]
+
+
+def cut_pictures(archive: Path) -> list[np.ndarray]:
+    """The middle squares of the first pictures in an archive, uint8 (TILE, TILE, 3)."""
+    pictures = []
+    for file in open_members(archive):
+        image = Image.open(file).convert("RGB")
+        side = min(image.size)
+        left, top = ((length - side) // 2 for length in image.size)
+        pictures.append(resize(np.asarray(image.crop((left, top, left + side, top + side))), TILE))
+        if len(pictures) == PICTURES:
+            break
+    return pictures
+
+
+def open_members(archive: Path) -> Iterator:
+    """The JPEG files of a zip or tar archive, opened one after the other."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as file:
+            names = sorted(file.namelist())
+            yield from (file.open(name) for name in names if name.endswith((".jpg", ".jpeg")))
+        return
+    with tarfile.open(archive) as file:
+        yield from (file.extractfile(each) for each in file if each.name.endswith((".jpg", ".jpeg")))
+
+
+def draw_sheets(pictures: list[np.ndarray], units: int) -> Iterator[bytes]:
+    """The sheets of a layer: each unit's pictures with a blob of its own on each."""
+    random = np.random.default_rng(1)
+    y, x = np.mgrid[:TILE, :TILE] / TILE
+    for first in range(0, units, UNITS_PER_SHEET):
+        rows = []
+        for _ in range(first, min(units, first + UNITS_PER_SHEET)):
+            centres = random.uniform(0.2, 0.8, (IMAGES, 2))
+            masks = [np.hypot(y - down, x - right) < random.uniform(0.1, 0.3) for down, right in centres]
+            chosen = random.choice(len(pictures), IMAGES, replace=False)
+            rows.append([draw_mask(pictures[image], mask) for image, mask in zip(chosen, masks, strict=True)])
+        yield encode(join_rows(rows, IMAGES, TILE), len(rows) * IMAGES * TILE_BYTES)
+
+
+def write_synthetic(folder: Path, sheets: list[bytes], units: int, levels: int) -> None:
+    """Write a gallery of one arm and replicate whose networks all have these sheets, which are used in turn."""
+    folder.mkdir(parents=True, exist_ok=True)
+    networks = []
+    for level in range(levels):
+        network = network_folder("imp", 1, level)
+        sheet_file(folder / network, 0, 0).parent.mkdir(parents=True)
+        for number in range(-(-units // UNITS_PER_SHEET)):
+            sheet_file(folder / network, 0, number).write_bytes(sheets[number % len(sheets)])
+        columns = random_columns(units, level)
+        write_layer(folder / network, network, 0, columns)
+        detected = [best[0] for best in columns["best"] if best[1] > 0.04]
+        layer = {"name": LAYER, "units": units, "detectors": len(detected), "concepts": len(set(detected))}
+        networks.append(
+            {"arm": "imp", "name": "iterative magnitude pruning", "replicate": 1, "level": level}
+            | {"density": 0.8**level, "accuracy": 0.76 - 0.002 * level, "folder": network, "layers": [layer]}
+        )
+    experiment = {"name": "synthetic", "quantile": 0.005, "detector_iou": 0.04, "detector_rule": "above"}
+    experiment |= {"tile": TILE, "images": IMAGES, "units_per_sheet": UNITS_PER_SHEET, "categories": CATEGORIES}
+    write_call(folder / "experiment.js", "experiment", experiment | {"networks": networks})
+    shutil.copytree(SITE, folder, dirs_exist_ok=True)
+
+
+def random_columns(units: int, level: int) -> dict:
+    """What a layer's data script says, see `site_data`: a unit's concepts stay over the levels, their IoU falls."""
+    random, of_level = np.random.default_rng(2), np.random.default_rng(level)
+    label = (LABELS * random.random((units, BEST)) ** 2).astype(int)  # some are found often
+    iou = random.gamma(2, 0.04, units) * of_level.uniform(0.7, 1.1, units) * 0.96**level
+    best_iou = iou[:, None] * np.cumprod(np.c_[np.ones(units), of_level.uniform(0.5, 0.9, (units, BEST - 1))], axis=1)
+    used, position = np.unique(label, return_inverse=True)
+    told = np.stack([position.reshape(label.shape), np.round(best_iou, 4)], -1).reshape(units, -1)
+    image = of_level.integers(0, 63_305, (units, IMAGES))
+    return {
+        "labels": [[f"concept {number}", int(number) % len(CATEGORIES)] for number in used],
+        "best": [[int(value) if place % 2 == 0 else value for place, value in enumerate(row)] for row in told.tolist()],
+        "slot": np.argsort(np.argsort(-np.round(best_iou[:, 0], 4), kind="stable")).tolist(),
+        "threshold": of_level.uniform(1, 3, units).round(3).tolist(),
+        "maximum": of_level.uniform(4, 9, units).round(3).tolist(),
+        "dead": [],
+        "shown": [IMAGES] * units,
+        "image": image.tolist(),
+    }
+
+
+# ---------------------------------------------------------------- what it takes
+
+
+def sizes(folder: Path, levels: int) -> dict:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    total = sum(path.stat().st_size for path in files)
+    script = folder / network_folder("imp", 1, 0) / "layer_0.js"
+    return {
+        "gallery_megabytes": round(total / 1e6, 1),
+        "gallery_files": len(files),
+        "megabytes_of_a_level": round(total / levels / 1e6, 1),
+        "kilobytes_of_a_levels_data": round(script.stat().st_size / 1e3),
+        "kilobytes_of_the_page": round(sum(path.stat().st_size for path in SITE.iterdir()) / 1e3),
+    }
+
+
+def visit(folder: Path) -> dict:
+    """Open the gallery, scroll through it, open a unit at all levels, and say what that took."""
+    from playwright.sync_api import sync_playwright  # needed here alone
+
+    browser_path = next(filter(None, map(shutil.which, BROWSERS)), None) or sys.exit("Chromium is not there")
+    loaded: list[Path] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+        page = browser.new_context(viewport=WINDOW, offline=True).new_page()
+        page.on("request", lambda request: loaded.append(request.url))
+        page.goto((folder / "index.html").as_uri())
+        page.wait_for_selector(".card")
+        page.wait_for_load_state("networkidle")
+        result = {"first_view": bytes_of(loaded)}
+        scrolled = page.evaluate(SCROLL, SPEED)
+        result |= smoothness(scrolled) | page_memory(browser)
+        loaded.clear()
+        page.locator(".card").last.click()
+        page.wait_for_selector("#across li")
+        page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")  # the last levels' pictures, too
+        page.wait_for_timeout(1000)
+        result |= {"a_unit_at_all_levels": bytes_of(loaded)}
+        browser.close()
+    return result
+
+
+def page_memory(browser) -> dict:
+    """Memory of the process that holds the page, in MB: its own, and that shared with the browser (Linux).
+
+    The shared one is decoded pictures, of which the browser keeps what fits into memory that it can take back.
+    """
+    processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
+    statuses = [Path(f"/proc/{each['id']}/status").read_text() for each in processes if each["type"] == "renderer"]
+    kinds = {"megabytes_of_memory": "RssAnon", "megabytes_of_decoded_pictures": "RssShmem"}
+    return {
+        name: round(max(int(re.search(rf"{kind}:\s+(\d+)", status)[1]) for status in statuses) / 1e3)
+        for name, kind in kinds.items()
+    }
+
+
+def bytes_of(addresses: list[str]) -> str:
+    """How many files were loaded, and how large they are."""
+    paths = {Path(address.removeprefix("file://")) for address in addresses if address.startswith("file://")}
+    return f"{sum(path.stat().st_size for path in paths) / 1e6:.2f} MB in {len(paths)} files"
+
+
+def smoothness(scrolled: dict) -> dict:
+    frames = np.array(scrolled["frames"])
+    return {
+        "frames": len(frames),
+        "median_frame_ms": round(float(np.median(frames)), 1),
+        "99th_percentile_frame_ms": round(float(np.percentile(frames, 99)), 1),
+        "longest_frame_ms": round(float(frames.max()), 1),
+        "share_of_frames_over_50_ms": round(float((frames > 50).mean()), 4),
+        "long_tasks": len(scrolled["tasks"]),
+        "longest_task_ms": round(max(scrolled["tasks"], default=0)),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The gallery of units: a page that opens from disk.
+
+In:  <network>/activations.h5, tally.h5, data/concepts*.h5, tables/networks.csv
+Out: gallery/index.html and what it shows, gallery/networks/<network>/
+"""
+
+
+rule draw_units:
+    """Draw a network's units for the gallery: their top pictures and best concepts."""
+    input:
+        activations=dissected("activations.h5"),
+        tally=f"{NETWORK}/tally.h5",
+        concepts=lambda wildcards: concepts_of(entry_of(wildcards)),
+        fields=receptive_fields,
+        code=code_of("workflow_scripts.gallery.draw_units"),
+    output:
+        units=directory(f"{GALLERY}/{DRAWN}"),
+        checksums=f"{GALLERY}/{DRAWN}.sha256",
+    log:
+        f"{RESULTS}/logs/{{arm}}/replicate_{{replicate}}/level_{{level}}/draw_units.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_{{level}}/draw_units.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        tiles=[config["gallery"][key] for key in ("images", "tile", "tile_bytes")],
+        fields=lambda wildcards, input: f"--receptive-fields {input.fields}" if input.fields else "",
+        network=DRAWN,
+    shell:
+        "python -m workflow_scripts.gallery.draw_units"
+        " --activations {input.activations:q}"
+        " --tally {input.tally:q}"
+        " --concepts {input.concepts:q}"
+        " {params.fields}"
+        " --tiles {params.tiles}"
+        " --network {params.network:q}"
+        " --out {output.units:q}"
+        " 2> {log:q}"
+
+
+rule write_gallery:
+    """Write the gallery's page, and its list of networks."""
+    input:
+        networks=f"{RESULTS}/tables/networks.csv",
+        concepts=concepts_of(next(iter(ENTRIES.values()))),
+        drawn=[f"{folder}.sha256" for folder in drawn_units()],
+        site=site_files(),
+        code=code_of("workflow_scripts.gallery.write_gallery"),
+    output:
+        [f"{GALLERY}/{Path(file).name}" for file in site_files()],
+        experiment=f"{GALLERY}/experiment.js",
+    log:
+        f"{RESULTS}/logs/gallery/write_gallery.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/gallery/write_gallery.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        experiment=gallery_settings(),
+        other_names=other_names(),
+    shell:
+        "python -m workflow_scripts.gallery.write_gallery"
+        " --experiment {params.experiment:q}"
+        " --networks {input.networks:q}"
+        " --concepts {input.concepts:q}"
+        " {params.other_names}"
+        " --gallery $(dirname {output.experiment:q})"
+        " 2> {log:q}"

@@ -1,0 +1,850 @@
+"""The gallery's page, opened from disk in Chromium, compared with what its data say.
+
+Skipped where there is no Chromium; with NEED_BROWSER set that is a failure.
+"""
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import unquote
+
+import h5py
+import numpy as np
+import pytest
+import reference_dissection as reference
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from benchmarks.gallery import BROWSERS, IMAGES, TILE, TILE_BYTES, UNITS_PER_SHEET, write_synthetic
+from workflow_scripts.data.hdf5 import FORMAT
+from workflow_scripts.data.pack_concepts import pack_concepts
+from workflow_scripts.gallery.draw_units import Tiles, draw_units
+from workflow_scripts.gallery.site_data import network_folder
+from workflow_scripts.gallery.write_gallery import write_gallery
+
+HOSTILE = '<img src=x onerror="document.title=1">'
+LABELS = {  # number: name and category
+    1: ("car", "object"),
+    2: ("cart", "object"),
+    3: (HOSTILE, "object"),
+    4: ("a & b", "part"),
+    5: ("wheel", "part"),
+    6: ("17", "part"),
+    7: ("red-c", "color"),
+}
+CATEGORIES = ["color", "object", "part"]
+LAYERS = {"stages.2": 9, "stages.3": 30}
+CUT = 0.04
+TILES = Tiles(3, 64, 10**6)
+NETWORKS = [  # arm, replicate, level, density, accuracy
+    *[("imp", 1, level, 0.3**level, 0.97 - 0.1 * level) for level in range(4)],
+    *[("imp", 2, level, 0.5**level, None) for level in range(2)],
+    ("trained_twice", 1, 0, 1, 0.98),
+    ("untrained", 1, 0, 1, 0.05),
+]
+ONE_LAYER = "untrained"  # has stages.3 alone
+SHARED = ("trained_twice", ("imp", 2, 0))  # drawn where the other is
+DESK = (1400, 900)  # pixels
+
+
+# ---------------------------------------------------------------- a gallery
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory) -> Path:
+    """A gallery made by the workflow's scripts: of random maps, and of tallies with IoUs of our choice."""
+    work = tmp_path_factory.mktemp("dissected")
+    folder = tmp_path_factory.mktemp("a folder, 100 % #1") / "gallery"
+    write_concepts(work)
+    for arm, replicate, level, *_ in NETWORKS:
+        if arm != SHARED[0]:
+            layers = layers_of(arm)
+            write_dissection(work, layers, seed=100 * replicate, level=level)
+            files = (work / f"{name}.h5" for name in ("activations", "tally", "concepts"))
+            name = network_folder(arm, replicate, level)
+            draw_units(*files, TILES, name, folder / name)
+    write_networks(folder, work / "networks.csv")
+    said = {"name": "browsed", "quantile": 0.005, "detector_iou": CUT, "detector_rule": "above"}
+    said |= {"images": TILES.count, "tile": TILES.side}
+    other = {network_folder(SHARED[0], 1, 0): network_folder(*SHARED[1])}
+    write_gallery(said, work / "networks.csv", work / "concepts.h5", other, folder)
+    return folder
+
+
+def layers_of(arm: str) -> dict[str, int]:
+    return {name: units for name, units in LAYERS.items() if arm != ONE_LAYER or name == "stages.3"}
+
+
+def write_concepts(work: Path) -> None:
+    """Twenty pictures of a few large patches of colour, which tell a strip from another."""
+    labels = {number: (name, [category]) for number, (name, category) in LABELS.items()}
+    concepts = reference.Concepts(CATEGORIES, labels, 12, 12)
+    random = np.random.default_rng(5)
+    for place in range(20):
+        pixels = np.kron(random.integers(0, 256, (3, 3, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+        planes = {
+            category: [np.full((12, 12), next(number for number in LABELS if LABELS[number][1] == category))]
+            for category in CATEGORIES
+        }
+        if place < len(LABELS):  # so that each occurs
+            planes[LABELS[place + 1][1]] = [np.full((12, 12), place + 1)]
+        concepts.pictures.append(reference.Picture(pixels, planes))
+    reference.write_broden(concepts, work / "set")
+    pack_concepts(work / "set", 48, work / "concepts.h5")
+
+
+def write_dissection(work: Path, layers: dict[str, int], seed: int, level: int) -> None:
+    """Maps and tally of a network.
+
+    Unit 3 dies at level 2, 4 touches no concept, 5 is active in one picture, 6 becomes a detector at level 1.
+    """
+    with h5py.File(work / "concepts.h5") as concepts:
+        fingerprint = concepts.attrs["fingerprint"]
+    with h5py.File(work / "activations.h5", "w") as dump, h5py.File(work / "tally.h5", "w") as tally:
+        dump.attrs.update(format=FORMAT, fingerprint=f"{seed} {level}", concepts=fingerprint)
+        tally.attrs.update(format=FORMAT, activations=f"{seed} {level}", concepts=fingerprint)
+        tally.attrs.update(knots="align_corners_false", mask="above")
+        for layer, units in layers.items():
+            random = np.random.default_rng([seed, level, units])
+            maps = random.normal(size=(20, units, 4, 4)).astype(np.float16)
+            maps[:, 5] = 0
+            maps[7, 5] = 3
+            if level >= 2:
+                maps[:, 3] = 0
+            dump[f"maps/{layer}"] = maps
+            scores = chosen_scores(units, seed, level)
+            area = np.int64(100_000)
+            tally[f"{layer}/intersection"] = np.round(2 * area * scores / (1 + scores)).astype(np.int64)
+            tally[f"{layer}/unit_area"] = np.full((units, len(CATEGORIES)), area)
+            tally[f"{layer}/label_area"] = np.full(len(LABELS), area)
+            tally[f"{layer}/threshold"] = np.full(units, 1.5, np.float32)
+            tally[f"{layer}/maximum"] = maps.max((0, 2, 3)).astype(np.float32)
+            tally[f"{layer}/minimum"] = maps.min((0, 2, 3)).astype(np.float32)
+
+
+def chosen_scores(units: int, seed: int, level: int) -> np.ndarray:
+    """IoU of units and concepts: one or two that stay over the levels and fall, and some noise."""
+    random = np.random.default_rng([seed, units])
+    scores = np.zeros((units, len(LABELS)))
+    favourite, second = random.integers(0, len(LABELS), (2, units))
+    scores[np.arange(units), second] = random.uniform(0.02, 0.2, units)
+    scores[np.arange(units), favourite] = random.uniform(0.03, 0.4, units) * 0.6**level
+    scores += np.random.default_rng([seed, units, level]).uniform(0, 0.03, scores.shape)
+    scores[4] = 0
+    scores[6, 0] = [0.02, 0.3, 0.2, 0.3][level]
+    scores[6, 1:] = 0.01
+    if level >= 2:
+        scores[3] = 0
+    return scores
+
+
+def write_networks(folder: Path, table: Path) -> None:
+    columns = ["arm", "replicate", "level", "density", "test_accuracy", "layer", "units", "detectors_a", "concepts_a"]
+    with open(table, "w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(columns)
+        for arm, replicate, level, density, accuracy in NETWORKS:
+            drawn = SHARED[1] if arm == SHARED[0] else (arm, replicate, level)
+            for index, (layer, count) in enumerate(layers_of(arm).items()):
+                detected = [unit for unit in read_units(folder, *drawn, index) if unit["detector"]]
+                named = {unit["best"][0][0] for unit in detected}
+                shown = "" if accuracy is None else accuracy
+                rows.writerow([arm, replicate, level, density, shown, layer, count, len(detected), len(named)])
+
+
+def read_call(path: Path) -> list:
+    """The arguments of the call that a data script is made of."""
+    text = path.read_text()
+    return json.loads(f"[{text[text.index('(') + 1 : text.rindex(')')]}]")
+
+
+def read_units(folder: Path, arm="imp", replicate=1, level=0, index=1) -> list[dict]:
+    """A layer's units as its data script tells them: their concepts are (name, category, IoU)."""
+    _, data = read_call(folder / network_folder(arm, replicate, level) / f"layer_{index}.js")
+    units = []
+    for number, best in enumerate(data["best"]):
+        concepts = [
+            (data["labels"][place][0], CATEGORIES[data["labels"][place][1]], iou)
+            for place, iou in zip(best[::2], best[1::2], strict=True)
+        ]
+        units.append(
+            {
+                "number": number,
+                "best": concepts,
+                "detector": bool(concepts) and concepts[0][2] > CUT,
+                "slot": data["slot"][number],
+                "shown": data["shown"][number],
+                "dead": number in data["dead"],
+            }
+        )
+    return units
+
+
+# ---------------------------------------------------------------- the browser
+
+
+@pytest.fixture(scope="module")
+def new_page():
+    """A function that opens a page in Chromium, without a network; its arguments are Playwright's for a context."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None and os.environ.get("NEED_BROWSER"):
+        pytest.fail("there is no Chromium")
+    if path is None:
+        pytest.skip("there is no Chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+
+        @lru_cache
+        def context(**options):
+            return browser.new_context(offline=True, **options)
+
+        yield lambda **options: context(**options).new_page()
+        browser.close()
+
+
+class Visit:
+    """Pages that are open, and all that went wrong or was asked for in them."""
+
+    def __init__(self, new_page):
+        self.new_page = new_page
+        self.pages = []
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+
+    def open(self, folder: Path, address: str = "", view: str = ".card", size=DESK, **options):
+        """A page of that width and height, once it shows `view`."""
+        page = self.new_page(**options)
+        self.pages.append(page)
+        page.set_viewport_size(dict(zip(("width", "height"), size, strict=True)))
+        page.set_default_timeout(20_000)
+        page.on("console", lambda message: message.type in ("error", "warning") and self.errors.append(message.text))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.goto((folder / "index.html").as_uri() + address)
+        page.wait_for_selector(view, state="visible")
+        return page
+
+    def files(self, ending: str) -> set[Path]:
+        """The files of some kind that were asked for."""
+        return {Path(unquote(url.removeprefix("file://"))) for url in self.requests if url.endswith(ending)}
+
+
+@pytest.fixture
+def visit(new_page):
+    visit = Visit(new_page)
+    yield visit
+    for page in visit.pages:
+        page.close()
+    assert visit.errors == []
+    assert [url for url in visit.requests if not url.startswith(("file://", "data:,"))] == []
+
+
+def shown_units(page) -> list[int]:
+    return page.eval_on_selector_all(".card", "cards => cards.map(card => Number(card.dataset.unit))")
+
+
+def texts(page, selector: str) -> list[str]:
+    return page.eval_on_selector_all(selector, "elements => elements.map(element => element.textContent)")
+
+
+def address_of(page) -> str:
+    return "#" + page.url.partition("#")[2] if "#" in page.url else ""
+
+
+def network_value(arm: str, replicate: int) -> str:
+    return json.dumps([arm, replicate], separators=(",", ":"))
+
+
+def expected_units(units: list[dict], sort="iou", category="", concept="", search="", detectors=False) -> list[int]:
+    """The numbers of the units that some filters leave, in order, by the definition."""
+
+    def is_left(unit):
+        name, its_category, _ = unit["best"][0] if unit["best"] else (None, None, 0)
+        told = [each[0] for rank, each in enumerate(unit["best"]) if rank == 0 or each[2] > CUT]
+        found = search == str(unit["number"]) or any(search.lower() in each.lower() for each in told)
+        return (
+            (not search or found)
+            and (not category or its_category == category)
+            and (not concept or name == concept)
+            and (unit["detector"] or not detectors)
+        )
+
+    left = [unit for unit in units if is_left(unit)]
+    if sort == "iou":
+        left.sort(key=lambda unit: (-unit["best"][0][2] if unit["best"] else 0, unit["number"]))
+    return [unit["number"] for unit in left]
+
+
+def choose(page, sort=None, category=None, concept=None, search=None, detectors=None) -> None:
+    """Set filters as a person does."""
+    if sort:
+        page.check(f"input[name=sort][value={sort}]", force=True)
+    if category:
+        page.click(f".chip[value={category}]")
+    if concept:
+        page.select_option("#concept", concept)
+    if search is not None:
+        page.fill("#search", search)
+    if detectors is not None:
+        page.set_checked("#detectors", detectors)
+
+
+def strip_of(page, selector: str) -> np.ndarray:
+    """What is on the screen of a strip, float (TILES.side, TILES.count * TILES.side, 3)."""
+    page.locator(selector).scroll_into_view_if_needed()
+    page.wait_for_function("s => document.querySelector(s).style.backgroundImage", arg=selector)
+    page.evaluate(
+        """async (selector) => {
+          const picture = new Image();
+          picture.src = document.querySelector(selector).style.backgroundImage.slice(5, -2);
+          await picture.decode();
+        }""",
+        selector,
+    )
+    png = page.locator(selector).screenshot()
+    size = (TILES.count * TILES.side, TILES.side)
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB").resize(size), float)
+
+
+def row_of_sheet(folder: Path, unit: dict, arm="imp", replicate=1, level=0, index=1) -> np.ndarray:
+    """The row of a sheet that is a unit's, of the same shape."""
+    number, row = divmod(unit["slot"], UNITS_PER_SHEET)
+    sheet = Image.open(folder / network_folder(arm, replicate, level) / f"sheets/layer_{index}_{number}.webp")
+    return np.asarray(sheet.convert("RGB"), float)[row * TILES.side : (row + 1) * TILES.side]
+
+
+def difference(one: np.ndarray, other: np.ndarray, count: int) -> float:
+    """The mean difference of the middles of the first `count` pictures."""
+    middle = [slice(place * TILES.side + 8, (place + 1) * TILES.side - 8) for place in range(count)]
+    return float(np.mean([np.abs(one[8:-8, part] - other[8:-8, part]).mean() for part in middle]))
+
+
+# ---------------------------------------------------------------- all units
+
+
+def test_it_opens_from_disk_and_says_what_it_shows(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3")
+    units = read_units(gallery)
+    detected = [unit for unit in units if unit["detector"]]
+    assert page.title() == "browsed: unit gallery"
+    assert page.inner_text("#shown") == "30 units"
+    concepts = len({unit["best"][0][0] for unit in detected})
+    assert (
+        page.inner_text("#facts")
+        == f"{len(detected)} detectors of {concepts} concepts · accuracy 97 % · 100 % of the weights"
+    )
+    for number, text in zip(shown_units(page), texts(page, ".card"), strict=True):
+        unit = units[number]
+        assert f"unit {unit['number']}" in text
+        assert ("not a detector" in text) == (not unit["detector"])
+        if unit["best"]:
+            name, category, iou = unit["best"][0]
+            assert f"{name}{category}{iou:.3f}" in text
+        for name, _, iou in unit["best"][1:]:
+            assert (f"{name} {iou:.3f}" in text) == (iou > CUT)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"sort": "unit"},
+        {"category": "part"},
+        {"concept": "car"},
+        {"detectors": True},
+        {"search": "CAR"},
+        {"search": "17"},
+        {"search": "a & b"},
+        {"search": HOSTILE[:7]},
+        {"sort": "unit", "category": "object", "detectors": True},
+        {"category": "object", "concept": "cart", "search": "car", "detectors": True},
+        {"search": "no such concept"},
+    ],
+    ids=str,
+)
+def test_what_is_shown_is_what_the_filters_leave_and_the_address_gives_it_again(gallery, visit, chosen):
+    units = read_units(gallery)
+    page = visit.open(gallery, "#layer=stages.3")
+    choose(page, **chosen)
+    expected = expected_units(units, **chosen)
+    assert shown_units(page) == expected
+    assert page.inner_text("#shown") == ("30 units" if len(expected) == 30 else f"{len(expected)} of 30 units")
+    assert page.locator("#nothing").is_visible() == (not expected)
+    # The number beside a choice is what choosing it would leave.
+    others = {key: value for key, value in chosen.items() if key not in ("category", "concept")}
+    counts = {name: len(expected_units(units, **others | {"category": name})) for name in CATEGORIES}
+    assert texts(page, ".chip") == [f"{name}{count}" for name, count in counts.items()]
+    others = {key: value for key, value in chosen.items() if key != "concept"}
+    counts = {name: len(expected_units(units, **others | {"concept": name})) for name, _ in LABELS.values()}
+    some = [f"{name} ({count})" for name, count in counts.items() if count or name == chosen.get("concept")]
+    assert sorted(texts(page, "#concept option")[1:]) == sorted(some)
+
+    again = visit.open(gallery, address_of(page), view="#units")
+    again.wait_for_function("() => document.querySelector('#shown').textContent")
+    assert shown_units(again) == expected
+    assert again.input_value("#search") == chosen.get("search", "")
+    assert again.input_value("#concept") == chosen.get("concept", "")
+    assert again.is_checked("#detectors") == chosen.get("detectors", False)
+    assert again.locator('.chip[aria-pressed="true"]').count() == ("category" in chosen)
+    assert address_of(again) == address_of(page)
+
+
+def test_filters_can_be_cleared_and_a_category_chosen_again_is_left(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3&search=zzz&detectors=1", view="#nothing")
+    page.click("#clear")
+    assert len(shown_units(page)) == 30
+    page.click(".chip[value=part]")
+    page.click(".chip[value=part]")
+    assert len(shown_units(page)) == 30
+    assert address_of(page) == "#layer=stages.3"
+
+
+def test_cards_show_their_row_of_the_sheet(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3")
+    units = [unit for unit in read_units(gallery) if unit["shown"]]
+    for unit in (units[0], units[5], units[-1]):
+        strip = strip_of(page, f'.card[data-unit="{unit["number"]}"] .strip')
+        own = difference(strip, row_of_sheet(gallery, unit), unit["shown"])
+        others = [
+            difference(strip, row_of_sheet(gallery, other), unit["shown"]) for other in units if other is not unit
+        ]
+        assert own < 6 < 20 < min(others)
+
+
+def test_a_strip_ends_where_the_pictures_end(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3")
+    unit = read_units(gallery)[5]
+    assert unit["shown"] == 1
+    strip = strip_of(page, '.card[data-unit="5"] .strip')
+    blank = strip[8:-8, TILES.side + 8 : -8]
+    assert np.ptp(blank) == 0
+    assert blank.mean() > 240  # the card's ground
+
+
+def test_networks_layers_and_levels_are_chosen(gallery, visit):
+    page = visit.open(gallery)
+    assert len(shown_units(page)) == 9  # the first layer
+    page.select_option("#layer", "stages.3")
+    page.wait_for_selector('.card[data-unit="29"]', state="attached")
+    choose(page, category="part", detectors=True)
+    for level in (1, 2, 3):
+        page.click("#level-after")
+        units = read_units(gallery, level=level)
+        page.wait_for_function("d => document.querySelector('#facts').textContent.endsWith(d)", arg=density(level))
+        assert shown_units(page) == expected_units(units, category="part", detectors=True)
+    assert page.is_disabled("#level-after")
+    page.check('#levels input[value="1"]', force=True)
+    page.select_option("#network", network_value("imp", 2))
+    page.wait_for_function("() => document.querySelector('#facts').textContent.includes('not measured')")
+    assert address_of(page) == "#replicate=2&level=1&layer=stages.3&category=part&detectors=1"
+    assert shown_units(page) == expected_units(
+        read_units(gallery, replicate=2, level=1), category="part", detectors=True
+    )
+    # A network of one level, with one layer.
+    page.select_option("#network", network_value(ONE_LAYER, 1))
+    page.wait_for_function("() => document.querySelector('#facts').textContent.includes('5 %')")
+    assert shown_units(page) == expected_units(read_units(gallery, ONE_LAYER, index=0), category="part", detectors=True)
+    assert not page.is_visible("#level-field")
+    assert not page.is_visible("#layer-field")
+
+
+def density(level: int) -> str:
+    return {0: "100 %", 1: "30 %", 2: "9 %", 3: "2.7 %"}[level] + " of the weights"
+
+
+def test_a_network_under_a_second_name_shows_the_other_ones_units(gallery, visit):
+    page = visit.open(gallery, f"#arm={SHARED[0]}&layer=stages.3")
+    assert "accuracy 98 %" in page.inner_text("#facts")
+    assert shown_units(page) == expected_units(read_units(gallery, *SHARED[1]))
+    assert visit.files("layer_1.js") == {gallery / network_folder(*SHARED[1]) / "layer_1.js"}
+
+
+def test_names_are_text(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3")
+    unit = next(unit for unit in read_units(gallery) if unit["best"] and unit["best"][0][0] == HOSTILE)
+    assert page.locator(f'.card[data-unit="{unit["number"]}"] .name').text_content() == HOSTILE
+    assert page.locator("#concept option", has_text=HOSTILE).count() == 1
+    page.click(f'.card[data-unit="{unit["number"]}"]')
+    page.wait_for_selector("#across li")
+    assert HOSTILE in page.inner_text("#focus")
+    assert page.locator("img").count() == 0
+    assert page.title() == f"Unit {unit['number']}, browsed: unit gallery"
+
+
+# ---------------------------------------------------------------- one unit
+
+
+@pytest.mark.parametrize("number", [3, 4, 5, 6, 29])
+def test_a_unit_is_shown_at_all_levels(gallery, visit, number):
+    page = visit.open(gallery, f"#layer=stages.3&level=1&unit={number}", view="#across li")
+    levels = [read_units(gallery, level=level)[number] for level in range(4)]
+    rows = page.query_selector_all("#across li")
+    assert len(rows) == 4
+    before = None
+    for level, (row, unit) in enumerate(zip(rows, levels, strict=True)):
+        assert row.query_selector(".level b").inner_text() + " of the weights" == density(level)
+        assert f"accuracy {97 - 10 * level} %" in row.inner_text()
+        assert (row.get_attribute("class").split().count("here") == 1) == (level == 1)
+        assert row.query_selector(".level").get_attribute("aria-current") == ("true" if level == 1 else None)
+        told = texts(row, ".short > span")
+        assert told == [f"{name}{category}{iou:.3f}" for name, category, iou in unit["best"]]
+        assert len(texts(row, ".short > .weak")) == sum(iou <= CUT for *_, iou in unit["best"])
+        name = unit["best"][0][0] if unit["detector"] else ""
+        change = "name lost" if not name else f"was {before}" if before else "named"
+        assert texts(row, "em") == ([f"◆ {change}"] if before not in (None, name) else [])
+        before = name
+        assert len(texts(row, ".strip.blank")) == (unit["shown"] == 0)
+        if unit["shown"]:
+            strip = strip_of(page, f"#across li:nth-child({level + 1}) .strip")
+            count = unit["shown"]
+            own = difference(strip, row_of_sheet(gallery, unit, level=level), count)
+            other = (level + 1) % 4
+            assert own < 12
+            # The pictures of unit 5 are the same at all levels.
+            assert difference(strip, row_of_sheet(gallery, levels[other], level=other), count) > 20 or number == 5
+    best = [unit["best"][0][2] if unit["best"] else 0 for unit in levels]
+    heights = page.eval_on_selector_all("svg circle", "dots => dots.map(dot => -dot.getAttribute('cy'))")
+    assert np.argsort(heights, kind="stable").tolist() == np.argsort(best, kind="stable").tolist()
+
+
+def test_from_unit_to_unit_and_from_level_to_level(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3&category=object")
+    order = shown_units(page)
+    page.click(f'.card[data-unit="{order[0]}"]')
+    page.wait_for_selector("#across li")
+    assert page.is_disabled("#unit-before")
+    page.click("#unit-after")
+    page.wait_for_function("n => document.title.startsWith(`Unit ${n},`)", arg=order[1])
+    page.click("#across li:nth-child(3) .level")
+    page.wait_for_selector("#across li:nth-child(3).here")
+    assert page.inner_text("#focus .concepts h3") == density(2)
+    assert address_of(page) == f"#level=2&layer=stages.3&category=object&unit={order[1]}"
+
+
+def test_back_and_forward(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3")
+    choose(page, sort="unit")
+    page.click('.card[data-unit="20"]')
+    page.wait_for_selector("#across li")
+    page.go_back()
+    page.wait_for_selector(".card", state="visible")
+    assert address_of(page) == "#layer=stages.3&sort=unit"
+    page.go_forward()
+    page.wait_for_selector("#unit-title", state="visible")
+    assert page.inner_text("#unit-title") == "Unit 20"
+    page.click("#close")
+    page.wait_for_selector(".card", state="visible")
+    assert address_of(page) == "#layer=stages.3&sort=unit"
+    # A unit that was opened by its address is left for all units.
+    direct = visit.open(gallery, "#layer=stages.3&unit=8", view="#across li")
+    direct.click("#close")
+    direct.wait_for_selector(".card", state="visible")
+    assert address_of(direct) == "#layer=stages.3"
+
+
+def test_the_list_is_where_it_was_after_a_unit_is_closed(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3&sort=unit", size=(700, 500))
+    page.locator('.card[data-unit="20"]').scroll_into_view_if_needed()
+    page.evaluate("scrollBy(0, 90)")  # not just as far as to see it
+    scrolled = page.evaluate("scrollY")
+    assert scrolled > 500
+    page.click('.card[data-unit="20"]')
+    page.wait_for_selector("#across li")
+    assert page.evaluate("scrollY") == 0
+    page.click("#close")
+    page.wait_for_selector(".card", state="visible")
+    assert page.evaluate("scrollY") == scrolled
+    assert page.evaluate("document.activeElement.dataset.unit") == "20"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("#arm=no_such&layer=stages.3", "#layer=stages.3"),
+        ("#replicate=9", ""),
+        ("#level=99", "#level=3"),
+        ("#level=-1&unit=x", ""),
+        ("#layer=gone&sort=up&category=none", ""),
+        ("#unit=9", ""),
+        ("#unit=99999999999999999999", ""),
+        ("#%E0%A4%A&&==&=1", ""),
+        (f"#arm={ONE_LAYER}&layer=stages.2", f"#arm={ONE_LAYER}"),
+    ],
+)
+def test_an_address_that_leads_nowhere_leads_to_what_there_is(gallery, visit, wrong, right):
+    page = visit.open(gallery, wrong)
+    assert address_of(page) == right
+    assert len(shown_units(page)) in LAYERS.values()
+
+
+def test_an_address_is_followed_in_an_open_page(gallery, visit):
+    page = visit.open(gallery)
+    page.evaluate("location.hash = '#level=2&layer=stages.3&unit=7'")
+    page.wait_for_selector("#across li.here:nth-child(3)")
+    assert page.inner_text("#unit-title") == "Unit 7"
+    page.evaluate("location.hash = '#layer=stages.3&search=car'")
+    page.wait_for_selector(".card", state="visible")
+    assert shown_units(page) == expected_units(read_units(gallery), search="car")
+
+
+# ---------------------------------------------------------------- people
+
+
+def test_everything_is_done_by_keys(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3&sort=unit")
+    focused = "document.activeElement.dataset.unit"
+    page.keyboard.press("/")
+    page.keyboard.type("[car")
+    assert page.input_value("#search") == "[car"  # what is typed is no command
+    page.keyboard.press("Escape")
+    assert page.input_value("#search") == ""
+    reached = set()
+    page.locator("#network").focus()
+    for _ in range(25):
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.className"))
+        page.keyboard.press("Tab")
+    assert {"network", "layer", "level-after", "search", "chip", "concept", "detectors", "card"} <= reached
+    page.locator('.card[data-unit="0"]').focus()
+    for key, unit in [("ArrowRight", 1), ("ArrowDown", 5), ("ArrowLeft", 4), ("ArrowUp", 0), ("ArrowUp", 0)]:
+        page.keyboard.press(key)
+        assert page.evaluate(focused) == str(unit), key
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    assert page.evaluate(outline) == "solid"
+    page.keyboard.press("]")
+    page.wait_for_function("d => document.querySelector('#facts').textContent.endsWith(d)", arg=density(1))
+    assert page.evaluate(focused) == "0"  # the same unit, a level later
+    page.keyboard.press("[")
+    page.wait_for_function("d => document.querySelector('#facts').textContent.endsWith(d)", arg=density(0))
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#across li")
+    assert page.evaluate("document.activeElement.id") == "unit-title"
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.title.startsWith('Unit 2,')")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("]")
+    page.wait_for_selector("#across li.here:nth-child(2)")
+    assert page.inner_text("#unit-title") == "Unit 1"
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".card", state="visible")
+    assert page.evaluate(focused) == "1"
+
+
+def test_what_is_on_the_page_is_named_for_screen_readers(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3")
+    for role, count in [("banner", 1), ("main", 1), ("search", 1), ("status", 2), ("heading", 1)]:
+        assert page.get_by_role(role).count() == count, role
+    for selector in ("select", "input", "button"):
+        for element in page.locator(f"{selector}:visible").all():
+            named = element.evaluate("e => e.ariaLabel || e.labels?.[0]?.textContent || e.textContent")
+            assert named.strip(), element
+    strips = page.eval_on_selector_all("[data-sheet]", "all => all.map(e => `${e.role} ${e.ariaLabel}`)")
+    shown = [unit["shown"] for unit in read_units(gallery)]
+    assert sorted(strips) == sorted(f"img {count} picture{'s' * (count > 1)}" for count in shown if count)
+    assert page.get_by_role("link", name="unit 11").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "view"),
+    [
+        ("#layer=stages.3", ".card"),
+        ("#layer=stages.3&unit=11", "#across li"),
+        (f"#arm={ONE_LAYER}&unit=4", "#across li"),
+    ],
+)
+def test_nothing_sticks_out_sideways(gallery, visit, address, view):
+    page = visit.open(gallery, address, view=view, size=(360, 740))
+    page.click(".help summary")
+    if view == ".card":
+        assert not page.is_visible("#search")  # folded, so that the units come first
+        page.click("#controls summary")
+    for width in (360, 800, 1400):
+        page.set_viewport_size({"width": width, "height": 740})
+        assert page.is_visible("#search") == (view == ".card")
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        beyond = page.eval_on_selector_all(
+            "main *, header *",
+            "all => all.filter(e => e.checkVisibility() && e.getBoundingClientRect().right > innerWidth + 1 && "
+            "!e.closest('.name, .also, svg')).map(e => e.outerHTML.slice(0, 90))",
+        )
+        assert beyond == []
+
+
+CONTRASTS = """() => {
+  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const over = ([r, g, b, a = 1], under) => [r, g, b].map((value, i) => a * value + (1 - a) * under[i]);
+  const ground = (element) => {
+    if (!element) return [255, 255, 255];
+    const style = getComputedStyle(element);
+    const own = numbers(style.backgroundColor);
+    return own.length === 3 ? own : over(own, ground(element.parentElement));
+  };
+  const light = (colour) => {
+    const [r, g, b] = colour.map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const found = [];
+  while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement;
+    if (!texts.currentNode.data.trim() || !element.checkVisibility() || element.closest("script, noscript")) continue;
+    const style = getComputedStyle(element);
+    const under = ground(element);
+    const ink = over(numbers(element.closest("svg") ? style.fill : style.color), under);
+    const [a, b] = [light(ink), light(under)].sort((one, other) => other - one);
+    found.push([(a + 0.05) / (b + 0.05), texts.currentNode.data.trim()]);
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(gallery, visit, scheme):
+    grounds = set()
+    for address, view in [
+        ("#layer=stages.3&category=part", ".card"),
+        ("#layer=stages.3&unit=11&level=2", "#across li"),
+    ]:
+        page = visit.open(gallery, address, view=view, color_scheme=scheme)
+        page.click(".help summary")
+        grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        contrasts = page.evaluate(CONTRASTS)
+        assert len(contrasts) > 50
+        assert [(round(ratio, 2), text) for ratio, text in contrasts if ratio < 4.5] == []
+    assert len(grounds) == 1
+    assert (int(re.search(r"\d+", grounds.pop())[0]) > 128) == (scheme == "light")
+
+
+# ---------------------------------------------------------------- what may be wrong
+
+
+@pytest.fixture
+def copied(gallery, tmp_path) -> Path:
+    return Path(shutil.copytree(gallery, tmp_path / "gallery"))
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def shorten_a_column(path: Path) -> None:
+    name, data = read_call(path)
+    data["threshold"].pop()
+    path.write_text(f"gallery.layer({json.dumps(name)}, {json.dumps(data)});")
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"), [(Path.unlink, "missing"), (truncate, "damaged"), (shorten_a_column, "damaged")]
+)
+def test_a_layer_that_cannot_be_read_is_told(copied, visit, harm, said):
+    name = f"{network_folder('imp', 1, 1)}/layer_1.js"
+    harm(copied / name)
+    page = visit.open(copied, "#layer=stages.3&level=1", view="#problems p")
+    assert page.inner_text("#problems") == f"{name} is {said}. Run the workflow again."
+    assert shown_units(page) == []
+    page.keyboard.press("[")
+    page.wait_for_selector(".card")
+    assert len(shown_units(page)) == 30
+    assert not page.is_visible("#problems")
+    page.click('.card[data-unit="6"]')
+    page.wait_for_selector("#across li")
+    assert page.locator("#across li").nth(1).locator("p").inner_text() == f"{name} is {said}. Run the workflow again."
+    assert page.locator("#across .strip").count() == 3
+    allow_browsers_own_errors(visit, harm)
+
+
+def allow_browsers_own_errors(visit: Visit, harm) -> None:
+    """The browser itself reports a file that is not there, or no script; nothing else may be reported."""
+    own = {Path.unlink: "ERR_FILE_NOT_FOUND", truncate: "Invalid or unexpected token"}.get(harm)
+    if own:
+        assert visit.errors
+        visit.errors = [error for error in visit.errors if own not in error and "Unexpected end of input" not in error]
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, truncate])
+def test_an_experiment_that_cannot_be_read_is_told(copied, visit, harm):
+    harm(copied / "experiment.js")
+    page = visit.open(copied, view="#problems p")
+    assert "experiment.js is missing or damaged" in page.inner_text("#problems")
+    allow_browsers_own_errors(visit, harm)
+
+
+def test_missing_pictures_are_told(copied, visit):
+    for sheet in (copied / network_folder("imp", 1, 0) / "sheets").glob("layer_1_*"):
+        sheet.unlink()
+    page = visit.open(copied, "#layer=stages.3", view="#problems p")
+    page.wait_for_function("() => document.querySelector('#problems').textContent.includes('So are')")
+    assert f"The pictures {network_folder('imp', 1, 0)}/sheets/layer_1_" in page.inner_text("#problems")
+    assert len(shown_units(page)) == 30
+    allow_browsers_own_errors(visit, Path.unlink)
+
+
+def test_a_layer_or_unit_that_a_level_does_not_have_is_told(copied, visit):
+    (experiment,) = read_call(copied / "experiment.js")
+    experiment["networks"][1]["layers"].pop()
+    experiment["networks"][2]["layers"][1]["units"] = 5
+    (copied / "experiment.js").write_text(f"gallery.experiment({json.dumps(experiment)});")
+    path = copied / network_folder("imp", 1, 2) / "layer_1.js"
+    name, data = read_call(path)
+    for key in ("best", "slot", "shown", "image", "threshold", "maximum"):
+        data[key] = data[key][:5]
+    path.write_text(f"gallery.layer({json.dumps(name)}, {json.dumps(data)});")
+    page = visit.open(copied, "#layer=stages.3&unit=11", view="#across li")
+    said = [texts(row, ":scope > p") for row in page.query_selector_all("#across li")]
+    assert said == [[], ["This layer is not there."], ["There is no unit 11 in this network."], []]
+
+
+def test_without_scripts_a_sentence_says_so(gallery, visit):
+    page = visit.open(gallery, view=".problems", java_script_enabled=False)
+    assert "needs JavaScript" in page.locator("noscript").inner_text()
+
+
+# ---------------------------------------------------------------- two thousand units
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory) -> Path:
+    """2,048 units at two levels, every sheet as large as the default config allows."""
+    folder = tmp_path_factory.mktemp("large") / "gallery"
+    noise = np.random.default_rng(0).integers(0, 256, (UNITS_PER_SHEET * TILE, IMAGES * TILE, 3)).astype(np.uint8)
+    sheet = folder.with_name("sheet.webp")
+    Image.fromarray(noise).save(sheet, quality=1)
+    most = UNITS_PER_SHEET * IMAGES * TILE_BYTES
+    write_synthetic(folder, [sheet.read_bytes()[:most].ljust(most, b"\0")], 2048, 2)
+    return folder
+
+
+def test_the_first_view_of_a_large_layer_is_small(large, visit):
+    page = visit.open(large)
+    page.wait_for_load_state("networkidle")
+    files = visit.files("")
+    assert sum(path.stat().st_size for path in files if path.is_file()) < 2e6
+    assert 1 <= len(visit.files(".webp")) <= 10
+    assert len(shown_units(page)) == 2048
+    # The others come when they are looked at, and only they.
+    page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    page.wait_for_function("() => document.querySelector('.block:last-child .strip').style.backgroundImage")
+    page.wait_for_load_state("networkidle")
+    assert len(visit.files(".webp")) <= 20
+    last = page.locator(".card").last
+    assert last.bounding_box()["y"] < DESK[1]
+
+
+def test_blocks_of_cards_are_as_high_before_they_are_laid_out_as_after(large, visit):
+    page = visit.open(large)
+    for width in (360, 1400, 2600):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function("() => document.querySelector('#grid').style.getPropertyValue('--width')")
+        heights = page.eval_on_selector_all(
+            ".block",
+            """blocks => [false, true].map((laidOut) => {
+              const some = blocks.slice(10, 20);
+              for (const block of some) block.style = laidOut ? "content-visibility: visible; height: auto" : "";
+              return some.map((block) => block.getBoundingClientRect().height);
+            })""",
+        )
+        np.testing.assert_allclose(*heights, atol=2)

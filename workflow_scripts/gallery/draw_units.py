@@ -1,0 +1,177 @@
+"""Draw the units of one network for the gallery: their top pictures in sheets, their concepts in data scripts."""
+
+import argparse
+import json
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+
+from workflow_scripts.data.hdf5 import open_hdf5
+from workflow_scripts.dissect.concept_data import ConceptData, require_same
+from workflow_scripts.dissect.interpolation import Grid, grid, interpolate, layer_fields
+from workflow_scripts.dissect.maps import LayerMaps, cut_of
+from workflow_scripts.dissect.name_units import iou
+from workflow_scripts.files import run_command, whole_file, write_checksums
+from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, sheet_file, write_layer
+from workflow_scripts.gallery.sprites import draw_mask, encode, join_rows, resize
+from workflow_scripts.gallery.top_maps import TopMaps, top_maps
+from workflow_scripts.progress import Progress
+
+BEST = 5  # concepts that are told of a unit
+PICTURES_IN_MEMORY = 4096  # scaled ones
+
+
+class Tiles(NamedTuple):
+    """How many pictures a unit has, their side in pixels, and how many bytes one may take."""
+
+    count: int
+    side: int
+    most_bytes: int
+
+
+def draw_units(
+    activations: str | Path,
+    tally: str | Path,
+    concepts: str | Path,
+    tiles: Tiles,
+    network: str,
+    out: Path,
+    receptive_fields: dict | None = None,
+) -> None:
+    """Write the data scripts and the sheets of a network into the folder `out`, and their checksums beside it.
+
+    `site_data` describes them; `network` is what the gallery calls that folder, see `network_folder`.
+    A unit's pictures are those in which its activation is highest, and exceeds its threshold somewhere; a unit that is
+    constant over all pictures has none. Masks are those of the tally, at the resolution of the label maps.
+    `receptive_fields` as `layer_fields` takes them.
+
+    Raises UserError if an input is missing or damaged, or if they do not belong together.
+    """
+    with (
+        open_hdf5(activations, "maps", "fingerprint") as dump,
+        open_hdf5(tally, "activations", "concepts", "knots", "mask") as counts,
+        ConceptData(concepts) as labels,
+        whole_file(out) as folder,
+    ):
+        require_same(tally, counts.attrs["activations"], activations, dump.attrs["fingerprint"])
+        require_same(tally, counts.attrs["concepts"], concepts, labels.fingerprint)
+        knots, mask = counts.attrs["knots"], counts.attrs["mask"]
+        scaled = scaled_pictures(labels.file["images"], tiles.side)
+        sheet_file(folder, 0, 0).parent.mkdir(parents=True)
+        for index, (layer, counted) in enumerate(counts.items()):
+            maps = LayerMaps(dump, layer)
+            units = read_units(counted, labels)
+            cut = cut_of(units.threshold, mask)
+            top = top_maps(maps, np.where(units.dead, np.float32(np.inf), cut), tiles.count)
+            fields = layer_fields(receptive_fields, layer, knots)
+            to = grid((maps.height, maps.width), (labels.height, labels.width), knots, fields)
+            progress = Progress(f"units of {layer}", len(cut))
+            for number, first in enumerate(range(0, len(cut), UNITS_PER_SHEET)):
+                rows = [
+                    unit_row(top, unit, maps, to, cut[unit], scaled)
+                    for unit in units.by_score[first : first + UNITS_PER_SHEET]
+                ]
+                sheet = join_rows(rows, tiles.count, tiles.side)
+                most = len(rows) * tiles.count * tiles.most_bytes
+                sheet_file(folder, index, number).write_bytes(encode(sheet, most))
+                progress.log(first + len(rows))
+            progress.finish()
+            write_layer(folder, network, index, units.columns(labels) | image_columns(top, len(cut)))
+    write_checksums(out, out.with_name(out.name + ".sha256"))
+
+
+class Units(NamedTuple):
+    """What was counted of a layer's units: `best_label` intp and `best_iou` float64 (U, at most BEST), by falling IoU;
+    `threshold` and `maximum` float32 (U), and `dead` bool (U), those that are constant over the concept set.
+    """
+
+    best_label: np.ndarray
+    best_iou: np.ndarray
+    threshold: np.ndarray
+    maximum: np.ndarray
+    dead: np.ndarray
+
+    @property
+    def by_score(self) -> np.ndarray:
+        """The units by falling IoU with their best concept, ties by rising number."""
+        return np.argsort(-self.best_iou[:, 0], kind="stable")
+
+    def columns(self, labels: ConceptData) -> dict:
+        """What the layer's data script says of them, but for their pictures."""
+        known = self.best_iou > 0
+        used, position = np.unique(self.best_label[known], return_inverse=True)
+        place = np.zeros(known.shape, int)
+        place[known] = position
+        best = []
+        for places, ious in zip(place, self.best_iou, strict=True):
+            # Whether a unit is a detector must not hang on rounding.
+            told = [float(ious[0]), *(round(float(iou), 4) for iou in ious[1:])]
+            best.append([number for pair in zip(places.tolist(), told, strict=True) if pair[1] > 0 for number in pair])
+        return {
+            "labels": [[labels.label_name[label], int(labels.label_category[label])] for label in used],
+            "best": best,
+            "slot": np.argsort(self.by_score).tolist(),
+            "threshold": [float(f"{value:.4g}") for value in self.threshold],
+            "maximum": [float(f"{value:.4g}") for value in self.maximum],
+            "dead": np.flatnonzero(self.dead).tolist(),
+        }
+
+
+def read_units(counted: h5py.Group, labels: ConceptData) -> Units:
+    """The units of a layer of tally.h5. Labels that never occur take no part; ties go to the lowest label."""
+    intersection, unit_area, label_area = (counted[name][:] for name in ("intersection", "unit_area", "label_area"))
+    scores = np.where(label_area > 0, iou(intersection, unit_area, label_area, labels.label_category), 0)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :BEST]
+    threshold, maximum, minimum = (counted[name][:] for name in ("threshold", "maximum", "minimum"))
+    return Units(best, np.take_along_axis(scores, best, 1), threshold, maximum, maximum == minimum)
+
+
+def image_columns(top: TopMaps, units: int) -> dict:
+    """What a layer's data script says of the pictures."""
+    first = np.searchsorted(top.unit, np.arange(units + 1))
+    return {"shown": np.diff(first).tolist(), "image": [top.image[a:b].tolist() for a, b in pairwise(first)]}
+
+
+def unit_row(
+    top: TopMaps, unit: int, maps: LayerMaps, to: Grid, cut: np.float32, scaled: Callable[[int], np.ndarray]
+) -> list[np.ndarray]:
+    """The pictures of a unit, uint8 (side, side, 3), with its masks on them."""
+    chosen = slice(*np.searchsorted(top.unit, [unit, unit + 1]))
+    masks = interpolate(top.values[chosen].reshape(-1, maps.height, maps.width), to) > cut
+    return [draw_mask(scaled(image), mask) for image, mask in zip(top.image[chosen].tolist(), masks, strict=True)]
+
+
+def scaled_pictures(images: h5py.Dataset, side: int) -> Callable[[int], np.ndarray]:
+    """A function that returns the picture of a number, uint8 (side, side, 3); it remembers the last ones."""
+    return lru_cache(PICTURES_IN_MEMORY)(lambda image: resize(images[image], side))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--activations", required=True, help="activations.h5")
+    parser.add_argument("--tally", required=True, help="tally.h5, which tells the thresholds, too")
+    parser.add_argument("--concepts", required=True, help="concepts.h5")
+    parser.add_argument("--receptive-fields", type=Path, help="receptive_fields.json, for those knots")
+    parser.add_argument("--tiles", type=int, nargs=3, required=True, metavar=("IMAGES", "SIDE", "MOST_BYTES"))
+    parser.add_argument("--network", required=True, help="the folder's path within the gallery's")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    arguments = parser.parse_args()
+    fields = arguments.receptive_fields
+    draw_units(
+        arguments.activations,
+        arguments.tally,
+        arguments.concepts,
+        Tiles(*arguments.tiles),
+        arguments.network,
+        arguments.out,
+        json.loads(fields.read_text()) if fields else None,
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

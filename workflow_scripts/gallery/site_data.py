@@ -1,0 +1,46 @@
+"""The gallery's data: scripts and sheets of pictures, which a page that was opened from disk may load.
+
+A page opened from disk may not read files, but it may run scripts and show pictures. So each data script calls one
+function of the page's, with JSON:
+
+experiment.js                          gallery.experiment({...}): how was dissected, and a list of all networks
+<network>/layer_<i>.js                 gallery.layer("<network>/layer_<i>", {...}): the units of a network's i-th layer
+<network>/sheets/layer_<i>_<s>.webp    their pictures, a row for each of UNITS_PER_SHEET units
+
+<network> is networks/<arm>/replicate_<r>/level_<n>, layers are sorted by name. What a layer's script says:
+
+labels      [name, position among the experiment's categories] of each concept that `best` refers to
+best        for each unit position in `labels`, IoU, position, IoU, ... by falling IoU; the first IoU is exact
+slot        for each unit where its pictures are: sheet slot // UNITS_PER_SHEET, row slot % UNITS_PER_SHEET; by falling
+            IoU, so that units that are looked at together lie together
+shown       for each unit how many pictures it has, from the left of the row; the rest of the row is blank
+image       for each unit their numbers in the concept set
+threshold, maximum    of each unit's activations
+dead        the units that are constant over the concept set
+"""
+
+import json
+from pathlib import Path
+
+UNITS_PER_SHEET = 8  # few enough that scattered units load little, enough that there are not too many files
+
+
+def network_folder(arm: str, replicate: int, level: int) -> str:
+    """The folder of a network within the gallery's."""
+    return f"networks/{arm}/replicate_{replicate}/level_{level}"
+
+
+def sheet_file(folder: Path, layer: int, number: int) -> Path:
+    """The file of a sheet in a network's folder."""
+    return folder / "sheets" / f"layer_{layer}_{number}.webp"
+
+
+def write_layer(folder: Path, network: str, layer: int, columns: dict) -> None:
+    """Write the data script of a network's layer, given by its place, into the folder that is to be the network's."""
+    write_call(folder / f"layer_{layer}.js", "layer", f"{network}/layer_{layer}", columns)
+
+
+def write_call(path: Path, function: str, *arguments: object) -> None:
+    """Write a script that calls a function of the page's."""
+    text = ", ".join(json.dumps(argument, separators=(",", ":")) for argument in arguments)
+    path.write_text(f"gallery.{function}({text});\n")

@@ -15,6 +15,7 @@ include: "rules/train.smk"
 include: "rules/bring.smk"
 include: "rules/dissect.smk"
 include: "rules/figures.smk"
+include: "rules/gallery.smk"
 
 
 # On a cluster these run where snakemake does: seconds each, or they need the internet.
@@ -26,6 +27,8 @@ localrules:
     collect,
     draw_figures,
     compare_published,
+    write_gallery,
+    sum_costs,
 
 
 rule all:
@@ -35,8 +38,25 @@ rule all:
         f"{DATA}/concepts.verified.json",
         tables(),
         figures("pdf", "svg", "png"),
+        drawn_units(),
+        f"{GALLERY}/index.html",
+        f"{RESULTS}/costs.csv",
+        f"{RESULTS}/report.html",
+
+
+terminal = use_terminal(workflow, config | {"gpus": GPUS}, share_left)
 
 
 onstart:
     require_source()
     require_cluster()
+    if terminal:
+        terminal.watch()
+
+
+onsuccess:
+    finish_run()
+
+
+onerror:
+    logger.error(tell_failures(workflow, share_left))

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,8 +13,13 @@ from workflow_scripts.cluster import jobs_left, require_answers
 from workflow_scripts.code_inputs import code_of
 from workflow_scripts.config import check_config, content_fingerprint, is_archive, network_section
 from workflow_scripts.dissect.protocols import resolve_protocol
+from workflow_scripts.figures.names import FIGURES as ALL_FIGURES
+from workflow_scripts.figures.names import OF_ACCURACY
 from workflow_scripts.files import UserError, file_fingerprint
+from workflow_scripts.gallery.site_data import network_folder
 from workflow_scripts.gpu import has_gpu
+from workflow_scripts.report_page import make_report
+from workflow_scripts.terminal import tell_failures, use_terminal
 
 try:
     check_config(config, Path(workflow.basedir) / "schemas" / "config.schema.yaml")
@@ -37,19 +43,13 @@ ENTRIES = {f"_{network.entry.name}": network.entry for network in NETWORKS.value
 RESULTS = f"results/{config['experiment']}"
 DATA = f"{RESULTS}/data"
 NETWORK = f"{RESULTS}/{{arm}}/replicate_{{replicate}}/level_{{level}}"
+GALLERY = f"{RESULTS}/gallery"
+DRAWN = network_folder("{arm}", "{replicate}", "{level}")  # within the gallery
 GPUS = int(has_gpu()) if config["gpus"] == "auto" else config["gpus"]
 TABLES = ["networks", "categories", "units", "epochs", "layers"]
-FIGURES = [
-    "overview",
-    "accuracy",
-    "interpretable_units",
-    "unique_concepts",
-    "units_by_category",
-    "concepts_by_category",
-    "iou_distribution",
-]
+FIGURES = list(ALL_FIGURES)
 if NETWORKS and all(entry.test == "none" for entry in ENTRIES.values()):
-    FIGURES.remove("accuracy")
+    FIGURES = [figure for figure in ALL_FIGURES if figure not in OF_ACCURACY]
 
 
 wildcard_constraints:
@@ -340,10 +340,14 @@ def metrics_file(*network):
     return network_file(*origin(*network), "metrics.json")
 
 
+def dissection_of(*network):
+    """The (arm, replicate, level) that is dissected in place of another: itself, unless that is but another name."""
+    return origin(*network) if network in NETWORKS and NETWORKS[network].role == "same" else network
+
+
 def units_file(*network):
     """The named units of (arm, replicate, level)."""
-    same = network in NETWORKS and NETWORKS[network].role == "same"
-    return network_file(*(origin(*network) if same else network), "units.csv")
+    return network_file(*dissection_of(*network), "units.csv")
 
 
 def published():
@@ -366,6 +370,52 @@ def tables():
     return expand(f"{RESULTS}/tables/{{table}}.csv", table=[*TABLES, *(["published"] if published() else [])])
 
 
+def drawn_units():
+    """The gallery's folders of networks."""
+    return [f"{GALLERY}/{network_folder(*network)}" for network in networks() if dissection_of(*network) == network]
+
+
+def other_names():
+    """The arguments for networks that are other names of others."""
+    folders = [[network_folder(*of) for of in (network, dissection_of(*network))] for network in networks()]
+    return [shlex.join(["--other-name", *pair]) for pair in folders if pair[0] != pair[1]]
+
+
+def gallery_settings():
+    """What the gallery's page says of the experiment, as JSON."""
+    dissection = {key: config["dissection"][key] for key in ("quantile", "detector_iou", "detector_rule")}
+    pictures = {key: config["gallery"][key] for key in ("images", "tile")}
+    return json.dumps({"name": config["experiment"]} | dissection | pictures)
+
+
+def site_files():
+    """The files that the gallery's page is made of."""
+    return sorted(str(path) for path in Path("workflow_scripts/gallery/site").iterdir())
+
+
 def figures(*formats):
     """All figures in the formats given."""
     return expand(f"{RESULTS}/figures/{{figure}}.{{format}}", figure=FIGURES, format=formats)
+
+
+def share_left(arm, replicate, level):
+    """The share of weights that remain in a network, where the config tells it and there are several; or None."""
+    if NETWORKS:
+        return NETWORKS[arm, int(replicate), int(level)].density
+    return (1 - config["pruning"]["fraction"]) ** int(level) if arm == "imp" else None
+
+
+def finish_run():
+    """At a run's end put the report in its place and say what was found, if the run was to make these."""
+    dag = workflow.dag
+    made = {job.rule.name for job in dag.bfs(dag.dependencies, *dag.targetjobs)}  # with --until not all of dag.jobs
+    if workflow.touch or not workflow.is_main_process:
+        return
+    if "sum_costs" in made:  # it waits for everything that is in the report
+        try:
+            make_report(workflow, Path(f"{RESULTS}/report.html"))
+        except Exception as error:
+            logger.warning(f"The report was not made ({error}). To try again: snakemake --report report.html")
+    if "collect" in made:
+        command = [sys.executable, "-m", "workflow_scripts.figures.summarise", RESULTS]
+        logger.info(f"\n{subprocess.run(command, capture_output=True, text=True).stdout}")

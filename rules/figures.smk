@@ -1,7 +1,7 @@
 """Tables and figures.
 
 In:  every network's metrics.json and units.csv
-Out: tables/*.csv, figures/*.{pdf,svg,png}
+Out: tables/*.csv, figures/*.{pdf,svg,png}, costs.csv
 """
 
 
@@ -114,4 +114,34 @@ rule compare_published:
         " --concepts {input.concepts:q}"
         " --dissection {params.dissection:q}"
         " --out {output:q}"
+        " 2> {log:q}"
+
+
+rule sum_costs:
+    """Add up what each rule took, last of all, and clear the place for the report."""
+    input:
+        tables(),
+        figures("pdf", "svg", "png"),
+        f"{GALLERY}/index.html",
+        code=code_of("workflow_scripts.figures.sum_costs"),
+    output:
+        costs=report(
+            f"{RESULTS}/costs.csv",
+            caption="../report/costs.rst",
+            category="Times and costs",
+            labels={"table": "costs"},
+        ),
+        # The run itself makes it when it ends; an output, so that it is made again where it is missing.
+        report=f"{RESULTS}/report.html",
+    log:
+        f"{RESULTS}/logs/figures/sum_costs.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        benchmarks=f"{RESULTS}/benchmarks",
+    shell:
+        "python -m workflow_scripts.figures.sum_costs"
+        " --benchmarks {params.benchmarks:q}"
+        " --out {output.costs:q}"
+        " --report {output.report:q}"
         " 2> {log:q}"

@@ -10,7 +10,7 @@ import torch
 import yaml
 from PIL import Image
 from test_openlth import write_log
-from test_workflow import ROOT, copy_sources, edit, listed, snakemake
+from test_workflow import FROM_TABLES, ROOT, copy_sources, edit, listed, snakemake
 
 from workflow_scripts.bring.openlth_models import cifar_resnet
 from workflow_scripts.train.torchvision_models import models
@@ -120,12 +120,12 @@ def read_table(folder: Path, name: str) -> list[dict[str, str]]:
 
 
 def planned(folder: Path, *arguments: str) -> dict[str, int]:
-    """How many jobs of each rule a dry run lists, those for tables and figures left out."""
+    """How many jobs of each rule a dry run lists, those left out that concern all networks."""
     run = snakemake(folder, "-n", *BROUGHT, *arguments)
     assert run.returncode == 0, run.stdout
     if "Nothing to be done" in run.stdout:
         return {}
-    return {rule: count for rule, count in listed(run.stdout).items() if rule not in ("all", "collect", "draw_figures")}
+    return {rule: count for rule, count in listed(run.stdout).items() if rule not in ("all", *FROM_TABLES)}
 
 
 def kept_of_lottery(folder: Path) -> float:
@@ -135,7 +135,8 @@ def kept_of_lottery(folder: Path) -> float:
 
 
 def dissected(count: int) -> dict[str, int]:
-    return dict.fromkeys(("measure_network", "dump_activations", "find_thresholds", "tally_units", "name_units"), count)
+    steps = ("measure_network", "dump_activations", "find_thresholds", "tally_units", "name_units", "draw_units")
+    return dict.fromkeys(steps, count)
 
 
 def test_every_network_has_its_arm_replicate_level_and_density(finished):
@@ -184,11 +185,11 @@ def test_accuracy_is_measured_where_there_are_pictures_and_else_left_empty(finis
     assert all(accuracies[arm] == "" for arm in accuracies if not arm.startswith("mine"))
     assert all(0 <= float(accuracies[arm]) <= 1 for arm in accuracies if arm.startswith("mine"))
     assert (finished / "results/brought/figures/accuracy.svg").is_file()
-    # Without any, the figure that shows nothing else is left out.
+    # Without any, the figures that show nothing else are left out.
     without = CONFIG | {"experiment": "untested", "networks": CONFIG["networks"][1:]}
     (finished / "untested.yaml").write_text(yaml.safe_dump(without))
     dry = snakemake(finished, "-n", "--configfile", "untested.yaml")
-    assert "figures/overview.svg" in dry.stdout and "figures/accuracy.svg" not in dry.stdout
+    assert "figures/overview.svg" in dry.stdout and "accuracy.svg" not in dry.stdout
 
 
 def test_what_is_finished_is_left_alone_and_what_changed_is_made_again(finished):
@@ -212,6 +213,7 @@ def test_what_is_finished_is_left_alone_and_what_changed_is_made_again(finished)
     assert planned(finished) == {"check_network": 1, "import_network": 3, "prune_once": 1} | dissected(4) | {
         "tally_units": 5,
         "name_units": 5,
+        "draw_units": 5,
     }
     edit(finished / "my_networks.py", "nn.AdaptiveMaxPool2d(1)", "nn.AdaptiveAvgPool2d(1)")
     # A further density only adds: a level of each network that is pruned.

@@ -41,7 +41,16 @@ SMALL = {
     "images": {"size": 16},
     "training": {"epochs": 5, "batch_size": 32},
     "pruning": {"rewind_epoch": 2},
-    "rates": {"start": 2, "draw": 5, "decode": 10, "train": 20, "forward": 40, "thresholds": 1.0e-3, "tally": 1.0e-4},
+    "rates": {
+        "start": 2,
+        "draw": 5,
+        "decode": 10,
+        "train": 20,
+        "forward": 40,
+        "thresholds": 1.0e-3,
+        "tally": 1.0e-4,
+        "tiles": 4,
+    },
 }
 SIZES = Sizes(
     train=100, test=40, concepts=30, labels=10, units=8, values=72, state=4_000_000, momentum=3_900_000, masks=900_000
@@ -180,6 +189,7 @@ def test_the_longest_chain_is_that_of_all_paths(graph):
         ("dump_activations", {}, 30 / 40),
         ("find_thresholds", {}, 30 * 72 / 1000),
         ("tally_units", {}, 30 * 8 / 100),
+        ("draw_units", {}, 5 * 8 / 4),
         ("collect", {}, 0),
     ],
 )

@@ -185,8 +185,11 @@ def test_the_whole_experiment_can_be_listed_without_its_data(tmp_path):
         "find_thresholds": networks - 3,
         "tally_units": networks,
         "name_units": networks,
+        "draw_units": networks,
         "collect": 1,
         "draw_figures": 1,
+        "write_gallery": 1,
+        "sum_costs": 1,
         "all": 1,
     }
     assert not (folder / "results").exists()

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import sync_playwright
+
+from benchmarks.gallery import BROWSERS
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ["Snakefile", "config.yaml", "configs", "envs", "profiles", "report", "rules", "schemas", "workflow_scripts"]
@@ -20,13 +23,9 @@ TINY = ["--cores", "2", "--configfile", "configs/tiny.yaml"]
 NETWORKS = 7  # levels 0 to 2 of imp, and four controls
 ONE_NETWORK = "results/tiny/imp/replicate_1/level_2"
 # The shuffled control takes its dump and thresholds from the dense network.
-FROM_THRESHOLDS = {
-    "find_thresholds": NETWORKS - 1,
-    "tally_units": NETWORKS,
-    "name_units": NETWORKS,
-    "collect": 1,
-    "draw_figures": 1,
-}
+FROM_TABLES = {"collect": 1, "draw_figures": 1, "write_gallery": 1, "sum_costs": 1}
+FROM_TALLIES = {"tally_units": NETWORKS, "name_units": NETWORKS, "draw_units": NETWORKS, **FROM_TABLES}
+FROM_THRESHOLDS = {"find_thresholds": NETWORKS - 1, **FROM_TALLIES}
 
 pytestmark = pytest.mark.slow
 
@@ -103,6 +102,7 @@ def finished(tmp_path_factory):
     folder = copy_sources(ROOT, tmp_path_factory.mktemp("tiny") / "run")
     run = snakemake(folder, *TINY)
     assert run.returncode == 0, run.stdout
+    (folder / "terminal.txt").write_text(run.stdout)
     return folder
 
 
@@ -167,7 +167,7 @@ def test_touching_reruns_nothing(copied):
 
 def test_editing_the_tally_reruns_tallies_and_what_follows(copied):
     edit(copied / "workflow_scripts/dissect/tally_units.py", '"""', '"""Edited. ')
-    assert planned(copied) == {"tally_units": NETWORKS, "name_units": NETWORKS, "collect": 1, "draw_figures": 1}
+    assert planned(copied) == FROM_TALLIES
 
 
 def test_editing_a_module_deep_in_training_reruns_training(copied):
@@ -179,12 +179,23 @@ def test_editing_a_module_deep_in_training_reruns_training(copied):
 
 def test_editing_the_figures_reruns_the_figures(copied):
     edit(copied / "workflow_scripts/figures/draw_figures.py", '"""', '"""Edited. ')
-    assert planned(copied) == {"draw_figures": 1}
+    assert planned(copied) == {"draw_figures": 1, "sum_costs": 1}
+
+
+def test_editing_the_gallerys_page_draws_no_unit_again(copied):
+    with open(copied / "workflow_scripts/gallery/site/gallery.css", "a") as page:
+        page.write("/* edited */")
+    assert planned(copied) == {"write_gallery": 1, "sum_costs": 1}
+
+
+def test_another_size_of_the_gallerys_pictures_draws_the_units_again(copied):
+    edit(copied / "config.yaml", "tile: 96", "tile: 64")
+    assert planned(copied) == {"draw_units": NETWORKS, "write_gallery": 1, "sum_costs": 1}
 
 
 def test_another_iou_cut_reruns_the_counting_only(copied):
     edit(copied / "config.yaml", "detector_iou: protocol", "detector_iou: 0.05")
-    assert planned(copied) == {"collect": 1, "draw_figures": 1}
+    assert planned(copied) == FROM_TABLES
 
 
 def test_another_quantile_reruns_from_the_thresholds_on(copied):
@@ -201,15 +212,14 @@ def test_what_a_protocol_chooses_may_be_said_in_words_without_rerunning_anything
 @pytest.mark.parametrize(
     ("protocol", "differs"),
     [
-        ("lite", ["find_thresholds", "tally_units", "name_units"]),
-        ("quick", ["tally_units", "name_units"]),  # same thresholds
-        ("pnas", ["find_thresholds", "tally_units", "name_units"]),
+        ("lite", FROM_THRESHOLDS),
+        ("quick", FROM_TALLIES),  # same thresholds
+        ("pnas", FROM_THRESHOLDS),
     ],
 )
 def test_another_protocol_reruns_what_it_concerns(copied, protocol, differs):
     edit(copied / "config.yaml", "protocol: netdissect", f"protocol: {protocol}")
-    expected = FROM_THRESHOLDS | {"check_network": 1}
-    assert planned(copied) == {rule: expected[rule] for rule in (*differs, "collect", "draw_figures")}
+    assert planned(copied) == differs
 
 
 def dissect_one_network(folder: Path) -> list[str]:
@@ -274,8 +284,8 @@ def test_another_learning_rate_spares_the_untrained_networks(copied):
 def test_one_more_level_runs_that_level_only(copied):
     edit(copied / "configs/tiny.yaml", "levels: 2", "levels: 3")
     jobs = planned(copied)
-    new = ("train_level", "dump_activations", "find_thresholds", "tally_units", "name_units")
-    assert jobs == dict.fromkeys((*new, "check_network", "collect", "draw_figures"), 1)
+    new = ("train_level", "dump_activations", "find_thresholds", "tally_units", "name_units", "draw_units")
+    assert jobs == dict.fromkeys((*new, "check_network", *FROM_TABLES), 1)
 
 
 def test_config_keys_in_another_order_and_comments_rerun_nothing(copied):
@@ -291,7 +301,7 @@ def test_killed_and_started_again_ends_with_the_same_bytes(finished, tmp_path):
     compared = 0
     for path in sorted((finished / "results/tiny").rglob("*")):
         relative = path.relative_to(finished)
-        if path.is_file() and relative.parts[2] not in ("logs", "benchmarks"):
+        if path.is_file() and relative.parts[2] not in ("logs", "benchmarks", "costs.csv", "report.html"):
             assert (folder / relative).read_bytes() == path.read_bytes(), relative
             compared += 1
     assert compared > 100
@@ -383,8 +393,110 @@ def test_a_damaged_picture_of_ones_own_ends_in_one_sentence(finished, tmp_path):
     assert not list((folder / "results/tiny/data").glob("train.h5*"))
 
 
-def test_the_report_is_one_page(finished):
-    run = snakemake(finished, *TINY, "--report", "report.html")
+def test_the_report_is_there_at_the_end_of_the_run(finished):
+    page = (finished / "results/tiny/report.html").read_text()
+    assert all(name in page for name in ("overview", "iou_distribution", "networks", "Times and costs"))
+    assert 'href=\\"gallery/index.html\\"' in page
+    assert (finished / "results/tiny/gallery/index.html").is_file()
+    assert not list((finished / "results/tiny").glob("*.part*"))
+    with open(finished / "results/tiny/costs.csv", newline="") as file:
+        costs = {row["rule"]: row for row in csv.DictReader(file)}
+    jobs = listed((finished / "terminal.txt").read_text())
+    assert {rule: int(row["jobs"]) for rule, row in costs.items() if rule != "all"} == {
+        rule: count for rule, count in jobs.items() if rule not in ("all", "sum_costs")
+    }
+
+
+def test_the_report_opens_from_disk_and_leads_to_the_gallery(finished):
+    """Skipped where there is no Chromium; with NEED_BROWSER set that is a failure."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        (pytest.fail if os.environ.get("NEED_BROWSER") else pytest.skip)("there is no Chromium")
+    report = (finished / "results/tiny/report.html").as_uri()
+    errors = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        page = browser.new_context(offline=True).new_page()
+        page.on("pageerror", lambda error: errors.append(error))
+        page.goto(report)
+        page.get_by_role("heading", name="Dissecting pruned neural networks").wait_for()
+        menu = page.locator("body").inner_text().split("RESULTS")[1].split()
+        assert menu[:5] == ["Figures", "Tables", "Times", "and", "costs"]
+        page.get_by_text("Figures", exact=True).first.click()
+        page.locator("tr", has_text="overview").locator("a").first.click()
+        page.wait_for_function("[...document.images].some((image) => image.naturalWidth > 300)")
+        page.goto(report)
+        page.get_by_text("Times and costs", exact=True).first.click()
+        page.locator("tr", has_text="costs").locator("a").last.click()
+        page.get_by_role("cell", name="train_level", exact=True).wait_for()
+        page.get_by_role("link", name="gallery").click()
+        page.wait_for_url("**/results/tiny/gallery/index.html")
+        browser.close()
+    assert not errors
+
+
+def test_a_report_that_is_missing_is_made_again(copied):
+    (copied / "results/tiny/report.html").unlink()
+    run = snakemake(copied, *TINY)
     assert run.returncode == 0, run.stdout
-    page = (finished / "report.html").read_text()
-    assert all(name in page for name in ("overview", "iou_distribution", "networks"))
+    assert listed(run.stdout) == {"sum_costs": 1, "all": 1}
+    assert "overview" in (copied / "results/tiny/report.html").read_text()
+    assert planned(copied) == {}
+
+
+def test_a_report_that_cannot_be_made_fails_no_run(copied):
+    (copied / "results/tiny/report.html").unlink()
+    (copied / "report/accuracy.rst").write_text("{% for %}")
+    run = snakemake(copied, *TINY)
+    assert run.returncode == 0, run.stdout
+    assert "The report was not made (" in run.stdout and "Traceback" not in run.stdout
+    assert "snakemake --report" in (copied / "results/tiny/report.html").read_text()
+
+
+def test_another_target_leaves_report_and_summary_alone(copied_with_kernels):
+    page = copied_with_kernels / "results/tiny/report.html"
+    before = page.read_bytes()
+    units = copied_with_kernels / ONE_NETWORK / "units.csv"
+    units.unlink()
+    run = snakemake(copied_with_kernels, f"{ONE_NETWORK}/units.csv", *TINY)
+    assert run.returncode == 0 and units.exists(), run.stdout
+    assert page.read_bytes() == before and "interpretable units" not in run.stdout
+
+
+def test_a_report_can_be_made_elsewhere(finished):
+    run = snakemake(finished, *TINY, "--report", "elsewhere.html")
+    assert run.returncode == 0, run.stdout
+    assert "results/tiny/gallery/index.html" in (finished / "elsewhere.html").read_text()
+
+
+def test_the_terminal_shows_jobs_in_a_line_each_and_the_result(finished):
+    text = (finished / "terminal.txt").read_text()
+    assert "Traceback" not in text and "Logging error" not in text
+    lines = [line for line in text.split("\n") if re.match(r"\d\d:\d\d:\d\d  ", line)]
+    jobs = sum(listed(text).values()) - 1
+    assert sum("  start  " in line for line in lines) == sum("  done  " in line for line in lines) == jobs
+    steps = [line for line in lines if " steps (" in line]
+    assert len(lines) == 2 * jobs + len(steps)
+    assert re.search(r"start +train_level +imp, replicate 1, level 2 \(25 % of weights\)$", text, re.M)
+    assert re.search(r"steps \(\d+ %\), about \d:\d\d:\d\d left$", text, re.M)
+    assert len(text.split("\n")) < 2 * jobs + 110
+    # On the screen at the end: the table, and where things are.
+    screen = text.split("\n")[-40:]
+    assert sum(line.startswith("  iterative magnitude pruning") for line in screen) == 2  # layers
+    places = ("report.html", "figures", "gallery/index.html", "tables", "costs.csv")
+    assert all(any(line.endswith(f"results/tiny/{place}") for line in screen) for place in places)
+    # The whole story is in Snakemake's own log.
+    logs = [path.read_text() for path in (finished / ".snakemake/log").iterdir()]
+    assert any("rule train_level:" in log and "Snakemake version" in log for log in logs)
+
+
+def test_a_failed_job_is_named_at_the_end_with_its_log(copied):
+    edit(
+        copied / "workflow_scripts/figures/sum_costs.py",
+        "    parser = ",
+        "    raise ValueError('on purpose')\n    parser = ",
+    )
+    run = snakemake(copied, *TINY)
+    assert run.returncode != 0
+    assert "ValueError: on purpose" in run.stdout
+    assert "Failed: sum_costs; see results/tiny/logs/figures/sum_costs.log." in run.stdout

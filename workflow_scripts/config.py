@@ -11,6 +11,7 @@ import yaml
 
 from workflow_scripts.files import UserError, file_fingerprint, text_fingerprint, whole_file
 
+LEAST_COMPRESSION = 8  # pixels a byte: WebP makes even noise half as large
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
@@ -42,6 +43,9 @@ def check_config(config: dict, schema_path: str | Path) -> None:
         if training[key][0] > training[key][1]:
             raise UserError(f"config: training.{key} must rise")
     check_batches(config)
+    least = config["gallery"]["tile"] ** 2 // LEAST_COMPRESSION
+    if config["gallery"]["tile_bytes"] < least:
+        raise UserError(f"config: gallery.tile_bytes must be at least {least}, or gallery.tile smaller")
     for section in ("images", "concepts"):
         check_source(section, config[section])
     if config["images"]["storage"] == "files":

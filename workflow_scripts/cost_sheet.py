@@ -10,7 +10,6 @@ last attempt alone; the median bears some of these. After a change of the config
 """
 
 import argparse
-import csv
 import math
 import re
 import subprocess
@@ -35,19 +34,13 @@ from workflow_scripts.dissect.layer_outputs import layer_outputs
 from workflow_scripts.dissect.protocols import resolve_protocol
 from workflow_scripts.files import UserError, run_command
 from workflow_scripts.gpu import has_gpu
+from workflow_scripts.run_times import BENCHMARKS, read_benchmarks
 from workflow_scripts.train.calibrate_network import BATCH, CALIBRATION_BATCHES
 from workflow_scripts.train.networks import build_network, prunable_layers
 
 TRAININGS = ("train_dense", "train_level")
 UNTRAINED = ("init_network", "calibrate_network")
 DISSECTION = ("dump_activations", "find_thresholds", "tally_units")
-# Benchmarks are named as their rule, but for these.
-BENCHMARKS = {
-    "fetch_archive": "fetch_{kind}",
-    "unpack_archive": "unpack_{kind}",
-    "pack_images": "pack_{split}",
-    "index_images": "index_{split}",
-}
 # Bytes on disk, in blocks of 4 kB, measured of the default experiment: of a picture that is drawn to classify, of a
 # labelled one with its label maps, of all small files of a job.
 DRAWN_PICTURE, DRAWN_CONCEPT, SMALL_FILES = 7_500, 20_600, 20_000
@@ -247,6 +240,7 @@ class Costs:
             "dump_activations": {"forward": sizes.concepts},
             "find_thresholds": {"thresholds": sizes.concepts * sizes.values},
             "tally_units": {"tally": sizes.concepts * sizes.units},
+            "draw_units": {"tiles": sizes.units * self.config["gallery"]["images"]},
         }
         return amounts.get(job.rule, {})
 
@@ -286,6 +280,7 @@ class Costs:
             "train_level": network,
             "dump_activations": self.maps_bytes(),
             "tally_units": 8 * sizes.units * (sizes.labels + CATEGORIES),
+            "draw_units": sizes.units * config["gallery"]["images"] * config["gallery"]["tile_bytes"],  # at most
         }
         return outputs.get(job.rule, 0) + SMALL_FILES
 
@@ -313,15 +308,6 @@ class Costs:
 def benchmark_name(job: Job) -> str:
     """Return the name, without its ending, of the file that Snakemake writes a job's run time to."""
     return BENCHMARKS.get(job.rule, job.rule).format(**job.wildcards)
-
-
-def read_benchmarks(experiment: str) -> dict[str, list[float]]:
-    """Return the seconds that jobs of an experiment have taken, by the name of the benchmark."""
-    found = defaultdict(list)
-    for path in sorted(Path("results", experiment, "benchmarks").rglob("*.tsv")):
-        with open(path, newline="") as file:
-            found[path.stem] += [float(row["s"]) for row in csv.DictReader(file, delimiter="\t")]
-    return found
 
 
 def longest_chain(jobs: dict[str, Job], seconds: Callable[[Job], float]) -> tuple[float, list[Job]]:

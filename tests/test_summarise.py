@@ -1,0 +1,108 @@
+"""The summary: right numbers, on one screen, and it says what it leaves out."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workflow_scripts.figures.summarise import ROWS, WIDTH, summarise
+from workflow_scripts.files import UserError
+
+
+def row(arm: str, replicate: int, level: int, density: float, accuracy: float, detectors: int, concepts: int, **more):
+    base = {"layer": "stages.3", "detector_iou": 0.04, "units": 100}
+    measured = {"density": density, "test_accuracy": accuracy, "detectors_a": detectors, "concepts_a": concepts}
+    return {"arm": arm, "replicate": replicate, "level": level} | base | measured | more
+
+
+def summary(tmp_path, rows: list[dict]) -> list[str]:
+    (tmp_path / "tables").mkdir(exist_ok=True)
+    pd.DataFrame(rows).to_csv(tmp_path / "tables" / "networks.csv", index=False)
+    text = summarise(tmp_path)
+    lines = text.split("\n")
+    assert len(lines) <= 40
+    assert all(len(line) <= WIDTH for line in lines if str(tmp_path) not in line)
+    return lines
+
+
+def cells(line: str) -> list[str]:
+    return re.split(r"  +", line.strip())
+
+
+def test_means_over_replicates_and_their_range(tmp_path):
+    rows = [
+        row("imp", 1, 0, 1.0, 0.96, 80, 30),
+        row("imp", 2, 0, 1.0, 0.98, 90, 33),
+        row("imp", 1, 1, 0.5, 0.90, 20, 7),
+        row("imp", 2, 1, 0.5, 0.92, 20, 8),
+        row("untrained", 1, 0, 1.0, 0.05, 0, 0),
+        row("untrained", 2, 0, 1.0, 0.05, 3, 1),
+    ]
+    lines = summary(tmp_path, rows)
+    assert lines[0].startswith("Means of 2 replicates (lowest to highest).")
+    dense, pruned, floor = (cells(line) for line in lines[3:6])
+    assert dense == [
+        "iterative magnitude pruning",
+        "100 %",
+        "97.0 % (96.0-98.0)",
+        "85.0 % (80.0-90.0)",
+        "31.5 (30-33)",
+    ]
+    assert pruned == ["50 %", "91.0 % (90.0-92.0)", "20.0 % (20.0-20.0)", "7.5 (7-8)"]
+    assert floor == ["untrained", "100 %", "5.0 % (5.0-5.0)", "1.5 % (0.0-3.0)", "0.5 (0-1)"]
+
+
+def test_long_names_are_cut_and_the_screen_is_wide_enough(tmp_path):
+    rows = [row("n" * 90, r, 0, 0.125, 0.9 + r / 10, 50 + 25 * r, 1000 + r, layer="l" * 60) for r in (0, 1, 2)]
+    lines = summary(tmp_path, rows)
+    assert cells(lines[3])[0].startswith("nnnn") and "... " in lines[3]
+    assert lines[3].rstrip().endswith("1001.0 (1000-1002)")
+
+
+def test_one_replicate_has_no_range_and_accuracy_may_be_missing(tmp_path):
+    lines = summary(tmp_path, [row("mine", 1, 0, 0.999, np.nan, 7, 3)])
+    assert cells(lines[3]) == ["mine", "99.9 %", "-", "7.0 %", "3"]
+
+
+def test_floors_come_last(tmp_path):
+    rows = [row(arm, 1, 0, 1.0, 0.5, 5, 5) for arm in ("imp", "shuffled_labels", "trained_twice", "zebra")]
+    names = [cells(line)[0] for line in summary(tmp_path, rows)[3:7]]
+    assert names == ["iterative magnitude pruning", "zebra", "dense, labels shuffled", "dense, trained twice"]
+
+
+def test_many_levels_lose_those_in_between(tmp_path):
+    rows = [row("imp", 1, level, 0.9**level, 0.9, 50, 20) for level in range(60)]
+    lines = summary(tmp_path, [*rows, row("untrained", 1, 0, 1.0, 0.1, 2, 1)])
+    shares = [float(found[1]) for line in lines if (found := re.search(r" ([\d.]+) %  ", line))]
+    assert len(shares) == ROWS and shares[0] == 100 and shares[-2] == pytest.approx(100 * 0.9**59, rel=0.01)
+    assert any(line.startswith("Left out here: levels in between;") for line in lines)
+
+
+def test_of_many_layers_the_last_are_shown(tmp_path):
+    rows = [row("imp", 1, level, 0.9**level, 0.9, 50, 20, layer=f"layer{i}") for i in range(9) for level in range(8)]
+    lines = summary(tmp_path, rows)
+    assert [line for line in lines if line.startswith("layer")] == ["layer7, 100 units", "layer8, 100 units"]
+    assert any("7 of 9 layers" in line for line in lines)
+
+
+def test_of_many_arms_some_are_left_out(tmp_path):
+    rows = [row(f"arm{i}", 1, level, 0.9**level, 0.9, 50, 20) for i in range(40) for level in range(2)]
+    lines = summary(tmp_path, rows)
+    assert any(f"{40 - ROWS} of 40 arms and levels in between" in line for line in lines)
+
+
+def test_nothing_is_left_out_without_need(tmp_path):
+    rows = [row("imp", 1, level, 0.9**level, 0.9, 50, 20) for level in range(ROWS)]
+    assert not any("Left out" in line for line in summary(tmp_path, rows))
+
+
+def test_places_are_named_that_are_there(tmp_path):
+    (tmp_path / "report.html").touch()
+    places = summary(tmp_path, [row("imp", 1, 0, 1.0, 0.5, 5, 5)])[-2:]
+    assert places == [f"report   {tmp_path}/report.html", f"tables   {tmp_path}/tables"]
+
+
+def test_without_tables_it_is_a_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"there is no .*networks.csv"):
+        summarise(tmp_path)

@@ -1,0 +1,47 @@
+"""What Snakemake has measured of each job: the files of its `benchmark:` directives."""
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+# Benchmarks are named as their rule, but for these.
+BENCHMARKS = {
+    "fetch_archive": "fetch_{kind}",
+    "unpack_archive": "unpack_{kind}",
+    "pack_images": "pack_{split}",
+    "index_images": "index_{split}",
+}
+# And these have a word after the rule's name, where there are several entries or views.
+SEVERAL = ("pack_concepts", "check_network", "find_receptive_fields")
+
+
+def read_measurements(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the name and the columns of every measurement: seconds `s`, `cpu_time`, `max_rss` in MB, and others.
+
+    A job that was repeated by Snakemake in place has several. What a job was too short for reads "NA".
+    """
+    for path in sorted(folder.rglob("*.tsv")):
+        with open(path, newline="") as file:
+            for row in csv.DictReader(file, delimiter="\t"):
+                yield path.stem, row
+
+
+def read_benchmarks(experiment: str) -> dict[str, list[float]]:
+    """Return the seconds that jobs of an experiment have taken, by the name of the benchmark."""
+    found = defaultdict(list)
+    for name, row in read_measurements(Path("results", experiment, "benchmarks")):
+        found[name].append(float(row["s"]))
+    return found
+
+
+def rule_of(name: str) -> str:
+    """Return the rule whose benchmark has this name."""
+    for rule in SEVERAL:
+        if name.startswith(rule):
+            return rule
+    for rule, pattern in BENCHMARKS.items():
+        if re.fullmatch(pattern.format(kind="(images|concepts)", split="(train|test)"), name):
+            return rule
+    return name

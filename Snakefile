@@ -44,6 +44,7 @@ rule all:
         f"{RESULTS}/report.html",
 
 
+clear_report()
 terminal = use_terminal(workflow, config | {"gpus": GPUS}, share_left)
 
 

@@ -23,9 +23,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, network_folder, sheet_file, write_call, write_layer
+from workflow_scripts.gallery.site_data import (
+    UNITS_PER_SHEET,
+    network_folder,
+    sheet_file,
+    site_files,
+    write_call,
+    write_layer,
+)
 from workflow_scripts.gallery.sprites import draw_mask, encode, join_rows, resize
-from workflow_scripts.gallery.write_gallery import SITE
 
 IMAGES, TILE, TILE_BYTES = 5, 96, 2500  # the default config's
 BEST, LABELS = 5, 1197  # as many labels as Broden has
@@ -143,7 +149,9 @@ def write_synthetic(folder: Path, sheets: list[bytes], units: int, levels: int) 
     experiment = {"name": "synthetic", "quantile": 0.005, "detector_iou": 0.04, "detector_rule": "above"}
     experiment |= {"tile": TILE, "images": IMAGES, "units_per_sheet": UNITS_PER_SHEET, "categories": CATEGORIES}
     write_call(folder / "experiment.js", "experiment", experiment | {"networks": networks})
-    shutil.copytree(SITE, folder, dirs_exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in site_files():
+        shutil.copy(file, folder)
 
 
 def random_columns(units: int, level: int) -> dict:
@@ -179,7 +187,7 @@ def sizes(folder: Path, levels: int) -> dict:
         "gallery_files": len(files),
         "megabytes_of_a_level": round(total / levels / 1e6, 1),
         "kilobytes_of_a_levels_data": round(script.stat().st_size / 1e3),
-        "kilobytes_of_the_page": round(sum(path.stat().st_size for path in SITE.iterdir()) / 1e3),
+        "kilobytes_of_the_page": round(sum(path.stat().st_size for path in site_files()) / 1e3),
     }
 
 

@@ -15,8 +15,9 @@ from workflow_scripts.config import check_config, content_fingerprint, is_archiv
 from workflow_scripts.dissect.protocols import resolve_protocol
 from workflow_scripts.figures.names import FIGURES as ALL_FIGURES
 from workflow_scripts.figures.names import OF_ACCURACY
+from workflow_scripts.figures.sum_costs import clear_placeholder
 from workflow_scripts.files import UserError, file_fingerprint
-from workflow_scripts.gallery.site_data import network_folder
+from workflow_scripts.gallery.site_data import network_folder, site_files
 from workflow_scripts.gpu import has_gpu
 from workflow_scripts.report_page import make_report
 from workflow_scripts.terminal import tell_failures, use_terminal
@@ -388,11 +389,6 @@ def gallery_settings():
     return json.dumps({"name": config["experiment"]} | dissection | pictures)
 
 
-def site_files():
-    """The files that the gallery's page is made of."""
-    return sorted(str(path) for path in Path("workflow_scripts/gallery/site").iterdir())
-
-
 def figures(*formats):
     """All figures in the formats given."""
     return expand(f"{RESULTS}/figures/{{figure}}.{{format}}", figure=FIGURES, format=formats)
@@ -405,17 +401,20 @@ def share_left(arm, replicate, level):
     return (1 - config["pruning"]["fraction"]) ** int(level) if arm == "imp" else None
 
 
+def clear_report():
+    """Before a run, where the one before did not come to make its report, have it made now."""
+    if workflow.is_main_process and not workflow.output_settings.dryrun:
+        clear_placeholder(Path(f"{RESULTS}/report.html"))
+
+
 def finish_run():
-    """At a run's end put the report in its place and say what was found, if the run was to make these."""
-    dag = workflow.dag
-    made = {job.rule.name for job in dag.bfs(dag.dependencies, *dag.targetjobs)}  # with --until not all of dag.jobs
-    if workflow.touch or not workflow.is_main_process:
+    """At the end of a run that was to make everything, put the report in its place and say what was found."""
+    if workflow.touch or "sum_costs" not in {job.rule.name for job in workflow.dag.jobs}:
         return
-    if "sum_costs" in made:  # it waits for everything that is in the report
-        try:
-            make_report(workflow, Path(f"{RESULTS}/report.html"))
-        except Exception as error:
-            logger.warning(f"The report was not made ({error}). To try again: snakemake --report report.html")
-    if "collect" in made:
-        command = [sys.executable, "-m", "workflow_scripts.figures.summarise", RESULTS]
-        logger.info(f"\n{subprocess.run(command, capture_output=True, text=True).stdout}")
+    try:
+        make_report(workflow, Path(f"{RESULTS}/report.html"))
+    except Exception as error:
+        logger.warning(f"The report was not made ({str(error).splitlines()[0]}). The same command tries again.")
+    command = [sys.executable, "-m", "workflow_scripts.figures.summarise", RESULTS]
+    told = subprocess.run(command, capture_output=True, text=True)
+    logger.info(f"\n{told.stdout or told.stderr}")

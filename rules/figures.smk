@@ -123,6 +123,7 @@ rule sum_costs:
         tables(),
         figures("pdf", "svg", "png"),
         f"{GALLERY}/index.html",
+        captions=sorted(map(str, Path("report").glob("*.rst"))),
         code=code_of("workflow_scripts.figures.sum_costs"),
     output:
         costs=report(

@@ -523,6 +523,7 @@ def test_other_characters_of_a_pattern_mean_themselves(tmp_path_factory, name):
     [
         ([entry(), entry()], "arm mine, replicate 1, level 0 is named twice"),
         ([entry(name="imp")], "the name imp means something else"),
+        ([entry(name="gallery")], "the name gallery means something else"),
         ([entry(name="untrained")], "the name untrained means something else"),
         ([entry(density=0.5, weights="{level}.pt")], "networks.mine.density is of one file without masks"),
         ([entry(density=0.5, masks="masks.pt")], "networks.mine.density is of one file without masks"),

@@ -28,7 +28,7 @@ from small_experiments import (
     write_network,
 )
 
-from workflow_scripts.figures.arms import FLOOR_NAMES, ONE_SHOT_NAMES, SUFFIX_NAMES, name_arm
+from workflow_scripts.figures.arms import FLOOR_NAMES, ONE_SHOT_NAMES, SUFFIX_NAMES, name_arms
 from workflow_scripts.figures.collect import collect
 from workflow_scripts.figures.draw_figures import draw_figures, read_arguments, read_tables
 from workflow_scripts.figures.heat_maps import Block, draw_heat_map, label_columns, name_blocks, row_height
@@ -36,6 +36,7 @@ from workflow_scripts.figures.names import FIGURES, OF_ACCURACY
 from workflow_scripts.figures.panels import density_colours, percent
 from workflow_scripts.figures.scatter import to_accuracy, to_place
 from workflow_scripts.figures.style import BRODEN_CATEGORIES, PAGE_HEIGHT, STYLE, category_looks
+from workflow_scripts.figures.tables import read_table
 from workflow_scripts.figures.trajectories import FATES, follow
 from workflow_scripts.files import UserError
 
@@ -245,7 +246,8 @@ def test_arms_share_the_rows_of_a_heat_map(one_shot):
     wanted = [[counts.get((name, *column), 0) for column in columns] for name in names]
     assert cells == pytest.approx(np.array(wanted))
     assert set(names) == set(units["label"])
-    wanted = [name_arm(arm, [*arms, "lite0", "vgg"]) for arm in arms]
+    named = name_arms(read_table(one_shot / "networks.csv"))
+    wanted = [named[arm] for arm in arms]
     assert block_names(axes) == wanted
     densities = figure_of("layer_densities", one_shot).axes
     assert [block_names(axes) for axes in densities[:2]] == [wanted[:4], wanted[4:]]  # of layers, those of one network
@@ -416,17 +418,28 @@ def test_captions_end_with_the_command_that_draws_the_figure(name):
     assert arguments.tables == Path("results/shapes/tables") and arguments.detector_iou == 0.05
 
 
-@pytest.mark.parametrize(
-    ("arm", "name"),
-    [
-        ("imp", "iterative magnitude pruning"),
-        ("untrained", "untrained"),
-        ("trained_twice", "dense, trained twice"),
-        ("my_net", "my net"),
-        ("my_net_shuffled_labels", "my net, dense, labels shuffled"),
-        ("my_net_random", "my net, one-shot, random"),
-        ("other_random", "other random"),
-    ],
-)
-def test_arms_have_names_for_people(arm, name):
-    assert name_arm(arm, ["imp", "untrained", "trained_twice", "my_net", "my_net_random", "other_random"]) == name
+def test_arms_have_names_for_people():
+    networks = pd.DataFrame(
+        [
+            ("imp", 0, 0.9),
+            ("untrained", 0, 0.1),
+            ("trained_twice", 0, 0.9),
+            ("my_net", 0, 0.8),
+            ("my_net_shuffled_labels", 0, 0.8),
+            ("my_net_random", 0, 0.8),  # begins with that very network
+            ("my_net_random", 1, 0.4),
+            ("my_net_global", 0, 0.7),  # does not
+            ("other_random", 0, 0.8),
+        ],
+        columns=["arm", "level", "test_accuracy"],
+    ).assign(replicate=1)
+    assert name_arms(networks) == {
+        "imp": "iterative magnitude pruning",
+        "untrained": "untrained",
+        "trained_twice": "dense, trained twice",
+        "my_net": "my net",
+        "my_net_shuffled_labels": "my net, dense, labels shuffled",
+        "my_net_random": "my net, one-shot, random",
+        "my_net_global": "my net global",
+        "other_random": "other random",
+    }

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from workflow_scripts.config import LEAST_COMPRESSION
 from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.dissect.dump_activations import Candidates
@@ -25,9 +26,9 @@ from workflow_scripts.dissect.tensors import interpolate as interpolate_in_torch
 from workflow_scripts.files import UserError
 from workflow_scripts.gallery import sprites
 from workflow_scripts.gallery.draw_units import Tiles, draw_units
-from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, network_folder
+from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, network_folder, site_files
 from workflow_scripts.gallery.top_maps import top_maps
-from workflow_scripts.gallery.write_gallery import SITE, write_gallery
+from workflow_scripts.gallery.write_gallery import write_gallery
 
 NETWORK = network_folder("imp", 1, 2)
 TILES = Tiles(3, 16, 4000)
@@ -129,10 +130,11 @@ def test_a_sheet_has_a_row_for_each_unit_and_is_blank_where_one_has_fewer_pictur
             assert (sheet[4 * row : 4 * row + 4, 4 * place : 4 * place + 4] == expected).all()
 
 
-@pytest.mark.parametrize("tile", [32, 96])
-def test_even_noise_stays_within_the_bytes_that_the_config_allows(tile):
-    noise = np.random.default_rng(0).integers(0, 256, (8 * tile, 5 * tile, 3)).astype(np.uint8)
-    most = 40 * tile**2 // 8  # the fewest bytes that the config takes
+@pytest.mark.parametrize(("tile", "images", "levels"), [(32, 1, 2), (32, 5, 256), (96, 5, 2), (96, 5, 256)])
+def test_even_noise_stays_within_the_bytes_that_the_config_allows(tile, images, levels):
+    noise = np.random.default_rng(0).integers(0, levels, (tile, images * tile, 3)) * (255 // (levels - 1))
+    noise = noise.astype(np.uint8)
+    most = images * tile**2 // LEAST_COMPRESSION  # the fewest bytes that the config takes
     assert len(sprites.encode(noise, most)) <= most
     assert len(sprites.encode(noise, 10 * most)) > most  # where there is room, the quality is higher
 
@@ -230,7 +232,7 @@ def test_sheets_show_the_top_pictures_and_where_the_unit_is_active(dissected, tm
     for index, layer in enumerate(LAYERS):
         _, data = read_call(folder / f"layer_{index}.js")
         sheets = [np.asarray(Image.open(folder / f"sheets/layer_{index}_{number}.webp")) for number in (0, 1)]
-        assert [sheet.shape for sheet in sheets] == [(8 * side, 3 * side, 3), (3 * side, 3 * side, 3)]
+        assert [sheet.shape for sheet in sheets] == [(rows * side, 3 * side, 3) for rows in (UNITS_PER_SHEET, 3)]
         for unit in range(UNITS):
             expected = [] if unit == 1 else top_by_sorting(maps[layer][:, [unit]], cut[layer][[unit]], TILES.count)[0]
             assert data["image"][unit] == expected
@@ -258,7 +260,7 @@ def test_the_whole_is_the_same_bytes_again_and_its_checksums_stand_beside_it(dis
 
 
 def test_bytes_are_bounded(dissected, tmp_path):
-    tiles = Tiles(4, 48, 48**2 // 8)
+    tiles = Tiles(4, 48, 48**2 // LEAST_COMPRESSION)
     folder = draw(dissected, tmp_path, tiles=tiles)
     for sheet in folder.glob("sheets/*"):
         rows = Image.open(sheet).size[1] // tiles.side
@@ -310,7 +312,7 @@ def test_the_experiment_is_listed_and_the_pages_files_are_copied(dissected, tmp_
     assert pruned["layers"][1] == {"name": LAYERS[1], "units": 96, "detectors": 39, "concepts": 13}
     assert control["arm"] == "NA"
     assert len(control["layers"]) == 1
-    for file in SITE.iterdir():
+    for file in site_files():
         assert (gallery / file.name).read_bytes() == file.read_bytes()
     assert not list(gallery.glob("*.part"))
 

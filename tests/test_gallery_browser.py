@@ -521,7 +521,7 @@ def test_from_unit_to_unit_and_from_level_to_level(gallery, visit):
     page.wait_for_function("n => document.title.startsWith(`Unit ${n},`)", arg=order[1])
     page.click("#across li:nth-child(3) .level")
     page.wait_for_selector("#across li:nth-child(3).here")
-    assert page.inner_text("#focus .concepts h3") == density(2)
+    assert page.inner_text("#focus .concepts h3") == f"Level 2, {density(2)}"
     assert address_of(page) == f"#level=2&layer=stages.3&category=object&unit={order[1]}"
 
 
@@ -539,6 +539,15 @@ def test_back_and_forward(gallery, visit):
     page.click("#close")
     page.wait_for_selector(".card", state="visible")
     assert address_of(page) == "#layer=stages.3&sort=unit"
+    # All units are those of the level at which the unit was left, and there is nothing to go back to twice.
+    page.click('.card[data-unit="20"]')
+    page.wait_for_selector("#across li")
+    page.keyboard.press("]")
+    page.wait_for_selector("#across li.here:nth-child(2)")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".card", state="visible")
+    page.wait_for_function("d => document.querySelector('#facts').textContent.endsWith(d)", arg=density(1))
+    assert address_of(page) == "#level=1&layer=stages.3&sort=unit"
     # A unit that was opened by its address is left for all units.
     direct = visit.open(gallery, "#layer=stages.3&unit=8", view="#across li")
     direct.click("#close")

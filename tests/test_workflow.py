@@ -16,6 +16,8 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from benchmarks.gallery import BROWSERS
+from workflow_scripts.figures.names import FIGURES
+from workflow_scripts.figures.sum_costs import PLACEHOLDER
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ["Snakefile", "config.yaml", "configs", "envs", "profiles", "report", "rules", "schemas", "workflow_scripts"]
@@ -143,9 +145,41 @@ def test_everything_is_made(finished):
         assert int(row["concepts_a"]) <= int(row["detectors_a"])
         assert int(row["detectors_b"]) >= int(row["detectors_a"])
     results = finished / "results" / "tiny"
-    assert len(list((results / "figures").iterdir())) == 7 * 3
+    assert {path.name for path in (results / "figures").iterdir()} == {
+        f"{figure}.{form}" for figure in FIGURES for form in ("pdf", "svg", "png")
+    }
     assert not list(results.rglob("*.part"))
     assert all(log.stat().st_size < 10_000 for log in (results / "logs").rglob("*.log"))
+
+
+def read_call(path: Path) -> dict:
+    """The data in one of the gallery's scripts."""
+    text = path.read_text()
+    return json.loads(text[text.index("{") : text.rindex("}") + 1])
+
+
+def test_the_gallery_shows_what_the_tables_say(finished):
+    gallery = finished / "results/tiny/gallery"
+    networks = read_call(gallery / "experiment.js")["networks"]
+    assert len(networks) == NETWORKS
+    units = read_table(finished, "units")
+    for network in networks:
+        keys = [network["arm"], str(network["replicate"]), str(network["level"])]
+        for index, layer in enumerate(network["layers"]):
+            rows = [
+                row
+                for row in units
+                if [row["arm"], row["replicate"], row["level"]] == keys and row["layer"] == layer["name"]
+            ]
+            shown = read_call(gallery / network["folder"] / f"layer_{index}.js")
+            named = [
+                shown["labels"][best[0]][0] if best else row["label"]
+                for best, row in zip(shown["best"], rows, strict=True)
+            ]
+            assert named == [row["label"] for row in rows]
+            scores = [best[1] if best else 0 for best in shown["best"]]
+            assert scores == pytest.approx([float(row["score"]) for row in rows], rel=1e-5)
+            assert layer["detectors"] == sum(score > 0.04 for score in scores)
 
 
 def test_a_second_run_has_nothing_to_do(finished):
@@ -450,7 +484,23 @@ def test_a_report_that_cannot_be_made_fails_no_run(copied):
     run = snakemake(copied, *TINY)
     assert run.returncode == 0, run.stdout
     assert "The report was not made (" in run.stdout and "Traceback" not in run.stdout
-    assert "snakemake --report" in (copied / "results/tiny/report.html").read_text()
+    (copied / "report/accuracy.rst").write_text("As it should be.")
+    run = snakemake(copied, *TINY)
+    assert "As it should be." in (copied / "results/tiny/report.html").read_text()
+
+
+def test_a_run_that_ended_before_its_report_makes_it_the_next_time(copied):
+    (copied / "results/tiny/report.html").write_text(PLACEHOLDER)
+    assert planned(copied) == {}
+    assert (copied / "results/tiny/report.html").read_text() == PLACEHOLDER  # a dry run changes nothing
+    run = snakemake(copied, *TINY)
+    assert listed(run.stdout) == {"sum_costs": 1, "all": 1}
+    assert "overview" in (copied / "results/tiny/report.html").read_text()
+
+
+def test_another_caption_makes_the_report_again_and_nothing_else(copied):
+    edit(copied / "report/overview.rst", "Test accuracy", "The test accuracy")
+    assert planned(copied) == {"sum_costs": 1}
 
 
 def test_another_target_leaves_report_and_summary_alone(copied_with_kernels):

@@ -17,7 +17,8 @@ from workflow_scripts.files import UserError, file_fingerprint, text_fingerprint
 # Arms that follow from an entry are named after it: NAME_untrained, NAME_global and so on.
 UNTRAINED, SHUFFLED = "untrained", "shuffled_labels"
 # Other files of an experiment lie under these names, and the arms of networks that the workflow trains.
-TAKEN = ("data", "logs", "benchmarks", "tables", "figures", "imp", UNTRAINED, "untrained_calibrated", "trained_twice")
+FOLDERS = ("data", "logs", "benchmarks", "tables", "figures", "gallery")
+TAKEN = (*FOLDERS, "imp", UNTRAINED, "untrained_calibrated", "trained_twice")
 PLACES = ("{replicate}", "{level}")
 
 

@@ -24,9 +24,21 @@ ONE_SHOT_NAMES = {
 SUFFIX_NAMES = FLOOR_NAMES | ONE_SHOT_NAMES | {TWIN: "dense, trained twice"}
 
 
-def name_arm(arm: str, arms: Collection[str]) -> str:
-    """What a person calls `arm`, one of the experiment's `arms`: "lite0, one-shot, random" for "lite0_random"."""
-    return describe(*split_arm(arm, arms))
+def name_arms(networks: pd.DataFrame) -> dict[str, str]:
+    """What a person calls each arm in the table of networks: "lite0, one-shot, random" for "lite0_random"."""
+    return {arm: describe(base, suffix) for arm, base, suffix in split_arms(networks).itertuples(index=False)}
+
+
+def split_arms(networks: pd.DataFrame) -> pd.DataFrame:
+    """A row for each arm in the table of networks: its name (arm), and base and suffix as `split_arm` has them."""
+    names = networks["arm"].unique()
+    arms = pd.DataFrame([(arm, *split_arm(arm, names)) for arm in names], columns=["arm", "base", "suffix"])
+    # Names alone do not make one network another, pruned: "net_random" may be any.
+    unlike = [
+        suffix in ONE_SHOT_NAMES and not first_networks(arm, networks).equals(first_networks(base, networks))
+        for arm, base, suffix in arms.itertuples(index=False)
+    ]
+    return arms.assign(base=arms["base"].mask(unlike, arms["arm"]), suffix=arms["suffix"].mask(unlike, ""))
 
 
 def split_arm(arm: str, arms: Collection[str]) -> tuple[str, str]:
@@ -57,14 +69,7 @@ def describe_arms(networks: pd.DataFrame) -> pd.DataFrame:
 
     An arm of one network (of each replicate) is not drawn if it has one-shot arms: their curves begin with it.
     """
-    names = networks["arm"].unique()
-    arms = pd.DataFrame([(arm, *split_arm(arm, names)) for arm in names], columns=["arm", "base", "suffix"])
-    # Names alone do not make one network another, pruned: "net_random" may be any.
-    unlike = [
-        suffix in ONE_SHOT_NAMES and not first_networks(arm, networks).equals(first_networks(base, networks))
-        for arm, base, suffix in arms.itertuples(index=False)
-    ]
-    arms = arms.assign(base=arms["base"].mask(unlike, arms["arm"]), suffix=arms["suffix"].mask(unlike, ""))
+    arms = split_arms(networks)
     one_shot = arms["suffix"].isin(ONE_SHOT_NAMES)
     levels = networks.groupby(["arm", "replicate"])["level"].nunique().groupby("arm").max()
     arms = arms[~arms["arm"].isin(arms.loc[one_shot, "base"]) | (arms["arm"].map(levels) > 1)]

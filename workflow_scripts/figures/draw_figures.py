@@ -27,6 +27,7 @@ from workflow_scripts.figures.relative import draw_relative_to_dense
 from workflow_scripts.figures.scatter import draw_against_accuracy
 from workflow_scripts.figures.stacks import draw_stacked_categories
 from workflow_scripts.figures.style import STYLE, save_figure
+from workflow_scripts.figures.tables import read_table
 from workflow_scripts.figures.trajectories import draw_concept_trajectories
 from workflow_scripts.files import UserError, run_command
 
@@ -78,19 +79,6 @@ def read_tables(tables: str | Path, detector_iou: float) -> dict[str, pd.DataFra
     frames["layers"]["layer remaining %"] = 100 * frames["layers"]["density"]
     arms = describe_arms(networks)
     return {table: frame.merge(arms, on="arm") for table, frame in frames.items()}
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    try:
-        # An arm, a layer or a concept may be called "7", "true" or "NA".
-        return pd.read_csv(
-            path,
-            dtype=dict.fromkeys(("arm", "layer", "name", "category", "label"), str),
-            keep_default_na=False,
-            na_values={"test_accuracy": [""]},
-        )
-    except FileNotFoundError:
-        raise UserError(f"{path} is not there: collect the tables first") from None
 
 
 def join(frame: pd.DataFrame, networks: pd.DataFrame, columns: list[str]) -> pd.DataFrame:

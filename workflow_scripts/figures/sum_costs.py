@@ -14,8 +14,7 @@ COLUMNS = ("rule", "jobs", "seconds", "median", "longest", "cpu", "memory_mb")
 PLACEHOLDER = """<!DOCTYPE html>
 <meta charset="utf-8">
 <title>Report</title>
-<p>The report is put here when a run has come to its end. If none is under way, make it with
-<code>snakemake --report report.html</code> and the run's <code>--configfile</code> and <code>--config</code>.</p>
+<p>The report is put here when a run has come to its end. If none is under way, the run's command makes it.</p>
 """
 
 
@@ -36,6 +35,12 @@ def sum_costs(benchmarks: Path, out: Path) -> None:
         writer.writerow(COLUMNS)
         for row in [*rows, *([summary("all", everything)] if everything else [])]:
             writer.writerow([*row[:2], *(f"{value:.1f}" for value in row[2:])])
+
+
+def clear_placeholder(report: Path) -> None:
+    """Remove what stands in the report's place if a run has ended before the report was made."""
+    if report.is_file() and report.stat().st_size == len(PLACEHOLDER) and report.read_text() == PLACEHOLDER:
+        report.unlink()
 
 
 def number(text: str) -> float:

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.figures.arms import FLOOR_NAMES, TWIN, name_arm, split_arm
-from workflow_scripts.files import UserError, run_command
+from workflow_scripts.figures.arms import FLOOR_NAMES, TWIN, name_arms, split_arms
+from workflow_scripts.figures.tables import read_table
+from workflow_scripts.files import run_command
 
 ROWS, WIDTH = 26, 100  # of the table at most, and columns of the screen
 PLACES = {
@@ -34,9 +35,7 @@ def summarise(results: Path) -> str:
         UserError: the experiment has no table of networks.
     """
     path = results / "tables" / "networks.csv"
-    if not path.is_file():
-        raise UserError(f"there is no {path}: give the folder of an experiment that has been run")
-    networks = pd.read_csv(path)
+    networks = read_table(path)
     layers = list(dict.fromkeys(networks["layer"]))
     shown = last_layers(networks, layers)
     rows, left_out = tabulate(networks, shown)
@@ -68,19 +67,20 @@ def last_layers(networks: pd.DataFrame, layers: list[str]) -> list[str]:
 def tabulate(networks: pd.DataFrame, layers: Sequence[str]) -> tuple[list[tuple[str, ...]], list[str]]:
     """The rows of these layers, and what of them is left out."""
     rows, left_out = [], []
+    called, suffixes = name_arms(networks), split_arms(networks).set_index("arm")["suffix"]
     for layer in layers:
         of_layer = networks[networks["layer"] == layer]
         units = sorted(set(of_layer["units"]))
         rows.append((f"{layer}, {' or '.join(map(str, units))} units", "", "", "", ""))
         arms = {arm: list(levels.groupby("level")) for arm, levels in of_layer.groupby("arm", sort=False)}
-        names = sorted(arms, key=lambda arm: split_arm(arm, arms)[1] in (*FLOOR_NAMES, TWIN))
+        names = sorted(arms, key=lambda arm: suffixes[arm] in (*FLOOR_NAMES, TWIN))
         if len(names) > ROWS:
             left_out.append(f"{len(names) - ROWS} of {len(names)} arms")
         each = most_levels([len(arms[arm]) for arm in names[:ROWS]]) if len(layers) == 1 else ROWS
         if any(len(arms[arm]) > each for arm in names[:ROWS]):
             left_out.append("levels in between")
         for arm in names[:ROWS]:
-            name = f"  {name_arm(arm, names)}"
+            name = f"  {called[arm]}"
             for _, level in spread(arms[arm], each):
                 rows.append((name, *measures(level)))
                 name = ""

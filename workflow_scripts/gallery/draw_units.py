@@ -23,7 +23,7 @@ from workflow_scripts.gallery.top_maps import TopMaps, top_maps
 from workflow_scripts.progress import Progress
 
 BEST = 5  # concepts that are told of a unit
-PICTURES_IN_MEMORY = 4096  # scaled ones
+BYTES_IN_MEMORY = 2**27  # of scaled pictures
 
 
 class Tiles(NamedTuple):
@@ -70,7 +70,7 @@ def draw_units(
             top = top_maps(maps, np.where(units.dead, np.float32(np.inf), cut), tiles.count)
             fields = layer_fields(receptive_fields, layer, knots)
             to = grid((maps.height, maps.width), (labels.height, labels.width), knots, fields)
-            progress = Progress(f"units of {layer}", len(cut))
+            progress, taken = Progress(f"units of {layer}", len(cut)), 0
             for number, first in enumerate(range(0, len(cut), UNITS_PER_SHEET)):
                 rows = [
                     unit_row(top, unit, maps, to, cut[unit], scaled)
@@ -78,9 +78,9 @@ def draw_units(
                 ]
                 sheet = join_rows(rows, tiles.count, tiles.side)
                 most = len(rows) * tiles.count * tiles.most_bytes
-                sheet_file(folder, index, number).write_bytes(encode(sheet, most))
+                taken += sheet_file(folder, index, number).write_bytes(encode(sheet, most))
                 progress.log(first + len(rows))
-            progress.finish()
+            progress.finish(f", {taken / 1e6:.1f} MB")
             write_layer(folder, network, index, units.columns(labels) | image_columns(top, len(cut)))
     write_checksums(out, out.with_name(out.name + ".sha256"))
 
@@ -148,7 +148,7 @@ def unit_row(
 
 def scaled_pictures(images: h5py.Dataset, side: int) -> Callable[[int], np.ndarray]:
     """A function that returns the picture of a number, uint8 (side, side, 3); it remembers the last ones."""
-    return lru_cache(PICTURES_IN_MEMORY)(lambda image: resize(images[image], side))
+    return lru_cache(BYTES_IN_MEMORY // (3 * side**2))(lambda image: resize(images[image], side))
 
 
 def main() -> None:

@@ -22,7 +22,13 @@ dead        the units that are constant over the concept set
 import json
 from pathlib import Path
 
-UNITS_PER_SHEET = 8  # few enough that scattered units load little, enough that there are not too many files
+SITE = Path(__file__).with_name("site")
+UNITS_PER_SHEET = 4  # few enough that scattered units load little, enough that there are not too many files
+
+
+def site_files() -> list[Path]:
+    """The files that the page is made of."""
+    return sorted(file for file in SITE.iterdir() if file.suffix in (".html", ".css", ".js"))
 
 
 def network_folder(arm: str, replicate: int, level: int) -> str:

@@ -1,22 +1,23 @@
 """Write the gallery's page, and the list of its networks."""
 
 import argparse
-import csv
 import json
 import shutil
-from itertools import groupby
 from pathlib import Path
 
-from workflow_scripts.dissect.concept_data import ConceptData
-from workflow_scripts.figures.arms import name_arm
-from workflow_scripts.files import UserError, run_command, whole_file
-from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, network_folder, write_call
+import pandas as pd
 
-SITE = Path(__file__).with_name("site")
+from workflow_scripts.dissect.concept_data import ConceptData
+from workflow_scripts.figures.arms import name_arms
+from workflow_scripts.figures.tables import read_table
+from workflow_scripts.files import run_command, whole_file
+from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, network_folder, site_files, write_call
+
+LAYER_KEYS = ["name", "units", "detectors", "concepts"]
 
 
 def write_gallery(
-    experiment: dict, networks: str | Path, concepts: str | Path, other_names: dict[str, str], gallery: Path
+    experiment: dict, networks: Path, concepts: str | Path, other_names: dict[str, str], gallery: Path
 ) -> None:
     """Write into the folder `gallery` the page's files and experiment.js, whose networks are drawn there.
 
@@ -38,48 +39,36 @@ def write_gallery(
     }
     with whole_file(gallery / "experiment.js") as part:
         write_call(part, "experiment", content)
-    for file in SITE.iterdir():
+    for file in site_files():
         with whole_file(gallery / file.name) as part:
             shutil.copyfile(file, part)
 
 
-def list_networks(table: str | Path, other_names: dict[str, str]) -> list[dict]:
+def list_networks(table: Path, other_names: dict[str, str]) -> list[dict]:
     """What experiment.js says of each network, in the order of networks.csv."""
-    try:
-        with open(table, newline="") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise UserError(f"{table} is not there: collect the tables first") from None
-    arms = {row["arm"] for row in rows}
-    return [
-        {
+    rows = read_table(table)
+    names = name_arms(rows)
+    networks = []
+    for (arm, replicate, level), layers in rows.groupby(["arm", "replicate", "level"], sort=False):
+        first, folder = layers.iloc[0], network_folder(arm, replicate, level)
+        network = {
             "arm": arm,
-            "name": name_arm(arm, arms),
+            "name": names[arm],
             "replicate": int(replicate),
             "level": int(level),
-            "density": float(layers[0]["density"]),
-            "accuracy": float(layers[0]["test_accuracy"]) if layers[0]["test_accuracy"] else None,
+            "density": float(first["density"]),
+            "accuracy": None if pd.isna(first["test_accuracy"]) else float(first["test_accuracy"]),
             "folder": other_names.get(folder, folder),
-            "layers": [
-                {
-                    "name": row["layer"],
-                    "units": int(row["units"]),
-                    "detectors": int(row["detectors_a"]),
-                    "concepts": int(row["concepts_a"]),
-                }
-                for row in layers
-            ],
         }
-        for (arm, replicate, level), group in groupby(rows, lambda row: (row["arm"], row["replicate"], row["level"]))
-        for layers in [list(group)]
-        for folder in [network_folder(arm, replicate, level)]
-    ]
+        counts = layers[["layer", "units", "detectors_a", "concepts_a"]].set_axis(LAYER_KEYS, axis=1)
+        networks.append(network | {"layers": counts.to_dict("records")})
+    return networks
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--experiment", type=json.loads, required=True, help="JSON, as `write_gallery` takes it")
-    parser.add_argument("--networks", required=True, help="networks.csv")
+    parser.add_argument("--networks", type=Path, required=True, help="networks.csv")
     parser.add_argument("--concepts", required=True, help="concepts.h5")
     parser.add_argument(
         "--other-name",

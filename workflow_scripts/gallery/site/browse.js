@@ -40,6 +40,8 @@ const COLUMNS = [12, 8, 6, 4, 3, 2, 1];
 const CARDS_OF_BLOCK = 24; // a multiple of each
 const LEAST_TILE = 60; // pixels
 
+const nearBlocks = whenNear("50%", (block) => [...block.children].forEach((card) => nearby.observe(card)));
+
 let cards = { units: null, elements: [] };
 
 function showCards(state, units) {
@@ -52,6 +54,7 @@ function showCards(state, units) {
   for (const element of elements) element.href = prefix + element.dataset.unit;
   const focused = document.activeElement.dataset.unit;
   nearby.disconnect();
+  nearBlocks.disconnect();
   grid.replaceChildren(...blocksOf(elements));
   // At the next level the focus is on the same unit.
   if (focused) grid.querySelector(`[data-unit="${focused}"]`)?.focus();
@@ -63,7 +66,7 @@ function blocksOf(elements) {
   const blocks = [];
   for (let first = 0; first < elements.length; first += CARDS_OF_BLOCK) {
     blocks.push(make("div", { className: "block" }, ...elements.slice(first, first + CARDS_OF_BLOCK)));
-    nearby.observe(blocks.at(-1));
+    nearBlocks.observe(blocks.at(-1));
   }
   return blocks;
 }

@@ -4,6 +4,7 @@
 let state;
 let turn = 0; // counts what was asked for: what arrives late is not shown
 let browseScroll = 0;
+let kept = {}; // what stays of the state when a unit is closed by going back
 let unitSeen = null; // the last one that was open
 
 /** Change the state, and the address with it; a unit that is opened can be left by going back. */
@@ -81,9 +82,11 @@ function filter(changes) {
   if (scrollY > top) scrollTo(0, top);
 }
 
+/** Back to all units, at the level that was gone to. */
 function closeUnit() {
-  if (history.state?.opened) history.back();
-  else go({ unit: null });
+  if (!history.state?.opened) return go({ unit: null });
+  kept = { level: state.level };
+  history.back();
 }
 
 function goToLevel(step) {
@@ -123,7 +126,8 @@ function listen() {
   document.onkeydown = onKey;
   window.onhashchange = () => {
     state = readAddress(location.hash);
-    go({});
+    go(kept);
+    kept = {};
   };
   // What is printed is loaded at once, as far as the browser waits for it.
   window.onbeforeprint = () => document.querySelectorAll("[data-sheet]").forEach(showPictures);

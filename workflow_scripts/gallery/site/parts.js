@@ -58,17 +58,22 @@ function bar(concept, scale) {
 const missingSheets = new Set();
 const loadedSheets = new Set();
 
-// Shows the pictures in what comes near the screen: within half its height.
-const nearby = new IntersectionObserver(
-  (entries) => {
-    for (const { isIntersecting, target } of entries) {
-      if (!isIntersecting) continue;
-      nearby.unobserve(target);
-      target.querySelectorAll("[data-sheet]").forEach(showPictures);
-    }
-  },
-  { rootMargin: "50% 0px" },
-);
+/** Observes elements, and acts on each once it comes near the screen: within `margin` of its height. */
+function whenNear(margin, act) {
+  const observer = new IntersectionObserver(
+    (entries) => {
+      for (const { isIntersecting, target } of entries) {
+        if (!isIntersecting) continue;
+        observer.unobserve(target);
+        act(target);
+      }
+    },
+    { rootMargin: `${margin} 0px` },
+  );
+  return observer;
+}
+
+const nearby = whenNear("25%", (target) => target.querySelectorAll("[data-sheet]").forEach(showPictures));
 
 /** The pictures of a unit: its row of a sheet, which `nearby` loads when it is told to observe what the strip is in. */
 function strip(unit) {

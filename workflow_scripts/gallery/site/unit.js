@@ -42,7 +42,7 @@ function showFocus(state, found, scale) {
 }
 
 function levelName(network) {
-  return `${percent(network.density)} of the weights`;
+  return `Level ${network.level}, ${percent(network.density)} of the weights`;
 }
 
 function conceptTable(unit, scale) {
@@ -99,6 +99,7 @@ function levelRow(state, { network, unit, problem }, before, scale) {
     "a",
     { className: "level", href: addressOf({ ...state, level: network.level }) },
     make("b", {}, percent(network.density)),
+    make("span", {}, `level ${network.level}`),
     make("span", {}, network.accuracy === null ? "" : `accuracy ${percent(network.accuracy)}`),
   );
   link.dataset.level = network.level;

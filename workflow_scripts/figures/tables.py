@@ -1,0 +1,24 @@
+"""Reading the collected tables."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from workflow_scripts.files import UserError
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table that `collect` has written; names are str, an accuracy that nobody measured is NaN.
+
+    Raises UserError if it is not there.
+    """
+    try:
+        # An arm, a layer or a concept may be called "7", "true" or "NA".
+        return pd.read_csv(
+            path,
+            dtype=dict.fromkeys(("arm", "layer", "name", "category", "label"), str),
+            keep_default_na=False,
+            na_values={"test_accuracy": [""]},
+        )
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there: collect the tables first") from None

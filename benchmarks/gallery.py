@@ -40,6 +40,7 @@ LAYER = "layer4"
 PICTURES = 400  # different ones
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WINDOW = {"width": 1400, "height": 900}
+VIEWS = {"first_view_by_number": "#sort=unit", "first_view": ""}
 SPEED = 3000  # pixels a second, a fast wheel
 
 SCROLL = """async (speed) => {
@@ -201,10 +202,14 @@ def visit(folder: Path) -> dict:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
         page = browser.new_context(viewport=WINDOW, offline=True).new_page()
         page.on("request", lambda request: loaded.append(request.url))
-        page.goto((folder / "index.html").as_uri())
-        page.wait_for_selector(".card")
-        page.wait_for_load_state("networkidle")
-        result = {"first_view": bytes_of(loaded)}
+        result = {}
+        for view, address in VIEWS.items():
+            loaded.clear()
+            page.goto("about:blank")
+            page.goto((folder / "index.html").as_uri() + address)
+            page.wait_for_selector(".card")
+            page.wait_for_load_state("networkidle")
+            result[view] = bytes_of(loaded)
         scrolled = page.evaluate(SCROLL, SPEED)
         result |= smoothness(scrolled) | page_memory(browser)
         loaded.clear()

@@ -1,6 +1,7 @@
 """The config's checks, the paths, and the functions that the rules share."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -46,6 +47,7 @@ DATA = f"{RESULTS}/data"
 NETWORK = f"{RESULTS}/{{arm}}/replicate_{{replicate}}/level_{{level}}"
 GALLERY = f"{RESULTS}/gallery"
 DRAWN = network_folder("{arm}", "{replicate}", "{level}")  # within the gallery
+SITE = [os.path.relpath(file) for file in site_files()]
 GPUS = int(has_gpu()) if config["gpus"] == "auto" else config["gpus"]
 TABLES = ["networks", "categories", "units", "epochs", "layers"]
 FIGURES = list(ALL_FIGURES)

@@ -44,10 +44,10 @@ rule write_gallery:
         networks=f"{RESULTS}/tables/networks.csv",
         concepts=concepts_of(next(iter(ENTRIES.values()))),
         drawn=[f"{folder}.sha256" for folder in drawn_units()],
-        site=[os.path.relpath(file) for file in site_files()],
+        site=SITE,
         code=code_of("workflow_scripts.gallery.write_gallery"),
     output:
-        [f"{GALLERY}/{file.name}" for file in site_files()],
+        [f"{GALLERY}/{Path(file).name}" for file in SITE],
         experiment=f"{GALLERY}/experiment.js",
     log:
         f"{RESULTS}/logs/gallery/write_gallery.log",

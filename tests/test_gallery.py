@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from workflow_scripts.config import LEAST_COMPRESSION
+from workflow_scripts.config import least_tile_bytes
 from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.dissect.dump_activations import Candidates
@@ -134,7 +134,7 @@ def test_a_sheet_has_a_row_for_each_unit_and_is_blank_where_one_has_fewer_pictur
 def test_even_noise_stays_within_the_bytes_that_the_config_allows(tile, images, levels):
     noise = np.random.default_rng(0).integers(0, levels, (tile, images * tile, 3)) * (255 // (levels - 1))
     noise = noise.astype(np.uint8)
-    most = images * tile**2 // LEAST_COMPRESSION  # the fewest bytes that the config takes
+    most = images * least_tile_bytes(tile)
     assert len(sprites.encode(noise, most)) <= most
     assert len(sprites.encode(noise, 10 * most)) > most  # where there is room, the quality is higher
 
@@ -260,7 +260,7 @@ def test_the_whole_is_the_same_bytes_again_and_its_checksums_stand_beside_it(dis
 
 
 def test_bytes_are_bounded(dissected, tmp_path):
-    tiles = Tiles(4, 48, 48**2 // LEAST_COMPRESSION)
+    tiles = Tiles(4, 48, least_tile_bytes(48))
     folder = draw(dissected, tmp_path, tiles=tiles)
     for sheet in folder.glob("sheets/*"):
         rows = Image.open(sheet).size[1] // tiles.side

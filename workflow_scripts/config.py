@@ -11,7 +11,6 @@ import yaml
 
 from workflow_scripts.files import UserError, file_fingerprint, text_fingerprint, whole_file
 
-LEAST_COMPRESSION = 3  # pixels a byte: WebP can make any noise smaller, in pictures of 32 pixels and more
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
@@ -43,7 +42,7 @@ def check_config(config: dict, schema_path: str | Path) -> None:
         if training[key][0] > training[key][1]:
             raise UserError(f"config: training.{key} must rise")
     check_batches(config)
-    least = config["gallery"]["tile"] ** 2 // LEAST_COMPRESSION
+    least = least_tile_bytes(config["gallery"]["tile"])
     if config["gallery"]["tile_bytes"] < least:
         raise UserError(f"config: gallery.tile_bytes must be at least {least}, or gallery.tile smaller")
     for section in ("images", "concepts"):
@@ -55,6 +54,11 @@ def check_config(config: dict, schema_path: str | Path) -> None:
             raise UserError(f"config: images.test_resize must be at least images.size, {size}")
     elif config["images"]["test_labels"] != "none":
         raise UserError("config: images.test_labels needs images.storage: files")
+
+
+def least_tile_bytes(side: int) -> int:
+    """Return what a picture of so many pixels a side may take at least: WebP can make any noise as small."""
+    return side**2 // 4 + 64
 
 
 def check_batches(config: dict) -> None:

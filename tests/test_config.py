@@ -68,6 +68,8 @@ def test_the_default_and_all_shipped_configs_pass(tmp_path, monkeypatch):
         ({"dissection": {"detector_iou": 4}}, "dissection.detector_iou"),
         ({"dissection": {"detector_iou": "quantile"}}, "dissection.detector_iou"),
         ({"dissection": {"detector_rule": "over"}}, "dissection.detector_rule"),
+        ({"gallery": {"images": 0}}, "gallery.images"),
+        ({"gallery": {"tile_bytes": 2000}}, "gallery.tile_bytes must be at least 2368"),
         ({"dissection": {"forward": "float64"}}, "dissection.forward"),
         ({"dissection": {"precision": "bfloat16"}}, "dissection.precision"),
         ({"dissection": {"dump": "some"}}, "dissection.dump"),

@@ -82,7 +82,11 @@ def test_nothing_done_yet_is_no_error(time, caplog):
     progress = Progress("files", 10)
     time.now += 11
     progress.log(0)
-    assert caplog.messages == ["0 of 10 files, 0 an hour"]
+    assert caplog.messages == ["0 of 10 files, 0 an hour, unknown time left"]
+
+
+def test_an_attempt_that_finds_all_done_is_no_error(time):
+    assert Progress("files", 10, done=10).left(10) == "unknown time"
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ class Progress:
         if now - self.last > max(SECONDS, SHARE * (now - self.started)):
             self.last = now
             of = "" if self.total is None else f" of {self.total:.0f}"
-            left = f", {self.left(done)} left" if self.total is not None and done > self.before else ""
+            left = "" if self.total is None else f", {self.left(done)} left"
             logging.info("%.0f%s %s, %s%s%s", done, of, self.what, pace(self.rate(done)), left, note)
 
     def finish(self, note: str = "") -> None:
@@ -39,8 +39,8 @@ class Progress:
         return (done - self.before) / max(time.monotonic() - self.started, 1e-3)
 
     def left(self, done: float) -> str:
-        """Return how long the rest takes at the rate so far."""
-        return clock((self.total - done) / self.rate(done))
+        """Return how long the rest takes at the rate so far, "unknown time" if nothing was done yet."""
+        return clock((self.total - done) / self.rate(done)) if done > self.before else "unknown time"
 
 
 def pace(rate: float) -> str:

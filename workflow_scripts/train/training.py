@@ -231,7 +231,7 @@ class Trainer:
                     for weight, mask in masked:
                         weight.mul_(mask)
                 self.step += 1
-                self.progress.log(self.seen(), f", epoch {self.epoch + 1} of {self.settings['epochs']}")
+                self.progress.log(self.seen(), f", epoch {self.epoch + 1}")
                 self.stop_if_asked()
         return self.finish_epoch(steps)
 

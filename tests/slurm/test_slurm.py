@@ -255,10 +255,10 @@ def test_a_cancelled_training_is_submitted_again_and_goes_on(cluster, before_lev
 
 def test_a_training_saves_its_state_before_the_time_limit(cluster, before_level, undisturbed):
     warned = "'--signal=TERM@120' if attempt == 1 else ''"
-    ask_for(before_level, runtime="2 if attempt < 3 else 60", slurm_extra=warned)
+    ask_for(before_level, runtime="3 if attempt == 1 else 2 if attempt == 2 else 60", slurm_extra=warned)
     main = start_training(before_level)
-    # It stands still until SIGTERM comes, as the profile asks for.
-    wait_until(lambda: "stopped as asked after step" in log(before_level), "the state to be saved", 90)
+    # It stands still until SIGTERM comes, as the profile asks for: a minute after the job's start, or a little later.
+    wait_until(lambda: "stopped as asked after step" in log(before_level), "the state to be saved", 150)
     # The second attempt is not warned, and stopped at its limit.
     wait_until(lambda: resumed(before_level), "the second attempt", 120)
     halt(before_level)

@@ -1,6 +1,5 @@
 """How long the rest of a run will take."""
 
-import csv
 import json
 import re
 import subprocess
@@ -11,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from statistics import mean
 from typing import Any
+
+from workflow_scripts.run_times import read_benchmark
 
 # Snakemake's: `rule.name`, `wildcards_dict`, `benchmark`, `log`, `output`, `scheduler_resources`.
 Job = Any
@@ -101,8 +102,7 @@ def benchmark_seconds(job: Job) -> float | None:
     """Return what Snakemake has measured of a job that has just finished."""
     if not job.benchmark or not Path(job.benchmark).is_file():
         return None
-    with open(job.benchmark, newline="") as file:
-        return sum(float(row["s"]) for row in csv.DictReader(file, delimiter="\t"))
+    return sum(float(row["s"]) for row in read_benchmark(job.benchmark))
 
 
 def last_line(job: Job, since: float) -> str:

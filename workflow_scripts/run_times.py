@@ -17,15 +17,20 @@ BENCHMARKS = {
 SEVERAL = ("pack_concepts", "check_network", "find_receptive_fields")
 
 
-def read_measurements(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the name and the columns of every measurement: seconds `s`, `cpu_time`, `max_rss` in MB, and others.
+def read_benchmark(path: str | Path) -> list[dict[str, str]]:
+    """Return the measurements of a job, by column: seconds `s`, `cpu_time`, `max_rss` in MB, and others.
 
     A job that was repeated by Snakemake in place has several. What a job was too short for reads "NA".
     """
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def read_measurements(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the name and the columns of every measurement in a folder, as `read_benchmark` has them."""
     for path in sorted(folder.rglob("*.tsv")):
-        with open(path, newline="") as file:
-            for row in csv.DictReader(file, delimiter="\t"):
-                yield path.stem, row
+        for row in read_benchmark(path):
+            yield path.stem, row
 
 
 def read_benchmarks(experiment: str) -> dict[str, list[float]]:

@@ -66,6 +66,7 @@ def draw_units(
         for index, (layer, counted) in enumerate(counts.items()):
             maps = LayerMaps(dump, layer)
             units = read_units(counted, labels)
+            by_score = units.by_score
             cut = cut_of(units.threshold, mask)
             top = top_maps(maps, np.where(units.dead, np.float32(np.inf), cut), tiles.count)
             fields = layer_fields(receptive_fields, layer, knots)
@@ -74,7 +75,7 @@ def draw_units(
             for number, first in enumerate(range(0, len(cut), UNITS_PER_SHEET)):
                 rows = [
                     unit_row(top, unit, maps, to, cut[unit], scaled)
-                    for unit in units.by_score[first : first + UNITS_PER_SHEET]
+                    for unit in by_score[first : first + UNITS_PER_SHEET]
                 ]
                 sheet = join_rows(rows, tiles.count, tiles.side)
                 most = len(rows) * tiles.count * tiles.most_bytes

@@ -130,11 +130,13 @@ def test_the_longest_chain_is_that_of_all_paths(graph):
     needs = {b: [a for a, end in edges if end == b] for b in range(len(lengths))}
     best = max((path for end in needs for path in paths(end)), key=lambda path: sum(lengths[i] for i in path))
     assert all(edge in edges for edge in pairwise(best))
-    assert longest_chain(dict(enumerate(lengths)), needs.__getitem__) == sum(lengths[i] for i in best)
+    total, chain = longest_chain(dict(enumerate(lengths)), needs.__getitem__)
+    assert total == sum(lengths[i] for i in best) == sum(lengths[i] for i in chain)
 
 
 def test_a_chain_as_long_as_an_experiment_of_weeks():
-    assert longest_chain(dict.fromkeys(range(5000), 2), lambda i: range(max(i - 1, 0), i)) == 10_000
+    total, chain = longest_chain(dict.fromkeys(range(5000), 2), lambda i: range(max(i - 1, 0), i))
+    assert total == 10_000 and chain == list(range(5000))
 
 
 def test_the_configs_rates_are_those_of_the_cost_sheet(tiny_config):

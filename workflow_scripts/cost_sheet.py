@@ -17,7 +17,6 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
 from itertools import groupby
 from pathlib import Path
 from statistics import median
@@ -27,6 +26,7 @@ from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
+from workflow_scripts import forecast
 from workflow_scripts.config import check_config, is_archive, network_section
 from workflow_scripts.data.hdf5 import open_hdf5
 from workflow_scripts.data.shapes.labels import CLASSES, NUMBERS
@@ -312,17 +312,9 @@ def benchmark_name(job: Job) -> str:
 
 def longest_chain(jobs: dict[str, Job], seconds: Callable[[Job], float]) -> tuple[float, list[Job]]:
     """Return how long the jobs take that must follow one another, and these jobs in order."""
-    best: dict[str, tuple[float, str | None]] = {}
-    for node in TopologicalSorter({node: job.needs for node, job in jobs.items()}).static_order():
-        before = max(jobs[node].needs, key=lambda need: best[need][0], default=None)
-        best[node] = (seconds(jobs[node]) + (best[before][0] if before else 0), before)
-    node = max(best, key=lambda node: best[node][0], default=None)
-    total = best[node][0] if node else 0.0
-    chain = []
-    while node:
-        chain.append(jobs[node])
-        node = best[node][1]
-    return total, chain[::-1]
+    times = {node: seconds(job) for node, job in jobs.items()}
+    total, nodes = forecast.longest_chain(times, lambda node: jobs[node].needs)
+    return total, [jobs[node] for node in nodes]
 
 
 def print_sheet(jobs: dict[str, Job], costs: Costs, measured: dict[str, list[float]]) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from graphlib import TopologicalSorter
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -70,7 +71,7 @@ class Forecast:
         if sum(took is None for took in times.values()) > max(UNKNOWN, UNKNOWN_SHARE * len(jobs)):
             return None
         rest = {job: said.get(job, max((took or 0) - (now - running.get(job, now)), 0)) for job, took in times.items()}
-        bounds = [longest_chain(rest, needs)]
+        bounds = [longest_chain(rest, needs)[0]]
         for resource, limit in limits.items():
             bounds.append(sum(rest[job] * held(job, resource) for job in jobs) / limit)
         return max(bounds)
@@ -82,20 +83,22 @@ def held(job: Job, resource: str) -> float:
     return amount if isinstance(amount, int) else 0
 
 
-def longest_chain(seconds: Mapping[Job, float], needs: Callable[[Job], Iterable[Job]]) -> float:
-    """Return how long those of the jobs take that must follow one another."""
-    ends: dict[Job, float] = {}
-    waiting = list(seconds)
-    while waiting:
-        job = waiting[-1]
-        before = [need for need in needs(job) if need in seconds]
-        missing = [need for need in before if need not in ends]
-        if missing:
-            waiting += missing
-        else:
-            ends[job] = seconds[job] + max((ends[need] for need in before), default=0)
-            waiting.pop()
-    return max(ends.values(), default=0)
+def longest_chain(seconds: Mapping[Any, float], needs: Callable[[Any], Iterable[Any]]) -> tuple[float, list]:
+    """Return how long those of the jobs take that must follow one another, and these in order.
+
+    `seconds` of each job; what `needs` tells besides them does not count.
+    """
+    best: dict[Any, tuple[float, Any]] = {}  # until a job's end, and the one before
+    order = TopologicalSorter({job: [need for need in needs(job) if need in seconds] for job in seconds}).static_order()
+    for job in order:
+        before = max((need for need in needs(job) if need in seconds), key=lambda need: best[need][0], default=None)
+        best[job] = (seconds[job] + (0 if before is None else best[before][0]), before)
+    last = max(best, key=lambda job: best[job][0], default=None)
+    total, chain = best[last][0] if best else 0.0, []
+    while last is not None:
+        chain.append(last)
+        last = best[last][1]
+    return total, chain[::-1]
 
 
 def benchmark_seconds(job: Job) -> float | None:

@@ -27,7 +27,7 @@ from workflow_scripts.dissect.concept_data import LabelBlock
 from workflow_scripts.dissect.interpolation import grid
 from workflow_scripts.dissect.maps import MapBlock, whole_block
 from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, order_statistic_rank
-from workflow_scripts.dissect.tally_units import Tally
+from workflow_scripts.dissect.tallies import Tally, TallySettings
 
 UNITS, MAP_SIDE, QUANTILE, THREADS = 2048, 7, 0.005, 2
 
@@ -124,17 +124,20 @@ def time_engine(
 
     def counters() -> list[Tally]:
         settings = (thresholds, to, labels.label_category[1:].astype(np.uint8), len(labels.categories), in_mask)
-        return [Tally(*settings) for _ in blocks]
+        return [Tally(TallySettings(*settings)) for _ in blocks]
+
+    def add(tally: Tally, block: tuple[MapBlock, LabelBlock]) -> None:
+        tally.add(block[0], MAP_SIDE, block[1], np.zeros(len(block[1].counts_for), np.int64))
 
     with ThreadPoolExecutor(len(blocks)) as pool:
 
         def run(tallies: list[Tally]) -> None:
-            list(pool.map(lambda tally, block: tally.add(block[0], MAP_SIDE, block[1]), tallies, blocks))
+            list(pool.map(add, tallies, blocks))
 
         counted, timed = counters(), counters()
         run(counted)  # compiles
         seconds, _ = best_time(lambda: run(timed), runs)
-    return seconds, sum(t.intersection for t in counted), sum(t.unit_area for t in counted)
+    return seconds, sum(t.intersection[0] for t in counted), sum(t.unit_area[0] for t in counted)
 
 
 def halves(maps: np.ndarray, labels: Labels) -> list[tuple[MapBlock, LabelBlock]]:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import torch
 
 from benchmarks.synthetic import CATEGORIES, SIDE, broden_like, packed_labels, relu_maps
 from workflow_scripts.data.hdf5 import FORMAT, append_rows
@@ -35,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="for up to 25 GB of files; kept")
     parser.add_argument("--images", type=int, default=63_305)
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     folder, images = arguments.folder, arguments.images
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,10 +45,10 @@ def main() -> None:
         pool.submit(build_concepts, folder / "concepts.h5", images).result()
         pool.submit(build_dumps, folder, images).result()
     values = 2 * images * UNITS * MAP_SIDE**2 / 1e9
-    result = {"images": images, "processes": arguments.processes, "gigabytes_of_values": round(values, 2)}
+    result = {"images": images, "threads": arguments.threads, "gigabytes_of_values": round(values, 2)}
     for kind in ("all", "candidates"):
         result[f"{kind}_gigabytes"] = round((folder / f"{kind}.h5").stat().st_size / 1e9, 2)
-        result |= dissect(folder, kind, arguments.processes)
+        result |= dissect(folder, kind, arguments.threads)
     result["candidates_share"] = round(result["candidates_gigabytes"] / result["all_gigabytes"], 3)
     result["candidates_identical"] = same_results(folder)
     print(json.dumps(result))
@@ -96,7 +97,7 @@ def build_dumps(folder: Path, images: int) -> None:
         ]
         for first, last in pairwise([*range(0, images, BATCH), images]):
             turn, begin = divmod(first, len(drawn))
-            maps = np.roll(drawn[begin : begin + last - first], 37 * turn, axis=1)
+            maps = torch.from_numpy(np.roll(drawn[begin : begin + last - first], 37 * turn, axis=1))
             for writer in writers:
                 writer.add(maps)
         for writer in writers:
@@ -107,10 +108,10 @@ def build_dumps(folder: Path, images: int) -> None:
     os.remove(folder / "candidates.scratch")
 
 
-def dissect(folder: Path, kind: str, processes: int) -> dict:
+def dissect(folder: Path, kind: str, threads: int) -> dict:
     """Find the thresholds of a dump and tally it; seconds, and memory in GB."""
     found, largest = {}, 0
-    common = ["--activations", folder / f"{kind}.h5", "--concepts", folder / "concepts.h5", "--processes", processes]
+    common = ["--activations", folder / f"{kind}.h5", "--concepts", folder / "concepts.h5", "--threads", threads]
     thresholds = folder / f"{kind}_thresholds.h5"
     steps = {
         "find_thresholds": ["--quantile", QUANTILE, "--out", thresholds],
@@ -128,8 +129,7 @@ def dissect(folder: Path, kind: str, processes: int) -> dict:
         largest = max(largest, usage.ru_maxrss / 1e6)
         found[f"{kind}_{step}_seconds"] = round(time.perf_counter() - started, 1)
         print(f"{kind}: {step} took {found[f'{kind}_{step}_seconds']} s", flush=True)
-    # As if all processes, with the one that started them, were at their largest at once.
-    found[f"{kind}_peak_gigabytes_at_most"] = round((processes + (processes > 1)) * largest, 2)
+    found[f"{kind}_peak_gigabytes"] = round(largest, 2)
     return found
 
 

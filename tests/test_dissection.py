@@ -22,15 +22,25 @@ from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.dissect import find_thresholds as thresholds_module
 from workflow_scripts.dissect import maps as maps_module
 from workflow_scripts.dissect import tally_units as tally_module
-from workflow_scripts.dissect import tensors
-from workflow_scripts.dissect.concept_data import LabelBlock
+from workflow_scripts.dissect import tensor_samples, tensor_tallies, tensors
+from workflow_scripts.dissect.concept_data import ConceptData, LabelBlock
 from workflow_scripts.dissect.dump_activations import Candidates
 from workflow_scripts.dissect.find_thresholds import find_thresholds
-from workflow_scripts.dissect.interpolation import LARGEST_WEIGHT, SCHEMES, Field, Grid, grid
+from workflow_scripts.dissect.interpolation import (
+    BORDERS,
+    LARGEST_WEIGHT,
+    SCHEMES,
+    Field,
+    Grid,
+    grid,
+    grid_at,
+    interpolate,
+)
 from workflow_scripts.dissect.maps import LayerMaps, whole_block
 from workflow_scripts.dissect.name_units import iou, name_units
-from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, order_statistic_rank
-from workflow_scripts.dissect.tally_units import COUNTED_IMAGES, MASKS, Tally, TensorTally, tally_images, tally_units
+from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, OrderStatistics, order_statistic_rank
+from workflow_scripts.dissect.tallies import Pairing, Tally, TallySettings, own_labels, tally_layer
+from workflow_scripts.dissect.tally_units import COUNTED_IMAGES, MASKS, tally_units
 from workflow_scripts.files import UserError
 
 LAYER = "stages.3"
@@ -120,7 +130,14 @@ def splits(draw, images):
 @contextmanager
 def patched(**values: dict[str, object]):
     """Set attributes of modules for a while: of `maps` the name and value in `maps`, and so on."""
-    modules = {"maps": maps_module, "tensors": tensors, "thresholds": thresholds_module, "tally": tally_module}
+    modules = {
+        "maps": maps_module,
+        "tensors": tensors,
+        "tensor_samples": tensor_samples,
+        "tensor_tallies": tensor_tallies,
+        "thresholds": thresholds_module,
+        "tally": tally_module,
+    }
     with pytest.MonkeyPatch.context() as patch:
         for module, attributes in values.items():
             for name, value in attributes.items():
@@ -218,32 +235,45 @@ def test_thresholds_of_upsampled_maps_agree_with_sorting(tmp_path, dtype, device
         assert (found["maximum"][unit], found["minimum"][unit]) == (maps[:, unit].max(), maps[:, unit].min())
 
 
-def count_part(
-    maps: np.ndarray, rank: np.ndarray, half: bool, upper: np.ndarray | None, to: Grid | None, device: str | None,
-    always_raise: bool,
-) -> Counts:  # fmt: skip
+def count_part(maps: np.ndarray, like: LargestSamples, to: Grid | None, always_raise: bool) -> Counts:
     """What maps (N, U, h, w) add to a `LargestSamples`, image by image; its floors may rise after each."""
-    largest = LargestSamples(rank, half, upper, device)
+    largest = LargestSamples(like.rank, like.half, like.upper)
+    add_images(largest, maps, to, always_raise)
+    return largest.counts()
+
+
+def add_images(largest: OrderStatistics, maps: np.ndarray, to: Grid | None, always_raise: bool) -> None:
+    """Count maps (N, U, h, w), image by image; floors may rise after each."""
+    if always_raise:
+        largest.next_raise = 0
     for image in maps:
         block = whole_block(image[None])
+        values, unit = block.values, block.unit
+        if isinstance(largest, tensor_samples.LargestSamples):
+            values, unit = torch.from_numpy(values).to(largest.device), torch.from_numpy(unit).long().to(largest.device)
+        largest.add(LAYER, values, unit, maps.shape[3], to)
         if always_raise:
             largest.next_raise = 0
-        largest.add(LAYER, block.values, block.unit, maps.shape[3], to)
-    return largest.counts()
 
 
 def order_statistics(
     maps: np.ndarray, rank: np.ndarray, to: Grid | None = None, split=None, device=None, always_raise=False, run=map
 ) -> np.ndarray:
     """The order statistics of maps (N, U, h, w), counted in the parts of `split`, and the extremes: (3, U)."""
-    largest = extremes = LargestSamples(rank, half=maps.dtype == np.float16 and to is None)
+    kind = {"device": device} if device else {}
+    largest = extremes = (tensor_samples.LargestSamples if device else LargestSamples)(
+        rank, half=maps.dtype == np.float16 and to is None, **kind
+    )
     parts = [maps[first:last] for first, last in split or [(0, len(maps))]]
     for again in range(1 if largest.half else 2):
         if again:
             largest = largest.second_pass()
-        settings = largest.rank, largest.half, largest.upper, to, device, always_raise
-        for counts in run(lambda part, settings=settings: count_part(part, *settings), parts):
-            largest.merge(counts)
+        if device:
+            for part in parts:
+                add_images(largest, part, to, always_raise)
+        else:
+            for counts in run(lambda part, like=largest: count_part(part, like, to, always_raise), parts):
+                largest.merge(counts)
         largest.raise_floors()
         assert (largest.lower_bound <= largest.threshold).all()
     return np.stack([largest.threshold, extremes.minimum, extremes.maximum])
@@ -277,7 +307,7 @@ def test_order_statistics_agree_with_sorting_however_samples_are_counted(data, m
         }
         for way, options in ways.items():
             assert order_statistics(maps, rank, to, **options).tolist() == expected, way
-    with patched(tensors={"PIXELS_AT_ONCE": 1}):
+    with patched(tensor_samples={"SAMPLES_AT_ONCE": 1, "UNITS_AT_ONCE": 1}):
         assert order_statistics(maps, rank, to, device="cpu").tolist() == expected
 
 
@@ -400,20 +430,58 @@ def test_compiled_interpolation_has_the_same_samples_to_the_bit(maps, size):
     assert (found[0] + np.float32(0)).tobytes() == (expected + np.float32(0)).tobytes()
 
 
+class WrittenLabels:
+    """Labels that a test makes up, in place of a concept set's: masks bool (N, L, H, W), label l being mask l."""
+
+    path = "made up"
+
+    def __init__(self, carried: np.ndarray):
+        images, self.labels, self.height, self.width = carried.shape
+        packed = pack_masks(carried)
+        self.masks = packed.reshape(images, self.labels, -1)
+        self.mask_count, self.row_bytes = images * self.labels, 8 * packed.shape[-1]
+        self.label_number = np.arange(self.labels)
+        self.image_has_category = np.ones((images, 1), bool)
+
+    def block(self, images: np.ndarray, with_category: bool, each_plane: bool = False) -> LabelBlock:
+        count = len(images)
+        return LabelBlock(
+            self.masks[images].reshape(count * self.labels, -1),
+            np.tile(np.arange(self.labels, dtype=np.int32), count),
+            np.arange(count + 1) * self.labels,
+            np.zeros(0, np.int32),
+            np.zeros(count + 1, np.int64),
+            self.image_has_category[images],
+        )
+
+
+def count_with(maps: np.ndarray, labels: WrittenLabels, cut: np.ndarray, to: Grid, device: str | None) -> Tally:
+    """The tally of maps (N, U, h, w), with what a test made up."""
+    settings = TallySettings(cut, to, np.zeros(labels.labels, np.uint8), 1, False)
+    with tempfile.TemporaryDirectory() as folder:
+        write_dump(Path(folder, "a.h5"), {LAYER: maps})
+        with h5py.File(Path(folder, "a.h5")) as dump:
+            return tally_on(device, LayerMaps(dump, LAYER), labels, settings, own_labels(len(maps)))
+
+
+def tally_on(
+    device: str | None, maps: LayerMaps, labels, settings: TallySettings, pairing: Pairing, threads: int = 1,
+    with_category: bool = True, each_plane: bool = False,
+) -> Tally:  # fmt: skip
+    """A layer's tally, by a torch device or by the compiled kernels."""
+    if device is None:
+        return tally_layer(maps, labels, settings, pairing, with_category, each_plane, threads)
+    on_device = tensor_tallies.Labels(labels, with_category, each_plane, device, threads)
+    return tensor_tallies.tally_layer(maps, on_device, settings, pairing, threads)
+
+
 def masks_of(values: np.ndarray, cut: np.ndarray, size: tuple[int, int], to: Grid, device: str | None) -> np.ndarray:
     """Where a map (h, w), interpolated, is greater than each of `cut` (K): bool (K, H, W), by one label a pixel."""
     pixels = size[0] * size[1]
-    masks = pack_masks(np.eye(pixels, dtype=bool).reshape(pixels, *size)).reshape(pixels, -1)
-    none, every = np.zeros(0, np.int32), np.arange(pixels, dtype=np.int32)
-    ends = np.array([0, pixels], np.int64)
-    block = LabelBlock(masks, every, ends, none, np.zeros(2, np.int64), np.ones((1, 1), bool))
-    arguments = cut, to, np.zeros(pixels, np.uint8), 1, False
-    tally = TensorTally(*arguments, device=device) if device else Tally(*arguments)
-    tally.add(whole_block(np.repeat(values[None, None], len(cut), axis=1)), values.shape[1], block)
-    if device:
-        tally.finish()
-    assert tally.unit_area[:, 0].tolist() == tally.intersection.sum(0).tolist()
-    return tally.intersection.T.astype(bool).reshape(len(cut), *size)
+    labels = WrittenLabels(np.eye(pixels, dtype=bool).reshape(1, pixels, *size))
+    tally = count_with(np.repeat(values[None, None], len(cut), axis=1), labels, cut, to, device)
+    assert tally.unit_area[0, :, 0].tolist() == tally.intersection[0].sum(0).tolist()
+    return tally.intersection[0].T.astype(bool).reshape(len(cut), *size)
 
 
 @thorough
@@ -500,39 +568,18 @@ def test_tallies_agree_with_the_slow_reference_however_they_are_made(data, conce
         name_units(folder / "tally.h5", folder / "concepts.h5", folder / "units.csv")
         with open(folder / "units.csv", newline="") as file:
             check_names(list(csv.DictReader(file)), concepts, intersection, unit_area, areas)
-        split = data.draw(splits(len(maps)))
-        others = {
-            "in parts": tally_parts(folder, maps, cuts, concepts, split),
-            "in threads": tally_parts(folder, maps, cuts, concepts, split, threads=2),
-        }
+        others = {"in threads": tally(folder, threads=data.draw(st.integers(2, 5)))}
         with counting_on("cpu"):
             others["by torch"] = tally(folder)
-            with patched(tensors={"PIXELS_AT_ONCE": 1, "EXACT_IN_HALF": 8}):
-                others["by torch in small pieces"] = tally(folder)
-            others["by torch in parts"] = tally_parts(folder, maps, cuts, concepts, split)
+            small = {"PIXELS_AT_ONCE": 1, "EXACT_IN_HALF": 8, "TILE": 2}
+            with patched(tensors={"VALUES_AT_ONCE": 1}, tensor_tallies=small):
+                others["by torch in small pieces"] = tally(folder, threads=2)
     assert found["label_area"].tolist() == list(areas.values())
     assert found["threshold"].tolist() == cuts
     for way, counts in {"at once": found, **others}.items():
         for unit in range(maps.shape[1]):
             assert counts["intersection"][unit].tolist() == [intersection[unit, number] for number in areas], way
             assert counts["unit_area"][unit].tolist() == [unit_area[unit, name] for name in concepts.categories], way
-
-
-def tally_parts(folder, maps, cuts, concepts, split, threads=1) -> dict[str, np.ndarray]:
-    """The sums of the tallies of some runs of images."""
-    to = grid(maps.shape[2:], (concepts.height, concepts.width), "align_corners_false")
-    layers = {LAYER: (np.array(cuts, np.float32), to)}
-    files = str(folder / "activations.h5"), str(folder / "concepts.h5")
-
-    def part(run: tuple[int, int]) -> Tally:
-        return tally_images(*run, *files, layers, np.arange(len(maps)), "with_category")[LAYER]
-
-    with ThreadPoolExecutor(threads) as pool:
-        parts = list(pool.map(part, split))
-    return {
-        "intersection": sum(part.intersection for part in parts).T,
-        "unit_area": sum(part.unit_area for part in parts),
-    }
 
 
 @thorough
@@ -574,43 +621,12 @@ def test_counts_of_many_pixels_are_exact(dtype, device):
     to = grid((7, 7), size, "align_corners_false")
     cut = np.linspace(-4, 1, units).astype(np.float32)  # the first masks cover nearly all
     carried = random.random((images, labels, *size)) < np.linspace(0.3, 1, labels)[:, None, None]
-    masks = pack_masks(carried.reshape(-1, *size)).reshape(images * labels, -1)
-    block = LabelBlock(
-        masks,
-        np.tile(np.arange(labels, dtype=np.int32), images),
-        np.arange(images + 1) * labels,
-        np.zeros(0, np.int32),
-        np.zeros(images + 1, np.int64),
-        np.ones((images, 1), bool),
-    )
     masked = np.array([by_torch(image, to) for image in maps]) > cut[:, None, None]
     expected = np.einsum("nup,nlp->lu", *(a.reshape(*a.shape[:2], -1).astype(float) for a in (masked, carried)))
-    arguments = cut, to, np.zeros(labels, np.uint8), 1, False
-
-    def count(images: slice) -> Tally:
-        tally = TensorTally(*arguments, device=device) if device else Tally(*arguments)
-        rows = slice(images.start * labels, images.stop * labels)
-        tally.add(
-            whole_block(maps[images]),
-            7,
-            LabelBlock(
-                block.masks[rows],
-                block.mask_label[rows],
-                block.mask_start[images.start : images.stop + 1] - rows.start,
-                block.whole_label,
-                block.whole_start[images.start : images.stop + 1],
-                block.counts_for[images],
-            ),
-        )
-        if device:
-            tally.finish()
-        return tally
-
-    with ThreadPoolExecutor(2) as pool:  # at the same time
-        halves = list(pool.map(count, [slice(0, 6), slice(6, images)]))
-    for tallies in ([count(slice(0, images))], halves):
-        assert sum(tally.intersection for tally in tallies).tolist() == expected.tolist()
-        assert sum(tally.unit_area for tally in tallies)[:, 0].tolist() == masked.sum((0, 2, 3)).tolist()
+    with patched(tensors={"VALUES_AT_ONCE": 5 * units * 49}, tensor_tallies={"PIXELS_AT_ONCE": 4 * 97 * 113}):
+        tally = count_with(maps, WrittenLabels(carried), cut, to, device)
+    assert tally.intersection[0].tolist() == expected.tolist()
+    assert tally.unit_area[0, :, 0].tolist() == masked.sum((0, 2, 3)).tolist()
     assert expected.max() > 2 * 2048
 
 
@@ -701,25 +717,25 @@ def test_same_inputs_same_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("upsampled", [None, "align_corners_true"])
-def test_two_processes_write_the_same_bytes_as_one(tmp_path, upsampled):
+def test_two_threads_write_the_same_bytes_as_one(tmp_path, upsampled):
     prepare(tmp_path, small_set(7), np.random.default_rng(6).normal(size=(7, 3, 3, 3)).astype(np.float16))
-    for processes, name in ((1, "one"), (2, "two")):
+    for threads, name in ((1, "one"), (2, "two")):
         find_thresholds(
             tmp_path / "activations.h5", 0.1, tmp_path / f"{name}.thresholds.h5", upsampled, tmp_path / "concepts.h5",
-            processes=processes,
+            threads=threads,
         )  # fmt: skip
         if not upsampled:
-            tally(tmp_path, f"{name}.tally.h5", shuffle_labels=3, processes=processes)
+            tally(tmp_path, f"{name}.tally.h5", shuffle_labels=3, threads=threads)
     for file in tmp_path.glob("one.*"):
         assert file.read_bytes() == file.with_name(file.name.replace("one", "two")).read_bytes()
 
 
-def test_what_is_not_finite_is_refused_from_another_process_too(tmp_path):
+def test_what_is_not_finite_is_refused_from_another_thread_too(tmp_path):
     maps = np.zeros((4, 2, 2, 2), np.float32)
     maps[3, 1, 0, 0] = np.nan
     write_dump(tmp_path / "a.h5", {LAYER: maps})
     with pytest.raises(UserError, match=r"layer stages\.3, unit 1:"):
-        find_thresholds(tmp_path / "a.h5", 0.25, tmp_path / "t.h5", processes=2)
+        find_thresholds(tmp_path / "a.h5", 0.25, tmp_path / "t.h5", threads=2)
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
 
 
@@ -727,14 +743,15 @@ def test_what_is_not_finite_is_refused_from_another_process_too(tmp_path):
 
 
 def write_candidates(
-    path: Path, maps: np.ndarray, concepts: str, quantile: float, mask: str, split: list[tuple[int, int]]
-) -> None:
+    path: Path, maps: np.ndarray, concepts: str, quantile: float, mask: str, split: list[tuple[int, int]],
+    device: str | None = None,
+) -> None:  # fmt: skip
     """Dump candidates of maps (N, U, h, w), batch by batch, with bounds that rise after each."""
     with h5py.File(path, "w") as file, h5py.File(path.with_name("scratch"), "w") as scratch:
-        writer = Candidates(file, scratch, LAYER, maps.shape, maps.dtype, quantile, mask)
+        writer = Candidates(file, scratch, LAYER, maps.shape, maps.dtype, quantile, mask, device)
         for first, last in sorted(split):
             writer.largest.next_raise = 0
-            writer.add(maps[first:last])
+            writer.add(torch.from_numpy(maps[first:last]).to(device or "cpu"))
         writer.finish()
         file.attrs.update(format=FORMAT, fingerprint="candidates", concepts=concepts)
         file.attrs.update(candidates_quantile=quantile, candidates_mask=mask)
@@ -755,7 +772,9 @@ def test_candidates_give_what_all_maps_give(data, concepts, largest, made_for, v
         prepare(folder, concepts, maps, float(quantile))
         expected = tally(folder, mask=mask)
         path = folder / "activations.h5"
-        write_candidates(path, maps, concepts_fingerprint(folder / "concepts.h5"), float(largest), made_for, split)
+        write_candidates(
+            path, maps, concepts_fingerprint(folder / "concepts.h5"), float(largest), made_for, split, device
+        )
         find_thresholds(path, float(quantile), folder / "thresholds.h5")
         found = tally(folder, mask=mask)
         with h5py.File(path) as dump:
@@ -888,3 +907,154 @@ def test_names_refuse_other_concepts(prepared):
     with pytest.raises(UserError, match=r"tally\.h5"):
         name_units(prepared / "tally.h5", prepared / "concepts.h5", prepared / "units.csv")
     assert not list(prepared.glob("units.csv*"))
+
+
+# Groups, partners, planes, borders, knots anywhere
+
+
+def written_concepts(path: Path, random: np.random.Generator, images: int, size: tuple[int, int]) -> list[list]:
+    """Write a concepts.h5 whose images have some labels in several planes; return each image's (label, plane) pairs."""
+    category = np.array([0, 0, 1, 1, 2], np.uint8)
+    planes = [
+        [(label, random.random(size) < 0.4) for label in sorted(random.integers(0, 5, random.integers(0, 7)))]
+        for _ in range(images)
+    ]
+    whole = [random.integers(0, 5, random.integers(0, 3)).tolist() for _ in range(images)]
+    has = np.array([[any(category[label] == c for label in [*(n for n, _ in p), *w]) for c in range(3)]
+                    for p, w in zip(planes, whole, strict=True)])  # fmt: skip
+    masks = [mask for of_image in planes for _, mask in of_image]
+    with h5py.File(path, "w") as file:
+        file.attrs.update(format=FORMAT, fingerprint="written")
+        file["masks"] = pack_masks(np.array(masks, bool).reshape(-1, *size))
+        file["mask_label"] = np.array([label for of_image in planes for label, _ in of_image], np.int32)
+        file["mask_start"] = np.cumsum([0, *map(len, planes)])
+        file["whole_label"] = np.array([label for labels in whole for label in labels], np.int32)
+        file["whole_start"] = np.cumsum([0, *map(len, whole)])
+        file["label_size"], file["label_category"], file["image_has_category"] = size, category, has
+        file["label_number"], file["label_area"] = np.arange(1, 6), np.zeros(5, np.int64)
+        for name, count in (("label_name", 5), ("category_name", 3)):
+            file.create_dataset(name, data=[f"{name} {i}" for i in range(count)], dtype=h5py.string_dtype())
+    every = np.ones(size, bool)
+    return [[*p, *((label, every) for label in w)] for p, w in zip(planes, whole, strict=True)]
+
+
+def expected_tallies(masks, planes, has, category, pairing: Pairing, tallies: int, in_mask: bool, each_plane: bool):
+    """By plain loops: intersections (T, L, U) and unit areas (T, U, C) of masks (N, U, H, W)."""
+    intersection = np.zeros((tallies, len(category), masks.shape[1]), np.int64)
+    unit_area = np.zeros((tallies, masks.shape[1], has.shape[1]), np.int64)
+    for partners, targets in zip(*pairing, strict=True):
+        for image, (partner, target) in enumerate(zip(partners, targets, strict=True)):
+            for unit, mask in enumerate(masks[image]):
+                touched = set()
+                for label in range(len(category)):
+                    carrying = [plane for number, plane in planes[partner] if number == label]
+                    if not each_plane and carrying:
+                        carrying = [np.any(carrying, axis=0)]
+                    shared = sum(int((mask & plane).sum()) for plane in carrying)
+                    intersection[target, label, unit] += shared
+                    if shared:
+                        touched.add(category[label])
+                for c in range(has.shape[1]):
+                    if has[partner, c] and (c in touched or not in_mask):
+                        unit_area[target, unit, c] += mask.sum()
+    return intersection, unit_area
+
+
+@settings(max_examples=30, deadline=None)
+@given(layers(images=5), st.one_of(narrow, wide), seeds, st.booleans(), st.booleans(), st.sampled_from(BORDERS))
+def test_tallies_in_groups_with_partners_planes_and_borders_are_those_of_plain_loops(
+    maps, size, seed, in_mask, each_plane, border
+):
+    random = np.random.default_rng(seed)
+    images, (h, w) = len(maps), maps.shape[2:]
+    # Knots anywhere: positions that rise unevenly, beyond the map's ends, too.
+    rows, columns = (np.sort(random.uniform(-2, knots + 1, n)) for knots, n in zip((h, w), size, strict=True))
+    to = grid_at((h, w), rows, columns, border)
+    cut = np.array([random.choice(maps[:, unit].ravel()) for unit in range(maps.shape[1])], np.float32)
+    masks = np.array([interpolate(image, to) for image in maps]) > cut[:, None, None]
+    groups = random.integers(0, 3, images)
+    cases = {
+        "alone": (own_labels(images), 1),
+        "groups": (Pairing(np.arange(images)[None], groups[None]), 3),
+        "partners": (Pairing(np.array([random.permutation(images) for _ in range(4)]),
+                             np.repeat(np.arange(4)[:, None], images, 1)), 4),
+        "both": (Pairing(random.integers(0, images, (2, images)), np.array([groups, groups + 3])), 6),
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        planes = written_concepts(folder / "c.h5", random, images, size)
+        write_dump(folder / "a.h5", {LAYER: maps})
+        with h5py.File(folder / "a.h5") as dump, ConceptData(folder / "c.h5") as labels:
+            for case, (pairing, tallies) in cases.items():
+                expected = expected_tallies(
+                    masks,
+                    planes,
+                    labels.image_has_category,
+                    labels.label_category,
+                    pairing,
+                    tallies,
+                    in_mask,
+                    each_plane,
+                )
+                settings = TallySettings(cut, to, labels.label_category, 3, in_mask, tallies)
+                for device in DEVICES:
+                    with in_memory(maps[0].size * 2), patched(tensors={"VALUES_AT_ONCE": maps[0].size * 2}):
+                        found = tally_on(
+                            device, LayerMaps(dump, LAYER), labels, settings, pairing, 2, each_plane=each_plane
+                        )
+                    assert found.intersection.tolist() == expected[0].tolist(), (case, device)
+                    assert found.unit_area.tolist() == expected[1].tolist(), (case, device)
+
+
+def padded_by_hand(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """A map (h, w) at positions anywhere, in exact arithmetic, zero from one step beyond its outer knots on."""
+
+    def knot(y: int, x: int) -> Fraction:
+        inside = 0 <= y < values.shape[0] and 0 <= x < values.shape[1]
+        return Fraction(float(values[y, x])) if inside else Fraction(0)
+
+    def at(y: Fraction, x: Fraction) -> float:
+        (top, down), (left, along) = divmod(y, 1), divmod(x, 1)
+        upper, lower = (knot(k, left) * (1 - along) + knot(k, left + 1) * along for k in (top, top + 1))
+        return float(upper * (1 - down) + lower * down)
+
+    return np.array([[at(Fraction(float(y)), Fraction(float(x))) for x in columns] for y in rows])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.tuples(sides, sides), seeds)
+def test_zero_borders_are_maps_padded_with_zeros(size, seed):
+    random = np.random.default_rng(seed)
+    values = random.normal(size=size).astype(np.float32)
+    rows, columns = (np.sort(random.uniform(-2, knots + 1, 9)) for knots in size)
+    to = grid_at(size, rows, columns, "zero")
+    expected = padded_by_hand(values, rows, columns)
+    assert np.allclose(interpolate(values[None], to)[0], expected, atol=1e-5)
+    assert by_torch(values[None], to).tobytes() == interpolate(values[None], to).tobytes()
+
+
+@settings(max_examples=40, deadline=None)
+@given(layers(), narrow, seeds)
+def test_samples_with_zero_borders_are_sorted_as_others(maps, size, seed):
+    random = np.random.default_rng(seed)
+    rows, columns = (np.sort(random.uniform(-2, k + 1, n)) for k, n in zip(maps.shape[2:], size, strict=True))
+    to = grid_at(maps.shape[2:], rows, columns, "zero")
+    samples = np.array([interpolate(image, to) for image in maps]).swapaxes(0, 1).reshape(maps.shape[1], -1)
+    rank = random.integers(1, samples.shape[1] + 1, maps.shape[1])
+    expected = (-np.sort(-samples))[np.arange(len(rank)), rank - 1]
+    for device in DEVICES:
+        for always in (False, True):
+            found = order_statistics(maps, rank, to, device=device, always_raise=always)
+            assert found[0].tolist() == expected.tolist()
+            assert found[1:].tolist() == [maps.min((0, 2, 3)).tolist(), maps.max((0, 2, 3)).tolist()]
+
+
+def test_candidates_are_refused_where_a_border_of_zeros_would_have_a_mask(tmp_path, monkeypatch):
+    maps = -np.random.default_rng(15).uniform(1, 2, (6, 3, 3, 3)).astype(np.float16)
+    prepare(tmp_path, small_set(), maps)
+    concepts = tmp_path / "concepts.h5"
+    write_candidates(tmp_path / "activations.h5", maps, concepts_fingerprint(concepts), 0.1, "above", [(0, 6)])
+    find_thresholds(tmp_path / "activations.h5", 0.1, tmp_path / "thresholds.h5")
+    monkeypatch.setattr(tally_module, "grid", lambda *arguments: grid(*arguments, border="zero"))
+    with pytest.raises(UserError, match="negative threshold"):
+        tally(tmp_path)

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 
+from workflow_scripts.data.chunks import Rows
 from workflow_scripts.data.hdf5 import open_hdf5
 from workflow_scripts.files import UserError
 
@@ -16,7 +16,7 @@ class LabelBlock(NamedTuple):
     masks: uint64 (M, H * words), as `data.label_masks` packs them, those of image i from mask_start[i] to
     mask_start[i + 1]; mask_label int32 (M): whose they are, as positions in the label table. whole_label int32,
     from whole_start[i] to whole_start[i + 1]: the labels of all of image i. counts_for bool (N, C): the categories
-    whose unit areas the image adds to.
+    whose unit areas the image adds to. A label that an image has more than once counts each time.
     """
 
     masks: np.ndarray
@@ -36,6 +36,7 @@ class ConceptData:
 
     def __init__(self, path: str | Path):
         """Raises UserError if the file is missing, damaged or of another format."""
+        self.path = path
         self.file = open_hdf5(path, "label_number", "masks")
         self.fingerprint: str = self.file.attrs["fingerprint"]
         self.height, self.width = (int(size) for size in self.file["label_size"][:])
@@ -45,7 +46,8 @@ class ConceptData:
         self.label_area = self.file["label_area"][:]
         self.category_name: list[str] = list(self.file["category_name"].asstr()[:])
         self.image_has_category = self.file["image_has_category"][:]
-        self._masks = self.file["masks"]
+        self._masks = Rows(self.file["masks"])
+        self.mask_count, self.row_bytes = self._masks.shape[0], 8 * self._masks.shape[2]  # of a row of pixels
         self._mask_label, self._mask_start = self.file["mask_label"][:], self.file["mask_start"][:]
         self._whole_label, self._whole_start = self.file["whole_label"][:], self.file["whole_start"][:]
 
@@ -55,31 +57,58 @@ class ConceptData:
     def __exit__(self, *_: object) -> None:
         self.file.close()
 
-    def block(self, images: np.ndarray, with_category: bool) -> LabelBlock:
-        """The labels of the images at these positions (N).
+    def block(self, images: np.ndarray, with_category: bool, each_plane: bool = False) -> LabelBlock:
+        """The labels of the images at these positions (N), which may repeat.
 
-        An image counts for the categories of which it has a label, or, unless `with_category`, for all.
+        An image counts for the categories of which it has a label, or, unless `with_category`, for all. A pixel that
+        carries a label in several planes counts for it once, or, with `each_plane`, once for each.
         """
         counts_for = self.image_has_category[images] if with_category else np.ones_like(self.image_has_category[images])
-        masks, mask_label = (of_images(rows, self._mask_start, images) for rows in (self._masks, self._mask_label))
-        return LabelBlock(
-            masks.reshape(len(masks), self._masks.shape[1] * self._masks.shape[2]),
+        runs = runs_of(images)
+        mask_start, whole_start = (starts_of(start, images) for start in (self._mask_start, self._whole_start))
+        masks = np.empty((mask_start[-1], *self._masks.shape[1:]), self._masks.dtype)
+        for run, place in zip(runs, mask_start[np.cumsum([0, *map(len, runs[:-1])])], strict=True):
+            first, last = self._mask_start[run[0]], self._mask_start[run[-1] + 1]
+            self._masks.read(int(first), int(last), masks[place : place + last - first])
+        mask_label, whole_label = (
+            np.concatenate([labels[start[run[0]] : start[run[-1] + 1]] for run in runs])
+            for labels, start in ((self._mask_label, self._mask_start), (self._whole_label, self._whole_start))
+        )
+        block = LabelBlock(
+            masks.reshape(len(masks), self.height * self._masks.shape[2]),
             mask_label,
-            starts_of(self._mask_start, images),
-            of_images(self._whole_label, self._whole_start, images),
-            starts_of(self._whole_start, images),
+            mask_start,
+            whole_label,
+            whole_start,
             counts_for,
         )
+        return block if each_plane else planes_joined(block)
 
 
-def of_images(rows: np.ndarray | h5py.Dataset, start: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """The rows of some images, where image i has start[i] to start[i + 1]; consecutive images are read at once."""
-    runs = np.split(images, np.flatnonzero(np.diff(images) != 1) + 1)
-    return np.concatenate([rows[start[run[0]] : start[run[-1] + 1]] for run in runs])
+def planes_joined(block: LabelBlock) -> LabelBlock:
+    """The same labels, each image having each of them once: at every pixel that has it in any plane."""
+    places = [(block.mask_start, block.mask_label), (block.whole_start, block.whole_label)]
+    images = len(block.mask_start) - 1
+    key, whole_key = (np.repeat(np.arange(images) << 32, np.diff(start)) + label for start, label in places)
+    if len(np.unique(np.concatenate([key, whole_key]))) == len(key) + len(whole_key):
+        return block
+    whole_key = np.unique(whole_key)
+    chosen = ~np.isin(key, whole_key)
+    key, row = np.unique(key[chosen], return_inverse=True)
+    masks = np.zeros((len(key), block.masks.shape[1]), np.uint64)
+    np.bitwise_or.at(masks, row, block.masks[chosen])
+    starts = [np.searchsorted(keys, np.arange(images + 1) << 32) for keys in (key, whole_key)]
+    label, whole_label = ((keys & 0xFFFFFFFF).astype(np.int32) for keys in (key, whole_key))
+    return LabelBlock(masks, label, starts[0], whole_label, starts[1], block.counts_for)
+
+
+def runs_of(images: np.ndarray) -> list[np.ndarray]:
+    """The images in runs of consecutive ones."""
+    return np.split(images, np.flatnonzero(np.diff(images) != 1) + 1)
 
 
 def starts_of(start: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Where each image's rows start in what `of_images` returns, and last where they end."""
+    """Where each image's rows start if those of these images are put in a row, and last where they end."""
     return np.cumsum([0, *np.diff(start)[images]])
 
 

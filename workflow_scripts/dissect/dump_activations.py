@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from workflow_scripts.bring.constructors import load_network
 from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
+from workflow_scripts.dissect import tensor_samples
 from workflow_scripts.dissect.layer_outputs import layer_names, layer_outputs
 from workflow_scripts.dissect.maps import CandidateWriter, LayerMaps, create_maps, cut_of, exceed, keep, whole_block
 from workflow_scripts.dissect.order_statistics import LargestSamples, order_statistic_rank
@@ -73,20 +74,20 @@ def dump_activations(
         done = 0
         writers = {}
         for pictures in picture_batches(concepts, workers=2 if device.type == "cuda" else 0):
-            found_maps: dict[str, list[np.ndarray]] = {name: [] for name in layer_names(layers)}
+            found_maps: dict[str, list[Tensor]] = {name: [] for name in layer_names(layers)}
             for portion in portions(pictures, device):
                 with torch.no_grad(), torch.autocast(device.type, FORWARD[forward], enabled=forward != "float32"):
                     network(normalise(portion.to(device)))
                 for name, parts in found_maps.items():
                     parts.append(to_precision(name, outputs.pop(name), PRECISIONS[precision]))
             for name, parts in found_maps.items():
-                maps = np.concatenate(parts)
+                maps = torch.cat(parts)
                 if name not in writers:
-                    shape = (images, *maps.shape[1:])
+                    shape, dtype = (images, *maps.shape[1:]), np.dtype(precision)
                     writers[name] = (
-                        Candidates(dump, found, name, shape, maps.dtype, *candidates)
+                        Candidates(dump, found, name, shape, dtype, *candidates, lease_gpu())
                         if candidates
-                        else AllMaps(dump, name, shape, maps.dtype)
+                        else AllMaps(dump, name, shape, dtype)
                     )
                 writers[name].add(maps)
             done += len(pictures)
@@ -128,8 +129,8 @@ def picture_batches(concepts: Path, workers: int) -> Iterator[Tensor]:
     return iter(DataLoader(PictureBatches(concepts), batch_size=None, num_workers=workers, **context))
 
 
-def to_precision(layer: str, output: Tensor, dtype: torch.dtype) -> np.ndarray:
-    """A layer's output as an array of the dump's precision; UserError naming a unit that it cannot hold."""
+def to_precision(layer: str, output: Tensor, dtype: torch.dtype) -> Tensor:
+    """A layer's output in the dump's precision; UserError naming a unit that it cannot hold."""
     maps = output.to(dtype).contiguous()
     finite = torch.isfinite(maps).all(3).all(2).all(0)
     if not finite.all():
@@ -137,7 +138,7 @@ def to_precision(layer: str, output: Tensor, dtype: torch.dtype) -> np.ndarray:
             f"layer {layer}, unit {int(finite.long().argmin())} has a value that is not finite in"
             f" {str(dtype).removeprefix('torch.')}: set dissection.precision to float32, or train the network anew"
         )
-    return maps.cpu().numpy()
+    return maps
 
 
 def written(*files: Path) -> float:
@@ -153,9 +154,9 @@ class AllMaps:
         self.done = 0
         self.bytes = self.dataset.nbytes
 
-    def add(self, maps: np.ndarray) -> None:
+    def add(self, maps: Tensor) -> None:
         """Write the maps of the next images."""
-        self.dataset[self.done : self.done + len(maps)] = maps
+        self.dataset[self.done : self.done + len(maps)] = maps.cpu().numpy()
         self.done += len(maps)
 
     def finish(self) -> None:
@@ -179,19 +180,30 @@ class Candidates:
         dtype: np.dtype,
         quantile: float,
         mask: str,
+        device: str | None = None,
     ):
+        """`device`: the torch device that the maps are on and are chosen on; None for the compiled kernels."""
         images, units, self.height, self.width = shape
         self.layer, self.mask, self.dump, self.scratch = layer, mask, dump, scratch
         rank = order_statistic_rank(quantile, images * self.height * self.width)
-        self.largest = LargestSamples(np.full(units, rank), dtype == np.float16)
+        ranks, half = np.full(units, rank), dtype == np.float16
+        self.largest = (
+            tensor_samples.LargestSamples(ranks, half, device=device) if device else LargestSamples(ranks, half)
+        )
         self.writer = CandidateWriter(scratch, layer, self.height, self.width, dtype)
         self.bytes = int(np.prod(shape)) * dtype.itemsize
 
-    def add(self, maps: np.ndarray) -> None:
+    def add(self, maps: Tensor) -> None:
         """Take in the maps of the next images."""
-        block = whole_block(maps)
-        self.largest.add(self.layer, block.values, block.unit, self.width, None)
-        self.writer.append(*keep(block, exceed(block, self.cut())))
+        if isinstance(self.largest, LargestSamples):
+            block = whole_block(maps.numpy())
+            self.largest.add(self.layer, block.values, block.unit, self.width, None)
+            self.writer.append(*keep(block, exceed(block, self.cut())))
+        else:
+            values = maps.flatten(2).flatten(0, 1)
+            unit = torch.arange(maps.shape[1], device=maps.device).repeat(len(maps))
+            self.largest.add(self.layer, values, unit, self.width, None)
+            self.writer.append(*tensor_samples.keep(values, unit, len(maps), self.cut()))
 
     def finish(self) -> None:
         """Write the dump's part of this layer."""

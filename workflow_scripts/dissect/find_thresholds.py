@@ -12,7 +12,7 @@ from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
 from workflow_scripts.dissect.interpolation import SCHEMES, Grid, grid, layer_fields
 from workflow_scripts.dissect.maps import LayerMaps
-from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, order_statistic_rank
+from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, OrderStatistics, order_statistic_rank
 from workflow_scripts.dissect.parallel import in_shards
 from workflow_scripts.files import UserError, run_command, whole_file
 from workflow_scripts.gpu import lease_gpu, use_gpus
@@ -28,7 +28,7 @@ def find_thresholds(
     upsampled: str | None = None,
     concepts: str | Path | None = None,
     receptive_fields: dict | None = None,
-    processes: int = 1,
+    threads: int = 1,
 ) -> None:
     """Write thresholds.h5: per layer a group with `threshold`, `maximum` and `minimum`, float32 (units).
 
@@ -56,7 +56,7 @@ def find_thresholds(
                 to = grid(size, label_size, upsampled, layer_fields(receptive_fields, layer, upsampled))
                 samples = maps.images * label_size[0] * label_size[1]
             rank = np.full(maps.units, order_statistic_rank(quantile, samples))
-            found = order_statistics(activations, layer, maps, rank, to, processes)
+            found = order_statistics(maps, rank, to, threads)
             for name, values in zip(("threshold", "maximum", "minimum"), found, strict=True):
                 # Adding 0 makes -0 and 0 one number.
                 file[f"{layer}/{name}"] = values + np.float32(0)
@@ -64,50 +64,43 @@ def find_thresholds(
 
 
 def order_statistics(
-    activations: str | Path, layer: str, maps: LayerMaps, rank: np.ndarray, to: Grid | None, processes: int
+    maps: LayerMaps, rank: np.ndarray, to: Grid | None, threads: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The rank-th largest sample, the largest and the smallest value of each unit: three float32 (units)."""
-    largest = LargestSamples(rank, maps.half and to is None)
-    gather(largest, activations, layer, maps.images, to, processes)
+    device = lease_gpu()
+    if device:
+        from workflow_scripts.dissect import tensor_samples
+
+        largest: OrderStatistics = tensor_samples.LargestSamples(rank, maps.half and to is None, device=device)
+    else:
+        largest = LargestSamples(rank, maps.half and to is None)
+    gather(largest, maps, to, threads)
     maximum, minimum = largest.maximum, largest.minimum
     if not largest.half:
         largest = largest.second_pass()
-        gather(largest, activations, layer, maps.images, to, processes)
+        gather(largest, maps, to, threads)
     if maps.candidates:
         return np.maximum(largest.threshold, maps.bound), maps.maximum, maps.minimum
     return largest.threshold, maximum, minimum
 
 
-def gather(
-    largest: LargestSamples, activations: str | Path, layer: str, images: int, to: Grid | None, processes: int
-) -> None:
+def gather(largest: OrderStatistics, maps: LayerMaps, to: Grid | None, threads: int) -> None:
     """Count all samples of a layer into `largest`."""
-    shards = 1 if lease_gpu() else processes
-    for counts in in_shards(
-        count_images, images, shards, str(activations), layer, largest.rank, largest.half, largest.upper, to
-    ):
-        largest.merge(counts)
+    if isinstance(largest, LargestSamples):
+        for counts in in_shards(count_images, maps.images, threads, maps, largest, to):
+            largest.merge(counts)
+    else:
+        largest.add_all(maps, to, threads)
     largest.raise_floors()
 
 
-def count_images(
-    first: int,
-    last: int,
-    activations: str,
-    layer: str,
-    rank: np.ndarray,
-    half: bool,
-    upper: np.ndarray | None,
-    to: Grid | None,
-) -> Counts:
-    """The counts of the samples of images `first` to `last`."""
-    largest = LargestSamples(rank, half, upper, lease_gpu())
-    progress = Progress(f"images of {layer}", last - first)
-    with open_hdf5(activations, "maps") as dump:
-        maps = LayerMaps(dump, layer)
-        for block in maps.blocks(first, last):
-            largest.add(layer, block.values, block.unit, maps.width, to)
-            progress.log(block.images.stop - first)
+def count_images(first: int, last: int, maps: LayerMaps, like: LargestSamples, to: Grid | None) -> Counts:
+    """The counts of the samples of images `first` to `last`, of those that count for `like`."""
+    largest = LargestSamples(like.rank, like.half, like.upper)
+    progress = Progress(f"images of {maps.layer}", last - first)
+    for block in maps.blocks(first, last):
+        largest.add(maps.layer, block.values, block.unit, maps.width, to)
+        progress.log(block.images.stop - first)
     progress.finish()
     return largest.counts()
 
@@ -139,7 +132,7 @@ def main() -> None:
     parser.add_argument("--upsampled", choices=SCHEMES, help="take samples of interpolated maps, with these knots")
     parser.add_argument("--concepts", help="concepts.h5, for --upsampled")
     parser.add_argument("--receptive-fields", type=Path, help="receptive_fields.json, for those knots")
-    parser.add_argument("--processes", type=int, default=1, help="that share out the images")
+    parser.add_argument("--threads", type=int, default=1, help="that share out the images")
     parser.add_argument("--gpus", type=int, help="0 for none; without this one is used if there is one")
     parser.add_argument("--out", required=True, help="thresholds.h5 to write")
     arguments = parser.parse_args()
@@ -151,7 +144,7 @@ def main() -> None:
         arguments.upsampled,
         arguments.concepts,
         json.loads(arguments.receptive_fields.read_text()) if arguments.receptive_fields else None,
-        arguments.processes,
+        arguments.threads,
     )
 
 

@@ -2,10 +2,13 @@
 
 A map (h, w) becomes (H, W): columns first, then rows, each value a + weight * (b - a) between two knots of the map,
 with each of the three operations rounded to float32 and none fused. That order is part of the definition, so that
-every implementation gives the same bits. Written so, a constant map stays exactly constant; and since no weight lies
-above 1 - 2^-22, weight * (b - a) stays within b - a, and no result lies above the largest or below the smallest of
-its knots. A map whose maximum is not above a threshold is therefore nowhere above it, and the same holds for the
-part of a map between neighbouring rows or columns of knots.
+every implementation gives the same bits. Positions beyond the outer knots have the value of the nearest one (border
+"clamp"), or approach that of a knot of 0 one step further out and keep it from there on ("zero").
+
+Written so, a constant map stays exactly constant where it is clamped; and since no weight lies above 1 - 2^-22,
+weight * (b - a) stays within b - a, and no result lies above the largest or below the smallest of its knots. A map
+whose maximum is not above a threshold is therefore nowhere above it, unless a knot of its border is, and the same
+holds for the part of a map between neighbouring rows or columns of knots.
 """
 
 from typing import NamedTuple
@@ -14,6 +17,7 @@ import numpy as np
 
 from workflow_scripts.files import UserError
 
+BORDERS = ("clamp", "zero")
 SCHEMES = ("align_corners_false", "align_corners_true", "receptive_field")
 LARGEST_WEIGHT = 1 - 2.0**-22
 
@@ -33,7 +37,8 @@ class Grid(NamedTuple):
     """Between which knots each position of the interpolated map lies.
 
     `columns` uint32 (2, W): the two knots; `column_weight` float32 (W): the weight of the second; `column_reach`
-    uint32 (2, w): each knot bears on the positions from the first to before the second. The same for rows.
+    uint32 (2, w): each knot bears on the positions from the first to before the second. The same for rows. `border`:
+    how many rows and columns of zeros surround the map, 0 or 1; knots are numbered with them.
     """
 
     columns: np.ndarray
@@ -42,33 +47,50 @@ class Grid(NamedTuple):
     rows: np.ndarray
     row_weight: np.ndarray
     row_reach: np.ndarray
+    border: int = 0
 
 
 def grid(
-    size: tuple[int, int], new_size: tuple[int, int], scheme: str, fields: tuple[Field, Field] | None = None
+    size: tuple[int, int],
+    new_size: tuple[int, int],
+    scheme: str,
+    fields: tuple[Field, Field] | None = None,
+    border: str = "clamp",
 ) -> Grid:
     """The grid from maps of `size` (h, w) to `new_size` (H, W).
 
-    `scheme` is one of SCHEMES; "receptive_field" takes `fields`, of the rows and of the columns.
+    `scheme` is one of SCHEMES; "receptive_field" takes `fields`, of the rows and of the columns. `border` is one of
+    BORDERS.
     """
+    rows, columns = (source_positions(size[i], new_size[i], scheme, fields and fields[i]) for i in range(2))
+    return grid_at(size, rows, columns, border)
+
+
+def grid_at(size: tuple[int, int], rows: np.ndarray, columns: np.ndarray, border: str = "clamp") -> Grid:
+    """The grid from maps of `size` (h, w) to positions anywhere: `rows` (H) and `columns` (W), float64, ascending.
+
+    A position is counted in knots, from the centre of the first; `border` is one of BORDERS.
+    """
+    width = BORDERS.index(border)
     axes = [
-        axis_knots(*sizes, scheme, fields and fields[i]) for i, sizes in enumerate(zip(size, new_size, strict=True))
+        axis_knots(sources + width, knots + 2 * width)
+        for sources, knots in zip((columns, rows), size[::-1], strict=True)
     ]
-    return Grid(*axes[1], *axes[0])
+    return Grid(*axes[0], *axes[1], width)
 
 
 def interpolate(maps: np.ndarray, to: Grid) -> np.ndarray:
     """Interpolate maps (K, h, w) to float32 (K, H, W)."""
-    maps = maps.astype(np.float32)
+    maps = np.pad(maps.astype(np.float32), ((0, 0), *[(to.border, to.border)] * 2))
     for axis, knots, weight in ((2, to.columns, to.column_weight), (1, to.rows, to.row_weight[:, None])):
         first, second = (maps.take(knot, axis) for knot in knots)
         maps = first + weight * (second - first)
     return maps
 
 
-def axis_knots(size: int, new_size: int, scheme: str, field: Field | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The knots (2, new_size), the weights of the second (new_size), and the reach (2, size) along one axis."""
-    source = np.clip(source_positions(size, new_size, scheme, field), 0, size - 1)
+def axis_knots(source: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The knots (2, n), the weights of the second (n), and the reach (2, size) of n positions among `size` knots."""
+    new_size, source = len(source), np.clip(source, 0, size - 1)
     first = np.floor(source)
     weight = source - first
     first, weight = np.where(weight > LARGEST_WEIGHT, first + 1, first), np.where(weight > LARGEST_WEIGHT, 0, weight)

@@ -55,20 +55,20 @@ def ones(_context, _word):
 
 
 @intrinsic
-def blended_above(_context, _rows, _upper, _lower, _weight, _threshold):
-    """Where a + weight * (b - a) is greater than the threshold: bits of a uint64.
+def blended_above(_context, _rows, _steps, _place, _weight, _threshold):
+    """Where a + weight * step is greater than the threshold: bits of a uint64.
 
-    a and b are the 64 values from the flat positions `upper` and `lower` on of `rows`, float32. Written in vectors
+    a and step are the 64 values from the flat position `place` on of `rows` and `steps`, float32. Written in vectors
     because the compiler finds no good code for packing comparisons into bits.
     """
 
     def generate(context, builder, signature, arguments):
         vector = ir.VectorType(ir.FloatType(), WORD_BITS)
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), WORD_BITS), [0] * WORD_BITS)
-        rows = make_array(signature.args[0])(context, builder, arguments[0])
 
-        def load(position):
-            pointer = builder.bitcast(builder.gep(rows.data, [position]), vector.as_pointer())
+        def load(argument):
+            array = make_array(signature.args[argument])(context, builder, arguments[argument])
+            pointer = builder.bitcast(builder.gep(array.data, [arguments[2]]), vector.as_pointer())
             return builder.load(pointer, align=4)
 
         def repeat(value):
@@ -76,17 +76,44 @@ def blended_above(_context, _rows, _upper, _lower, _weight, _threshold):
             once = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
             return builder.shuffle_vector(once, undefined, zeros)
 
-        _, upper, lower, weight, threshold = arguments
-        a = load(upper)
-        values = builder.fadd(a, builder.fmul(repeat(weight), builder.fsub(load(lower), a)))
-        return builder.bitcast(builder.fcmp_ordered(">", values, repeat(threshold)), ir.IntType(WORD_BITS))
+        weight, threshold = (repeat(value) for value in arguments[3:])
+        values = builder.fadd(load(0), builder.fmul(weight, load(1)))
+        return builder.bitcast(builder.fcmp_ordered(">", values, threshold), ir.IntType(WORD_BITS))
 
-    return types.uint64(_rows, types.uint64, types.uint64, types.float32, types.float32), generate
+    return types.uint64(_rows, _steps, types.uint64, types.float32, types.float32), generate
 
 
 @intrinsic
-def lanes_above(_context, _values, _start, _threshold):
-    """Which of 16 values, from the flat position `start` on, are NaN or above the threshold: bits of a uint16."""
+def blend(_context, _out, _place, _weights, _first, _a, _difference):
+    """Write a + weight * difference for 16 weights, from the flat position `first` on, to `place` of `out`: float32."""
+
+    def generate(context, builder, signature, arguments):
+        vector = ir.VectorType(ir.FloatType(), LANES)
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+
+        def pointer(argument):
+            array = make_array(signature.args[argument])(context, builder, arguments[argument])
+            return builder.bitcast(builder.gep(array.data, [arguments[argument + 1]]), vector.as_pointer())
+
+        def repeat(value):
+            undefined = ir.Constant(vector, ir.Undefined)
+            once = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+            return builder.shuffle_vector(once, undefined, zeros)
+
+        weights = builder.load(pointer(2), align=4)
+        values = builder.fadd(repeat(arguments[4]), builder.fmul(weights, repeat(arguments[5])))
+        builder.store(values, pointer(0), align=4)
+        return context.get_dummy_value()
+
+    return types.void(_out, types.uint64, _weights, types.uint64, types.float32, types.float32), generate
+
+
+@intrinsic
+def lanes_outside(_context, _values, _start, _least, _most):
+    """Which of 16 values, from the flat position `start` on, are not within two numbers: bits of a uint32.
+
+    The lower 16 bits: NaN or above `most`; the upper: below `least`.
+    """
 
     def generate(context, builder, signature, arguments):
         half = signature.args[0].dtype == types.uint16
@@ -96,14 +123,19 @@ def lanes_above(_context, _values, _start, _threshold):
         loaded = builder.load(pointer, align=2 if half else 4)
         if half:
             loaded = builder.fpext(loaded, ir.VectorType(ir.FloatType(), LANES))
-        undefined = ir.Constant(loaded.type, ir.Undefined)
-        once = builder.insert_element(undefined, arguments[2], ir.Constant(ir.IntType(32), 0))
-        repeated = builder.shuffle_vector(
-            once, undefined, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-        )
-        return builder.bitcast(builder.fcmp_unordered(">", loaded, repeated), ir.IntType(LANES))
 
-    return types.uint16(_values, types.uint64, types.float32), generate
+        def compare(comparison, sign, value):
+            undefined = ir.Constant(loaded.type, ir.Undefined)
+            once = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+            zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+            found = comparison(sign, loaded, builder.shuffle_vector(once, undefined, zeros))
+            return builder.zext(builder.bitcast(found, ir.IntType(LANES)), ir.IntType(32))
+
+        above = compare(builder.fcmp_unordered, ">", arguments[3])
+        below = compare(builder.fcmp_ordered, "<", arguments[2])
+        return builder.or_(above, builder.shl(below, ir.Constant(ir.IntType(32), LANES)))
+
+    return types.uint32(_values, types.uint64, types.float32, types.float32), generate
 
 
 @intrinsic
@@ -117,12 +149,15 @@ def lowest_one(_context, _word):
 
 
 @njit(cache=True, nogil=True)
-def find_active(values, unit, cut, first, last, active):
-    """Write which of the maps `first` to `last` have a value above their unit's cut to `active`; return how many."""
+def find_active(values, unit, cut, zeros, first, last, active):
+    """Write which of the maps `first` to `last` have a value above their unit's cut to `active`; return how many.
+
+    With `zeros`, each map has a border of zeros.
+    """
     count = 0
     for entry in range(first, last):
         threshold = cut[unit[entry]]
-        some = False
+        some = zeros and np.float32(0) > threshold
         for place in range(values.shape[1]):
             some |= single(values[entry, place]) > threshold
         active[count] = entry
@@ -131,21 +166,54 @@ def find_active(values, unit, cut, first, last, active):
 
 
 @njit(cache=True, nogil=True)
-def interpolate_columns(knot, y, grid, first, last, across):
-    """Interpolate row y of the knots (h, w) along x into across[y], from column `first` to `last`."""
-    for x in range(first, last):
-        a = knot[y, grid.columns[0, x]]
-        across[y, x] = a + grid.column_weight[x] * (knot[y, grid.columns[1, x]] - a)
+def new_knots(pixels, w, border):
+    """Scratch space for the knots of a map of `pixels` values in rows of `w`, surrounded by zeros: float32."""
+    return np.zeros((pixels // w + 2 * border, w + 2 * border), np.float32)
 
 
 @njit(cache=True, nogil=True)
-def draw_mask(values, entry, threshold, grid, knot, across, mask):
+def new_across(height, width):
+    """Scratch space for rows of knots interpolated along x, float32 (height, width), with room behind to spill."""
+    return np.full(height * width + LANES, -np.inf, np.float32)[: height * width].reshape(height, width)
+
+
+@njit(cache=True, nogil=True)
+def column_spans(grid, knots):
+    """Of each of so many columns of knots the first position that is not left of it, and the end; padded weights.
+
+    Behind the last position the weights are NaN, so that what is interpolated there is above no threshold.
+    """
+    span = np.full(knots + 1, grid.column_weight.size, np.int64)
+    for x in range(grid.column_weight.size - 1, -1, -1):
+        span[: grid.columns[0, x] + 1] = x
+    weight = np.full(grid.column_weight.size + LANES, np.nan, np.float32)
+    weight[: grid.column_weight.size] = grid.column_weight
+    return span, weight
+
+
+@njit(cache=True, nogil=True)
+def interpolate_columns(knot, y, span, weight, first, last, across):
+    """Interpolate row y of the knots along x into across[y], between the columns of knots `first` to `last`.
+
+    Some lanes to the right of them and of the row are overwritten: rows are interpolated from the first to the last.
+    """
+    for k in range(first, last):
+        a = knot[y, k]
+        difference = knot[y, min(k + 1, knot.shape[1] - 1)] - a
+        for x in range(span[k], span[k + 1], LANES):
+            blend(across, np.uint64(y * across.shape[1] + x), weight, np.uint64(x), a, difference)
+
+
+@njit(cache=True, nogil=True)
+def draw_mask(values, entry, threshold, grid, span, weight, knot, across, step, mask):
     """Draw where an interpolated map exceeds the threshold into `mask` (H * words); return its first and last word.
 
-    `knot` (h, w) and `across` (h, words * 64), float32, are scratch space; `across` holds -infinity to the right of
-    the label map. Only what can exceed the threshold is interpolated: see `interpolation`.
+    `knot` (h, w), `across` and `step` (h, words * 64), float32, are scratch space, each with the grid's border: that of
+    `knot` holds zeros, and no threshold is below what `across` holds to the right of the label map. `span` and `weight`
+    are as `column_spans` makes them. Only what can exceed the threshold is interpolated: see `interpolation`.
     """
-    h, w = knot.shape
+    border = grid.border
+    h, w = knot.shape[0] - 2 * border, knot.shape[1] - 2 * border
     width = np.uint64(grid.column_weight.size)
     words = np.uint64(across.shape[1]) // WORD
     top, bottom = np.uint64(grid.row_weight.size), np.uint64(0)
@@ -153,24 +221,29 @@ def draw_mask(values, entry, threshold, grid, knot, across, mask):
     for y in range(h):
         for x in range(w):
             value = single(values[entry, y * w + x])
-            knot[y, x] = value
+            knot[y + border, x + border] = value
             if value > threshold:
-                top = min(top, np.uint64(grid.row_reach[0, y]))
-                bottom = max(bottom, np.uint64(grid.row_reach[1, y]))
-                left = min(left, np.uint64(grid.column_reach[0, x]))
-                right = max(right, np.uint64(grid.column_reach[1, x]))
+                top = min(top, np.uint64(grid.row_reach[0, y + border]))
+                bottom = max(bottom, np.uint64(grid.row_reach[1, y + border]))
+                left = min(left, np.uint64(grid.column_reach[0, x + border]))
+                right = max(right, np.uint64(grid.column_reach[1, x + border]))
+    if border and np.float32(0) > threshold:
+        top, bottom, left, right = np.uint64(0), np.uint64(grid.row_weight.size), np.uint64(0), width
     if top >= bottom or left >= right:
         return np.uint64(0), np.uint64(0)
     left, right = left // WORD, (right - ONE) // WORD + ONE
+    leftmost, rightmost = grid.columns[0, left * WORD], grid.columns[0, min(right * WORD, width) - ONE]
     for y in range(grid.rows[0, top], grid.rows[1, bottom - ONE] + 1):
-        interpolate_columns(knot, y, grid, left * WORD, min(right * WORD, width), across)
+        interpolate_columns(knot, y, span, weight, leftmost, rightmost + 1, across)
+    for y in range(grid.rows[0, top], grid.rows[0, bottom - ONE] + 1):
+        below = min(y + 1, knot.shape[0] - 1)
+        for x in range(left * WORD, right * WORD):
+            step[y, x] = across[below, x] - across[y, x]
     mask[top * words : bottom * words] = 0
     for y in range(top, bottom):
-        upper, lower = grid.rows[0, y] * words, grid.rows[1, y] * words
+        upper = grid.rows[0, y] * words
         for word in range(left, right):
-            mask[y * words + word] = blended_above(
-                across, (upper + word) * WORD, (lower + word) * WORD, grid.row_weight[y], threshold
-            )
+            mask[y * words + word] = blended_above(across, step, (upper + word) * WORD, grid.row_weight[y], threshold)
     return top * words, bottom * words
 
 
@@ -184,51 +257,58 @@ def shared_pixels(mask, masks, m, first, last):
 
 
 @njit(cache=True, nogil=True)
-def tally(values, unit, start, cut, w, grid, labels, label_category, in_mask, intersection, unit_area):
-    """Add the counts of a block of images to `intersection` (L, U) and `unit_area` (U, C), int64.
+def tally(values, unit, start, cut, w, grid, labels, target, label_category, in_mask, intersection, unit_area):
+    """Add the counts of a block of N images to T tallies: `intersection` (T, L, U) and `unit_area` (T, U, C), int64.
 
     Args:
         values: maps (K, h * w), those of image i from start[i] to start[i + 1], of the units `unit` (K).
         cut: float32 (U); a unit's mask is where its interpolated map is greater.
         grid: a Grid to the label maps' size.
-        labels: a LabelBlock of the same images.
+        labels: a LabelBlock of m * N images: image i meets the labels at i, N + i, 2 * N + i, ..., its m partners.
+        target: the tally that each of these counts in, int64 (m * N).
         label_category: the primary category of each label (L).
         in_mask: whether an image counts for a category only if a label of the category lies in the unit's mask.
     """
+    images = start.size - 1
     height = grid.row_weight.size
     words = labels.masks.shape[1] // height
-    knot = np.empty((values.shape[1] // w, w), np.float32)
-    across = np.full((knot.shape[0], words * WORD_BITS), -np.inf, np.float32)
+    knot = new_knots(values.shape[1], w, grid.border)
+    across = new_across(knot.shape[0], words * WORD_BITS)
+    step = np.empty_like(across)
+    span, weight = column_spans(grid, knot.shape[1])
     mask = np.empty(height * words, np.uint64)
     active = np.empty(np.max(np.diff(start)) + 1, np.int64)
     shared = np.empty(np.max(np.diff(labels.mask_start)), np.int64)
-    touched = np.zeros(unit_area.shape[1], np.bool_)
-    for image in range(start.size - 1):
-        first_label = labels.mask_start[image]
-        label_count = labels.mask_start[image + 1] - first_label
-        for place in range(find_active(values, unit, cut, start[image], start[image + 1], active)):
+    touched = np.zeros(unit_area.shape[2], np.bool_)
+    for image in range(images):
+        count = find_active(values, unit, cut, grid.border > 0, start[image], start[image + 1], active)
+        for place in range(count):
             u = unit[active[place]]
-            first, last = draw_mask(values, active[place], cut[u], grid, knot, across, mask)
+            first, last = draw_mask(values, active[place], cut[u], grid, span, weight, knot, across, step, mask)
             pixels = np.uint64(0)
             for word in range(first, last):
                 pixels += ones(mask[word])
             area = np.int64(pixels)
             if area == 0:
                 continue
-            touched[:] = not in_mask
-            # Two loops, so that the scattered additions of the second overlap.
-            for m in range(label_count):
-                shared[m] = shared_pixels(mask, labels.masks, first_label + m, first, last)
-            for m in range(label_count):
-                label = labels.mask_label[first_label + m]
-                intersection[label, u] += shared[m]
-                touched[label_category[label]] |= shared[m] > 0
-            for m in range(labels.whole_start[image], labels.whole_start[image + 1]):
-                intersection[labels.whole_label[m], u] += area
-                touched[label_category[labels.whole_label[m]]] = True
-            for c in range(touched.size):
-                if touched[c] and labels.counts_for[image, c]:
-                    unit_area[u, c] += area
+            for partner in range(image, target.size, images):
+                t = target[partner]
+                first_label = labels.mask_start[partner]
+                label_count = labels.mask_start[partner + 1] - first_label
+                touched[:] = not in_mask
+                # Two loops, so that the scattered additions of the second overlap.
+                for m in range(label_count):
+                    shared[m] = shared_pixels(mask, labels.masks, first_label + m, first, last)
+                for m in range(label_count):
+                    label = labels.mask_label[first_label + m]
+                    intersection[t, label, u] += shared[m]
+                    touched[label_category[label]] |= shared[m] > 0
+                for m in range(labels.whole_start[partner], labels.whole_start[partner + 1]):
+                    intersection[t, labels.whole_label[m], u] += area
+                    touched[label_category[labels.whole_label[m]]] = True
+                for c in range(touched.size):
+                    if touched[c] and labels.counts_for[partner, c]:
+                        unit_area[t, u, c] += area
 
 
 @njit(cache=True, nogil=True)
@@ -259,8 +339,10 @@ def count_samples(values, unit, w, grid, shift, low, high, minimum, maximum, his
     pattern, from bit `shift` on. With a grid of rows the samples are those of the interpolated map, else the values.
     Updates the extremes of the values, float32 (U); returns the unit of a value that is not finite, or -1.
     """
-    knot = np.empty((values.shape[1] // w, w), np.float32)
-    across = np.empty((knot.shape[0], grid.column_weight.size), np.float32)
+    border = grid.border
+    knot = new_knots(values.shape[1], w, border)
+    across = new_across(knot.shape[0], grid.column_weight.size)
+    span, weight = column_spans(grid, knot.shape[1])
     raw = grid.row_weight.size == 0
     pixels = values.shape[1]
     bins = np.uint64(histogram.shape[1])
@@ -272,25 +354,23 @@ def count_samples(values, unit, w, grid, shift, low, high, minimum, maximum, his
         least, most, limit = minimum[u], low[u], high[u]
         watched = min(most, maximum[u])  # a new maximum may lie in the floor's bin
         below = False
-        for place in range(pixels):
-            below |= single(values[entry, place]) < least
-        if below:
-            for place in range(pixels):
-                value = single(values[entry, place])
-                if value < -LARGEST:
-                    return u
-                minimum[u] = min(minimum[u], value)
-        above = False
+        above = border > 0 and np.float32(0) > most
         for first in range(0, pixels, LANES):
-            if first + LANES <= pixels:
-                found = lanes_above(values, np.uint64(entry * pixels + first), watched)
+            if pixels >= LANES:
+                # The last lanes overlap those before, of which only what is new is looked at.
+                start = min(first, pixels - LANES)
+                outside = lanes_outside(values, np.uint64(entry * pixels + start), least, watched)
+                below |= outside >> np.uint32(LANES) != 0
+                found = np.uint16(outside) & (np.uint16(0xFFFF) << np.uint16(first - start))
             else:
-                found = np.uint16(0)
-                for lane in range(pixels - first):
-                    if not single(values[entry, first + lane]) <= watched:
+                start, found = first, np.uint16(0)
+                for lane in range(pixels):
+                    value = single(values[entry, lane])
+                    below |= value < least
+                    if not value <= watched:
                         found |= np.uint16(1) << np.uint16(lane)
             while found:
-                sample = values[entry, first + lowest_one(found)]
+                sample = values[entry, start + lowest_one(found)]
                 found &= found - np.uint16(1)
                 value = single(sample)
                 if not value <= LARGEST:
@@ -300,14 +380,20 @@ def count_samples(values, unit, w, grid, shift, low, high, minimum, maximum, his
                 if raw and value > most and value <= limit:
                     waiting[count] = np.uint64(u) * bins + bin_of(value, bits(sample), shift)
                     count += 1
+        if below:
+            for place in range(pixels):
+                value = single(values[entry, place])
+                if value < -LARGEST:
+                    return u
+                minimum[u] = min(minimum[u], value)
         if count + pixels > waiting.size:
             count = increment(flat, waiting, count)
         if raw or not above:
             continue
+        for place in range(pixels):
+            knot[place // w + border, place % w + border] = single(values[entry, place])
         for y in range(knot.shape[0]):
-            for x in range(w):
-                knot[y, x] = single(values[entry, y * w + x])
-            interpolate_columns(knot, y, grid, np.uint64(0), np.uint64(across.shape[1]), across)
+            interpolate_columns(knot, y, span, weight, 0, knot.shape[1], across)
         for y in range(grid.row_weight.size):
             for x in range(across.shape[1]):
                 a = across[grid.rows[0, y], x]

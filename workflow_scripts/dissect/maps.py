@@ -6,16 +6,17 @@ at the largest quantile of interest. Then `maps/<layer>` is a group with `values
 threshold is below it, and every map above it is there; and `minimum`, `maximum` float32 (units) of all maps.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import h5py
 import numpy as np
 
+from workflow_scripts.data.chunks import Rows
 from workflow_scripts.data.hdf5 import COMPRESSION, append_rows
 from workflow_scripts.dissect import kernels
 
-VALUES_IN_MEMORY = 2**24  # bounds memory
+VALUES_IN_MEMORY = 2**22  # of a block, in each thread: bounds memory
 IMAGES_AT_ONCE = 256  # and that of their label masks
 CHUNK_BYTES = 2**21
 
@@ -40,6 +41,7 @@ class LayerMaps:
         node = dump["maps"][layer]
         self.candidates = isinstance(node, h5py.Group)
         self.values = node["values"] if self.candidates else node
+        self.rows = Rows(self.values)
         self.height, self.width = self.values.shape[-2:]
         self.half = self.values.dtype == np.float16
         if self.candidates:
@@ -54,19 +56,51 @@ class LayerMaps:
         """The number of each unit's values."""
         return self.images * self.height * self.width
 
-    def blocks(self, first: int, last: int) -> Iterator[MapBlock]:
-        """The maps of images `first` to `last`, a bounded number at a time."""
-        step = max(1, min(IMAGES_AT_ONCE, VALUES_IN_MEMORY // (self.units * self.height * self.width)))
-        if not self.candidates and self.values.chunks:
-            step = max(step // self.values.chunks[0], 1) * self.values.chunks[0]
-        for begin in range(first, last, step):
-            images = slice(begin, min(begin + step, last))
+    def runs(self, first: int, last: int, values: int) -> Iterator[slice]:
+        """Runs of the images `first` to `last` that have at most so many values, but at least one image."""
+        maps = values // (self.height * self.width)
+        while first < last:
             if self.candidates:
-                start = self.start[begin : images.stop + 1]
-                values, unit = self.values[start[0] : start[-1]], self.unit[start[0] : start[-1]]
-                yield MapBlock(images, values.reshape(-1, self.height * self.width), unit, start - start[0])
+                end = int(np.searchsorted(self.start, self.start[first] + maps, "right")) - 1
             else:
-                yield whole_block(self.values[images], begin)
+                end = first + maps // self.units
+                if end - first > self.rows.at_once:
+                    end -= end % self.rows.at_once  # whole chunks
+            end = min(max(end, first + 1), first + IMAGES_AT_ONCE, last)
+            yield slice(first, end)
+            first = end
+
+    def read(self, images: slice, empty: Callable = np.empty) -> MapBlock:
+        """The maps of some images, their values in what `empty(shape, dtype)` makes."""
+        first, last = images.start, images.stop
+        if self.candidates:
+            first, last = int(self.start[first]), int(self.start[last])
+        values = empty((last - first, *self.rows.shape[1:]), self.rows.dtype)
+        self.rows.read(first, last, values)
+        if not self.candidates:
+            return whole_block(values, images.start)
+        start = self.start[images.start : images.stop + 1] - first
+        return MapBlock(images, values.reshape(-1, self.height * self.width), self.unit[first:last], start)
+
+    def blocks(self, first: int, last: int) -> Iterator[MapBlock]:
+        """The maps of images `first` to `last`, a bounded number at a time; a block holds until the next one."""
+        memory = Memory()
+        for images in self.runs(first, last, VALUES_IN_MEMORY):
+            yield self.read(images, memory.empty)
+
+
+class Memory:
+    """Memory that is used again and again: fresh memory costs as much as decoding into it."""
+
+    def __init__(self) -> None:
+        self.bytes = np.empty(0, np.uint8)
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """An array of any contents, which takes the place of the one before."""
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        if self.bytes.size < size:
+            self.bytes = np.empty(size, np.uint8)
+        return self.bytes[:size].view(dtype).reshape(shape)
 
 
 def whole_block(maps: np.ndarray, first: int = 0) -> MapBlock:
@@ -122,7 +156,7 @@ def cut_of(threshold: np.ndarray, mask: str) -> np.ndarray:
 def exceed(block: MapBlock, cut: np.ndarray) -> np.ndarray:
     """Which maps have a value greater than their unit's cut, float32 (units): bool (K)."""
     active = np.empty(len(block.values) + 1, np.int64)
-    count = kernels.find_active(as_bits(block.values), block.unit, cut, 0, len(block.values), active)
+    count = kernels.find_active(as_bits(block.values), block.unit, cut, False, 0, len(block.values), active)
     chosen = np.zeros(len(block.values), bool)
     chosen[active[:count]] = True
     return chosen

@@ -11,7 +11,7 @@ bin, the final one lies there or higher, and whatever is not above that bin need
 import mmap
 from fractions import Fraction
 from math import floor
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -43,10 +43,11 @@ class Counts(NamedTuple):
     floor: np.ndarray
     minimum: np.ndarray
     maximum: np.ndarray
+    zeros: bool
 
 
-class LargestSamples:
-    """The largest samples of each of U units, as far as their rank-th largest depends on them.
+class OrderStatistics:
+    """What is known of the rank-th largest sample of each of U units, while samples are being counted.
 
     `rank` int64 (U) counts from 1, the largest. `threshold` is the highest number that may lie in the order
     statistic's bin: for half precision, and after the second pass, the order statistic itself. `lower_bound` is a
@@ -54,26 +55,16 @@ class LargestSamples:
     values seen, float32 (U).
     """
 
-    def __init__(self, rank: np.ndarray, half: bool, upper: np.ndarray | None = None, device: str | None = None):
-        """`half`: the samples are half-precision numbers. `upper` (U): only samples with these upper 16 bits count.
-
-        `device`: the torch device that counts; None for the compiled kernels.
-        """
-        self.rank, self.half, self.upper, self.device = rank, half, upper, device
+    def __init__(self, rank: np.ndarray, half: bool, upper: np.ndarray | None = None):
+        """`half`: the samples are half-precision numbers. `upper` (U): only samples with these upper 16 bits count."""
+        self.rank, self.half, self.upper = rank, half, upper
         units = len(rank)
-        self.histogram = sparse_zeros(units, BINS)
         self.floor = np.full(units, NO_FLOOR, np.int64)
         self.above = np.zeros(units, np.int64)
         self.minimum = np.full(units, np.inf, np.float32)
         self.maximum = np.full(units, -np.inf, np.float32)
         self.values = 0
-        self.next_raise = 2**20
-        self._state = (self.minimum, self.maximum, self.histogram)
-        if device:
-            import torch
-
-            arrays = (self.minimum, self.maximum, self.histogram.view(np.int32))
-            self._state = tuple(torch.from_numpy(array).to(device) for array in arrays)
+        self.next_raise = max(2**20, units * int(rank.max()))  # before, few floors can rise
 
     @property
     def threshold(self) -> np.ndarray:
@@ -93,6 +84,45 @@ class LargestSamples:
         below = np.full(len(self.rank), BINS - 1)
         return join_bits(self.upper - 1, below), join_bits(self.upper, below)
 
+    @property
+    def shift(self) -> int:
+        """The lowest of the bits that make a sample's bin."""
+        return 16 if self.upper is None else 0
+
+    def raise_floors(self) -> None:
+        """Raise each floor to where the rank-th largest sample so far lies. Call it once more at the end."""
+        raise NotImplementedError
+
+    def second_pass(self) -> Self:
+        """For single precision: an empty one for the second pass, once all samples were counted and floors raised."""
+        return type(self)(self.rank - self.above, half=False, upper=self.floor)
+
+    def _added(self, values: int) -> None:
+        """Raise the floors if so many more values make it worth while."""
+        self.values += values
+        if self.values >= self.next_raise:
+            self.next_raise = self.values + self.values // 2
+            self.raise_floors()
+
+    def _highest_in(self, floor: np.ndarray) -> np.ndarray:
+        """The highest number of each of the bins `floor` (U), float32; -infinity where it is NO_FLOOR or less."""
+        if self.upper is not None:
+            highest = join_bits(self.upper, floor)
+        elif self.half:
+            highest = half_of(floor)
+        else:
+            highest = join_bits(floor, np.full(len(floor), BINS - 1))
+        return np.where(floor > NO_FLOOR, highest, -np.inf).astype(np.float32)
+
+
+class LargestSamples(OrderStatistics):
+    """Order statistics by the compiled kernels. Parts of the data, counted apart, add up: see `merge`."""
+
+    def __init__(self, rank: np.ndarray, half: bool, upper: np.ndarray | None = None):
+        super().__init__(rank, half, upper)
+        self.histogram = sparse_zeros(len(rank), BINS)
+        self.zeros = False  # whether zeros around maps are among the samples
+
     def add(self, layer: str, values: np.ndarray, unit: np.ndarray, width: int, grid: Grid | None) -> None:
         """Count the samples of maps.
 
@@ -104,24 +134,16 @@ class LargestSamples:
         Raises:
             UserError: a value is NaN or infinite.
         """
-        low, high = self.limits()
-        shift = 16 if self.upper is None else 0
-        if self.device:
-            from workflow_scripts.dissect import tensors
-
-            bad = tensors.count_samples(values, unit, width, grid, shift, low, high, *self._state)
-        else:
-            bad = kernels.count_samples(as_bits(values), unit, width, grid or NO_GRID, shift, low, high, *self._state)
+        grid = grid or NO_GRID
+        self.zeros |= grid.border > 0
+        bad = kernels.count_samples(
+            as_bits(values), unit, width, grid, self.shift, *self.limits(), self.minimum, self.maximum, self.histogram
+        )
         if bad >= 0:
             refuse_not_finite(layer, bad)
-        self.values += values.size
-        if self.values >= self.next_raise:
-            self.next_raise = self.values + self.values // 2
-            self.raise_floors()
+        self._added(values.size)
 
     def raise_floors(self) -> None:
-        """Raise each floor to where the rank-th largest sample so far lies. Call it once more at the end."""
-        self._fetch()
         kernels.raise_floors(self.histogram, self.rank, self.floor, self.above, *self._occupied_bins())
 
     def counts(self) -> Counts:
@@ -134,7 +156,7 @@ class LargestSamples:
                 for unit, (floor, last) in enumerate(zip(self.floor, highest, strict=True))
             ]
         )
-        return Counts(place, self.histogram.ravel()[place], self.floor, self.minimum, self.maximum)
+        return Counts(place, self.histogram.ravel()[place], self.floor, self.minimum, self.maximum, self.zeros)
 
     def merge(self, other: Counts) -> None:
         """Add what another part of the data has."""
@@ -142,31 +164,16 @@ class LargestSamples:
         np.maximum(self.floor, other.floor, out=self.floor)
         np.minimum(self.minimum, other.minimum, out=self.minimum)
         np.maximum(self.maximum, other.maximum, out=self.maximum)
-
-    def second_pass(self) -> "LargestSamples":
-        """For single precision: an empty one for the second pass, once all samples were counted and floors raised."""
-        return LargestSamples(self.rank - self.above, half=False, upper=self.floor)
+        self.zeros |= other.zeros
 
     def _occupied_bins(self) -> tuple[np.ndarray, np.ndarray]:
         """The lowest and the highest bin that may hold samples, int64 (U)."""
         if self.upper is None and np.isfinite(self.minimum).all():
-            return rising_bits(self.minimum, self.half), rising_bits(self.maximum, self.half)
+            least, most = self.minimum, self.maximum
+            if self.zeros:
+                least, most = np.minimum(least, 0), np.maximum(most, 0)
+            return rising_bits(least, self.half), rising_bits(most, self.half)
         return np.zeros(len(self.rank), np.int64), np.full(len(self.rank), BINS - 1)
-
-    def _fetch(self) -> None:
-        """Copy what a device has counted."""
-        if self.device:
-            self.minimum[:], self.maximum[:], self.histogram.view(np.int32)[:] = (t.cpu().numpy() for t in self._state)
-
-    def _highest_in(self, floor: np.ndarray) -> np.ndarray:
-        """The highest number of each of the bins `floor` (U), float32; -infinity where it is NO_FLOOR or less."""
-        if self.upper is not None:
-            highest = join_bits(self.upper, floor)
-        elif self.half:
-            highest = half_of(floor)
-        else:
-            highest = join_bits(floor, np.full(len(floor), BINS - 1))
-        return np.where(floor > NO_FLOOR, highest, -np.inf).astype(np.float32)
 
 
 NO_GRID = Grid(

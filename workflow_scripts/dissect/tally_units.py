@@ -8,15 +8,13 @@ import h5py
 import numpy as np
 
 from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
-from workflow_scripts.dissect import kernels
-from workflow_scripts.dissect.concept_data import ConceptData, LabelBlock, require_same
+from workflow_scripts.dissect.concept_data import ConceptData, require_same
 from workflow_scripts.dissect.interpolation import SCHEMES, Grid, grid, layer_fields
-from workflow_scripts.dissect.maps import LayerMaps, MapBlock, as_bits, cut_of
-from workflow_scripts.dissect.parallel import in_shards
+from workflow_scripts.dissect.maps import LayerMaps, cut_of
 from workflow_scripts.dissect.protocols import COUNTED_IMAGES, MASKS
+from workflow_scripts.dissect.tallies import TallySettings, own_labels, tally_layer
 from workflow_scripts.files import UserError, run_command, whole_file
 from workflow_scripts.gpu import lease_gpu, use_gpus
-from workflow_scripts.progress import Progress
 
 LARGEST_MAP = 2**24  # pixels; float32 counts exactly up to here
 
@@ -31,7 +29,7 @@ def tally_units(
     mask: str = "above",
     counted_images: str = "with_category",
     receptive_fields: dict | None = None,
-    processes: int = 1,
+    threads: int = 1,
 ) -> None:
     """Write tally.h5: the integers of which every IoU is made (Bau et al. 2017, section 2.3).
 
@@ -66,24 +64,31 @@ def tally_units(
         layers = {}
         for layer in dump["maps"]:
             maps = LayerMaps(dump, layer)
-            require_maps(activations, maps, labels, dump, mask)
             fields = layer_fields(receptive_fields, layer, knots)
             to = grid((maps.height, maps.width), (labels.height, labels.width), knots, fields)
-            layers[layer] = (cut_of(cuts[layer]["threshold"][:], mask), to)
-        images = len(labels.image_has_category)
-        partner = np.arange(images)
+            cut = cut_of(cuts[layer]["threshold"][:], mask)
+            require_maps(activations, maps, labels, dump, mask, to, cut)
+            in_mask = counted_images == "with_label_in_mask"
+            settings = TallySettings(cut, to, labels.label_category, len(labels.category_name), in_mask)
+            layers[layer] = (maps, settings)
+        pairing = own_labels(len(labels.image_has_category))
         if shuffle_labels is not None:
-            partner = np.random.default_rng(shuffle_labels).permutation(images)
-        shards = in_shards(
-            tally_images,
-            images,
-            1 if lease_gpu() else processes,
-            str(activations),
-            str(concepts),
-            layers,
-            partner,
-            counted_images,
-        )
+            pairing.partner[0] = np.random.default_rng(shuffle_labels).permutation(pairing.partner[0])
+        with_category = counted_images == "with_category"
+        device = lease_gpu()
+        if device:
+            from workflow_scripts.dissect import tensor_tallies
+
+            on_device = tensor_tallies.Labels(labels, with_category, False, device, threads)
+            tallies = {
+                layer: tensor_tallies.tally_layer(maps, on_device, settings, pairing, threads)
+                for layer, (maps, settings) in layers.items()
+            }
+        else:
+            tallies = {
+                layer: tally_layer(maps, labels, settings, pairing, with_category, threads=threads)
+                for layer, (maps, settings) in layers.items()
+            }
         with whole_file(out) as part, h5py.File(part, "w") as file:
             file.attrs.update(
                 format=FORMAT,
@@ -96,98 +101,26 @@ def tally_units(
                 counted_images=counted_images,
                 shuffle_labels="none" if shuffle_labels is None else shuffle_labels,
             )
-            for layer in layers:
-                file[f"{layer}/intersection"] = sum(tallies[layer].intersection for tallies in shards).T
-                file[f"{layer}/unit_area"] = sum(tallies[layer].unit_area for tallies in shards)
+            for layer, tally in tallies.items():
+                file[f"{layer}/intersection"] = tally.intersection[0].T
+                file[f"{layer}/unit_area"] = tally.unit_area[0]
                 file[f"{layer}/label_area"] = labels.label_area
                 for name in ("threshold", "maximum", "minimum"):
                     file[f"{layer}/{name}"] = cuts[layer][name][:]
 
 
-class Tally:
-    """The counts of one layer: `intersection` (L, U), so that neighbouring units lie together, `unit_area` (U, C)."""
-
-    def __init__(self, cut: np.ndarray, to: Grid, label_category: np.ndarray, categories: int, in_mask: bool):
-        """`cut` float32 (U): a mask is where the map, interpolated to the grid `to`, is greater.
-
-        `label_category` (L): the labels' primary categories. `in_mask`: whether an image counts for a category only
-        if a label of the category lies in the unit's mask.
-        """
-        self.cut, self.to, self.label_category, self.in_mask = cut, to, label_category, in_mask
-        self.intersection = np.zeros((len(label_category), len(cut)), np.int64)
-        self.unit_area = np.zeros((len(cut), categories), np.int64)
-
-    def add(self, block: MapBlock, width: int, labels: LabelBlock) -> None:
-        """Add images: their maps, of `width` columns, and their labels."""
-        kernels.tally(
-            as_bits(block.values), block.unit, block.start, self.cut, width, self.to, labels, self.label_category,
-            self.in_mask, self.intersection, self.unit_area,
-        )  # fmt: skip
-
-
-class TensorTally(Tally):
-    """A `Tally` on a torch device."""
-
-    def __init__(self, *arguments, device: str):
-        import torch
-
-        super().__init__(*arguments)
-        self._counts = [torch.from_numpy(counts).to(device) for counts in (self.intersection, self.unit_area)]
-
-    def add(self, block: MapBlock, width: int, labels: LabelBlock) -> None:
-        from workflow_scripts.dissect import tensors
-
-        tensors.tally(
-            block.values, block.unit, block.start, self.cut, width, self.to, labels, self.label_category,
-            self.in_mask, *self._counts,
-        )  # fmt: skip
-
-    def finish(self) -> None:
-        """Fetch the counts from the device."""
-        self.intersection, self.unit_area = (counts.cpu().numpy() for counts in self._counts)
-
-
-def tally_images(
-    first: int,
-    last: int,
-    activations: str,
-    concepts: str,
-    layers: dict[str, tuple[np.ndarray, Grid]],
-    partner: np.ndarray,
-    counted_images: str,
-) -> dict[str, Tally]:
-    """The tallies of images `first` to `last` by layer, the labels of image i being those of partner[i]."""
-    device = lease_gpu()
-    with open_hdf5(activations, "maps") as dump, ConceptData(concepts) as labels:
-        tallies = {}
-        for layer, (cut, to) in layers.items():
-            settings = (
-                cut,
-                to,
-                labels.label_category,
-                len(labels.category_name),
-                counted_images == "with_label_in_mask",
-            )
-            tallies[layer] = TensorTally(*settings, device=device) if device else Tally(*settings)
-            maps = LayerMaps(dump, layer)
-            progress = Progress(f"images of {layer}", last - first)
-            for block in maps.blocks(first, last):
-                tallies[layer].add(
-                    block, maps.width, labels.block(partner[block.images], counted_images == "with_category")
-                )
-                progress.log(block.images.stop - first)
-            progress.finish()
-            if device:
-                tallies[layer].finish()
-        return tallies
-
-
-def require_maps(activations: str | Path, maps: LayerMaps, labels: ConceptData, dump: h5py.File, mask: str) -> None:
+def require_maps(
+    activations: str | Path, maps: LayerMaps, labels: ConceptData, dump: h5py.File, mask: str, to: Grid, cut: np.ndarray
+) -> None:
     """Raise UserError unless a layer has all maps that the tally needs."""
     if maps.images != len(labels.image_has_category):
         raise UserError(f"{activations}: {maps.layer} has {maps.images} images, not the concept set's number")
     if maps.candidates and mask == "at_least" and dump.attrs["candidates_mask"] != "at_least":
         raise UserError(f"{activations} lacks maps that only reach their threshold: make it again with mask at_least")
+    if maps.candidates and to.border and (cut < 0).any():
+        raise UserError(
+            f"{activations} lacks maps whose border of zeros is above a negative threshold: set dissection.dump to all"
+        )
 
 
 def main() -> None:
@@ -200,7 +133,7 @@ def main() -> None:
     parser.add_argument("--counted-images", choices=COUNTED_IMAGES, required=True, help="in a unit's area")
     parser.add_argument("--receptive-fields", type=Path, help="receptive_fields.json, for those knots")
     parser.add_argument("--shuffle-labels", type=int, metavar="SEED", help="control: pair images at random")
-    parser.add_argument("--processes", type=int, default=1, help="that share out the images")
+    parser.add_argument("--threads", type=int, default=1, help="that share out the images")
     parser.add_argument("--gpus", type=int, help="0 for none; without this one is used if there is one")
     parser.add_argument("--out", required=True, help="tally.h5 to write")
     arguments = parser.parse_args()
@@ -215,7 +148,7 @@ def main() -> None:
         arguments.mask,
         arguments.counted_images,
         json.loads(arguments.receptive_fields.read_text()) if arguments.receptive_fields else None,
-        arguments.processes,
+        arguments.threads,
     )
 
 

@@ -1,184 +1,124 @@
-"""Thresholds and tallies in PyTorch, for GPUs: the same integers as `kernels`, from whole-block operations.
+"""Activation maps on a torch device, for GPUs: how they come there, and their interpolation.
 
-Nothing is fused: interpolation rounds after each operation, as `interpolation` defines it.
+Maps are decoded by threads into pinned memory and copied on a stream of their own, while the block before is computed.
+On a CPU the same operations run one after the other.
 """
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.dissect.concept_data import LabelBlock
 from workflow_scripts.dissect.interpolation import Grid
+from workflow_scripts.dissect.maps import LayerMaps, MapBlock
+from workflow_scripts.progress import Progress
 
-PIXELS_AT_ONCE = 2**27  # of masks: bounds memory
-IMAGES_AT_ONCE = 32  # and that of their label masks
-SAMPLES_AT_ONCE = 2**24  # and of samples
-EXACT_IN_HALF = 2048  # half precision holds every whole number up to here, so that products of masks are exact
-SIGN, WORD = 0x80000000, 0xFFFFFFFF
+VALUES_AT_ONCE = 2**24  # of the maps of a block: bounds memory
 
 
-def interpolate(maps: Tensor, grid: Grid) -> Tensor:
-    """Interpolate maps (K, h, w) to float32 (K, H, W)."""
-    maps = maps.float()
-    for axis, knots, weight in ((2, grid.columns, grid.column_weight), (1, grid.rows, grid.row_weight)):
-        first, second = torch.from_numpy(knots.astype(np.int64)).to(maps.device)
-        weight = torch.from_numpy(weight).to(maps.device)
-        a = maps.index_select(axis, first)
-        step = maps.index_select(axis, second).sub_(a)
-        step.mul_(weight if axis == 2 else weight[:, None])
-        maps = step.add_(a)
-    return maps
+def to_device(array: np.ndarray | Tensor, device: torch.device) -> Tensor:
+    """A copy on the device; a GPU makes it when its stream comes to it, without the host waiting."""
+    tensor = torch.as_tensor(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
-def tally(
-    values: np.ndarray,
-    unit: np.ndarray,
-    start: np.ndarray,
-    cut: np.ndarray,
-    width: int,
-    grid: Grid,
-    labels: LabelBlock,
-    label_category: np.ndarray,
-    in_mask: bool,
-    intersection: Tensor,
-    unit_area: Tensor,
-) -> None:
-    """`kernels.tally` on the device of `intersection` (L, U) and `unit_area` (U, C), int64."""
-    device = intersection.device
-    maps = torch.from_numpy(values).to(device).unflatten(1, (-1, width))
-    units, cuts = torch.from_numpy(unit.astype(np.int64)).to(device), torch.from_numpy(cut).to(device)
-    image = torch.from_numpy(np.repeat(np.arange(len(start) - 1), np.diff(start))).to(device)
-    active = (maps.amax((1, 2)).float() > cuts[units]).nonzero()[:, 0]
-    maps, units, image = maps[active], units[active], image[active]
-    # The first active map of each image, and the number of all.
-    first = torch.searchsorted(image, torch.arange(len(start), device=device)).cpu().numpy()
-    most = int(np.diff(first).max(initial=0))
-    if not most:
-        return
-    step = min(IMAGES_AT_ONCE, max(1, PIXELS_AT_ONCE // (most * len(grid.row_weight) * len(grid.column_weight))))
-    for begin in range(0, len(start) - 1, step):
-        end = min(begin + step, len(start) - 1)
-        here = slice(first[begin], first[end])
-        if here.start < here.stop:
-            slot = torch.arange(here.start, here.stop, device=device)
-            slot -= torch.from_numpy(first).to(device)[image[here]]
-            place = (image[here] - begin, slot)
-            masks = interpolate(maps[here], grid) > cuts[units[here], None, None]
-            label_masks, label = unpack_labels(labels, begin, end, grid, device)
-            count(masks, place, units[here], label_masks, label, label_category, in_mask,
-                  torch.from_numpy(labels.counts_for[begin:end]).to(device), intersection, unit_area)  # fmt: skip
+def pinned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Memory that a GPU copies from by itself."""
+    return torch.empty(shape, dtype=torch.from_numpy(np.empty(0, dtype)).dtype, pin_memory=True).numpy()
 
 
-def count(
-    masks: Tensor,
-    place: tuple[Tensor, Tensor],
-    units: Tensor,
-    label_masks: Tensor,
-    label: Tensor,
-    label_category: np.ndarray,
-    in_mask: bool,
-    counts_for: Tensor,
-    intersection: Tensor,
-    unit_area: Tensor,
-) -> None:
-    """Add the counts of masks (K, H, W): that of unit units[k] on image place[0][k], the place[1][k]-th there.
+class DeviceBlock(NamedTuple):
+    """Maps of consecutive images on a device: values (K, h * w) of the units `unit` (K), of the images `image` (K).
 
-    `label_masks` float16 (images, l, pixels) are those of the labels `label` (images, l).
+    `image` counts from the first of the block's `images`. `ready` is when they are there, on a GPU.
     """
-    images, slots = len(label), int(place[1].max()) + 1
-    padded = label_masks.new_zeros(images, slots, label_masks.shape[2])
-    padded[:, :, : masks[0].numel()][place] = masks.flatten(1).half()
-    blocks = -(-padded.shape[2] // EXACT_IN_HALF)
-    left = padded.unflatten(2, (blocks, -1)).transpose(1, 2).flatten(0, 1)
-    right = label_masks.unflatten(2, (blocks, -1)).transpose(1, 2).flatten(0, 1)
-    shared = torch.bmm(left, right.transpose(1, 2)).unflatten(0, (images, blocks)).sum(1, dtype=torch.float32).long()
-    shared = shared[place]  # (K, l)
-    label = label[place[0]]
-    intersection.view(-1).index_add_(0, (label * intersection.shape[1] + units[:, None]).flatten(), shared.flatten())
-    area = masks.flatten(1).sum(1)[:, None] * counts_for[place[0]]
-    if in_mask:
-        category = torch.from_numpy(label_category.astype(np.int64)).to(label.device)[label]
-        touched = torch.zeros_like(area).scatter_add_(1, category, shared)
-        area = area * (touched > 0)
-    unit_area.index_add_(0, units, area)
+
+    images: slice
+    values: Tensor
+    unit: Tensor
+    image: Tensor
+    ready: torch.cuda.Event | None
 
 
-def unpack_labels(labels: LabelBlock, begin: int, end: int, grid: Grid, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The labels of some images of a LabelBlock, as many a column as the most that an image has.
+class Blocks:
+    """The maps of a layer, block after block, on a device: each is copied while the one before is computed."""
 
-    Returns masks float16 (images, l, pixels), padded with zeros to whole blocks of pixels, and labels int64
-    (images, l), 0 where an image has fewer.
+    def __init__(self, maps: LayerMaps, device: torch.device, threads: int):
+        """`threads` decode."""
+        self.maps, self.device, self.threads = maps, device, threads
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def on_stream(self) -> AbstractContextManager:
+        """A context in which work is put on the stream of copies."""
+        return torch.cuda.stream(self.stream) if self.stream else nullcontext()
+
+    def __iter__(self) -> Iterator[DeviceBlock]:
+        """Yield the blocks; work on one, but for what is put `on_stream`, goes on the current stream."""
+        progress = Progress(f"images of {self.maps.layer}", self.maps.images)
+        empty = pinned if self.stream else np.empty
+        runs = self.maps.runs(0, self.maps.images, VALUES_AT_ONCE)
+        with ThreadPoolExecutor(self.threads) as pool:
+            waiting: deque[Future[MapBlock]] = deque()
+            while True:
+                for images in islice(runs, self.threads + 2 - len(waiting)):
+                    waiting.append(pool.submit(self.maps.read, images, empty))
+                if not waiting:
+                    break
+                block = waiting.popleft().result()
+                progress.log(block.images.stop)
+                if len(block.unit):
+                    yield self._copied(block)
+        progress.finish()
+
+    def _copied(self, block: MapBlock) -> DeviceBlock:
+        with self.on_stream():
+            values, unit = to_device(block.values, self.device), to_device(block.unit, self.device).long()
+            counts = to_device(np.diff(block.start), self.device)
+            image = torch.arange(len(counts), device=self.device).repeat_interleave(counts, output_size=len(unit))
+        return DeviceBlock(block.images, values, unit, image, self.stream and self.stream.record_event())
+
+    def use(self, block: DeviceBlock) -> None:
+        """Let the current stream wait for a block, and its memory for the current stream."""
+        if self.stream:
+            current = torch.cuda.current_stream(self.device)
+            current.wait_event(block.ready)
+            for tensor in (block.values, block.unit, block.image):
+                tensor.record_stream(current)
+
+
+def pad(maps: Tensor, grid: Grid) -> Tensor:
+    """Maps (K, h, w) in single precision, with the grid's border of zeros."""
+    return torch.nn.functional.pad(maps.float(), (grid.border,) * 4)
+
+
+def interpolate_columns(maps: Tensor, grid: Grid) -> Tensor:
+    """Interpolate padded maps (K, h, w), float32, along x: (K, h, W)."""
+    first, second = to_device(grid.columns.astype(np.int64), maps.device)
+    a = maps.index_select(2, first)
+    return maps.index_select(2, second).sub_(a).mul_(to_device(grid.column_weight, maps.device)).add_(a)
+
+
+def interpolate(maps: Tensor, grid: Grid, rows: int | None = None) -> Tensor:
+    """Interpolate maps (K, h, w) to float32 (K, H, W), to the bits that `interpolation` defines.
+
+    Nothing is fused: each operation rounds. With `rows`, there are so many, those below the map -infinity.
     """
-    numbers = [
-        np.concatenate(
-            [
-                labels.mask_label[labels.mask_start[i] : labels.mask_start[i + 1]],
-                labels.whole_label[labels.whole_start[i] : labels.whole_start[i + 1]],
-            ]
-        )
-        for i in range(begin, end)
-    ]
-    most = max(1, max(len(n) for n in numbers))
-    padded = np.zeros((end - begin, most), np.int64)
-    for row, n in zip(padded, numbers, strict=True):
-        row[: len(n)] = n
-    chosen = slice(labels.mask_start[begin], labels.mask_start[end])
-    packed = torch.from_numpy(labels.masks[chosen].view(np.uint8)).to(device)  # bytes, lowest bits first
-    pixels = (packed[..., None] >> torch.arange(8, device=device, dtype=torch.uint8)) & 1
-    pixels = pixels.reshape(len(packed), len(grid.row_weight), 8 * packed.shape[1] // len(grid.row_weight))[
-        ..., : len(grid.column_weight)
-    ].flatten(1)
-    size = pixels.shape[1]
-    blocks = -(-size // EXACT_IN_HALF)
-    masks = torch.zeros(end - begin, most, blocks * -(-size // blocks), dtype=torch.float16, device=device)
-    counts = np.diff(labels.mask_start[begin : end + 1])
-    image = np.repeat(np.arange(end - begin), counts)
-    slot = np.arange(len(image)) - np.repeat(np.cumsum(counts) - counts, counts)
-    masks[torch.from_numpy(image).to(device), torch.from_numpy(slot).to(device), :size] = pixels.half()
-    for i in range(begin, end):
-        masks[i - begin, counts[i - begin] : len(numbers[i - begin]), :size] = 1
-    return masks, torch.from_numpy(padded).to(device)
-
-
-def count_samples(
-    values: np.ndarray,
-    unit: np.ndarray,
-    width: int,
-    grid: Grid | None,
-    shift: int,
-    low: np.ndarray,
-    high: np.ndarray,
-    minimum: Tensor,
-    maximum: Tensor,
-    histogram: Tensor,
-) -> int:
-    """`kernels.count_samples` on the device of `histogram`, int32 (U, bins)."""
-    device = histogram.device
-    maps, units = torch.from_numpy(values).to(device), torch.from_numpy(unit.astype(np.int64)).to(device)
-    low, high = torch.from_numpy(low).to(device), torch.from_numpy(high).to(device)
-    finite = torch.isfinite(maps).all(1)
-    if not finite.all():
-        return int(units[~finite][0])
-    minimum.scatter_reduce_(0, units, maps.amin(1).float(), "amin")
-    most = maps.amax(1).float()
-    maximum.scatter_reduce_(0, units, most, "amax")
-    chosen = (most > low[units]).nonzero()[:, 0]
-    samples_of_map = maps.shape[1] if grid is None else len(grid.row_weight) * len(grid.column_weight)
-    for part in chosen.split(max(1, SAMPLES_AT_ONCE // samples_of_map)):
-        samples, owner = maps[part], units[part][:, None]
-        if grid is not None:
-            samples = interpolate(samples.unflatten(1, (-1, width)), grid).flatten(1)
-        counted = (samples.float() > low[owner]) & (samples.float() <= high[owner])
-        bins = (rising_bits(samples[counted]) >> shift) & (histogram.shape[1] - 1)
-        place = owner.expand_as(samples)[counted] * histogram.shape[1] + bins
-        histogram.view(-1).index_add_(0, place, torch.ones_like(place, dtype=torch.int32))
-    return -1
-
-
-def rising_bits(samples: Tensor) -> Tensor:
-    """32-bit patterns that rise with the numbers, int64; of half precision the upper 16 bits."""
-    samples = samples + 0  # -0 and 0 are one number
-    half = samples.dtype == torch.float16
-    pattern = samples.view(torch.int16 if half else torch.int32).long()
-    pattern = (pattern << 16 if half else pattern) & WORD
-    return torch.where(pattern >= SIGN, pattern ^ WORD, pattern ^ SIGN)
+    across = interpolate_columns(pad(maps, grid), grid)
+    height = len(grid.row_weight)
+    weight = to_device(grid.row_weight, maps.device)[:, None]
+    result = across.new_empty(len(maps), rows or height, across.shape[2])
+    result[:, height:] = -torch.inf
+    # Between two rows of knots lie consecutive positions.
+    ends = np.searchsorted(grid.rows[0], np.arange(across.shape[1]), "right").tolist()
+    for y, (first, last) in enumerate(zip([0, *ends], ends, strict=False)):
+        if first < last:
+            a = across[:, y : y + 1]
+            step = across[:, min(y + 1, across.shape[1] - 1), None] - a
+            torch.mul(step, weight[first:last], out=result[:, first:last]).add_(a)
+    return result

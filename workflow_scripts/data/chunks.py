@@ -1,0 +1,120 @@
+"""Reading the rows of compressed datasets in threads.
+
+HDF5 reads and decodes under one lock for the whole process. Here its chunks are read as they are stored and decoded
+outside that lock, each straight to where it is wanted, so that threads do it side by side.
+"""
+
+import os
+import threading
+
+import cramjam
+import h5py
+import hdf5plugin
+import numpy as np
+
+from workflow_scripts.files import UserError
+
+HEADER_BYTES, BLOCK_HEADER_BYTES = 12, 4
+
+
+class Rows:
+    """The rows of a dataset of an open file: its entries along the first axis.
+
+    Any number of threads may read at once; each keeps the last chunk of which it wanted a part. What is not stored as
+    this project stores it (LZ4 alone, each chunk being whole rows) is read through HDF5, one thread at a time.
+    """
+
+    def __init__(self, dataset: h5py.Dataset):
+        self.dataset = dataset
+        self.shape, self.dtype = dataset.shape, dataset.dtype
+        self.at_once = dataset.chunks[0] if dataset.chunks else 1
+        self._chunks: dict[int, h5py.h5d.StoreInfo] = {}
+        self._kept = threading.local()
+        if stored_as_whole_rows(dataset):
+            self._file = dataset.file.id.get_vfd_handle()
+            dataset.id.chunk_iter(lambda chunk: self._chunks.__setitem__(chunk.chunk_offset[0], chunk))
+
+    def read(self, first: int, last: int, out: np.ndarray | None = None) -> np.ndarray:
+        """The rows `first` to `last`, (last - first, ...): in `out`, if that is given, which is C-contiguous.
+
+        Raises:
+            UserError: the file is damaged there.
+        """
+        if out is None:
+            out = np.empty((last - first, *self.shape[1:]), self.dtype)
+        done = first
+        while done < last:
+            begin = done - done % self.at_once
+            end = min(begin + self.at_once, last)
+            here = out[done - first : end - first]
+            chunk = self._chunks.get(begin)
+            if chunk is None or chunk.filter_mask:
+                here[...] = self._through_hdf5(done, end)
+            elif len(here) == self.at_once:
+                self._decode(chunk, here)
+            else:
+                here[...] = self._whole(begin, chunk)[done - begin : end - begin]
+            done = end
+        return out
+
+    def _whole(self, begin: int, chunk: h5py.h5d.StoreInfo) -> np.ndarray:
+        """All rows of a chunk; the last row's chunk may go on behind it."""
+        if getattr(self._kept, "begin", None) != begin:
+            self._kept.begin, self._kept.rows = None, np.empty((self.at_once, *self.shape[1:]), self.dtype)
+            self._decode(chunk, self._kept.rows)
+            self._kept.begin = begin
+        return self._kept.rows
+
+    def _through_hdf5(self, first: int, last: int) -> np.ndarray:
+        try:
+            return self.dataset[first:last]
+        except OSError as error:
+            raise self._damaged(str(error)) from error
+
+    def _decode(self, chunk: h5py.h5d.StoreInfo, out: np.ndarray) -> None:
+        """Read a chunk and decode it into `out`, which it fills."""
+        stored = os.pread(self._file, chunk.size, chunk.byte_offset)
+        try:
+            decode_lz4(memoryview(stored), out.reshape(-1).view(np.uint8))
+        except (ValueError, cramjam.DecompressionError) as error:
+            raise self._damaged(str(error)) from error
+
+    def _damaged(self, why: str) -> UserError:
+        path, name = self.dataset.file.filename, self.dataset.name
+        return UserError(f"{path}: {name} cannot be read ({why}); delete the file and make it again")
+
+
+def stored_as_whole_rows(dataset: h5py.Dataset) -> bool:
+    """Whether a dataset's chunks are whole rows, compressed by LZ4 and nothing else, in a file that is only read."""
+    file = dataset.file
+    if file.driver != "sec2" or file.mode != "r" or not dataset.chunks or dataset.chunks[1:] != dataset.shape[1:]:
+        return False
+    stored = dataset.id.get_create_plist()
+    return stored.get_nfilters() == 1 and stored.get_filter(0)[0] == hdf5plugin.LZ4.filter_id
+
+
+def decode_lz4(stored: memoryview, out: np.ndarray) -> None:
+    """Decode a chunk as HDF5's LZ4 filter stores it (registered filter 32004) into `out`, uint8, of just its size.
+
+    Big-endian: the size of all values in 8 bytes, that of a block in 4; then each block, its stored size in 4 bytes
+    before it. A block that did not shrink is stored as it is.
+
+    Raises:
+        ValueError, cramjam.DecompressionError: it is cut off or damaged.
+    """
+    size, block = int.from_bytes(stored[:8], "big"), int.from_bytes(stored[8:HEADER_BYTES], "big")
+    if size != out.size or block == 0:
+        raise ValueError(f"a chunk says that it holds {size} bytes, not {out.size}")
+    place = HEADER_BYTES
+    for begin in range(0, size, block):
+        part = out[begin : begin + block]
+        length = int.from_bytes(stored[place : place + BLOCK_HEADER_BYTES], "big")
+        place += BLOCK_HEADER_BYTES
+        data = stored[place : place + length]
+        place += length
+        if len(data) < length or length == 0:
+            raise ValueError("a chunk is cut off")
+        if length == part.size:
+            part[:] = data
+        elif cramjam.lz4.decompress_block_into(data, part) != part.size:
+            raise ValueError("a chunk is too short")

@@ -1,0 +1,110 @@
+"""Order statistics on a torch device, for GPUs: the same numbers as `order_statistics`, by the same histograms."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workflow_scripts.dissect import order_statistics
+from workflow_scripts.dissect.interpolation import Grid
+from workflow_scripts.dissect.maps import LayerMaps
+from workflow_scripts.dissect.order_statistics import BINS, refuse_not_finite
+from workflow_scripts.dissect.tensors import Blocks, interpolate, to_device
+
+SAMPLES_AT_ONCE = 2**24  # interpolated: bounds memory
+UNITS_AT_ONCE = 256  # and that of histograms
+SIGN, WORD = 0x80000000, 0xFFFFFFFF
+
+
+class LargestSamples(order_statistics.OrderStatistics):
+    """Order statistics on a device."""
+
+    def __init__(self, rank: np.ndarray, half: bool, upper: np.ndarray | None = None, device: str = "cpu"):
+        super().__init__(rank, half, upper)
+        self.device = torch.device(device)
+        units = len(rank)
+        self._histogram = torch.zeros(units, BINS, dtype=torch.int32, device=self.device)
+        self._rank = to_device(rank, self.device)
+        self._minimum, self._maximum = (to_device(a, self.device).clone() for a in (self.minimum, self.maximum))
+        self._bad = torch.full((), units, dtype=torch.int64, device=self.device)
+        self._limit()
+
+    def _limit(self) -> None:
+        self._low, self._high = (to_device(limit, self.device) for limit in self.limits())
+
+    def second_pass(self) -> "LargestSamples":
+        return LargestSamples(self.rank - self.above, half=False, upper=self.floor, device=str(self.device))
+
+    def add_all(self, maps: LayerMaps, grid: Grid | None, threads: int) -> None:
+        """Count the samples of all maps of a layer; errors as `add`."""
+        blocks = Blocks(maps, self.device, threads)
+        for block in blocks:
+            blocks.use(block)
+            self.add(maps.layer, block.values, block.unit, maps.width, grid)
+        self.require_finite(maps.layer)
+
+    def add(self, layer: str, values: Tensor, unit: Tensor, width: int, grid: Grid | None) -> None:
+        """Count the samples of maps (K, h * w) of the units (K), on the device; more as `LargestSamples` on the CPU.
+
+        That a value is not finite shows when floors are raised, or `require_finite` is called.
+        """
+        least, most = values.amin(1).float(), values.amax(1).float()
+        self._bad = torch.minimum(self._bad, torch.where((most - least).isfinite(), self._bad, unit).amin())
+        self._minimum.scatter_reduce_(0, unit, least, "amin")
+        self._maximum.scatter_reduce_(0, unit, most, "amax")
+        if grid is None:
+            self._count(values, unit)
+        else:
+            may = most.clamp(min=0) if grid.border else most
+            chosen = (may > self._low[unit]).nonzero()[:, 0]
+            step = max(1, SAMPLES_AT_ONCE // (len(grid.row_weight) * len(grid.column_weight)))
+            for part in chosen.split(step):
+                self._count(interpolate(values[part].unflatten(1, (-1, width)), grid).flatten(1), unit[part])
+        self._layer = layer
+        self._added(values.numel())
+
+    def _count(self, samples: Tensor, unit: Tensor) -> None:
+        """Add samples (k, n) of units (k) to their histograms."""
+        low, high = self._low[unit][:, None], self._high[unit][:, None]
+        # The host waits here for how many there are; most maps have none.
+        place = ((samples > low) & (samples <= high)).view(-1).nonzero()[:, 0]
+        bins = (rising_bits(samples.reshape(-1)[place]) >> self.shift) & (BINS - 1)
+        place = unit[place // samples.shape[1]] * BINS + bins
+        self._histogram.view(-1).index_add_(0, place, torch.ones_like(place, dtype=torch.int32))
+
+    def require_finite(self, layer: str) -> None:
+        """Raise UserError, naming the unit, if a value was NaN or infinite."""
+        bad = int(self._bad)
+        if bad < len(self.rank):
+            refuse_not_finite(layer, bad)
+
+    def raise_floors(self) -> None:
+        if self.values:
+            self.require_finite(self._layer)
+        for begin in range(0, len(self.rank), UNITS_AT_ONCE):
+            units = slice(begin, begin + UNITS_AT_ONCE)
+            # The samples in each bin or above it, from the highest bin down.
+            above = self._histogram[units].flip(1).cumsum(1, dtype=torch.int32)
+            enough = (above >= self._rank[units, None]).sum(1)  # bins; the floor is the highest of them
+            floor = torch.maximum(enough - 1, to_device(self.floor[units], self.device))
+            higher = above.gather(1, (BINS - 2 - floor).clamp(min=0)[:, None])[:, 0]
+            higher = torch.where(floor == BINS - 1, 0, higher)
+            self.floor[units], self.above[units] = floor.cpu().numpy(), higher.cpu().numpy()
+        self.minimum, self.maximum = self._minimum.cpu().numpy(), self._maximum.cpu().numpy()
+        self._limit()
+
+
+def keep(values: Tensor, unit: Tensor, images: int, cut: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The maps that exceed their unit's cut, of all maps (K, h * w) of some images: as `maps.keep` returns them."""
+    chosen = values.amax(1).float() > to_device(cut, values.device)[unit]
+    counts = chosen.view(images, -1).sum(1)
+    found = chosen.nonzero()[:, 0]
+    return values[found].cpu().numpy(), unit[found].int().cpu().numpy(), counts.cpu().numpy()
+
+
+def rising_bits(samples: Tensor) -> Tensor:
+    """32-bit patterns that rise with the numbers, int64; of half precision the upper 16 bits."""
+    samples = samples + 0  # -0 and 0 are one number
+    half = samples.dtype == torch.float16
+    pattern = samples.view(torch.int16 if half else torch.int32).long()
+    pattern = (pattern << 16 if half else pattern) & WORD
+    return torch.where(pattern >= SIGN, pattern ^ WORD, pattern ^ SIGN)

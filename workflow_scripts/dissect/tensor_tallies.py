@@ -1,0 +1,236 @@
+"""Tallies on a torch device, for GPUs: the same integers as `kernels`, from whole-block operations.
+
+What the host has to know of a block, how many maps of each image have a mask, comes back while the block before is
+computed. The labels of all images stay on the device, in bits.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workflow_scripts.dissect.concept_data import ConceptData
+from workflow_scripts.dissect.maps import LayerMaps
+from workflow_scripts.dissect.tallies import Pairing, Tally, TallySettings
+from workflow_scripts.dissect.tensors import Blocks, DeviceBlock, interpolate, to_device
+from workflow_scripts.files import UserError
+
+PIXELS_AT_ONCE = 2**27  # of masks: bounds memory
+TILE = 64  # active maps of an image that are counted together
+EXACT_IN_HALF = 2048  # half precision holds every whole number up to here, so that products of masks are exact
+
+
+class Labels:
+    """The labels of all images of a concept set, on a device.
+
+    Each image has entries: first one that all pixels carry, whose label is L, one more than there are, so that an
+    intersection with it is an area; then its labels. `row` int64 (E) says where in `bits`, uint8 (M + 2, H, bytes),
+    lowest bits first, an entry's pixels are; M holds none and M + 1 all of them. `label` int64 (E); `start` int64
+    (images + 1), also on the host: whose entries these are. `counts_for` bool (images, C) as in a LabelBlock.
+    """
+
+    def __init__(self, concepts: ConceptData, with_category: bool, each_plane: bool, device: str, threads: int):
+        """`with_category` and `each_plane` as `ConceptData.block` takes them; `threads` decode.
+
+        Raises:
+            UserError: they do not fit the device, or the file is damaged.
+        """
+        self.device = torch.device(device)
+        self.height, self.width = concepts.height, concepts.width
+        images = len(concepts.image_has_category)
+        # Small blocks: their tables are put together below, their bits go to the device one by one.
+        runs = [np.arange(first, min(first + 256, images)) for first in range(0, images, 256)]
+        rows = concepts.mask_count
+        self._require_room(concepts, rows)
+        self.bits = torch.zeros(rows + 2, self.height, concepts.row_bytes, dtype=torch.uint8, device=self.device)
+        tables, place = [], 0
+        with ThreadPoolExecutor(threads) as pool:
+            for block in pool.map(lambda run: concepts.block(run, with_category, each_plane), runs):
+                masks = torch.from_numpy(block.masks.view(np.uint8)).view(len(block.masks), *self.bits.shape[1:])
+                self.bits[place : place + len(masks)] = to_device(masks, self.device)
+                place += len(masks)
+                tables.append(block._replace(masks=None))
+        self.bits[place + 1] = 255
+        count = len(concepts.label_number)
+        mask_counts, whole_counts = (
+            np.concatenate([np.diff(start) for start in starts])
+            for starts in zip(*((table.mask_start, table.whole_start) for table in tables), strict=True)
+        )
+        self.start = np.cumsum(np.concatenate([[0], 1 + mask_counts + whole_counts]))
+        label, row = np.full(self.start[-1], count), np.full(self.start[-1], place + 1)
+        for counts, before, labels in (
+            (mask_counts, 1, np.concatenate([table.mask_label for table in tables])),
+            (whole_counts, 1 + mask_counts, np.concatenate([table.whole_label for table in tables])),
+        ):
+            within = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+            here = np.repeat(self.start[:-1] + before, counts) + within
+            label[here] = labels
+            if counts is mask_counts:
+                row[here] = np.arange(place)
+        self.nothing = place
+        self.label, self.row = (to_device(table, self.device) for table in (label, row))
+        self.starts = to_device(self.start, self.device)
+        self.counts_for = to_device(np.concatenate([table.counts_for for table in tables]), self.device)
+
+    def _require_room(self, concepts: ConceptData, rows: int) -> None:
+        size = rows * self.height * concepts.row_bytes
+        free = torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else np.inf
+        if size > free / 2:
+            raise UserError(
+                f"{concepts.path}: its label masks take {size / 1e9:.1f} GB and the GPU has {free / 1e9:.1f} GB free:"
+                " set gpus to 0, or use a larger card"
+            )
+
+    def entries(self, images: Tensor, most: int) -> tuple[Tensor, Tensor]:
+        """The rows and labels of images (n), int64 (n, most): nothing, with label L, where an image has fewer."""
+        place = self.starts[images][:, None] + torch.arange(most, device=self.device)
+        there = place < self.starts[images + 1][:, None]
+        place = torch.where(there, place, self.starts[images][:, None])
+        return torch.where(there, self.row[place], self.nothing), self.label[place]
+
+    def unpack(self, rows: Tensor, dtype: torch.dtype) -> Tensor:
+        """The pixels of entries (...): 0 or 1, (..., H, W)."""
+        bits = self.bits[rows][..., None] >> torch.arange(8, dtype=torch.uint8, device=self.device)
+        return (bits & 1).flatten(-2)[..., : self.width].to(dtype)
+
+
+def tally_layer(maps: LayerMaps, labels: Labels, settings: TallySettings, pairing: Pairing, threads: int) -> Tally:
+    """`tallies.tally_layer` on the device of `labels`."""
+    tally = TensorTally(settings, labels, pairing)
+    blocks = Blocks(maps, labels.device, threads)
+    before = None
+    for block in blocks:
+        with blocks.on_stream():
+            found = tally.find_active(block)
+        if before:
+            blocks.use(before[0])
+            tally.add(*before)
+        before = block, found
+    if before:
+        blocks.use(before[0])
+        tally.add(*before)
+    return tally.fetch()
+
+
+class Active(NamedTuple):
+    """Which maps of a block have a mask: bool (K) and, on the host once `counted`, how many of each image."""
+
+    maps: Tensor
+    counts: Tensor
+    counted: torch.cuda.Event | None
+
+
+class TensorTally:
+    """The counts of one layer on a device: intersections (T, L + 1, U), unit areas (T, U, C), int64."""
+
+    def __init__(self, settings: TallySettings, labels: Labels, pairing: Pairing):
+        device = labels.device
+        self.settings, self.labels, self.partner = settings, labels, pairing.partner
+        self.cut = to_device(settings.cut, device)
+        # The label of areas has no category of its own: they add to one more.
+        self.category = to_device(np.append(settings.label_category, settings.categories).astype(np.int64), device)
+        self.partners, self.targets = (to_device(table, device) for table in pairing)
+        units, count = len(settings.cut), len(settings.label_category)
+        self.intersection = torch.zeros(settings.tallies, count + 1, units, dtype=torch.int64, device=device)
+        self.unit_area = torch.zeros(settings.tallies, units, settings.categories, dtype=torch.int64, device=device)
+
+    def find_active(self, block: DeviceBlock) -> Active:
+        """Find the maps of a block that have a mask."""
+        cut = self.cut[block.unit]
+        maps = block.values.amax(1).float() > cut
+        if self.settings.to.border:
+            maps |= cut < 0
+        counts = torch.zeros(block.images.stop - block.images.start, dtype=torch.int64, device=maps.device)
+        counts.index_add_(0, block.image, maps.long())
+        if maps.device.type != "cuda":
+            return Active(maps, counts, None)
+        host = torch.empty(counts.shape, dtype=counts.dtype, pin_memory=True).copy_(counts, non_blocking=True)
+        return Active(maps, host, torch.cuda.current_stream().record_event())
+
+    def add(self, block: DeviceBlock, active: Active) -> None:
+        """Add a block; its active maps are counted in tiles, of one image each."""
+        if active.counted:
+            active.counted.synchronize()  # the only time that the host waits for the device
+            active.maps.record_stream(torch.cuda.current_stream())
+        counts = active.counts.numpy()
+        total = int(counts.sum())
+        if not total:
+            return
+        device, tile = block.values.device, min(TILE, int(counts.max()))
+        # Where the active maps are: not by nonzero, for which the host would wait.
+        place = torch.where(active.maps, active.maps.cumsum(0) - 1, total)
+        found = torch.empty(total + 1, dtype=torch.int64, device=device)
+        found.scatter_(0, place, torch.arange(len(place), device=device))
+        tiles = -(-counts // tile)
+        image = np.repeat(np.arange(len(counts)), tiles)
+        turn = np.arange(len(image)) - np.repeat(np.cumsum(tiles) - tiles, tiles)
+        last = np.cumsum(counts)[image]
+        first = last - counts[image] + turn * tile
+        pixels = self.labels.height * self.labels.width
+        step = max(1, PIXELS_AT_ONCE // (tile * pixels))
+        on_device = to_device(np.stack([first, last, image + block.images.start]), device)
+        for begin in range(0, len(image), step):
+            here = slice(begin, begin + step)
+            slot = on_device[0, here, None] + torch.arange(tile, device=device)
+            there = slot < on_device[1, here, None]
+            chosen = found[torch.where(there, slot, 0)]
+            unit = block.unit[chosen]
+            cut = torch.where(there, self.cut[unit], torch.inf)
+            masks = self.draw(block.values[chosen.flatten()], cut)
+            images = image[here] + block.images.start
+            for partner in range(len(self.partner)):
+                self.count(masks, unit, partner, images, on_device[2, here])
+
+    @property
+    def part(self) -> int:
+        """The rows of label maps that are counted at once; 0 if half precision cannot count even one."""
+        return EXACT_IN_HALF // self.labels.width
+
+    def split(self, pixels: Tensor) -> Tensor:
+        """Pixels (n, k, rows, W) in parts that half precision can count: (n, parts, k, rows of a part, W)."""
+        return pixels.unflatten(2, (-1, self.part or pixels.shape[2])).transpose(1, 2)
+
+    def draw(self, values: Tensor, cut: Tensor) -> Tensor:
+        """Where maps (n * k, h * w) exceed cuts (n, k): 0 or 1, (n * parts, k, pixels), parts as in `split`."""
+        grid = self.settings.to
+        height, width = self.labels.height, self.labels.width
+        rows = -(-height // self.part) * self.part if self.part else height
+        h = len(grid.row_reach[0]) - 2 * grid.border
+        pixels = interpolate(values.unflatten(1, (h, -1)), grid, rows)
+        parts = self.split(pixels.view(*cut.shape, rows, width))
+        masks = torch.empty(parts.shape, dtype=torch.half if self.part else torch.float, device=pixels.device)
+        torch.gt(parts, cut[:, None, :, None, None], out=masks)
+        return masks.flatten(3).flatten(0, 1)
+
+    def count(self, masks: Tensor, unit: Tensor, partner: int, images: np.ndarray, on_device: Tensor) -> None:
+        """Add what masks, drawn for the units (n, k) on images (n), share with the labels of their partners."""
+        labels = self.labels
+        met = self.partner[partner, images]
+        most = int((labels.start[met + 1] - labels.start[met]).max())
+        met = self.partners[partner, on_device]
+        rows, label = labels.entries(met, most)
+        pixels = labels.unpack(rows, masks.dtype)
+        missing = -pixels.shape[2] % (self.part or 1)
+        pixels = self.split(torch.nn.functional.pad(pixels, (0, 0, 0, missing))).flatten(3).flatten(0, 1)
+        shared = torch.bmm(masks, pixels.transpose(1, 2)).unflatten(0, (len(label), -1))
+        shared = shared.sum(1, dtype=torch.float).long()  # (n, k, most)
+        target = self.targets[partner, on_device][:, None]
+        place = (target[..., None] * self.intersection.shape[1] + label[:, None]) * self.intersection.shape[2]
+        self.intersection.view(-1).index_add_(0, (place + unit[..., None]).flatten(), shared.flatten())
+        counts_for = labels.counts_for[met][:, None]
+        if self.settings.in_mask:
+            touched = torch.zeros(*unit.shape, self.settings.categories + 1, dtype=torch.int64, device=unit.device)
+            category = self.category[label][:, None].expand_as(shared)
+            counts_for = counts_for & (touched.scatter_add_(2, category, shared)[..., :-1] > 0)
+        area = shared[..., :1] * counts_for
+        self.unit_area.flatten(0, 1).index_add_(
+            0, (target * self.unit_area.shape[1] + unit).flatten(), area.flatten(0, 1)
+        )
+
+    def fetch(self) -> Tally:
+        """The counts, on the host."""
+        tally = Tally(self.settings)
+        tally.intersection, tally.unit_area = self.intersection[:, :-1].cpu().numpy(), self.unit_area.cpu().numpy()
+        return tally

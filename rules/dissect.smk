@@ -122,6 +122,7 @@ rule find_thresholds:
         f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_{{level}}/find_thresholds.tsv"
     conda:
         "../envs/workflow.yaml"
+    threads: 8 if GPUS else 1  # a GPU counts faster than few threads decode
     resources:
         gpu=min(GPUS, 1),
     params:
@@ -157,6 +158,7 @@ rule tally_units:
         f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_{{level}}/tally_units.tsv"
     conda:
         "../envs/workflow.yaml"
+    threads: 8 if GPUS else 1  # a GPU counts faster than few threads decode
     resources:
         # In one job with the dense network's tally, the control's would ask for a second GPU.
         gpu=lambda wildcards: 0 if shuffled(wildcards) else min(GPUS, 1),

@@ -213,7 +213,8 @@ class Costs:
 
     def threads(self, job: Job) -> int:
         """Return how many cores a job holds."""
-        wanted = 8 if job.rule in ("make_images", "make_concepts") else 1
+        decoding = job.rule in ("find_thresholds", "tally_units") and self.config["gpus"]
+        wanted = 8 if decoding or job.rule in ("make_images", "make_concepts") else 1
         if job.rule in (*TRAININGS, *UNTRAINED):
             wanted = max(self.gpus(job), 1)
         if self.in_files and job.rule in ("index_images", *TRAININGS, *UNTRAINED):

@@ -25,6 +25,7 @@ class LargestSamples(order_statistics.OrderStatistics):
         self._histogram = torch.zeros(units, BINS, dtype=torch.int32, device=self.device)
         self._rank = to_device(rank, self.device)
         self._minimum, self._maximum = (to_device(a, self.device).clone() for a in (self.minimum, self.maximum))
+        self._layer = ""
         self._bad = torch.full((), units, dtype=torch.int64, device=self.device)
         self._limit()
 
@@ -35,18 +36,18 @@ class LargestSamples(order_statistics.OrderStatistics):
         return LargestSamples(self.rank - self.above, half=False, upper=self.floor, device=str(self.device))
 
     def add_all(self, maps: LayerMaps, grid: Grid | None, threads: int) -> None:
-        """Count the samples of all maps of a layer; errors as `add`."""
+        """Count the samples of all maps of a layer."""
         blocks = Blocks(maps, self.device, threads)
         for block in blocks:
             blocks.use(block)
             self.add(maps.layer, block.values, block.unit, maps.width, grid)
-        self.require_finite(maps.layer)
 
     def add(self, layer: str, values: Tensor, unit: Tensor, width: int, grid: Grid | None) -> None:
         """Count the samples of maps (K, h * w) of the units (K), on the device; more as `LargestSamples` on the CPU.
 
-        That a value is not finite shows when floors are raised, or `require_finite` is called.
+        That a value is not finite shows only when floors are raised.
         """
+        self._layer = layer
         least, most = values.amin(1).float(), values.amax(1).float()
         self._bad = torch.minimum(self._bad, torch.where((most - least).isfinite(), self._bad, unit).amin())
         self._minimum.scatter_reduce_(0, unit, least, "amin")
@@ -59,7 +60,6 @@ class LargestSamples(order_statistics.OrderStatistics):
             step = max(1, SAMPLES_AT_ONCE // (len(grid.row_weight) * len(grid.column_weight)))
             for part in chosen.split(step):
                 self._count(interpolate(values[part].unflatten(1, (-1, width)), grid).flatten(1), unit[part])
-        self._layer = layer
         self._added(values.numel())
 
     def _count(self, samples: Tensor, unit: Tensor) -> None:
@@ -71,15 +71,11 @@ class LargestSamples(order_statistics.OrderStatistics):
         place = unit[place // samples.shape[1]] * BINS + bins
         self._histogram.view(-1).index_add_(0, place, torch.ones_like(place, dtype=torch.int32))
 
-    def require_finite(self, layer: str) -> None:
-        """Raise UserError, naming the unit, if a value was NaN or infinite."""
+    def raise_floors(self) -> None:
+        """As on the CPU; UserError, naming the unit, if a value was NaN or infinite."""
         bad = int(self._bad)
         if bad < len(self.rank):
-            refuse_not_finite(layer, bad)
-
-    def raise_floors(self) -> None:
-        if self.values:
-            self.require_finite(self._layer)
+            refuse_not_finite(self._layer, bad)
         for begin in range(0, len(self.rank), UNITS_AT_ONCE):
             units = slice(begin, begin + UNITS_AT_ONCE)
             # The samples in each bin or above it, from the highest bin down.

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.dissect.concept_data import ConceptData
+from workflow_scripts.dissect.concept_data import ConceptData, LabelBlock
 from workflow_scripts.dissect.maps import LayerMaps
 from workflow_scripts.dissect.tallies import Pairing, Tally, TallySettings
 from workflow_scripts.dissect.tensors import Blocks, DeviceBlock, interpolate, to_device
@@ -19,6 +19,7 @@ from workflow_scripts.files import UserError
 
 PIXELS_AT_ONCE = 2**27  # of masks: bounds memory
 TILE = 64  # active maps of an image that are counted together
+IMAGES_AT_ONCE = 256  # whose label masks are read together
 EXACT_IN_HALF = 2048  # half precision holds every whole number up to here, so that products of masks are exact
 
 
@@ -40,42 +41,26 @@ class Labels:
         self.device = torch.device(device)
         self.height, self.width = concepts.height, concepts.width
         images = len(concepts.image_has_category)
-        # Small blocks: their tables are put together below, their bits go to the device one by one.
-        runs = [np.arange(first, min(first + 256, images)) for first in range(0, images, 256)]
-        rows = concepts.mask_count
-        self._require_room(concepts, rows)
-        self.bits = torch.zeros(rows + 2, self.height, concepts.row_bytes, dtype=torch.uint8, device=self.device)
-        tables, place = [], 0
+        runs = [np.arange(first, min(first + IMAGES_AT_ONCE, images)) for first in range(0, images, IMAGES_AT_ONCE)]
+        self._require_room(concepts)
+        shape = (concepts.mask_count + 2, self.height, concepts.row_bytes)
+        self.bits = torch.zeros(shape, dtype=torch.uint8, device=self.device)
+        blocks, self.nothing = [], 0
         with ThreadPoolExecutor(threads) as pool:
             for block in pool.map(lambda run: concepts.block(run, with_category, each_plane), runs):
-                masks = torch.from_numpy(block.masks.view(np.uint8)).view(len(block.masks), *self.bits.shape[1:])
-                self.bits[place : place + len(masks)] = to_device(masks, self.device)
-                place += len(masks)
-                tables.append(block._replace(masks=None))
-        self.bits[place + 1] = 255
-        count = len(concepts.label_number)
-        mask_counts, whole_counts = (
-            np.concatenate([np.diff(start) for start in starts])
-            for starts in zip(*((table.mask_start, table.whole_start) for table in tables), strict=True)
+                masks = torch.from_numpy(block.masks.view(np.uint8)).view(len(block.masks), *shape[1:])
+                self.bits[self.nothing : self.nothing + len(masks)] = to_device(masks, self.device)
+                self.nothing += len(masks)
+                blocks.append(block._replace(masks=None))
+        self.bits[self.nothing + 1] = 255
+        self.start, label, row = entries_of(blocks, len(concepts.label_number))
+        self.starts, self.label, self.row, self.counts_for = (
+            to_device(table, self.device)
+            for table in (self.start, label, row, np.concatenate([block.counts_for for block in blocks]))
         )
-        self.start = np.cumsum(np.concatenate([[0], 1 + mask_counts + whole_counts]))
-        label, row = np.full(self.start[-1], count), np.full(self.start[-1], place + 1)
-        for counts, before, labels in (
-            (mask_counts, 1, np.concatenate([table.mask_label for table in tables])),
-            (whole_counts, 1 + mask_counts, np.concatenate([table.whole_label for table in tables])),
-        ):
-            within = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
-            here = np.repeat(self.start[:-1] + before, counts) + within
-            label[here] = labels
-            if counts is mask_counts:
-                row[here] = np.arange(place)
-        self.nothing = place
-        self.label, self.row = (to_device(table, self.device) for table in (label, row))
-        self.starts = to_device(self.start, self.device)
-        self.counts_for = to_device(np.concatenate([table.counts_for for table in tables]), self.device)
 
-    def _require_room(self, concepts: ConceptData, rows: int) -> None:
-        size = rows * self.height * concepts.row_bytes
+    def _require_room(self, concepts: ConceptData) -> None:
+        size = concepts.mask_count * self.height * concepts.row_bytes
         free = torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else np.inf
         if size > free / 2:
             raise UserError(
@@ -96,21 +81,40 @@ class Labels:
         return (bits & 1).flatten(-2)[..., : self.width].to(dtype)
 
 
+def entries_of(blocks: list[LabelBlock], labels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where each image's entries start, and each entry's label and row, of images in blocks: see `Labels`."""
+    mask_counts, whole_counts = (
+        np.concatenate([np.diff(starts) for starts in of_blocks])
+        for of_blocks in ([block.mask_start for block in blocks], [block.whole_start for block in blocks])
+    )
+    images, masks = np.arange(len(mask_counts)), mask_counts.sum()
+    image = np.concatenate([images, np.repeat(images, mask_counts), np.repeat(images, whole_counts)])
+    label = np.concatenate(
+        [
+            np.full(len(images), labels),
+            *(block.mask_label for block in blocks),
+            *(block.whole_label for block in blocks),
+        ]
+    )
+    every = masks + 1
+    row = np.concatenate([np.full(len(images), every), np.arange(masks), np.full(whole_counts.sum(), every)])
+    order = np.argsort(image, kind="stable")
+    return np.searchsorted(image[order], np.arange(len(images) + 1)), label[order], row[order]
+
+
 def tally_layer(maps: LayerMaps, labels: Labels, settings: TallySettings, pairing: Pairing, threads: int) -> Tally:
     """`tallies.tally_layer` on the device of `labels`."""
     tally = TensorTally(settings, labels, pairing)
     blocks = Blocks(maps, labels.device, threads)
-    before = None
+    before: list[tuple[DeviceBlock, Active]] = []
     for block in blocks:
         with blocks.on_stream():
             found = tally.find_active(block)
-        if before:
-            blocks.use(before[0])
-            tally.add(*before)
-        before = block, found
-    if before:
-        blocks.use(before[0])
-        tally.add(*before)
+        for waiting in before:
+            tally.add(blocks, *waiting)
+        before = [(block, found)]
+    for waiting in before:
+        tally.add(blocks, *waiting)
     return tally.fetch()
 
 
@@ -149,8 +153,9 @@ class TensorTally:
         host = torch.empty(counts.shape, dtype=counts.dtype, pin_memory=True).copy_(counts, non_blocking=True)
         return Active(maps, host, torch.cuda.current_stream().record_event())
 
-    def add(self, block: DeviceBlock, active: Active) -> None:
+    def add(self, blocks: Blocks, block: DeviceBlock, active: Active) -> None:
         """Add a block; its active maps are counted in tiles, of one image each."""
+        blocks.use(block)
         if active.counted:
             active.counted.synchronize()  # the only time that the host waits for the device
             active.maps.record_stream(torch.cuda.current_stream())

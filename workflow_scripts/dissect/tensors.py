@@ -36,7 +36,8 @@ def pinned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 class DeviceBlock(NamedTuple):
     """Maps of consecutive images on a device: values (K, h * w) of the units `unit` (K), of the images `image` (K).
 
-    `image` counts from the first of the block's `images`. `ready` is when they are there, on a GPU.
+    `image` counts from the first of the block's `images`. `ready` is when they are there, on a GPU; `host` is what is
+    copied until then.
     """
 
     images: slice
@@ -44,15 +45,18 @@ class DeviceBlock(NamedTuple):
     unit: Tensor
     image: Tensor
     ready: torch.cuda.Event | None
+    host: np.ndarray
 
 
 class Blocks:
     """The maps of a layer, block after block, on a device: each is copied while the one before is computed."""
 
     def __init__(self, maps: LayerMaps, device: torch.device, threads: int):
-        """`threads` decode."""
+        """`threads` decode. What the current stream has to do by now is done before anything `on_stream`."""
         self.maps, self.device, self.threads = maps, device, threads
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        if self.stream:
+            self.stream.wait_stream(torch.cuda.current_stream(device))
 
     def on_stream(self) -> AbstractContextManager:
         """A context in which work is put on the stream of copies."""
@@ -81,7 +85,8 @@ class Blocks:
             values, unit = to_device(block.values, self.device), to_device(block.unit, self.device).long()
             counts = to_device(np.diff(block.start), self.device)
             image = torch.arange(len(counts), device=self.device).repeat_interleave(counts, output_size=len(unit))
-        return DeviceBlock(block.images, values, unit, image, self.stream and self.stream.record_event())
+        ready = self.stream.record_event() if self.stream else None
+        return DeviceBlock(block.images, values, unit, image, ready, block.values)
 
     def use(self, block: DeviceBlock) -> None:
         """Let the current stream wait for a block, and its memory for the current stream."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 import reference_dissection as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,7 +61,7 @@ def test_top_maps_are_those_that_sorting_finds(tmp_path_factory, seed, images, c
     with h5py.File(path, "w") as file, h5py.File(path.with_name("scratch"), "w") as scratch:
         if candidates:
             writer = Candidates(file, scratch, "layer", maps.shape, maps.dtype, 0.3, "above")
-            writer.add(maps)
+            writer.add(torch.from_numpy(maps))
             writer.finish()
             cut = np.sort(np.moveaxis(maps, 1, 0).reshape(4, -1))[:, -1 - int(0.3 * images * 6)].astype(np.float32)
         else:

@@ -84,6 +84,24 @@ def blended_above(_context, _rows, _steps, _place, _weight, _threshold):
 
 
 @intrinsic
+def subtract(_context, _out, _rows, _lower, _upper):
+    """Write to `out`, from the flat position `upper` on, 64 values of `rows` from `lower` less those from `upper`."""
+
+    def generate(context, builder, signature, arguments):
+        vector = ir.VectorType(ir.FloatType(), WORD_BITS)
+
+        def pointer(argument, position):
+            array = make_array(signature.args[argument])(context, builder, arguments[argument])
+            return builder.bitcast(builder.gep(array.data, [arguments[position]]), vector.as_pointer())
+
+        lower, upper = (builder.load(pointer(1, position), align=4) for position in (2, 3))
+        builder.store(builder.fsub(lower, upper), pointer(0, 3), align=4)
+        return context.get_dummy_value()
+
+    return types.void(_out, _rows, types.uint64, types.uint64), generate
+
+
+@intrinsic
 def blend(_context, _out, _place, _weights, _first, _a, _difference):
     """Write a + weight * difference for 16 weights, from the flat position `first` on, to `place` of `out`: float32."""
 
@@ -236,9 +254,9 @@ def draw_mask(values, entry, threshold, grid, span, weight, knot, across, step, 
     for y in range(grid.rows[0, top], grid.rows[1, bottom - ONE] + 1):
         interpolate_columns(knot, y, span, weight, leftmost, rightmost + 1, across)
     for y in range(grid.rows[0, top], grid.rows[0, bottom - ONE] + 1):
-        below = min(y + 1, knot.shape[0] - 1)
-        for x in range(left * WORD, right * WORD):
-            step[y, x] = across[below, x] - across[y, x]
+        below = np.uint64(min(y + 1, knot.shape[0] - 1))
+        for word in range(left, right):
+            subtract(step, across, (below * words + word) * WORD, (np.uint64(y) * words + word) * WORD)
     mask[top * words : bottom * words] = 0
     for y in range(top, bottom):
         upper = grid.rows[0, y] * words

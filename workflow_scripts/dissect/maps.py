@@ -16,7 +16,7 @@ from workflow_scripts.data.chunks import Rows
 from workflow_scripts.data.hdf5 import COMPRESSION, append_rows
 from workflow_scripts.dissect import kernels
 
-VALUES_IN_MEMORY = 2**22  # of a block, in each thread: bounds memory
+VALUES_IN_MEMORY = 2**21  # of a block, in each thread: bounds memory
 IMAGES_AT_ONCE = 256  # and that of their label masks
 CHUNK_BYTES = 2**21
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import torch
 import reference_dissection as reference
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image

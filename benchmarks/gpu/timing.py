@@ -1,0 +1,100 @@
+"""Timing on a GPU, by its own clock, and on the CPU."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import torch
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity
+
+
+class Timing(NamedTuple):
+    """Several runs: `seconds` of each; `peak`, the bytes of GPU memory that they allocated at most, None on the CPU."""
+
+    seconds: tuple[float, ...]
+    peak: int | None
+
+    def rate(self, count: int) -> float:
+        """Return how many a second the median run did, if each did `count`."""
+        return count / statistics.median(self.seconds)
+
+    def spread(self, count: int) -> str:
+        """Return the rates of the slowest and the fastest run, for a note."""
+        return f"{count / max(self.seconds):,.0f} to {count / min(self.seconds):,.0f}"
+
+    def memory(self) -> str:
+        """Return the peak, for a note; nothing on the CPU."""
+        return "" if self.peak is None else f"; {self.peak / 1e9:.1f} GB"
+
+
+def time_runs(work: Callable[[], object], device: str, runs: int = 5) -> Timing:
+    """Time several runs of `work` after one to warm up."""
+    [timing] = time_in_turn([work], device, runs)
+    return timing
+
+
+def time_in_turn(works: list[Callable[[], object]], device: str, runs: int = 5) -> list[Timing]:
+    """Time several rounds of `works`, one after the other in each, so that they meet the same conditions.
+
+    A round to warm up comes first.
+    """
+    for work in works:
+        work()
+    seconds: list[list[float]] = [[] for _ in works]
+    peaks = [0] * len(works)
+    for _ in range(runs):
+        for number, work in enumerate(works):
+            if device == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            seconds[number].append(seconds_of(work, device))
+            if device == "cuda":
+                peaks[number] = max(peaks[number], torch.cuda.max_memory_allocated())
+    return [Timing(tuple(s), p if device == "cuda" else None) for s, p in zip(seconds, peaks, strict=True)]
+
+
+def seconds_of(work: Callable[[], object], device: str) -> float:
+    """Return how many seconds one run of `work` takes, until the GPU has done all of it."""
+    if device != "cuda":
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    begin.record()
+    work()
+    end.record()
+    end.synchronize()
+    return begin.elapsed_time(end) / 1e3
+
+
+def profile(work: Callable[[], object], device: str) -> tuple[float, float | None]:
+    """Run `work` once; return how many seconds it takes, and in how many of them a kernel runs on the GPU.
+
+    Copies do not count as kernels. The second number is None on the CPU.
+    """
+    if device != "cuda":
+        return seconds_of(work, device), None
+    with torch.profiler.profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        started = time.perf_counter()
+        work()
+        torch.cuda.synchronize()
+        seconds = time.perf_counter() - started
+    spans = [(event.time_range.start, event.time_range.end) for event in profiler.events() if is_kernel(event)]
+    return seconds, covered(spans) / 1e6
+
+
+def is_kernel(event: torch.autograd.profiler_util.FunctionEvent) -> bool:
+    """Tell whether the profiler saw a kernel, and not a copy or an annotation."""
+    on_gpu = event.device_type == DeviceType.CUDA and not event.is_user_annotation
+    return on_gpu and not event.name.startswith(("Memcpy", "Memset"))
+
+
+def covered(spans: Iterable[tuple[float, float]]) -> float:
+    """Return the length of what spans of time, (start, end), cover together; where they overlap, it counts once."""
+    total, reached = 0.0, float("-inf")
+    for start, end in sorted(spans):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total

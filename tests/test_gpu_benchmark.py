@@ -1,0 +1,243 @@
+"""The benchmark of the GPU: its runner with pretended sections, and its own sections, small, on the CPU."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.autograd import DeviceType
+
+from benchmarks.gpu.__main__ import main
+from benchmarks.gpu.bench import Bench
+from benchmarks.gpu.table import COLUMNS, LINES, table
+from benchmarks.gpu.timing import covered, is_kernel, time_runs
+
+ROOT = Path(__file__).resolve().parent.parent
+GOOD = """
+def run(bench):
+    bench.row("speed", 1234.5, "pictures/s", "1,200 to 1,300")
+    bench.check("same bytes", True)
+    bench.skip("on another machine", "there is none")
+"""
+RAISES = """
+def run(bench):
+    bench.row("before", 1, "s")
+    raise ValueError("broken")
+"""
+DIES = """
+import os, signal
+def run(bench):
+    bench.row("before", 2, "s")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+SLEEPS = """
+import subprocess, sys, time
+def run(bench):
+    child = subprocess.Popen(["sleep", "60"])
+    bench.row("child", child.pid, "process")
+    time.sleep(60)
+"""
+WRONG = """
+def run(bench):
+    bench.part("a part that fails", 0, divide, bench)
+    bench.part("a part without time", 1000, divide, bench)
+    bench.check("equal", False, "3 pixels differ")
+    bench.row("after", 3, "s")
+def divide(bench):
+    bench.row("quotient", 1 / 0, "s")
+"""
+
+
+@pytest.fixture
+def run_pretended(tmp_path, monkeypatch, capsys):
+    """Run pretended sections, given as sources by name: exit status, reports by name, and what was printed."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    def run(seconds=60, **sources):
+        for name, source in sources.items():
+            (tmp_path / f"pretended_{name}.py").write_text(source)
+        sections = {name: f"pretended_{name}" for name in sources}
+        words = ["--device", "cpu", "--small", "--minutes", str(seconds / 60), "--out", str(tmp_path / "out")]
+        status = main(words, sections)
+        report = json.loads((tmp_path / "out" / "gpu.json").read_text())
+        assert [section["section"] for section in report["sections"]] == list(sources)
+        return status, {section["section"]: section for section in report["sections"]}, capsys.readouterr().out
+
+    return run
+
+
+def test_sections_that_fail_keep_their_rows_and_the_next_ones_run(run_pretended):
+    status, reports, printed = run_pretended(raises=RAISES, dies=DIES, good=GOOD)
+    assert status == 1
+    assert [reports[name]["status"] for name in ("raises", "dies", "good")] == ["failed", "failed", "passed"]
+    assert reports["raises"]["rows"] == [{"name": "before", "value": 1.0, "unit": "s", "note": ""}]
+    assert reports["raises"]["error"].splitlines()[-1] == "ValueError: broken"
+    assert [row["value"] for row in reports["dies"]["rows"]] == [2]
+    assert reports["dies"]["error"].splitlines()[-1] == "ended by SIGKILL"
+    assert reports["good"]["checks"] == [{"name": "same bytes", "ok": True, "note": ""}]
+    assert reports["good"]["skipped"] == [{"name": "on another machine", "why": "there is none"}]
+    assert reports["good"]["error"] == ""
+    for text in ("FAILED in", "ValueError: broken", "1,234  pictures/s", "not measured: on another machine"):
+        assert text in printed
+
+
+def test_a_section_out_of_time_ends_with_all_its_processes(run_pretended):
+    status, reports, printed = run_pretended(seconds=5, sleeps=SLEEPS, good=GOOD)
+    assert status == 1
+    sleeps = reports["sleeps"]
+    assert (sleeps["status"], reports["good"]["status"]) == ("timed out", "passed")
+    assert 2 < sleeps["seconds"] < 4  # half of the time
+    [child] = [int(row["value"]) for row in sleeps["rows"]]
+    until = time.monotonic() + 5
+    while is_running(child) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not is_running(child)
+    assert "in run" in sleeps["error"]  # where it was
+    assert "TIMED OUT" in printed and "not done after" in printed
+
+
+def is_running(process):
+    """Whether there is such a process, and not only its entry in the table."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_section_that_is_done_early_leaves_its_time_to_the_next(run_pretended):
+    tells = "def run(bench):\n    bench.row('left', bench.seconds_left(), 's')"
+    status, reports, _ = run_pretended(seconds=30, first=tells, second=tells)
+    assert status == 0
+    first, second = (reports[name]["rows"][0]["value"] for name in ("first", "second"))
+    assert 10 < first <= 13.5 and 20 < second <= 27  # nine tenths of half, and of nearly all
+
+
+def test_parts_and_checks_that_fail_are_named_first(run_pretended):
+    status, reports, printed = run_pretended(good=GOOD, wrong=WRONG)
+    assert status == 1
+    assert reports["wrong"]["status"] == "failed"
+    assert [row["name"] for row in reports["wrong"]["rows"]] == ["after"]
+    assert [skip["name"] for skip in reports["wrong"]["skipped"]] == ["a part without time"]
+    lines = printed.splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.startswith("section"))
+    assert "FAILED: a part that fails: ZeroDivisionError" in lines[begin + 1]
+    assert "FAILED: equal: 3 pixels differ" in lines[begin + 2]
+
+
+def test_a_section_without_a_module_fails_like_others(tmp_path, capsys):
+    assert main(["--device", "cpu", "--out", str(tmp_path)], {"absent": "benchmarks.gpu.absent"}) == 1
+    assert "No module named 'benchmarks.gpu.absent'" in capsys.readouterr().out
+
+
+def test_without_a_gpu_sections_say_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert main(["--only", "dump", "--out", str(tmp_path)]) == 1
+    assert "there is none to be seen" in capsys.readouterr().out
+
+
+def test_a_table_with_many_checks_counts_those_that_passed(tmp_path):
+    record = tmp_path / "record"
+    bench = Bench("cpu", True, 60, tmp_path, record)
+    for number in range(60):
+        bench.check(f"case {number}", number != 30, "a note " * 30)
+    checks = [json.loads(line) for line in record.read_text().splitlines()]
+    section = {"section": "exact", "status": "failed", "seconds": 1, "error": "", "rows": [], "skipped": []}
+    machine = {"card": "X", "cpu": "Y", "cpus": 2, "torch": "2", "date": "today", "small": False}
+    lines = table(machine | {"sections": [section | {"checks": checks}]}).splitlines()
+    assert len(lines) <= LINES and max(map(len, lines)) <= COLUMNS
+    assert "FAILED: case 30" in lines[3]
+    assert "59 checks passed" in lines[4]
+
+
+def test_time_that_is_covered_twice_counts_once():
+    assert covered([(5, 6), (0, 2), (1, 3), (1, 2)]) == 4
+    assert covered([]) == 0
+
+
+class Clock:
+    """What torch.cuda.Event does, by a clock of the test's own that is three seconds on at each look."""
+
+    now = 0
+
+    def __init__(self, enable_timing):
+        assert enable_timing
+
+    def record(self):
+        Clock.now += 3
+        self.time = Clock.now
+
+    def synchronize(self):
+        assert self.time == Clock.now
+
+    def elapsed_time(self, end):
+        return 1000 * (end.time - self.time)
+
+
+def test_a_gpu_is_timed_by_its_own_clock(monkeypatch):
+    runs, peaks = [], iter([100, 300, 200])
+    monkeypatch.setattr(torch.cuda, "Event", Clock)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: next(peaks))
+    timing = time_runs(lambda: runs.append(1), "cuda", runs=3)
+    assert (len(runs), timing.seconds, timing.peak, timing.rate(6)) == (4, (3, 3, 3), 300, 2)
+
+
+def test_copies_and_annotations_are_no_kernels():
+    event = {"device_type": DeviceType.CUDA, "is_user_annotation": False, "name": "void gemm"}
+    changes = {"name": "Memcpy HtoD"}, {"name": "Memset"}, {"is_user_annotation": True}, {"device_type": DeviceType.CPU}
+    assert is_kernel(SimpleNamespace(**event))
+    assert not any(is_kernel(SimpleNamespace(**event | change)) for change in changes)
+
+
+@pytest.mark.slow
+def test_its_sections_run_small_on_the_cpu(tmp_path):
+    names = ["dump", "train", "lease"]
+    words = ["--small", "--device", "cpu", "--only", *names, "--out", tmp_path]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu", *map(str, words)],
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1] == str(tmp_path / "gpu.json")
+    begin = next(number for number, line in enumerate(lines) if line.startswith("section"))
+    assert len(lines) - begin <= 40 and max(map(len, lines)) <= COLUMNS
+    report = json.loads((tmp_path / "gpu.json").read_text())
+    assert report["device"] == "cpu" and report["small"]
+    assert {
+        "card",
+        "memory",
+        "driver",
+        "cuda",
+        "python",
+        "torch",
+        "numpy",
+        "h5py",
+        "numba",
+        "cpus",
+        "cpu",
+        "date",
+    } <= set(report)
+    assert [section["section"] for section in report["sections"]] == names
+    for section in report["sections"]:
+        assert section["status"] == "passed" and section["rows"]
+        assert all(math.isfinite(row["value"]) for row in section["rows"])
+        assert f"{section['section']:8}  passed in" in done.stdout
+    rows = {row["name"] for section in report["sections"] for row in section["rows"]}
+    assert {"forward, bfloat16, channels last, compiled", "dump, candidates, forward float32"} <= rows
+    assert {"ResNet-50, with / without masks", "ResNet-50 from JPEG files"} <= rows
+    checks = {check["name"] for section in report["sections"] for check in section["checks"]}
+    assert {"a second job waits for the card", "a killed training ends with the same bytes"} <= checks
+    skipped = {skip["name"]: skip["why"] for section in report["sections"] for skip in section["skipped"]}
+    assert skipped["the default experiment, start to figures"] == "small"
+    assert not list(tmp_path.glob("gpu_benchmark_*"))

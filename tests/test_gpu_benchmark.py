@@ -9,14 +9,26 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch.autograd import DeviceType
 
+from benchmarks import quick
+from benchmarks.gpu import chain, exact
+from benchmarks.gpu import quick as gpu_quick
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.bench import Bench
+from benchmarks.gpu.both_ways import Comparison
+from benchmarks.gpu.concept_files import odd_images, write_odd
+from benchmarks.gpu.runner import read_record
 from benchmarks.gpu.table import COLUMNS, LINES, table
 from benchmarks.gpu.timing import covered, is_kernel, time_runs
+from benchmarks.synthetic import broden_like, relu_maps
+from workflow_scripts.dissect import tensor_tallies
+from workflow_scripts.dissect.concept_data import ConceptData
+from workflow_scripts.dissect.protocols import Protocol
+from workflow_scripts.train.checkpoints import save_tensors
 
 ROOT = Path(__file__).resolve().parent.parent
 GOOD = """
@@ -76,7 +88,7 @@ def test_sections_that_fail_keep_their_rows_and_the_next_ones_run(run_pretended)
     status, reports, printed = run_pretended(raises=RAISES, dies=DIES, good=GOOD)
     assert status == 1
     assert [reports[name]["status"] for name in ("raises", "dies", "good")] == ["failed", "failed", "passed"]
-    assert reports["raises"]["rows"] == [{"name": "before", "value": 1.0, "unit": "s", "note": ""}]
+    assert reports["raises"]["rows"] == [{"name": "before", "variant": "", "value": 1.0, "unit": "s", "note": ""}]
     assert reports["raises"]["error"].splitlines()[-1] == "ValueError: broken"
     assert [row["value"] for row in reports["dies"]["rows"]] == [2]
     assert reports["dies"]["error"].splitlines()[-1] == "ended by SIGKILL"
@@ -155,6 +167,89 @@ def test_a_table_with_many_checks_counts_those_that_passed(tmp_path):
     assert "59 checks passed" in lines[4]
 
 
+def test_a_table_without_room_puts_variants_of_a_row_on_one_line(tmp_path):
+    record = tmp_path / "record"
+    bench = Bench("cpu", True, 60, tmp_path, record)
+    for precision, rate in (("float32", 1234.5), ("bfloat16", 12.3456)):
+        bench.row("forward", rate, "pictures/s", "a note", variant=precision)
+    bench.row("forward", 0.12345, "ratio", variant="of both")
+    bench.row("alone", 1, "s", "its note")
+    for number in range(LINES):
+        bench.skip(f"part {number}", "small")
+    found = read_record(record)
+    machine = {"card": "X", "cpu": "Y", "cpus": 2, "torch": "2", "date": "today", "small": False}
+    section = {"section": "dump", "status": "passed", "seconds": 1, "error": ""} | found
+    lines = table(machine | {"sections": [section]}).splitlines()
+    assert (
+        lines[4].split("dump", 1)[1].strip() == "forward: float32 1,234 pictures/s, bfloat16 12.3, of both 0.123 ratio"
+    )
+    assert lines[5].split() == ["dump", "alone", "1", "s", "its", "note"]
+    assert lines[6].startswith("dump      not measured: part 0: small; part 1: small") and len(lines) == 7
+    section["skipped"] = []
+    lines = table(machine | {"sections": [section]}).splitlines()
+    assert lines[5].split() == ["dump", "forward,", "bfloat16", "12.35", "pictures/s", "a", "note"]
+
+
+def test_the_first_difference_is_named():
+    found = Comparison()
+    found.add("maximum", np.array([1, 2]), np.array([1, 2]))
+    assert (found.first, found.note) == ("", "2 numbers")
+    found.add("tally", np.array([[1, 2], [5, 4]]), np.array([[1, 2], [3, 3]]))
+    found.add("later", np.array([1]), np.array([2]))
+    assert found.note == "tally at (1, 0): 5 on the device, 3 by the kernels; 2 of 4 differ"
+    found = Comparison()
+    found.add("unit", np.array([1]), np.array([1, 2]))
+    assert "(1,) on the device, (2,) by the kernels" in found.first
+
+
+def test_counts_that_are_wrong_on_a_device_are_found(tmp_path, monkeypatch):
+    fetch = tensor_tallies.TensorTally.fetch
+
+    def wrong(self):
+        tally = fetch(self)
+        tally.unit_area[0, 3, 1] += 1
+        return tally
+
+    found = Comparison()
+    monkeypatch.setattr(tensor_tallies.TensorTally, "fetch", wrong)
+    maps = exact.odd_maps(2, (3, 3), np.float16)
+    exact.compare_case(found, "a case", tmp_path / "files", "cpu", maps, (5, 7), Protocol(quantile=0.1))
+    assert found.first.startswith("a case, all: unit_area at (0, 3, 1): ")
+
+
+def test_the_first_script_whose_output_differs_is_named(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        for script, output in chain.OUTPUTS.items():
+            save_tensors(tmp_path / name / output, {"model": {"weight": torch.tensor([1.0])}, "script": script})
+    assert chain.first_difference(tmp_path / "one", tmp_path / "other") == ""
+    (tmp_path / "one" / "units.csv").write_text("another")
+    assert chain.first_difference(tmp_path / "one", tmp_path / "other") == "name_units: units.csv differs"
+    save_tensors(tmp_path / "one" / "level.pt", {"model": {"weight": torch.tensor([1.5])}})
+    named = "train_level: weight differs by 5.00e-01"
+    assert chain.first_difference(tmp_path / "one", tmp_path / "other") == named
+
+
+def test_quick_netdissect_counts_on_a_device_as_in_the_benchmark_of_the_host():
+    labels, maps = broden_like(4, 1), relu_maps(4, 6, 7, 2)
+    thresholds = np.quantile(maps.astype(np.float32), 0.9, axis=(0, 2, 3)).astype(np.float32)
+    found, expected = gpu_quick.tally(maps, thresholds, labels, "cpu"), quick.tally(maps, thresholds, labels)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert theirs.any() and (ours == theirs).all()
+
+
+def test_label_areas_of_a_written_set_are_those_of_its_masks(tmp_path):
+    drawn = odd_images(np.random.default_rng(1), 5, (9, 70))
+    write_odd(tmp_path / "c.h5", drawn, (9, 70))
+    with ConceptData(tmp_path / "c.h5") as labels:
+        block = labels.block(np.arange(5), True, each_plane=True)
+        area = np.zeros(len(labels.label_number), np.int64)
+        bits = np.unpackbits(block.masks.view(np.uint8), axis=1).sum(1)
+        np.add.at(area, block.mask_label, bits)
+        np.add.at(area, block.whole_label, 9 * 70)
+        assert area.any() and labels.label_area.tolist() == area.tolist()
+
+
 def test_time_that_is_covered_twice_counts_once():
     assert covered([(5, 6), (0, 2), (1, 3), (1, 2)]) == 4
     assert covered([]) == 0
@@ -198,8 +293,8 @@ def test_copies_and_annotations_are_no_kernels():
 
 @pytest.mark.slow
 def test_its_sections_run_small_on_the_cpu(tmp_path):
-    names = ["dump", "train", "lease"]
-    words = ["--small", "--device", "cpu", "--only", *names, "--out", tmp_path]
+    names = ["exact", "dissect", "dump", "train", "lease"]
+    words = ["--small", "--device", "cpu", "--out", tmp_path]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.gpu", *map(str, words)],
         cwd=ROOT,
@@ -233,11 +328,21 @@ def test_its_sections_run_small_on_the_cpu(tmp_path):
         assert section["status"] == "passed" and section["rows"]
         assert all(math.isfinite(row["value"]) for row in section["rows"])
         assert f"{section['section']:8}  passed in" in done.stdout
-    rows = {row["name"] for section in report["sections"] for row in section["rows"]}
-    assert {"forward, bfloat16, channels last, compiled", "dump, candidates, forward float32"} <= rows
-    assert {"ResNet-50, with / without masks", "ResNet-50 from JPEG files"} <= rows
+    rows = {(row["name"], row["variant"]) for section in report["sections"] for row in section["rows"]}
+    assert {
+        ("forward, channels last, compiled", "bfloat16"),
+        ("dump, candidates", "forward float32"),
+        ("ResNet-50", "with / without masks"),
+        ("ResNet-50 from JPEG files", ""),
+        ("all maps: tally", "device"),
+        ("candidates, parts", "decoding"),
+        ("extrapolated to 63,305 images", "all"),
+        ("measured rates", "host to device"),
+        ("floors", "drawing masks"),
+    } <= rows
     checks = {check["name"] for section in report["sections"] for check in section["checks"]}
-    assert {"a second job waits for the card", "a killed training ends with the same bytes"} <= checks
+    assert {"a second job waits for the card", "a killed training ends with the same bytes", chain.NAME} <= checks
+    assert {"borders of zeros and knots anywhere", "candidates: the device's numbers are the kernels'"} <= checks
     skipped = {skip["name"]: skip["why"] for section in report["sections"] for skip in section["skipped"]}
     assert skipped["the default experiment, start to figures"] == "small"
     assert not list(tmp_path.glob("gpu_benchmark_*"))

@@ -27,9 +27,9 @@ class Bench:
         """Return how many seconds the section still has; below 0, it will soon be killed."""
         return self._until - time.monotonic()
 
-    def row(self, name: str, value: float, unit: str, note: str = "") -> None:
-        """Record a measurement."""
-        self._append("rows", name=name, value=float(value), unit=unit, note=note)
+    def row(self, name: str, value: float, unit: str, note: str = "", variant: str = "") -> None:
+        """Record a measurement; those of one name that differ in their `variant` may share a line of the table."""
+        self._append("rows", name=name, variant=variant, value=float(value), unit=unit, note=note)
 
     def check(self, name: str, ok: bool, note: str = "") -> None:
         """Record whether something is right."""

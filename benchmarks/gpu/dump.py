@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -63,8 +64,9 @@ def run(bench: Bench) -> None:
 
     def forward_passes(layout: str, compiled: bool, seconds: float) -> None:
         for precision in PRECISIONS:
-            name = f"forward, {precision}, {layout}{', compiled' * compiled}"
-            bench.part(name, seconds, time_forward, bench, name, network, inputs, precision, layout, compiled)
+            name = f"forward, {layout}{', compiled' * compiled}"
+            part = f"{name}, {precision}"
+            bench.part(part, seconds, time_forward, bench, name, network, inputs, precision, layout, compiled)
 
     forward_passes("channels last", False, 5)
     few, many = bench.folder / "few.h5", bench.folder / "many.h5"
@@ -76,8 +78,9 @@ def run(bench: Bench) -> None:
         if candidates:  # compiles what finds them, too, which is not to be timed
             bench.part("a dump made twice has the same bytes", 15, compare_dumps, bench, dump, few)
         for forward in ("float32", "bfloat16"):
-            name = f"dump, {kept}, forward {forward}"
-            bench.part(name, 25, time_dump, bench, name, lambda path, f=forward, d=dump: d(path, f), few, many)
+            name, variant = f"dump, {kept}", f"forward {forward}"
+            work = partial(dump, forward=forward)
+            bench.part(f"{name}, {variant}", 25, time_dump, bench, name, variant, work, few, many)
     forward_passes("contiguous", False, 5)
     if bench.small:
         torch.compiler.set_stance("force_eager")  # compiling takes half a minute on a CPU
@@ -146,7 +149,7 @@ def time_forward(
 
     timing = time_runs(pass_all, bench.device, SMALL.runs if bench.small else FULL.runs)
     pictures = sum(map(len, inputs))
-    bench.row(name, timing.rate(pictures), "pictures/s", timing.spread(pictures) + timing.memory())
+    bench.row(name, timing.rate(pictures), "pictures/s", timing.spread(pictures) + timing.memory(), precision)
     allow_tf32(False)
     torch.compiler.reset()
 
@@ -173,7 +176,7 @@ def compare_dumps(bench: Bench, dump: Callable[[Path, str], Path], concepts: Pat
     bench.check("a dump made twice has the same bytes", first == second)
 
 
-def time_dump(bench: Bench, name: str, dump: Callable[[Path], Path], few: Path, many: Path) -> None:
+def time_dump(bench: Bench, name: str, variant: str, dump: Callable[[Path], Path], few: Path, many: Path) -> None:
     """Time a long dump less a short one, so that what processes take to start does not count."""
     start, kernels_of_few = profile(lambda: dump(few), bench.device)
     whole, kernels = profile(lambda: dump(many), bench.device)
@@ -181,7 +184,7 @@ def time_dump(bench: Bench, name: str, dump: Callable[[Path], Path], few: Path, 
     note = f"{start:.1f} s to start"
     if kernels is not None:
         note += f"; kernels ran {100 * (kernels - kernels_of_few) / seconds:.0f} % of the time"
-    bench.row(name, pictures / seconds, "pictures/s", note)
+    bench.row(name, pictures / seconds, "pictures/s", note, variant)
 
 
 def picture_count(concepts: Path) -> int:

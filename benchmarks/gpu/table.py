@@ -15,13 +15,13 @@ def tell(section: dict) -> str:
 def table(report: dict) -> str:
     """Return the report's table: failed checks first, then each section.
 
-    Checks that passed are listed if there is room, else counted.
+    If there is no room for all, checks that passed are counted, and variants of a row share a line without their notes.
     """
-    whole = table_lines(report, list_passed=True)
-    return "\n".join(whole if len(whole) <= LINES else table_lines(report, list_passed=False))
+    whole = table_lines(report, short=False)
+    return "\n".join(whole if len(whole) <= LINES else table_lines(report, short=True))
 
 
-def table_lines(report: dict, list_passed: bool) -> list[str]:
+def table_lines(report: dict, short: bool) -> list[str]:
     """Return the table's lines."""
     machine = f"{report['card'] or 'no GPU'}, {report['cpus']} x {report['cpu']}, torch {report['torch']}"
     lines = ["", fit(f"{machine}, {report['date']}{', small: figures mean nothing' * report['small']}")]
@@ -30,11 +30,11 @@ def table_lines(report: dict, list_passed: bool) -> list[str]:
     for section in sections:
         lines += [line_of(section, f"FAILED: {check_text(c)}") for c in section["checks"] if not c["ok"]]
     for section in sections:
-        lines += section_lines(section, list_passed)
+        lines += section_lines(section, short)
     return lines
 
 
-def section_lines(section: dict, list_passed: bool) -> list[str]:
+def section_lines(section: dict, short: bool) -> list[str]:
     """Return the lines of one section, less its failed checks."""
     passed = [check for check in section["checks"] if check["ok"]]
     status = section["status"] if section["status"] == "passed" else section["status"].upper()
@@ -43,12 +43,39 @@ def section_lines(section: dict, list_passed: bool) -> list[str]:
         summary += f", {len(passed)} check{'s' * (len(passed) != 1)} passed"
     if section["error"]:
         summary += f": {section['error'].splitlines()[-1]}"
-    lines = [line_of(section, summary)]
-    for row in section["rows"]:
-        lines.append(columns(section["section"], row["name"], number(row["value"]), row["unit"], row["note"]))
-    lines += [line_of(section, f"not measured: {skip['name']}: {skip['why']}") for skip in section["skipped"]]
-    if list_passed:
+    skipped = [f"{skip['name']}: {skip['why']}" for skip in section["skipped"]]
+    if short:
+        lines = [*short_rows(section), *[line_of(section, f"not measured: {'; '.join(skipped)}")] * bool(skipped)]
+    else:
+        lines = [row_line(section, row) for row in section["rows"]]
+        lines += [line_of(section, f"not measured: {skip}") for skip in skipped]
         lines += [line_of(section, f"passed: {check_text(check)}") for check in passed]
+    return [line_of(section, summary), *lines]
+
+
+def row_line(section: dict, row: dict) -> str:
+    """Return the line of a row."""
+    what = f"{row['name']}, {row['variant']}" if row["variant"] else row["name"]
+    return columns(section["section"], what, number(row["value"]), row["unit"], row["note"])
+
+
+def short_rows(section: dict) -> list[str]:
+    """Return a line for each row, and one for all variants of a row."""
+    of_name: dict[str, list[dict]] = {}
+    for row in section["rows"]:
+        of_name.setdefault(row["name"], []).append(row)
+    lines = []
+    for name, rows in of_name.items():
+        if len(rows) == 1:
+            lines.append(row_line(section, rows[0]))
+            continue
+        texts, unit = [], ""
+        for row in rows:
+            # A unit is said once, and again after another one.
+            said = f" {row['unit']}" * (row["unit"] != unit)
+            texts.append(f"{row['variant']} {number(row['value'], 3)}{said}")
+            unit = row["unit"]
+        lines.append(line_of(section, f"{name}: {', '.join(texts)}"))
     return lines
 
 
@@ -67,9 +94,9 @@ def columns(section: str, what: str, value: str, unit: str, note: str) -> str:
     return fit(f"{section:{SECTION}}  {what:{WHAT}}  {value:>{VALUE}}  {unit:{UNIT}}  {note}")
 
 
-def number(value: float) -> str:
-    """Return a number with four digits that count, and no fewer before the point."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+def number(value: float, digits: int = 4) -> str:
+    """Return a number with so many digits that count, and no fewer before the point."""
+    return f"{value:,.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
 
 
 def fit(line: str) -> str:

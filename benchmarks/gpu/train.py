@@ -86,10 +86,10 @@ def time_masks(bench: Bench, name: str, scale: Scale, device: torch.device, comp
     )
     count = len(images)
     note = with_masks.spread(count) + with_masks.memory()
-    bench.row(f"{name}, with masks", with_masks.rate(count), "images/s", note)
+    bench.row(name, with_masks.rate(count), "images/s", note, "with masks")
     note = f"without: {without.rate(count):,.0f} ({without.spread(count)}){without.memory()}"
     ratio = statistics.median(b / a for a, b in zip(with_masks.seconds, without.seconds, strict=True))
-    bench.row(f"{name}, with / without masks", ratio, "ratio", note)
+    bench.row(name, ratio, "ratio", note, "with / without masks")
     torch.compiler.reset()
 
 

@@ -1,0 +1,105 @@
+"""Packed concept sets of made-up labels, with Broden's statistics or with every oddity that a set may have."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+
+from benchmarks.synthetic import CATEGORIES, LABEL_CATEGORY, Labels, packed_labels
+from workflow_scripts.data.hdf5 import FORMAT, append_rows
+from workflow_scripts.data.label_masks import pack_masks
+from workflow_scripts.data.pack_concepts import LabelRows, create_pixels
+
+ODD_CATEGORY = np.array([0, 0, 1, 1, 2], np.uint8)  # of the labels of an odd set
+
+
+class ImageLabels(NamedTuple):
+    """An image's labels: masks uint64 (n, H, words), as `pack_masks` packs them; whose they are; those of all pixels.
+
+    Labels are positions in the label table.
+    """
+
+    masks: np.ndarray
+    mask_label: np.ndarray
+    whole_label: np.ndarray
+
+    @property
+    def all(self) -> np.ndarray:
+        """All labels, as often as the image has them."""
+        return np.concatenate([self.mask_label, self.whole_label]).astype(np.int64)
+
+
+def broden_images(labels: Labels) -> list[ImageLabels]:
+    """Return labels with Broden's statistics, image by image."""
+    masks, rows = packed_labels(labels)
+    return [ImageLabels(*image) for image in zip(masks, rows.mask_label, rows.whole_label, strict=True)]
+
+
+def odd_images(rng: np.random.Generator, images: int, size: tuple[int, int]) -> list[ImageLabels]:
+    """Return images of few labels, some of which an image has in several planes, in part or wholly; some have none."""
+    found = []
+    for _ in range(images):
+        label = np.sort(rng.integers(0, len(ODD_CATEGORY), rng.integers(0, 7)))
+        masks = rng.random((len(label), *size)) < rng.choice([0.1, 0.4, 1], (len(label), 1, 1))
+        found.append(ImageLabels(pack_masks(masks), label, rng.integers(0, len(ODD_CATEGORY), rng.integers(0, 3))))
+    return found
+
+
+def write_broden(path: Path, drawn: list[ImageLabels], images: int, pictures: np.ndarray | None = None) -> None:
+    """Write a set of label maps of 112 x 112; image i has the labels of drawn[i % len(drawn)]."""
+    write_concepts(path, drawn, images, drawn[0].masks.shape[1], LABEL_CATEGORY.astype(np.uint8), CATEGORIES, pictures)
+
+
+def write_odd(path: Path, drawn: list[ImageLabels], size: tuple[int, int]) -> None:
+    """Write a set of few labels."""
+    write_concepts(path, drawn, len(drawn), size[1], ODD_CATEGORY, ("a", "b", "c"))
+
+
+def write_concepts(
+    path: Path,
+    drawn: list[ImageLabels],
+    images: int,
+    width: int,
+    category: np.ndarray,
+    categories: tuple[str, ...],
+    pictures: np.ndarray | None = None,
+) -> None:
+    """Write concepts.h5 with the labels of `drawn`, again and again, and with pictures if they are given."""
+    height, words = drawn[0].masks.shape[1:]
+    rows, area = LabelRows(), np.zeros(len(category), np.int64)
+    has_category = np.zeros((images, len(categories)), bool)
+    areas = [mask_areas(image.masks) for image in drawn]
+    for place, has in enumerate(has_category):
+        image = drawn[place % len(drawn)]
+        rows.add(image.mask_label, image.whole_label)
+        has[category[image.all]] = True
+        np.add.at(area, image.mask_label, areas[place % len(drawn)])
+        np.add.at(area, image.whole_label, height * width)
+    with h5py.File(path, "w") as file:
+        stored = create_pixels(file, "masks", (0, height, words), np.uint64)
+        for first, last in pairwise([*range(0, images, len(drawn)), images]):
+            append_rows(stored, np.concatenate([image.masks for image in drawn[: last - first]]))
+        tables = rows.tables() | {
+            "label_size": [height, width],
+            "label_category": category,
+            "label_number": np.arange(1, len(category) + 1),
+            "label_area": area,
+            "image_has_category": has_category,
+        }
+        for name, table in tables.items():
+            file[name] = table
+        for name, names in (
+            ("label_name", [f"label {i}" for i in range(len(category))]),
+            ("category_name", categories),
+        ):
+            file.create_dataset(name, data=list(names), dtype=h5py.string_dtype())
+        if pictures is not None:
+            file["images"] = pictures
+        file.attrs.update(format=FORMAT, fingerprint="benchmark")
+
+
+def mask_areas(masks: np.ndarray) -> np.ndarray:
+    """Return how many pixels each mask (n, H, words) has."""
+    return np.unpackbits(masks.view(np.uint8), axis=2).sum((1, 2), dtype=np.int64)

@@ -1,0 +1,23 @@
+"""Run scripts of the workflow one after the other in this process: `python -m benchmarks.gpu.in_turn FILE`.
+
+FILE holds their commands as JSON, each a module and its arguments.
+"""
+
+import importlib
+import json
+import logging
+import sys
+from pathlib import Path
+
+from workflow_scripts.files import run_command
+
+
+def main() -> None:
+    for module, *arguments in json.loads(Path(sys.argv[1]).read_text()):
+        logging.info("%s", module)
+        sys.argv = [module, *arguments]
+        importlib.import_module(module).main()
+
+
+if __name__ == "__main__":
+    run_command(main)

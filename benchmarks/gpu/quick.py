@@ -1,0 +1,34 @@
+"""The tally of quick-netdissect on a device: as `benchmarks.quick`, whose counts it gives."""
+
+import numpy as np
+import torch
+
+from benchmarks.synthetic import Labels
+
+
+@torch.no_grad()
+def tally(maps: np.ndarray, thresholds: np.ndarray, labels: Labels, device: str) -> tuple[np.ndarray, np.ndarray]:
+    """Count the pixels of every unit's masks, by label and by category; see `benchmarks.quick.tally`."""
+    units, label_count = maps.shape[1], len(labels.label_category)
+    levels = torch.from_numpy(thresholds).float().to(device)[:, None, None]
+    intersection = torch.zeros(label_count, units, dtype=torch.int64, device=device)
+    unit_area = torch.zeros(len(labels.categories), units, dtype=torch.int64, device=device)
+    for low, planes, whole_labels in zip(maps, labels.planes, labels.whole_labels, strict=True):
+        whole_planes = [np.full(planes.shape[1:], label) for label in whole_labels]
+        segmentation = torch.from_numpy(np.stack([*planes, *whole_planes]).astype(np.int64)).to(device)
+        upsampled = torch.nn.functional.interpolate(
+            torch.from_numpy(low).to(device).float()[None],
+            size=segmentation.shape[1:],
+            mode="bilinear",
+            align_corners=True,
+        )
+        active = upsampled > levels
+        area = active.int().view(units, -1).sum(1)
+        present = segmentation.unique()
+        present = present[present > 0].tolist()
+        for label in present:
+            shared = active * (segmentation == label).any(0)
+            intersection[label] += shared.int().view(units, -1).sum(1)
+        for category in set(labels.label_category[present].tolist()):
+            unit_area[category] += area
+    return intersection.cpu().numpy().T, unit_area.cpu().numpy().T

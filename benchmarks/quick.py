@@ -7,8 +7,10 @@ from benchmarks.synthetic import Labels
 
 
 @torch.no_grad()
-def tally(maps: np.ndarray, thresholds: np.ndarray, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
-    """Count the pixels of every unit's masks, by label and by category.
+def tally(
+    maps: np.ndarray, thresholds: np.ndarray, labels: Labels, device: str = "cpu"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Count the pixels of every unit's masks, by label and by category, on a torch device.
 
     maps: (I, U, h, w), float16 or float32; thresholds: (U,). The maps are upsampled in single precision with
     align_corners true, as was the default in its day.
@@ -17,14 +19,17 @@ def tally(maps: np.ndarray, thresholds: np.ndarray, labels: Labels) -> tuple[np.
     in the images that have a label of the category.
     """
     units, label_count = maps.shape[1], len(labels.label_category)
-    levels = torch.from_numpy(thresholds).float()[:, None, None]
-    intersection = torch.zeros(label_count, units, dtype=torch.int64)
-    unit_area = torch.zeros(len(labels.categories), units, dtype=torch.int64)
+    levels = torch.from_numpy(thresholds).float().to(device)[:, None, None]
+    intersection = torch.zeros(label_count, units, dtype=torch.int64, device=device)
+    unit_area = torch.zeros(len(labels.categories), units, dtype=torch.int64, device=device)
     for low, planes, whole_labels in zip(maps, labels.planes, labels.whole_labels, strict=True):
         whole_planes = [np.full(planes.shape[1:], label) for label in whole_labels]
-        segmentation = torch.from_numpy(np.stack([*planes, *whole_planes]).astype(np.int64))
+        segmentation = torch.from_numpy(np.stack([*planes, *whole_planes]).astype(np.int64)).to(device)
         upsampled = torch.nn.functional.interpolate(
-            torch.from_numpy(low).float()[None], size=segmentation.shape[1:], mode="bilinear", align_corners=True
+            torch.from_numpy(low).to(device).float()[None],
+            size=segmentation.shape[1:],
+            mode="bilinear",
+            align_corners=True,
         )
         active = upsampled > levels
         area = active.int().view(units, -1).sum(1)
@@ -35,4 +40,4 @@ def tally(maps: np.ndarray, thresholds: np.ndarray, labels: Labels) -> tuple[np.
             intersection[label] += shared.int().view(units, -1).sum(1)
         for category in set(labels.label_category[present].tolist()):
             unit_area[category] += area
-    return intersection.numpy().T, unit_area.numpy().T
+    return intersection.cpu().numpy().T, unit_area.cpu().numpy().T

@@ -14,9 +14,7 @@ import pytest
 import torch
 from torch.autograd import DeviceType
 
-from benchmarks import quick
 from benchmarks.gpu import chain, exact
-from benchmarks.gpu import quick as gpu_quick
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.both_ways import Comparison
@@ -24,7 +22,6 @@ from benchmarks.gpu.concept_files import odd_images, write_odd
 from benchmarks.gpu.runner import read_record
 from benchmarks.gpu.table import COLUMNS, LINES, table
 from benchmarks.gpu.timing import covered, is_kernel, time_runs
-from benchmarks.synthetic import broden_like, relu_maps
 from workflow_scripts.dissect import tensor_tallies
 from workflow_scripts.dissect.concept_data import ConceptData
 from workflow_scripts.dissect.protocols import Protocol
@@ -228,14 +225,6 @@ def test_the_first_script_whose_output_differs_is_named(tmp_path):
     save_tensors(tmp_path / "one" / "level.pt", {"model": {"weight": torch.tensor([1.5])}})
     named = "train_level: weight differs by 5.00e-01"
     assert chain.first_difference(tmp_path / "one", tmp_path / "other") == named
-
-
-def test_quick_netdissect_counts_on_a_device_as_in_the_benchmark_of_the_host():
-    labels, maps = broden_like(4, 1), relu_maps(4, 6, 7, 2)
-    thresholds = np.quantile(maps.astype(np.float32), 0.9, axis=(0, 2, 3)).astype(np.float32)
-    found, expected = gpu_quick.tally(maps, thresholds, labels, "cpu"), quick.tally(maps, thresholds, labels)
-    for ours, theirs in zip(found, expected, strict=True):
-        assert theirs.any() and (ours == theirs).all()
 
 
 def test_label_areas_of_a_written_set_are_those_of_its_masks(tmp_path):

@@ -12,10 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks import full_size
-from benchmarks import quick as quick_on_cpu
+from benchmarks import full_size, quick
 from benchmarks.full_size import MAP_SIDE, QUANTILE
-from benchmarks.gpu import quick
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.both_ways import Comparison, new_counts, order_statistics, tally
 from benchmarks.gpu.concept_files import broden_images, write_broden
@@ -272,9 +270,7 @@ def measure_quick(
     thresholds = np.quantile(maps.astype(np.float32), 1 - QUANTILE, axis=(0, 2, 3)).astype(np.float32)
     each = median(lambda: quick.tally(maps, thresholds, few, device), bench.device, scale) / len(maps)
     one = Labels(few.planes[:1], few.whole_labels[:1], few.label_category, few.categories)
-    ours, theirs = (
-        work(maps[:1], thresholds, one) for work in (partial(quick.tally, device=device), quick_on_cpu.tally)
-    )
+    ours, theirs = (quick.tally(maps[:1], thresholds, one, way) for way in (device, "cpu"))
     apart = sum(np.abs(a - b).sum() for a, b in zip(ours, theirs, strict=True)) / sum(a.sum() for a in theirs)
     bench.check("quick-netdissect's algorithm counts as on the CPU", apart < ROUNDING, f"{apart:.1e} of pixels differ")
     record = partial(bench.row, "quick-netdissect's tally")

@@ -158,7 +158,7 @@ rule tally_units:
         f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_{{level}}/tally_units.tsv"
     conda:
         "../envs/workflow.yaml"
-    threads: 8 if GPUS else 1  # a GPU counts faster than few threads decode
+    threads: lambda wildcards: 8 if GPUS and not shuffled(wildcards) else 1
     resources:
         # In one job with the dense network's tally, the control's would ask for a second GPU.
         gpu=lambda wildcards: 0 if shuffled(wildcards) else min(GPUS, 1),

@@ -1058,3 +1058,19 @@ def test_candidates_are_refused_where_a_border_of_zeros_would_have_a_mask(tmp_pa
     monkeypatch.setattr(tally_module, "grid", lambda *arguments: grid(*arguments, border="zero"))
     with pytest.raises(UserError, match="negative threshold"):
         tally(tmp_path)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_floors_rise_by_the_samples_that_are_counted_and_not_by_the_values_of_maps(device):
+    maps = np.random.default_rng(16).normal(size=(2, 100, 7, 7)).astype(np.float16)
+    to = grid((7, 7), (112, 112), "align_corners_false")
+    largest = tensor_samples.LargestSamples if device else LargestSamples
+    largest = largest(np.full(100, 100), half=False, **({"device": device} if device else {}))
+    add_images(largest, maps, to, always_raise=False)
+    assert maps.size < 2**20 < maps.size * 256 and (largest.threshold > 0).all()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_finite_numbers_may_lie_further_apart_than_the_largest_of_all(device):
+    maps = np.array([-3e38, 3e38, 0, 1], np.float32).reshape(1, 1, 2, 2)
+    assert order_statistics(maps, np.array([1]), device=device)[:, 0].tolist() == [maps.max(), maps.min(), maps.max()]

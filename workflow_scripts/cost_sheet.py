@@ -213,7 +213,7 @@ class Costs:
 
     def threads(self, job: Job) -> int:
         """Return how many cores a job holds."""
-        decoding = job.rule in ("find_thresholds", "tally_units") and self.config["gpus"]
+        decoding = job.rule in ("find_thresholds", "tally_units") and self.gpus(job)
         wanted = 8 if decoding or job.rule in ("make_images", "make_concepts") else 1
         if job.rule in (*TRAININGS, *UNTRAINED):
             wanted = max(self.gpus(job), 1)

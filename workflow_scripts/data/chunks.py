@@ -73,10 +73,10 @@ class Rows:
 
     def _decode(self, chunk: h5py.h5d.StoreInfo, out: np.ndarray) -> None:
         """Read a chunk and decode it into `out`, which it fills."""
-        stored = os.pread(self._file, chunk.size, chunk.byte_offset)
         try:
+            stored = os.pread(self._file, chunk.size, chunk.byte_offset)
             decode_lz4(memoryview(stored), out.reshape(-1).view(np.uint8))
-        except (ValueError, cramjam.DecompressionError) as error:
+        except (OSError, ValueError, cramjam.DecompressionError) as error:
             raise self._damaged(str(error)) from error
 
     def _damaged(self, why: str) -> UserError:

@@ -63,7 +63,7 @@ class OrderStatistics:
         self.above = np.zeros(units, np.int64)
         self.minimum = np.full(units, np.inf, np.float32)
         self.maximum = np.full(units, -np.inf, np.float32)
-        self.values = 0
+        self.samples = 0
         self.next_raise = max(2**20, units * int(rank.max()))  # before, few floors can rise
 
     @property
@@ -97,11 +97,11 @@ class OrderStatistics:
         """For single precision: an empty one for the second pass, once all samples were counted and floors raised."""
         return type(self)(self.rank - self.above, half=False, upper=self.floor)
 
-    def _added(self, values: int) -> None:
-        """Raise the floors if so many more values make it worth while."""
-        self.values += values
-        if self.values >= self.next_raise:
-            self.next_raise = self.values + self.values // 2
+    def _added(self, maps: int, pixels: int, grid: Grid | None) -> None:
+        """Raise the floors if the samples of so many more maps, of so many values, make it worth while."""
+        self.samples += maps * (pixels if grid is None else len(grid.row_weight) * len(grid.column_weight))
+        if self.samples >= self.next_raise:
+            self.next_raise = self.samples + self.samples // 2
             self.raise_floors()
 
     def _highest_in(self, floor: np.ndarray) -> np.ndarray:
@@ -134,14 +134,14 @@ class LargestSamples(OrderStatistics):
         Raises:
             UserError: a value is NaN or infinite.
         """
-        grid = grid or NO_GRID
-        self.zeros |= grid.border > 0
+        to = grid or NO_GRID
+        self.zeros |= to.border > 0
         bad = kernels.count_samples(
-            as_bits(values), unit, width, grid, self.shift, *self.limits(), self.minimum, self.maximum, self.histogram
+            as_bits(values), unit, width, to, self.shift, *self.limits(), self.minimum, self.maximum, self.histogram
         )
         if bad >= 0:
             refuse_not_finite(layer, bad)
-        self._added(values.size)
+        self._added(*values.shape, grid)
 
     def raise_floors(self) -> None:
         kernels.raise_floors(self.histogram, self.rank, self.floor, self.above, *self._occupied_bins())

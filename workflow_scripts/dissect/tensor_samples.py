@@ -10,7 +10,7 @@ from workflow_scripts.dissect.maps import LayerMaps
 from workflow_scripts.dissect.order_statistics import BINS, refuse_not_finite
 from workflow_scripts.dissect.tensors import Blocks, interpolate, to_device
 
-SAMPLES_AT_ONCE = 2**24  # interpolated: bounds memory
+SAMPLES_AT_ONCE = 2**24  # bounds memory
 UNITS_AT_ONCE = 256  # and that of histograms
 SIGN, WORD = 0x80000000, 0xFFFFFFFF
 
@@ -49,18 +49,20 @@ class LargestSamples(order_statistics.OrderStatistics):
         """
         self._layer = layer
         least, most = values.amin(1).float(), values.amax(1).float()
-        self._bad = torch.minimum(self._bad, torch.where((most - least).isfinite(), self._bad, unit).amin())
+        self._bad = torch.minimum(self._bad, torch.where(most.isfinite() & least.isfinite(), self._bad, unit).amin())
         self._minimum.scatter_reduce_(0, unit, least, "amin")
         self._maximum.scatter_reduce_(0, unit, most, "amax")
         if grid is None:
-            self._count(values, unit)
+            step = max(1, SAMPLES_AT_ONCE // values.shape[1])
+            for part, units in zip(values.split(step), unit.split(step), strict=True):
+                self._count(part, units)
         else:
             may = most.clamp(min=0) if grid.border else most
             chosen = (may > self._low[unit]).nonzero()[:, 0]
             step = max(1, SAMPLES_AT_ONCE // (len(grid.row_weight) * len(grid.column_weight)))
             for part in chosen.split(step):
                 self._count(interpolate(values[part].unflatten(1, (-1, width)), grid).flatten(1), unit[part])
-        self._added(values.numel())
+        self._added(*values.shape, grid)
 
     def _count(self, samples: Tensor, unit: Tensor) -> None:
         """Add samples (k, n) of units (k) to their histograms."""
@@ -79,7 +81,7 @@ class LargestSamples(order_statistics.OrderStatistics):
         for begin in range(0, len(self.rank), UNITS_AT_ONCE):
             units = slice(begin, begin + UNITS_AT_ONCE)
             # The samples in each bin or above it, from the highest bin down.
-            above = self._histogram[units].flip(1).cumsum(1, dtype=torch.int32)
+            above = self._histogram[units].flip(1).cumsum(1, dtype=torch.int64)
             enough = (above >= self._rank[units, None]).sum(1)  # bins; the floor is the highest of them
             floor = torch.maximum(enough - 1, to_device(self.floor[units], self.device))
             higher = above.gather(1, (BINS - 2 - floor).clamp(min=0)[:, None])[:, 0]

@@ -4,7 +4,6 @@ What the host has to know of a block, how many maps of each image have a mask, c
 computed. The labels of all images stay on the device, in bits.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +12,12 @@ from torch import Tensor
 
 from workflow_scripts.dissect.concept_data import ConceptData, LabelBlock
 from workflow_scripts.dissect.maps import LayerMaps
+from workflow_scripts.dissect.parallel import in_order
 from workflow_scripts.dissect.tallies import Pairing, Tally, TallySettings
 from workflow_scripts.dissect.tensors import Blocks, DeviceBlock, interpolate, to_device
 from workflow_scripts.files import UserError
 
-PIXELS_AT_ONCE = 2**27  # of masks: bounds memory
+PIXELS_AT_ONCE = 2**27  # of masks, or of label masks: bounds memory
 TILE = 64  # active maps of an image that are counted together
 IMAGES_AT_ONCE = 256  # whose label masks are read together
 EXACT_IN_HALF = 2048  # half precision holds every whole number up to here, so that products of masks are exact
@@ -46,12 +46,11 @@ class Labels:
         shape = (concepts.mask_count + 2, self.height, concepts.row_bytes)
         self.bits = torch.zeros(shape, dtype=torch.uint8, device=self.device)
         blocks, self.nothing = [], 0
-        with ThreadPoolExecutor(threads) as pool:
-            for block in pool.map(lambda run: concepts.block(run, with_category, each_plane), runs):
-                masks = torch.from_numpy(block.masks.view(np.uint8)).view(len(block.masks), *shape[1:])
-                self.bits[self.nothing : self.nothing + len(masks)] = to_device(masks, self.device)
-                self.nothing += len(masks)
-                blocks.append(block._replace(masks=None))
+        for block in in_order(lambda run: concepts.block(run, with_category, each_plane), runs, threads):
+            masks = torch.from_numpy(block.masks.view(np.uint8)).view(len(block.masks), *shape[1:])
+            self.bits[self.nothing : self.nothing + len(masks)] = to_device(masks, self.device)
+            self.nothing += len(masks)
+            blocks.append(block._replace(masks=None))
         self.bits[self.nothing + 1] = 255
         self.start, label, row = entries_of(blocks, len(concepts.label_number))
         self.starts, self.label, self.row, self.counts_for = (
@@ -67,6 +66,10 @@ class Labels:
                 f"{concepts.path}: its label masks take {size / 1e9:.1f} GB and the GPU has {free / 1e9:.1f} GB free:"
                 " set gpus to 0, or use a larger card"
             )
+
+    def most_entries(self, images: np.ndarray) -> int:
+        """The most entries that one of these images (n) has."""
+        return int((self.start[images + 1] - self.start[images]).max())
 
     def entries(self, images: Tensor, most: int) -> tuple[Tensor, Tensor]:
         """The rows and labels of images (n), int64 (n, most): nothing, with label L, where an image has fewer."""
@@ -174,7 +177,8 @@ class TensorTally:
         last = np.cumsum(counts)[image]
         first = last - counts[image] + turn * tile
         pixels = self.labels.height * self.labels.width
-        step = max(1, PIXELS_AT_ONCE // (tile * pixels))
+        most = max(self.labels.most_entries(partner[block.images]) for partner in self.partner)
+        step = max(1, PIXELS_AT_ONCE // (max(tile, most) * pixels))
         on_device = to_device(np.stack([first, last, image + block.images.start]), device)
         for begin in range(0, len(image), step):
             here = slice(begin, begin + step)
@@ -213,7 +217,7 @@ class TensorTally:
         """Add what masks, drawn for the units (n, k) on images (n), share with the labels of their partners."""
         labels = self.labels
         met = self.partner[partner, images]
-        most = int((labels.start[met + 1] - labels.start[met]).max())
+        most = labels.most_entries(met)
         met = self.partners[partner, on_device]
         rows, label = labels.entries(met, most)
         pixels = labels.unpack(rows, masks.dtype)

@@ -4,11 +4,8 @@ Maps are decoded by threads into pinned memory and copied on a stream of their o
 On a CPU the same operations run one after the other.
 """
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +14,7 @@ from torch import Tensor
 
 from workflow_scripts.dissect.interpolation import Grid
 from workflow_scripts.dissect.maps import LayerMaps, MapBlock
+from workflow_scripts.dissect.parallel import in_order
 from workflow_scripts.progress import Progress
 
 VALUES_AT_ONCE = 2**24  # of the maps of a block: bounds memory
@@ -67,17 +65,15 @@ class Blocks:
         progress = Progress(f"images of {self.maps.layer}", self.maps.images)
         empty = pinned if self.stream else np.empty
         runs = self.maps.runs(0, self.maps.images, VALUES_AT_ONCE)
-        with ThreadPoolExecutor(self.threads) as pool:
-            waiting: deque[Future[MapBlock]] = deque()
-            while True:
-                for images in islice(runs, self.threads + 2 - len(waiting)):
-                    waiting.append(pool.submit(self.maps.read, images, empty))
-                if not waiting:
-                    break
-                block = waiting.popleft().result()
-                progress.log(block.images.stop)
-                if len(block.unit):
-                    yield self._copied(block)
+        before = None  # the block whose copy was asked for, while the next one's is
+        for block in in_order(lambda images: self.maps.read(images, empty), runs, self.threads):
+            progress.log(block.images.stop)
+            copied = self._copied(block) if len(block.unit) else None
+            if before:
+                yield before
+            before = copied
+        if before:
+            yield before
         progress.finish()
 
     def _copied(self, block: MapBlock) -> DeviceBlock:

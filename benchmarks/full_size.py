@@ -23,9 +23,9 @@ import h5py
 import numpy as np
 import torch
 
-from benchmarks.synthetic import CATEGORIES, SIDE, broden_like, packed_labels, relu_maps
-from workflow_scripts.data.hdf5 import FORMAT, append_rows
-from workflow_scripts.data.pack_concepts import LabelRows, create_pixels
+from benchmarks.concept_files import broden_images, write_broden
+from benchmarks.synthetic import broden_like, relu_maps
+from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.dissect.dump_activations import AllMaps, Candidates
 
 UNITS, MAP_SIDE, QUANTILE = 2048, 7, 0.005
@@ -56,30 +56,7 @@ def main() -> None:
 
 def build_concepts(path: Path, images: int) -> None:
     """Write what the tally reads of concepts.h5, without pictures."""
-    labels = broden_like(2048, 1)
-    category = labels.label_category[1:].astype(np.uint8)
-    packed, rows = packed_labels(labels)
-    has_category = np.zeros((images, len(CATEGORIES)), bool)
-    drawn = LabelRows()
-    with h5py.File(path, "w") as file:
-        stored = create_pixels(file, "masks", (0, SIDE, packed[0].shape[2]), np.uint64)
-        for first, last in pairwise([*range(0, images, len(packed)), images]):
-            append_rows(stored, np.concatenate(packed[: last - first]))
-        for image in range(images):
-            mask_label, whole_label = (table[image % len(packed)] for table in (rows.mask_label, rows.whole_label))
-            drawn.add(mask_label, whole_label)
-            has_category[image, category[np.concatenate([mask_label, whole_label])]] = True
-        for name, table in drawn.tables().items():
-            file[name] = table
-        file["label_size"], file["label_category"], file["image_has_category"] = [SIDE, SIDE], category, has_category
-        file["label_number"] = np.arange(1, len(category) + 1)
-        file["label_area"] = np.zeros(len(category), np.int64)
-        for name, names in (
-            ("label_name", [f"label {i}" for i in range(len(category))]),
-            ("category_name", CATEGORIES),
-        ):
-            file.create_dataset(name, data=list(names), dtype=h5py.string_dtype())
-        file.attrs.update(format=FORMAT, fingerprint="benchmark")
+    write_broden(path, broden_images(broden_like(2048, 1)), images)
 
 
 def build_dumps(folder: Path, images: int) -> None:

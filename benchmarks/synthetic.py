@@ -133,3 +133,27 @@ def relu_maps(images: int, units: int, side: int, seed: int) -> np.ndarray:
         field = rng.standard_normal((units, side * side), dtype=np.float32) @ correlate
         maps[image] = scale * np.expm1(np.maximum(field - bias, 0))
     return maps.reshape(images, units, side, side)
+
+
+UNIT_KINDS = (
+    "normal", "sparse", "dead", "constant", "negative", "ties", "coarse", "zeros", "about zero", "subnormal", "near",
+)  # fmt: skip
+
+
+def unit_maps(kind: str, shape: tuple[int, ...], random: np.random.Generator, dtype: type) -> np.ndarray:
+    """Maps of one unit over all images: of one of UNIT_KINDS."""
+    normal = random.normal(size=shape).astype(dtype)
+    smallest, step = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).eps
+    return {
+        "normal": normal,
+        "sparse": np.maximum(normal - 1, 0),
+        "dead": np.zeros(shape),
+        "constant": np.full(shape, 0.1),
+        "negative": -np.abs(normal) - 1,
+        "ties": random.integers(-1, 3, shape),
+        "coarse": normal.astype(np.float16),
+        "zeros": random.choice([0.0, -0.0], shape),
+        "about zero": random.choice([0.0, -0.0, smallest, -smallest, 1, -1], shape),
+        "subnormal": random.integers(-900, 900, shape) * float(smallest),
+        "near": random.choice([1, -1], 1) * (1 + random.integers(0, 900, shape) * float(step)),  # the upper bits alike
+    }[kind].astype(dtype)

@@ -16,6 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.synthetic import UNIT_KINDS, unit_maps
 from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.label_masks import pack_masks
 from workflow_scripts.data.pack_concepts import pack_concepts
@@ -51,28 +52,7 @@ sides = st.integers(1, 6)
 seeds = st.integers(0, 2**32 - 1)
 memories = st.sampled_from([1, 60, 2**24])
 dtypes = st.sampled_from([np.float16, np.float32])
-kinds = st.sampled_from(
-    ["normal", "sparse", "dead", "constant", "negative", "ties", "coarse", "zeros", "about zero", "subnormal", "near"]
-)
-
-
-def unit_maps(kind: str, shape: tuple[int, ...], random: np.random.Generator, dtype: type) -> np.ndarray:
-    """The maps of one unit over all images."""
-    normal = random.normal(size=shape).astype(dtype)
-    smallest, step = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).eps
-    return {
-        "normal": normal,
-        "sparse": np.maximum(normal - 1, 0),
-        "dead": np.zeros(shape),
-        "constant": np.full(shape, 0.1),
-        "negative": -np.abs(normal) - 1,
-        "ties": random.integers(-1, 3, shape),
-        "coarse": normal.astype(np.float16),
-        "zeros": random.choice([0.0, -0.0], shape),
-        "about zero": random.choice([0.0, -0.0, smallest, -smallest, 1, -1], shape),
-        "subnormal": random.integers(-900, 900, shape) * float(smallest),
-        "near": random.choice([1, -1], 1) * (1 + random.integers(0, 900, shape) * float(step)),  # the upper bits alike
-    }[kind].astype(dtype)
+kinds = st.sampled_from(UNIT_KINDS)
 
 
 @st.composite

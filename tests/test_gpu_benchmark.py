@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch.autograd import DeviceType
 
+from benchmarks.concept_files import odd_images, write_odd
 from benchmarks.gpu import chain, exact
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.both_ways import Comparison
-from benchmarks.gpu.concept_files import odd_images, write_odd
 from benchmarks.gpu.runner import read_record
 from benchmarks.gpu.table import COLUMNS, LINES, table
 from benchmarks.gpu.timing import covered, is_kernel, time_runs

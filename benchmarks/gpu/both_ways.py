@@ -5,39 +5,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from workflow_scripts.dissect import tensor_samples, tensor_tallies
+from workflow_scripts.dissect import find_thresholds, tensor_tallies
 from workflow_scripts.dissect.concept_data import ConceptData
 from workflow_scripts.dissect.dump_activations import AllMaps, Candidates
-from workflow_scripts.dissect.find_thresholds import gather
 from workflow_scripts.dissect.interpolation import Grid
 from workflow_scripts.dissect.maps import LayerMaps
-from workflow_scripts.dissect.order_statistics import LargestSamples, OrderStatistics
 from workflow_scripts.dissect.tallies import Pairing, Tally, TallySettings, tally_layer
 
 Writer = AllMaps | Candidates
-
-
-def new_counts(device: str | None, maps: LayerMaps, rank: np.ndarray, to: Grid | None) -> OrderStatistics:
-    """Return counts of no samples yet, on a torch device or, without one, for the compiled kernels."""
-    half = maps.half and to is None
-    return tensor_samples.LargestSamples(rank, half, device=device) if device else LargestSamples(rank, half)
 
 
 def order_statistics(
     device: str | None, maps: LayerMaps, rank: np.ndarray, to: Grid | None, threads: int
 ) -> dict[str, np.ndarray]:
     """Return each unit's `threshold`, `maximum` and `minimum`, as `find_thresholds` finds them."""
-    largest = new_counts(device, maps, rank, to)
-    gather(largest, maps, to, threads)
-    maximum, minimum = largest.maximum, largest.minimum
-    if not largest.half:
-        largest = largest.second_pass()
-        gather(largest, maps, to, threads)
-    found = {"threshold": largest.threshold, "maximum": maximum, "minimum": minimum}
-    if maps.candidates:
-        bounded = np.maximum(largest.threshold, maps.bound)
-        found = {"threshold": bounded, "maximum": maps.maximum, "minimum": maps.minimum}
-    return {name: values + np.float32(0) for name, values in found.items()}
+    found = find_thresholds.order_statistics(maps, rank, to, threads, device)
+    return dict(zip(("threshold", "maximum", "minimum"), found, strict=True))
 
 
 def tally(

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.concept_files import broden_images, write_broden
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.commands import end_of, running
-from benchmarks.gpu.concept_files import broden_images, write_broden
 from benchmarks.gpu.lease import network_command, network_difference, write_pictures
 from benchmarks.gpu.train import SMALL, settings_of
 from benchmarks.gpu.workloads import TINY

@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -13,10 +12,10 @@ import torch
 from torch import Tensor
 
 from benchmarks import full_size, quick
+from benchmarks.concept_files import broden_images, write_broden
 from benchmarks.full_size import MAP_SIDE, QUANTILE
 from benchmarks.gpu.bench import Bench
-from benchmarks.gpu.both_ways import Comparison, new_counts, order_statistics, tally
-from benchmarks.gpu.concept_files import broden_images, write_broden
+from benchmarks.gpu.both_ways import Comparison, order_statistics, tally
 from benchmarks.gpu.timing import time_runs
 from benchmarks.gpu.workloads import cores
 from benchmarks.synthetic import SIDE, Labels, broden_like
@@ -24,7 +23,9 @@ from workflow_scripts.dissect.concept_data import ConceptData
 from workflow_scripts.dissect.interpolation import grid
 from workflow_scripts.dissect.maps import LayerMaps
 from workflow_scripts.dissect.order_statistics import order_statistic_rank
+from workflow_scripts.dissect.parallel import in_order
 from workflow_scripts.dissect.tallies import TallySettings, own_labels
+from workflow_scripts.dissect.tensor_samples import LargestSamples
 from workflow_scripts.dissect.tensor_tallies import Labels as DeviceLabels
 from workflow_scripts.dissect.tensor_tallies import TensorTally
 from workflow_scripts.dissect.tensors import VALUES_AT_ONCE, Blocks, DeviceBlock, pinned
@@ -100,9 +101,8 @@ class Layer:
         """Read and decode all maps, as for the device."""
         empty = pinned if self.device == "cuda" else np.empty
         runs = self.maps.runs(0, self.maps.images, VALUES_AT_ONCE)
-        with ThreadPoolExecutor(THREADS) as pool:
-            for _ in pool.map(lambda images: len(self.maps.read(images, empty).unit), runs):
-                pass
+        for _ in in_order(lambda images: self.maps.read(images, empty), runs, THREADS):
+            pass
 
     def on_device(self) -> tuple[list[DeviceBlock], list[Tensor]]:
         """Return all blocks, on the device, and their values on the host."""
@@ -117,7 +117,7 @@ class Layer:
 
     def count_samples(self, blocks: list[DeviceBlock]) -> None:
         """Find thresholds of blocks that are on the device."""
-        largest = new_counts(self.device, self.maps, self.rank, None)
+        largest = LargestSamples(self.rank, self.maps.half, device=self.device)
         for block in blocks:
             largest.add(LAYER, block.values, block.unit, MAP_SIDE, None)
         largest.raise_floors()

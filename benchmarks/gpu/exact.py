@@ -12,11 +12,11 @@ import h5py
 import numpy as np
 import torch
 
+from benchmarks.concept_files import broden_images, odd_images, write_broden, write_odd
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.both_ways import Comparison, order_statistics, remove, tally, write_maps
 from benchmarks.gpu.chain import NAME, compare_chains
-from benchmarks.gpu.concept_files import broden_images, odd_images, write_broden, write_odd
-from benchmarks.synthetic import broden_like, relu_maps
+from benchmarks.synthetic import UNIT_KINDS, broden_like, relu_maps, unit_maps
 from workflow_scripts.dissect.concept_data import ConceptData
 from workflow_scripts.dissect.dump_activations import AllMaps, Candidates
 from workflow_scripts.dissect.interpolation import Field, Grid, grid, grid_at
@@ -28,7 +28,6 @@ from workflow_scripts.gpu import lease_gpu
 
 LAYER, THREADS = "layer", 2
 DTYPES = (np.float16, np.float32)
-KINDS = ("normal", "sparse", "dead", "constant", "negative", "ties", "zeros", "about zero", "subnormal", "near")
 UPSAMPLED = Protocol(quantile=0.1, quantile_of="upsampled")
 # Quantiles of so few samples are large.
 ALL_PROTOCOLS = {
@@ -276,22 +275,4 @@ def compare_dissection(
 def odd_maps(images: int, size: tuple[int, int], dtype: type) -> np.ndarray:
     """Return maps (images, units, h, w), a unit of each kind."""
     rng = np.random.default_rng(8)
-    return np.stack([unit_maps(kind, (images, *size), rng, dtype) for kind in KINDS], axis=1)
-
-
-def unit_maps(kind: str, shape: tuple[int, ...], rng: np.random.Generator, dtype: type) -> np.ndarray:
-    """Return the maps of one unit over all images."""
-    normal = rng.normal(size=shape).astype(dtype)
-    smallest, step = float(np.finfo(dtype).smallest_subnormal), float(np.finfo(dtype).eps)
-    return {
-        "normal": normal,
-        "sparse": np.maximum(normal - 1, 0),
-        "dead": np.zeros(shape),
-        "constant": np.full(shape, 0.1),
-        "negative": -np.abs(normal) - 1,
-        "ties": rng.integers(-1, 3, shape),
-        "zeros": rng.choice([0.0, -0.0], shape),
-        "about zero": rng.choice([0.0, -0.0, smallest, -smallest, 1, -1], shape),
-        "subnormal": rng.integers(-900, 900, shape) * smallest,
-        "near": 1 + rng.integers(0, 900, shape) * step,
-    }[kind].astype(dtype)
+    return np.stack([unit_maps(kind, (images, *size), rng, dtype) for kind in UNIT_KINDS], axis=1)

@@ -56,7 +56,7 @@ def find_thresholds(
                 to = grid(size, label_size, upsampled, layer_fields(receptive_fields, layer, upsampled))
                 samples = maps.images * label_size[0] * label_size[1]
             rank = np.full(maps.units, order_statistic_rank(quantile, samples))
-            found = order_statistics(maps, rank, to, threads)
+            found = order_statistics(maps, rank, to, threads, lease_gpu())
             for name, values in zip(("threshold", "maximum", "minimum"), found, strict=True):
                 # Adding 0 makes -0 and 0 one number.
                 file[f"{layer}/{name}"] = values + np.float32(0)
@@ -64,10 +64,12 @@ def find_thresholds(
 
 
 def order_statistics(
-    maps: LayerMaps, rank: np.ndarray, to: Grid | None, threads: int
+    maps: LayerMaps, rank: np.ndarray, to: Grid | None, threads: int, device: str | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The rank-th largest sample, the largest and the smallest value of each unit: three float32 (units)."""
-    device = lease_gpu()
+    """The rank-th largest sample, the largest and the smallest value of each unit: three float32 (units).
+
+    `device`: the torch device that counts; None for the compiled kernels.
+    """
     if device:
         from workflow_scripts.dissect import tensor_samples
 

@@ -54,6 +54,19 @@ def ones(_context, _word):
     return types.uint64(types.uint64), generate
 
 
+def vector_pointer(context, builder, kind, array, place, element, lanes):
+    """A pointer to so many elements from the flat position `place` on of an array, whose Numba type is `kind`."""
+    data = make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [place]), ir.VectorType(element, lanes).as_pointer())
+
+
+def repeated(builder, value, lanes):
+    """A vector of so many copies of a float32."""
+    undefined = ir.Constant(ir.VectorType(ir.FloatType(), lanes), ir.Undefined)
+    once = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(once, undefined, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
+
+
 @intrinsic
 def blended_above(_context, _rows, _steps, _place, _weight, _threshold):
     """Where a + weight * step is greater than the threshold: bits of a uint64.
@@ -63,22 +76,14 @@ def blended_above(_context, _rows, _steps, _place, _weight, _threshold):
     """
 
     def generate(context, builder, signature, arguments):
-        vector = ir.VectorType(ir.FloatType(), WORD_BITS)
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), WORD_BITS), [0] * WORD_BITS)
-
-        def load(argument):
-            array = make_array(signature.args[argument])(context, builder, arguments[argument])
-            pointer = builder.bitcast(builder.gep(array.data, [arguments[2]]), vector.as_pointer())
-            return builder.load(pointer, align=4)
-
-        def repeat(value):
-            undefined = ir.Constant(vector, ir.Undefined)
-            once = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
-            return builder.shuffle_vector(once, undefined, zeros)
-
-        weight, threshold = (repeat(value) for value in arguments[3:])
-        values = builder.fadd(load(0), builder.fmul(weight, load(1)))
-        return builder.bitcast(builder.fcmp_ordered(">", values, threshold), ir.IntType(WORD_BITS))
+        *arrays, place, weight, threshold = arguments
+        a, step = (
+            builder.load(vector_pointer(context, builder, kind, array, place, ir.FloatType(), WORD_BITS), align=4)
+            for kind, array in zip(signature.args[:2], arrays, strict=True)
+        )
+        values = builder.fadd(a, builder.fmul(repeated(builder, weight, WORD_BITS), step))
+        above = builder.fcmp_ordered(">", values, repeated(builder, threshold, WORD_BITS))
+        return builder.bitcast(above, ir.IntType(WORD_BITS))
 
     return types.uint64(_rows, _steps, types.uint64, types.float32, types.float32), generate
 
@@ -88,13 +93,11 @@ def subtract(_context, _out, _rows, _lower, _upper):
     """Write to `out`, from the flat position `upper` on, 64 values of `rows` from `lower` less those from `upper`."""
 
     def generate(context, builder, signature, arguments):
-        vector = ir.VectorType(ir.FloatType(), WORD_BITS)
+        def pointer(array, place):
+            kind = signature.args[array]
+            return vector_pointer(context, builder, kind, arguments[array], arguments[place], ir.FloatType(), WORD_BITS)
 
-        def pointer(argument, position):
-            array = make_array(signature.args[argument])(context, builder, arguments[argument])
-            return builder.bitcast(builder.gep(array.data, [arguments[position]]), vector.as_pointer())
-
-        lower, upper = (builder.load(pointer(1, position), align=4) for position in (2, 3))
+        lower, upper = (builder.load(pointer(1, place), align=4) for place in (2, 3))
         builder.store(builder.fsub(lower, upper), pointer(0, 3), align=4)
         return context.get_dummy_value()
 
@@ -106,21 +109,12 @@ def blend(_context, _out, _place, _weights, _first, _a, _difference):
     """Write a + weight * difference for 16 weights, from the flat position `first` on, to `place` of `out`: float32."""
 
     def generate(context, builder, signature, arguments):
-        vector = ir.VectorType(ir.FloatType(), LANES)
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-
-        def pointer(argument):
-            array = make_array(signature.args[argument])(context, builder, arguments[argument])
-            return builder.bitcast(builder.gep(array.data, [arguments[argument + 1]]), vector.as_pointer())
-
-        def repeat(value):
-            undefined = ir.Constant(vector, ir.Undefined)
-            once = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
-            return builder.shuffle_vector(once, undefined, zeros)
-
-        weights = builder.load(pointer(2), align=4)
-        values = builder.fadd(repeat(arguments[4]), builder.fmul(weights, repeat(arguments[5])))
-        builder.store(values, pointer(0), align=4)
+        out, weights = (
+            vector_pointer(context, builder, signature.args[i], arguments[i], arguments[i + 1], ir.FloatType(), LANES)
+            for i in (0, 2)
+        )
+        a, difference = (repeated(builder, value, LANES) for value in arguments[4:])
+        builder.store(builder.fadd(a, builder.fmul(builder.load(weights, align=4), difference)), out, align=4)
         return context.get_dummy_value()
 
     return types.void(_out, types.uint64, _weights, types.uint64, types.float32, types.float32), generate
@@ -134,23 +128,20 @@ def lanes_outside(_context, _values, _start, _least, _most):
     """
 
     def generate(context, builder, signature, arguments):
+        values, start, least, most = arguments
         half = signature.args[0].dtype == types.uint16
-        vector = ir.VectorType(ir.HalfType() if half else ir.FloatType(), LANES)
-        values = make_array(signature.args[0])(context, builder, arguments[0])
-        pointer = builder.bitcast(builder.gep(values.data, [arguments[1]]), vector.as_pointer())
+        element = ir.HalfType() if half else ir.FloatType()
+        pointer = vector_pointer(context, builder, signature.args[0], values, start, element, LANES)
         loaded = builder.load(pointer, align=2 if half else 4)
         if half:
             loaded = builder.fpext(loaded, ir.VectorType(ir.FloatType(), LANES))
-
-        def compare(comparison, sign, value):
-            undefined = ir.Constant(loaded.type, ir.Undefined)
-            once = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
-            zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-            found = comparison(sign, loaded, builder.shuffle_vector(once, undefined, zeros))
-            return builder.zext(builder.bitcast(found, ir.IntType(LANES)), ir.IntType(32))
-
-        above = compare(builder.fcmp_unordered, ">", arguments[3])
-        below = compare(builder.fcmp_ordered, "<", arguments[2])
+        above, below = (
+            builder.zext(builder.bitcast(found, ir.IntType(LANES)), ir.IntType(32))
+            for found in (
+                builder.fcmp_unordered(">", loaded, repeated(builder, most, LANES)),
+                builder.fcmp_ordered("<", loaded, repeated(builder, least, LANES)),
+            )
+        )
         return builder.or_(above, builder.shl(below, ir.Constant(ir.IntType(32), LANES)))
 
     return types.uint32(_values, types.uint64, types.float32, types.float32), generate

@@ -41,7 +41,7 @@ SchedulerParameters=bf_interval=1,sched_interval=1,sched_min_interval=0
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 MinJobAge=3600
-KillWait=5
+KillWait=30
 ReturnToService=2
 SlurmdTimeout=60
 SlurmdParameters=config_overrides
@@ -171,5 +171,7 @@ def wait_until(true: Callable[[], bool], what: str, seconds: float) -> None:
     """Wait for something to become true, and fail if it does not."""
     give_up = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < give_up, f"waited {seconds} s for {what}"
+        if time.monotonic() > give_up:
+            state = [run("squeue", "--long"), run("sinfo", "--long", "--Node")]
+            raise AssertionError("\n".join([f"waited {seconds} s for {what}", *state]))
         time.sleep(0.1)

@@ -271,8 +271,9 @@ def test_a_training_saves_its_state_before_the_time_limit(cluster, before_level,
 def test_a_preempted_training_saves_its_state_and_goes_on(cluster, before_level, undisturbed):
     main = start_training(before_level)
     [preempted] = training_jobs()
-    run("sbatch", "--partition=urgent", "--exclusive", "--nodes=2", "--chdir", str(before_level), "--wrap", "sleep 5")
-    wait_until(lambda: "stopped as asked after step" in log(before_level), "the state to be saved", 60)
+    urgent = ["--partition=urgent", "--exclusive", "--nodes=2", "--chdir", str(before_level), "--wrap", "sleep 5"]
+    assert run("sbatch", *urgent)
+    wait_until(lambda: "stopped as asked after step" in log(before_level), "the state to be saved", 150)
     finish(main)
     assert resumed(before_level)
     assert run("scontrol", "show", "job", preempted).count("Restarts=1") == 1

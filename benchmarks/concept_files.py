@@ -16,7 +16,8 @@ ODD_CATEGORY = np.array([0, 0, 1, 1, 2], np.uint8)  # of the labels of an odd se
 
 
 class ImageLabels(NamedTuple):
-    """An image's labels: masks uint64 (n, H, words), as `pack_masks` packs them; whose they are; those of all pixels.
+    """An image's labels: masks uint64 (n, H, words), as `pack_masks` packs them; whose they are; those of all pixels;
+    and the masks of pixels that carry a label again, see `pack_concepts`, and whose they are.
 
     Labels are positions in the label table.
     """
@@ -24,17 +25,35 @@ class ImageLabels(NamedTuple):
     masks: np.ndarray
     mask_label: np.ndarray
     whole_label: np.ndarray
+    masks_again: np.ndarray
+    again_label: np.ndarray
 
     @property
     def all(self) -> np.ndarray:
-        """All labels, as often as the image has them."""
+        """All labels."""
         return np.concatenate([self.mask_label, self.whole_label]).astype(np.int64)
+
+
+def image_labels(label: np.ndarray, masks: np.ndarray, whole: np.ndarray) -> ImageLabels:
+    """Return an image's labels from those of its planes, bool (n, H, W), and those of all pixels; both may repeat."""
+    numbers, times = np.unique(label), []
+    for number in np.unique(np.concatenate([label, whole])).astype(int):
+        times.append((number, masks[label == number].sum(axis=0) + np.count_nonzero(whole == number)))
+    again = [(number, n >= least) for number, n in times for least in range(2, n.max(initial=0) + 1)]
+    once = [(number, n > 0) for number, n in times if number in numbers and number not in whole]
+
+    def rows(found: list[tuple[int, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+        of_labels = np.array([mask for _, mask in found], bool).reshape(-1, *masks.shape[1:])
+        return pack_masks(of_labels), np.array([number for number, _ in found], np.int32)
+
+    return ImageLabels(*rows(once), np.unique(whole).astype(np.int32), *rows(again))
 
 
 def broden_images(labels: Labels) -> list[ImageLabels]:
     """Return labels with Broden's statistics, image by image."""
     masks, rows = packed_labels(labels)
-    return [ImageLabels(*image) for image in zip(masks, rows.mask_label, rows.whole_label, strict=True)]
+    none = np.zeros((0, *masks[0].shape[1:]), np.uint64), np.zeros(0, np.int32)
+    return [ImageLabels(*image, *none) for image in zip(masks, rows.mask_label, rows.whole_label, strict=True)]
 
 
 def odd_images(rng: np.random.Generator, images: int, size: tuple[int, int]) -> list[ImageLabels]:
@@ -43,7 +62,7 @@ def odd_images(rng: np.random.Generator, images: int, size: tuple[int, int]) -> 
     for _ in range(images):
         label = np.sort(rng.integers(0, len(ODD_CATEGORY), rng.integers(0, 7)))
         masks = rng.random((len(label), *size)) < rng.choice([0.1, 0.4, 1], (len(label), 1, 1))
-        found.append(ImageLabels(pack_masks(masks), label, rng.integers(0, len(ODD_CATEGORY), rng.integers(0, 3))))
+        found.append(image_labels(label, masks, rng.integers(0, len(ODD_CATEGORY), rng.integers(0, 3))))
     return found
 
 
@@ -68,24 +87,28 @@ def write_concepts(
 ) -> None:
     """Write concepts.h5 with the labels of `drawn`, again and again, and with pictures if they are given."""
     height, words = drawn[0].masks.shape[1:]
-    rows, area = LabelRows(), np.zeros(len(category), np.int64)
+    rows, area, again_area = LabelRows(), np.zeros(len(category), np.int64), np.zeros(len(category), np.int64)
     has_category = np.zeros((images, len(categories)), bool)
-    areas = [mask_areas(image.masks) for image in drawn]
+    areas = [(mask_areas(image.masks), mask_areas(image.masks_again)) for image in drawn]
     for place, has in enumerate(has_category):
         image = drawn[place % len(drawn)]
-        rows.add(image.mask_label, image.whole_label)
+        rows.add(image.mask_label, image.whole_label, image.again_label)
         has[category[image.all]] = True
-        np.add.at(area, image.mask_label, areas[place % len(drawn)])
+        once, again = areas[place % len(drawn)]
+        np.add.at(area, image.mask_label, once)
         np.add.at(area, image.whole_label, height * width)
+        np.add.at(again_area, image.again_label, again)
     with h5py.File(path, "w") as file:
-        stored = create_pixels(file, "masks", (0, height, words), np.uint64)
-        for first, last in pairwise([*range(0, images, len(drawn)), images]):
-            append_rows(stored, np.concatenate([image.masks for image in drawn[: last - first]]))
+        for name in ("masks", "masks_again"):
+            stored = create_pixels(file, name, (0, height, words), np.uint64)
+            for first, last in pairwise([*range(0, images, len(drawn)), images]):
+                append_rows(stored, np.concatenate([getattr(image, name) for image in drawn[: last - first]]))
         tables = rows.tables() | {
             "label_size": [height, width],
             "label_category": category,
             "label_number": np.arange(1, len(category) + 1),
             "label_area": area,
+            "plane_area": area + again_area,
             "image_has_category": has_category,
         }
         for name, table in tables.items():

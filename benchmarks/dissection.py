@@ -105,6 +105,7 @@ def label_block(labels: Labels) -> LabelBlock:
     """The labels as `ConceptData.block` gives them."""
     masks, rows = packed_labels(labels)
     masks, tables = np.concatenate(masks), rows.tables()
+    tables = {name: table for name, table in tables.items() if not name.startswith("again")}
     counts_for = np.zeros((len(labels.planes), len(labels.categories)), bool)
     for row, of_image in zip(counts_for, rows.of_images(), strict=True):
         row[labels.label_category[of_image + 1]] = True
@@ -161,7 +162,7 @@ def time_tallies(maps: np.ndarray, thresholds: np.ndarray, labels: Labels, resul
     blocks, double = halves(maps, labels), maps.astype(np.float64)
     for name, work, runs, knots, in_mask in (
         ("lite", lambda: lite.tally(double, thresholds, labels), 3, "align_corners_false", True),
-        ("quick", lambda: quick.tally(maps, thresholds, labels), 1, "align_corners_true", False),
+        ("quick", lambda: quick.tally(maps, thresholds, labels), 1, "align_corners_false", False),
     ):
         ours, shared, area = time_engine(blocks, thresholds, labels, knots, in_mask, 30)
         theirs, counts = best_time(work, runs)

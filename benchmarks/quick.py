@@ -12,8 +12,8 @@ def tally(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Count the pixels of every unit's masks, by label and by category, on a torch device.
 
-    maps: (I, U, h, w), float16 or float32; thresholds: (U,). The maps are upsampled in single precision with
-    align_corners true, as was the default in its day.
+    maps: (I, U, h, w), float16 or float32; thresholds: (U,). The maps are upsampled in single precision by grid_sample,
+    from the centres of equal cells, as its `upsample_grid` has them; beyond the outer ones they are clamped.
 
     Returns the pixels shared by unit and label, int64 (U, L + 1), and the units' active pixels, int64 (U, C),
     in the images that have a label of the category.
@@ -25,11 +25,11 @@ def tally(
     for low, planes, whole_labels in zip(maps, labels.planes, labels.whole_labels, strict=True):
         whole_planes = [np.full(planes.shape[1:], label) for label in whole_labels]
         segmentation = torch.from_numpy(np.stack([*planes, *whole_planes]).astype(np.int64)).to(device)
-        upsampled = torch.nn.functional.interpolate(
+        upsampled = torch.nn.functional.grid_sample(
             torch.from_numpy(low).to(device).float()[None],
-            size=segmentation.shape[1:],
-            mode="bilinear",
-            align_corners=True,
+            upsample_grid(low.shape[1:], segmentation.shape[1:]).to(device),
+            padding_mode="border",
+            align_corners=True,  # the default of its day
         )
         active = upsampled > levels
         area = active.int().view(units, -1).sum(1)
@@ -41,3 +41,17 @@ def tally(
         for category in set(labels.label_category[present].tolist()):
             unit_area[category] += area
     return intersection.cpu().numpy().T, unit_area.cpu().numpy().T
+
+
+def upsample_grid(size: tuple[int, int], new_size: tuple[int, int]) -> torch.Tensor:
+    """Return where each position of the upsampled map lies in the map, as grid_sample takes it: (1, H, W, 2).
+
+    -1 and 1 are the centres of the outer cells; a cell is H / h positions long, the first centre at (H / h - 1) / 2.
+    """
+    axes = []
+    for cells, positions in zip(size, new_size, strict=True):
+        scale = positions / cells
+        place = torch.arange(positions, dtype=torch.float32) - (scale - 1) / 2
+        axes.append(place * 2 / (scale * max(cells - 1, 1)) - 1)
+    rows, columns = torch.meshgrid(*axes, indexing="ij")
+    return torch.stack([columns, rows], dim=-1)[None]

@@ -110,7 +110,7 @@ def packed_labels(labels: Labels) -> tuple[list[np.ndarray], LabelRows]:
     for planes, whole in zip(labels.planes, labels.whole_labels, strict=True):
         numbers, of_image = label_masks(planes, np.array([], np.uint16))
         masks.append(pack_masks(of_image))
-        rows.add(numbers.astype(np.int64) - 1, np.array(whole, np.int64) - 1)
+        rows.add(numbers.astype(np.int64) - 1, np.array(whole, np.int64) - 1, np.zeros(0, np.int64))
     return masks, rows
 
 

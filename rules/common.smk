@@ -330,7 +330,14 @@ def receptive_fields(wildcards):
 def samples():
     """The argument for thresholds of interpolated maps."""
     dissection = config["dissection"]
-    return f"--upsampled {dissection['knots']}" if dissection["quantile_of"] == "upsampled" else ""
+    if dissection["quantile_of"] != "upsampled":
+        return ""
+    return f"--upsampled {dissection['knots']} --border {dissection['border']}"
+
+
+def choices(*names):
+    """The arguments for choices of the dissection, by name."""
+    return " ".join(f"--{name.replace('_', '-')} {config['dissection'][name]}" for name in names)
 
 
 def sample_fields(wildcards):

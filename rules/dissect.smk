@@ -40,7 +40,7 @@ rule check_network:
 
 
 rule find_receptive_fields:
-    """Find where in the picture the units of each layer look: needed only for the knots of that name."""
+    """Find where in the picture the units of each layer look."""
     input:
         code=code_of("workflow_scripts.dissect.find_receptive_fields"),
     output:
@@ -49,8 +49,6 @@ rule find_receptive_fields:
         f"{RESULTS}/logs/data/find_receptive_fields{{entry}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/find_receptive_fields{{entry}}.tsv"
-    # Before hours of training, for it refuses layers that have none.
-    priority: 30
     retries: 0
     conda:
         "../envs/workflow.yaml"
@@ -164,18 +162,14 @@ rule tally_units:
         gpu=lambda wildcards: 0 if shuffled(wildcards) else min(GPUS, 1),
     params:
         shuffle=lambda wildcards: f"--shuffle-labels {wildcards.replicate}" if shuffled(wildcards) else "",
-        knots=config["dissection"]["knots"],
-        mask=config["dissection"]["mask"],
-        counted_images=config["dissection"]["counted_images"],
+        choices=choices("knots", "border", "mask", "counted_images", "planes"),
         fields=lambda wildcards, input: f"--receptive-fields {input.fields}" if input.fields else "",
     shell:
         "python -m workflow_scripts.dissect.tally_units"
         " --activations {input.activations:q}"
         " --thresholds {input.thresholds:q}"
         " --concepts {input.concepts:q}"
-        " --knots {params.knots}"
-        " --mask {params.mask}"
-        " --counted-images {params.counted_images}"
+        " {params.choices}"
         " {params.fields}"
         " {params.shuffle}"
         " --threads {threads}"
@@ -198,9 +192,12 @@ rule name_units:
         f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_{{level}}/name_units.tsv"
     conda:
         "../envs/workflow.yaml"
+    params:
+        rule=choices("detector_iou", "detector_rule"),
     shell:
         "python -m workflow_scripts.dissect.name_units"
         " --tally {input.tally:q}"
         " --concepts {input.concepts:q}"
+        " {params.rule}"
         " --out {output:q}"
         " 2> {log:q}"

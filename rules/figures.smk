@@ -33,13 +33,11 @@ rule collect:
             f" {units_file(arm, replicate, level)}"
             for arm, replicate, level in networks()
         ],
-        detector_iou=config["dissection"]["detector_iou"],
-        detector_rule=config["dissection"]["detector_rule"],
+        rule=choices("detector_iou", "detector_rule"),
     shell:
         "python -m workflow_scripts.figures.collect"
         " {params.networks}"
-        " --detector-iou {params.detector_iou}"
-        " --detector-rule {params.detector_rule}"
+        " {params.rule}"
         " --tables $(dirname {output.networks:q})"
         " 2> {log:q}"
 
@@ -66,12 +64,9 @@ rule draw_figures:
         f"{RESULTS}/benchmarks/figures/draw_figures.tsv"
     conda:
         "../envs/workflow.yaml"
-    params:
-        detector_iou=config["dissection"]["detector_iou"],
     shell:
         "python -m workflow_scripts.figures.draw_figures"
         " --tables $(dirname {input.networks:q})"
-        " --detector-iou {params.detector_iou}"
         " --out $(dirname {output.overview:q})"
         " 2> {log:q}"
 

@@ -30,7 +30,7 @@ from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.dissect.protocols import Protocol, resolve_protocol
 from workflow_scripts.dissect.tally_units import tally_units
-from workflow_scripts.figures.collect import count_detectors, detects, read_units
+from workflow_scripts.figures.collect import count_detectors, read_units
 from workflow_scripts.files import UserError
 
 SCHEMA = Path(__file__).parent.parent / "schemas" / "config.schema.yaml"
@@ -42,10 +42,10 @@ PIXEL_COLUMNS = ("-truth", "-activation", "-intersect")
 class Dissection(NamedTuple):
     """What a dissection found.
 
-    layers: a row per layer: `units`, both counts of detectors and of their distinct concepts (see
+    layers: a row per layer: `knots`, `units`, both counts of detectors and of their distinct concepts (see
         `count_detectors`), `dead_units`, `median_score` (of the units' IoUs) and `detector_iou`.
     categories: a row per layer and category: both counts.
-    units: a row per layer and unit, the columns of units.csv (see `name_units`), `dead` and `detector` (bool).
+    units: a row per layer and unit, the columns of units.csv (see `name_units`).
     """
 
     layers: pd.DataFrame
@@ -88,7 +88,7 @@ def dissect(
         units = measure_units(
             copied(model), layers, packed(concepts, size, Path(folder)), mean, std, rules, Path(folder)
         )
-    return tables(units, rules["detector_iou"], rules["detector_rule"])
+    return tables(units, rules["detector_iou"])
 
 
 def resolve_choices(protocol: str, precision: str, choices: dict) -> dict:
@@ -149,9 +149,8 @@ def measure_units(
 ) -> pd.DataFrame:
     """The units of a dissection, as `read_units` reads them; its files are written into `folder`."""
     activations, thresholds, tally, units = (folder / name for name in ("activations", "thresholds", "tally", "units"))
-    knots = rules["knots"]
     fields = None
-    if knots == "receptive_field":
+    if rules["knots"] == "receptive_field":
         with open_hdf5(concepts, "images") as file:
             fields = find_receptive_fields(network, layers, file["images"].shape[1])
     # Where candidates will do, they spare most of the disk; the numbers are the same.
@@ -160,24 +159,29 @@ def measure_units(
     dump_activations(
         network, layers, concepts, mean, std, rules["precision"], "a notebook's", activations, candidates=candidates
     )
-    find_thresholds(activations, rules["quantile"], thresholds, None if raw else knots, concepts, fields)
+    find_thresholds(
+        activations, rules["quantile"], thresholds, None if raw else rules["knots"], concepts, fields,
+        border=rules["border"],
+    )  # fmt: skip
     tally_units(
         activations, thresholds, concepts, tally,
-        knots=knots, mask=rules["mask"], counted_images=rules["counted_images"], receptive_fields=fields,
+        receptive_fields=fields,
+        **{choice: rules[choice] for choice in ("knots", "border", "mask", "counted_images", "planes")},
     )  # fmt: skip
-    name_units(tally, concepts, units)
+    name_units(tally, concepts, rules["detector_iou"], rules["detector_rule"], units)
     return read_units(units)
 
 
-def tables(units: pd.DataFrame, detector_iou: float, detector_rule: str) -> Dissection:
+def tables(units: pd.DataFrame, detector_iou: float) -> Dissection:
     """The tables of units as `read_units` reads them."""
     layer_rows, categories = [], []
     for layer, of_layer in units.groupby("layer", sort=False):
-        by_category = count_detectors(of_layer, detector_iou, detector_rule)
+        by_category = count_detectors(of_layer)
         categories.append(by_category.assign(layer=layer)[["layer", "category", *COUNTS]])
         layer_rows.append(
             {
                 "layer": layer,
+                "knots": of_layer["knots"].iloc[0],
                 "units": len(of_layer),
                 # A unit has one best concept, and a concept one category: sums count each once.
                 **by_category[COUNTS].sum(),
@@ -190,5 +194,5 @@ def tables(units: pd.DataFrame, detector_iou: float, detector_rule: str) -> Diss
     return Dissection(
         pd.DataFrame(layer_rows),
         pd.concat(categories, ignore_index=True),
-        units.astype(dict.fromkeys(whole, int)).assign(detector=detects(units["score"], detector_iou, detector_rule)),
+        units.astype(dict.fromkeys(whole, int)),
     )

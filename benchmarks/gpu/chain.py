@@ -82,10 +82,10 @@ def chain(bench: Bench, name: str) -> list[list]:
         ],
         "find_thresholds": [*activations, "--quantile", QUANTILE],
         "tally_units": [
-            *(*activations, "--thresholds", thresholds, "--knots", "align_corners_false", "--mask", "above"),
-            *("--counted-images", "with_category"),
+            *(*activations, "--thresholds", thresholds, "--knots", "align_corners_false", "--border", "clamp"),
+            *("--mask", "above", "--planes", "once", "--counted-images", "with_category"),
         ],
-        "name_units": ["--tally", path["tally_units"], *concepts],
+        "name_units": ["--tally", path["tally_units"], *concepts, "--detector-iou", 0.04, "--detector-rule", "above"],
     }
     dense = ["--initial", path["init_network"], "--rewind-epoch", 1, *rewind, *training]
     pruned = ["--parent", path["train_dense"], "--fraction", 0.2, *rewind, *training]

@@ -24,6 +24,28 @@ def label_masks(planes: np.ndarray, whole_labels: np.ndarray) -> tuple[np.ndarra
     return numbers[1:], masks[1:].reshape(-1, *planes.shape[1:])  # without the background
 
 
+def masks_again(planes: np.ndarray, whole_labels: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Which labels an image carries more than once at a pixel, and where.
+
+    Args:
+        planes: label numbers, uint16 (planes, H, W), 0 for none.
+        whole_labels: numbers of the labels that every pixel carries, each as often as it does.
+
+    Returns:
+        Label numbers, rising, uint16 (labels), and bool (labels, H, W): the pixels that carry the label at least
+        twice; then, for the same label, those that carry it three times, and so on.
+    """
+    present = np.concatenate([*map(np.unique, planes), whole_labels]).astype(np.uint16)
+    numbers, listed = np.unique(present[present > 0], return_counts=True)
+    found, masks = [], [np.zeros((0, *planes.shape[1:]), bool)]
+    for number in numbers[listed > 1].tolist():
+        times = (planes == number).sum(axis=0) + whole_labels.count(number)
+        for least in range(2, times.max() + 1):
+            found.append(number)
+            masks.append((times >= least)[None])
+    return np.array(found, np.uint16), np.concatenate(masks)
+
+
 def pack_masks(masks: np.ndarray) -> np.ndarray:
     """Pack masks, bool (..., H, W), into uint64 (..., H, words): pixel x of a row is bit x % 64 of word x // 64."""
     padding = [(0, 0)] * (masks.ndim - 1) + [(0, -masks.shape[-1] % WORD_BITS)]

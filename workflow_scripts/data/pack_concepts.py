@@ -16,7 +16,7 @@ from workflow_scripts.data.broden_layout import (
     read_picture,
 )
 from workflow_scripts.data.hdf5 import COMPRESSION, FORMAT, append_rows
-from workflow_scripts.data.label_masks import WORD_BITS, label_masks, pack_masks
+from workflow_scripts.data.label_masks import WORD_BITS, label_masks, masks_again, pack_masks
 from workflow_scripts.files import UserError, run_command, whole_file
 from workflow_scripts.progress import Progress
 
@@ -38,7 +38,9 @@ def pack_concepts(folder: str | Path, image_size: int, out: str | Path, interpol
     which the label covers the most pixels (ties to the later; for a label that never occurs the first that
     label.csv names; Bau et al. 2017's released code); category_name (C); image_has_category bool (N, C):
     whether the image carries a label whose primary category it is; image_name, split (N).
-    A pixel carries a label if any plane does; a whole-image label is carried by every pixel.
+    A pixel carries a label if any plane does; a whole-image label is carried by every pixel. Where planes are counted
+    each: masks_again uint64 (K, H, words), again_label and again_start, as masks, for the pixels that carry a label
+    once more, as `label_masks.masks_again` finds them; plane_area int64 (L): label_area and these.
 
     Attributes: `format`, and `fingerprint`, SHA-256 of the contents. Raises UserError as
     `read_concept_set`, `read_label_map` and `read_picture` do, and for a number outside the label table.
@@ -76,16 +78,18 @@ class LabelRows:
     def __init__(self) -> None:
         self.mask_label: list[np.ndarray] = []
         self.whole_label: list[np.ndarray] = []
+        self.again_label: list[np.ndarray] = []
 
-    def add(self, with_mask: np.ndarray, whole: np.ndarray) -> None:
-        """Add an image: its labels that have a mask, and those of all its pixels."""
+    def add(self, with_mask: np.ndarray, whole: np.ndarray, again: np.ndarray) -> None:
+        """Add an image: its labels that have a mask, those of all its pixels, and those that have a mask again."""
         self.mask_label.append(with_mask)
         self.whole_label.append(whole)
+        self.again_label.append(again)
 
     def tables(self) -> dict[str, np.ndarray]:
         """Their tables in concepts.h5."""
         tables = {}
-        for kind, rows in (("mask", self.mask_label), ("whole", self.whole_label)):
+        for kind, rows in (("mask", self.mask_label), ("whole", self.whole_label), ("again", self.again_label)):
             tables[f"{kind}_label"] = np.concatenate(rows).astype(np.int32)
             tables[f"{kind}_start"] = np.cumsum([0, *map(len, rows)], dtype=np.int64)
         return tables
@@ -100,16 +104,17 @@ def pack_pixels(
 ) -> tuple[str, np.ndarray, LabelRows]:
     """Decode and store all pictures and label masks, a bounded number at a time.
 
-    Returns the SHA-256 of their pixels, the label areas int64 (L, 1 + C) (over all categories together,
-    then within each), and the labels that each image carries.
+    Returns the SHA-256 of their pixels, the label areas int64 (L, 2 + C) (each plane counted, over all categories
+    together, then within each), and the labels that each image carries.
     """
     row_of_number = np.full(2**16, -1, np.int32)
     row_of_number[[label.number for label in concepts.labels]] = np.arange(len(concepts.labels))
     words = -(-concepts.width // WORD_BITS)
     images = create_pixels(file, "images", (len(concepts.images), image_size, image_size, 3), np.uint8)
     masks = create_pixels(file, "masks", (0, concepts.height, words), np.uint64)
-    image_hash, mask_hash = hashlib.sha256(), hashlib.sha256()
-    areas = np.zeros((len(concepts.labels), 1 + len(concepts.categories)), np.int64)
+    again = create_pixels(file, "masks_again", (0, concepts.height, words), np.uint64)
+    image_hash, mask_hash, again_hash = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
+    areas = np.zeros((len(concepts.labels), 2 + len(concepts.categories)), np.int64)
     rows = LabelRows()
     progress = Progress("labelled images", len(concepts.images))
     for start in range(0, len(concepts.images), IMAGES_IN_MEMORY):
@@ -117,13 +122,16 @@ def pack_pixels(
         pictures = np.stack([read_picture(concepts.path(image.name), image_size, interpolation) for image in batch])
         images[start : start + len(batch)] = pictures
         packed = [pack_labels(concepts, image, row_of_number, areas, rows) for image in batch]
-        new = np.concatenate(packed)
-        append_rows(masks, new)
         image_hash.update(pictures)
-        mask_hash.update(new)
+        for dataset, digest, new in zip(
+            (masks, again), (mask_hash, again_hash), zip(*packed, strict=True), strict=True
+        ):
+            joined = np.concatenate(new)
+            append_rows(dataset, joined)
+            digest.update(joined)
         progress.log(start + len(batch))
     progress.finish(f", {len(masks)} label masks")
-    return image_hash.hexdigest() + mask_hash.hexdigest(), areas, rows
+    return "".join(digest.hexdigest() for digest in (image_hash, mask_hash, again_hash)), areas, rows
 
 
 def create_pixels(file: h5py.File, name: str, shape: tuple[int, ...], dtype: type) -> h5py.Dataset:
@@ -137,23 +145,26 @@ def create_pixels(file: h5py.File, name: str, shape: tuple[int, ...], dtype: typ
 
 def pack_labels(
     concepts: ConceptSet, image: LabelledImage, row_of_number: np.ndarray, areas: np.ndarray, rows: LabelRows
-) -> np.ndarray:
-    """The masks of an image's labels, uint64 (labels, H, words), those of whole-image labels left out.
+) -> tuple[np.ndarray, np.ndarray]:
+    """The masks of an image's labels, uint64 (labels, H, words), those of whole-image labels left out; masks again.
 
-    Adds the labels to `rows` and their areas to `areas` (L, 1 + C).
+    Adds the labels to `rows` and their areas to `areas` (L, 2 + C).
     """
     planes = read_planes(concepts, image, row_of_number)
     plane_category = np.array([category for category, _ in image.planes], int)
     for category in {category for category, _ in image.planes + image.whole_labels}:
         whole = [number for c, number in image.whole_labels if c == category]
         numbers, masks = label_masks(planes[plane_category == category], np.array(whole, np.uint16))
-        areas[row_of_number[numbers], 1 + category] += np.count_nonzero(masks, axis=(1, 2))
-    whole = np.unique(np.array([number for _, number in image.whole_labels], np.uint16))
+        areas[row_of_number[numbers], 2 + category] += np.count_nonzero(masks, axis=(1, 2))
+    listed = [number for _, number in image.whole_labels]
+    whole = np.unique(np.array(listed, np.uint16))
     numbers, masks = label_masks(planes, whole)
-    areas[row_of_number[numbers], 0] += np.count_nonzero(masks, axis=(1, 2))
+    areas[row_of_number[numbers], :2] += np.count_nonzero(masks, axis=(1, 2))[:, None]
+    numbers_again, again = masks_again(planes, listed)
+    np.add.at(areas[:, 0], row_of_number[numbers_again], np.count_nonzero(again, axis=(1, 2)))
     with_mask = ~np.isin(numbers, whole)
-    rows.add(row_of_number[numbers[with_mask]], row_of_number[whole])
-    return pack_masks(masks[with_mask])
+    rows.add(row_of_number[numbers[with_mask]], row_of_number[whole], row_of_number[numbers_again])
+    return pack_masks(masks[with_mask]), pack_masks(again)
 
 
 def read_planes(concepts: ConceptSet, image: LabelledImage, row_of_number: np.ndarray) -> np.ndarray:
@@ -172,14 +183,19 @@ def read_planes(concepts: ConceptSet, image: LabelledImage, row_of_number: np.nd
 
 def label_tables(concepts: ConceptSet, areas: np.ndarray, occurring: list[np.ndarray]) -> dict[str, np.ndarray]:
     """What concepts.h5 says of labels and images once all pixels are counted."""
-    within = areas[:, 1:]
+    plane_area, label_area, within = areas[:, 0], areas[:, 1], areas[:, 2:]
     latest_largest = within.shape[1] - 1 - np.argmax(within[:, ::-1], axis=1)
     first_named = np.array([label.categories[0] for label in concepts.labels], int)
-    primary = np.where(areas[:, 0] > 0, latest_largest, first_named).astype(np.uint8)
+    primary = np.where(label_area > 0, latest_largest, first_named).astype(np.uint8)
     has_category = np.zeros((len(concepts.images), len(concepts.categories)), bool)
     for row, labels in zip(has_category, occurring, strict=True):
         row[primary[labels]] = True
-    return {"label_category": primary, "label_area": areas[:, 0].copy(), "image_has_category": has_category}
+    return {
+        "label_category": primary,
+        "label_area": label_area.copy(),
+        "plane_area": plane_area.copy(),
+        "image_has_category": has_category,
+    }
 
 
 def contents_fingerprint(pixel_hash: str, tables: dict[str, np.ndarray]) -> str:

@@ -37,18 +37,20 @@ class ConceptData:
     def __init__(self, path: str | Path):
         """Raises UserError if the file is missing, damaged or of another format."""
         self.path = path
-        self.file = open_hdf5(path, "label_number", "masks")
+        self.file = open_hdf5(path, "label_number", "masks", "plane_area")
         self.fingerprint: str = self.file.attrs["fingerprint"]
         self.height, self.width = (int(size) for size in self.file["label_size"][:])
         self.label_number = self.file["label_number"][:]
         self.label_name: list[str] = list(self.file["label_name"].asstr()[:])
         self.label_category = self.file["label_category"][:]
-        self.label_area = self.file["label_area"][:]
+        self.label_area, self.plane_area = self.file["label_area"][:], self.file["plane_area"][:]
         self.category_name: list[str] = list(self.file["category_name"].asstr()[:])
         self.image_has_category = self.file["image_has_category"][:]
         self._masks = Rows(self.file["masks"])
         self.mask_count, self.row_bytes = self._masks.shape[0], 8 * self._masks.shape[2]  # of a row of pixels
         self._mask_label, self._mask_start = self.file["mask_label"][:], self.file["mask_start"][:]
+        self._masks_again = Rows(self.file["masks_again"])
+        self._again_label, self._again_start = self.file["again_label"][:], self.file["again_start"][:]
         self._whole_label, self._whole_start = self.file["whole_label"][:], self.file["whole_start"][:]
 
     def __enter__(self) -> "ConceptData":
@@ -64,47 +66,49 @@ class ConceptData:
         carries a label in several planes counts for it once, or, with `each_plane`, once for each.
         """
         counts_for = self.image_has_category[images] if with_category else np.ones_like(self.image_has_category[images])
-        runs = runs_of(images)
-        mask_start, whole_start = (starts_of(start, images) for start in (self._mask_start, self._whole_start))
-        masks = np.empty((mask_start[-1], *self._masks.shape[1:]), self._masks.dtype)
-        for run, place in zip(runs, mask_start[np.cumsum([0, *map(len, runs[:-1])])], strict=True):
-            first, last = self._mask_start[run[0]], self._mask_start[run[-1] + 1]
-            self._masks.read(int(first), int(last), masks[place : place + last - first])
-        mask_label, whole_label = (
-            np.concatenate([labels[start[run[0]] : start[run[-1] + 1]] for run in runs])
-            for labels, start in ((self._mask_label, self._mask_start), (self._whole_label, self._whole_start))
-        )
-        block = LabelBlock(
-            masks.reshape(len(masks), self.height * self._masks.shape[2]),
+        masks, mask_label, mask_start = rows_of(images, self._masks, self._mask_label, self._mask_start)
+        if each_plane:
+            again = rows_of(images, self._masks_again, self._again_label, self._again_start)
+            masks, mask_label, mask_start = joined((masks, mask_label, mask_start), again)
+        whole_start = starts_of(self._whole_start, images)
+        whole_label = np.concatenate([self._whole_label[run] for run in slices_of(self._whole_start, images)])
+        return LabelBlock(
+            masks.reshape(len(masks), self.height * masks.shape[2]),
             mask_label,
             mask_start,
             whole_label,
             whole_start,
             counts_for,
         )
-        return block if each_plane else planes_joined(block)
 
 
-def planes_joined(block: LabelBlock) -> LabelBlock:
-    """The same labels, each image having each of them once: at every pixel that has it in any plane."""
-    places = [(block.mask_start, block.mask_label), (block.whole_start, block.whole_label)]
-    images = len(block.mask_start) - 1
-    key, whole_key = (np.repeat(np.arange(images) << 32, np.diff(start)) + label for start, label in places)
-    if len(np.unique(np.concatenate([key, whole_key]))) == len(key) + len(whole_key):
-        return block
-    whole_key = np.unique(whole_key)
-    chosen = ~np.isin(key, whole_key)
-    key, row = np.unique(key[chosen], return_inverse=True)
-    masks = np.zeros((len(key), block.masks.shape[1]), np.uint64)
-    np.bitwise_or.at(masks, row, block.masks[chosen])
-    starts = [np.searchsorted(keys, np.arange(images + 1) << 32) for keys in (key, whole_key)]
-    label, whole_label = ((keys & 0xFFFFFFFF).astype(np.int32) for keys in (key, whole_key))
-    return LabelBlock(masks, label, starts[0], whole_label, starts[1], block.counts_for)
+MaskRows = tuple[np.ndarray, np.ndarray, np.ndarray]  # masks, their labels, and where each image's start
 
 
-def runs_of(images: np.ndarray) -> list[np.ndarray]:
-    """The images in runs of consecutive ones."""
-    return np.split(images, np.flatnonzero(np.diff(images) != 1) + 1)
+def rows_of(images: np.ndarray, masks: Rows, label: np.ndarray, start: np.ndarray) -> MaskRows:
+    """The rows of these images, of all rows."""
+    slices, new_start = slices_of(start, images), starts_of(start, images)
+    read, place = np.empty((new_start[-1], *masks.shape[1:]), masks.dtype), 0
+    for run in slices:
+        masks.read(run.start, run.stop, read[place : place + run.stop - run.start])
+        place += run.stop - run.start
+    return read, np.concatenate([label[run] for run in slices]), new_start
+
+
+def joined(one: MaskRows, other: MaskRows) -> MaskRows:
+    """The rows of the same images put together, each image's next to each other."""
+    if not len(other[1]):
+        return one
+    image = np.concatenate([np.repeat(np.arange(len(start) - 1), np.diff(start)) for *_, start in (one, other)])
+    order = np.argsort(image, kind="stable")
+    masks, label = (np.concatenate(pair)[order] for pair in zip(one[:2], other[:2], strict=True))
+    return masks, label, one[2] + other[2]
+
+
+def slices_of(start: np.ndarray, images: np.ndarray) -> list[slice]:
+    """Where the rows of these images lie, consecutive images together."""
+    runs = np.split(images, np.flatnonzero(np.diff(images) != 1) + 1)
+    return [slice(int(start[run[0]]), int(start[run[-1] + 1])) for run in runs]
 
 
 def starts_of(start: np.ndarray, images: np.ndarray) -> np.ndarray:

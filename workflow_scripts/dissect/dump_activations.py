@@ -72,6 +72,7 @@ def dump_activations(
     ):
         progress = Progress("pictures", images)
         done = 0
+        dump.create_group("maps", track_order=True)  # layers keep the order in which they were asked for
         writers = {}
         for pictures in picture_batches(concepts, workers=2 if device.type == "cuda" else 0):
             found_maps: dict[str, list[Tensor]] = {name: [] for name in layer_names(layers)}

@@ -3,8 +3,8 @@
 import argparse
 import copy
 import json
+import logging
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import torch
@@ -17,13 +17,18 @@ from workflow_scripts.files import UserError, run_command, whole_file
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Hardswish, nn.Mish)
+GATES = (nn.Sigmoid, nn.Hardsigmoid)
 MARGIN = 640  # pixels beyond the picture: more than the receptive field of a ResNet-50's last stage
+
+log = logging.getLogger(__name__)
 
 
 def find_receptive_fields(network: nn.Module, layers: list[str], size: int) -> dict:
-    """Return `picture`, the size, and `layers`: by name [centre, stride] of rows and of columns, in pixels.
+    """Return `picture`, the size, and `layers`: by name [centre, stride] of rows and of columns, in pixels, or None.
 
-    The centre is that of the receptive field of the first unit along the axis; pixel 0 is the first.
+    The centre is that of the receptive field of the first unit along the axis; pixel 0 is the first. None stands for a
+    layer that does not look at a grid of places, as after attention or pooling over all places, and for all layers of
+    a network that takes pictures of its own size only.
 
     The network is shown two pictures, one of ones and one whose pixels hold their own position, with every weight
     replaced by the same positive number, so that a unit's output is a sum over its receptive field: their ratio is
@@ -31,24 +36,30 @@ def find_receptive_fields(network: nn.Module, layers: list[str], size: int) -> d
     The pictures are longer than `size`, so that the middle of a map does not see their borders.
 
     Raises:
-        UserError: the layer does not look at a grid of places, as after attention or pooling over all places.
+        UserError: there is no such layer.
     """
-    for layer in layers:
-        if "@" in layer:
-            refuse(layer)
+    fields: dict = dict.fromkeys(layers)
+    maps = [layer for layer in layers if "@" not in layer]  # the others' outputs are tokens
     network = only_geometry(network)
-    fields = measured_fields(network, layers, size, size + 2 * MARGIN)
-    # What looks at shares of the picture, as adaptive pooling does, looks elsewhere in a larger one.
-    for name, others in measured_fields(network, layers, size, size + 3 * MARGIN).items():
-        if others != fields[name]:
-            refuse(name)
+    try:
+        # What looks at shares of the picture, as adaptive pooling does, looks elsewhere in a larger one.
+        found, again = (measured_fields(network, maps, size, size + margin) for margin in (2 * MARGIN, 3 * MARGIN))
+    except UserError:
+        raise
+    except Exception as error:  # whatever a network of somebody else's says to a picture of another size
+        log.warning("the network cannot be shown a picture of another size (%s)", str(error).partition("\n")[0])
+    else:
+        fields |= {layer: found[layer] for layer in maps if found[layer] == again[layer]}
+    for layer in layers:
+        if fields[layer] is None:
+            log.warning("%s: no receptive fields on a grid were found; with cell centres as knots instead", layer)
     return {"picture": size, "layers": fields}
 
 
-def measured_fields(network: nn.Module, layers: list[str], size: int, side: int) -> dict[str, list[list[float]]]:
+def measured_fields(network: nn.Module, layers: list[str], size: int, side: int) -> dict[str, list | None]:
     """The fields of the layers, from pictures of `side` pixels along one axis and `size` along the other."""
     place = torch.arange(1, side + 1, dtype=torch.float64) / side
-    fields = {name: [] for name in layers}
+    fields: dict = {name: [] for name in layers}
     for rows in (True, False):
         strip = torch.stack([torch.ones_like(place), place])[:, None, :, None].expand(-1, 3, -1, size)
         with layer_outputs(network, layers) as outputs, torch.no_grad():
@@ -58,27 +69,31 @@ def measured_fields(network: nn.Module, layers: list[str], size: int, side: int)
             ones, places = along[:, 0, :, along.shape[3] // 2].numpy()
             with np.errstate(invalid="ignore"):  # 0 / 0 where a convolution sees only padding
                 centres = places / ones * side - 1
-            fields[name].append(axis_field(name, centres))
-    return fields
+            fields[name].append(axis_field(centres))
+    return {name: None if None in axes else axes for name, axes in fields.items()}
 
 
-def axis_field(layer: str, centres: np.ndarray) -> list[float]:
-    """The centre of the first unit and the stride, from all centres along an axis, those in the middle exact."""
+def axis_field(centres: np.ndarray) -> list[float] | None:
+    """The centre of the first unit and the stride, from all centres along an axis, those in the middle exact.
+
+    None if they do not lie on a grid.
+    """
     middle, margin = len(centres) // 2, len(centres) // 8
     inner = np.arange(middle - margin, middle + margin + 1)
     step = centres[middle + 1] - centres[middle] if len(centres) > middle + 1 else 0
+    if not np.isfinite(centres[inner]).all() or not np.isfinite(step):
+        return None
     stride = round(2 * step) / 2
     offset = round(2 * (centres[middle] - stride * middle)) / 2
-    if stride < 1 or not np.abs(offset + stride * inner - centres[inner]).max() < 0.01:
-        refuse(layer)
-    return [offset, stride]
+    on_grid = stride >= 1 and np.abs(offset + stride * inner - centres[inner]).max() < 0.01
+    return [offset, stride] if on_grid else None
 
 
-def refuse(layer: str) -> NoReturn:
-    raise UserError(
-        f"dissection.knots: no receptive fields on a grid were found for the units of {layer};"
-        " set it to align_corners_false"
-    )
+class Open(nn.Module):
+    """A gate that lets everything pass: squeeze-and-excitation scales whole channels, wherever they look."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.ones_like(x)
 
 
 def only_geometry(network: nn.Module) -> nn.Module:
@@ -91,6 +106,8 @@ def only_geometry(network: nn.Module) -> nn.Module:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, NORMS) or type(module) in ACTIVATIONS:
             network.set_submodule(name, nn.Identity())
+        elif type(module) in GATES:
+            network.set_submodule(name, Open())
         elif isinstance(module, nn.MaxPool2d):
             sizes = [
                 value if isinstance(value, tuple) else (value, value)

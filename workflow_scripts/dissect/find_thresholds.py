@@ -10,7 +10,7 @@ import numpy as np
 
 from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
-from workflow_scripts.dissect.interpolation import SCHEMES, Grid, grid, layer_fields
+from workflow_scripts.dissect.interpolation import BORDERS, SCHEMES, Grid, grid, layer_knots
 from workflow_scripts.dissect.maps import LayerMaps
 from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, OrderStatistics, order_statistic_rank
 from workflow_scripts.dissect.parallel import in_shards
@@ -29,20 +29,25 @@ def find_thresholds(
     concepts: str | Path | None = None,
     receptive_fields: dict | None = None,
     threads: int = 1,
+    border: str = "clamp",
 ) -> None:
     """Write thresholds.h5: per layer a group with `threshold`, `maximum` and `minimum`, float32 (units).
 
     A unit's threshold T is chosen such that P(activation > T) = quantile (Bau et al. 2017, section 2.2):
     of n samples the (floor(quantile * n) + 1)-th largest. Samples are all values of the raw maps; or, with
     `upsampled`, one of interpolation.SCHEMES, all values of the maps interpolated to the size of the label
-    maps of `concepts`. `maximum` and `minimum` are of the raw maps. `receptive_fields` as `layer_fields` takes
-    them. Attributes: `format`, `activations` (fingerprint of the dump), `quantile`, and `samples`
-    ("raw", or the knots of the interpolation).
+    maps of `concepts`, with `border`, one of interpolation.BORDERS. `maximum` and `minimum` are of the raw maps.
+    `receptive_fields` as `layer_knots` takes them. Layers lie in the dump's order. Attributes: `format`,
+    `activations` (fingerprint of the dump), `quantile`, and `samples` ("raw", or the knots of the interpolation).
 
     Raises UserError if the dump is missing or damaged, a map holds NaN or infinity (naming layer and
     unit), the quantile does not lie between 0 and 1, or the dump has too few candidates for it.
     """
-    with open_hdf5(activations, "maps", "fingerprint") as dump, whole_file(out) as part, h5py.File(part, "w") as file:
+    with (
+        open_hdf5(activations, "maps", "fingerprint") as dump,
+        whole_file(out) as part,
+        h5py.File(part, "w", track_order=True) as file,
+    ):
         file.attrs.update(
             format=FORMAT, activations=dump.attrs["fingerprint"], quantile=quantile, samples=upsampled or "raw"
         )
@@ -53,7 +58,7 @@ def find_thresholds(
             size, samples = (maps.height, maps.width), maps.samples
             to = None
             if upsampled:
-                to = grid(size, label_size, upsampled, layer_fields(receptive_fields, layer, upsampled))
+                to = grid(size, label_size, *layer_knots(receptive_fields, layer, upsampled), border)
                 samples = maps.images * label_size[0] * label_size[1]
             rank = np.full(maps.units, order_statistic_rank(quantile, samples))
             found = order_statistics(maps, rank, to, threads, lease_gpu())
@@ -132,6 +137,7 @@ def main() -> None:
     parser.add_argument("--activations", required=True, help="activations.h5")
     parser.add_argument("--quantile", type=float, required=True, help="share of samples above the threshold")
     parser.add_argument("--upsampled", choices=SCHEMES, help="take samples of interpolated maps, with these knots")
+    parser.add_argument("--border", choices=BORDERS, default="clamp", help="of these maps, beyond the outer knots")
     parser.add_argument("--concepts", help="concepts.h5, for --upsampled")
     parser.add_argument("--receptive-fields", type=Path, help="receptive_fields.json, for those knots")
     parser.add_argument("--threads", type=int, default=1, help="that share out the images")
@@ -147,6 +153,7 @@ def main() -> None:
         arguments.concepts,
         json.loads(arguments.receptive_fields.read_text()) if arguments.receptive_fields else None,
         arguments.threads,
+        arguments.border,
     )
 
 

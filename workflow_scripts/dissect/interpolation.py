@@ -18,7 +18,9 @@ import numpy as np
 from workflow_scripts.files import UserError
 
 BORDERS = ("clamp", "zero")
-SCHEMES = ("align_corners_false", "align_corners_true", "receptive_field")
+CELL_CENTRES = "align_corners_false"
+RECEPTIVE_FIELD = "receptive_field"
+SCHEMES = (CELL_CENTRES, "align_corners_true", RECEPTIVE_FIELD)
 LARGEST_WEIGHT = 1 - 2.0**-22
 
 
@@ -109,7 +111,7 @@ def source_positions(size: int, new_size: int, scheme: str, field: Field | None)
     place = np.arange(new_size, dtype=np.float64)
     if scheme == "align_corners_true":
         return place * (size - 1) / max(new_size - 1, 1)
-    if scheme == "align_corners_false":
+    if scheme == CELL_CENTRES:
         return (place + 0.5) * size / new_size - 0.5
     # As the code of Bau et al. 2017 has it (src/upsample.py): position i of the label map stands at i, the field's
     # centre is rounded up to a pixel of the picture and then down to one of the label map.
@@ -117,15 +119,20 @@ def source_positions(size: int, new_size: int, scheme: str, field: Field | None)
     return (place - centre) * field.picture / (field.stride * new_size)
 
 
-def layer_fields(receptive_fields: dict | None, layer: str, knots: str) -> tuple[Field, Field] | None:
-    """The fields of a layer's rows and columns, from receptive_fields.json as `find_receptive_fields` writes it.
+def layer_knots(receptive_fields: dict | None, layer: str, knots: str) -> tuple[str, tuple[Field, Field] | None]:
+    """The scheme of a layer, and the fields of its rows and columns where they are its knots.
 
-    Raises UserError if `knots` is "receptive_field" and the fields are not known; None for other knots.
+    `receptive_fields` is receptive_fields.json, as `find_receptive_fields` writes it. A layer whose units have no
+    receptive fields on a grid has cell centres in their place.
+
+    Raises UserError if `knots` is "receptive_field" and the file says nothing of the layer.
     """
-    if knots != "receptive_field":
-        return None
+    if knots != RECEPTIVE_FIELD:
+        return knots, None
     try:
         fields, picture = receptive_fields["layers"][layer], receptive_fields["picture"]
     except (KeyError, TypeError):
         raise UserError(f"the receptive fields of {layer} are not known: give the file that has them") from None
-    return tuple(Field(offset, stride, picture) for offset, stride in fields)
+    if fields is None:
+        return CELL_CENTRES, None
+    return knots, tuple(Field(offset, stride, picture) for offset, stride in fields)

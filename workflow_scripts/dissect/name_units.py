@@ -10,64 +10,79 @@ import numpy as np
 
 from workflow_scripts.data.hdf5 import open_hdf5
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
+from workflow_scripts.dissect.protocols import DETECTOR_RULES
 from workflow_scripts.files import run_command, whole_file
 
 
-def name_units(tally: str | Path, concepts: str | Path, out: str | Path) -> None:
-    """Write units.csv: a row per layer and unit, with the columns of the published tables.
+def name_units(
+    tally: str | Path, concepts: str | Path, detector_iou: float, detector_rule: str, out: str | Path
+) -> None:
+    """Write units.csv: a row per layer and unit, with the columns of the published tables and some more.
 
     `layer, unit` (from 0), `category, label, score` (the best concept and its IoU), `threshold, maximum,
-    minimum`, then for each category X its best label and the counts behind it: `X-label, X-truth` (the
-    label's pixels), `X-activation` (the unit's pixels), `X-intersect, X-iou`. Ties go to the lowest label
-    number; labels that never occur take no part. No IoU cut is applied.
+    minimum`; `detector`, whether it detects that concept, as `detects` says; `dead`, whether it is constant over the
+    whole concept set; `knots`, where its activations lie. Then for each category X its best label and the counts
+    behind it: `X-label, X-truth` (the label's pixels), `X-activation` (the unit's pixels), `X-intersect, X-iou`, and
+    `X-detector`. Ties go to the lowest label number. A label that shares no pixel with a unit's mask does not name it:
+    where the best IoU is 0, as for an empty mask, there is none.
 
     Raises UserError if an input is missing or damaged or the tally was made with other concepts.
     """
-    with open_hdf5(tally, "concepts", "shuffle_labels") as counts, ConceptData(concepts) as labels:
+    with open_hdf5(tally, "concepts", "border") as counts, ConceptData(concepts) as labels:
         require_same(tally, counts.attrs["concepts"], concepts, labels.fingerprint)
         header = ["layer", "unit", "category", "label", "score", "threshold", "maximum", "minimum"]
+        header += ["detector", "dead", "knots"]
         for category in labels.category_name:
-            header += [f"{category}-{column}" for column in ("label", "truth", "activation", "intersect", "iou")]
+            columns = ("label", "truth", "activation", "intersect", "iou", "detector")
+            header += [f"{category}-{column}" for column in columns]
         with whole_file(out) as part, open(part, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(header)
             for layer, group in counts.items():
-                writer.writerows([layer, *row] for row in unit_rows(group, labels))
+                rows = unit_rows(group, labels, detector_iou, detector_rule)
+                writer.writerows([layer, *row] for row in rows)
 
 
-def unit_rows(group: h5py.Group, labels: ConceptData) -> Iterator[list]:
+def unit_rows(group: h5py.Group, labels: ConceptData, detector_iou: float, detector_rule: str) -> Iterator[list]:
     """The rows of a layer's units, without the layer's name."""
     intersection, unit_area, label_area = (group[n][:] for n in ("intersection", "unit_area", "label_area"))
+    threshold, maximum, minimum = (group[name][:] for name in ("threshold", "maximum", "minimum"))
     scores = iou(intersection, unit_area, label_area, labels.label_category)
-    occurring = label_area > 0
-    # Labels lie by rising number and argmax takes the first of equals: ties go to the lowest number.
-    best = best_label(scores, occurring)
-    best_of_category = [
-        best_label(scores, occurring & (labels.label_category == category))
-        for category in range(len(labels.category_name))
-    ]
-    for unit in range(len(scores)):
+    detected = detects(scores, detector_iou, detector_rule)
+    categories = range(len(labels.category_name))
+    of_category = [np.where(labels.label_category == category, scores, 0) for category in categories]
+    for unit, best in enumerate(best_labels(scores)):
         row = [unit, "", "", 0.0]
         if best is not None:
-            label = best[unit]
-            category = labels.category_name[labels.label_category[label]]
-            row = [unit, category, labels.label_name[label], float(scores[unit, label])]
-        row += [float(group[name][unit]) for name in ("threshold", "maximum", "minimum")]
-        for category, best_here in enumerate(best_of_category):
-            if best_here is None:
-                row += ["", 0, 0, 0, 0.0]
-                continue
-            label = best_here[unit]
-            row += [labels.label_name[label], label_area[label], unit_area[unit, category]]
-            row += [intersection[unit, label], float(scores[unit, label])]
+            category = labels.category_name[labels.label_category[best]]
+            row = [unit, category, labels.label_name[best], float(scores[unit, best])]
+        row += [float(value[unit]) for value in (threshold, maximum, minimum)]
+        row += [best is not None and bool(detected[unit, best]), bool(maximum[unit] == minimum[unit])]
+        row.append(group.attrs["knots"])
+        for category in categories:
+            [best] = best_labels(of_category[category][unit : unit + 1])
+            area = unit_area[unit, category]
+            if best is None:
+                row += ["", 0, area, 0, 0.0, False]
+            else:
+                row += [labels.label_name[best], label_area[best], area, intersection[unit, best]]
+                row += [float(scores[unit, best]), bool(detected[unit, best])]
         yield row
 
 
-def best_label(scores: np.ndarray, candidates: np.ndarray) -> np.ndarray | None:
-    """For each unit the candidate label of the highest score, intp (units); None without candidates."""
-    if not candidates.any():
-        return None
-    return np.where(candidates, scores, -1).argmax(axis=1)
+def best_labels(scores: np.ndarray) -> list[int | None]:
+    """For each unit the label of the highest score (U, L); None where that is 0."""
+    # Labels lie by rising number and argmax takes the first of equals: ties go to the lowest number.
+    best = scores.argmax(axis=1)
+    return [int(label) if score > 0 else None for label, score in zip(best, scores.max(axis=1), strict=True)]
+
+
+def detects(iou: np.ndarray, detector_iou: float, detector_rule: str) -> np.ndarray:
+    """Which IoUs make a detector: those "above" `detector_iou` (Bau et al. 2017, section 2.3), or "at_least" it.
+
+    An IoU of 0 makes none.
+    """
+    return (iou > 0) & (iou > detector_iou if detector_rule == "above" else iou >= detector_iou)
 
 
 def iou(
@@ -86,9 +101,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tally", required=True, help="tally.h5")
     parser.add_argument("--concepts", required=True, help="concepts.h5")
+    parser.add_argument("--detector-iou", type=float, required=True, help="a detector's IoU is above this")
+    parser.add_argument("--detector-rule", choices=DETECTOR_RULES, required=True, help="or at least this")
     parser.add_argument("--out", required=True, help="units.csv to write")
     arguments = parser.parse_args()
-    name_units(arguments.tally, arguments.concepts, arguments.out)
+    rule = arguments.detector_iou, arguments.detector_rule
+    name_units(arguments.tally, arguments.concepts, *rule, arguments.out)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from workflow_scripts.files import UserError
 
 MASKS = ("above", "at_least")
 COUNTED_IMAGES = ("with_category", "with_label_in_mask", "all")
+DETECTOR_RULES = ("above", "at_least")
+PLANES = ("once", "each")
 
 
 @dataclass(frozen=True)
@@ -18,18 +20,28 @@ class Protocol:
 
     quantile: float = 0.005  # the share of samples above a unit's threshold
     quantile_of: str = "raw"  # samples: "raw" activations, or those of the map "upsampled" to the label maps' size
-    knots: str = "align_corners_false"  # where activations lie in the picture: one of interpolation.SCHEMES
+    knots: str = "receptive_field"  # where activations lie in the picture: one of interpolation.SCHEMES
+    border: str = "clamp"  # what a map is beyond its outer activations: one of interpolation.BORDERS
     mask: str = "above"  # the threshold, strictly, or "at_least" it
     counted_images: str = "with_category"  # in a unit's area: see tally_units
+    planes: str = "once"  # a pixel that carries a label in several planes counts "once", or once for "each"
     detector_iou: float = 0.04
     detector_rule: str = "above"  # detector_iou, strictly, or "at_least" it
 
 
 PROTOCOLS = {
     "netdissect": Protocol(),
-    "lite": Protocol(quantile=0.005005, counted_images="with_label_in_mask", detector_rule="at_least"),
-    "quick": Protocol(knots="align_corners_true"),
-    "pnas": Protocol(quantile=0.01, quantile_of="upsampled", knots="align_corners_true", counted_images="all"),
+    "lite": Protocol(
+        quantile=0.005005,
+        knots="align_corners_false",
+        counted_images="with_label_in_mask",
+        planes="each",
+        detector_rule="at_least",
+    ),
+    "quick": Protocol(knots="align_corners_false"),
+    "pnas": Protocol(
+        quantile=0.01, quantile_of="upsampled", knots="align_corners_false", border="zero", counted_images="all"
+    ),
 }
 
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
-from workflow_scripts.dissect.interpolation import SCHEMES, Grid, grid, layer_fields
+from workflow_scripts.dissect.interpolation import BORDERS, SCHEMES, Grid, grid, layer_knots
 from workflow_scripts.dissect.maps import LayerMaps, cut_of
-from workflow_scripts.dissect.protocols import COUNTED_IMAGES, MASKS
+from workflow_scripts.dissect.protocols import COUNTED_IMAGES, MASKS, PLANES
 from workflow_scripts.dissect.tallies import TallySettings, own_labels, tally_layer
 from workflow_scripts.files import UserError, run_command, whole_file
 from workflow_scripts.gpu import lease_gpu, use_gpus
@@ -30,25 +30,30 @@ def tally_units(
     counted_images: str = "with_category",
     receptive_fields: dict | None = None,
     threads: int = 1,
+    border: str = "clamp",
+    planes: str = "once",
 ) -> None:
     """Write tally.h5: the integers of which every IoU is made (Bau et al. 2017, section 2.3).
 
     Per layer a group with, for U units, L labels and C categories, int64 `intersection` (U, L): pixels in
     the unit's mask that carry the label; `unit_area` (U, C): pixels in the mask, over the images that count
-    for the category; `label_area` (L): pixels that carry the label; and the layer's `threshold`, `maximum`
-    and `minimum`.
+    for the category; `label_area` (L): pixels that carry the label; and the
+    layer's `threshold`, `maximum` and `minimum`. Its attribute `knots` says which it has: cell centres where its
+    units have no receptive fields. Layers lie in the dump's order.
 
     A unit's mask is where its interpolated map is `mask` its threshold. "above" is strict: after a ReLU a
     nearly dead unit has threshold 0, and its mask stays empty; with "at_least" it is the whole image.
-    `knots`: one of interpolation.SCHEMES. Images that count for a category are those "with_category", which
-    carry a label of it; "with_label_in_mask", where such a label lies in the unit's mask; or "all". A label's
-    category is its primary one. `receptive_fields` as `layer_fields` takes them.
+    `knots`: one of interpolation.SCHEMES; `border`: one of interpolation.BORDERS. Images that count for a
+    category are those "with_category", which carry a label of it; "with_label_in_mask", where such a label lies
+    in the unit's mask; or "all". A label's category is its primary one. A pixel that carries a label in several
+    `planes` counts for it "once", or, in intersections and label areas, once for "each". `receptive_fields` as
+    `layer_knots` takes them.
 
     With `shuffle_labels`, a seed, the maps of image i meet the labels of image p(i), p a random
     permutation: a control for what IoU chance gives.
 
     Attributes: `format`, `activations` and `concepts` (fingerprints), `quantile` and `samples` (of the
-    thresholds), `knots`, `mask`, `counted_images`, and `shuffle_labels` (the seed, or "none").
+    thresholds), `knots`, `border`, `mask`, `counted_images`, `planes`, and `shuffle_labels` (the seed, or "none").
 
     Raises UserError if an input is missing or damaged or the three do not belong together.
     """
@@ -61,11 +66,11 @@ def tally_units(
         require_same(activations, dump.attrs["concepts"], concepts, labels.fingerprint)
         if labels.height * labels.width > LARGEST_MAP:
             raise UserError(f"{concepts}: label maps of more than {LARGEST_MAP} pixels cannot be counted")
-        layers = {}
+        layers, schemes = {}, {}
         for layer in dump["maps"]:
             maps = LayerMaps(dump, layer)
-            fields = layer_fields(receptive_fields, layer, knots)
-            to = grid((maps.height, maps.width), (labels.height, labels.width), knots, fields)
+            schemes[layer], fields = layer_knots(receptive_fields, layer, knots)
+            to = grid((maps.height, maps.width), (labels.height, labels.width), schemes[layer], fields, border)
             cut = cut_of(cuts[layer]["threshold"][:], mask)
             require_maps(activations, maps, labels, dump, mask, to, cut)
             in_mask = counted_images == "with_label_in_mask"
@@ -74,22 +79,22 @@ def tally_units(
         pairing = own_labels(len(labels.image_has_category))
         if shuffle_labels is not None:
             pairing.partner[0] = np.random.default_rng(shuffle_labels).permutation(pairing.partner[0])
-        with_category = counted_images == "with_category"
+        with_category, each_plane = counted_images == "with_category", planes == "each"
         device = lease_gpu()
         if device:
             from workflow_scripts.dissect import tensor_tallies
 
-            on_device = tensor_tallies.Labels(labels, with_category, False, device, threads)
+            on_device = tensor_tallies.Labels(labels, with_category, each_plane, device, threads)
             tallies = {
                 layer: tensor_tallies.tally_layer(maps, on_device, settings, pairing, threads)
                 for layer, (maps, settings) in layers.items()
             }
         else:
             tallies = {
-                layer: tally_layer(maps, labels, settings, pairing, with_category, threads=threads)
+                layer: tally_layer(maps, labels, settings, pairing, with_category, each_plane, threads)
                 for layer, (maps, settings) in layers.items()
             }
-        with whole_file(out) as part, h5py.File(part, "w") as file:
+        with whole_file(out) as part, h5py.File(part, "w", track_order=True) as file:
             file.attrs.update(
                 format=FORMAT,
                 activations=dump.attrs["fingerprint"],
@@ -97,14 +102,17 @@ def tally_units(
                 quantile=cuts.attrs["quantile"],
                 samples=cuts.attrs["samples"],
                 knots=knots,
+                border=border,
                 mask=mask,
                 counted_images=counted_images,
+                planes=planes,
                 shuffle_labels="none" if shuffle_labels is None else shuffle_labels,
             )
             for layer, tally in tallies.items():
                 file[f"{layer}/intersection"] = tally.intersection[0].T
                 file[f"{layer}/unit_area"] = tally.unit_area[0]
-                file[f"{layer}/label_area"] = labels.label_area
+                file[f"{layer}/label_area"] = labels.plane_area if each_plane else labels.label_area
+                file[layer].attrs["knots"] = schemes[layer]
                 for name in ("threshold", "maximum", "minimum"):
                     file[f"{layer}/{name}"] = cuts[layer][name][:]
 
@@ -129,8 +137,10 @@ def main() -> None:
     parser.add_argument("--thresholds", required=True, help="thresholds.h5")
     parser.add_argument("--concepts", required=True, help="concepts.h5")
     parser.add_argument("--knots", choices=SCHEMES, required=True, help="where activations lie in the picture")
+    parser.add_argument("--border", choices=BORDERS, required=True, help="of a map, beyond its outer activations")
     parser.add_argument("--mask", choices=MASKS, required=True, help="the threshold")
     parser.add_argument("--counted-images", choices=COUNTED_IMAGES, required=True, help="in a unit's area")
+    parser.add_argument("--planes", choices=PLANES, required=True, help="count for a label, where several have it")
     parser.add_argument("--receptive-fields", type=Path, help="receptive_fields.json, for those knots")
     parser.add_argument("--shuffle-labels", type=int, metavar="SEED", help="control: pair images at random")
     parser.add_argument("--threads", type=int, default=1, help="that share out the images")
@@ -149,6 +159,8 @@ def main() -> None:
         arguments.counted_images,
         json.loads(arguments.receptive_fields.read_text()) if arguments.receptive_fields else None,
         arguments.threads,
+        arguments.border,
+        arguments.planes,
     )
 
 

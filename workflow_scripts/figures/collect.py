@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.dissect.name_units import detects
+from workflow_scripts.dissect.protocols import DETECTOR_RULES
 from workflow_scripts.files import UserError, run_command, whole_file
 
 TABLES = ("networks", "categories", "units", "epochs", "layers")
@@ -17,7 +19,8 @@ NETWORK_KEYS = ["arm", "replicate", "level"]
 EPOCH_COLUMNS = ["epoch", "learning_rate", "train_loss", "train_accuracy"]
 LAYER_COLUMNS = ["name", "kind", "prunable", "weights", "remaining"]
 UNIT_NUMBERS = ["score", "threshold", "maximum", "minimum"]
-CATEGORY_COLUMNS = ("label", "truth", "activation", "intersect", "iou")
+UNIT_FLAGS = ["detector", "dead"]
+CATEGORY_COLUMNS = ("label", "truth", "activation", "intersect", "iou", "detector")
 
 
 class Network(NamedTuple):
@@ -44,7 +47,7 @@ def collect(networks: Sequence[Network], detector_iou: float, detector_rule: str
 
     A network whose accuracy nobody measured has an empty cell there; one that came trained has no epochs.
     Rows are sorted by arm, replicate and level, then stand in the order of the files they come from.
-    `detector_iou` and `detector_rule` say which units are detectors; see `detects`.
+    `detector_iou` and `detector_rule` are those by which the units were named; see `name_units.detects`.
     Raises UserError if a network is named twice, or if a file is not what its writer promises.
     """
     networks = sorted(networks)
@@ -52,6 +55,7 @@ def collect(networks: Sequence[Network], detector_iou: float, detector_rule: str
     rows = {table: [] for table in TABLES}
     for network in networks:
         metrics, units = read_metrics(network.metrics), read_units(network.units)
+        refuse_other_rule(network.units, units, detector_iou, detector_rule)
         for table, new in tabulate(network, metrics, units, detector_iou, detector_rule).items():
             rows[table].append(new)
     for table in TABLES:
@@ -73,22 +77,23 @@ def refuse_twins(networks: Sequence[Network]) -> None:
             raise UserError(f"arm {one.arm}, replicate {one.replicate}, level {one.level} is named twice: name it once")
 
 
+def refuse_other_rule(path: Path, units: pd.DataFrame, detector_iou: float, detector_rule: str) -> None:
+    """Raise UserError if the detectors in a units.csv are not those of this rule."""
+    if not units["detector"].equals(detects(units["score"], detector_iou, detector_rule)):
+        raise UserError(f"{path}: its detectors are not those of the IoU {detector_iou:g}: name its units again")
+
+
 def tabulate(network: Network, metrics: dict, units: pd.DataFrame, detector_iou: float, detector_rule: str) -> dict:
     """The rows of one network, a DataFrame for each of `TABLES`."""
-    counts = [
-        (layer, count_detectors(of_layer, detector_iou, detector_rule), of_layer)
-        for layer, of_layer in units.groupby("layer", sort=False)
-    ]
-    network_rows = [
-        network_row(metrics, layer, by_category, of_layer, detector_iou, detector_rule)
-        for layer, by_category, of_layer in counts
-    ]
+    counts = [(layer, count_detectors(of_layer), of_layer) for layer, of_layer in units.groupby("layer", sort=False)]
+    rule = {"detector_iou": detector_iou, "detector_rule": detector_rule}
+    network_rows = [network_row(metrics, layer, by_category, of_layer, rule) for layer, by_category, of_layer in counts]
     frames = {
         "networks": pd.DataFrame(network_rows),
         "categories": pd.concat([by_category.assign(layer=layer) for layer, by_category, _ in counts])[
             ["layer", "category", "detectors_a", "concepts_a", "detectors_b", "concepts_b"]
         ],
-        "units": units[["layer", "unit", "category", "label", "score", "dead"]],
+        "units": units[["layer", "unit", "category", "label", "score", "detector", "dead"]],
         "epochs": pd.DataFrame(metrics["epochs"], columns=EPOCH_COLUMNS),
         "layers": layer_rows(metrics["layers"]),
     }
@@ -98,12 +103,10 @@ def tabulate(network: Network, metrics: dict, units: pd.DataFrame, detector_iou:
     return frames
 
 
-def network_row(
-    metrics: dict, layer: str, by_category: pd.DataFrame, units: pd.DataFrame, detector_iou: float, detector_rule: str
-) -> dict:
+def network_row(metrics: dict, layer: str, by_category: pd.DataFrame, units: pd.DataFrame, rule: dict) -> dict:
     """One row of networks.csv, less the network's name: shares in [0, 1], counts of units and of concepts."""
     density, accuracy = metrics["density"], metrics["test_accuracy"]
-    best = units[detects(units["score"], detector_iou, detector_rule)]
+    best = units[units["detector"]]
     return {
         "density": density["prunable"],
         "density_weights": density["weights"],
@@ -111,7 +114,8 @@ def network_row(
         "pruned_of_all": 1 - density["all"],
         "test_accuracy": np.nan if accuracy is None else accuracy,
         "layer": layer,
-        "detector_iou": detector_iou,
+        "knots": units["knots"].iloc[0],
+        **rule,
         "units": len(units),
         "detectors_a": len(best),
         "concepts_a": len(best[["category", "label"]].drop_duplicates()),
@@ -123,26 +127,20 @@ def network_row(
     }
 
 
-def detects(iou: pd.Series, detector_iou: float, detector_rule: str) -> pd.Series:
-    """Which IoUs make a detector: those "above" `detector_iou` (Bau et al. 2017, section 2.3), or "at_least" it."""
-    return iou > detector_iou if detector_rule == "above" else iou >= detector_iou
-
-
-def count_detectors(units: pd.DataFrame, detector_iou: float, detector_rule: str) -> pd.DataFrame:
+def count_detectors(units: pd.DataFrame) -> pd.DataFrame:
     """Count one layer's detectors and their distinct concepts per category, in the two ways in use.
 
     A: a unit counts once, under its best concept of all.
     B: a unit counts in every category whose best label it detects (Bau et al. 2017, published code).
-    Either way `detects` says whether a unit detects a concept.
 
     Returns a DataFrame with the columns category (str), detectors_a, concepts_a, detectors_b and
     concepts_b (int), a row per category, in the order of the columns of `units`.
     """
-    best = units[detects(units["score"], detector_iou, detector_rule)]
+    best = units[units["detector"]]
     rows = []
     for category in categories_of(units.columns):
         a = best.loc[best["category"] == category, "label"]
-        b = units.loc[detects(units[f"{category}-iou"], detector_iou, detector_rule), f"{category}-label"]
+        b = units.loc[units[f"{category}-detector"], f"{category}-label"]
         rows.append(
             {
                 "category": category,
@@ -193,10 +191,9 @@ def require_keys(path: str | Path, mapping: object, keys: Sequence[str], where: 
 
 
 def read_units(path: str | Path) -> pd.DataFrame:
-    """Read a units.csv, a row per unit, numbers as float64 and names as str; adds `dead` (bool).
+    """Read a units.csv, as `name_units` writes it, a row per unit: numbers as float64, flags as bool, names as str.
 
-    A unit is dead if it is constant over the whole concept set: its maximum equals its minimum.
-    Raises UserError if a column lacks or a number is no number.
+    Raises UserError if a column lacks, a number is no number or a flag is neither True nor False.
     """
     try:
         # Every cell as text first: a concept may be called "NA" or "null".
@@ -206,7 +203,7 @@ def read_units(path: str | Path) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not CSV ({error}): name that network's units again") from None
     categories = categories_of(units.columns)
-    wanted = ["layer", "unit", "category", "label", *UNIT_NUMBERS]
+    wanted = ["layer", "unit", "category", "label", "knots", *UNIT_NUMBERS, *UNIT_FLAGS]
     wanted += [f"{category}-{column}" for category in categories for column in CATEGORY_COLUMNS]
     missing = [column for column in wanted if column not in units.columns]
     if missing or not categories or units.empty:
@@ -214,11 +211,10 @@ def read_units(path: str | Path) -> pd.DataFrame:
         raise UserError(f"{path} has no {lack}: name that network's units again")
     for column in UNIT_NUMBERS:
         units[column] = to_numbers(path, units[column])
+    for column in UNIT_FLAGS + [f"{category}-detector" for category in categories]:
+        units[column] = to_flags(path, units[column])
     for category in categories:
-        column = f"{category}-iou"
-        # A unit that touches no label of a category has no label there, and no IoU.
-        units[column] = to_numbers(path, units[column].where(units[f"{category}-label"] != "", "0"))
-    units["dead"] = units["maximum"] == units["minimum"]
+        units[f"{category}-iou"] = to_numbers(path, units[f"{category}-iou"])
     return units
 
 
@@ -231,6 +227,16 @@ def to_numbers(path: str | Path, text: pd.Series) -> pd.Series:
             "name that network's units again"
         )
     return numbers
+
+
+def to_flags(path: str | Path, text: pd.Series) -> pd.Series:
+    wrong = ~text.isin(["True", "False"])
+    if wrong.any():
+        raise UserError(
+            f'{path} has "{text[wrong].iloc[0]}" in column {text.name} where True or False belongs: '
+            "name that network's units again"
+        )
+    return text == "True"
 
 
 def parse_network(words: Sequence[str]) -> Network:
@@ -251,7 +257,7 @@ def main() -> None:
         help="a network, its metrics.json and its units.csv; may be repeated",
     )
     parser.add_argument("--detector-iou", type=float, required=True, help="a detector's IoU is above this")
-    parser.add_argument("--detector-rule", choices=["above", "at_least"], required=True, help="or at least this")
+    parser.add_argument("--detector-rule", choices=DETECTOR_RULES, required=True, help="or at least this")
     parser.add_argument("--tables", type=Path, required=True, help="the folder to write the tables into")
     arguments = parser.parse_args()
     networks = [parse_network(words) for words in arguments.network]

@@ -22,8 +22,9 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.data.hdf5 import open_hdf5
+from workflow_scripts.dissect.name_units import detects
 from workflow_scripts.dissect.protocols import PROTOCOLS
-from workflow_scripts.figures.collect import count_detectors, read_units
+from workflow_scripts.figures.collect import categories_of, count_detectors, read_units
 from workflow_scripts.files import UserError, file_fingerprint, run_command, whole_file
 
 PUBLISHED = Path(__file__).with_name("published_counts.csv")
@@ -119,7 +120,7 @@ def other_choices(dissection: dict) -> list[str]:
 
 def measure_all(published: pd.DataFrame, units: pd.DataFrame, detector_rule: str, name: str) -> pd.Series:
     """What stands for each published number in the `units` of network `name`, float64; NaN if not dissected."""
-    layers = dict(list(units.groupby("layer")))
+    layers = dict(list(units.groupby("layer", sort=False)))
     for layer in published["layer"].unique():
         if layer not in layers:
             logging.info("%s: %s was not dissected", name, layer)
@@ -134,7 +135,10 @@ def measure(units: pd.DataFrame, row: NamedTuple, detector_rule: str) -> float:
     """What stands for one published number in a layer's units."""
     if row.quantity == "median_iou":
         return units["score"].median()
-    counts = count_detectors(units, row.detector_iou, detector_rule)
+    categories = categories_of(units.columns)
+    ious = {"detector": "score"} | {f"{category}-detector": f"{category}-iou" for category in categories}
+    flags = {flag: detects(units[iou], row.detector_iou, detector_rule) for flag, iou in ious.items()}
+    counts = count_detectors(units.assign(**flags))
     if row.category != "all":
         counts = counts[counts["category"] == row.category]
     counted = {"units": "detectors", "concepts": "concepts"}[row.quantity]

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from workflow_scripts.dissect.name_units import detects
 from workflow_scripts.figures.arms import FLOOR_NAMES
 from workflow_scripts.figures.panels import (
     DENSE,
@@ -21,8 +22,8 @@ from workflow_scripts.figures.panels import (
 from workflow_scripts.figures.style import FLOOR_COLOURS, GREY, TEXT_WIDTH
 
 
-def draw_iou_distribution(units: pd.DataFrame, detector_iou: float) -> Figure:
-    """The share of units whose best IoU is above x, a curve per level; at the cut, the detectors."""
+def draw_iou_distribution(units: pd.DataFrame, detector_iou: float, detector_rule: str) -> Figure:
+    """The share of units whose best IoU is above x, or at least x as the rule has it; at the cut, the detectors."""
     shown = places(units)
     columns = min(2, len(shown))
     figure, grid = panels(
@@ -33,21 +34,22 @@ def draw_iou_distribution(units: pd.DataFrame, detector_iou: float) -> Figure:
     )
     colours = density_colours(sparsest(units))
     end = max(2 * detector_iou, units["score"].max())
+    sign, words = ("≥", "of at least") if detector_rule == "at_least" else (">", "above")
     cuts = np.union1d(np.linspace(0, end, 500), [detector_iou])
     for axes, place in zip(grid.flat, shown, strict=False):
-        axes.axvline(detector_iou, color=GREY, linewidth=0.8, label=f"detectors: IoU > {detector_iou:g}")
+        axes.axvline(detector_iou, color=GREY, linewidth=0.8, label=f"detectors: IoU {sign} {detector_iou:g}")
         for floor, name in FLOOR_NAMES.items():
             scores = place.controls.loc[place.controls["role"] == floor, "score"]
             if len(scores):
                 look = {"color": FLOOR_COLOURS[floor], "linestyle": "--", "linewidth": 1}
-                axes.plot(cuts, share_above(scores, cuts), label=name, **look)
+                axes.plot(cuts, share_detected(scores, cuts, detector_rule), label=name, **look)
         # The dense network last, so that it lies on top.
         for _, of_level in sorted(place.rows.groupby("level"), reverse=True):
             remaining = of_level["remaining %"].mean()
             look = {"color": colours.to_rgba(remaining), "linewidth": 2 if remaining >= DENSE else 1.1}
-            axes.plot(cuts, share_above(of_level["score"], cuts), **look)
+            axes.plot(cuts, share_detected(of_level["score"], cuts, detector_rule), **look)
         axes.set(xlim=(0, end), ylim=(0, 102), xlabel="IoU of a unit with its best concept")
-        axes.set_ylabel("Units above that IoU (%)")
+        axes.set_ylabel(f"Units {words} that IoU (%)")
         axes.set_title(place.title, loc="right")
     for axes in grid.flat[len(shown) :]:
         axes.remove()
@@ -57,6 +59,6 @@ def draw_iou_distribution(units: pd.DataFrame, detector_iou: float) -> Figure:
     return figure
 
 
-def share_above(scores: pd.Series, cuts: np.ndarray) -> np.ndarray:
-    """The share of `scores`, in per cent, strictly greater than each of `cuts` (c,): float64 (c,)."""
-    return 100 * (scores.to_numpy()[:, None] > cuts).mean(axis=0)
+def share_detected(scores: pd.Series, cuts: np.ndarray, detector_rule: str) -> np.ndarray:
+    """The share of `scores`, in per cent, that would make detectors at each of `cuts` (c,): float64 (c,)."""
+    return 100 * detects(scores.to_numpy()[:, None], cuts, detector_rule).mean(axis=0)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -35,14 +34,13 @@ TABLES = ("networks", "categories", "units", "layers")
 NETWORK = ["arm", "replicate", "level"]
 
 
-def draw_figures(tables: str | Path, detector_iou: float, out: str | Path, names: Sequence[str] = ()) -> None:
+def draw_figures(tables: str | Path, out: str | Path, names: Sequence[str] = ()) -> None:
     """Write the figures of these names, or every one that the tables allow, into the folder `out`: PDF, SVG and PNG.
 
-    `tables` is the folder that `collect` has written, `detector_iou` the cut that it was written with.
-    Raises UserError if a table is missing or was collected with another cut, or if a figure shows the accuracy of
-    networks and nobody measured it.
+    `tables` is the folder that `collect` has written. Raises UserError if a table is missing, or if a figure shows the
+    accuracy of networks and nobody measured it.
     """
-    frames = read_tables(tables, detector_iou)
+    frames = read_tables(tables)
     measured = has_accuracy(frames["networks"])
     for name in names:
         if name in OF_ACCURACY and not measured:
@@ -51,29 +49,23 @@ def draw_figures(tables: str | Path, detector_iou: float, out: str | Path, names
             )
     with matplotlib.rc_context(STYLE):
         for name in names or [name for name in FIGURES if measured or name not in OF_ACCURACY]:
-            save_figure(make_figure(name, frames, detector_iou), out, name)
+            save_figure(make_figure(name, frames), out, name)
 
 
-def read_tables(tables: str | Path, detector_iou: float) -> dict[str, pd.DataFrame]:
+def read_tables(tables: str | Path) -> dict[str, pd.DataFrame]:
     """The tables that figures need, by name, without the arms that are not drawn.
 
-    Columns are added: shares in per cent, which units are detectors, and those of `describe_arms`. In "layers" the
+    Columns are added: shares in per cent, and those of `describe_arms`. In "layers" the
     column layer names the layer, and "layer remaining %" is its own.
     """
     frames = {table: read_table(Path(tables) / f"{table}.csv") for table in TABLES}
     networks = frames["networks"]
-    for collected in networks["detector_iou"].unique():
-        if not np.isclose(collected, detector_iou):
-            raise UserError(
-                f"{tables}/networks.csv was collected with the detector IoU {collected:g}, "
-                f"not {detector_iou:g}: collect the tables again"
-            )
     networks["remaining %"] = 100 * networks["density"]
     networks["accuracy %"] = 100 * networks["test_accuracy"]
     networks["detectors_a %"] = 100 * networks["detectors_a"] / networks["units"]
     frames["categories"] = join(frames["categories"], networks, ["units"])
     frames["categories"]["detectors_a %"] = 100 * frames["categories"]["detectors_a"] / frames["categories"]["units"]
-    frames["units"] = mark_detectors(join(frames["units"], networks, ["detectors_a"]))
+    frames["units"] = join(frames["units"], networks, [])
     whole = networks.drop_duplicates(NETWORK).drop(columns="layer")
     frames["layers"] = join(frames["layers"].rename(columns={"name": "layer"}), whole, [])
     frames["layers"]["layer remaining %"] = 100 * frames["layers"]["density"]
@@ -87,13 +79,7 @@ def join(frame: pd.DataFrame, networks: pd.DataFrame, columns: list[str]) -> pd.
     return frame.merge(networks[[*keys, "remaining %", *columns]], on=keys, how="left")
 
 
-def mark_detectors(units: pd.DataFrame) -> pd.DataFrame:
-    """Add the column detector (bool): of each network's layer the `detectors_a` units with the highest scores."""
-    rank = units.groupby([*NETWORK, "layer"])["score"].rank(method="first", ascending=False)
-    return units.assign(detector=rank <= units.pop("detectors_a"))
-
-
-def make_figure(name: str, frames: dict[str, pd.DataFrame], detector_iou: float) -> Figure:
+def make_figure(name: str, frames: dict[str, pd.DataFrame]) -> Figure:
     """The figure of that name in `FIGURES`, from the tables of `read_tables`; call it inside `STYLE`."""
     networks, categories, units = frames["networks"], frames["categories"], frames["units"]
     match name:
@@ -118,7 +104,8 @@ def make_figure(name: str, frames: dict[str, pd.DataFrame], detector_iou: float)
         case "concept_trajectories":
             return draw_concept_trajectories(units, list(categories["category"].unique()))
         case "iou_distribution":
-            return draw_iou_distribution(units, detector_iou)
+            rule = networks[["detector_iou", "detector_rule"]].iloc[0]
+            return draw_iou_distribution(units, *rule)
         case "layer_densities":
             return draw_layer_densities(frames["layers"])
     raise ValueError(f"no figure is called {name}")
@@ -128,7 +115,6 @@ def read_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """What the command line says; `words` in its place, if given."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tables", type=Path, required=True, help="the folder of the collected tables")
-    parser.add_argument("--detector-iou", type=float, required=True, help="the cut they were collected with")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write the figures into")
     parser.add_argument(
         "--figure",
@@ -143,7 +129,7 @@ def read_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     arguments = read_arguments()
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every glyph that it embeds
-    draw_figures(arguments.tables, arguments.detector_iou, arguments.out, arguments.figure)
+    draw_figures(arguments.tables, arguments.out, arguments.figure)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,8 @@ def heading(networks: pd.DataFrame) -> str:
     """What the numbers are."""
     replicates = networks["replicate"].nunique()
     means = f"Means of {replicates} replicates (lowest to highest). " if replicates > 1 else ""
-    return f"{means}Each unit under its best concept; cut: IoU {networks['detector_iou'].iloc[0]:g}."
+    cut, rule = networks[["detector_iou", "detector_rule"]].iloc[0]
+    return f"{means}Each unit under its best concept; cut: IoU {'≥' if rule == 'at_least' else '>'} {cut:g}."
 
 
 def last_layers(networks: pd.DataFrame, layers: list[str]) -> list[str]:

@@ -94,16 +94,8 @@ def dissect(folder: Path, kind: str, threads: int) -> dict:
         "find_thresholds": ["--quantile", QUANTILE, "--out", thresholds],
         "tally_units": [
             *("--thresholds", thresholds, "--knots", "align_corners_false", "--border", "clamp"),
-            *(
-                "--mask",
-                "above",
-                "--planes",
-                "once",
-                "--counted-images",
-                "with_category",
-                "--out",
-                folder / f"{kind}_tally.h5",
-            ),
+            *("--mask", "above", "--planes", "once", "--counted-images", "with_category"),
+            *("--out", folder / f"{kind}_tally.h5"),
         ],
     }
     for step, arguments in steps.items():

@@ -13,6 +13,7 @@ from workflow_scripts.bring.openlth import SPARSITY_REPORT
 from workflow_scripts.cluster import jobs_left, require_answers
 from workflow_scripts.code_inputs import code_of
 from workflow_scripts.config import check_config, content_fingerprint, is_archive, network_section
+from workflow_scripts.dissect.interpolation import OF_FIELDS
 from workflow_scripts.dissect.protocols import resolve_protocol
 from workflow_scripts.figures.names import FIGURES as ALL_FIGURES
 from workflow_scripts.figures.names import OF_ACCURACY
@@ -322,7 +323,7 @@ def candidates():
 
 def receptive_fields(wildcards):
     """receptive_fields.json as an input, where interpolation needs to know where receptive fields lie."""
-    if config["dissection"]["knots"] != "receptive_field":
+    if config["dissection"]["knots"] not in OF_FIELDS:
         return []
     return f"{DATA}/receptive_fields{'_' if NETWORKS else ''}{entry_of(wildcards).name}.json"
 

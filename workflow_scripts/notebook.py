@@ -27,6 +27,7 @@ from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.dissect.dump_activations import dump_activations
 from workflow_scripts.dissect.find_receptive_fields import find_receptive_fields
 from workflow_scripts.dissect.find_thresholds import find_thresholds
+from workflow_scripts.dissect.interpolation import OF_FIELDS
 from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.dissect.protocols import Protocol, resolve_protocol
 from workflow_scripts.dissect.tally_units import tally_units
@@ -150,7 +151,7 @@ def measure_units(
     """The units of a dissection, as `read_units` reads them; its files are written into `folder`."""
     activations, thresholds, tally, units = (folder / name for name in ("activations", "thresholds", "tally", "units"))
     fields = None
-    if rules["knots"] == "receptive_field":
+    if rules["knots"] in OF_FIELDS:
         with open_hdf5(concepts, "images") as file:
             fields = find_receptive_fields(network, layers, file["images"].shape[1])
     # Where candidates will do, they spare most of the disk; the numbers are the same.

@@ -258,7 +258,7 @@ def compare_dissection(
     with h5py.File(path) as dump, ConceptData(concepts) as labels:
         maps = LayerMaps(dump, LAYER)
         if to is None:
-            to = grid((maps.height, maps.width), (labels.height, labels.width), protocol.knots, FIELDS)
+            to = grid((maps.height, maps.width), (labels.height, labels.width), protocol.knots, FIELDS, protocol.border)
         upsampled = protocol.quantile_of == "upsampled"
         samples = maps.images * labels.height * labels.width if upsampled else maps.samples
         rank = np.full(maps.units, order_statistic_rank(protocol.quantile, samples))
@@ -268,7 +268,7 @@ def compare_dissection(
         cut = cut_of(ways[1]["threshold"], protocol.mask)
         rule = COUNTED_IMAGES.index(protocol.counted_images)
         settings = TallySettings(cut, to, labels.label_category, len(labels.category_name), rule == 1)
-        options = {"with_category": rule == 0}
+        options = {"with_category": rule == 0, "each_plane": protocol.planes == "each"}
         found.add_tallies(where, *both_tallies(device, maps, labels, settings, own_labels(maps.images), options))
 
 

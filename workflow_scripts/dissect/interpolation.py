@@ -19,8 +19,8 @@ from workflow_scripts.files import UserError
 
 BORDERS = ("clamp", "zero")
 CELL_CENTRES = "align_corners_false"
-RECEPTIVE_FIELD = "receptive_field"
-SCHEMES = (CELL_CENTRES, "align_corners_true", RECEPTIVE_FIELD)
+OF_FIELDS = ("receptive_field", "receptive_field_exact")  # which need to know where receptive fields lie
+SCHEMES = (CELL_CENTRES, "align_corners_true", *OF_FIELDS)
 LARGEST_WEIGHT = 1 - 2.0**-22
 
 
@@ -61,7 +61,7 @@ def grid(
 ) -> Grid:
     """The grid from maps of `size` (h, w) to `new_size` (H, W).
 
-    `scheme` is one of SCHEMES; "receptive_field" takes `fields`, of the rows and of the columns. `border` is one of
+    `scheme` is one of SCHEMES; those OF_FIELDS take `fields`, of the rows and of the columns. `border` is one of
     BORDERS.
     """
     rows, columns = (source_positions(size[i], new_size[i], scheme, fields and fields[i]) for i in range(2))
@@ -113,6 +113,8 @@ def source_positions(size: int, new_size: int, scheme: str, field: Field | None)
         return place * (size - 1) / max(new_size - 1, 1)
     if scheme == CELL_CENTRES:
         return (place + 0.5) * size / new_size - 0.5
+    if scheme == "receptive_field_exact":
+        return ((place + 0.5) * field.picture / new_size - 0.5 - field.offset) / field.stride
     # As the code of Bau et al. 2017 has it (src/upsample.py): position i of the label map stands at i, the field's
     # centre is rounded up to a pixel of the picture and then down to one of the label map.
     centre = np.floor(np.floor(field.offset + 0.5) * new_size / field.picture)
@@ -125,9 +127,9 @@ def layer_knots(receptive_fields: dict | None, layer: str, knots: str) -> tuple[
     `receptive_fields` is receptive_fields.json, as `find_receptive_fields` writes it. A layer whose units have no
     receptive fields on a grid has cell centres in their place.
 
-    Raises UserError if `knots` is "receptive_field" and the file says nothing of the layer.
+    Raises UserError if the file is needed and says nothing of the layer.
     """
-    if knots != RECEPTIVE_FIELD:
+    if knots not in OF_FIELDS:
         return knots, None
     try:
         fields, picture = receptive_fields["layers"][layer], receptive_fields["picture"]

@@ -28,12 +28,20 @@ from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.dissect.find_receptive_fields import find_receptive_fields
 from workflow_scripts.dissect.find_thresholds import find_thresholds
-from workflow_scripts.dissect.interpolation import LARGEST_WEIGHT, SCHEMES, Field, grid, layer_fields
-from workflow_scripts.dissect.name_units import name_units
+from workflow_scripts.dissect.interpolation import (
+    LARGEST_WEIGHT,
+    OF_FIELDS,
+    SCHEMES,
+    Field,
+    grid,
+    interpolate,
+    layer_knots,
+)
+from workflow_scripts.dissect.name_units import detects, name_units
 from workflow_scripts.dissect.order_statistics import order_statistic_rank
 from workflow_scripts.dissect.protocols import PROTOCOLS, Protocol, resolve_protocol
 from workflow_scripts.dissect.tally_units import tally_units
-from workflow_scripts.figures.collect import count_detectors, detects, read_units
+from workflow_scripts.figures.collect import count_detectors, read_units
 from workflow_scripts.files import UserError
 from workflow_scripts.train.networks import build_network
 
@@ -115,17 +123,17 @@ def choices(protocol: str = "netdissect", **given: object) -> dict:
     return resolve_protocol(left | {"protocol": protocol, "dump": "all", "largest_quantile": "quantile"} | given)
 
 
-def dissect(folder: Path, chosen: dict, fields: dict | None = None) -> dict[str, np.ndarray]:
+def dissect(folder: Path, chosen: dict, fields: dict | None = FIELDS) -> dict[str, np.ndarray]:
     """Dissect what `prepare` wrote, through files; the datasets of tally.h5, and units.csv besides it."""
     activations, thresholds, concepts = (folder / f"{name}.h5" for name in ("activations", "thresholds", "concepts"))
     upsampled = chosen["knots"] if chosen["quantile_of"] == "upsampled" else None
-    find_thresholds(activations, chosen["quantile"], thresholds, upsampled, concepts, fields)
+    find_thresholds(activations, chosen["quantile"], thresholds, upsampled, concepts, fields, border=chosen["border"])
     tally_units(
         *(activations, thresholds, concepts, folder / "tally.h5"),
-        **{name: chosen[name] for name in ("knots", "mask", "counted_images")},
+        **{name: chosen[name] for name in ("knots", "border", "mask", "counted_images", "planes")},
         receptive_fields=fields,
     )
-    name_units(folder / "tally.h5", concepts, folder / "units.csv")
+    name_units(folder / "tally.h5", concepts, chosen["detector_iou"], chosen["detector_rule"], folder / "units.csv")
     with h5py.File(folder / "tally.h5") as file:
         return {name: values[:] for name, values in file[LAYER].items()}
 
@@ -134,25 +142,32 @@ def dissect(folder: Path, chosen: dict, fields: dict | None = None) -> dict[str,
 
 
 class Truth:
-    """What a concept set says, pixel by pixel: which pixels carry what, the labels' areas and primary categories."""
+    """What a concept set says, pixel by pixel: which pixels carry what, and how often; the labels' areas, and areas
+    where planes are counted each; their primary categories.
+    """
 
     def __init__(self, concepts: Concepts):
         self.size = concepts.height, concepts.width
         self.categories = concepts.categories
         self.numbers = sorted(concepts.labels)
         self.carried = []  # for each picture {label: bool (height, width)}
+        self.times = []  # for each picture {label: int (height, width)}
         within = Counter()
         for picture in concepts.pictures:
             carried = {number: np.zeros(self.size, bool) for number in self.numbers}
+            times = {number: np.zeros(self.size, int) for number in self.numbers}
             for category, cell in picture.cells.items():
                 for number in self.numbers:
                     mask = np.zeros(self.size, bool)
                     for item in cell:
                         mask |= item == number
+                        times[number] += item == number
                     within[number, category] += int(mask.sum())
                     carried[number] |= mask
             self.carried.append(carried)
+            self.times.append(times)
         self.area = {number: sum(int(carried[number].sum()) for carried in self.carried) for number in self.numbers}
+        self.plane_area = {number: sum(int(times[number].sum()) for times in self.times) for number in self.numbers}
         self.primary = {}
         for number in self.numbers:
             # The later of equals; for a label that is nowhere the first that it may belong to.
@@ -162,8 +177,9 @@ class Truth:
 
 @dataclass
 class Dissection:
-    """Thresholds (units), intersections by (unit, label), unit areas by (unit, category)."""
+    """Label areas by label, thresholds (units), intersections by (unit, label), unit areas by (unit, category)."""
 
+    label_area: dict[int, int]
     threshold: list[float]
     intersection: Counter
     unit_area: Counter
@@ -175,12 +191,14 @@ def cut_at(samples: np.ndarray, quantile: float) -> float:
 
 
 def netdissect_2017(maps: np.ndarray, truth: Truth, quantile: float) -> Dissection:
-    """Raw quantile, knots at pixel centres, > T; an image counts for the categories that it has labels of."""
+    """Raw quantile, knots at receptive fields, > T; an image counts for the categories that it has labels of."""
     units = range(maps.shape[1])
-    found = Dissection([cut_at(maps[:, unit], quantile) for unit in units], Counter(), Counter())
+    found = Dissection(truth.area, [cut_at(maps[:, unit], quantile) for unit in units], Counter(), Counter())
 
     def knots(place: int, size: int, new_size: int) -> tuple[int, int, float]:
-        source = min(max((place + 0.5) * size / new_size - 0.5, 0), size - 1)
+        # 3.5 + 4 j on 16 pixels: rounded up to a pixel, 4, which is 2 on a label map of 8, where they are 2 apart.
+        assert new_size == 8
+        source = min(max((place - 2) / 2, 0), size - 1)
         return int(source), min(int(source) + 1, size - 1), source % 1
 
     height, width = truth.size
@@ -199,12 +217,14 @@ def netdissect_2017(maps: np.ndarray, truth: Truth, quantile: float) -> Dissecti
 
 
 def lite_2018(maps: np.ndarray, truth: Truth, quantile: float) -> Dissection:
-    """Raw quantile, PIL's resize, > T; an image counts for the categories of the labels in the mask."""
-    found = Dissection([], Counter(), Counter())
+    """Raw quantile, PIL's resize, > T; an image counts for the categories of the labels in the mask, and a pixel for a
+    label as often as it carries it.
+    """
+    found = Dissection(truth.plane_area, [], Counter(), Counter())
     for unit in range(maps.shape[1]):
         cut = cut_at(maps[:, unit], quantile)
         found.threshold.append(cut)
-        for image, carried in enumerate(truth.carried):
+        for image, carried in enumerate(truth.times):
             if maps[image, unit].max() <= cut:
                 continue
             resized = Image.fromarray(maps[image, unit]).resize(truth.size[::-1], Image.Resampling.BILINEAR)
@@ -216,13 +236,33 @@ def lite_2018(maps: np.ndarray, truth: Truth, quantile: float) -> Dissection:
     return found
 
 
+def sampling(cells: int, positions: int, zeros: bool) -> np.ndarray:
+    """What each position takes of each cell, float64 (positions, cells), by quick-netdissect's and PNAS's `upsample_grid`.
+
+    A cell is positions / cells long, and its centre half of that less half a position from its start. Beyond the outer
+    centres there are the outer cells again, or, with `zeros`, none.
+    """
+    matrix = np.zeros((positions, cells + 2))  # with a cell at either end
+    scale = positions / cells
+    for place in range(positions):
+        where = (place - (scale - 1) / 2) / scale
+        before = floor(where)
+        matrix[place, before + 1] += before + 1 - where
+        matrix[place, before + 2] += where - before
+    if not zeros:
+        matrix[:, 1] += matrix[:, 0]
+        matrix[:, -2] += matrix[:, -1]
+    return matrix[:, 1:-1]
+
+
 def quick_2018(maps: np.ndarray, truth: Truth, quantile: float) -> Dissection:
-    """Raw quantile, torch's align_corners true, > T; an image counts for the categories that it has labels of."""
+    """Raw quantile, knots at the centres of equal cells, > T; an image counts for the categories that it has labels of."""
     batch = torch.from_numpy(maps)
     samples = batch.transpose(0, 1).flatten(1)
     above = floor(Decimal(str(quantile)) * samples.shape[1])
     cuts = samples.sort(dim=1, descending=True).values[:, above]
-    upsampled = nn.functional.interpolate(batch, truth.size, mode="bilinear", align_corners=True)
+    rows, columns = (sampling(*sizes, False) for sizes in zip(maps.shape[2:], truth.size, strict=True))
+    upsampled = torch.from_numpy(rows @ maps.astype(float) @ columns.T)
     masks = (upsampled > cuts[:, None, None]).double()
     labels = torch.tensor(np.array([list(carried.values()) for carried in truth.carried])).double()
     belongs = torch.tensor([[truth.primary[n] == name for name in truth.categories] for n in truth.numbers])
@@ -234,21 +274,19 @@ def quick_2018(maps: np.ndarray, truth: Truth, quantile: float) -> Dissection:
     ):
         places = product(range(len(counts)), names)
         tables.append(Counter(dict(zip(places, counts.long().ravel().tolist(), strict=True))))
-    return Dissection(cuts.tolist(), *tables)
+    return Dissection(truth.area, cuts.tolist(), *tables)
 
 
 def pnas_2020(maps: np.ndarray, truth: Truth, quantile: float) -> Dissection:
-    """Quantile of the maps upsampled by torch with align_corners true, > T; every image counts."""
-    upsampled = [
-        nn.functional.interpolate(torch.from_numpy(image)[None], truth.size, mode="bilinear", align_corners=True)[0]
-        for image in maps
-    ]
-    found = Dissection([], Counter(), Counter())
+    """Quantile of the maps upsampled from the centres of equal cells within zeros, > T; every image counts."""
+    rows, columns = (sampling(*sizes, True) for sizes in zip(maps.shape[2:], truth.size, strict=True))
+    upsampled = rows @ maps.astype(float) @ columns.T
+    found = Dissection(truth.area, [], Counter(), Counter())
     for unit in range(maps.shape[1]):
-        cut = cut_at(np.stack([image[unit].numpy() for image in upsampled]), quantile)
+        cut = cut_at(upsampled[:, unit], quantile)
         found.threshold.append(cut)
         for image, carried in zip(upsampled, truth.carried, strict=True):
-            mask = image[unit].numpy() > cut
+            mask = image[unit] > cut
             for number, label in carried.items():
                 found.intersection[unit, number] += int((mask & label).sum())
             for name in truth.categories:
@@ -257,49 +295,57 @@ def pnas_2020(maps: np.ndarray, truth: Truth, quantile: float) -> Dissection:
 
 
 def source(place: int, size: int, new_size: int, knots: str, field: Field | None) -> Fraction:
-    """Where a position of the label map lies on the map, exactly."""
+    """Where a position of the label map lies on the map and beyond, exactly."""
     if knots == "align_corners_true":
         found = Fraction(place * (size - 1), max(new_size - 1, 1))
     elif knots == "align_corners_false":
         found = Fraction(2 * place + 1, 2) * size / new_size - Fraction(1, 2)
+    elif knots == "receptive_field_exact":
+        pixel = Fraction(2 * place + 1, 2) * field.picture / new_size - Fraction(1, 2)
+        found = (pixel - Fraction(field.offset)) / Fraction(field.stride)
     else:
         centre = floor(Fraction(floor(Fraction(field.offset) + Fraction(1, 2)) * new_size, field.picture))
         found = Fraction((place - centre) * field.picture) / (Fraction(field.stride) * new_size)
-    return min(max(found, Fraction(0)), Fraction(size - 1))
+    return found
 
 
-def interpolation_matrix(size: int, new_size: int, knots: str, field: Field | None) -> np.ndarray:
+def clamped_source(place: int, size: int, *rest: object) -> Fraction:
+    """The nearest place on the map."""
+    return min(max(source(place, size, *rest), Fraction(0)), Fraction(size - 1))
+
+
+def interpolation_matrix(size: int, new_size: int, knots: str, border: str, field: Field | None) -> np.ndarray:
     """What every position takes of every knot, fractions (new_size, size)."""
     matrix = np.full((new_size, size), Fraction(0))
     for place in range(new_size):
-        found = source(place, size, new_size, knots, field)
-        matrix[place, floor(found)] += 1 - found % 1
-        matrix[place, min(floor(found) + 1, size - 1)] += found % 1
+        found = (clamped_source if border == "clamp" else source)(place, size, new_size, knots, field)
+        for knot, share in ((floor(found), 1 - found % 1), (floor(found) + 1, found % 1)):
+            if 0 <= knot < size:
+                matrix[place, knot] += share
     return matrix
 
 
-def by_choice(maps: np.ndarray, truth: Truth, chosen: dict, fields: dict | None = None) -> Dissection:
+def by_choice(maps: np.ndarray, truth: Truth, chosen: dict, fields: dict = FIELDS) -> Dissection:
     """Any mixture of choices, in exact fractions."""
-    axes = [None, None]
-    if fields:
-        axes = [Field(*axis, fields["picture"]) for axis in fields["layers"][LAYER]]
+    axes = [Field(*axis, fields["picture"]) for axis in fields["layers"][LAYER]]
     rows, columns = (
-        interpolation_matrix(size, new_size, chosen["knots"], field)
+        interpolation_matrix(size, new_size, chosen["knots"], chosen["border"], field)
         for size, new_size, field in zip(maps.shape[2:], truth.size, axes, strict=True)
     )
     fractions = np.vectorize(Fraction, otypes=[object])(maps.astype(float))
-    found = Dissection([], Counter(), Counter())
+    area, planes = {"once": (truth.area, truth.carried), "each": (truth.plane_area, truth.times)}[chosen["planes"]]
+    found = Dissection(area, [], Counter(), Counter())
     for unit in range(maps.shape[1]):
         upsampled = np.stack([rows @ image[unit] @ columns.T for image in fractions])
         cut = cut_at(upsampled if chosen["quantile_of"] == "upsampled" else fractions[:, unit], chosen["quantile"])
         found.threshold.append(float(cut))
-        for image, carried in zip(upsampled, truth.carried, strict=True):
+        for image, carried, times in zip(upsampled, truth.carried, planes, strict=True):
             mask = ((image > cut) if chosen["mask"] == "above" else (image >= cut)).astype(bool)
             counted = set(truth.categories)
             if chosen["counted_images"] != "all":
                 where = mask if chosen["counted_images"] == "with_label_in_mask" else np.ones_like(mask)
                 counted = {truth.primary[number] for number, label in carried.items() if (label & where).any()}
-            found.intersection.update({(unit, n): int((mask & label).sum()) for n, label in carried.items()})
+            found.intersection.update({(unit, n): int((mask * label).sum()) for n, label in times.items()})
             found.unit_area.update(dict.fromkeys([(unit, name) for name in counted], int(mask.sum())))
     return found
 
@@ -310,7 +356,8 @@ def scores(found: Dissection, truth: Truth, unit: int) -> dict[int, Fraction]:
     for number in truth.numbers:
         if truth.area[number]:
             shared = found.intersection[unit, number]
-            table[number] = Fraction(shared, found.unit_area[unit, truth.primary[number]] + truth.area[number] - shared)
+            together = found.unit_area[unit, truth.primary[number]] + found.label_area[number] - shared
+            table[number] = Fraction(shared, together)
     return table
 
 
@@ -321,7 +368,11 @@ def detectors(found: Dissection, truth: Truth, chosen: dict) -> dict[str, dict[s
 
     def best(table: dict[int, Fraction]) -> list[int]:
         number = min(table, key=lambda number: (-table[number], number), default=None)
-        passes = table and (table[number] > cut if chosen["detector_rule"] == "above" else table[number] >= cut)
+        passes = (
+            table
+            and table[number] > 0
+            and (table[number] > cut if chosen["detector_rule"] == "above" else table[number] >= cut)
+        )
         return [number] if passes else []
 
     for unit in range(len(found.threshold)):
@@ -338,8 +389,14 @@ def same_tallies(tally: dict[str, np.ndarray], expected: Dissection, truth: Trut
     return (
         tally["intersection"].tolist() == [[expected.intersection[u, n] for n in truth.numbers] for u in units]
         and tally["unit_area"].tolist() == [[expected.unit_area[u, c] for c in truth.categories] for u in units]
-        and tally["label_area"].tolist() == list(truth.area.values())
+        and tally["label_area"].tolist() == list(expected.label_area.values())
     )
+
+
+def name_of(table: dict[int, Fraction]) -> str:
+    """The label of the highest IoU, the lowest of equals; none where nothing is shared."""
+    best = min(table, key=lambda number: (-table[number], number), default=None)
+    return LABELS[best][0] if best is not None and table[best] > 0 else ""
 
 
 def check_tables(folder: Path, expected: Dissection, truth: Truth, chosen: dict) -> None:
@@ -348,10 +405,12 @@ def check_tables(folder: Path, expected: Dissection, truth: Truth, chosen: dict)
     for unit, row in units.iterrows():
         table = scores(expected, truth, unit)
         assert row["score"] == float(max(table.values()))
+        assert row["label"] == name_of(table)
         for name in truth.categories:
-            within = [score for number, score in table.items() if truth.primary[number] == name]
-            assert row[f"{name}-iou"] == float(max(within, default=0))
-    counts = count_detectors(units, chosen["detector_iou"], chosen["detector_rule"]).set_index("category")
+            within = {number: score for number, score in table.items() if truth.primary[number] == name}
+            assert row[f"{name}-iou"] == float(max(within.values(), default=0))
+            assert row[f"{name}-label"] == name_of(within)
+    counts = count_detectors(units).set_index("category")
     for name, labels in detectors(expected, truth, chosen).items():
         assert counts.loc[name, ["detectors_a", "detectors_b"]].tolist() == [len(labels["a"]), len(labels["b"])]
         assert counts.loc[name, ["concepts_a", "concepts_b"]].tolist() == [len(set(labels["a"])), len(set(labels["b"]))]
@@ -362,8 +421,8 @@ def check_tables(folder: Path, expected: Dissection, truth: Truth, chosen: dict)
 GENERATIONS = {
     "netdissect": (netdissect_2017, (4, 2), (8, 8)),
     "lite": (lite_2018, (4, 2), (8, 8)),
-    "quick": (quick_2018, (3, 5), (9, 9)),
-    "pnas": (pnas_2020, (5, 3), (9, 9)),
+    "quick": (quick_2018, (4, 2), (8, 8)),
+    "pnas": (pnas_2020, (2, 4), (8, 8)),
 }
 
 
@@ -403,6 +462,27 @@ def test_the_protocols_quantiles_pick_different_samples(tmp_path):
     assert [order_statistic_rank(PROTOCOLS[name].quantile, 1199) for name in PROTOCOLS] == [6, 7, 6, 12]
 
 
+@settings(deadline=None)
+@given(st.tuples(st.integers(2, 14), st.integers(2, 14)), st.tuples(st.integers(1, 40), st.integers(1, 40)))
+@pytest.mark.parametrize(("protocol", "padding"), [("quick", "border"), ("pnas", "zeros")])
+def test_grids_of_quick_and_pnas_are_those_that_their_programs_write_down(protocol, padding, size, new_size):
+    axes = []
+    for cells, positions in zip(size, new_size, strict=True):
+        scale = positions / cells
+        place = torch.arange(positions, dtype=torch.float64) - (0.5 * scale - 0.5)
+        axes.append(place * (2 / (scale * (cells - 1))) - 1)
+    rows, columns = torch.meshgrid(*axes, indexing="ij")
+    values = np.random.default_rng(0).normal(size=(3, *size)).astype(np.float32)
+    batch, where = torch.from_numpy(values).double()[None], torch.stack([columns, rows], -1)[None]
+    expected = nn.functional.grid_sample(batch, where, padding_mode=padding, align_corners=True)[0].numpy()
+    rules = PROTOCOLS[protocol]
+    assert np.abs(interpolate(values, grid(size, new_size, rules.knots, border=rules.border)) - expected).max() < 1e-4
+    for axis, zeros in ((0, padding == "zeros"), (1, padding == "zeros")):
+        matrix = sampling(size[axis], new_size[axis], zeros)
+        exact = interpolation_matrix(size[axis], new_size[axis], rules.knots, rules.border, None)
+        assert np.abs(matrix - exact.astype(float)).max() < 1e-12
+
+
 # 2. Every choice by itself
 
 SINGLE_CHOICES = [
@@ -410,7 +490,10 @@ SINGLE_CHOICES = [
     {"quantile": 0.2},
     {"quantile_of": "upsampled"},
     {"knots": "align_corners_true"},
-    {"knots": "receptive_field"},
+    {"knots": "align_corners_false"},
+    {"knots": "receptive_field_exact"},
+    {"border": "zero"},
+    {"planes": "each"},
     {"mask": "at_least"},
     {"counted_images": "with_label_in_mask"},
     {"counted_images": "all"},
@@ -434,8 +517,7 @@ def test_each_choice_by_itself_changes_the_tally_to_what_a_slow_program_says(fix
     tallies = []
     for single in SINGLE_CHOICES:
         chosen = choices(**{"quantile": 0.1} | single)
-        fields = FIELDS if chosen["knots"] == "receptive_field" else None
-        tally, expected = dissect(folder, chosen, fields), by_choice(maps, truth, chosen, fields)
+        tally, expected = dissect(folder, chosen), by_choice(maps, truth, chosen)
         assert tally["threshold"].tolist() == expected.threshold
         assert same_tallies(tally, expected, truth)
         check_tables(folder, expected, truth, chosen)
@@ -452,15 +534,16 @@ def test_the_protocols_disagree_with_one_another(fixed):
 @pytest.mark.parametrize("knots", SCHEMES)
 def test_choices_mix_as_a_slow_program_mixes_them(knots, tmp_path):
     map_size, label_size = ((3, 5), (9, 9)) if knots == "align_corners_true" else ((4, 4), (8, 8))
-    fields = FIELDS if knots == "receptive_field" else None
     concepts, maps = concept_set(11, *label_size, 4), maps_of(11, 4, *map_size)
     prepare(tmp_path, concepts, maps)
     truth = Truth(concepts)
-    for quantile_of, mask, counted_images in product(
-        ("raw", "upsampled"), ("above", "at_least"), ("with_category", "with_label_in_mask", "all")
-    ):
-        chosen = choices(quantile=0.15, quantile_of=quantile_of, knots=knots, mask=mask, counted_images=counted_images)
-        tally, expected = dissect(tmp_path, chosen, fields), by_choice(maps, truth, chosen, fields)
+    mixtures = product(
+        ("raw", "upsampled"), ("above", "at_least"), ("with_category", "with_label_in_mask", "all"), ("clamp", "zero")
+    )
+    for place, (quantile_of, mask, counted_images, border) in enumerate(mixtures):
+        given = {"quantile_of": quantile_of, "mask": mask, "counted_images": counted_images, "border": border}
+        chosen = choices(quantile=0.15, knots=knots, planes=("once", "each")[place % 5 % 2], **given)
+        tally, expected = dissect(tmp_path, chosen), by_choice(maps, truth, chosen)
         assert tally["threshold"].tolist() == expected.threshold
         assert same_tallies(tally, expected, truth)
 
@@ -491,7 +574,10 @@ def test_ties_at_the_threshold_are_in_the_mask_only_if_it_takes_what_is_at_least
     concepts = Concepts(CATEGORIES, LABELS, 4, 4, [Picture(np.zeros((4, 4, 3), np.uint8), {"object": [plane]})])
     values = np.array([[9, 5, 5, 5], [5, 4.75, 4, 4], [3, 3, 3, 3], [5, 2, 2, 2]], np.float32)
     prepare(tmp_path, concepts, np.stack([values, -values, np.full_like(values, 7)])[None])
-    above, at_least = (dissect(tmp_path, choices(quantile=0.2, mask=mask)) for mask in ("above", "at_least"))
+    above, at_least = (
+        dissect(tmp_path, choices(quantile=0.2, mask=mask, knots="align_corners_false"))
+        for mask in ("above", "at_least")
+    )
     # Of 16 samples the fourth largest; the mask is the same size as the map.
     assert above["threshold"].tolist() == at_least["threshold"].tolist() == [5, -3, 7]
     cat, of_objects = list(LABELS).index(3), CATEGORIES.index("object")
@@ -624,10 +710,68 @@ def test_the_network_stays_as_it_was():
 
 @pytest.mark.parametrize("places", [1, 2, 3, 4, 7, 16])
 @pytest.mark.parametrize("size", [24, 32])
-def test_networks_that_pool_over_all_places_are_refused(places, size):
+def test_layers_that_pool_over_all_places_have_none_and_the_others_keep_theirs(places, size, caplog):
     network = nn.Sequential(nn.Conv2d(3, 4, 3, 1, 1), nn.AdaptiveAvgPool2d(places), nn.Conv2d(4, 4, 1))
-    with pytest.raises(UserError, match=r"dissection\.knots: .* units of 2;"):
-        find_receptive_fields(network, ["2"], size)
+    found = find_receptive_fields(network, ["0", "2"], size)
+    assert found["layers"] == {"0": [field_of([("conv", 3, 1, 1)])] * 2, "2": None}
+    assert "2: no receptive fields on a grid were found" in caplog.text
+
+
+class OwnSize(nn.Module):
+    """A network that takes pictures of 16 pixels only, as a vision transformer does."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 4, 4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert x.shape[2:] == (16, 16), "the picture has another size"
+        return self.patches(x)
+
+
+def test_a_network_that_takes_its_own_size_only_has_none(caplog):
+    assert find_receptive_fields(OwnSize(), ["patches"], 16)["layers"] == {"patches": None}
+    assert "the network cannot be shown a picture of another size (the picture has another size)" in caplog.text
+    with pytest.raises(UserError, match="petals"):
+        find_receptive_fields(nn.Sequential(nn.Conv2d(3, 4, 3)), ["petals"], 16)
+
+
+def test_tokens_have_none():
+    network = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.Flatten(2))
+    assert find_receptive_fields(network, ["0", "1@4x4"], 16)["layers"]["1@4x4"] is None
+
+
+def test_gates_of_whole_channels_leave_places_alone():
+    class Excited(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Conv2d(3, 4, 3, 2, 1)
+            self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 4, 1), nn.Sigmoid())
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.body(x)
+            return x * self.gate(x)
+
+    network = nn.Sequential(Excited(), nn.Conv2d(4, 4, 3, 1, 1))
+    expected = field_of([("conv", 3, 2, 1), ("conv", 3, 1, 1)])
+    assert find_receptive_fields(network, ["1"], 32)["layers"]["1"] == [expected] * 2
+
+
+def test_a_layer_without_fields_is_dissected_with_cell_centres_beside_one_that_has_them(tmp_path):
+    concepts, maps = concept_set(9, 8, 8, 5), maps_of(9, 5, 4, 4)
+    prepare(tmp_path, concepts, maps)
+    with h5py.File(tmp_path / "activations.h5", "r+") as dump:
+        dump["maps/global"] = maps
+    fields = {**FIELDS, "layers": FIELDS["layers"] | {"global": None}}
+    for quantile_of in ("raw", "upsampled"):
+        dissect(tmp_path, choices(quantile=0.15, quantile_of=quantile_of), fields)
+        units = read_units(tmp_path / "units.csv").set_index("layer")
+        assert set(units.loc[LAYER, "knots"]) == {"receptive_field"}
+        assert set(units.loc["global", "knots"]) == {"align_corners_false"}
+        chosen = choices(quantile=0.15, quantile_of=quantile_of, knots="align_corners_false")
+        expected = by_choice(maps, Truth(concepts), chosen)
+        with h5py.File(tmp_path / "tally.h5") as file:
+            assert same_tallies({name: values[:] for name, values in file["global"].items()}, expected, Truth(concepts))
 
 
 def test_what_is_found_is_what_the_knots_need():
@@ -636,12 +780,15 @@ def test_what_is_found_is_what_the_knots_need():
     stem, stages = [("conv", 3, 2, 1)], [("conv", 3, 1, 1), ("conv", 3, 1, 1), ("conv", 3, 2, 1), ("conv", 3, 1, 1)]
     for name, depth in zip(layers, (0, 2, 4), strict=True):
         expected = Field(*field_of(stem + stages[:depth]), 32)
-        assert layer_fields(found, name, "receptive_field") == (expected, expected)
-        assert layer_fields(found, name, "align_corners_true") is None
+        for knots in OF_FIELDS:
+            assert layer_knots(found, name, knots) == (knots, (expected, expected))
+        assert layer_knots(found, name, "align_corners_true") == ("align_corners_true", None)
+    without = {**found, "layers": {"stem": None}}
+    assert layer_knots(without, "stem", "receptive_field") == ("align_corners_false", None)
     for network in (None, {}, {**found, "layers": {}}):
         with pytest.raises(UserError, match=r"stages\.0 are not known"):
-            layer_fields(network, "stages.0", "receptive_field")
-        assert layer_fields(network, "stages.0", "align_corners_false") is None
+            layer_knots(network, "stages.0", "receptive_field")
+        assert layer_knots(network, "stages.0", "align_corners_false") == ("align_corners_false", None)
 
 
 halves = st.integers(-12, 120).map(lambda doubled: doubled / 2)
@@ -657,7 +804,7 @@ def test_the_grid_of_receptive_fields_agrees_with_the_formula(rows, columns):
         (rows, found.rows, found.row_weight),
         (columns, found.columns, found.column_weight),
     ):
-        exact = [source(place, size, new_size, "receptive_field", field) for place in range(new_size)]
+        exact = [clamped_source(place, size, new_size, "receptive_field", field) for place in range(new_size)]
         assert knots[0].tolist() == [floor(place) for place in exact]
         assert np.abs(weight - [float(place % 1) for place in exact]).max() < 1e-6
 
@@ -699,7 +846,7 @@ def test_a_dissection_with_the_fields_of_a_network(tmp_path):
         assert same_tallies(tally, expected, truth)
         assert not same_tallies(tally, by_choice(maps, truth, chosen, swapped), truth)
     with pytest.raises(UserError, match=r"stages\.3 are not known"):
-        dissect(tmp_path, chosen)
+        dissect(tmp_path, chosen, None)
 
 
 # 4. From the config to the choices
@@ -715,9 +862,11 @@ def test_a_protocol_makes_every_choice_that_is_left_to_it(protocol):
 GIVEN = {
     "quantile": 0.125,
     "quantile_of": "upsampled",
-    "knots": "receptive_field",
+    "knots": "align_corners_true",
+    "border": "zero",
     "mask": "at_least",
     "counted_images": "with_label_in_mask",
+    "planes": "each",
     "detector_iou": 0.07,
     "detector_rule": "at_least",
 }
@@ -734,10 +883,12 @@ def test_a_choice_that_is_given_stays(protocol, name):
 def test_the_generations_are_as_published():
     assert set(GIVEN) == set(asdict(Protocol()))
     expected = {
-        "netdissect": (0.005, "raw", "align_corners_false", "above", "with_category", 0.04, "above"),
-        "lite": (0.005005, "raw", "align_corners_false", "above", "with_label_in_mask", 0.04, "at_least"),
-        "quick": (0.005, "raw", "align_corners_true", "above", "with_category", 0.04, "above"),
-        "pnas": (0.01, "upsampled", "align_corners_true", "above", "all", 0.04, "above"),
+        "netdissect": (0.005, "raw", "receptive_field", "clamp", "above", "with_category", "once", 0.04, "above"),
+        "lite": (
+            *(0.005005, "raw", "align_corners_false", "clamp", "above", "with_label_in_mask", "each", 0.04, "at_least"),
+        ),
+        "quick": (0.005, "raw", "align_corners_false", "clamp", "above", "with_category", "once", 0.04, "above"),
+        "pnas": (0.01, "upsampled", "align_corners_false", "zero", "above", "all", "once", 0.04, "above"),
     }
     assert {name: tuple(asdict(protocol).values()) for name, protocol in PROTOCOLS.items()} == expected
 
@@ -785,6 +936,7 @@ def test_an_iou_at_the_cut_is_a_detectors_only_if_at_least_the_cut_is_enough():
     iou = pd.Series([0.0, np.nextafter(0.04, 0), 1 / 25, np.nextafter(0.04, 1), 1.0])
     assert detects(iou, 0.04, "above").tolist() == [False, False, False, True, True]
     assert detects(iou, 0.04, "at_least").tolist() == [False, False, True, True, True]
+    assert detects(iou, 0, "at_least").tolist() == [False, True, True, True, True]
 
 
 @pytest.mark.parametrize(
@@ -801,7 +953,9 @@ def test_both_ways_of_counting_follow_the_rule(rule, a, concepts_a, b, concepts_
         ],
         columns=["category", "label", "score", "object-label", "object-iou", "part-label", "part-iou"],
     )
-    found = count_detectors(units, 0.04, rule)
+    for iou, flag in (("score", "detector"), ("object-iou", "object-detector"), ("part-iou", "part-detector")):
+        units[flag] = detects(units[iou], 0.04, rule)
+    found = count_detectors(units)
     assert found["category"].tolist() == ["object", "part"]
     assert [found["detectors_a"].tolist(), found["concepts_a"].tolist()] == [a, concepts_a]
     assert [found["detectors_b"].tolist(), found["concepts_b"].tolist()] == [b, concepts_b]
@@ -816,11 +970,12 @@ def test_an_iou_at_the_cut_stays_there_from_the_maps_to_the_count(tmp_path):
     maps[0, 1, 2, 3:] = 2, 1  # as well: its threshold is 1
     prepare(tmp_path, Concepts(CATEGORIES, LABELS, 5, 5, [picture]), maps)
     for rule, expected in (("above", 0), ("at_least", 2)):
-        chosen = choices(quantile=0.04, detector_rule=rule)
+        chosen = choices(quantile=0.04, detector_rule=rule, knots="align_corners_false")
         assert dissect(tmp_path, chosen)["intersection"][:, list(LABELS).index(300)].tolist() == [1, 1, 0]
         units = read_units(tmp_path / "units.csv")
         assert units["score"].tolist() == [0.04, 0.04, 0]
-        counts = count_detectors(units, chosen["detector_iou"], rule).set_index("category")
+        assert units["detector"].sum() == expected and units["label"].tolist() == ["street", "street", ""]
+        counts = count_detectors(units).set_index("category")
         assert counts.loc["scene", ["detectors_a", "detectors_b"]].tolist() == [expected] * 2
         assert counts.drop("scene")[["detectors_a", "detectors_b"]].to_numpy().sum() == 0
 
@@ -851,14 +1006,14 @@ def check_axis(
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_knots_weights_and_reach_hold_what_the_kernels_rely_on(scheme):
     for place, (size, new_size) in enumerate(SIZES):
-        field = AXIS_FIELDS[place % len(AXIS_FIELDS)] if scheme == "receptive_field" else None
+        field = AXIS_FIELDS[place % len(AXIS_FIELDS)] if scheme in OF_FIELDS else None
         other = SIZES[-place - 1]
         found = grid((size, other[0]), (new_size, other[1]), scheme, field and (field, field))
         for sizes, *axis in (
             ((size, new_size), found.rows, found.row_weight, found.row_reach),
             (other, found.columns, found.column_weight, found.column_reach),
         ):
-            check_axis(*sizes, *axis, [source(i, *sizes, scheme, field) for i in range(sizes[1])])
+            check_axis(*sizes, *axis, [clamped_source(i, *sizes, scheme, field) for i in range(sizes[1])])
 
 
 @settings(deadline=None)
@@ -866,7 +1021,7 @@ def test_knots_weights_and_reach_hold_what_the_kernels_rely_on(scheme):
 def test_any_receptive_fields_hold_what_the_kernels_rely_on(axis):
     size, new_size, field = axis
     found = grid((size, 1), (new_size, 1), "receptive_field", (field, field))
-    exact = [source(place, size, new_size, "receptive_field", field) for place in range(new_size)]
+    exact = [clamped_source(place, size, new_size, "receptive_field", field) for place in range(new_size)]
     check_axis(size, new_size, found.rows, found.row_weight, found.row_reach, exact)
 
 

@@ -16,6 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.concept_files import image_labels
 from benchmarks.synthetic import UNIT_KINDS, unit_maps
 from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.label_masks import pack_masks
@@ -41,7 +42,7 @@ from workflow_scripts.dissect.maps import LayerMaps, whole_block
 from workflow_scripts.dissect.name_units import iou, name_units
 from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, OrderStatistics, order_statistic_rank
 from workflow_scripts.dissect.tallies import Pairing, Tally, TallySettings, own_labels, tally_layer
-from workflow_scripts.dissect.tally_units import COUNTED_IMAGES, MASKS, tally_units
+from workflow_scripts.dissect.tally_units import COUNTED_IMAGES, MASKS, PLANES, tally_units
 from workflow_scripts.files import UserError
 
 LAYER = "stages.3"
@@ -419,9 +420,12 @@ class WrittenLabels:
         images, self.labels, self.height, self.width = carried.shape
         packed = pack_masks(carried)
         self.masks = packed.reshape(images, self.labels, -1)
-        self.mask_count, self.row_bytes = images * self.labels, 8 * packed.shape[-1]
+        self.row_bytes = 8 * packed.shape[-1]
         self.label_number = np.arange(self.labels)
         self.image_has_category = np.ones((images, 1), bool)
+
+    def mask_count(self, each_plane: bool) -> int:
+        return len(self.masks) * self.labels
 
     def block(self, images: np.ndarray, with_category: bool, each_plane: bool = False) -> LabelBlock:
         count = len(images)
@@ -545,7 +549,7 @@ def test_tallies_agree_with_the_slow_reference_however_they_are_made(data, conce
         folder = Path(name)
         prepare(folder, concepts, maps, float(quantile))
         found = tally(folder)
-        name_units(folder / "tally.h5", folder / "concepts.h5", folder / "units.csv")
+        name_units(folder / "tally.h5", folder / "concepts.h5", CUT, "above", folder / "units.csv")
         with open(folder / "units.csv", newline="") as file:
             check_names(list(csv.DictReader(file)), concepts, intersection, unit_area, areas)
         others = {"in threads": tally(folder, threads=data.draw(st.integers(2, 5)))}
@@ -570,16 +574,20 @@ def test_tallies_agree_with_the_slow_reference_however_they_are_made(data, conce
     st.sampled_from(SCHEMES),
     st.sampled_from(MASKS),
     st.sampled_from(COUNTED_IMAGES),
+    st.sampled_from(BORDERS),
+    st.sampled_from(PLANES),
     st.lists(st.tuples(st.integers(-9, 9), st.integers(1, 9)), min_size=2, max_size=2),
 )
 def test_kernels_and_torch_write_the_same_file_whatever_is_chosen(
-    data, concepts, quantile, knots, mask, counted_images, fields
+    data, concepts, quantile, knots, mask, counted_images, border, planes, fields
 ):
     maps = data.draw(layers(images=len(concepts.pictures)))
     options = {
         "knots": knots,
         "mask": mask,
         "counted_images": counted_images,
+        "border": border,
+        "planes": planes,
         "receptive_fields": {"picture": 16, "layers": {LAYER: fields}},
     }
     with tempfile.TemporaryDirectory() as name:
@@ -610,6 +618,9 @@ def test_counts_of_many_pixels_are_exact(dtype, device):
     assert expected.max() > 2 * 2048
 
 
+CUT = 0.04
+
+
 def check_names(rows, concepts, intersection, unit_area, areas):
     """units.csv says what the reference's counts give."""
     primary = {label: reference.primary_category(concepts, label) for label in concepts.labels}
@@ -621,18 +632,20 @@ def check_names(rows, concepts, intersection, unit_area, areas):
             if areas[label]
         }
         best = reference.best_label(scores)
-        expected = ("", "", "0.0")
-        if best is not None:
-            expected = (primary[best], concepts.labels[best][0], repr(float(scores[best])))
-        assert (row["category"], row["label"], row["score"]) == expected
+        expected = ("", "", "0.0", "False")
+        if best is not None and scores[best] > 0:
+            detected = str(scores[best] > Fraction(CUT))
+            expected = (primary[best], concepts.labels[best][0], repr(float(scores[best])), detected)
+        assert (row["category"], row["label"], row["score"], row["detector"]) == expected
         for category in concepts.categories:
             within = {label: score for label, score in scores.items() if primary[label] == category}
             label = reference.best_label(within)
-            expected = ["", "0", "0", "0", "0.0"]
-            if label is not None:
+            expected = ["", "0", str(unit_area[unit, category]), "0", "0.0", "False"]
+            if label is not None and scores[label] > 0:
                 counts = (areas[label], unit_area[unit, category], intersection[unit, label])
                 expected = [concepts.labels[label][0], *map(str, counts), repr(float(scores[label]))]
-            columns = ("label", "truth", "activation", "intersect", "iou")
+                expected.append(str(scores[label] > Fraction(CUT)))
+            columns = ("label", "truth", "activation", "intersect", "iou", "detector")
             assert [row[f"{category}-{column}"] for column in columns] == expected
 
 
@@ -815,14 +828,38 @@ def test_ties_go_to_the_lowest_label_number_over_categories_too(tmp_path):
     concepts.pictures = [reference.Picture(pixels, {"object": [plane], "part": parts})]
     prepare(tmp_path, concepts, np.array([[[[1, 1], [0, 0]]]], np.float32), 0.5)
     assert tally(tmp_path)["intersection"].tolist() == [[2, 2, 2]]
-    name_units(tmp_path / "tally.h5", tmp_path / "concepts.h5", tmp_path / "units.csv")
+    name_units(tmp_path / "tally.h5", tmp_path / "concepts.h5", 0.04, "above", tmp_path / "units.csv")
     header, row = (tmp_path / "units.csv").read_text().splitlines()
     assert header == (
-        "layer,unit,category,label,score,threshold,maximum,minimum,"
-        "object-label,object-truth,object-activation,object-intersect,object-iou,"
-        "part-label,part-truth,part-activation,part-intersect,part-iou"
+        "layer,unit,category,label,score,threshold,maximum,minimum,detector,dead,knots,"
+        "object-label,object-truth,object-activation,object-intersect,object-iou,object-detector,"
+        "part-label,part-truth,part-activation,part-intersect,part-iou,part-detector"
     )
-    assert row == "stages.3,0,part,three,1.0,0.0,1.0,0.0,eight,2,2,2,1.0,three,2,2,2,1.0"
+    assert row == (
+        "stages.3,0,part,three,1.0,0.0,1.0,0.0,True,False,align_corners_false,eight,2,2,2,1.0,True,three,2,2,2,1.0,True"
+    )
+
+
+def test_a_unit_whose_mask_is_empty_has_no_name(tmp_path):
+    # Rectified: unit 0 is active in one pixel, 1 nowhere else than where nothing is labelled, 2 dead, 3 constant.
+    maps = np.zeros((6, 4, 3, 3), np.float32)
+    concepts = small_set()
+    blank = reference.Picture(np.zeros((4, 4, 3), np.uint8), {})
+    concepts.pictures.append(blank)
+    maps = np.concatenate([maps, np.zeros((1, 4, 3, 3), np.float32)])
+    maps[0, 0], maps[6, 1], maps[:, 3] = 1, 1, 7
+    prepare(tmp_path, concepts, maps, 0.2)
+    tally(tmp_path, counted_images="all")
+    name_units(tmp_path / "tally.h5", tmp_path / "concepts.h5", 0, "at_least", tmp_path / "units.csv")
+    with open(tmp_path / "units.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    categories = [column.removesuffix("-label") for column in rows[0] if column.endswith("-label")]
+    assert rows[0]["label"] and rows[0]["detector"] == "True" and rows[1][f"{categories[0]}-activation"] != "0"
+    for row in rows[1:]:
+        assert row["category"] == row["label"] == "" and row["score"] == "0.0" and row["detector"] == "False"
+        for category in categories:
+            assert row[f"{category}-label"] == "" and row[f"{category}-detector"] == "False"
+    assert [row["dead"] for row in rows] == ["False", "False", "True", "True"]
 
 
 # Inputs that do not belong together
@@ -885,7 +922,7 @@ def test_a_tally_refuses_what_does_not_belong_together(prepared, case):
 def test_names_refuse_other_concepts(prepared):
     set_attribute("concepts.h5", "fingerprint", "x")(prepared)
     with pytest.raises(UserError, match=r"tally\.h5"):
-        name_units(prepared / "tally.h5", prepared / "concepts.h5", prepared / "units.csv")
+        name_units(prepared / "tally.h5", prepared / "concepts.h5", 0.04, "above", prepared / "units.csv")
     assert not list(prepared.glob("units.csv*"))
 
 
@@ -902,16 +939,20 @@ def written_concepts(path: Path, random: np.random.Generator, images: int, size:
     whole = [random.integers(0, 5, random.integers(0, 3)).tolist() for _ in range(images)]
     has = np.array([[any(category[label] == c for label in [*(n for n, _ in p), *w]) for c in range(3)]
                     for p, w in zip(planes, whole, strict=True)])  # fmt: skip
-    masks = [mask for of_image in planes for _, mask in of_image]
+    drawn = [
+        image_labels(np.array([label for label, _ in p], int), np.array([m for _, m in p], bool).reshape(-1, *size), w)
+        for p, w in zip(planes, map(np.array, whole), strict=True)
+    ]
     with h5py.File(path, "w") as file:
         file.attrs.update(format=FORMAT, fingerprint="written")
-        file["masks"] = pack_masks(np.array(masks, bool).reshape(-1, *size))
-        file["mask_label"] = np.array([label for of_image in planes for label, _ in of_image], np.int32)
-        file["mask_start"] = np.cumsum([0, *map(len, planes)])
-        file["whole_label"] = np.array([label for labels in whole for label in labels], np.int32)
-        file["whole_start"] = np.cumsum([0, *map(len, whole)])
+        for kind, masks in (("mask", "masks"), ("whole", None), ("again", "masks_again")):
+            labels = [getattr(image, f"{kind}_label") for image in drawn]
+            file[f"{kind}_label"], file[f"{kind}_start"] = np.concatenate(labels), np.cumsum([0, *map(len, labels)])
+            if masks:
+                file[masks] = np.concatenate([getattr(image, masks) for image in drawn])
         file["label_size"], file["label_category"], file["image_has_category"] = size, category, has
         file["label_number"], file["label_area"] = np.arange(1, 6), np.zeros(5, np.int64)
+        file["plane_area"] = np.zeros(5, np.int64)
         for name, count in (("label_name", 5), ("category_name", 3)):
             file.create_dataset(name, data=[f"{name} {i}" for i in range(count)], dtype=h5py.string_dtype())
     every = np.ones(size, bool)
@@ -1029,15 +1070,14 @@ def test_samples_with_zero_borders_are_sorted_as_others(maps, size, seed):
             assert found[1:].tolist() == [maps.min((0, 2, 3)).tolist(), maps.max((0, 2, 3)).tolist()]
 
 
-def test_candidates_are_refused_where_a_border_of_zeros_would_have_a_mask(tmp_path, monkeypatch):
+def test_candidates_are_refused_where_a_border_of_zeros_would_have_a_mask(tmp_path):
     maps = -np.random.default_rng(15).uniform(1, 2, (6, 3, 3, 3)).astype(np.float16)
     prepare(tmp_path, small_set(), maps)
     concepts = tmp_path / "concepts.h5"
     write_candidates(tmp_path / "activations.h5", maps, concepts_fingerprint(concepts), 0.1, "above", [(0, 6)])
     find_thresholds(tmp_path / "activations.h5", 0.1, tmp_path / "thresholds.h5")
-    monkeypatch.setattr(tally_module, "grid", lambda *arguments: grid(*arguments, border="zero"))
     with pytest.raises(UserError, match="negative threshold"):
-        tally(tmp_path)
+        tally(tmp_path, border="zero")
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -231,12 +231,14 @@ def test_label_areas_of_a_written_set_are_those_of_its_masks(tmp_path):
     drawn = odd_images(np.random.default_rng(1), 5, (9, 70))
     write_odd(tmp_path / "c.h5", drawn, (9, 70))
     with ConceptData(tmp_path / "c.h5") as labels:
-        block = labels.block(np.arange(5), True, each_plane=True)
-        area = np.zeros(len(labels.label_number), np.int64)
-        bits = np.unpackbits(block.masks.view(np.uint8), axis=1).sum(1)
-        np.add.at(area, block.mask_label, bits)
-        np.add.at(area, block.whole_label, 9 * 70)
-        assert area.any() and labels.label_area.tolist() == area.tolist()
+        for each_plane, expected in ((False, labels.label_area), (True, labels.plane_area)):
+            block = labels.block(np.arange(5), True, each_plane)
+            area = np.zeros(len(labels.label_number), np.int64)
+            bits = np.unpackbits(block.masks.view(np.uint8), axis=1).sum(1)
+            np.add.at(area, block.mask_label, bits)
+            np.add.at(area, block.whole_label, 9 * 70)
+            assert area.any() and expected.tolist() == area.tolist()
+        assert (labels.plane_area > labels.label_area).any()
 
 
 def test_time_that_is_covered_twice_counts_once():

@@ -237,7 +237,7 @@ def lite_2018(maps: np.ndarray, truth: Truth, quantile: float) -> Dissection:
 
 
 def sampling(cells: int, positions: int, zeros: bool) -> np.ndarray:
-    """What each position takes of each cell, float64 (positions, cells), by quick-netdissect's and PNAS's `upsample_grid`.
+    """What each position takes of each cell, float64 (positions, cells), by `upsample_grid` of quick and PNAS.
 
     A cell is positions / cells long, and its centre half of that less half a position from its start. Beyond the outer
     centres there are the outer cells again, or, with `zeros`, none.
@@ -256,7 +256,7 @@ def sampling(cells: int, positions: int, zeros: bool) -> np.ndarray:
 
 
 def quick_2018(maps: np.ndarray, truth: Truth, quantile: float) -> Dissection:
-    """Raw quantile, knots at the centres of equal cells, > T; an image counts for the categories that it has labels of."""
+    """Raw quantile, knots at the centres of equal cells, > T; an image counts for the categories of its labels."""
     batch = torch.from_numpy(maps)
     samples = batch.transpose(0, 1).flatten(1)
     above = floor(Decimal(str(quantile)) * samples.shape[1])
@@ -419,7 +419,7 @@ def check_tables(folder: Path, expected: Dissection, truth: Truth, chosen: dict)
 # 1. The named protocols
 
 GENERATIONS = {
-    "netdissect": (netdissect_2017, (4, 2), (8, 8)),
+    "netdissect": (netdissect_2017, (4, 4), (8, 8)),
     "lite": (lite_2018, (4, 2), (8, 8)),
     "quick": (quick_2018, (4, 2), (8, 8)),
     "pnas": (pnas_2020, (2, 4), (8, 8)),
@@ -452,6 +452,21 @@ def test_each_protocol_agrees_with_a_slow_program_of_its_generation(protocol, se
     assert (tally["intersection"][[0, 2]].sum(axis=1) > 0).all() and not tally["intersection"][4].any()
     found = [number for labels in detectors(expected, truth, chosen).values() for number in labels["b"]]
     assert 0 < len(found) < maps.shape[1] * len(CATEGORIES)
+
+
+def test_lite_counts_a_pixel_once_for_each_plane_and_each_whole_image_label(tmp_path):
+    everywhere, upper, corner = np.full((2, 2), 11), np.array([[11, 11], [0, 0]]), np.array([[11, 0], [0, 0]])
+    cells = {"object": [everywhere], "part": [upper, corner], "scene": [300], "texture": [300]}
+    picture = Picture(np.zeros((4, 4, 3), np.uint8), cells)
+    concepts = Concepts(CATEGORIES, LABELS, 2, 2, [picture, Picture(picture.pixels, {"object": [corner]})])
+    maps = np.array([[[[1, 1], [0, 0]]], [[[0, 0], [0, 2]]]], np.float32)
+    prepare(tmp_path, concepts, maps)
+    leg, street = list(LABELS).index(11), list(LABELS).index(300)
+    for planes, shared, areas in (("once", (2, 2), (5, 4)), ("each", (5, 4), (8, 8))):
+        tally = dissect(tmp_path, choices("lite", quantile=0.4, planes=planes))  # the mask: the upper row, a corner
+        assert tuple(tally["intersection"][0, [leg, street]]) == shared
+        assert tuple(tally["label_area"][[leg, street]]) == areas
+    assert choices("lite")["planes"] == "each"
 
 
 def test_the_protocols_quantiles_pick_different_samples(tmp_path):

@@ -47,7 +47,7 @@ class ConceptData:
         self.category_name: list[str] = list(self.file["category_name"].asstr()[:])
         self.image_has_category = self.file["image_has_category"][:]
         self._masks = Rows(self.file["masks"])
-        self.mask_count, self.row_bytes = self._masks.shape[0], 8 * self._masks.shape[2]  # of a row of pixels
+        self.row_bytes = 8 * self._masks.shape[2]  # of a row of pixels
         self._mask_label, self._mask_start = self.file["mask_label"][:], self.file["mask_start"][:]
         self._masks_again = Rows(self.file["masks_again"])
         self._again_label, self._again_start = self.file["again_label"][:], self.file["again_start"][:]
@@ -58,6 +58,10 @@ class ConceptData:
 
     def __exit__(self, *_: object) -> None:
         self.file.close()
+
+    def mask_count(self, each_plane: bool) -> int:
+        """How many masks the blocks of all images have together."""
+        return self._masks.shape[0] + (self._masks_again.shape[0] if each_plane else 0)
 
     def block(self, images: np.ndarray, with_category: bool, each_plane: bool = False) -> LabelBlock:
         """The labels of the images at these positions (N), which may repeat.

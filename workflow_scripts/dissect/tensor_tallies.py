@@ -42,8 +42,9 @@ class Labels:
         self.height, self.width = concepts.height, concepts.width
         images = len(concepts.image_has_category)
         runs = [np.arange(first, min(first + IMAGES_AT_ONCE, images)) for first in range(0, images, IMAGES_AT_ONCE)]
-        self._require_room(concepts)
-        shape = (concepts.mask_count + 2, self.height, concepts.row_bytes)
+        mask_count = concepts.mask_count(each_plane)
+        self._require_room(concepts, mask_count)
+        shape = (mask_count + 2, self.height, concepts.row_bytes)
         self.bits = torch.zeros(shape, dtype=torch.uint8, device=self.device)
         blocks, self.nothing = [], 0
         for block in in_order(lambda run: concepts.block(run, with_category, each_plane), runs, threads):
@@ -58,8 +59,8 @@ class Labels:
             for table in (self.start, label, row, np.concatenate([block.counts_for for block in blocks]))
         )
 
-    def _require_room(self, concepts: ConceptData) -> None:
-        size = concepts.mask_count * self.height * concepts.row_bytes
+    def _require_room(self, concepts: ConceptData, mask_count: int) -> None:
+        size = mask_count * self.height * concepts.row_bytes
         free = torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else np.inf
         if size > free / 2:
             raise UserError(

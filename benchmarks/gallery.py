@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from workflow_scripts.dissect.name_units import least_iou
 from workflow_scripts.gallery.site_data import (
     UNITS_PER_SHEET,
     network_folder,
@@ -34,7 +35,6 @@ from workflow_scripts.gallery.site_data import (
 from workflow_scripts.gallery.sprites import draw_mask, encode, join_rows, resize
 
 IMAGES, TILE, TILE_BYTES = 5, 96, 2500  # the default config's
-CUT = 0.04  # of a detector
 BEST, LABELS = 5, 1197  # as many labels as Broden has
 CATEGORIES = ["color", "object", "part", "material", "scene", "texture"]
 LAYER = "layer4"
@@ -142,13 +142,14 @@ def write_synthetic(folder: Path, sheets: list[bytes], units: int, levels: int) 
             sheet_file(folder / network, 0, number).write_bytes(sheets[number % len(sheets)])
         columns = random_columns(units, level)
         write_layer(folder / network, network, 0, columns)
-        detected = [best[0] for best in columns["best"] if best[1] > CUT]
+        detected = [best[0] for best in columns["best"] if best[1] > 0.04]
         layer = {"name": LAYER, "units": units, "detectors": len(detected), "concepts": len(set(detected))}
         networks.append(
             {"arm": "imp", "name": "iterative magnitude pruning", "replicate": 1, "level": level}
             | {"density": 0.8**level, "accuracy": 0.76 - 0.002 * level, "folder": network, "layers": [layer]}
         )
-    experiment = {"name": "synthetic", "quantile": 0.005, "detector_iou": CUT, "detector_rule": "above"}
+    experiment = {"name": "synthetic", "quantile": 0.005, "detector_iou": 0.04, "detector_rule": "above"}
+    experiment |= {"least_iou": least_iou(0.04, "above")}
     experiment |= {"tile": TILE, "images": IMAGES, "units_per_sheet": UNITS_PER_SHEET, "categories": CATEGORIES}
     write_call(folder / "experiment.js", "experiment", experiment | {"networks": networks})
     folder.mkdir(parents=True, exist_ok=True)
@@ -167,7 +168,6 @@ def random_columns(units: int, level: int) -> dict:
     image = of_level.integers(0, 63_305, (units, IMAGES))
     return {
         "labels": [[f"concept {number}", int(number) % len(CATEGORIES)] for number in used],
-        "detected": (np.round(best_iou, 4) > CUT).sum(axis=1).tolist(),
         "best": [[int(value) if place % 2 == 0 else value for place, value in enumerate(row)] for row in told.tolist()],
         "slot": np.argsort(np.argsort(-np.round(best_iou[:, 0], 4), kind="stable")).tolist(),
         "threshold": of_level.uniform(1, 3, units).round(3).tolist(),

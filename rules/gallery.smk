@@ -10,7 +10,6 @@ rule draw_units:
     input:
         activations=dissected("activations.h5"),
         tally=f"{NETWORK}/tally.h5",
-        units=f"{NETWORK}/units.csv",
         concepts=lambda wildcards: concepts_of(entry_of(wildcards)),
         fields=receptive_fields,
         code=code_of("workflow_scripts.gallery.draw_units"),
@@ -25,15 +24,12 @@ rule draw_units:
         "../envs/workflow.yaml"
     params:
         tiles=[config["gallery"][key] for key in ("images", "tile", "tile_bytes")],
-        rule=choices("detector_iou", "detector_rule"),
         fields=lambda wildcards, input: f"--receptive-fields {input.fields}" if input.fields else "",
         network=DRAWN,
     shell:
         "python -m workflow_scripts.gallery.draw_units"
         " --activations {input.activations:q}"
         " --tally {input.tally:q}"
-        " --units {input.units:q}"
-        " {params.rule}"
         " --concepts {input.concepts:q}"
         " {params.fields}"
         " --tiles {params.tiles}"

@@ -13,6 +13,8 @@ from workflow_scripts.dissect.concept_data import ConceptData, require_same
 from workflow_scripts.dissect.protocols import DETECTOR_RULES
 from workflow_scripts.files import run_command, whole_file
 
+LEAST = np.nextafter(0, 1)  # above 0
+
 
 def name_units(
     tally: str | Path, concepts: str | Path, detector_iou: float, detector_rule: str, out: str | Path
@@ -20,11 +22,11 @@ def name_units(
     """Write units.csv: a row per layer and unit, with the columns of the published tables and some more.
 
     `layer, unit` (from 0), `category, label, score` (the best concept and its IoU), `threshold, maximum,
-    minimum`; `detector`, whether it detects that concept, as `detects` says; `dead`, whether it is constant over the
-    whole concept set; `knots`, where its activations lie. Then for each category X its best label and the counts
-    behind it: `X-label, X-truth` (the label's pixels), `X-activation` (the unit's pixels), `X-intersect, X-iou`, and
-    `X-detector`. Ties go to the lowest label number. A label that shares no pixel with a unit's mask does not name it:
-    where the best IoU is 0, as for an empty mask, there is none.
+    minimum`; `detector`, whether it detects that concept, as `detects` says; `dead`, as the tally has it; `knots`,
+    where its activations lie. Then for each category X its best label and the counts behind it: `X-label, X-truth`
+    (the label's pixels), `X-activation` (the unit's pixels), `X-intersect, X-iou`, and `X-detector`. Ties go to the
+    lowest label number. A label that shares no pixel with a unit's mask does not name it: where the best IoU is 0, as
+    for an empty mask, there is none.
 
     Raises UserError if an input is missing or damaged or the tally was made with other concepts.
     """
@@ -46,7 +48,7 @@ def name_units(
 def unit_rows(group: h5py.Group, labels: ConceptData, detector_iou: float, detector_rule: str) -> Iterator[list]:
     """The rows of a layer's units, without the layer's name."""
     intersection, unit_area, label_area = (group[n][:] for n in ("intersection", "unit_area", "label_area"))
-    threshold, maximum, minimum = (group[name][:] for name in ("threshold", "maximum", "minimum"))
+    threshold, maximum, minimum, dead = (group[name][:] for name in ("threshold", "maximum", "minimum", "dead"))
     scores = iou(intersection, unit_area, label_area, labels.label_category)
     detected = detects(scores, detector_iou, detector_rule)
     categories = range(len(labels.category_name))
@@ -57,7 +59,7 @@ def unit_rows(group: h5py.Group, labels: ConceptData, detector_iou: float, detec
             category = labels.category_name[labels.label_category[best]]
             row = [unit, category, labels.label_name[best], float(scores[unit, best])]
         row += [float(value[unit]) for value in (threshold, maximum, minimum)]
-        row += [best is not None and bool(detected[unit, best]), bool(maximum[unit] == minimum[unit])]
+        row += [best is not None and bool(detected[unit, best]), bool(dead[unit])]
         row.append(group.attrs["knots"])
         for category in categories:
             [best] = best_labels(of_category[category][unit : unit + 1])
@@ -82,7 +84,12 @@ def detects(iou: np.ndarray, detector_iou: float, detector_rule: str) -> np.ndar
 
     An IoU of 0 makes none.
     """
-    return (iou > 0) & (iou > detector_iou if detector_rule == "above" else iou >= detector_iou)
+    return iou >= least_iou(detector_iou, detector_rule)
+
+
+def least_iou(detector_iou: float, detector_rule: str) -> float:
+    """The least IoU that makes a detector."""
+    return np.nextafter(detector_iou, np.inf) if detector_rule == "above" else np.maximum(detector_iou, LEAST)
 
 
 def iou(

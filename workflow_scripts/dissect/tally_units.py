@@ -37,9 +37,9 @@ def tally_units(
 
     Per layer a group with, for U units, L labels and C categories, int64 `intersection` (U, L): pixels in
     the unit's mask that carry the label; `unit_area` (U, C): pixels in the mask, over the images that count
-    for the category; `label_area` (L): pixels that carry the label; and the
-    layer's `threshold`, `maximum` and `minimum`. Its attribute `knots` says which it has: cell centres where its
-    units have no receptive fields. Layers lie in the dump's order.
+    for the category; `label_area` (L): pixels that carry the label; the layer's `threshold`, `maximum` and
+    `minimum`; and bool `dead` (U): units that are constant over the whole concept set. Its attribute `knots`
+    says which it has: cell centres where its units have no receptive fields. Layers lie in the dump's order.
 
     A unit's mask is where its interpolated map is `mask` its threshold. "above" is strict: after a ReLU a
     nearly dead unit has threshold 0, and its mask stays empty; with "at_least" it is the whole image.
@@ -115,6 +115,7 @@ def tally_units(
                 file[layer].attrs["knots"] = schemes[layer]
                 for name in ("threshold", "maximum", "minimum"):
                     file[f"{layer}/{name}"] = cuts[layer][name][:]
+                file[f"{layer}/dead"] = cuts[layer]["maximum"][:] == cuts[layer]["minimum"][:]
 
 
 def require_maps(

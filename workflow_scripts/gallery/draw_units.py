@@ -10,15 +10,12 @@ from typing import NamedTuple
 
 import h5py
 import numpy as np
-import pandas as pd
 
 from workflow_scripts.data.hdf5 import open_hdf5
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
 from workflow_scripts.dissect.interpolation import Grid, grid, interpolate, layer_knots
 from workflow_scripts.dissect.maps import LayerMaps, cut_of
-from workflow_scripts.dissect.name_units import detects, iou
-from workflow_scripts.dissect.protocols import DETECTOR_RULES
-from workflow_scripts.figures.collect import read_units
+from workflow_scripts.dissect.name_units import iou
 from workflow_scripts.files import run_command, whole_file, write_checksums
 from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, sheet_file, write_layer
 from workflow_scripts.gallery.sprites import draw_mask, encode, join_rows, resize
@@ -40,9 +37,7 @@ class Tiles(NamedTuple):
 def draw_units(
     activations: str | Path,
     tally: str | Path,
-    units: str | Path,
     concepts: str | Path,
-    rule: tuple[float, str],
     tiles: Tiles,
     network: str,
     out: Path,
@@ -53,8 +48,7 @@ def draw_units(
     `site_data` describes them; `network` is what the gallery calls that folder, see `network_folder`.
     A unit's pictures are those in which its activation is highest, and exceeds its threshold somewhere; a unit that is
     constant over all pictures has none. Masks are those of the tally, at the resolution of the label maps.
-    `units` is units.csv, which says which units are detectors and which are dead; `rule` is that by which it does, as
-    `name_units.detects` takes it, for further concepts. `receptive_fields` as `layer_knots` takes them.
+    `receptive_fields` as `layer_knots` takes them.
 
     Raises UserError if an input is missing or damaged, or if they do not belong together.
     """
@@ -67,16 +61,14 @@ def draw_units(
         require_same(tally, counts.attrs["activations"], activations, dump.attrs["fingerprint"])
         require_same(tally, counts.attrs["concepts"], concepts, labels.fingerprint)
         knots, border, mask = (counts.attrs[name] for name in ("knots", "border", "mask"))
-        named = read_units(units)
         scaled = scaled_pictures(labels.file["images"], tiles.side)
         sheet_file(folder, 0, 0).parent.mkdir(parents=True)
         for index, (layer, counted) in enumerate(counts.items()):
             maps = LayerMaps(dump, layer)
-            found = find_concepts(counted, labels)
-            of_layer = named[named["layer"] == layer]
-            by_score = found.by_score
-            cut = cut_of(counted["threshold"][:], mask)
-            top = top_maps(maps, np.where(of_layer["dead"], np.float32(np.inf), cut), tiles.count)
+            units = read_units(counted, labels)
+            by_score = units.by_score
+            cut = cut_of(units.threshold, mask)
+            top = top_maps(maps, np.where(units.dead, np.float32(np.inf), cut), tiles.count)
             scheme, fields = layer_knots(receptive_fields, layer, knots)
             to = grid((maps.height, maps.width), (labels.height, labels.width), scheme, fields, border)
             progress, taken = Progress(f"units of {layer}", len(cut)), 0
@@ -90,61 +82,54 @@ def draw_units(
                 taken += sheet_file(folder, index, number).write_bytes(encode(sheet, most))
                 progress.log(first + len(rows))
             progress.finish(f", {taken / 1e6:.1f} MB")
-            write_layer(
-                folder,
-                network,
-                index,
-                found.columns(labels) | unit_columns(of_layer, found, rule) | image_columns(top, len(cut)),
-            )
+            write_layer(folder, network, index, units.columns(labels) | image_columns(top, len(cut)))
     write_checksums(out, out.with_name(out.name + ".sha256"))
 
 
-class Concepts(NamedTuple):
-    """The best concepts of a layer's units, by falling IoU: `label` intp and `iou` float64 (U, at most BEST)."""
+class Units(NamedTuple):
+    """What was counted of a layer's units: `best_label` intp and `best_iou` float64 (U, at most BEST), by falling IoU;
+    `threshold` and `maximum` float32 (U), and `dead` bool (U), those that are constant over the concept set.
+    """
 
-    label: np.ndarray
-    iou: np.ndarray
+    best_label: np.ndarray
+    best_iou: np.ndarray
+    threshold: np.ndarray
+    maximum: np.ndarray
+    dead: np.ndarray
 
     @property
     def by_score(self) -> np.ndarray:
         """The units by falling IoU with their best concept, ties by rising number."""
-        return np.argsort(-self.iou[:, 0], kind="stable")
+        return np.argsort(-self.best_iou[:, 0], kind="stable")
 
     def columns(self, labels: ConceptData) -> dict:
-        """What the layer's data script says of them."""
-        known = self.iou > 0
-        used, position = np.unique(self.label[known], return_inverse=True)
+        """What the layer's data script says of them, but for their pictures."""
+        known = self.best_iou > 0
+        used, position = np.unique(self.best_label[known], return_inverse=True)
         place = np.zeros(known.shape, int)
         place[known] = position
         best = []
-        for places, ious, told in zip(place.tolist(), self.iou.tolist(), known.tolist(), strict=True):
-            # The first is exact, for units are sorted by it.
-            rounded = [ious[0], *(round(iou, 4) for iou in ious[1:])]
-            best.append([number for *pair, tell in zip(places, rounded, told, strict=True) if tell for number in pair])
+        for places, ious in zip(place, self.best_iou, strict=True):
+            # Whether a unit is a detector must not hang on rounding.
+            told = [float(ious[0]), *(round(float(iou), 4) for iou in ious[1:])]
+            best.append([number for pair in zip(places.tolist(), told, strict=True) if pair[1] > 0 for number in pair])
         return {
             "labels": [[labels.label_name[label], int(labels.label_category[label])] for label in used],
             "best": best,
             "slot": np.argsort(self.by_score).tolist(),
+            "threshold": [float(f"{value:.4g}") for value in self.threshold],
+            "maximum": [float(f"{value:.4g}") for value in self.maximum],
+            "dead": np.flatnonzero(self.dead).tolist(),
         }
 
 
-def find_concepts(counted: h5py.Group, labels: ConceptData) -> Concepts:
-    """The best concepts of the units of a layer of tally.h5; ties go to the lowest label."""
+def read_units(counted: h5py.Group, labels: ConceptData) -> Units:
+    """The units of a layer of tally.h5; ties go to the lowest label."""
     intersection, unit_area, label_area = (counted[name][:] for name in ("intersection", "unit_area", "label_area"))
     scores = iou(intersection, unit_area, label_area, labels.label_category)
     best = np.argsort(-scores, axis=1, kind="stable")[:, :BEST]
-    return Concepts(best, np.take_along_axis(scores, best, 1))
-
-
-def unit_columns(units: pd.DataFrame, concepts: Concepts, rule: tuple[float, str]) -> dict:
-    """What a layer's data script says of its units' numbers, from their rows of units.csv."""
-    detected = np.where(units["detector"], detects(concepts.iou, *rule).sum(axis=1), 0)
-    return {
-        "detected": detected.tolist(),
-        "threshold": [float(f"{value:.4g}") for value in units["threshold"]],
-        "maximum": [float(f"{value:.4g}") for value in units["maximum"]],
-        "dead": np.flatnonzero(units["dead"]).tolist(),
-    }
+    threshold, maximum, dead = (counted[name][:] for name in ("threshold", "maximum", "dead"))
+    return Units(best, np.take_along_axis(scores, best, 1), threshold, maximum, dead)
 
 
 def image_columns(top: TopMaps, units: int) -> dict:
@@ -171,10 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--activations", required=True, help="activations.h5")
     parser.add_argument("--tally", required=True, help="tally.h5, which tells the thresholds, too")
-    parser.add_argument("--units", required=True, help="units.csv, which names them")
     parser.add_argument("--concepts", required=True, help="concepts.h5")
-    parser.add_argument("--detector-iou", type=float, required=True, help="by which the units were named")
-    parser.add_argument("--detector-rule", choices=DETECTOR_RULES, required=True, help="the same")
     parser.add_argument("--receptive-fields", type=Path, help="receptive_fields.json, for those knots")
     parser.add_argument("--tiles", type=int, nargs=3, required=True, metavar=("IMAGES", "SIDE", "MOST_BYTES"))
     parser.add_argument("--network", required=True, help="the folder's path within the gallery's")
@@ -184,9 +166,7 @@ def main() -> None:
     draw_units(
         arguments.activations,
         arguments.tally,
-        arguments.units,
         arguments.concepts,
-        (arguments.detector_iou, arguments.detector_rule),
         Tiles(*arguments.tiles),
         arguments.network,
         arguments.out,

@@ -7,11 +7,10 @@ experiment.js                          gallery.experiment({...}): how was dissec
 <network>/layer_<i>.js                 gallery.layer("<network>/layer_<i>", {...}): the units of a network's i-th layer
 <network>/sheets/layer_<i>_<s>.webp    their pictures, a row for each of UNITS_PER_SHEET units
 
-<network> is networks/<arm>/replicate_<r>/level_<n>, layers are in the config's order. What a layer's script says:
+<network> is networks/<arm>/replicate_<r>/level_<n>, layers have the config's order. What a layer's script says:
 
 labels      [name, position among the experiment's categories] of each concept that `best` refers to
 best        for each unit position in `labels`, IoU, position, IoU, ... by falling IoU; the first IoU is exact
-detected    for each unit how many of these it detects, from the first on: none if it is no detector
 slot        for each unit where its pictures are: sheet slot // UNITS_PER_SHEET, row slot % UNITS_PER_SHEET; by falling
             IoU, so that units that are looked at together lie together
 shown       for each unit how many pictures it has, from the left of the row; the rest of the row is blank

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from workflow_scripts.dissect.concept_data import ConceptData
+from workflow_scripts.dissect.name_units import least_iou
 from workflow_scripts.figures.arms import name_arms
 from workflow_scripts.figures.tables import read_table
 from workflow_scripts.files import run_command, whole_file
@@ -33,6 +34,7 @@ def write_gallery(
     with ConceptData(concepts) as labels:
         categories = labels.category_name
     content = experiment | {
+        "least_iou": least_iou(experiment["detector_iou"], experiment["detector_rule"]),
         "units_per_sheet": UNITS_PER_SHEET,
         "categories": categories,
         "networks": list_networks(networks, other_names),

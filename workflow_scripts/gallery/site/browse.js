@@ -29,7 +29,7 @@ function isFound(search, unit) {
 
 /** The best concept, and the others past the cut. */
 function toldConcepts(unit) {
-  return unit.best.filter((concept, rank) => rank === 0 || concept.detected);
+  return unit.best.filter((concept, rank) => rank === 0 || isDetected(concept.iou));
 }
 
 // ---------------------------------------------------------------- cards

@@ -41,16 +41,16 @@ function unitsOf(name, sheets, count) {
   const columns = gallery.columns.get(name);
   gallery.columns.delete(name);
   try {
-    const lists = ["best", "detected", "slot", "shown", "image", "threshold", "maximum"].map((key) => columns[key]);
+    const lists = ["best", "slot", "shown", "image", "threshold", "maximum"].map((key) => columns[key]);
     if (lists.some((list) => list.length !== count)) throw new Error("lengths differ");
     const dead = new Set(columns.dead);
     const slots = Math.max(...columns.slot) + 1;
     return Array.from({ length: count }, (_, number) => {
-      const best = conceptsOf(columns.best[number], columns.detected[number], columns.labels);
+      const best = conceptsOf(columns.best[number], columns.labels);
       return {
         number,
         best,
-        detector: columns.detected[number] > 0,
+        detector: best.length > 0 && isDetected(best[0].iou),
         dead: dead.has(number),
         shown: columns.shown[number],
         images: columns.image[number].join(", "),
@@ -64,14 +64,18 @@ function unitsOf(name, sheets, count) {
   }
 }
 
-/** [position, IoU, position, IoU, ...], the first of them detected, as {name, category, iou, detected}. */
-function conceptsOf(flat, detected, labels) {
+/** [position, IoU, position, IoU, ...] as {name, category, iou}. */
+function conceptsOf(flat, labels) {
   const concepts = [];
   for (let i = 0; i < flat.length; i += 2) {
     const [name, category] = labels[flat[i]];
-    concepts.push({ name, category, iou: flat[i + 1], detected: i < 2 * detected });
+    concepts.push({ name, category, iou: flat[i + 1] });
   }
   return concepts;
+}
+
+function isDetected(iou) {
+  return iou >= gallery.about.least_iou;
 }
 
 /** Where the pictures of a slot lie: `units_per_sheet` rows a sheet, fewer in the last of them. */

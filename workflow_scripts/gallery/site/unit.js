@@ -49,7 +49,7 @@ function conceptTable(unit, scale) {
   const rows = unit.best.map((each) =>
     make(
       "li",
-      { className: each.detected ? "" : "weak" },
+      { className: isDetected(each.iou) ? "" : "weak" },
       concept(each),
       make("span", { className: "iou" }, three(each.iou)),
       bar(each, scale),
@@ -127,7 +127,7 @@ function shortConcepts(unit, scale) {
   const each = unit.best.map((best) =>
     make(
       "span",
-      { className: best.detected ? "" : "weak" },
+      { className: isDetected(best.iou) ? "" : "weak" },
       make("span", { className: "name", title: best.name }, best.name),
       make("small", {}, categoryName(best)),
       make("span", { className: "iou" }, three(best.iou)),

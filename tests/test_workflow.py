@@ -229,7 +229,7 @@ def test_another_size_of_the_gallerys_pictures_draws_the_units_again(copied):
 
 def test_another_iou_cut_reruns_the_counting_only(copied):
     edit(copied / "config.yaml", "detector_iou: protocol", "detector_iou: 0.05")
-    assert planned(copied) == FROM_TABLES
+    assert planned(copied) == {"name_units": NETWORKS} | FROM_TABLES
 
 
 def test_another_quantile_reruns_from_the_thresholds_on(copied):
@@ -276,10 +276,9 @@ def test_a_dump_of_candidates_names_the_units_alike(copied_with_kernels):
 
 def test_thresholds_of_maps_upsampled_by_receptive_fields(copied_with_kernels):
     edit(copied_with_kernels / "config.yaml", "quantile_of: protocol", "quantile_of: upsampled")
-    edit(copied_with_kernels / "config.yaml", "knots: protocol", "knots: receptive_field")
     before = (copied_with_kernels / ONE_NETWORK / "units.csv").read_bytes()
     rules = dissect_one_network(copied_with_kernels)
-    assert rules == ["find_receptive_fields", "find_thresholds", "name_units", "tally_units"]
+    assert rules == ["find_thresholds", "name_units", "tally_units"]
     fields = json.loads((copied_with_kernels / "results/tiny/data/receptive_fields.json").read_text())
     # Of a 3 x 3 stem and of 3 x 3 convolutions with stride 2, all padded, the first unit looks at the first pixel.
     assert fields["layers"] == {"stages.0": [[0, 2], [0, 2]], "stages.1": [[0, 4], [0, 4]]}

@@ -7,10 +7,12 @@ import torch
 from conftest import NETWORK
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from workflow_scripts.files import UserError
-from workflow_scripts.train.networks import build_network, weight_layers
-from workflow_scripts.train.pruning import apply_masks, describe_density, full_masks, prune_by_magnitude
+from workflow_scripts.train.networks import build_network, weights_of
+from workflow_scripts.train.pruning import apply_masks, describe_density, full_masks, log_dense, prune_by_magnitude
+from workflow_scripts.train.torchvision_models import models
 
 
 def slow_mask(weights: list[float], remaining: list[bool], fraction: float) -> list[bool]:
@@ -66,10 +68,12 @@ def test_density_has_three_denominators_and_a_row_per_layer():
     network = build_network(NETWORK, 4, seed=3)
     masks = prune_by_magnitude(network, full_masks(network, ["classifier", "*.shortcut.*"]), 0.5)
     described = describe_density(network, masks)
-    layers = weight_layers(network)
-    assert [row["name"] for row in described["layers"]] == list(layers)
+    names = [name.removesuffix(".weight") for name, p in network.named_parameters() if p.ndim > 1]
+    assert [(row["name"], row["kind"]) for row in described["layers"]] == [
+        (name, "linear" if name == "classifier" else "conv") for name in names
+    ]
     parameters = sum(p.numel() for p in network.parameters())
-    weights = sum(layer.weight.numel() for layer in layers.values())
+    weights = sum(p.numel() for p in network.parameters() if p.ndim > 1)
     prunable = sum(mask.numel() for mask in masks.values())
     pruned = sum(int((~mask).sum()) for mask in masks.values())
     assert described["parameters"] == parameters > weights > prunable
@@ -103,3 +107,80 @@ def test_pruning_everything_away_is_refused():
 def test_an_exempt_pattern_that_matches_nothing_is_refused():
     with pytest.raises(UserError, match="clasifier"):
         full_masks(build_network(NETWORK, 4, seed=3), ["clasifier"])
+
+
+def test_a_transformers_attention_is_pruned_and_its_tokens_are_named(caplog):
+    # Side 8, patches of 4, width 6, inner width 10, 5 classes; shapes after Dosovitskiy et al. 2020.
+    network = models.VisionTransformer(8, 4, 2, 2, 6, 10, num_classes=5)
+    pruned = {"conv": 6 * 3 * 4 * 4, "attention": 2 * 3 * 6 * 6, "linear": 2 * (6 * 6 + 6 * 10 + 10 * 6) + 5 * 6}
+    dense = {"class_token": 6, "encoder.pos_embedding": (4 + 1) * 6}
+    norms, biases = (2 * 2 + 1) * 2 * 6, 6 + 2 * (3 * 6 + 6 + 10 + 6) + 5
+    prunable = sum(pruned.values())
+    masks = full_masks(network, [])
+    assert sum(mask.numel() for mask in masks.values()) == prunable
+    masks = prune_by_magnitude(network, masks, 0.5)
+    apply_masks(network, masks)
+    attention = network.encoder.layers.encoder_layer_1.self_attention
+    mask = masks["encoder.layers.encoder_layer_1.self_attention.in_proj_weight"]
+    assert 0 < mask.sum() < mask.numel() and torch.equal(attention.in_proj_weight != 0, mask)
+    described = describe_density(network, masks)
+    gone = math.ceil(0.5 * prunable) + 1
+    assert described["parameters"] == prunable + sum(dense.values()) + norms + biases
+    assert described["density"] == {
+        "prunable": 1 - gone / prunable,
+        "weights": 1 - gone / (prunable + sum(dense.values())),
+        "all": 1 - gone / described["parameters"],
+    }
+    rows = described["layers"]
+    assert {kind: sum(row["weights"] for row in rows if row["kind"] == kind) for kind in pruned} == pruned
+    left_out = {row["name"]: (row["weights"], row["remaining"], row["kind"]) for row in rows if not row["prunable"]}
+    assert left_out == {name: (count, count, "matrix") for name, count in dense.items()}
+    with caplog.at_level("INFO"):
+        log_dense(network, masks)
+        log_dense(build_network(NETWORK, 4, seed=3), {})
+    assert caplog.messages == ["stay dense: class_token (6), encoder.pos_embedding (30)"]
+
+
+class ManyKinds(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(4, 6, 3)
+        self.line = nn.Conv1d(2, 3, 5)
+        self.volume = nn.Conv3d(1, 2, 3)
+        self.words = nn.Embedding(7, 4)
+        self.scale = nn.Parameter(torch.ones(8, 1, 1))
+        self.norm = nn.LayerNorm((3, 5))
+        self.other = nn.MultiheadAttention(4, 2, kdim=3, vdim=5)
+        self.one = nn.Linear(4, 4)
+        self.two = nn.Linear(4, 4)
+        self.two.weight = self.one.weight
+
+
+def test_every_kind_of_weight_is_counted_once():
+    rows = describe_density(ManyKinds(), full_masks(ManyKinds(), []))["layers"]
+    assert {row["name"]: (row["kind"], row["weights"], row["prunable"]) for row in rows} == {
+        "scale": ("matrix", 8, False),
+        "up": ("transposed_conv", 4 * 6 * 9, True),
+        "line": ("conv", 3 * 2 * 5, True),
+        "volume": ("conv", 2 * 27, True),
+        "words": ("embedding", 7 * 4, False),
+        "norm": ("matrix", 15, False),
+        "norm.bias": ("matrix", 15, False),
+        "other.q_proj_weight": ("attention", 4 * 4, True),
+        "other.k_proj_weight": ("attention", 4 * 3, True),
+        "other.v_proj_weight": ("attention", 4 * 5, True),
+        "other.out_proj": ("linear", 4 * 4, True),
+        "one": ("linear", 16, True),
+    }
+
+
+def test_what_torch_has_pruned_goes_by_its_plain_name():
+    network = nn.Sequential(nn.Linear(4, 2), nn.MultiheadAttention(4, 2))
+    nn.utils.prune.random_unstructured(network[0], "weight", 3)
+    nn.utils.prune.random_unstructured(network[1], "in_proj_weight", 5)
+    weights = weights_of(network)
+    assert {name: (w.parameter, w.kind, int((w.tensor == 0).sum())) for name, w in weights.items()} == {
+        "0": ("0.weight", "linear", 3),
+        "1.in_proj_weight": ("1.in_proj_weight", "attention", 5),
+        "1.out_proj": ("1.out_proj.weight", "linear", 0),
+    }

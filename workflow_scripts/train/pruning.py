@@ -33,33 +33,41 @@ def log_dense(network: nn.Module, masks: Masks) -> None:
 def prune_by_magnitude(network: nn.Module, masks: Masks, fraction: float) -> Masks:
     """Return `masks` less the remaining weights of lowest magnitude, by one threshold over all masks.
 
-    OpenLTH's rule: n = ceil(fraction x remaining weights), t = the element at index n of the sorted magnitudes of
-    the remaining weights; a weight is kept where its magnitude is strictly greater than t. So n + 1 weights go, and
-    more where several equal t.
+    OpenLTH's rule: n = ceil(fraction x remaining weights, those of exempt layers included), t = the element at index n
+    of the sorted magnitudes of the remaining weights that have a mask; a weight is kept where its magnitude is strictly
+    greater than t. So n + 1 weights go, and more where several equal t.
 
     Raises:
         UserError: too few weights remain for the rule.
     """
     weights = weights_of(network)
     magnitudes = torch.cat([weights[name].tensor.detach().abs()[mask] for name, mask in masks.items()])
-    count = math.ceil(fraction * len(magnitudes))
+    count = math.ceil(fraction * (len(magnitudes) + exempt_weights(network, masks)))
     if count >= len(magnitudes) - 1:
         raise UserError(
-            f"pruning {count} of the {len(magnitudes)} weights that remain leaves none: lower pruning.levels"
+            f"of the {len(magnitudes)} weights that remain, pruning leaves none: lower pruning.levels or"
+            " pruning.fraction"
         )
     threshold = magnitudes.sort().values[count]
     return {name: mask & (weights[name].tensor.detach().abs() > threshold) for name, mask in masks.items()}
 
 
-def remaining_weights(weights: int, fraction: float, levels: int) -> list[int]:
+def exempt_weights(network: nn.Module, masks: Masks) -> int:
+    """Return how many weights there are that pruning would take, but that have no mask."""
+    return sum(w.numel() for name, w in prunable_weights(network, exempt=[]).items() if name not in masks)
+
+
+def remaining_weights(weights: int, exempt: int, fraction: float, levels: int) -> list[int]:
     """Return how many of `weights` remain at level 0, 1, ... `levels`, if no two magnitudes are equal.
+
+    The `exempt` weights stay, but the fraction is of them, too.
 
     Raises:
         UserError: none would.
     """
     remaining = [weights]
     for level in range(levels):
-        remaining.append(remaining[-1] - math.ceil(fraction * remaining[-1]) - 1)
+        remaining.append(remaining[-1] - math.ceil(fraction * (remaining[-1] + exempt)) - 1)
         if remaining[-1] < 1:
             raise UserError(
                 f"of the {remaining[-2]} weights that remain, pruning leaves none: set pruning.levels to {level}"

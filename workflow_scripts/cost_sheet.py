@@ -286,8 +286,8 @@ class Costs:
         return outputs.get(job.rule, 0) + SMALL_FILES
 
     def rewind_bytes(self) -> int:
-        """Return the size of a rewind point: a network and its momentum."""
-        return self.sizes.state + self.sizes.momentum
+        """Return the size of a rewind point: a network and, where levels take it up, its momentum."""
+        return self.sizes.state + (self.sizes.momentum if self.config["pruning"]["rewind_momentum"] else 0)
 
     def maps_bytes(self) -> float:
         """Return the size of one network's activations.h5."""
@@ -303,7 +303,8 @@ class Costs:
         candidates are sorted out, about as many more lie in a scratch file.
         """
         candidates = self.maps_bytes() if self.config["dissection"]["dump"] == "candidates" else 0
-        return len(self.config["replicates"]) * (3 * 2 * self.rewind_bytes() + candidates)
+        progress = self.sizes.state + self.sizes.momentum + self.rewind_bytes()
+        return len(self.config["replicates"]) * (3 * progress + candidates)
 
 
 def benchmark_name(job: Job) -> str:

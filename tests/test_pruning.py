@@ -90,6 +90,7 @@ def test_exempt_layers_leave_as_many_weights_as_in_openlth():
     assert remaining_weights(77_360 - 640, 640, 0.2, 3) == [76_720, 61_247, 48_868, 38_965]
 
 
+@settings(deadline=None)
 @given(weights=st.integers(1, 200), exempt=st.integers(0, 200), fraction=st.floats(0.05, 0.9))
 def test_the_forecast_ends_where_pruning_does(weights, exempt, fraction):
     network = ThreeLayers([(-1.0) ** number * (1 + number) for number in range(weights + 1)], exempt)

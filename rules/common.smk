@@ -224,7 +224,8 @@ def network_threads(gpus):
 
 def training_settings():
     """The arguments of a script that trains a network, from the config."""
-    return f"{network_settings()} {shlex.join(['--training', section('training')])}"
+    momentum = "--rewind-momentum" if config["pruning"]["rewind_momentum"] else "--no-rewind-momentum"
+    return f"{network_settings()} {shlex.join(['--training', section('training')])} {momentum}"
 
 
 def start_network(wildcards):

@@ -22,10 +22,10 @@ from workflow_scripts.bring.entries import matches, read_networks, source_of
 from workflow_scripts.bring.import_network import import_network
 from workflow_scripts.bring.measure_network import measure_accuracy
 from workflow_scripts.bring.prune_once import METHODS, prune_once
-from workflow_scripts.bring.weights import load_weights, read_masks
+from workflow_scripts.bring.weights import load_weights, masks_of_zeros, read_masks
 from workflow_scripts.files import UserError
 from workflow_scripts.train.checkpoints import save_network
-from workflow_scripts.train.networks import weight_layers
+from workflow_scripts.train.networks import weights_of
 from workflow_scripts.train.pruning import full_masks
 from workflow_scripts.train.torchvision_models import transforms
 
@@ -181,6 +181,48 @@ def test_pruned_by_torch_weights_are_multiplied_out_and_masks_found(tmp_path):
         assert mask.sum() == mask.numel() / 2 and (network[int(name)].weight[~mask] == 0).all()
 
 
+class Attending(nn.Module):
+    """Attention over a picture's pixels, between a transposed convolution and the classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.zeros(1, 1, 8))
+        self.up = nn.ConvTranspose2d(3, 8, 2)
+        self.attention = nn.MultiheadAttention(8, 2)
+        self.classes = nn.Linear(8, 3)
+
+
+def test_masks_of_attention_are_found_in_all_kinds_of_files(tmp_path):
+    origin = Attending()
+    prune.l1_unstructured(origin.attention, "in_proj_weight", amount=0.5)
+    torch.save(origin.state_dict(), tmp_path / "pruned.pt")
+    network = Attending()
+    masks = load_weights(network, tmp_path / "pruned.pt")
+    kept = masks.pop("attention.in_proj_weight")
+    assert not masks and int(kept.sum()) == 3 * 8 * 8 / 2
+    assert torch.equal(network.attention.in_proj_weight, origin.attention.in_proj_weight)
+    torch.save({"attention.in_proj_weight": kept, "attention.out_proj.weight": torch.ones(8, 8)}, tmp_path / "masks.pt")
+    masks = read_masks(network, tmp_path / "masks.pt")
+    assert masks.keys() == {"attention.in_proj_weight", "attention.out_proj"}
+    assert torch.equal(masks["attention.in_proj_weight"], kept)
+    zeros = masks_of_zeros(network)  # the token, which is zero, has not been pruned
+    assert zeros.keys() == {"up", "attention.in_proj_weight", "attention.out_proj", "classes"}
+    assert torch.equal(zeros["attention.in_proj_weight"], kept)
+
+
+def test_whole_filters_of_attention_are_rows_and_of_transposed_convolutions_columns():
+    network = Attending()
+    before = {name: weight.tensor.detach().clone() for name, weight in weights_of(network).items()}
+    masks = prune_once(network, {}, "structured", 0.25, [], 0)
+    assert masks.keys() == {"up", "attention.in_proj_weight", "attention.out_proj", "classes"}
+    assert masks["classes"].all()
+    for name, along, count in (("up", 1, 2), ("attention.in_proj_weight", 0, 6), ("attention.out_proj", 0, 2)):
+        norms = [float(part.abs().sum()) for part in before[name].unbind(along)]
+        best = sorted(range(len(norms)), key=lambda number, norms=norms: -norms[number])[:count]
+        for number, part in enumerate(masks[name].unbind(along)):
+            assert part.all() if number in best else not part.any()
+
+
 def test_weights_of_another_architecture_are_told_by_what_differs(tmp_path):
     state = drawn().state_dict()
     cases = {
@@ -241,7 +283,10 @@ def test_masks_go_by_the_name_of_the_layer_or_of_its_weight(tmp_path):
     [
         ({"0.weight": torch.ones(4, 3, 3, 2)}, "the mask of 0 is 4 x 3 x 3 x 2, and its weight 4 x 3 x 3 x 3"),
         ({"0.weight": torch.full((4, 3, 3, 3), 2.0)}, "the mask of 0 holds numbers other than 0 and 1"),
-        ({"1.weight": torch.ones(4)}, "has a mask for 1, which is no convolution or linear layer .* it has 0, 3, 7"),
+        (
+            {"1.weight": torch.ones(4)},
+            "a mask for 1, and the network has no such weight .*: name the masks after 0, 3, 7",
+        ),
         ({"masks": 1}, "should hold masks"),
     ],
 )
@@ -260,7 +305,7 @@ def test_imported_weights_are_masked_and_without_masks_zeros_count(tmp_path):
     assert torch.equal(network[0].weight, origin[0].weight * mask) and masks.keys() == {"0"}
     torch.save(network.state_dict(), tmp_path / "zeros.pt")
     again, zeros = import_network(described, str(tmp_path / "zeros.pt"), None, 0, 12)
-    assert zeros.keys() == weight_layers(again).keys() and torch.equal(zeros["0"], mask) and zeros["3"].all()
+    assert zeros.keys() == weights_of(again).keys() and torch.equal(zeros["0"], mask) and zeros["3"].all()
 
     (tmp_path / "sparsity_report.json").write_text(json.dumps({"total": mask.numel(), "unpruned": int(mask.sum())}))
     import_network(described, str(tmp_path / "weights.pt"), tmp_path / "mask.pth", 0, 12)
@@ -296,7 +341,7 @@ densities = st.floats(0.02, 0.98)
 @settings(max_examples=30, deadline=None)
 @given(density=densities, seed=st.integers(0, 99))
 def test_pruning_keeps_just_the_share_asked_for_and_the_right_ones(density, seed):
-    weights = {name: layer.weight.detach().clone() for name, layer in weight_layers(drawn(seed)).items()}
+    weights = {name: weight.tensor.detach().clone() for name, weight in weights_of(drawn(seed)).items()}
     count = sum(weight.numel() for weight in weights.values())
     for method in ("global", "random"):
         network = drawn(seed)
@@ -304,8 +349,8 @@ def test_pruning_keeps_just_the_share_asked_for_and_the_right_ones(density, seed
             continue
         masks = prune_once(network, full_masks(network, []), method, density, [], seed)
         assert sum(int(mask.sum()) for mask in masks.values()) == round(density * count)
-        for name, layer in weight_layers(network).items():
-            assert torch.equal(layer.weight, weights[name] * masks[name])
+        for name, weight in weights_of(network).items():
+            assert torch.equal(weight.tensor, weights[name] * masks[name])
         if method == "global":
             kept = torch.cat([weights[name].abs()[mask] for name, mask in masks.items()])
             gone = torch.cat([weights[name].abs()[~mask] for name, mask in masks.items()])
@@ -320,7 +365,7 @@ def test_pruning_keeps_just_the_share_asked_for_and_the_right_ones(density, seed
 @given(density=densities)
 def test_structured_pruning_takes_whole_filters_of_the_smallest_norm(density):
     network = drawn(width=8)
-    before = {name: layer.weight.detach().clone() for name, layer in weight_layers(network).items()}
+    before = {name: weight.tensor.detach().clone() for name, weight in weights_of(network).items()}
     masks = prune_once(network, {}, "structured", density, [], 0)
     assert masks["7"].all()  # the classes
     for name in ("0", "3"):
@@ -353,7 +398,7 @@ def test_what_a_parent_has_pruned_stays_so_and_does_not_count(method, density):
     parent = prune_once(network, {}, "global", 0.5, [], 0)
     masks = prune_once(network, parent, method, density, [], 3)
     assert all((parent[name] | ~mask).all() for name, mask in masks.items())
-    assert all(torch.equal(layer.weight != 0, masks[name]) for name, layer in weight_layers(network).items())
+    assert all(torch.equal(weight.tensor != 0, masks[name]) for name, weight in weights_of(network).items())
     kept, count = (
         sum(int(number) for number in numbers)
         for numbers in zip(*[(m.sum(), m.numel()) for m in masks.values()], strict=True)

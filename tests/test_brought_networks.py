@@ -160,7 +160,7 @@ def test_every_network_has_its_arm_replicate_level_and_density(finished):
         ("lottery_structured", 3, 1): ("blocks.2", 16, found["lottery_structured", 3, 1][2]),
         ("vit", 1, 0): ("encoder.layers.encoder_layer_0", 16, 1),
         ("vit_structured", 1, 0): ("encoder.layers.encoder_layer_0", 16, 1),
-        ("vit_structured", 1, 1): ("encoder.layers.encoder_layer_0", 16, (1536 + 128 + 128 + 16000) / 19584),
+        ("vit_structured", 1, 1): ("encoder.layers.encoder_layer_0", 16, (1536 + 384 + 128 + 128 + 16000) / 20352),
     }
     assert found.keys() == expected.keys()
     assert 0.4 < found["lottery_structured", 3, 1][2] < 0.6
@@ -227,7 +227,7 @@ def test_what_is_finished_is_left_alone_and_what_changed_is_made_again(finished)
         ({"weights": "lottery_abc/replicate_3/level_0/main/model_ep2_it0.pth"}, "is of another architecture than the"),
         ({"layers": ["features.3"]}, "the network has no layer 'features.3'"),
         ({"layers": ["6"]}, "the output of 6 is (1, 2), not (images, units, height, width)"),
-        ({"masks": "lottery_abc/replicate_3/level_0/main/mask.pth"}, "which is no convolution or linear layer"),
+        ({"masks": "lottery_abc/replicate_3/level_0/main/mask.pth"}, "the network has no such weight"),
         ({"constructor": "my_networks:large"}, "constructor my_networks:large cannot be imported"),
         ({"weights": "runs/none.pt"}, "networks.mine.weights is 'runs/none.pt', and there is no such file"),
         ({"constructor": "my_networks"}, "which is not package.module:function"),

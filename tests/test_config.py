@@ -47,6 +47,7 @@ def test_the_default_and_all_shipped_configs_pass(tmp_path, monkeypatch):
         ({"training": {"epochs": "nine"}}, "training.epochs"),
         ({"pruning": {"fraction": 1.5}}, "pruning.fraction"),
         ({"pruning": {"rewind_epoch": 50}}, "pruning.rewind_epoch"),
+        ({"pruning": {"rewind_momentum": "no"}}, "pruning.rewind_momentum"),
         ({"training": {"warmup_epochs": 50}}, "training.warmup_epochs"),
         ({"controls": ["untrianed"]}, "controls.0"),
         ({"replicates": []}, "replicates"),

@@ -232,6 +232,9 @@ def test_disk_counted_by_hand(default, tmp_path):
     assert costs.bytes(job("dump_activations")) - small == pytest.approx(2 * 30 * 72 * config["rates"]["maps"])
     # Two replicates, each with three states of a training: what it is at, and its rewind point.
     assert costs.scratch_bytes() == 2 * 3 * 2 * 7_900_000
+    without = Costs(merged(config, {"pruning": {"rewind_momentum": False}}), SIZES)
+    assert without.bytes(job("train_dense")) - without.bytes(job("train_level")) == 4_000_000
+    assert without.scratch_bytes() == 2 * 3 * (7_900_000 + 4_000_000)
     fewer = Costs(merged(config, {"dissection": {"dump": "candidates"}}), SIZES)
     assert 0 < fewer.maps_bytes() < costs.maps_bytes() / 5
     network = build_network(default["network"], 20, seed=0)

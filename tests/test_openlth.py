@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from workflow_scripts.bring import entries
+from workflow_scripts.bring.import_network import import_network
 from workflow_scripts.bring.openlth import read_model, read_networks, read_preprocessing
 from workflow_scripts.bring.openlth_models import cifar_resnet, cifar_vgg
 from workflow_scripts.files import UserError
@@ -62,6 +64,15 @@ def write_lottery(folder, levels, models=(START, (160, 0)), **log):
     return str(folder)
 
 
+class OneLayer(nn.Module):
+    """What the models of `write_level` fit."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 3)
+        self.fc.weight.data = torch.zeros(8, 8)
+
+
 @pytest.fixture
 def lottery(tmp_path):
     return Path(write_lottery(tmp_path / "lottery_0123", {1: 4, 2: 3}))
@@ -91,6 +102,38 @@ def test_what_is_no_replicate_and_no_level_is_passed_over(lottery):
         (lottery / "replicate_1" / "level_0" / "main" / name).touch()
     assert read_networks(str(lottery)) == before
     assert len(before) == 7
+
+
+def test_the_untrained_floor_is_the_start_that_the_folder_holds(tmp_path):
+    folder = Path(write_lottery(tmp_path / "lottery", {1: 2, 2: 1}, rewinding="2ep"))
+    write_lottery(folder, {3: 1}, [(2, 0), (160, 0)], rewinding="2ep")
+    pretrain = folder / "replicate_1" / "level_pretrain" / "main"
+    write_level(pretrain, 7, [START, (2, 0)])
+    settings = {
+        "name": "lottery",
+        "openlth": str(folder),
+        "constructor": "torch.nn:Linear",
+        "arguments": {"in_features": 8, "out_features": 8},
+        "preprocessing": {"size": 8, "mean": [0, 0, 0], "std": [1, 1, 1]},
+        "layers": ["fc"],
+    }
+    found = entries.read_networks({"networks": [settings], "one_shot": {"methods": ["global"], "densities": [0.5]}})
+    floors = {network.replicate: network for network in found.values() if network.arm == "lottery_untrained"}
+    assert {replicate: (network.role, network.level, network.weights) for replicate, network in floors.items()} == {
+        1: ("imported", 0, f"{pretrain}/model_ep0_it0.pth"),
+        2: ("imported", 0, f"{folder}/replicate_2/level_0/main/model_ep0_it0.pth"),
+        3: ("imported", 0, None),
+    }
+    assert floors[3].masks is None
+    assert all(network.start is None for key, network in found.items() if key[0] != "lottery")
+
+    # The weights that stood at the start, none of which is pruned, though most are zero.
+    described = {"constructor": f"{__name__}:OneLayer", "arguments": {}}
+    floor = floors[1]
+    network, masks = import_network(described, floor.weights, Path(floor.masks), 1, 8)
+    assert torch.equal(network.fc.weight, torch.load(floor.weights)["fc.weight"])
+    assert network.fc.bias.tolist() == [7, 0, 0] and int((network.fc.weight == 0).sum()) == 63
+    assert masks["fc"].all()
 
 
 @pytest.mark.parametrize(

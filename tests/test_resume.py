@@ -277,9 +277,9 @@ def network_and_masks():
     return network, full_masks(network, [])
 
 
-def trained(pictures, kept: TrainingState | None, settings: dict = TRAINING) -> Trainer:
-    trainer = Trainer(*network_and_masks(), pictures, settings, 1, kept=kept)
-    train_dense(trainer, 1)
+def trained(pictures, kept: TrainingState | None, rewind_momentum: bool = True) -> Trainer:
+    trainer = Trainer(*network_and_masks(), pictures, TRAINING, 1, kept=kept)
+    train_dense(trainer, 1, rewind_momentum)
     return trainer
 
 
@@ -316,14 +316,14 @@ def in_files(packed, tmp_path_factory) -> FilePictures:
     return FilePictures(index, folder, 10, 11, [0.5] * 3, [0.25] * 3, torch.device("cpu"), workers=2)
 
 
-@pytest.mark.parametrize("source", ["pictures", "in_files"])
+@pytest.mark.parametrize(("source", "momentum"), [("pictures", True), ("pictures", False), ("in_files", True)])
 @pytest.mark.parametrize("step", range(6))
-def test_stopped_at_any_step_it_goes_on_to_the_bit(request, source, tmp_path, step):
+def test_stopped_at_any_step_it_goes_on_to_the_bit(request, source, momentum, tmp_path, step):
     pictures = request.getfixturevalue(source)
-    whole = trained(pictures, None)
+    whole = trained(pictures, None, momentum)
     with pytest.raises(UserError, match="run again to go on"):
-        trained(pictures, StopAt(tmp_path, "recipe", step))
-    resumed = trained(pictures, TrainingState(tmp_path, "recipe"))
+        trained(pictures, StopAt(tmp_path, "recipe", step), momentum)
+    resumed = trained(pictures, TrainingState(tmp_path, "recipe"), momentum)
     assert same_network(whole, resumed)
     assert whole.history == resumed.history
     for kind in ("model", "momentum"):

@@ -114,6 +114,40 @@ def test_retraining_with_all_weights_repeats_the_dense_network(dense, pictures):
     assert same(tensors_of(other), tensors_of(network))
 
 
+def restarted(network, masks, pictures, state) -> dict:
+    """Train `network` on from the weights of `state` with torch's optimiser, made anew; return its tensors."""
+    network.load_state_dict(state["model"])
+    for name, mask in masks.items():
+        network.get_submodule(name).weight.data.mul_(mask)
+    kinds = {name: TRAINING[name] for name in ("momentum", "nesterov", "weight_decay")}
+    optimizer = torch.optim.SGD(network.parameters(), lr=1, **kinds)
+    network.train()
+    for epoch in range(state["epoch"], TRAINING["epochs"]):
+        drawn = pictures.draw_augmentation(TRAINING, 1, epoch)
+        batches = list(drawn.order[:32].split(16))
+        for step, (images, labels) in enumerate(pictures.augmented(batches, drawn)):
+            optimizer.param_groups[0]["lr"] = learning_rate(2 * epoch + step, 2, TRAINING)
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(network(images), labels).backward()
+            optimizer.step()
+            for name, mask in masks.items():
+                network.get_submodule(name).weight.data.mul_(mask)
+    return tensors_of(network)
+
+
+def test_without_its_momentum_both_dense_network_and_level_start_anew_at_the_rewind_point(dense, pictures):
+    network = build_network(NETWORK, 4, seed=1)
+    masks = full_masks(network, [])
+    rewind_point = train_dense(Trainer(network, masks, pictures, TRAINING, 1), 1, rewind_momentum=False)
+    assert same(rewind_point["model"], dense[2]["model"]) and rewind_point["momentum"] == {} != dense[2]["momentum"]
+    assert same(tensors_of(network), restarted(copy_of(network), {}, pictures, rewind_point))
+    assert not same(tensors_of(network), tensors_of(dense[0]))
+    masks = prune_by_magnitude(network, masks, 0.5)
+    expected = restarted(copy_of(network), masks, pictures, rewind_point)
+    train_level(Trainer(network, masks, pictures, TRAINING, 1), rewind_point)
+    assert same(tensors_of(network), expected)
+
+
 def test_pruned_weights_stay_zero_in_every_forward_pass(dense, pictures):
     network, masks, rewind_point, _ = dense
     other = copy_of(network)
@@ -270,6 +304,8 @@ def test_a_level_refuses_a_rewind_point_of_another_training(packed, tmp_path):
         call(train_level_script, 2, "wrong.pt", *level, tmp_path / "rewind_1.pt")
     with pytest.raises(UserError, match="other pictures"):
         call(train_level_script, 1, "wrong.pt", *level, tmp_path / "rewind_1.pt", pictures="others.h5")
+    with pytest.raises(UserError, match="settings"):
+        call(train_level_script, 1, "wrong.pt", *level, tmp_path / "rewind_1.pt", "--no-rewind-momentum")
     assert not (tmp_path / "wrong.pt").exists()
 
 

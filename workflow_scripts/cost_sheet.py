@@ -36,7 +36,7 @@ from workflow_scripts.files import UserError, run_command
 from workflow_scripts.gpu import has_gpu
 from workflow_scripts.run_times import BENCHMARKS, read_benchmarks
 from workflow_scripts.train.calibrate_network import BATCH, CALIBRATION_BATCHES
-from workflow_scripts.train.networks import build_network, prunable_layers
+from workflow_scripts.train.networks import build_network, prunable_weights
 
 TRAININGS = ("train_dense", "train_level")
 UNTRAINED = ("init_network", "calibrate_network")
@@ -155,7 +155,7 @@ def read_sizes(config: dict) -> Sizes:
         network = build_network(network_section(config), classes, seed=0).eval()
         with layer_outputs(network, config["dissection"]["layers"]) as outputs:
             network(torch.zeros(1, 3, side, side))
-    prunable = prunable_layers(network, config["pruning"]["exempt"]).values()
+    prunable = prunable_weights(network, config["pruning"]["exempt"]).values()
     return Sizes(
         train=train,
         test=test,
@@ -165,7 +165,7 @@ def read_sizes(config: dict) -> Sizes:
         values=sum(output.numel() for output in outputs.values()),
         state=sum(tensor.nbytes for tensor in network.state_dict().values()),
         momentum=sum(parameter.nbytes for parameter in network.parameters()),
-        masks=sum(layer.weight.numel() for layer in prunable),
+        masks=sum(weight.numel() for weight in prunable),
     )
 
 
@@ -286,8 +286,8 @@ class Costs:
         return outputs.get(job.rule, 0) + SMALL_FILES
 
     def rewind_bytes(self) -> int:
-        """Return the size of a rewind point: a network and its momentum."""
-        return self.sizes.state + self.sizes.momentum
+        """Return the size of a rewind point: a network and, where levels take it up, its momentum."""
+        return self.sizes.state + (self.sizes.momentum if self.config["pruning"]["rewind_momentum"] else 0)
 
     def maps_bytes(self) -> float:
         """Return the size of one network's activations.h5."""
@@ -303,7 +303,8 @@ class Costs:
         candidates are sorted out, about as many more lie in a scratch file.
         """
         candidates = self.maps_bytes() if self.config["dissection"]["dump"] == "candidates" else 0
-        return len(self.config["replicates"]) * (3 * 2 * self.rewind_bytes() + candidates)
+        progress = self.sizes.state + self.sizes.momentum + self.rewind_bytes()
+        return len(self.config["replicates"]) * (3 * progress + candidates)
 
 
 def benchmark_name(job: Job) -> str:

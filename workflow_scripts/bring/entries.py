@@ -46,6 +46,7 @@ class Network:
     role: "imported" (from `weights`, a file or the constructor's further arguments or None for untrained ones, `masks`
         and `density`), "pruned" (from the network `parent` by `method` to `density`), "same" as `parent`, listed once
         more, or "shuffled": `parent`, compared with the labels of other pictures.
+    start: the file of the weights that training started from, where there is one.
     """
 
     arm: str
@@ -55,6 +56,7 @@ class Network:
     role: str = "imported"
     weights: str | dict | None = None
     masks: str | None = None
+    start: str | None = None
     density: float | None = None
     parent: tuple[str, int, int] | None = None
     method: str | None = None
@@ -142,8 +144,9 @@ def from_openlth(settings: dict) -> Iterator[Network]:
     if "preprocessing" not in settings:
         found["preprocessing"] = openlth.read_preprocessing(folder)
     entry = read_entry(settings, settings | found)
+    starts = openlth.read_starts(folder)
     for replicate, level, weights, masks in openlth.read_networks(folder):
-        yield Network(entry.name, replicate, level, entry, weights=weights, masks=masks)
+        yield Network(entry.name, replicate, level, entry, weights=weights, masks=masks, start=starts.get(replicate))
 
 
 def read_entry(settings: dict, resolved: dict) -> Entry:
@@ -172,10 +175,12 @@ def with_arms(networks: list[Network], one_shot: dict) -> Iterator[Network]:
     yield from networks
     firsts = [next(n for n in networks if n.replicate == r) for r in sorted({n.replicate for n in networks})]
     for first in firsts:
-        follows = replace(first, level=0, weights=None, masks=None, density=None)
+        follows = replace(first, level=0, weights=None, masks=None, start=None, density=None)
         floors = first.entry.floors
         if UNTRAINED in floors and first.weights is not None:
-            yield replace(follows, arm=f"{first.arm}_{UNTRAINED}")
+            # The first level's masks keep all weights, also those that start at zero.
+            masks = first.masks if first.start else None
+            yield replace(follows, arm=f"{first.arm}_{UNTRAINED}", weights=first.start, masks=masks)
         if SHUFFLED in floors:
             yield replace(follows, arm=f"{first.arm}_{SHUFFLED}", role="shuffled", parent=first.key)
         for method in one_shot["methods"]:

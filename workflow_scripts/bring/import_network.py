@@ -12,7 +12,7 @@ from workflow_scripts.bring.openlth import SPARSITY_REPORT
 from workflow_scripts.bring.weights import load_weights, masks_of_zeros, read_masks
 from workflow_scripts.files import UserError, run_command
 from workflow_scripts.train.checkpoints import save_network
-from workflow_scripts.train.pruning import Masks, apply_masks, full_masks
+from workflow_scripts.train.pruning import Masks, apply_masks, full_masks, log_dense
 
 
 def import_network(
@@ -110,6 +110,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="network.pt")
     args = parser.parse_args()
     network, masks = import_network(args.settings, args.weights, args.masks, args.seed, args.size)
+    log_dense(network, masks)
     save_network(args.out, network, masks)
 
 

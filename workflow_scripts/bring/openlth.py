@@ -1,8 +1,9 @@
 """What a lottery ticket experiment of OpenLTH (github.com/facebookresearch/open_lth) has left in its folder.
 
 The networks lie in `replicate_<r>/level_<n>/main/`: the state dicts `model_ep<E>_it<I>.pth` from the start and the end
-of training, `mask.pth` and `sparsity_report.json`; level 0 has `hparams.log`, which names model and dataset. Read with
-the standard library alone and without opening weights, since Snakemake does so whenever it reads the config.
+of training, `mask.pth` and `sparsity_report.json`; level 0 has `hparams.log`, which names model and dataset. With
+rewinding the training up to the rewind point lies in `level_pretrain/main/`. Read with the standard library alone and
+without opening weights, since Snakemake does so whenever it reads the config.
 """
 
 import re
@@ -12,6 +13,7 @@ from typing import NamedTuple
 from workflow_scripts.files import UserError
 
 SPARSITY_REPORT = "sparsity_report.json"  # beside masks: how many weights there are and how many remain
+START = "model_ep0_it0.pth"
 TORCHVISION_DEPTHS = (18, 34, 50, 101, 152)
 VGG_DEPTHS = (11, 13, 16, 19)
 SIZES = {"cifar10": (32, 32), "imagenet": (224, 256)}  # sides of test pictures, cut out of so long a shorter side
@@ -33,6 +35,18 @@ def read_networks(folder: str) -> list[Network]:
         UserError: a replicate, a level, or a file of one is missing; or training has not ended.
     """
     return [network for number, path in replicates(folder).items() for network in read_replicate(number, path)]
+
+
+def read_starts(folder: str) -> dict[int, str]:
+    """Return the files of the untrained weights, by replicate; without those replicates that hold none."""
+    starts = {}
+    for number, path in replicates(folder).items():
+        for level in ("level_pretrain", "level_0"):
+            start = path / level / "main" / START
+            if start.is_file():
+                starts[number] = str(start)
+                break
+    return starts
 
 
 def read_model(folder: str) -> tuple[str, dict]:

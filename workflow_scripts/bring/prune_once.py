@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from workflow_scripts.bring.constructors import load_network
 from workflow_scripts.files import UserError, run_command
 from workflow_scripts.train.checkpoints import save_network
-from workflow_scripts.train.networks import prunable_layers, weight_layers
-from workflow_scripts.train.pruning import Masks, apply_masks
+from workflow_scripts.train.networks import PRUNABLE, prunable_weights, weights_of
+from workflow_scripts.train.pruning import Masks, apply_masks, log_dense
 
 METHODS = ("global", "layerwise", "random", "structured")
-Scores = dict[str, Tensor]  # layer name -> a number for each of its weights: the higher, the longer the weight stays
+Scores = dict[str, Tensor]  # as masks, a number for each weight: the higher, the longer the weight stays
 
 
 def prune_once(network: nn.Module, parent: Masks, method: str, density: float, exempt: list[str], seed: int) -> Masks:
@@ -26,16 +26,17 @@ def prune_once(network: nn.Module, parent: Masks, method: str, density: float, e
         random: a random choice from the whole network, which follows from `seed`.
         structured: whole filters (all weights of an output channel) of the largest L1 norm in each layer, the share
             being of filters and at least one (Li et al. 2017, Pruning Filters for Efficient ConvNets, section 3.1). The
-            last layer, whose outputs are the classes, stays whole. What a pruned filter puts out is constant.
+            last layer, whose outputs are the classes, stays whole. What a pruned filter puts out is constant. Queries,
+            keys and values of attention in one matrix are one layer; of a transposed convolution in groups a filter
+            of each group goes at once.
 
     What is pruned in the `parent` stays so and goes first. So many weights or filters stay as the share of their number
     rounds to; fewer, if the parent has fewer.
 
     Raises:
-        UserError: as `prunable_layers`, or nothing would be left.
+        UserError: as `prunable_weights`, or nothing would be left.
     """
-    layers = prunable_layers(network, exempt)
-    weights = {name: layer.weight.detach() for name, layer in layers.items()}
+    weights = {name: weight.detach() for name, weight in prunable_weights(network, exempt).items()}
     remaining = {name: parent.get(name, torch.ones_like(weight, dtype=torch.bool)) for name, weight in weights.items()}
     if method == "random":
         generator = torch.Generator().manual_seed(seed)
@@ -46,11 +47,9 @@ def prune_once(network: nn.Module, parent: Masks, method: str, density: float, e
     if method == "layerwise":
         kept = {name: highest(score, density) for name, score in scores.items()}
     elif method == "structured":
-        classifier = list(weight_layers(network))[-1]
-        whole = torch.ones((), dtype=torch.bool)
-        kept = {
-            name: whole if name == classifier else best_filters(weight, density) for name, weight in weights.items()
-        }
+        kinds = {name: weight.kind for name, weight in weights_of(network).items() if weight.kind in PRUNABLE}
+        kept = {name: best_filters(weight, kinds[name], density) for name, weight in weights.items()}
+        kept[list(kinds)[-1]] = torch.ones((), dtype=torch.bool)
     else:
         kept = highest_of_all(scores, density)
     masks = {name: kept[name] & mask for name, mask in remaining.items()}
@@ -60,12 +59,12 @@ def prune_once(network: nn.Module, parent: Masks, method: str, density: float, e
     return masks
 
 
-def best_filters(weight: Tensor, density: float) -> Tensor:
-    """Return which filters, the first axis of `weight`, have the largest L1 norms: bool, (filters, 1, ...)."""
+def best_filters(weight: Tensor, kind: str, density: float) -> Tensor:
+    """Return which filters of a weight have the largest L1 norms: bool, 1 long along all axes but that of filters."""
+    filters = 1 if kind == "transposed_conv" else 0
     # Summed in double precision, so that the order of addition does not choose between filters.
-    norm = weight.double().abs().flatten(1).sum(1)
-    kept = highest(norm, max(density, 1 / len(norm)))
-    return kept.view(-1, *[1] * (weight.ndim - 1))
+    norm = weight.double().abs().sum([axis for axis in range(weight.ndim) if axis != filters], keepdim=True)
+    return highest(norm, max(density, 1 / norm.numel()))
 
 
 def highest_of_all(scores: Scores, density: float) -> Masks:
@@ -95,6 +94,7 @@ def main() -> None:
     args = parser.parse_args()
     network, parent = load_network(args.network, args.settings)
     masks = prune_once(network, parent, args.method, args.density, args.exempt, args.seed)
+    log_dense(network, masks)
     save_network(args.out, network, masks)
 
 

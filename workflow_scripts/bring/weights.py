@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from workflow_scripts.files import UserError
-from workflow_scripts.train.networks import weight_layers
+from workflow_scripts.train.networks import prunable_weights, weights_of
 from workflow_scripts.train.pruning import Masks
 
 # Under which checkpoints keep the state dict, among other things.
@@ -30,7 +30,7 @@ def load_weights(network: nn.Module, path: Path) -> Masks:
     state = state_dict_in(read_tensors(path), path)
     wanted = network.state_dict()
     state = without_prefix(state, with_pruning(wanted))
-    pruned = {name: state.get(f"{name}.weight_mask") for name in weight_layers(network)}
+    pruned = {name: state.get(f"{weight.parameter}_mask") for name, weight in weights_of(network).items()}
     masks = {name: mask.bool() for name, mask in pruned.items() if mask is not None}
     state = merge_pruned(state)
     # torch before 0.4.1 did not count the batches, which only matters to training.
@@ -148,25 +148,25 @@ def read_masks(network: nn.Module, path: Path) -> Masks:
     """Return the masks in a file: tensors of 0 and 1, or of bools, by the name of the layer or of its weight.
 
     Raises:
-        UserError: as `read_tensors`; or a mask is of no convolution or linear layer, of another shape than its
-            weight, or holds other numbers.
+        UserError: as `read_tensors`; or a mask is of no weight, of another shape than its weight, or holds other
+            numbers.
     """
-    layers = weight_layers(network)
+    weights = weights_of(network)
     loaded = read_tensors(path)
     if isinstance(loaded.get("masks"), dict):  # a network.pt of this workflow
         loaded = loaded["masks"]
     if not is_state_dict(loaded):
         raise UserError(f"{path} should hold masks, tensors by the name of their weight, and holds {listed(loaded)}")
     named = {name.removesuffix(".weight"): mask for name, mask in loaded.items()}
-    named = without_prefix(named, layers.keys())
+    named = without_prefix(named, weights.keys())
     masks = {}
     for name, mask in named.items():
-        if name not in layers:
+        if name not in weights:
             raise UserError(
-                f"{path} has a mask for {name}, which is no convolution or linear layer of the network; it has"
-                f" {listed(layers)}"
+                f"{path} has a mask for {name}, and the network has no such weight of two or more dimensions: name the"
+                f" masks after {listed(weights)}"
             )
-        weight = layers[name].weight
+        weight = weights[name].tensor
         if mask.shape != weight.shape:
             raise UserError(
                 f"{path}: the mask of {name} is {shape(mask)}, and its weight {shape(weight)}; name the masks that"
@@ -181,8 +181,8 @@ def read_masks(network: nn.Module, path: Path) -> Masks:
 
 
 def masks_of_zeros(network: nn.Module) -> Masks:
-    """Return masks that say of every weight that is zero that it was pruned."""
-    return {name: layer.weight.detach() != 0 for name, layer in weight_layers(network).items()}
+    """Return masks that say of every weight that is zero, of those that pruning takes, that it was pruned."""
+    return {name: weight.detach() != 0 for name, weight in prunable_weights(network, exempt=[]).items()}
 
 
 def shape(tensor: Tensor) -> str:

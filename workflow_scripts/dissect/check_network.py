@@ -8,11 +8,11 @@ from pathlib import Path
 from workflow_scripts.bring.constructors import build, show_picture
 from workflow_scripts.dissect.layer_outputs import layer_outputs
 from workflow_scripts.files import run_command, whole_file
-from workflow_scripts.train.pruning import full_masks, remaining_weights
+from workflow_scripts.train.pruning import exempt_weights, full_masks, remaining_weights
 
 # How many classes there are shows only when the pictures are unpacked. More than there are, so as to refuse nothing
-# that would do.
-CLASSES = 1000
+# that would do; and no more than there are, for the weights of a classifier that is exempt.
+CLASSES, FEWEST_CLASSES = 1000, 2
 
 
 def check_network(
@@ -25,11 +25,13 @@ def check_network(
             left at the last level.
     """
     network = build(settings, CLASSES, seed=0).eval()
-    prunable = sum(mask.numel() for mask in full_masks(network, exempt).values())
+    masks = full_masks(network, exempt)
+    prunable = sum(mask.numel() for mask in masks.values())
+    left_out = exempt_weights(build(settings, FEWEST_CLASSES, seed=0), masks) if exempt else 0
     with layer_outputs(network, layers) as outputs:
         show_picture(network, size)
     return {
-        "weights at each level, at most": remaining_weights(prunable, fraction, levels),
+        "weights at each level, at most": remaining_weights(prunable, left_out, fraction, levels),
         "units, height and width of each layer": {name: list(output.shape[1:]) for name, output in outputs.items()},
     }
 

@@ -47,6 +47,12 @@ def training_parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser for a network that is trained."""
     parser = network_parser(description)
     parser.add_argument("--training", type=json.loads, required=True, help="the config's training section")
+    parser.add_argument(
+        "--rewind-momentum",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="go on from the rewind point with its momentum, or with none",
+    )
     return parser
 
 
@@ -84,7 +90,9 @@ def recipe_fingerprint(args: argparse.Namespace) -> str:
     """Return a fingerprint of all that a training depends on, besides the network that it starts from."""
     sections = [json.dumps(section, sort_keys=True) for section in (args.network, args.training)]
     view = [args.size, args.resize] if args.train_folder else []
-    return text_fingerprint(file_fingerprint(args.train), *args.mean, *args.std, *sections, args.replicate, *view)
+    momentum = [] if args.rewind_momentum else ["no momentum"]
+    parts = [*args.mean, *args.std, *sections, args.replicate, *view, *momentum]
+    return text_fingerprint(file_fingerprint(args.train), *parts)
 
 
 def training_state(args: argparse.Namespace, group: Group, module: str, *depends_on: object) -> TrainingState:

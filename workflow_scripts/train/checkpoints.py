@@ -37,7 +37,7 @@ def load_tensors(path: Path) -> dict:
 
 
 def save_network(path: Path, network: nn.Module, masks: Masks, lineage: str = "") -> None:
-    """Write `network.pt`: the state dict under `model`, the masks (bool, by layer) under `masks`.
+    """Write `network.pt`: the state dict under `model`, the masks (bool, by name as `weights_of` has it) under `masks`.
 
     `lineage` names the dense training that a trained network comes from; see `train_dense`.
     """

@@ -1,11 +1,23 @@
 """The networks that the workflow trains, and which of their weights may be pruned."""
 
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from workflow_scripts.files import UserError
+
+PRUNABLE = ("conv", "transposed_conv", "linear", "attention")
+# Transposed convolutions are convolutions, too, so that they come first.
+KINDS = {
+    _ConvTransposeNd: "transposed_conv",
+    _ConvNd: "conv",
+    nn.Linear: "linear",
+    (nn.Embedding, nn.EmbeddingBag): "embedding",
+}
+ATTENTION_WEIGHTS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 
 
 class Block(nn.Module):
@@ -90,24 +102,52 @@ def build_network(settings: dict, classes: int, seed: int) -> nn.Module:
     return network.to(memory_format=torch.channels_last)
 
 
-def weight_layers(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
-    """Return the convolutions and linear layers by name: the layers whose weights count as weights."""
-    return {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
+class Weight(NamedTuple):
+    """A parameter of two or more dimensions: its name in the state dict, itself, and what kind it is."""
+
+    parameter: str
+    tensor: Tensor
+    kind: str  # one of PRUNABLE, or "embedding" or "matrix", which are never pruned
 
 
-def prunable_layers(network: nn.Module, exempt: list[str]) -> dict[str, nn.Conv2d | nn.Linear]:
-    """Return the weight layers whose name matches none of the shell patterns in `exempt`.
+def weights_of(network: nn.Module) -> dict[str, Weight]:
+    """Return all parameters of two or more dimensions: those that count as weights.
+
+    They go by the name of their layer if they are its `weight`, and else by their own; a shared one by its first name.
+    """
+    weights = {}
+    for parameter, tensor in network.named_parameters():
+        if tensor.ndim < 2:
+            continue
+        layer, _, own = parameter.rpartition(".")
+        module = network.get_submodule(layer)
+        plain = own.removesuffix("_orig")
+        if plain != own and isinstance(remaining := getattr(module, plain, None), Tensor):  # torch.nn.utils.prune
+            parameter, own, tensor = parameter.removesuffix("_orig"), plain, remaining
+        weights[layer if own == "weight" else parameter] = Weight(parameter, tensor, kind_of(module, own))
+    return weights
+
+
+def kind_of(module: nn.Module, name: str) -> str:
+    """Return what kind of weight the parameter `name` of a module is."""
+    if isinstance(module, nn.MultiheadAttention) and name in ATTENTION_WEIGHTS:
+        return "attention"
+    return next((kind for classes, kind in KINDS.items() if name == "weight" and isinstance(module, classes)), "matrix")
+
+
+def prunable_weights(network: nn.Module, exempt: list[str]) -> dict[str, Tensor]:
+    """Return the weights that pruning takes whose name matches none of the shell patterns in `exempt`.
 
     Raises:
-        UserError: a pattern matches no layer, or nothing is left to prune.
+        UserError: a pattern matches none, or nothing is left to prune.
     """
-    layers = weight_layers(network)
-    if not layers:
+    weights = {name: weight.tensor for name, weight in weights_of(network).items() if weight.kind in PRUNABLE}
+    if not weights:
         raise UserError("the network has no convolution and no linear layer, so that nothing in it can be pruned")
     for pattern in exempt:
-        if not any(fnmatchcase(name, pattern) for name in layers):
-            raise UserError(f"exempt: {pattern!r} matches no layer; there are {', '.join(layers)}")
-    kept = {name: layer for name, layer in layers.items() if not any(fnmatchcase(name, pattern) for pattern in exempt)}
+        if not any(fnmatchcase(name, pattern) for name in weights):
+            raise UserError(f"exempt: {pattern!r} matches no layer; there are {', '.join(weights)}")
+    kept = {name: tensor for name, tensor in weights.items() if not any(fnmatchcase(name, p) for p in exempt)}
     if not kept:
         raise UserError("exempt leaves no layer to prune: take something out of it")
     return kept

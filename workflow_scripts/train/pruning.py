@@ -1,54 +1,73 @@
 """Global magnitude pruning, masks, and densities."""
 
+import logging
 import math
 
 import torch
 from torch import Tensor, nn
 
 from workflow_scripts.files import UserError
-from workflow_scripts.train.networks import prunable_layers, weight_layers
+from workflow_scripts.train.networks import PRUNABLE, prunable_weights, weights_of
 
-Masks = dict[str, Tensor]  # layer name -> bool tensor of the weight's shape, True where the weight remains
+Masks = dict[str, Tensor]  # name in `weights_of` -> bool tensor of the weight's shape, True where it remains
 
 
 def full_masks(network: nn.Module, exempt: list[str]) -> Masks:
     """Return masks that keep every prunable weight."""
     return {
-        name: torch.ones_like(layer.weight, dtype=torch.bool)
-        for name, layer in prunable_layers(network, exempt).items()
+        name: torch.ones_like(weight, dtype=torch.bool) for name, weight in prunable_weights(network, exempt).items()
     }
+
+
+def log_dense(network: nn.Module, masks: Masks) -> None:
+    """Log which weights no mask can prune because of what they are: embeddings, tokens and other bare matrices."""
+    dense = [
+        f"{name} ({weight.tensor.numel():,})"
+        for name, weight in weights_of(network).items()
+        if weight.kind not in PRUNABLE and name not in masks
+    ]
+    if dense:
+        logging.info("stay dense: %s", ", ".join(dense))
 
 
 def prune_by_magnitude(network: nn.Module, masks: Masks, fraction: float) -> Masks:
     """Return `masks` less the remaining weights of lowest magnitude, by one threshold over all masks.
 
-    OpenLTH's rule: n = ceil(fraction x remaining weights), t = the element at index n of the sorted magnitudes of
-    the remaining weights; a weight is kept where its magnitude is strictly greater than t. So n + 1 weights go, and
-    more where several equal t.
+    OpenLTH's rule: n = ceil(fraction x remaining weights, those of exempt layers included), t = the element at index n
+    of the sorted magnitudes of the remaining weights that have a mask; a weight is kept where its magnitude is strictly
+    greater than t. So n + 1 weights go, and more where several equal t.
 
     Raises:
         UserError: too few weights remain for the rule.
     """
-    layers = weight_layers(network)
-    magnitudes = torch.cat([layers[name].weight.detach().abs()[mask] for name, mask in masks.items()])
-    count = math.ceil(fraction * len(magnitudes))
+    weights = weights_of(network)
+    magnitudes = torch.cat([weights[name].tensor.detach().abs()[mask] for name, mask in masks.items()])
+    count = math.ceil(fraction * (len(magnitudes) + exempt_weights(network, masks)))
     if count >= len(magnitudes) - 1:
         raise UserError(
-            f"pruning {count} of the {len(magnitudes)} weights that remain leaves none: lower pruning.levels"
+            f"of the {len(magnitudes)} weights that remain, pruning leaves none: lower pruning.levels or"
+            " pruning.fraction"
         )
     threshold = magnitudes.sort().values[count]
-    return {name: mask & (layers[name].weight.detach().abs() > threshold) for name, mask in masks.items()}
+    return {name: mask & (weights[name].tensor.detach().abs() > threshold) for name, mask in masks.items()}
 
 
-def remaining_weights(weights: int, fraction: float, levels: int) -> list[int]:
+def exempt_weights(network: nn.Module, masks: Masks) -> int:
+    """Return how many weights there are that pruning would take, but that have no mask."""
+    return sum(w.numel() for name, w in prunable_weights(network, exempt=[]).items() if name not in masks)
+
+
+def remaining_weights(weights: int, exempt: int, fraction: float, levels: int) -> list[int]:
     """Return how many of `weights` remain at level 0, 1, ... `levels`, if no two magnitudes are equal.
+
+    The `exempt` weights stay, but the fraction is of them, too.
 
     Raises:
         UserError: none would.
     """
     remaining = [weights]
     for level in range(levels):
-        remaining.append(remaining[-1] - math.ceil(fraction * remaining[-1]) - 1)
+        remaining.append(remaining[-1] - math.ceil(fraction * (remaining[-1] + exempt)) - 1)
         if remaining[-1] < 1:
             raise UserError(
                 f"of the {remaining[-2]} weights that remain, pruning leaves none: set pruning.levels to {level}"
@@ -60,24 +79,25 @@ def remaining_weights(weights: int, fraction: float, levels: int) -> list[int]:
 @torch.no_grad()
 def apply_masks(network: nn.Module, masks: Masks) -> None:
     """Set the pruned weights to zero, in place."""
-    layers = weight_layers(network)
+    weights = weights_of(network)
     for name, mask in masks.items():
-        layers[name].weight.mul_(mask)
+        weights[name].tensor.mul_(mask)
 
 
 def describe_density(network: nn.Module, masks: Masks) -> dict:
     """Return the shares of parameters that remain, as `metrics.json` records them.
 
-    `density` has three denominators: `prunable`, the weights that have a mask; `weights`, those of all convolutions
-    and linear layers; `all`, every parameter, biases and batch-norm included. `layers` lists every weight layer.
+    `density` has three denominators: `prunable`, the weights that have a mask; `weights`, all parameters of two or
+    more dimensions; `all`, every parameter, biases and batch-norm included. `layers` lists all weights, each with what
+    kind it is.
     """
     layers = []
-    for name, layer in weight_layers(network).items():
-        weights = layer.weight.numel()
+    for name, weight in weights_of(network).items():
+        weights = weight.tensor.numel()
         layers.append(
             {
                 "name": name,
-                "kind": "linear" if isinstance(layer, nn.Linear) else "conv",
+                "kind": weight.kind,
                 "weights": weights,
                 "remaining": int(masks[name].sum()) if name in masks else weights,
                 "prunable": name in masks,

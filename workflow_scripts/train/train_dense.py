@@ -10,11 +10,16 @@ from workflow_scripts.train.processes import Group, joined_group
 from workflow_scripts.train.training import Trainer, accuracy
 
 
-def train_dense(trainer: Trainer, rewind_epoch: int) -> dict:
-    """Train for all epochs, or go on with what was interrupted; return the state after `rewind_epoch` epochs."""
+def train_dense(trainer: Trainer, rewind_epoch: int, rewind_momentum: bool = True) -> dict:
+    """Train for all epochs, or go on with what was interrupted; return the state after `rewind_epoch` epochs.
+
+    Without `rewind_momentum` that state has no momentum, and neither has the training when it goes on from there.
+    """
     trainer.resume()
     trainer.train_to(rewind_epoch)
     if trainer.rewind_point is None:
+        if not rewind_momentum:
+            trainer.optimizer.state.clear()
         trainer.rewind_point = trainer.state()
     trainer.train_to(trainer.settings["epochs"])
     return trainer.rewind_point
@@ -42,7 +47,7 @@ def train(args: argparse.Namespace, group: Group) -> None:
         pictures, test = load_pictures(args, group.device)
         network, masks = load_network(args.initial, args.network)
         trainer = Trainer(network, masks, pictures, args.training, args.replicate, group, kept)
-        rewind_point = train_dense(trainer, args.rewind_epoch)
+        rewind_point = train_dense(trainer, args.rewind_epoch, args.rewind_momentum)
         test_accuracy = accuracy(network, test, args.training["precision"], group)
         if group.rank == 0:
             with kept.outputs(*outputs) as (rewind, out, metrics):

@@ -25,7 +25,8 @@ def prune(network: nn.Module, masks: Masks, fraction: float) -> Masks:
 def train_level(trainer: Trainer, rewind_point: dict) -> None:
     """Rewind the weights that the masks leave (Frankle et al. 2020) and train to the end, or go on with that.
 
-    `rewind_point` is what `train_dense` returned; the schedule and the data order continue there.
+    `rewind_point` is what `train_dense` returned, with momentum or without; the schedule and the data order continue
+    there.
     """
     if not trainer.resume():
         trainer.rewind(rewind_point)

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from workflow_scripts.files import UserError
 from workflow_scripts.progress import Progress, pace
-from workflow_scripts.train.networks import weight_layers
+from workflow_scripts.train.networks import weights_of
 from workflow_scripts.train.processes import Group, alone
 from workflow_scripts.train.pruning import Masks, apply_masks
 from workflow_scripts.train.training_state import TrainingState
@@ -152,9 +152,9 @@ class Trainer:
         """Go back to a `state`, but with pruned weights, and their momentum, at zero."""
         self.restore(state)
         apply_masks(self.network, self.masks)
-        layers = weight_layers(self.network)
+        weights = weights_of(self.network)
         for name, mask in self.masks.items():
-            if momentum := self.optimizer.state[layers[name].weight]:
+            if momentum := self.optimizer.state[weights[name].tensor]:
                 momentum["momentum_buffer"].mul_(mask)
 
     def keep(self) -> None:
@@ -214,8 +214,8 @@ class Trainer:
         augmentation = self.pictures.draw_augmentation(self.settings, self.replicate, self.epoch)
         starts = [step * batch + number * size for step in range(self.step, steps) for number in mine]
         batches = [augmentation.order[start : start + size] for start in starts]
-        layers = weight_layers(self.network)
-        masked = [(layers[name].weight, mask) for name, mask in self.masks.items() if not mask.all()]
+        weights = weights_of(self.network)
+        masked = [(weights[name].tensor, mask) for name, mask in self.masks.items() if not mask.all()]
         if self.progress is None:
             self.progress = Progress("pictures", self.settings["epochs"] * steps * batch, self.seen())
         with closing(self.pictures.augmented(batches, augmentation)) as loaded:

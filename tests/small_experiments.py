@@ -14,21 +14,32 @@ from workflow_scripts.figures.style import STYLE
 
 CUT = 0.04
 LAYER = "stages.3.conv2"
+KNOTS = "receptive_field"
 OWN_FLOORS = ("untrained", "shuffled_labels")  # of a network that came trained
 
 
-def write_units(path, units, layers=(LAYER,)):
-    """A units.csv from {unit: (maximum, threshold, {category: (label, IoU)})}, the same for every layer."""
+def write_units(path, units, layers=(LAYER,), cut=CUT, rule="above"):
+    """A units.csv from {unit: (maximum, threshold, {category: (label, IoU)})}, the same for every layer.
+
+    A unit detects a label if their IoU is above the cut or, where the rule is "at_least", equals it; never with IoU 0,
+    with which there is no label either.
+    """
+
+    def is_detected(iou):
+        return iou > 0 and (iou > cut or (rule == "at_least" and iou == cut))
+
     rows = []
     for layer in layers:
         for unit, (maximum, threshold, found) in units.items():
+            found = {name: (label if iou else "", iou) for name, (label, iou) in found.items()}
             category = max(found, key=lambda name: found[name][1])
             label, score = found[category]
-            row = {"layer": layer, "unit": unit, "category": category, "label": label, "score": score}
+            row = {"layer": layer, "unit": unit, "category": category if score else "", "label": label, "score": score}
             row |= {"threshold": threshold, "maximum": maximum, "minimum": 0.0}
+            row |= {"detector": is_detected(score), "dead": maximum == 0, "knots": KNOTS}
             for name, (label, iou) in found.items():
                 row |= {f"{name}-label": label, f"{name}-truth": 9, f"{name}-activation": 9}
-                row |= {f"{name}-intersect": 1, f"{name}-iou": iou}
+                row |= {f"{name}-intersect": 1, f"{name}-iou": iou, f"{name}-detector": is_detected(iou)}
             rows.append(row)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", newline="") as file:
@@ -62,24 +73,26 @@ def random_units(random, quality):
     return units
 
 
-def write_network(folder, arm, replicate, level, density, quality, layers=(LAYER,), measured=True):
+def write_network(folder, arm, replicate, level, density, quality, layers=(LAYER,), measured=True, **rule):
+    """Files of a network of random units; `rule`: cut and rule, as `write_units` takes them."""
     random = np.random.default_rng([replicate, level, *arm.encode()])
     here = folder / arm / f"replicate_{replicate}" / f"level_{level}"
     accuracy = 0.5 + 0.4 * quality + 0.01 * replicate if measured else None
     write_metrics(here / "metrics.json", density, accuracy)
-    write_units(here / "units.csv", random_units(random, quality), layers)
+    write_units(here / "units.csv", random_units(random, quality), layers, **rule)
     return Network(arm, replicate, level, here / "metrics.json", here / "units.csv")
 
 
 def write_experiment(
-    folder, replicates=2, levels=3, keep=0.3, controls=(*FLOOR_NAMES, "trained_twice"), layers=(LAYER,)
+    folder, replicates=2, levels=3, keep=0.3, controls=(*FLOOR_NAMES, "trained_twice"), layers=(LAYER,), **rule
 ):
     networks = []
     for replicate in range(replicates):
         for level in range(levels):
-            networks.append(write_network(folder, "imp", replicate, level, keep**level, 1 - level / levels, layers))
+            numbers = (keep**level, 1 - level / levels)
+            networks.append(write_network(folder, "imp", replicate, level, *numbers, layers, **rule))
         for control in controls:
-            networks.append(write_network(folder, control, replicate, 0, 1.0, 0.1, layers))
+            networks.append(write_network(folder, control, replicate, 0, 1.0, 0.1, layers, **rule))
     return networks
 
 
@@ -107,13 +120,19 @@ def collected(networks, folder):
 
 def figure_of(name, tables):
     with matplotlib.rc_context(STYLE):
-        return make_figure(name, read_tables(tables, CUT), CUT)
+        return make_figure(name, read_tables(tables))
 
 
 def legend_of(figure):
     """The legend's names and their lines."""
     [legend] = figure.legends
     return {text.get_text(): line for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)}
+
+
+def a_score(networks):
+    """A best IoU in the middle of those of the arm imp, which is some unit's: at such a cut the rules differ."""
+    scores = [pd.read_csv(network.units)["score"] for network in networks if network.arm == "imp"]
+    return float(np.sort(np.concatenate(scores))[sum(map(len, scores)) // 2])
 
 
 def is_drawn(axes, points):

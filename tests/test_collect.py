@@ -3,7 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
-from small_experiments import CUT, LAYER, collected, write_experiment, write_metrics, write_network, write_units
+from small_experiments import (
+    CUT,
+    KNOTS,
+    LAYER,
+    collected,
+    write_experiment,
+    write_metrics,
+    write_network,
+    write_units,
+)
 
 from workflow_scripts.figures.collect import TABLES, Network, collect, count_detectors, parse_network, read_units
 from workflow_scripts.files import UserError
@@ -36,7 +45,7 @@ def by_hand(tmp_path):
 
 
 def test_counts_by_hand(by_hand):
-    counts = count_detectors(read_units(by_hand.units), CUT, "above").set_index("category")
+    counts = count_detectors(read_units(by_hand.units)).set_index("category")
     assert counts.loc["object"].to_dict() == {
         "detectors_a": 2,  # units 1 and 3
         "concepts_a": 1,  # dog
@@ -54,7 +63,7 @@ def test_counts_by_hand(by_hand):
 def test_row_by_hand(by_hand, tmp_path):
     collect([by_hand], CUT, "above", tmp_path / "tables")
     [row] = pd.read_csv(tmp_path / "tables" / "networks.csv").to_dict("records")
-    assert row == {
+    expected = {
         "arm": "imp",
         "replicate": 0,
         "level": 1,
@@ -64,7 +73,9 @@ def test_row_by_hand(by_hand, tmp_path):
         "pruned_of_all": 0.45,
         "test_accuracy": 0.9,
         "layer": LAYER,
+        "knots": KNOTS,
         "detector_iou": CUT,
+        "detector_rule": "above",
         "units": 6,
         "detectors_a": 4,
         "concepts_a": 3,
@@ -74,32 +85,81 @@ def test_row_by_hand(by_hand, tmp_path):
         "zero_threshold_units": 2,
         "median_score": 0.055,  # of 0.10, 0.07, 0.06, 0.05, 0.04, 0
     }
+    assert row == expected and list(row) == list(expected)
 
 
-def test_a_detector_is_strictly_above_the_cut(by_hand):
-    units = read_units(by_hand.units)
-    at_the_cut = count_detectors(units, CUT, "above").set_index("category")
-    just_below = count_detectors(units, np.nextafter(CUT, 0), "above").set_index("category")
-    gain = just_below - at_the_cut
-    assert gain.loc["object"].tolist() == [1, 1, 1, 1]  # unit 4, cat
-    assert gain.loc["part"].tolist() == [0, 0, 0, 0]
+def write_by_hand(network, cut, rule, **changed):
+    """Name the network's units by that rule, and change the text of some cells, given as column=(unit, text)."""
+    write_units(network.units, UNITS_BY_HAND, cut=cut, rule=rule)
+    units = pd.read_csv(network.units, dtype=str, keep_default_na=False)
+    for column, (unit, text) in changed.items():
+        units.loc[units["unit"] == str(unit), column] = text
+    units.to_csv(network.units, index=False)
 
 
-def test_a_detector_may_be_at_the_cut_where_the_rule_says_so(by_hand, tmp_path):
-    units = read_units(by_hand.units)
-    at_least = count_detectors(units, CUT, "at_least")
-    assert at_least.equals(count_detectors(units, np.nextafter(CUT, 0), "above"))
-    assert count_detectors(units, np.nextafter(CUT, 1), "at_least").equals(count_detectors(units, CUT, "above"))
-    collect([by_hand], CUT, "at_least", tmp_path / "tables")
+# Unit 4 is exactly at CUT: the first two rules call it a detector, the others do not.
+JUST_BELOW, JUST_ABOVE = float(np.nextafter(CUT, 0)), float(np.nextafter(CUT, 1))
+RULES = [(CUT, "at_least"), (JUST_BELOW, "above"), (CUT, "above"), (JUST_ABOVE, "at_least")]
+
+
+@pytest.mark.parametrize("named", RULES)
+@pytest.mark.parametrize("collected", RULES)
+def test_units_that_were_named_by_another_rule_are_refused(by_hand, tmp_path, named, collected):
+    write_by_hand(by_hand, *named)
+    if (named in RULES[:2]) != (collected in RULES[:2]):
+        with pytest.raises(UserError, match=r"units\.csv: its detectors are not those of the IoU 0\.04"):
+            collect([by_hand], *collected, tmp_path / "tables")
+        assert not (tmp_path / "tables").exists()
+        return
+    collect([by_hand], *collected, tmp_path / "tables")
     [row] = pd.read_csv(tmp_path / "tables" / "networks.csv").to_dict("records")
-    # One more than above the cut: unit 4, cat.
-    assert [row[name] for name in ("detectors_a", "concepts_a", "detectors_b", "concepts_b")] == [5, 4, 7, 5]
+    counts = [row[name] for name in ("detectors_a", "concepts_a", "detectors_b", "concepts_b")]
+    assert counts == ([5, 4, 7, 5] if named in RULES[:2] else [4, 3, 6, 4])  # unit 4, cat
+    assert (row["detector_iou"], row["detector_rule"]) == (CUT, collected[1])  # to six digits
+    by_category = count_detectors(read_units(by_hand.units)).set_index("category")
+    assert by_category.loc["object"].tolist() == ([3, 2, 4, 2] if named in RULES[:2] else [2, 1, 3, 1])
+    assert by_category.loc["part"].tolist() == [2, 2, 3, 3]
 
 
-def test_empty_labels_count_nowhere_even_at_a_cut_of_zero(by_hand):
-    counts = count_detectors(read_units(by_hand.units), 0.0, "above")
+@pytest.mark.parametrize(("unit", "text"), [(3, "False"), (4, "True")])
+def test_one_detector_that_is_not_the_rules_is_refused(by_hand, tmp_path, unit, text):
+    write_by_hand(by_hand, CUT, "above", detector=(unit, text))
+    with pytest.raises(UserError, match="its detectors are not those of the IoU"):
+        collect([by_hand], CUT, "above", tmp_path / "tables")
+
+
+def test_the_flags_alone_say_what_is_counted(by_hand):
+    write_by_hand(by_hand, CUT, "above", **{"detector": (3, "False"), "part-detector": (3, "True")})
+    counts = count_detectors(read_units(by_hand.units)).set_index("category")
+    assert counts.loc["object"].tolist() == [1, 1, 3, 1]  # A: unit 1; B as before
+    assert counts.loc["part"].tolist() == [2, 2, 4, 3]  # B: unit 3, too, leg again
+
+
+@pytest.mark.parametrize("rule", ["above", "at_least"])
+def test_a_unit_without_a_concept_is_no_detector_even_at_a_cut_of_zero(by_hand, tmp_path, rule):
+    write_by_hand(by_hand, 0, rule)
+    counts = count_detectors(read_units(by_hand.units))
     assert counts["detectors_b"].tolist() == [5, 5]
     assert counts["detectors_a"].sum() == 5
+    collect([by_hand], 0, rule, tmp_path / "tables")
+    rows = pd.read_csv(tmp_path / "tables" / "units.csv", dtype=str, keep_default_na=False)
+    assert rows.loc[rows["unit"] == "6", ["category", "label", "score", "detector"]].to_numpy().tolist() == [
+        ["", "", "0", "False"]
+    ]
+    write_by_hand(by_hand, 0, rule, detector=(6, "True"))
+    with pytest.raises(UserError, match="its detectors are not those of the IoU 0:"):
+        collect([by_hand], 0, rule, tmp_path / "tables")
+
+
+def test_columns_are_read_as_what_they_are(by_hand):
+    units = read_units(by_hand.units)
+    assert units["unit"].tolist() == [str(unit) for unit in UNITS_BY_HAND]
+    assert units["detector"].tolist() == [True, True, True, False, True, False]
+    assert units["object-detector"].tolist() == [True, True, True, False, False, False]
+    assert units["part-detector"].tolist() == [True, True, False, False, True, False]
+    assert units["dead"].tolist() == [False] * 5 + [True]
+    assert {str(units[f"{name}detector"].dtype) for name in ("", "object-", "part-")} == {"bool"}
+    assert units["part-label"].tolist() == ["head", "leg", "leg", "head", "null", ""]
 
 
 def test_tables_have_a_row_for_everything(experiment):
@@ -115,7 +175,10 @@ def test_tables_have_a_row_for_everything(experiment):
     whole = frames["networks"].set_index([*keys, "layer"])
     for column in ("detectors_a", "detectors_b", "concepts_b"):
         assert (sums[column] == whole[column]).all()
-    detecting = frames["units"][frames["units"]["score"] > CUT].groupby([*keys, "layer"])
+    columns = [*keys, "layer", "unit", "category", "label", "score", "detector", "dead"]
+    assert list(frames["units"]) == columns
+    assert (frames["units"]["detector"] == (frames["units"]["score"] > CUT)).all()
+    detecting = frames["units"][frames["units"]["detector"]].groupby([*keys, "layer"])
     assert (detecting.size().reindex(whole.index, fill_value=0) == whole["detectors_a"]).all()
     assert whole["detectors_a"].between(1, 11).any()  # otherwise the sums above would say little
 
@@ -128,11 +191,12 @@ def test_tables_do_not_depend_on_the_order_of_networks(experiment, tmp_path):
 
 
 def test_layers_are_rows(tmp_path):
-    networks = write_experiment(tmp_path, replicates=1, levels=2, controls=(), layers=("layer3", "layer4"))
+    layers = ("layer10", "layer9", "layer2")  # sorted neither as text nor as numbers
+    networks = write_experiment(tmp_path, replicates=1, levels=2, controls=(), layers=layers)
     collect(networks, CUT, "above", tmp_path / "tables")
     rows = pd.read_csv(tmp_path / "tables" / "networks.csv")
     assert rows[["level", "layer"]].apply(tuple, axis=1).tolist() == [
-        (level, layer) for level in (0, 1) for layer in ("layer3", "layer4")
+        (level, layer) for level in (0, 1) for layer in layers
     ]
 
 
@@ -186,6 +250,20 @@ def test_arms_may_have_layers_of_their_own(tmp_path):
         (lambda network: network.units.write_text(""), "is not CSV"),
         (lambda network: network.units.write_text("layer,unit\nstem,1\n"), "no column category"),
         (lambda network: edit(network.units, "part-truth", "truth"), "no column part-truth"),
+        (lambda network: edit(network.units, "part-detector", "more"), "no column part-detector"),
+        (lambda network: edit(network.units, "minimum,detector", "minimum,more"), "no column detector"),
+        (lambda network: edit(network.units, "dead", "more"), "no column dead"),
+        (lambda network: edit(network.units, "knots", "more"), "no column knots"),
+        (lambda network: write_by_hand(network, CUT, "above", detector=(4, "false")), '"false" in column detector'),
+        (lambda network: write_by_hand(network, CUT, "above", dead=(1, "0")), '"0" in column dead where True or False'),
+        (
+            lambda network: write_by_hand(network, CUT, "above", **{"part-detector": (1, "")}),
+            '"" in column part-detector where True or False',
+        ),
+        (
+            lambda network: write_by_hand(network, CUT, "above", **{"part-iou": (6, "")}),
+            '"" in column part-iou where a number',
+        ),
         (lambda network: edit(network.units, "0.05", "oops"), '"oops" in column'),
     ],
 )

@@ -26,7 +26,10 @@ PUBLISHED = list(csv.DictReader(module.PUBLISHED.read_text().splitlines()))
 
 
 def write_units(path, layers=LAYERS, seed=0):
-    """A units.csv of made-up units, many IoUs of which lie exactly at a cut."""
+    """A units.csv of made-up units, many IoUs of which lie exactly at a cut; named by another cut than any published.
+
+    What is published of a cut must not hang on the one that the units were named by.
+    """
     rng = np.random.default_rng(seed)
     rows = []
     for layer in layers:
@@ -34,12 +37,14 @@ def write_units(path, layers=LAYERS, seed=0):
             found = {name: (f"{name} {rng.integers(40)}", rng.integers(12) / 100) for name in CATEGORIES}
             if unit % 7 == 0:
                 found["part"] = ("", 0.0)  # touches no label of this category
+            found = {name: (label if iou else "", iou) for name, (label, iou) in found.items()}
             best = max(found, key=lambda name: found[name][1])
             row = {"layer": layer, "unit": unit, "category": best, "label": found[best][0], "score": found[best][1]}
             row |= {"threshold": 1.0, "maximum": 2.0, "minimum": 0.0}
+            row |= {"detector": found[best][1] >= 0.07, "dead": False, "knots": "align_corners_false"}
             for name, (label, iou) in found.items():
                 row |= {f"{name}-label": label, f"{name}-truth": 9, f"{name}-activation": 9}
-                row |= {f"{name}-intersect": 1, f"{name}-iou": iou}
+                row |= {f"{name}-intersect": 1, f"{name}-iou": iou, f"{name}-detector": iou >= 0.07}
             rows.append(row)
     with open(path, "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
@@ -127,12 +132,14 @@ def test_the_protocol_and_concepts_of_the_published_run_are_comparable(tmp_path,
     [
         (
             asdict(PROTOCOLS["netdissect"]),
-            "quantile is 0.005 and not 0.005005; counted_images is with_category and not with_label_in_mask;"
+            "quantile is 0.005 and not 0.005005; knots is receptive_field and not align_corners_false;"
+            " counted_images is with_category and not with_label_in_mask; planes is once and not each;"
             " detector_rule is above and not at_least",
         ),
         (LITE | {"mask": "at_least"}, "mask is at_least and not above"),
         (LITE | {"quantile_of": "upsampled"}, "quantile_of is upsampled and not raw"),
         (LITE | {"knots": "receptive_field"}, "knots is receptive_field and not align_corners_false"),
+        (LITE | {"border": "zero"}, "border is zero and not clamp"),
     ],
 )
 def test_another_protocol_is_measured_and_its_differences_are_named(tmp_path, units, broden, choices, differs):

@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from small_experiments import (
     CUT,
+    KNOTS,
+    a_score,
     collected,
     figure_of,
     is_drawn,
@@ -80,7 +82,9 @@ def write_large(folder, levels=19, replicates=3, units=400, concepts=150, layers
             picked = random.zipf(1.3, units) % concepts
             found = pd.DataFrame({"layer": "layer4", "unit": range(units), "score": scores, "dead": False})
             found = found.assign(
-                category=[CATEGORIES[one % 3] for one in picked], label=[labels[one] for one in picked]
+                detector=found["score"] > CUT,
+                category=[CATEGORIES[one % 3] for one in picked],
+                label=[labels[one] for one in picked],
             )
             rows["units"].append(found.assign(**key))
             detectors = found[found["score"] > CUT]
@@ -89,7 +93,8 @@ def write_large(folder, levels=19, replicates=3, units=400, concepts=150, layers
                 ("concepts_a", "concepts_b"), detectors[["category", "label"]].drop_duplicates().shape[0]
             )
             network = key | {"density": 0.8**level, "test_accuracy": 0.7 - 0.02 * level, "layer": "layer4"}
-            rows["networks"].append(pd.DataFrame([network | counts | {"detector_iou": CUT}]))
+            rule = {"detector_iou": CUT, "detector_rule": "above", "knots": KNOTS}
+            rows["networks"].append(pd.DataFrame([network | counts | rule]))
             for category in CATEGORIES:
                 of_category = detectors[detectors["category"] == category]
                 names = of_category["label"].nunique()
@@ -259,7 +264,7 @@ def block_names(axes):
 
 
 def test_what_does_not_fit_is_added_up(paper):
-    units = read_tables(paper, CUT)["units"].query("detector")
+    units = read_tables(paper)["units"].query(f"score > {CUT}")
     figure = figure_of("concept_trajectories", paper)
     assert PAGE_HEIGHT - 0.2 < figure.get_figheight() <= PAGE_HEIGHT
     names, cells = heat_map(figure.axes[0])
@@ -298,16 +303,19 @@ def test_fates_add_up_to_the_unique_concepts(tables):
 
 
 def test_detectors_are_those_that_the_tables_count(tmp_path):
-    networks = write_experiment(tmp_path, replicates=1, levels=2)
+    cut = a_score(write_experiment(tmp_path, replicates=1, levels=2))
+    numbers = []
     for rule in ("above", "at_least"):
-        collect(networks, CUT, rule, tmp_path / "tables")
-        units = pd.read_csv(tmp_path / "tables" / "units.csv")
-        cut = units["score"].sort_values().iloc[len(units) // 2]  # some unit's, so that the rules differ
-        collect(networks, cut, rule, tmp_path / "tables")
-        frames = read_tables(tmp_path / "tables", cut)
-        detects = frames["units"]["score"] > cut if rule == "above" else frames["units"]["score"] >= cut
-        assert (frames["units"]["detector"] == detects).all()
-        assert detects.sum() == frames["networks"]["detectors_a"].sum()
+        collect(write_experiment(tmp_path, replicates=1, levels=2, cut=cut, rule=rule), cut, rule, tmp_path / "tables")
+        frames = read_tables(tmp_path / "tables")
+        detected = frames["units"]["score"] > cut if rule == "above" else frames["units"]["score"] >= cut
+        assert (frames["units"]["detector"] == detected).all()
+        assert detected.sum() == frames["networks"]["detectors_a"].sum()
+        of_imp = frames["units"][detected & (frames["units"]["arm"] == "imp")]
+        _, cells = heat_map(figure_of("concept_trajectories", tmp_path / "tables").axes[0])
+        assert cells.sum(axis=0) == pytest.approx(of_imp.groupby("level").size())
+        numbers.append(detected.sum())
+    assert numbers[0] < numbers[1]
 
 
 def test_layers_are_rows_of_their_densities(paper):
@@ -398,16 +406,16 @@ def test_odd_names_are_written_as_they_are(paper, tmp_path):
 
 
 def test_asked_for_alone_a_figure_is_drawn_alone(tables, one_shot, tmp_path):
-    draw_figures(tables, CUT, tmp_path / "two", ["stacked_categories", "against_accuracy"])
+    draw_figures(tables, tmp_path / "two", ["stacked_categories", "against_accuracy"])
     assert {path.stem for path in (tmp_path / "two").iterdir()} == {"stacked_categories", "against_accuracy"}
     with pytest.raises(UserError, match="no accuracy of these networks, which against_accuracy draws"):
-        draw_figures(one_shot, CUT, tmp_path / "none", ["overview", "against_accuracy"])
+        draw_figures(one_shot, tmp_path / "none", ["overview", "against_accuracy"])
     assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_captions_end_with_the_command_that_draws_the_figure(name):
-    snakemake = SimpleNamespace(config={"experiment": "shapes"}, params=SimpleNamespace(detector_iou=0.05))
+    snakemake = SimpleNamespace(config={"experiment": "shapes"})
     caption = Template((ROOT / "report" / f"{name}.rst").read_text()).render(snakemake=snakemake)
     before, command = caption.rstrip().rsplit("\n", 1)
     assert before.endswith("::\n") and command.startswith("    ")
@@ -415,7 +423,8 @@ def test_captions_end_with_the_command_that_draws_the_figure(name):
     assert words[:3] == ["python", "-m", "workflow_scripts.figures.draw_figures"]
     arguments = read_arguments(words[3:])
     assert arguments.figure == [name]
-    assert arguments.tables == Path("results/shapes/tables") and arguments.detector_iou == 0.05
+    assert (arguments.tables, arguments.out) == (Path("results/shapes/tables"), Path("redrawn"))
+    assert vars(arguments).keys() == {"tables", "out", "figure"}
 
 
 def test_arms_have_names_for_people():

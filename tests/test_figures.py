@@ -11,6 +11,7 @@ from small_experiments import (
     CUT,
     LAYER,
     OWN_FLOORS,
+    a_score,
     collected,
     figure_of,
     is_drawn,
@@ -25,7 +26,7 @@ from small_experiments import (
 from workflow_scripts.figures.arms import FLOOR_NAMES, ONE_SHOT_NAMES
 from workflow_scripts.figures.collect import collect
 from workflow_scripts.figures.curves import curve_look, floor_lines, floors
-from workflow_scripts.figures.distributions import share_above
+from workflow_scripts.figures.distributions import share_detected
 from workflow_scripts.figures.draw_figures import draw_figures, make_figure, read_tables
 from workflow_scripts.figures.names import FIGURES, OF_ACCURACY
 from workflow_scripts.figures.panels import density_ticks
@@ -45,7 +46,7 @@ def experiment(tmp_path_factory):
 def test_figures_come_from_tables_alone_and_are_the_same_bytes(experiment, tmp_path):
     _, tables = experiment
     shutil.copytree(tables, tmp_path / "elsewhere")
-    draw_figures(tmp_path / "elsewhere", CUT, tmp_path / "once")
+    draw_figures(tmp_path / "elsewhere", tmp_path / "once")
     names = {f"{name}.{form}" for name in FIGURES for form in FORMATS}
     assert {path.name for path in (tmp_path / "once").iterdir()} == names
     for figure in ("overview", "concept_trajectories"):
@@ -82,19 +83,35 @@ def test_overview_plots_the_table(experiment):
         assert floors == pytest.approx(wanted)
 
 
-def test_the_distribution_gives_the_detectors_at_the_cut(experiment):
-    _, tables = experiment
-    networks = pd.read_csv(tables / "networks.csv")
-    imp = networks[networks["arm"] == "imp"].groupby("level")[["detectors_a", "units"]].sum()
-    wanted = 100 * imp["detectors_a"] / imp["units"]
-    curves = [line for line in figure_of("iou_distribution", tables).axes[0].lines if line.get_linestyle() == "-"]
-    at_the_cut = [y[list(x).index(CUT)] for x, y in (curve.get_data() for curve in curves) if CUT in x and len(x) > 2]
-    assert sorted(at_the_cut) == pytest.approx(sorted(wanted))
+def test_the_distribution_gives_the_detectors_at_the_cut(tmp_path):
+    cut = a_score(write_experiment(tmp_path))
+    told = {"above": (">", "above"), "at_least": ("≥", "of at least")}
+    found = {}
+    for rule, (sign, words) in told.items():
+        collect(write_experiment(tmp_path, cut=cut, rule=rule), cut, rule, tmp_path / "tables")
+        networks = pd.read_csv(tmp_path / "tables" / "networks.csv")
+        networks["share"] = 100 * networks["detectors_a"] / networks["units"]
+        axes = figure_of("iou_distribution", tmp_path / "tables").axes[0]
+        curves = [line for line in axes.lines if len(line.get_xdata()) > 2]
+        solid, dashed = ([line for line in curves if line.get_linestyle() == style] for style in ("-", "--"))
+        at_the_cut = [y[list(x).index(cut)] for x, y in (curve.get_data() for curve in solid)]
+        imp = networks[networks["arm"] == "imp"].groupby("level")[["detectors_a", "units"]].sum()
+        wanted = 100 * imp["detectors_a"] / imp["units"]
+        assert sorted(at_the_cut) == pytest.approx(sorted(wanted))
+        floors_drawn = {line.get_label(): line.get_ydata()[list(line.get_xdata()).index(cut)] for line in dashed}
+        means = networks.groupby("arm")["share"].mean()
+        assert floors_drawn == pytest.approx({name: means[arm] for arm, name in FLOOR_NAMES.items()})
+        assert axes.get_ylabel() == f"Units {words} that IoU (%)"
+        [line] = [line for line in axes.lines if line.get_label() == f"detectors: IoU {sign} {cut:g}"]
+        assert list(line.get_xdata()) == [cut, cut]
+        found[rule] = wanted.sum()
+    assert found["above"] < found["at_least"]
 
 
-def test_share_above_is_strict():
-    shares = share_above(pd.Series([0.0, CUT, 0.1, 0.2]), np.array([0.0, CUT, 0.2]))
-    assert shares.tolist() == [75, 50, 0]
+def test_share_above_is_strict_and_that_of_at_least_is_not():
+    scores, cuts = pd.Series([0.0, CUT, 0.1, 0.2]), np.array([0.0, CUT, 0.2])
+    assert share_detected(scores, cuts, "above").tolist() == [75, 50, 0]
+    assert share_detected(scores, cuts, "at_least").tolist() == [75, 75, 25]  # an IoU of 0 never makes a detector
 
 
 def test_panels_by_category_add_up_to_the_whole(experiment):
@@ -118,8 +135,8 @@ def test_panels_by_category_add_up_to_the_whole(experiment):
 )
 @pytest.mark.parametrize("cut", [CUT, 0.99], ids=["", "no detectors"])
 def test_every_figure_can_be_made_of_little_and_of_much(tmp_path, shape, cut):
-    collect(write_experiment(tmp_path, **shape), cut, "above", tmp_path / "tables")
-    frames = read_tables(tmp_path / "tables", cut)
+    collect(write_experiment(tmp_path, **shape, cut=cut), cut, "above", tmp_path / "tables")
+    frames = read_tables(tmp_path / "tables")
     layers = len(shape.get("layers", (LAYER,)))
     panels = {"overview": 3 * layers, "accuracy": 1, "units_by_category": 3 * layers}
     panels["concepts_by_category"] = panels["units_by_category"]
@@ -131,7 +148,7 @@ def test_every_figure_can_be_made_of_little_and_of_much(tmp_path, shape, cut):
     panels["layer_densities"] = 1 + pruned
     with matplotlib.rc_context(STYLE):
         for name in FIGURES:
-            axes = make_figure(name, frames, cut).axes
+            axes = make_figure(name, frames).axes
             assert len(axes) == panels.get(name, layers)
             for one in axes:
                 assert all(np.isfinite(line.get_ydata()).all() for line in one.lines)
@@ -203,7 +220,7 @@ def test_floors_say_whose_they_are_where_they_share_a_panel(tmp_path):
         for axes in figure.axes:
             assert {line.get_label() for line in floor_lines(axes)} == wanted
             assert not axes.texts  # names in the panel would lie over each other and the curves
-    looks = [(look["color"], look["linestyle"][1]) for _, look, _ in floors(read_tables(tables, CUT)["networks"])]
+    looks = [(look["color"], look["linestyle"][1]) for _, look, _ in floors(read_tables(tables)["networks"])]
     assert len(set(looks)) == len(looks) == len(wanted)
     # A distribution has a panel to itself, with its own floors.
     for axes, base in zip(figure_of("iou_distribution", tables).axes, ("one", "other"), strict=False):
@@ -255,7 +272,7 @@ def test_accuracy_is_drawn_where_it_was_measured(two_layers, brought, tmp_path, 
     monkeypatch.setattr(
         "workflow_scripts.figures.draw_figures.save_figure", lambda figure, out, name: drawn.append(name)
     )
-    draw_figures(brought, CUT, tmp_path)
+    draw_figures(brought, tmp_path)
     assert drawn == [name for name in FIGURES if name not in OF_ACCURACY]
 
 
@@ -325,12 +342,13 @@ def test_the_legend_fits_and_leaves_room(tmp_path, name, inches):
     assert extent.y0 >= 0 and extent.y1 <= min(axes.get_tightbbox().y0 for axes in figure.axes)
 
 
-def test_tables_of_another_cut_are_refused(experiment, tmp_path):
-    _, tables = experiment
-    with pytest.raises(UserError, match=r"collected with the detector IoU 0\.04, not 0\.05"):
-        draw_figures(tables, 0.05, tmp_path)
-    with pytest.raises(UserError, match="is not there"):
-        draw_figures(tmp_path, CUT, tmp_path)
+@pytest.mark.parametrize("table", ["networks", "categories", "units", "layers"])
+def test_tables_that_are_not_there_are_told(experiment, tmp_path, table):
+    shutil.copytree(experiment[1], tmp_path / "tables")
+    (tmp_path / "tables" / f"{table}.csv").unlink()
+    with pytest.raises(UserError, match=rf"{table}\.csv is not there"):
+        draw_figures(tmp_path / "tables", tmp_path / "figures")
+    assert not (tmp_path / "figures").exists()
 
 
 @pytest.mark.parametrize("lowest", [100, 80, 55, 10, 1.4, 0.4, 0.01])

@@ -3,27 +3,34 @@
 import csv
 import json
 import shutil
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import reference_dissection as reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from small_experiments import write_metrics
+from torch import nn
 
 from workflow_scripts.config import least_tile_bytes
 from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.pack_concepts import pack_concepts
-from workflow_scripts.dissect.dump_activations import Candidates
+from workflow_scripts.dissect.dump_activations import Candidates, dump_activations
 from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.interpolation import SCHEMES, grid, interpolate
 from workflow_scripts.dissect.maps import LayerMaps
 from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.dissect.tensors import interpolate as interpolate_in_torch
+from workflow_scripts.figures.collect import Network, collect
+from workflow_scripts.figures.summarise import summarise
 from workflow_scripts.files import UserError
 from workflow_scripts.gallery import sprites
 from workflow_scripts.gallery.draw_units import Tiles, draw_units
@@ -35,6 +42,7 @@ NETWORK = network_folder("imp", 1, 2)
 TILES = Tiles(3, 16, 4000)
 LAYERS = ("stages.2", "stages.3")
 UNITS = UNITS_PER_SHEET + 3  # a second sheet, not full
+RULE = (0.1, "above")  # the best IoU of a unit of the second layer is exactly 0.1
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -172,14 +180,21 @@ def dissected(tmp_path_factory) -> Path:
     find_thresholds(folder / "activations.h5", 0.2, folder / "thresholds.h5")
     for name, seed in (("tally", None), ("shuffled", 1)):
         tally_units(*(folder / f"{n}.h5" for n in ("activations", "thresholds", "concepts", name)), seed)
-        name_units(folder / f"{name}.h5", folder / "concepts.h5", folder / f"{name}.csv")
+        name_units(folder / f"{name}.h5", folder / "concepts.h5", *RULE, folder / f"{name}.csv")
     return folder
 
 
-def draw(dissected: Path, gallery: Path, tally: str = "tally", tiles: Tiles = TILES) -> Path:
+def draw(
+    dissected: Path, gallery: Path, tally: str = "tally", tiles: Tiles = TILES, fields: dict | None = None
+) -> Path:
     files = (dissected / f"{name}.h5" for name in ("activations", tally, "concepts"))
-    draw_units(*files, tiles, NETWORK, gallery / NETWORK)
+    draw_units(*files, tiles, NETWORK, gallery / NETWORK, fields)
     return gallery / NETWORK
+
+
+def read_rows(units: Path) -> list[dict]:
+    with open(units, newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def read_call(path: Path) -> list:
@@ -191,8 +206,7 @@ def read_call(path: Path) -> list:
 @pytest.mark.parametrize("tally", ["tally", "shuffled"])
 def test_data_scripts_say_what_the_tables_say(dissected, tmp_path, tally):
     folder = draw(dissected, tmp_path, tally)
-    with open(dissected / f"{tally}.csv") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(dissected / f"{tally}.csv")
     for index, layer in enumerate(LAYERS):
         name, data = read_call(folder / f"layer_{index}.js")
         assert name == f"{NETWORK}/layer_{index}"
@@ -201,7 +215,7 @@ def test_data_scripts_say_what_the_tables_say(dissected, tmp_path, tally):
         scores = [float(row["score"]) for row in of_layer]
         for row, best in zip(of_layer, data["best"], strict=True):
             if float(row["score"]) == 0:
-                assert best == []
+                assert (best, row["label"], row["category"]) == ([], "", "")
                 continue
             label, category = data["labels"][best[0]]
             assert (label, ["object", "part"][category]) == (row["label"], row["category"])
@@ -214,7 +228,7 @@ def test_data_scripts_say_what_the_tables_say(dissected, tmp_path, tally):
         assert sorted(data["slot"]) == list(range(UNITS))
         by_slot = sorted(range(UNITS), key=lambda unit: data["slot"][unit])
         assert by_slot == sorted(range(UNITS), key=lambda unit: (-scores[unit], unit))
-        assert data["dead"] == [1]
+        assert data["dead"] == [unit for unit, row in enumerate(of_layer) if row["dead"] == "True"] == [1]
         assert data["shown"][1] == 0
         assert data["shown"][2] == 2
         assert data["image"][2] == [3, 4]
@@ -223,27 +237,141 @@ def test_data_scripts_say_what_the_tables_say(dissected, tmp_path, tally):
         assert data["maximum"] == pytest.approx([float(row["maximum"]) for row in of_layer], rel=1e-3)
 
 
+def ious_of(dissected: Path, tally: str, layer: str) -> list[list[Fraction]]:
+    """Each unit's IoUs with the labels, of which each category has two, from the counts alone."""
+    with h5py.File(dissected / f"{tally}.h5") as file:
+        counts = {name: values[:].tolist() for name, values in file[layer].items()}
+    return [
+        [
+            reference.iou(counts["intersection"][unit][label], counts["unit_area"][unit][label // 2], area)
+            for label, area in enumerate(counts["label_area"])
+        ]
+        for unit in range(UNITS)
+    ]
+
+
+def least_iou_of(dissected: Path, folder: Path, rule: tuple[float, str]) -> float:
+    """The least IoU of a detector, as experiment.js has it."""
+    write_networks(folder / "networks.csv")
+    said = dict(zip(("detector_iou", "detector_rule"), rule, strict=True))
+    write_gallery(said, folder / "networks.csv", dissected / "concepts.h5", {}, folder)
+    return read_call(folder / "experiment.js")[0]["least_iou"]
+
+
+@pytest.mark.parametrize("rule", [RULE, (0.1, "at_least"), (0.08, "above"), (0.3, "above"), (0, "at_least")])
+@pytest.mark.parametrize("tally", ["tally", "shuffled"])
+def test_what_the_page_calls_a_detector_is_one_in_the_tables(dissected, tmp_path, tally, rule):
+    least = least_iou_of(dissected, tmp_path, rule)
+    name_units(dissected / f"{tally}.h5", dissected / "concepts.h5", *rule, tmp_path / "units.csv")
+    rows = read_rows(tmp_path / "units.csv")
+    folder = draw(dissected, tmp_path, tally)
+    cut, at_least = Fraction(str(rule[0])), rule[1] == "at_least"
+    detected = []
+    for index, layer in enumerate(LAYERS):
+        _, data = read_call(folder / f"layer_{index}.js")
+        past = [sum(iou >= least for iou in best[1::2]) for best in data["best"]]
+        ious = ious_of(dissected, tally, layer)
+        assert past == [sum(iou > cut or (at_least and iou == cut > 0) for iou in of_unit) for of_unit in ious]
+        of_layer = [row for row in rows if row["layer"] == layer]
+        for row, best, count in zip(of_layer, data["best"], past, strict=True):
+            assert row["detector"] == str(count > 0)
+            told = {data["labels"][position][0] for position in best[: 2 * count : 2]}
+            for name in ("object", "part"):
+                assert row[f"{name}-detector"] == str(row[f"{name}-label"] in told)
+        detected += past
+    assert (sum(detected) == 0) == (rule[0] == 0.3)
+
+
+def test_at_the_cut_the_rule_decides(dissected, tmp_path):
+    assert max(ious_of(dissected, "tally", LAYERS[1])[5]) == Fraction(1, 10)
+    _, data = read_call(draw(dissected, tmp_path) / "layer_1.js")
+    leasts = [least_iou_of(dissected, tmp_path, (0.1, rule)) for rule in ("above", "at_least")]
+    above, at_least = ([bool(best) and best[1] >= least for best in data["best"]] for least in leasts)
+    assert (above[5], at_least[5]) == (False, True)
+    assert [unit for unit in range(UNITS) if above[unit] != at_least[unit]] == [5]
+
+
+def test_the_tally_says_which_units_are_dead(dissected, tmp_path):
+    copy = shutil.copytree(dissected, tmp_path / "copy")
+    with h5py.File(copy / "tally.h5", "a") as file:
+        assert file[f"{LAYERS[0]}/dead"][:].tolist() == [unit == 1 for unit in range(UNITS)]
+        file[f"{LAYERS[0]}/dead"][3] = True
+    folder, as_before = draw(copy, tmp_path / "one"), draw(dissected, tmp_path / "two")
+    (_, data), (_, before) = (read_call(each / "layer_0.js") for each in (folder, as_before))
+    assert (before["dead"], before["shown"][3]) == ([1], TILES.count)
+    assert (data["dead"], data["shown"][3], data["image"][3]) == ([1, 3], 0, [])
+    for name in ("labels", "best", "slot", "threshold", "maximum"):
+        assert data[name] == before[name]
+    assert (folder / "layer_1.js").read_text() == (as_before / "layer_1.js").read_text()
+    name_units(copy / "tally.h5", copy / "concepts.h5", *RULE, copy / "tally.csv")
+    dead = [(row["layer"], row["unit"]) for row in read_rows(copy / "tally.csv") if row["dead"] == "True"]
+    assert dead == [(LAYERS[0], "1"), (LAYERS[0], "3"), (LAYERS[1], "1")]
+
+
+SIDE = 96  # of pictures in whose masks a pixel is 16 wide or more: colours have not run at its centre
+LARGE = TILES._replace(side=SIDE, most_bytes=10**6)
+# Centres at 1 + 3 j of nine pixels; the first lies at pixel 0 of label maps of 6 and of 5.
+FIELDS = {"picture": 9, "layers": {LAYERS[0]: [[1.0, 3.0], [1.0, 3.0]], LAYERS[1]: None}}
+
+
 def test_sheets_show_the_top_pictures_and_where_the_unit_is_active(dissected, tmp_path):
-    side = 96  # a mask's pixel is 16 wide or more: colours have not run at its centre
-    folder = draw(dissected, tmp_path, tiles=TILES._replace(side=side, most_bytes=10**6))
+    masks = expected_masks(dissected, lambda layer, values: reference.interpolated(values, 6, 5))
+    assert all(mask.any() for mask in masks.values())
+    check_sheets(draw(dissected, tmp_path, tiles=LARGE), masks)
+
+
+@pytest.mark.parametrize("border", ["clamp", "zero"])
+@pytest.mark.parametrize("knots", ["align_corners_false", "receptive_field"])
+def test_masks_lie_where_those_of_the_tally_do(dissected, tmp_path, knots, border):
+    copy = shutil.copytree(dissected, tmp_path / "copy")
+    files = (copy / f"{name}.h5" for name in ("activations", "thresholds", "concepts", "tally"))
+    tally_units(*files, knots=knots, border=border, receptive_fields=FIELDS)
+
+    def interpolated(layer: str, values: np.ndarray) -> np.ndarray:
+        if knots == "receptive_field" and layer == LAYERS[0]:
+            sources = [np.arange(6) / 2, np.arange(5) * 3 / 5]
+        else:
+            sources = [(np.arange(6) + 0.5) * 3 / 6 - 0.5, (np.arange(5) + 0.5) * 3 / 5 - 0.5]
+        if border == "clamp":
+            sources = [source.clip(0, 2) for source in sources]
+        # What each position takes of each knot; beyond them there are zeros.
+        rows, columns = (np.maximum(0, 1 - np.abs(source[:, None] - np.arange(3))) for source in sources)
+        return rows @ values.astype(float) @ columns.T
+
+    masks = expected_masks(dissected, interpolated)
+    check_sheets(draw(copy, tmp_path / "gallery", tiles=LARGE, fields=FIELDS), masks)
+    default = expected_masks(dissected, lambda layer, values: reference.interpolated(values, 6, 5))
+    changed = {place[0] for place, mask in masks.items() if (mask != default[place]).any()}
+    assert changed == {*(LAYERS if border == "zero" else []), *(LAYERS[:1] if knots == "receptive_field" else [])}
+
+
+def expected_masks(dissected: Path, interpolated: Callable) -> dict[tuple[str, int, int], np.ndarray]:
+    """The masks on the top pictures by layer, unit and image; `interpolated(layer, map)` has the label maps' size."""
+    masks = {}
     with h5py.File(dissected / "activations.h5") as file, h5py.File(dissected / "thresholds.h5") as thresholds:
-        maps = {layer: file[f"maps/{layer}"][:] for layer in LAYERS}
-        cut = {layer: thresholds[f"{layer}/threshold"][:] for layer in LAYERS}
+        for layer in LAYERS:
+            maps, cut = file[f"maps/{layer}"][:], thresholds[f"{layer}/threshold"][:]
+            for unit in [unit for unit in range(UNITS) if unit != 1]:
+                for image in top_by_sorting(maps[:, [unit]], cut[[unit]], TILES.count)[0]:
+                    masks[layer, unit, image] = interpolated(layer, maps[image, unit]) > cut[unit]
+    return masks
+
+
+def check_sheets(folder: Path, masks: dict[tuple[str, int, int], np.ndarray]) -> None:
+    """Compare sheets of LARGE tiles with `expected_masks`."""
     pictures = [picture.pixels[0, 0] for picture in concept_set().pictures]
     for index, layer in enumerate(LAYERS):
         _, data = read_call(folder / f"layer_{index}.js")
         sheets = [np.asarray(Image.open(folder / f"sheets/layer_{index}_{number}.webp")) for number in (0, 1)]
-        assert [sheet.shape for sheet in sheets] == [(rows * side, 3 * side, 3) for rows in (UNITS_PER_SHEET, 3)]
+        assert [sheet.shape for sheet in sheets] == [(rows * SIDE, 3 * SIDE, 3) for rows in (UNITS_PER_SHEET, 3)]
         for unit in range(UNITS):
-            expected = [] if unit == 1 else top_by_sorting(maps[layer][:, [unit]], cut[layer][[unit]], TILES.count)[0]
-            assert data["image"][unit] == expected
+            assert data["image"][unit] == [image for *place, image in masks if place == [layer, unit]]
             number, row = divmod(data["slot"][unit], UNITS_PER_SHEET)
-            for place, image in enumerate(expected):
-                tile = sheets[number][row * side : (row + 1) * side, place * side : (place + 1) * side].astype(int)
-                mask = reference.interpolated(maps[layer][image, unit], 6, 5) > cut[layer][unit]
-                assert mask.any()
+            for place, image in enumerate(data["image"][unit]):
+                tile = sheets[number][row * SIDE : (row + 1) * SIDE, place * SIDE : (place + 1) * SIDE].astype(int)
+                mask = masks[layer, unit, image]
                 for y, x in np.ndindex(6, 5):
-                    centre = tile[int((y + 0.5) * side / 6), int((x + 0.5) * side / 5)]
+                    centre = tile[int((y + 0.5) * SIDE / 6), int((x + 0.5) * SIDE / 5)]
                     colour = pictures[image] * (1 if mask[y, x] else sprites.DARKENED)
                     assert abs(centre - colour).max() < 25, (unit, image, y, x)
 
@@ -279,6 +407,15 @@ def test_what_does_not_belong_together_is_refused_and_nothing_is_left(dissected,
     assert not list((tmp_path / "gallery").rglob("*.*"))
 
 
+def test_a_tally_that_does_not_say_what_lies_beyond_its_maps_is_refused(dissected, tmp_path):
+    copy = shutil.copytree(dissected, tmp_path / "copy")
+    with h5py.File(copy / "tally.h5", "a") as changed:
+        del changed.attrs["border"]
+    with pytest.raises(UserError, match=r"tally\.h5 holds no border"):
+        draw(copy, tmp_path / "gallery")
+    assert not list((tmp_path / "gallery").rglob("*.*"))
+
+
 # The page's list of networks
 
 
@@ -302,6 +439,7 @@ def test_the_experiment_is_listed_and_the_pages_files_are_copied(dissected, tmp_
     write_gallery(said, tmp_path / "networks.csv", dissected / "concepts.h5", other, gallery)
     (experiment,) = read_call(gallery / "experiment.js")
     assert said.items() <= experiment.items()
+    assert experiment["least_iou"] == np.nextafter(0.04, 1)
     assert experiment["categories"] == ["object", "part"]
     assert experiment["units_per_sheet"] == UNITS_PER_SHEET
     dense, pruned, control = experiment["networks"]
@@ -319,5 +457,79 @@ def test_the_experiment_is_listed_and_the_pages_files_are_copied(dissected, tmp_
 
 
 def test_a_missing_table_is_told(dissected, tmp_path):
+    said = {"detector_iou": 0.04, "detector_rule": "above"}
     with pytest.raises(UserError, match="collect the tables first"):
-        write_gallery({}, tmp_path / "networks.csv", dissected / "concepts.h5", {}, tmp_path)
+        write_gallery(said, tmp_path / "networks.csv", dissected / "concepts.h5", {}, tmp_path)
+
+
+# The order of layers
+
+
+ORDER = {"stages.10": 3, "stages.9": 4, "stages.2": 5}  # units of layers in the config's order, which no sorting gives
+
+
+class Stages(nn.Module):
+    """Eleven convolutions, run by rising number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(nn.Conv2d(3, ORDER.get(f"stages.{i}", 1), 3, 3) for i in range(11))
+
+    def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        return [stage(pictures) for stage in self.stages]
+
+
+@pytest.mark.parametrize("candidates", [None, (0.2, "above")], ids=["all maps", "candidates"])
+def test_layers_keep_the_configs_order_from_the_dump_to_the_summary(dissected, tmp_path, candidates):
+    activations, thresholds, tally, units = (tmp_path / name for name in ("a.h5", "t.h5", "c.h5", "units.csv"))
+    concepts = dissected / "concepts.h5"
+    fields = {"picture": 9, "layers": dict.fromkeys(ORDER, FIELDS["layers"][LAYERS[0]]) | {"stages.9": None}}
+    knots = dict.fromkeys(ORDER, "receptive_field") | {"stages.9": "align_corners_false"}
+    torch.manual_seed(0)
+    colours = ([0.5] * 3, [0.25] * 3)
+    dump_activations(Stages(), list(ORDER), concepts, *colours, "float16", "n" * 64, activations, candidates=candidates)
+    find_thresholds(activations, 0.2, thresholds)
+    tally_units(activations, thresholds, concepts, tally, knots="receptive_field", receptive_fields=fields)
+    name_units(tally, concepts, *RULE, units)
+    with h5py.File(activations) as dump, h5py.File(thresholds) as cuts, h5py.File(tally) as counts:
+        assert list(dump["maps"]) == list(cuts) == list(counts) == list(ORDER)
+    numbered = [(layer, str(unit)) for layer, count in ORDER.items() for unit in range(count)]
+    rows = read_rows(units)
+    assert [(row["layer"], row["unit"]) for row in rows] == numbered
+    assert [row["knots"] for row in rows] == [knots[layer] for layer, _ in numbered]
+
+    networks = []
+    for level in range(8):
+        metrics = tmp_path / f"{level}.json"
+        write_metrics(metrics, density=0.5**level)
+        networks.append(Network("imp", 1, level, metrics, units))
+    tables = tmp_path / "results" / "tables"
+    collect(networks, *RULE, tables)
+    of_layers = pd.read_csv(tables / "networks.csv")
+    assert of_layers[["layer", "units", "knots"]].to_numpy().tolist() == [
+        [layer, count, knots[layer]] for layer, count in ORDER.items()
+    ] * len(networks)
+    for table in ("categories", "units"):
+        frame = pd.read_csv(tables / f"{table}.csv")
+        for _, of_network in frame.groupby("level"):
+            assert list(dict.fromkeys(of_network["layer"])) == list(ORDER)
+
+    gallery = tmp_path / "gallery"
+    draw_units(activations, tally, concepts, TILES, NETWORK, gallery / NETWORK, fields)
+    for index, (layer, count) in enumerate(ORDER.items()):
+        _, data = read_call(gallery / NETWORK / f"layer_{index}.js")
+        assert len(data["best"]) == count
+        of_layer = [row for row in rows if row["layer"] == layer]
+        assert [best[1] if best else 0 for best in data["best"]] == [float(row["score"]) for row in of_layer]
+        assert {label for label, _ in data["labels"]} >= {row["label"] for row in of_layer} - {""}
+    said = dict(zip(("detector_iou", "detector_rule"), RULE, strict=True))
+    write_gallery(said, tables / "networks.csv", concepts, {}, gallery)
+    (experiment,) = read_call(gallery / "experiment.js")
+    for network in experiment["networks"]:
+        assert {layer["name"]: layer["units"] for layer in network["layers"]} == ORDER
+        assert [layer["name"] for layer in network["layers"]] == list(ORDER)
+
+    # Three layers of eight levels are more than a screen holds.
+    lines = summarise(tmp_path / "results").split("\n")
+    assert [line for line in lines if line.startswith("stages")] == ["stages.9, 4 units", "stages.2, 5 units"]
+    assert any("Left out here: 1 of 3 layers;" in line for line in lines)

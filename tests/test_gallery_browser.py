@@ -108,7 +108,7 @@ def write_dissection(work: Path, layers: dict[str, int], seed: int, level: int) 
     with h5py.File(work / "activations.h5", "w") as dump, h5py.File(work / "tally.h5", "w") as tally:
         dump.attrs.update(format=FORMAT, fingerprint=f"{seed} {level}", concepts=fingerprint)
         tally.attrs.update(format=FORMAT, activations=f"{seed} {level}", concepts=fingerprint)
-        tally.attrs.update(knots="align_corners_false", mask="above")
+        tally.attrs.update(knots="align_corners_false", border="clamp", mask="above")
         for layer, units in layers.items():
             random = np.random.default_rng([seed, level, units])
             maps = random.normal(size=(20, units, 4, 4)).astype(np.float16)
@@ -125,6 +125,8 @@ def write_dissection(work: Path, layers: dict[str, int], seed: int, level: int) 
             tally[f"{layer}/threshold"] = np.full(units, 1.5, np.float32)
             tally[f"{layer}/maximum"] = maps.max((0, 2, 3)).astype(np.float32)
             tally[f"{layer}/minimum"] = maps.min((0, 2, 3)).astype(np.float32)
+            tally[f"{layer}/dead"] = np.ptp(maps, axis=(0, 2, 3)) == 0
+            tally[layer].attrs["knots"] = "align_corners_false"
 
 
 def chosen_scores(units: int, seed: int, level: int) -> np.ndarray:
@@ -347,6 +349,37 @@ def test_it_opens_from_disk_and_says_what_it_shows(gallery, visit):
             assert f"{name}{category}{iou:.3f}" in text
         for name, _, iou in unit["best"][1:]:
             assert (f"{name} {iou:.3f}" in text) == (iou > CUT)
+
+
+@pytest.mark.parametrize("rule", ["above", "at_least"])
+def test_the_rule_says_what_a_detector_is(copied, visit, rule):
+    units = read_units(copied)
+    cut = units[8]["best"][0][2]  # unit 8's own
+    (experiment,) = read_call(copied / "experiment.js")
+    assert experiment["least_iou"] == np.nextafter(CUT, 1)
+    experiment["least_iou"] = cut if rule == "at_least" else float(np.nextafter(cut, 1))
+    experiment |= {"detector_iou": cut, "detector_rule": rule}
+    (copied / "experiment.js").write_text(f"gallery.experiment({json.dumps(experiment)});")
+
+    def is_past(iou: float) -> bool:
+        return iou > cut or (rule == "at_least" and iou == cut)
+
+    page = visit.open(copied, "#layer=stages.3&sort=unit")
+    cards = texts(page, ".card")
+    detectors = [unit["number"] for unit in units if unit["best"] and is_past(unit["best"][0][2])]
+    assert [number for number, text in enumerate(cards) if "not a detector" not in text] == detectors
+    assert (8 in detectors) == (rule == "at_least") and 1 < len(detectors) < 29
+    for unit, text in zip(units, cards, strict=True):
+        for name, _, iou in unit["best"][1:]:
+            assert (f"{name} {iou:.3f}" in text) == is_past(iou)
+    assert page.text_content("#cut") == f"{'above' if rule == 'above' else 'at least'} {cut}"
+    choose(page, detectors=True)
+    assert shown_units(page) == detectors
+    page.click(f'.card[data-unit="{detectors[0]}"]')
+    page.wait_for_selector("#across li")
+    here = page.query_selector("#across li.here")
+    weak = sum(not is_past(iou) for *_, iou in units[detectors[0]]["best"])
+    assert len(texts(here, ".short > .weak")) == len(texts(page, "#focus li.weak")) == weak
 
 
 @pytest.mark.parametrize(

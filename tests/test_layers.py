@@ -131,7 +131,7 @@ def dissect(network, layers, concepts, folder, quantile):
     dump_activations(network, layers, concepts, [0.5] * 3, [0.25] * 3, "float16", "n" * 64, activations)
     find_thresholds(activations, quantile, thresholds)
     tally_units(activations, thresholds, concepts, tally)
-    name_units(tally, concepts, units)
+    name_units(tally, concepts, 0.04, "above", units)
     with open(units, newline="") as file:
         return list(csv.DictReader(file))
 

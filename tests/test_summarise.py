@@ -11,7 +11,7 @@ from workflow_scripts.files import UserError
 
 
 def row(arm: str, replicate: int, level: int, density: float, accuracy: float, detectors: int, concepts: int, **more):
-    base = {"layer": "stages.3", "detector_iou": 0.04, "units": 100}
+    base = {"layer": "stages.3", "detector_iou": 0.04, "detector_rule": "above", "units": 100}
     measured = {"density": density, "test_accuracy": accuracy, "detectors_a": detectors, "concepts_a": concepts}
     return {"arm": arm, "replicate": replicate, "level": level} | base | measured | more
 
@@ -40,7 +40,8 @@ def test_means_over_replicates_and_their_range(tmp_path):
         row("untrained", 2, 0, 1.0, 0.05, 3, 1),
     ]
     lines = summary(tmp_path, rows)
-    assert lines[0].startswith("Means of 2 replicates (lowest to highest).")
+    means = "Means of 2 replicates (lowest to highest)."
+    assert lines[0] == f"{means} Each unit under its best concept; cut: IoU > 0.04."
     dense, pruned, floor = (cells(line) for line in lines[3:6])
     assert dense == [
         "iterative magnitude pruning",
@@ -51,6 +52,12 @@ def test_means_over_replicates_and_their_range(tmp_path):
     ]
     assert pruned == ["50 %", "91.0 % (90.0-92.0)", "20.0 % (20.0-20.0)", "7.5 (7-8)"]
     assert floor == ["untrained", "100 %", "5.0 % (5.0-5.0)", "1.5 % (0.0-3.0)", "0.5 (0-1)"]
+
+
+@pytest.mark.parametrize(("rule", "sign"), [("above", ">"), ("at_least", "≥")])
+def test_the_cut_is_told_as_the_rule_has_it(tmp_path, rule, sign):
+    rows = [row("imp", 1, 0, 1.0, 0.96, 80, 30, detector_iou=0.125, detector_rule=rule)]
+    assert summary(tmp_path, rows)[0] == f"Each unit under its best concept; cut: IoU {sign} 0.125."
 
 
 def test_long_names_are_cut_and_the_screen_is_wide_enough(tmp_path):

@@ -68,64 +68,90 @@ def temporary(tmp_path, monkeypatch):
     return folder
 
 
-def workflow_units(network, concepts, folder, quantile, upsampled, knots, mask, counted_images, precision):
+def workflow_units(
+    network, concepts, folder, quantile, upsampled, knots, border, mask, counted_images, planes, precision, rule
+):
     """The rows of units.csv, by the steps of the workflow with a dump of all maps."""
     activations, thresholds, tally, units = (folder / name for name in ("a.h5", "t.h5", "c.h5", "units.csv"))
-    fields = find_receptive_fields(network, LAYERS, SIZE) if knots == "receptive_field" else None
+    fields = find_receptive_fields(network, LAYERS, SIZE) if knots.startswith("receptive_field") else None
     dump_activations(network, LAYERS, concepts, *COLOURS.values(), precision, "n" * 64, activations)
-    find_thresholds(activations, quantile, thresholds, knots if upsampled else None, concepts, fields)
-    tally_units(activations, thresholds, concepts, tally, None, knots, mask, counted_images, fields)
-    name_units(tally, concepts, units)
+    find_thresholds(activations, quantile, thresholds, knots if upsampled else None, concepts, fields, border=border)
+    tally_units(
+        *(activations, thresholds, concepts, tally, None, knots, mask, counted_images, fields),
+        border=border,
+        planes=planes,
+    )
+    name_units(tally, concepts, *rule, units)
     with open(units, newline="") as file:
         return list(csv.DictReader(file))
 
 
-NETDISSECT = (0.005, False, "align_corners_false", "above", "with_category", "float16")
+# Choices, what the workflow's steps take for them, and the cut and rule of detectors.
 CASES = {
-    "netdissect": ({}, NETDISSECT, 0.04, False),
+    "netdissect": (
+        {},
+        (0.005, False, "receptive_field", "clamp", "above", "with_category", "once", "float16"),
+        (0.04, "above"),
+    ),
     "lite": (
         {"protocol": "lite"},
-        (0.005005, False, "align_corners_false", "above", "with_label_in_mask", "float16"),
-        0.04,
-        True,
+        (0.005005, False, "align_corners_false", "clamp", "above", "with_label_in_mask", "each", "float16"),
+        (0.04, "at_least"),
     ),
-    "pnas": ({"protocol": "pnas"}, (0.01, True, "align_corners_true", "above", "all", "float16"), 0.04, False),
+    "quick": (
+        {"protocol": "quick"},
+        (0.005, False, "align_corners_false", "clamp", "above", "with_category", "once", "float16"),
+        (0.04, "above"),
+    ),
+    "pnas": (
+        {"protocol": "pnas"},
+        (0.01, True, "align_corners_false", "zero", "above", "all", "once", "float16"),
+        (0.04, "above"),
+    ),
     "choices": (
         {
             "quantile": 0.1,
             "knots": "align_corners_true",
+            "border": "zero",
             "mask": "at_least",
+            "planes": "each",
             "detector_iou": 0.15,
             "detector_rule": "at_least",
             "precision": "float32",
         },
-        (0.1, False, "align_corners_true", "at_least", "with_category", "float32"),
-        0.15,
-        True,
+        (0.1, False, "align_corners_true", "zero", "at_least", "with_category", "each", "float32"),
+        (0.15, "at_least"),
     ),
     "samples of receptive fields": (
         {"quantile_of": "upsampled", "knots": "receptive_field", "quantile": 0.2, "detector_iou": 0.1},
-        (0.2, True, "receptive_field", "above", "with_category", "float16"),
-        0.1,
-        False,
+        (0.2, True, "receptive_field", "clamp", "above", "with_category", "once", "float16"),
+        (0.1, "above"),
+    ),
+    "exact receptive fields": (
+        {"knots": "receptive_field_exact", "quantile": 0.1},
+        (0.1, False, "receptive_field_exact", "clamp", "above", "with_category", "once", "float16"),
+        (0.04, "above"),
     ),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_tables_are_those_of_the_workflows_steps(case, network, concepts, tmp_path):
-    choices, steps, cut, reaches = CASES[case]
+    choices, steps, (cut, rule) = CASES[case]
     found = dissect(network, LAYERS, concepts, **COLOURS, **choices)
-    rows = workflow_units(network, concepts, tmp_path, *steps)
+    rows = workflow_units(network, concepts, tmp_path, *steps, (cut, rule))
 
     def detected(iou):
-        return float(iou) > cut or (reaches and float(iou) == cut)
+        return float(iou) > cut or (rule == "at_least" and float(iou) == cut > 0)
 
     for row, unit in zip(rows, found.units.to_dict("records"), strict=True):
         assert unit["dead"] == (row["maximum"] == row["minimum"])
         assert unit["detector"] == detected(row["score"])
+        for category in CATEGORIES:
+            assert unit[f"{category}-detector"] == detected(row[f"{category}-iou"])
         for column, text in row.items():
-            assert unit[column] == type(unit[column])(text), column
+            expected = text == "True" if isinstance(unit[column], bool) else type(unit[column])(text)
+            assert unit[column] == expected and (text in ("True", "False")) == isinstance(unit[column], bool), column
     assert found.units["unit"].dtype == found.units["part-truth"].dtype == np.int64
     layers, categories = [], []
     for layer in LAYERS:
@@ -139,7 +165,8 @@ def test_tables_are_those_of_the_workflows_steps(case, network, concepts, tmp_pa
         ]
         counts = [len(best), len(set(best)), len(each), len(set(each))]
         dead = sum(row["maximum"] == row["minimum"] for row in units)
-        layers.append([layer, len(units), *counts, dead, np.median([float(row["score"]) for row in units]), cut])
+        median = np.median([float(row["score"]) for row in units])
+        layers.append([layer, steps[2], len(units), *counts, dead, median, cut])
         for category in CATEGORIES:
             of_category = [[pair for pair in pairs if pair[0] == category] for pairs in (best, each)]
             categories.append(
@@ -148,7 +175,7 @@ def test_tables_are_those_of_the_workflows_steps(case, network, concepts, tmp_pa
     assert found.layers.to_numpy().tolist() == layers
     assert found.categories.to_numpy().tolist() == categories
     names = ["detectors_a", "concepts_a", "detectors_b", "concepts_b"]
-    assert list(found.layers) == ["layer", "units", *names, "dead_units", "median_score", "detector_iou"]
+    assert list(found.layers) == ["layer", "knots", "units", *names, "dead_units", "median_score", "detector_iou"]
     assert list(found.categories) == ["layer", "category", *names]
     assert found.layers["detectors_b"].sum() > 0 and found.layers["dead_units"].tolist() == [0, 1]
 
@@ -171,9 +198,16 @@ def test_one_layer_may_stand_alone_and_tokens_are_maps(network, concepts):
             return self.last(maps.flatten(2).transpose(1, 2))
 
     wrapped = Tokens(network)
-    plain, tokens = (dissect(wrapped, layer, concepts, **COLOURS) for layer in ("network.stages.1", "last@6x6"))
+    choices = COLOURS | {"knots": "align_corners_false"}
+    plain, tokens = (dissect(wrapped, layer, concepts, **choices) for layer in ("network.stages.1", "last@6x6"))
     assert tokens.layers["layer"].tolist() == ["last"]
     assert tokens.units.drop(columns="layer").equals(plain.units.drop(columns="layer"))
+    # Tokens have no receptive fields on a grid: they have cell centres in their place.
+    by_default = dissect(wrapped, ["network.stages.1", "last@6x6"], concepts, **COLOURS)
+    assert by_default.layers["knots"].tolist() == ["receptive_field", "align_corners_false"]
+    units = by_default.units.set_index("layer")
+    assert units.loc[["last"]].reset_index().equals(tokens.units)
+    assert not units.loc["network.stages.1"].reset_index(drop=True).equals(plain.units.drop(columns="layer"))
 
 
 # What stays as it was
@@ -234,12 +268,17 @@ def test_networks_that_torch_prunes_in_place_can_be_dissected(network, concepts)
 @pytest.mark.parametrize(
     ("choices", "words"),
     [
-        ({"quantil": 0.01}, r"no choice quantil: known are quantile, quantile_of, knots, mask, .*detector_rule"),
+        (
+            {"quantil": 0.01},
+            r"no choice quantil: known are quantile, quantile_of, knots, border, mask, .*planes, .*detector_rule",
+        ),
         ({"layers_": 1, "dump": "all"}, r"no choice dump"),
         ({"quantile": 1}, r"quantile: 1 is greater"),
         ({"quantile": "high"}, r"quantile is 'high'"),
         ({"mask": "below"}, r"mask: 'below'.*above.*at_least"),
         ({"knots": "corners"}, r"knots: 'corners'.*receptive_field"),
+        ({"border": "mirror"}, r"border: 'mirror'.*clamp.*zero"),
+        ({"planes": "both"}, r"planes: 'both'.*once.*each"),
         ({"protocol": "netdisect"}, r"protocol: 'netdisect'.*netdissect.*pnas"),
         ({"precision": "float64"}, r"precision: 'float64'.*float16"),
     ],

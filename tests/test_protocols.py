@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from reference_dissection import Concepts, Picture, write_broden
 from torch import nn
+from torch.nn.utils import parametrizations, prune
 
 from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.pack_concepts import pack_concepts
@@ -43,6 +44,7 @@ from workflow_scripts.dissect.protocols import PROTOCOLS, Protocol, resolve_prot
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.figures.collect import count_detectors, read_units
 from workflow_scripts.files import UserError
+from workflow_scripts.notebook import copied
 from workflow_scripts.train.networks import build_network
 
 LAYER = "stages.3"
@@ -753,7 +755,17 @@ def test_a_network_that_takes_its_own_size_only_has_none(caplog):
 
 def test_tokens_have_none():
     network = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.Flatten(2))
-    assert find_receptive_fields(network, ["0", "1@4x4"], 16)["layers"]["1@4x4"] is None
+    assert find_receptive_fields(network, ["0", "1@4x4"], 16)["layers"] == {
+        "0": [field_of([("conv", 4, 4, 0)])] * 2,
+        "1": None,
+    }
+
+
+@pytest.mark.parametrize("way", [lambda c: prune.l1_unstructured(c, "weight", 0.5), parametrizations.weight_norm])
+def test_weights_that_are_computed_in_each_pass_hide_no_field(way):
+    network = copied(nn.Sequential(way(nn.Conv2d(3, 4, 5, 2, 1)), nn.ReLU()))
+    expected = [field_of([("conv", 5, 2, 1)])] * 2
+    assert find_receptive_fields(network, ["1"], 32)["layers"] == {"1": expected}
 
 
 def test_gates_of_whole_channels_leave_places_alone():

@@ -156,7 +156,7 @@ def measure_units(
             fields = find_receptive_fields(network, layers, file["images"].shape[1])
     # Where candidates will do, they spare most of the disk; the numbers are the same.
     raw = rules["quantile_of"] == "raw"
-    candidates = (rules["quantile"], rules["mask"]) if raw else None
+    candidates = (rules["quantile"], rules["mask"]) if raw and rules["border"] == "clamp" else None
     dump_activations(
         network, layers, concepts, mean, std, rules["precision"], "a notebook's", activations, candidates=candidates
     )

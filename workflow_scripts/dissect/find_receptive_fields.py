@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils import parametrize, prune
 
 from workflow_scripts.bring.constructors import build
-from workflow_scripts.dissect.layer_outputs import layer_outputs
+from workflow_scripts.dissect.layer_outputs import layer_names, layer_outputs
 from workflow_scripts.files import UserError, run_command, whole_file
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -38,7 +39,8 @@ def find_receptive_fields(network: nn.Module, layers: list[str], size: int) -> d
     Raises:
         UserError: there is no such layer.
     """
-    fields: dict = dict.fromkeys(layers)
+    names = layer_names(layers)
+    fields: dict = dict.fromkeys(names)
     maps = [layer for layer in layers if "@" not in layer]  # the others' outputs are tokens
     network = only_geometry(network)
     try:
@@ -50,9 +52,9 @@ def find_receptive_fields(network: nn.Module, layers: list[str], size: int) -> d
         log.warning("the network cannot be shown a picture of another size (%s)", str(error).partition("\n")[0])
     else:
         fields |= {layer: found[layer] for layer in maps if found[layer] == again[layer]}
-    for layer in layers:
-        if fields[layer] is None:
-            log.warning("%s: no receptive fields on a grid were found; with cell centres as knots instead", layer)
+    for name in names:
+        if fields[name] is None:
+            log.warning("%s: no receptive fields on a grid were found; its knots are cell centres", name)
     return {"picture": size, "layers": fields}
 
 
@@ -100,6 +102,10 @@ def only_geometry(network: nn.Module) -> nn.Module:
     """A copy whose convolutions and pools average and whose norms and activations pass on what they get."""
     network = copy.deepcopy(network).cpu().double().eval()
     for name, module in list(network.named_modules()):
+        if prune.is_pruned(module) and hasattr(module, "weight_mask"):
+            prune.remove(module, "weight")  # which would be computed anew in each pass
+        if parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight")
         if isinstance(module, CONVOLUTIONS):
             nn.init.constant_(module.weight, 1 / module.weight[0].numel())
             if module.bias is not None:

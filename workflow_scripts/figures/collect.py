@@ -79,7 +79,7 @@ def refuse_twins(networks: Sequence[Network]) -> None:
 
 def refuse_other_rule(path: Path, units: pd.DataFrame, detector_iou: float, detector_rule: str) -> None:
     """Raise UserError if the detectors in a units.csv are not those of this rule."""
-    if not units["detector"].equals(detects(units["score"], detector_iou, detector_rule)):
+    if not units.equals(with_detectors(units, detector_iou, detector_rule)):
         raise UserError(f"{path}: its detectors are not those of the IoU {detector_iou:g}: name its units again")
 
 
@@ -125,6 +125,12 @@ def network_row(metrics: dict, layer: str, by_category: pd.DataFrame, units: pd.
         "zero_threshold_units": int((units["threshold"] == 0).sum()),
         "median_score": units["score"].median(),
     }
+
+
+def with_detectors(units: pd.DataFrame, detector_iou: float, detector_rule: str) -> pd.DataFrame:
+    """The units, with the flags that tell detectors by this rule."""
+    ious = {"detector": "score"} | {f"{name}-detector": f"{name}-iou" for name in categories_of(units.columns)}
+    return units.assign(**{flag: detects(units[iou], detector_iou, detector_rule) for flag, iou in ious.items()})
 
 
 def count_detectors(units: pd.DataFrame) -> pd.DataFrame:

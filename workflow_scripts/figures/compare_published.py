@@ -22,9 +22,8 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.data.hdf5 import open_hdf5
-from workflow_scripts.dissect.name_units import detects
 from workflow_scripts.dissect.protocols import PROTOCOLS
-from workflow_scripts.figures.collect import categories_of, count_detectors, read_units
+from workflow_scripts.figures.collect import count_detectors, read_units, with_detectors
 from workflow_scripts.files import UserError, file_fingerprint, run_command, whole_file
 
 PUBLISHED = Path(__file__).with_name("published_counts.csv")
@@ -135,10 +134,7 @@ def measure(units: pd.DataFrame, row: NamedTuple, detector_rule: str) -> float:
     """What stands for one published number in a layer's units."""
     if row.quantity == "median_iou":
         return units["score"].median()
-    categories = categories_of(units.columns)
-    ious = {"detector": "score"} | {f"{category}-detector": f"{category}-iou" for category in categories}
-    flags = {flag: detects(units[iou], row.detector_iou, detector_rule) for flag, iou in ious.items()}
-    counts = count_detectors(units.assign(**flags))
+    counts = count_detectors(with_detectors(units, row.detector_iou, detector_rule))
     if row.category != "all":
         counts = counts[counts["category"] == row.category]
     counted = {"units": "detectors", "concepts": "concepts"}[row.quantity]

@@ -111,7 +111,7 @@ class Units(NamedTuple):
         best = []
         for places, ious in zip(place, self.best_iou, strict=True):
             # Whether a unit is a detector must not hang on rounding.
-            told = [float(ious[0]), *(round(float(iou), 4) for iou in ious[1:])]
+            told = [float(ious[0]), *(round(float(iou), 6) for iou in ious[1:])]
             best.append([number for pair in zip(places.tolist(), told, strict=True) if pair[1] > 0 for number in pair])
         return {
             "labels": [[labels.label_name[label], int(labels.label_category[label])] for label in used],

@@ -427,5 +427,6 @@ def finish_run():
     except Exception as error:
         logger.warning(f"The report was not made ({str(error).splitlines()[0]}). The same command tries again.")
     command = [sys.executable, "-m", "workflow_scripts.figures.summarise", RESULTS]
+    command += ["--quantile", str(config["dissection"]["quantile"])]
     told = subprocess.run(command, capture_output=True, text=True)
     logger.info(f"\n{told.stdout or told.stderr}")

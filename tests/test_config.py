@@ -17,6 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "schemas" / "config.schema.yaml"
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 
+NAN, INF = float("nan"), float("inf")
+NETWORK = {"name": "own", "constructor": "torchvision.models:resnet18", "weights": "none", "layers": ["layer4"]}
+
 
 def merged(base: dict, changes: dict) -> dict:
     """What snakemake makes of a config file given on the command line: dicts are merged, all else replaced."""
@@ -57,6 +60,15 @@ def test_the_default_and_all_shipped_configs_pass(tmp_path, monkeypatch):
         ({"network": {"widths": [16]}}, "network.widths"),
         ({"dissection": {"quantile": 0}}, "dissection.quantile"),
         ({"dissection": {"quantile": 1}}, "dissection.quantile"),
+        (
+            {"dissection": {"quantile": 0.995}},
+            "dissection.quantile is 0.995, which is not between 0 and 0.5: it is the share of a unit's values that lie"
+            " above its threshold, such as 0.005",
+        ),
+        (
+            {"dissection": {"largest_quantile": 0.5}},
+            "dissection.largest_quantile is 0.5, which is not between 0 and 0.5",
+        ),
         ({"dissection": {"quantile": "half"}}, "dissection.quantile"),
         ({"dissection": {"quantile": "5e-3"}}, "dissection.quantile"),
         ({"dissection": {"quantile": None}}, "dissection.quantile"),
@@ -100,6 +112,35 @@ def test_the_default_and_all_shipped_configs_pass(tmp_path, monkeypatch):
         ({"images": {"expect": {"classes": "many"}}}, "images.expect.classes is 'many', which is neither"),
         ({"concepts": {"expect": {"labels": 0}}}, "concepts.expect.labels"),
         ({"network": {"norm_init": "zeros"}}, "network.norm_init"),
+        (
+            {"images": {"mean": [0.5, 127.5, 0.5]}},
+            "images.mean.1 is 127.5, which is not from 0 to 1, as the channels are",
+        ),
+        ({"images": {"mean": [0.5, -0.1, 0.5]}}, "images.mean.1 is -0.1, which is not from 0 to 1"),
+        (
+            {"images": {"std": [57.4, 0.5, 0.5]}},
+            "images.std.0 is 57.4, which is not above 0 and at most 1, for channels",
+        ),
+        ({"images": {"std": [0.2, 0.2, 0]}}, "images.std.2 is 0, which is not above 0 and at most 1"),
+        (
+            {"networks": [NETWORK | {"preprocessing": {"size": 32, "mean": [127.5] * 3, "std": [0.5] * 3}}]},
+            "networks.0.preprocessing.mean.0 is 127.5, which is not from 0 to 1",
+        ),
+        ({"images": {"mean": [NAN, 0, 0]}}, "images.mean.0 is nan, which is not finite: write a number"),
+        ({"training": {"learning_rate": NAN}}, "training.learning_rate is nan, which is not finite: write a number"),
+        ({"training": {"weight_decay": INF}}, "training.weight_decay is inf, which is not finite: write a number"),
+        ({"training": {"epochs": INF}}, "training.epochs is inf, which is not finite: write a number"),
+        ({"dissection": {"detector_iou": NAN}}, "dissection.detector_iou is nan, which is not finite: write a number"),
+        ({"dissection": {"quantile": NAN}}, "dissection.quantile is nan, which is not finite: write a number"),
+        ({"rates": {"images_archive": INF}}, "rates.images_archive is inf, which is not finite: write a number"),
+        ({"pruning": {"levels": 8.0}}, "pruning.levels is 8.0, where a whole number belongs: write 8"),
+        ({"replicates": [1.0]}, "replicates.0 is 1.0, where a whole number belongs: write 1"),
+        ({"gpus": 2.0}, "gpus is 2.0, where a whole number belongs: write 2"),
+        ({"images": {"per_class": 5.0}}, "images.per_class is 5.0, where a whole number belongs: write 5"),
+        ({"images": {"expect": {"train": 9.0}}}, "images.expect.train is 9.0, where a whole number belongs: write 9"),
+        ({"network": {"stem_kernel": 5.0}}, "network.stem_kernel is 5.0, where a whole number belongs: write 5"),
+        ({"training": {"epochs": 8.5}}, "training.epochs: 8.5 is not of type 'integer'"),
+        ({"training": {"epochs": True}}, "training.epochs: True is not of type 'integer'"),
         ({"world": None}, "world"),
         ({"rates": {"trian": 3}}, "unknown key rates.trian; did you mean train?"),
         ({"rates": {"train": 0}}, "rates.train is 0, which is not a number above 0"),
@@ -134,9 +175,13 @@ def test_choices_of_a_protocol_can_be_made_alone(change):
         {"concepts": {"source": "not/here/yet.zip", "addresses": ["http://a.org/b.zip"]}},
         {"gpus": 4, "training": {"micro_batch": 8}},
         {"gpus": 1},
+        # Caffe's scale: channels from -123 to 132.
+        {"images": {"mean": [0.482, 0.459, 0.408], "std": [1 / 255] * 3}},
+        {"images": {"mean": [0, 0, 0], "std": [1, 1, 1]}},
+        {"training": {"warmup_epochs": 2}},
     ],
 )
-def test_what_comes_later_and_what_can_be_shared_out_is_accepted(change):
+def test_what_comes_later_and_what_looks_odd_but_is_meant_is_accepted(change):
     check_config(merged(DEFAULT, change), SCHEMA)
 
 

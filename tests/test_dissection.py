@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import reference_dissection as reference
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.concept_files import image_labels
@@ -46,7 +46,7 @@ from workflow_scripts.dissect.tally_units import COUNTED_IMAGES, MASKS, PLANES, 
 from workflow_scripts.files import UserError
 
 LAYER = "stages.3"
-QUANTILES = ["0.005", "0.1", "0.25", "0.3", "0.7"]
+QUANTILES = ["0.02", "0.1", "0.25", "0.3", "0.45"]
 DEVICES = [None, "cpu", *(["cuda"] if torch.cuda.is_available() else [])]  # compiled kernels; what a GPU does
 thorough = settings(max_examples=40, deadline=None)  # the kernels compile in the first example
 sides = st.integers(1, 6)
@@ -98,7 +98,16 @@ def concept_sets(draw):
                 cells[category].append(int(random.choice(of_category)))
         pixels = random.integers(0, 256, (4, 4, 3), np.uint8)
         concepts.pictures.append(reference.Picture(pixels, cells))
+    items = [item for picture in concepts.pictures for cell in picture.cells.values() for item in cell]
+    assume(any(np.any(item) for item in items))
     return concepts
+
+
+def draw_quantile(data, maps: np.ndarray, largest: float = 1.0) -> str:
+    """A quantile that is one of a unit's samples or more, as thresholds want it."""
+    enough = [q for q in QUANTILES if Fraction(q) * maps[:, 0].size >= 1 and float(q) <= largest]
+    assume(enough)
+    return data.draw(st.sampled_from(enough))
 
 
 @st.composite
@@ -184,8 +193,9 @@ def small_set(pictures: int = 6) -> reference.Concepts:
 
 
 @thorough
-@given(layers(), st.sampled_from(QUANTILES), memories, st.sampled_from(DEVICES))
-def test_thresholds_agree_with_sorting(maps, quantile, values, device):
+@given(st.data(), layers(), memories, st.sampled_from(DEVICES))
+def test_thresholds_agree_with_sorting(data, maps, values, device):
+    quantile = draw_quantile(data, maps)
     with tempfile.TemporaryDirectory() as folder, in_memory(values), counting_on(device):
         write_dump(Path(folder, "a.h5"), {LAYER: maps})
         find_thresholds(Path(folder, "a.h5"), float(quantile), Path(folder, "t.h5"))
@@ -342,18 +352,39 @@ def test_two_threads_count_at_once(dtype, size):
 
 @pytest.mark.parametrize(
     ("quantile", "samples", "rank"),
-    [(0.005, 1000, 6), (0.005, 200, 2), (0.005, 199, 1), (0.29, 100, 30), (0.07, 100, 8), (0.995, 1, 1)],
+    [(0.005, 1000, 6), (0.005, 200, 2), (0.005, 199, 1), (0.29, 100, 30), (0.07, 100, 8), (0.495, 1, 1)],
 )
 def test_rank_is_exact(quantile, samples, rank):
     assert order_statistic_rank(quantile, samples) == rank
 
 
-@pytest.mark.parametrize("quantile", [0.0, 1.0, -0.1, 5.0, float("nan")])
-def test_a_quantile_outside_0_to_1_is_refused(quantile, tmp_path):
+@pytest.mark.parametrize("quantile", [0.0, 0.5, 0.995, 1.0, -0.1, 5.0, float("nan")])
+def test_a_quantile_that_is_no_small_share_is_refused(quantile, tmp_path):
     write_dump(tmp_path / "a.h5", {LAYER: np.zeros((1, 1, 2, 2), np.float32)})
-    with pytest.raises(UserError, match="quantile"):
+    with pytest.raises(UserError, match=r"quantile .* not lie between 0 and 0\.5: it is the share of values above"):
         find_thresholds(tmp_path / "a.h5", quantile, tmp_path / "t.h5")
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_fewer_values_than_one_above_the_threshold_are_refused(tmp_path):
+    """A unit that is the redness of red and blue pictures: of 199 equal values none exceeds the largest."""
+    redness = np.resize([0, 1], (200, 1, 1, 1)).astype(np.float16)
+    write_dump(tmp_path / "a.h5", {LAYER: redness[:199]})
+    with pytest.raises(UserError, match=r"^layer stages\.3 has 199 values for each unit, .* to at least 1 / 199, take"):
+        find_thresholds(tmp_path / "a.h5", 0.005, tmp_path / "t.h5")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+    write_dump(tmp_path / "a.h5", {LAYER: redness})
+    find_thresholds(tmp_path / "a.h5", 0.005, tmp_path / "t.h5")
+    assert read_layer(tmp_path / "t.h5")["threshold"].tolist() == [1]
+
+
+def test_the_values_of_upsampled_maps_are_counted_at_the_size_of_label_maps(tmp_path):
+    """6 images of 1 x 1 have 6 values, and 120 in label maps of 5 x 4."""
+    prepare(tmp_path, small_set(), np.zeros((6, 1, 1, 1), np.float32))
+    paths = {"activations": tmp_path / "activations.h5", "out": tmp_path / "u.h5", "concepts": tmp_path / "concepts.h5"}
+    find_thresholds(quantile=0.01, upsampled="align_corners_false", **paths)
+    with pytest.raises(UserError, match="has 120 values"):
+        find_thresholds(quantile=0.008, upsampled="align_corners_false", **paths)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -539,9 +570,10 @@ def test_maps_of_the_same_size_stay_as_they_are(maps, scheme):
 
 
 @thorough
-@given(st.data(), concept_sets(), st.sampled_from(QUANTILES), memories)
-def test_tallies_agree_with_the_slow_reference_however_they_are_made(data, concepts, quantile, values):
+@given(st.data(), concept_sets(), memories)
+def test_tallies_agree_with_the_slow_reference_however_they_are_made(data, concepts, values):
     maps = data.draw(layers(images=len(concepts.pictures)))
+    quantile = draw_quantile(data, maps)
     cuts = [reference.threshold(maps[:, unit].ravel().tolist(), quantile) for unit in range(maps.shape[1])]
     intersection, unit_area = reference.tally(maps, cuts, concepts)
     areas = {number: reference.area(concepts, number, concepts.categories) for number in sorted(concepts.labels)}
@@ -570,7 +602,6 @@ def test_tallies_agree_with_the_slow_reference_however_they_are_made(data, conce
 @given(
     st.data(),
     concept_sets(),
-    st.sampled_from(QUANTILES),
     st.sampled_from(SCHEMES),
     st.sampled_from(MASKS),
     st.sampled_from(COUNTED_IMAGES),
@@ -579,9 +610,10 @@ def test_tallies_agree_with_the_slow_reference_however_they_are_made(data, conce
     st.lists(st.tuples(st.integers(-9, 9), st.integers(1, 9)), min_size=2, max_size=2),
 )
 def test_kernels_and_torch_write_the_same_file_whatever_is_chosen(
-    data, concepts, quantile, knots, mask, counted_images, border, planes, fields
+    data, concepts, knots, mask, counted_images, border, planes, fields
 ):
     maps = data.draw(layers(images=len(concepts.pictures)))
+    quantile = draw_quantile(data, maps)
     options = {
         "knots": knots,
         "mask": mask,
@@ -758,7 +790,7 @@ def write_candidates(
 def test_candidates_give_what_all_maps_give(data, concepts, largest, made_for, values, device):
     maps = data.draw(layers(images=len(concepts.pictures)))
     split = data.draw(splits(len(maps)))
-    quantile = data.draw(st.sampled_from([q for q in QUANTILES if float(q) <= float(largest)]))
+    quantile = draw_quantile(data, maps, float(largest))
     mask = data.draw(st.sampled_from(MASKS[: 1 + MASKS.index(made_for)]))
     with tempfile.TemporaryDirectory() as name, in_memory(values), counting_on(device):
         folder = Path(name)
@@ -820,14 +852,14 @@ def test_iou_uses_the_unit_area_of_the_labels_category_and_0_for_an_empty_union(
 
 def test_ties_go_to_the_lowest_label_number_over_categories_too(tmp_path):
     plane = np.zeros((2, 2), int)
-    plane[0] = 8
+    plane[0, 0] = 8
     labels = {8: ("eight", ["object"]), 3: ("three", ["part"]), 5: ("five", ["part"])}
     concepts = reference.Concepts(["object", "part"], labels, 2, 2)
     parts = [np.where(plane, 5, 0), np.where(plane, 3, 0)]
     pixels = np.zeros((4, 4, 3), np.uint8)
     concepts.pictures = [reference.Picture(pixels, {"object": [plane], "part": parts})]
-    prepare(tmp_path, concepts, np.array([[[[1, 1], [0, 0]]]], np.float32), 0.5)
-    assert tally(tmp_path)["intersection"].tolist() == [[2, 2, 2]]
+    prepare(tmp_path, concepts, np.array([[[[1, 0], [0, 0]]]], np.float32))
+    assert tally(tmp_path)["intersection"].tolist() == [[1, 1, 1]]
     name_units(tmp_path / "tally.h5", tmp_path / "concepts.h5", 0.04, "above", tmp_path / "units.csv")
     header, row = (tmp_path / "units.csv").read_text().splitlines()
     assert header == (
@@ -836,7 +868,7 @@ def test_ties_go_to_the_lowest_label_number_over_categories_too(tmp_path):
         "part-label,part-truth,part-activation,part-intersect,part-iou,part-detector"
     )
     assert row == (
-        "stages.3,0,part,three,1.0,0.0,1.0,0.0,True,False,align_corners_false,eight,2,2,2,1.0,True,three,2,2,2,1.0,True"
+        "stages.3,0,part,three,1.0,0.0,1.0,0.0,True,False,align_corners_false,eight,1,1,1,1.0,True,three,1,1,1,1.0,True"
     )
 
 

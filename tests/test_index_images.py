@@ -155,6 +155,7 @@ def test_a_picture_too_few_or_too_many_is_told(train, flat, tmp_path, write):
         (write_kaggle, ",n02 1 2 3 4 n01 5 6 7 8", ",", r"line 4: .*''"),
         (write_caffe, "00000003.JPEG 1", "00000003.JPEG 3", r"line 4: '3' .* from 0 to 2"),
         (write_caffe, "00000003.JPEG 1", "00000003.JPEG", "line 4"),
+        (write_caffe, "00000003.JPEG 1", f"00000003.JPEG {'1' * 5000}", "line 4: '1{40}' is not a class's number"),
         (write_development_kit, "2\n3\n1", "4\n3\n1", r"line 1: .*'4' \(n00\)"),
         (write_development_kit, "2\n3\n1", "5\n3\n1", r"line 1: .*'5' \(not in meta.mat\)"),
     ],
@@ -166,6 +167,18 @@ def test_an_unknown_class_is_told_with_its_line(train, flat, tmp_path, write, ol
     truth.write_text(text.replace(old, new, 2))
     with pytest.raises(UserError, match=f"{truth.name}, {message}"):
         index_images(flat, train, tmp_path / "out.h5", ground_truth=truth)
+
+
+@pytest.mark.parametrize("write", [write_kaggle, write_caffe])
+def test_a_picture_with_two_classes_is_refused(train, flat, tmp_path, write):
+    truth = write(tmp_path)
+    lines = truth.read_text().splitlines()
+    truth.write_text("\n".join([*lines, lines[-1].replace(CLASSES[LABELS[0]], CLASSES[2]).replace(" 1", " 0")]))
+    with pytest.raises(
+        UserError, match=rf"{truth.name} lists the picture {Path(NAMES[0]).stem}(\.JPEG)? twice: remove"
+    ):
+        index_images(flat, train, tmp_path / "out.h5", ground_truth=truth)
+    assert not (tmp_path / "out.h5").exists()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"a,b,c\n", b"\xff\xfe\x00"])

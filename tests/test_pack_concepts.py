@@ -248,6 +248,52 @@ DAMAGES = {
     ),
     "short row": (replace_text("label.csv", "2,red-c,color(7),", "2,red-c"), ["label.csv, line 3"]),
     "bad number": (replace_text("label.csv", "9,leg", "nine,leg"), ["label.csv, line 4", "nine"]),
+    "label without a name": (replace_text("label.csv", "9,leg", "9,"), ["label.csv, line 4: the label has no name"]),
+    "blank label": (replace_text("label.csv", "9,leg", "9,  "), ["label.csv, line 4: the label has no name"]),
+    "label name twice": (
+        replace_text("label.csv", "256,arm", "256,leg"),
+        ["label.csv, line 5: the label 'leg' stands in ", "label.csv, line 4 already"],
+    ),
+    "label name twice but for a blank": (
+        replace_text("label.csv", "256,arm", "256,leg "),
+        ["label.csv, line 5: the label 'leg' stands in ", "label.csv, line 4 already"],
+    ),
+    "category without a name": (
+        replace_text("category.csv", "part,", ","),
+        ["category.csv, line 4: the category has no name"],
+    ),
+    "category with blanks": (replace_text("category.csv", "part,", "part ,"), ["category.csv, line 4", "'part '"]),
+    "category twice": (
+        replace_text("category.csv", "part,", "object,"),
+        ["category.csv, line 4: the category 'object' stands in ", "category.csv, line 3 already"],
+    ),
+    "category called image": (
+        replace_text("category.csv", "part,", "image,"),
+        ["category.csv, line 4: a category cannot be called 'image', like a column of index.csv"],
+    ),
+    "category called sw": (replace_text("category.csv", "part,", "sw,"), ["category.csv, line 4", "'sw'"]),
+    "empty table of categories": (write("category.csv", b"name\n"), ["category.csv names 0 categories"]),
+    "column twice": (
+        replace_text("index.csv", "iw,ih", "part,ih"),
+        ["index.csv, line 1: the header names the column part twice"],
+    ),
+    "picture twice": (
+        replace_text("index.csv", "some/4.png", "some/1.png"),
+        ["index.csv, line 6: the picture 'some/1.png' stands in ", "index.csv, line 3 already"],
+    ),
+    "picture twice under two paths": (
+        replace_text("index.csv", "some/4.png", "some/./1.png"),
+        ["index.csv, line 6: the picture 'some/1.png' stands in ", "index.csv, line 3 already"],
+    ),
+    "picture without a name": (
+        replace_text("index.csv", "some/4.png", ""),
+        ["index.csv, line 6: the picture has no name"],
+    ),
+    "number of 5000 digits": (
+        replace_text("index.csv", "300", "3" * 5000),
+        ["index.csv, line 3, column scene", "not a whole number of at most 18 digits"],
+    ),
+    "NUL in a cell": (replace_text("index.csv", "val", "v\0l"), ["index.csv, line 5: the row holds a NUL"]),
     "number twice": (replace_text("label.csv", "9,leg", "2,leg"), ["label.csv, line 4", "2"]),
     "number 0": (replace_text("label.csv", "9,leg", "0,leg"), ["label.csv, line 4", "0"]),
     "unknown category": (replace_text("label.csv", "scene(7)", "place(7)"), ["label.csv, line 6", "place"]),
@@ -275,6 +321,28 @@ def test_a_damaged_set_is_refused_and_nothing_is_left(folder, tmp_path, case):
         pack_concepts(folder, SIZE, out)
     assert all(word in str(error.value) for word in words)
     assert not out.parent.exists() or not list(out.parent.iterdir())
+
+
+def write_set_of_two(folder, first, second):
+    """A set of two labels and an image that has these two as scenes."""
+    picture = reference.Picture(np.zeros((SIZE, SIZE, 3), np.uint8), {"scene": [first, second]})
+    labels = {3: ("street", ["scene"]), 4: ("Street", ["scene"])}
+    reference.write_broden(reference.Concepts(["scene"], labels, 4, 6, [picture]), folder)
+
+
+def test_0_is_no_label_of_an_image_and_names_that_differ_in_case_are_two_labels(tmp_path):
+    write_set_of_two(tmp_path / "set", 0, 4)
+    pack_concepts(tmp_path / "set", SIZE, tmp_path / "concepts.h5")
+    with h5py.File(tmp_path / "concepts.h5") as file:
+        assert list(file["label_name"].asstr()) == ["street", "Street"]
+        assert list(file["label_area"]) == [0, 24] and file["whole_label"][:].tolist() == [1]
+
+
+def test_a_set_without_any_label_is_refused_and_nothing_is_left(tmp_path):
+    write_set_of_two(tmp_path / "set", 0, 0)
+    with pytest.raises(UserError, match=r"no picture of .*index\.csv has a label: fill its columns scene, and the"):
+        pack_concepts(tmp_path / "set", SIZE, tmp_path / "out" / "concepts.h5")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_missing_folder_and_an_impossible_size_are_refused(folder, tmp_path):

@@ -26,6 +26,15 @@ def summary(tmp_path, rows: list[dict]) -> list[str]:
     return lines
 
 
+def test_a_doubtfully_large_quantile_is_named(tmp_path):
+    usual = summary(tmp_path, [row("imp", 1, 0, 1.0, 0.96, 80, 30)])
+    assert summarise(tmp_path, 0.1).split("\n") == usual
+    large = summarise(tmp_path, 0.2).split("\n")
+    [warning] = [line for line in large if line not in usual]
+    assert warning == "Doubtful: dissection.quantile is 0.2: units are active at 20 % of places; 0.005 is usual."
+    assert len(warning) <= WIDTH
+
+
 def cells(line: str) -> list[str]:
     return re.split(r"  +", line.strip())
 

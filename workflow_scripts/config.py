@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 import os
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,17 @@ from workflow_scripts.files import UserError, file_fingerprint, text_fingerprint
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
+# A JSON schema takes 8.0 for a whole number, and no bound stops .nan: every comparison with it is false.
+TYPES = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+    {
+        "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+        "number": lambda _, value: (
+            isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        ),
+    }
+)
+Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=TYPES)
+
 
 def check_config(config: dict, schema_path: str | Path) -> None:
     """Check `config` against the schema, and what a schema cannot say.
@@ -21,8 +33,7 @@ def check_config(config: dict, schema_path: str | Path) -> None:
         UserError: the first thing found wrong, naming its key.
     """
     schema = yaml.safe_load(Path(schema_path).read_text())
-    validator = jsonschema.Draft202012Validator(schema)
-    error = jsonschema.exceptions.best_match(validator.iter_errors(config))
+    error = jsonschema.exceptions.best_match(Validator(schema).iter_errors(config))
     if error is not None:
         raise UserError(f"config: {describe(error)}")
     training, pruning = config["training"], config["pruning"]
@@ -111,6 +122,12 @@ def describe(error: jsonschema.ValidationError) -> str:
     number_wanted = error.validator == "type" and error.validator_value in ("number", "integer")
     if number_wanted and isinstance(error.instance, str) and is_number(error.instance):
         return f"{path} is text, {error.instance!r}, where a number belongs; write 1.0e-4 for 1e-4, and no quotes"
+    if isinstance(error.instance, float) and error.validator in ("type", "anyOf"):
+        if not math.isfinite(error.instance):
+            return f"{path} is {error.instance}, which is not finite: write a number"
+        options = error.validator_value if error.validator == "anyOf" else [error.schema]
+        if error.instance.is_integer() and any(option.get("type") == "integer" for option in options):
+            return f"{path} is {error.instance}, where a whole number belongs: write {error.instance:.0f}"
     expected = error.schema.get("description")
     return (
         f"{path or 'the file'} is {error.instance!r}, {expected}"

@@ -21,7 +21,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from workflow_scripts.config import describe
+from workflow_scripts.config import Validator, describe
 from workflow_scripts.data.hdf5 import open_hdf5
 from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.dissect.dump_activations import dump_activations
@@ -84,6 +84,7 @@ def dissect(
             `dump_activations`, `find_thresholds`, `tally_units`.
     """
     rules = resolve_choices(protocol, precision, choices)
+    require_valid({"mean": [float(value) for value in mean], "std": [float(value) for value in std]}, "images")
     layers = [layers] if isinstance(layers, str) else list(layers)
     with tempfile.TemporaryDirectory(prefix="dissection_") as folder, torch_kept():
         units = measure_units(
@@ -98,12 +99,17 @@ def resolve_choices(protocol: str, precision: str, choices: dict) -> dict:
     if unknown:
         raise UserError(f"there is no choice {unknown[0]}: known are {', '.join(CHOICES)}")
     rules = {"protocol": protocol, "precision": precision} | dict.fromkeys(CHOICES, "protocol") | choices
-    known = yaml.safe_load(SCHEMA.read_text())["properties"]["dissection"]["properties"]
-    validator = jsonschema.Draft202012Validator({"properties": known})
-    error = jsonschema.exceptions.best_match(validator.iter_errors(rules))
+    require_valid(rules, "dissection")
+    return resolve_protocol(rules | {"dump": "all", "largest_quantile": "quantile"})
+
+
+def require_valid(values: dict, section: str) -> None:
+    """Raise UserError for a value that the config would refuse in this section."""
+    schema = yaml.safe_load(SCHEMA.read_text())
+    known = {"properties": schema["properties"][section]["properties"], "$defs": schema["$defs"]}
+    error = jsonschema.exceptions.best_match(Validator(known).iter_errors(values))
     if error is not None:
         raise UserError(describe(error))
-    return resolve_protocol(rules | {"dump": "all", "largest_quantile": "quantile"})
 
 
 def packed(concepts: str | Path, size: int | None, folder: Path) -> Path:

@@ -17,7 +17,9 @@ from PIL import Image
 
 from workflow_scripts.files import UserError
 
+INDEX_COLUMNS = ("image", "split", "ih", "iw", "sh", "sw")  # of Broden's index.csv, beside one for each category
 LARGEST_NUMBER = 2**16 - 1  # a label map codes a number in two bytes, red and green
+MOST_DIGITS = 18  # of a number in a table, which 64 bits hold
 INTERPOLATIONS = {
     name: Image.Resampling[name.upper()] for name in ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 }
@@ -62,15 +64,14 @@ class ConceptSet:
 def read_concept_set(folder: str | Path) -> ConceptSet:
     """Read the three tables and check that every picture and label map is there; decodes none of them.
 
-    Raises UserError, naming the file and line, if a table or column is missing, a number is not in
-    label.csv, a category is not in category.csv, label maps differ in size, or a file is not there.
+    Raises UserError, naming the file and line, if a table or column is missing, a name or number is empty or
+    stands twice, a number is not in label.csv, a category is not in category.csv, label maps differ in size, or
+    a file is not there.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give the folder that holds Broden's index.csv and images/")
-    categories = tuple(row["name"] for _, row in table_rows(folder / "category.csv", ["name"]))
-    if len(set(categories)) != len(categories) or not 0 < len(categories) < 256:
-        raise UserError(f"{folder / 'category.csv'} must name between 1 and 255 different categories")
+    categories = read_categories(folder / "category.csv")
     labels = read_labels(folder / "label.csv", categories)
     images, (height, width) = read_index(folder / "index.csv", categories, {label.number for label in labels})
     concepts = ConceptSet(folder, categories, labels, images, height, width)
@@ -85,10 +86,38 @@ def read_concept_set(folder: str | Path) -> ConceptSet:
     return concepts
 
 
+def read_categories(path: Path) -> tuple[str, ...]:
+    """The names of category.csv, in its order."""
+    place_of: dict[str, str] = {}
+    for place, row in table_rows(path, ["name"]):
+        name = row["name"]
+        if name != name.strip():
+            raise UserError(f"{place}: the category {name!r} has blanks around its name; remove them")
+        if name in INDEX_COLUMNS:
+            raise UserError(f"{place}: a category cannot be called {name!r}, like a column of index.csv; rename it")
+        require_new(name, place, "category", place_of)
+    if not 0 < len(place_of) < 256:
+        raise UserError(f"{path} names {len(place_of)} categories; it must name from 1 to 255")
+    return tuple(place_of)
+
+
+def require_new(name: str, place: str, what: str, place_of: dict[str, str]) -> None:
+    """Raise UserError unless a name is neither empty nor at another place already; note its place."""
+    if not name:
+        raise UserError(f"{place}: the {what} has no name; give it one")
+    if name in place_of:
+        raise UserError(
+            f"{place}: the {what} {name!r} stands in {place_of[name]} already; remove or rename one of them"
+        )
+    place_of[name] = place
+
+
 def read_labels(path: Path, categories: tuple[str, ...]) -> tuple[Label, ...]:
     """The labels of label.csv by rising number."""
-    labels = {}
+    labels, place_of = {}, {}
     for place, row in table_rows(path, ["number", "name", "category"]):
+        # Counts go by name: two labels of one name would be one concept. Blanks around it are not seen in a table.
+        require_new(row["name"].strip(), place, "label", place_of)
         number = whole_number(row["number"], f"{place}, column number")
         if not 1 <= number <= LARGEST_NUMBER or number in labels:
             raise UserError(f"{place}: label number {number} must be unique and from 1 to {LARGEST_NUMBER}")
@@ -105,8 +134,10 @@ def read_index(
     path: Path, categories: tuple[str, ...], numbers: set[int]
 ) -> tuple[tuple[LabelledImage, ...], tuple[int, int]]:
     """The images of index.csv, and the (height, width) that all label maps share."""
-    images, size = [], None
+    images, size, place_of = [], None, {}
     for place, row in table_rows(path, ["image", "split", "sh", "sw", *categories]):
+        # A picture that stands there twice would count twice, under whichever spelling of its path.
+        require_new(row["image"] and os.path.normpath(row["image"]), place, "picture", place_of)
         row_size = tuple(whole_number(row[column], f"{place}, column {column}") for column in ("sh", "sw"))
         size = size or row_size
         if row_size != size or min(size) < 1:
@@ -119,9 +150,11 @@ def read_index(
             for item in split_cell(row[name]):
                 if not item.isdecimal():
                     planes.append((category, item))
-                elif int(item) in numbers:
-                    whole_labels.append((category, int(item)))
-                else:
+                    continue
+                number = whole_number(item, f"{place}, column {name}")
+                if number in numbers:
+                    whole_labels.append((category, number))
+                elif number:  # 0 is no label, as in a label map: Broden's makers wrote it for labels that they dropped
                     raise UserError(f"{place}, column {name}: label number {item} is not in label.csv")
         images.append(LabelledImage(row["image"], row["split"], tuple(planes), tuple(whole_labels)))
     if not images:
@@ -175,13 +208,19 @@ def table_rows(path: Path, columns: list[str]) -> Iterator[tuple[str, dict[str, 
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
-            missing = [column for column in columns if column not in (reader.fieldnames or [])]
+            header = list(reader.fieldnames or [])
+            missing = [column for column in columns if column not in header]
             if missing:
                 raise UserError(f"{path} has no column {missing[0]}; its header must name {', '.join(columns)}")
+            twice = [column for column in columns if header.count(column) > 1]
+            if twice:
+                raise UserError(f"{path}, line 1: the header names the column {twice[0]} twice; remove or rename one")
             for row in reader:
                 place = f"{path}, line {reader.line_num}"
                 if any(row[column] is None for column in columns):
                     raise UserError(f"{place}: the row has fewer cells than the header; complete it")
+                if any("\0" in row[column] for column in columns):
+                    raise UserError(f"{place}: the row holds a NUL character; remove it")
                 yield place, row
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is not a CSV file in UTF-8 ({error}); save it as one") from error
@@ -194,6 +233,7 @@ def split_cell(cell: str) -> list[str]:
 
 def whole_number(text: str, place: str) -> int:
     """`text` as a number, or UserError naming its place."""
-    if not text.strip().isdecimal():
-        raise UserError(f"{place}: {text!r} is not a whole number")
-    return int(text)
+    digits = text.strip()
+    if not digits.isdecimal() or len(digits) > MOST_DIGITS:
+        raise UserError(f"{place}: {text[:40]!r} is not a whole number of at most {MOST_DIGITS} digits; correct it")
+    return int(digits)

@@ -8,6 +8,8 @@ import numpy as np
 
 from workflow_scripts.files import UserError
 
+MOST_DIGITS = 18
+
 
 def read_ground_truth(path: Path, names: list[str], classes: tuple[str, ...]) -> np.ndarray:
     """Return the labels, int64 (N,), of the files `names`, which are sorted; a label numbers `classes`.
@@ -17,7 +19,7 @@ def read_ground_truth(path: Path, names: list[str], classes: tuple[str, ...]) ->
     tells the IDs' classes).
 
     Raises:
-        UserError: a file has no class, a class has no file, or either is unknown.
+        UserError: a file has no class or two, a class has no file, or either is unknown.
     """
     lines = read_lines(path)
     if lines[0].startswith("ImageId,"):
@@ -35,7 +37,11 @@ def read_ground_truth(path: Path, names: list[str], classes: tuple[str, ...]) ->
             f"{path} is no ground truth that is understood: give Kaggle's LOC_val_solution.csv, Caffe's val.txt or the"
             " development kit's ILSVRC2012_validation_ground_truth.txt"
         )
-    truth = dict(pairs)
+    truth: dict[str, int] = {}
+    for picture, label in pairs:
+        if picture in truth:
+            raise UserError(f"{path} lists the picture {picture} twice: remove one of its lines")
+        truth[picture] = label
     without_class = [name for name, key in zip(names, keys, strict=True) if key not in truth]
     without_file = sorted(truth.keys() - set(keys))
     if without_class:
@@ -75,8 +81,11 @@ def caffe_pairs(path: Path, lines: list[str], classes: int) -> Iterator[tuple[st
     """Yield each picture's name, and its label."""
     for row, line in enumerate(lines, 1):
         picture, _, label = line.rpartition(" ")
-        if not label.isdecimal() or int(label) >= classes:
-            raise UserError(f"{path}, line {row}: {label!r} is not a class's number, from 0 to {classes - 1}: mend it")
+        # Python refuses to read numbers of thousands of digits.
+        if not label.isdecimal() or len(label) > MOST_DIGITS or int(label) >= classes:
+            raise UserError(
+                f"{path}, line {row}: {label[:40]!r} is not a class's number, from 0 to {classes - 1}: mend it"
+            )
         yield picture.strip(), int(label)
 
 

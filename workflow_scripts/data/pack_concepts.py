@@ -43,7 +43,8 @@ def pack_concepts(folder: str | Path, image_size: int, out: str | Path, interpol
     once more, as `label_masks.masks_again` finds them; plane_area int64 (L): label_area and these.
 
     Attributes: `format`, and `fingerprint`, SHA-256 of the contents. Raises UserError as
-    `read_concept_set`, `read_label_map` and `read_picture` do, and for a number outside the label table.
+    `read_concept_set`, `read_label_map` and `read_picture` do, for a number outside the label table, and for a set
+    without any label.
     """
     if image_size < 1:
         raise UserError(f"image size {image_size} is not positive; give the pictures' side in pixels")
@@ -51,6 +52,11 @@ def pack_concepts(folder: str | Path, image_size: int, out: str | Path, interpol
     with whole_file(out) as part, h5py.File(part, "w") as file:
         tables = index_tables(concepts)
         pixel_hash, areas, rows = pack_pixels(concepts, image_size, interpolation, file)
+        if not areas.any():
+            raise UserError(
+                f"no picture of {concepts.folder / 'index.csv'} has a label: fill its columns"
+                f" {', '.join(concepts.categories)}, and the label maps that they name"
+            )
         tables |= rows.tables() | label_tables(concepts, areas, rows.of_images())
         for name, table in tables.items():
             text = table.dtype == object

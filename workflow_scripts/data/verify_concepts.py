@@ -14,13 +14,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from workflow_scripts.data.broden_layout import read_labels, table_rows, whole_number
+from workflow_scripts.data.broden_layout import INDEX_COLUMNS, read_labels, table_rows, whole_number
 from workflow_scripts.data.hdf5 import open_hdf5
 from workflow_scripts.files import UserError, run_command, whole_file
 
 TOLERANCE = 0.0025  # share of a label's published pixels
 TOTALS_SIZE = (112, 112)  # of the label maps that the published totals count
-BRODEN_COLUMNS = ("image", "split", "ih", "iw", "sh", "sw")  # and one for each category
 DATASETS = ("image_name", "label_number", "label_name", "label_area", "label_category", "category_name", "label_size")
 
 
@@ -45,7 +44,7 @@ def verify_concepts(
         UserError: the set is not as expected.
     """
     with open_hdf5(concepts, *DATASETS) as file:
-        check_tables(file, concepts, folder, () if images is None else BRODEN_COLUMNS)
+        check_tables(file, concepts, folder, () if images is None else INDEX_COLUMNS)
         numbers = file["label_number"][:]
         check_count(concepts, "images", len(file["image_name"]), images)
         check_count(concepts, "labels", len(numbers), labels)

@@ -41,7 +41,8 @@ def find_thresholds(
     `activations` (fingerprint of the dump), `quantile`, and `samples` ("raw", or the knots of the interpolation).
 
     Raises UserError if the dump is missing or damaged, a map holds NaN or infinity (naming layer and
-    unit), the quantile does not lie between 0 and 1, or the dump has too few candidates for it.
+    unit), the quantile does not lie between 0 and 0.5 or is less than one of the samples, or the dump has too
+    few candidates for it.
     """
     with (
         open_hdf5(activations, "maps", "fingerprint") as dump,
@@ -60,12 +61,24 @@ def find_thresholds(
             if upsampled:
                 to = grid(size, label_size, *layer_knots(receptive_fields, layer, upsampled), border)
                 samples = maps.images * label_size[0] * label_size[1]
-            rank = np.full(maps.units, order_statistic_rank(quantile, samples))
+            rank = np.full(maps.units, threshold_rank(quantile, samples, layer))
             found = order_statistics(maps, rank, to, threads, lease_gpu())
             for name, values in zip(("threshold", "maximum", "minimum"), found, strict=True):
                 # Adding 0 makes -0 and 0 one number.
                 file[f"{layer}/{name}"] = values + np.float32(0)
             log.info("%s: thresholds of %d units", layer, maps.units)
+
+
+def threshold_rank(quantile: float, samples: int, layer: str) -> int:
+    """The rank of the threshold among a unit's samples; UserError if it is the maximum, which no sample exceeds."""
+    rank = order_statistic_rank(quantile, samples)
+    if rank == 1:
+        raise UserError(
+            f"layer {layer} has {samples} values for each unit, of which the share {quantile} is less than one, so that"
+            f" no unit could be active: set dissection.quantile to at least 1 / {samples}, take more pictures with"
+            " concepts, or choose a layer with larger maps"
+        )
+    return rank
 
 
 def order_statistics(

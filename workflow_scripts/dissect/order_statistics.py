@@ -30,8 +30,11 @@ def order_statistic_rank(quantile: float, samples: int) -> int:
     floor(quantile * samples) + 1, computed exactly for the decimal number that `quantile` is written as:
     in binary, 0.005 * 1000 and its like may fall on either side of a whole number.
     """
-    if not 0 < quantile < 1:
-        raise UserError(f"quantile {quantile} does not lie between 0 and 1; the usual one is 0.005")
+    if not 0 < quantile < 0.5:
+        raise UserError(
+            f"quantile {quantile} does not lie between 0 and 0.5: it is the share of values above the threshold; the"
+            " usual one is 0.005"
+        )
     return floor(Fraction(str(quantile)) * samples) + 1
 
 

@@ -15,6 +15,7 @@ from workflow_scripts.figures.tables import read_table
 from workflow_scripts.files import run_command
 
 ROWS, WIDTH = 26, 100  # of the table at most, and columns of the screen
+LARGE_QUANTILE = 0.1  # of places; above it IoU tells how large a concept is more than what a unit detects
 PLACES = {
     "report": "report.html",
     "figures": "figures",
@@ -25,11 +26,12 @@ PLACES = {
 HEAD = ("", "weights", "test accuracy", "interpretable units", "unique concepts")
 
 
-def summarise(results: Path) -> str:
+def summarise(results: Path, quantile: float | None = None) -> str:
     """Return a table with a row for each arm and level, means over replicates, and the places of what was made.
 
     Curves come first, the floors and the network trained twice after them. What is too much for a screen is left out,
-    and said to be: layers but the last, then levels between the densest and the sparsest, then arms.
+    and said to be: layers but the last, then levels between the densest and the sparsest, then arms. `quantile` is that
+    of the thresholds, if it is known; it is named where it is doubtfully large.
 
     Raises:
         UserError: the experiment has no table of networks.
@@ -40,6 +42,11 @@ def summarise(results: Path) -> str:
     shown = last_layers(networks, layers)
     rows, left_out = tabulate(networks, shown)
     lines = [heading(networks), *align([HEAD, *rows])]
+    if quantile is not None and quantile > LARGE_QUANTILE:
+        share = f"{100 * quantile:g} %"
+        lines.append(
+            f"Doubtful: dissection.quantile is {quantile:g}: units are active at {share} of places; 0.005 is usual."
+        )
     if len(shown) < len(layers):
         left_out.append(f"{len(layers) - len(shown)} of {len(layers)} layers")
     if left_out:
@@ -144,7 +151,9 @@ def cut(row: Sequence[str], width: int) -> Sequence[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="the folder of an experiment")
-    print(summarise(parser.parse_args().results))
+    parser.add_argument("--quantile", type=float, help="of the thresholds; one that is doubtful is named")
+    args = parser.parse_args()
+    print(summarise(args.results, args.quantile))
 
 
 if __name__ == "__main__":

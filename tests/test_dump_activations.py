@@ -195,7 +195,7 @@ def test_candidates_give_the_same_thresholds_and_tallies(labelled, tmp_path, oft
     for quantile in (0.04, 0.015):
         for mask in masks:
             expected, found = (dissect(dump, quantile, labelled, mask) for dump in (everything, some))
-            assert expected.keys() == found.keys() and len(expected) == 2 * (3 + 6)
+            assert expected.keys() == found.keys() and len(expected) == 2 * (3 + 7)
             for name, values in expected.items():
                 assert (values == found[name]).all(), name
     kept = total = 0

@@ -52,7 +52,7 @@ def unit_rows(group: h5py.Group, labels: ConceptData, detector_iou: float, detec
     scores = iou(intersection, unit_area, label_area, labels.label_category)
     detected = detects(scores, detector_iou, detector_rule)
     categories = range(len(labels.category_name))
-    of_category = [np.where(labels.label_category == category, scores, 0) for category in categories]
+    within = [best_labels(np.where(labels.label_category == category, scores, 0)) for category in categories]
     for unit, best in enumerate(best_labels(scores)):
         row = [unit, "", "", 0.0]
         if best is not None:
@@ -62,8 +62,7 @@ def unit_rows(group: h5py.Group, labels: ConceptData, detector_iou: float, detec
         row += [best is not None and bool(detected[unit, best]), bool(dead[unit])]
         row.append(group.attrs["knots"])
         for category in categories:
-            [best] = best_labels(of_category[category][unit : unit + 1])
-            area = unit_area[unit, category]
+            best, area = within[category][unit], unit_area[unit, category]
             if best is None:
                 row += ["", 0, area, 0, 0.0, False]
             else:

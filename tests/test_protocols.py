@@ -748,9 +748,44 @@ class OwnSize(nn.Module):
 
 def test_a_network_that_takes_its_own_size_only_has_none(caplog):
     assert find_receptive_fields(OwnSize(), ["patches"], 16)["layers"] == {"patches": None}
-    assert "the network cannot be shown a picture of another size (the picture has another size)" in caplog.text
+    assert "does not go through (the picture has another size)" in caplog.text
     with pytest.raises(UserError, match="petals"):
         find_receptive_fields(nn.Sequential(nn.Conv2d(3, 4, 3)), ["petals"], 16)
+
+
+class Plain(nn.Module):
+    """A network whose pooling is a function, whose convolutions have biases, and whose head wants its own size."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.three = (nn.Conv2d(c, 4, 3, 1, 1) for c in (3, 4, 4))
+        self.head = nn.Linear(4 * 8 * 8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.two(nn.functional.max_pool2d(torch.relu(self.one(x + 0.7)), 2))
+        x = self.three(nn.functional.max_pool2d(torch.relu(x), 2, ceil_mode=True))
+        return self.head(x.flatten(1))
+
+
+def test_pooling_by_functions_constants_and_a_head_of_fixed_size_hide_no_field():
+    convolution, pooling = ("conv", 3, 1, 1), ("max", 2, 2, 0)
+    layers = [convolution, pooling, convolution, pooling, convolution]
+    found = find_receptive_fields(Plain(), ["one", "two", "three"], 32)["layers"]
+    for name, depth in (("one", 1), ("two", 3), ("three", 5)):
+        assert found[name] == [field_of(layers[:depth])] * 2
+
+
+def test_channels_that_look_elsewhere_have_none():
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.left, self.right = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(3, 4, 3, 2, 0)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cat([self.left(x), self.right(nn.functional.pad(x, (0, 2, 0, 2)))], 1)
+
+    network = nn.Sequential(Branches())
+    assert find_receptive_fields(network, ["0"], 32)["layers"] == {"0": None}
 
 
 def test_tokens_have_none():

@@ -19,6 +19,7 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Hardswish, nn.Mish)
 GATES = (nn.Sigmoid, nn.Hardsigmoid)
+TOLERANCE = 0.05  # pixels: centres are multiples of a half
 MARGIN = 640  # pixels beyond the picture: more than the receptive field of a ResNet-50's last stage
 
 log = logging.getLogger(__name__)
@@ -28,30 +29,24 @@ def find_receptive_fields(network: nn.Module, layers: list[str], size: int) -> d
     """Return `picture`, the size, and `layers`: by name [centre, stride] of rows and of columns, in pixels, or None.
 
     The centre is that of the receptive field of the first unit along the axis; pixel 0 is the first. None stands for a
-    layer that does not look at a grid of places, as after attention or pooling over all places, and for all layers of
-    a network that takes pictures of its own size only.
+    layer that does not look at a grid of places, as after attention or pooling over all places, and for one that takes
+    pictures of its own size only.
 
-    The network is shown two pictures, one of ones and one whose pixels hold their own position, with every weight
-    replaced by the same positive number, so that a unit's output is a sum over its receptive field: their ratio is
-    the mean position, the centre. (Bau et al. 2017 add up the paddings, sizes and strides along the way instead.)
-    The pictures are longer than `size`, so that the middle of a map does not see their borders.
+    Every weight is replaced by the same positive number, so that a unit's output is a sum over its receptive field, and
+    a constant. The network is shown two even pictures, whose difference tells the weight of the field, one that rises
+    from place to place, and one that falls: their difference tells the mean position, the centre. (A maximum takes the
+    last place of the one and the first of the other. Bau et al. 2017 add up the paddings, sizes and strides along the
+    way instead.) The pictures are longer than `size`, so that the middle of a map does not see their borders.
 
     Raises:
         UserError: there is no such layer.
     """
     names = layer_names(layers)
-    fields: dict = dict.fromkeys(names)
     maps = [layer for layer in layers if "@" not in layer]  # the others' outputs are tokens
     network = only_geometry(network)
-    try:
-        # What looks at shares of the picture, as adaptive pooling does, looks elsewhere in a larger one.
-        found, again = (measured_fields(network, maps, size, size + margin) for margin in (2 * MARGIN, 3 * MARGIN))
-    except UserError:
-        raise
-    except Exception as error:  # whatever a network of somebody else's says to a picture of another size
-        log.warning("the network cannot be shown a picture of another size (%s)", str(error).partition("\n")[0])
-    else:
-        fields |= {layer: found[layer] for layer in maps if found[layer] == again[layer]}
+    # What looks at shares of the picture, as adaptive pooling does, looks elsewhere in a larger one.
+    found, again = (measured_fields(network, maps, size, size + margin) for margin in (2 * MARGIN, 5 * MARGIN // 2))
+    fields = {name: found.get(name) if found.get(name) == again.get(name) else None for name in names}
     for name in names:
         if fields[name] is None:
             log.warning("%s: no receptive fields on a grid were found; its knots are cell centres", name)
@@ -59,35 +54,42 @@ def find_receptive_fields(network: nn.Module, layers: list[str], size: int) -> d
 
 
 def measured_fields(network: nn.Module, layers: list[str], size: int, side: int) -> dict[str, list | None]:
-    """The fields of the layers, from pictures of `side` pixels along one axis and `size` along the other."""
-    place = torch.arange(1, side + 1, dtype=torch.float64) / side
+    """The fields of the layers that run, from pictures of `side` pixels along an axis and `size` along the other."""
+    rising = torch.arange(1, side + 1) / side
+    one = torch.ones_like(rising)
+    pictures = torch.stack([one, 2 * one, one + rising, one + rising.flip(0)])[:, None, :, None].expand(-1, 3, -1, size)
     fields: dict = {name: [] for name in layers}
     for rows in (True, False):
-        strip = torch.stack([torch.ones_like(place), place])[:, None, :, None].expand(-1, 3, -1, size)
         with layer_outputs(network, layers) as outputs, torch.no_grad():
-            network(strip if rows else strip.transpose(2, 3))
+            try:
+                network(pictures if rows else pictures.transpose(2, 3))
+            except UserError:
+                raise
+            except Exception as error:  # whatever somebody else's network says to such a picture
+                said = str(error).partition("\n")[0]
+                log.warning("a picture of %d x %d pixels does not go through (%s)", *pictures.shape[2:], said)
+            outputs = dict(outputs)
         for name, output in outputs.items():
-            along = output if rows else output.transpose(2, 3)
-            ones, places = along[:, 0, :, along.shape[3] // 2].numpy()
-            with np.errstate(invalid="ignore"):  # 0 / 0 where a convolution sees only padding
-                centres = places / ones * side - 1
+            along = (output if rows else output.transpose(2, 3)).double()
+            even, twice, up, down = along[..., along.shape[3] // 2].numpy()
+            with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 where a convolution sees only padding
+                centres = ((up - down) / (twice - even) * side + side - 1) / 2
             fields[name].append(axis_field(centres))
-    return {name: None if None in axes else axes for name, axes in fields.items()}
+    return {name: None if None in axes or len(axes) < 2 else axes for name, axes in fields.items()}
 
 
 def axis_field(centres: np.ndarray) -> list[float] | None:
-    """The centre of the first unit and the stride, from all centres along an axis, those in the middle exact.
+    """The first unit's centre and the stride, from the centres of channels and places (C, n), in the middle exact.
 
-    None if they do not lie on a grid.
+    None if they do not lie on a grid, the same for all channels.
     """
-    middle, margin = len(centres) // 2, len(centres) // 8
+    middle, margin = centres.shape[1] // 2, centres.shape[1] // 8
     inner = np.arange(middle - margin, middle + margin + 1)
-    step = centres[middle + 1] - centres[middle] if len(centres) > middle + 1 else 0
-    if not np.isfinite(centres[inner]).all() or not np.isfinite(step):
+    if centres.shape[1] <= middle + 1 or not np.isfinite(centres[:, [*inner, middle + 1]]).all():
         return None
-    stride = round(2 * step) / 2
-    offset = round(2 * (centres[middle] - stride * middle)) / 2
-    on_grid = stride >= 1 and np.abs(offset + stride * inner - centres[inner]).max() < 0.01
+    stride = round(2 * (centres[0, middle + 1] - centres[0, middle])) / 2
+    offset = round(2 * (centres[0, middle] - stride * middle)) / 2
+    on_grid = stride >= 1 and np.abs(offset + stride * inner - centres[:, inner]).max() < TOLERANCE
     return [offset, stride] if on_grid else None
 
 
@@ -99,8 +101,8 @@ class Open(nn.Module):
 
 
 def only_geometry(network: nn.Module) -> nn.Module:
-    """A copy whose convolutions and pools average and whose norms and activations pass on what they get."""
-    network = copy.deepcopy(network).cpu().double().eval()
+    """A copy whose convolutions average and whose norms and activations pass on what they get."""
+    network = copy.deepcopy(network).cpu().float().eval()
     for name, module in list(network.named_modules()):
         if prune.is_pruned(module) and hasattr(module, "weight_mask"):
             prune.remove(module, "weight")  # which would be computed anew in each pass
@@ -114,13 +116,6 @@ def only_geometry(network: nn.Module) -> nn.Module:
             network.set_submodule(name, nn.Identity())
         elif type(module) in GATES:
             network.set_submodule(name, Open())
-        elif isinstance(module, nn.MaxPool2d):
-            sizes = [
-                value if isinstance(value, tuple) else (value, value)
-                for value in (module.kernel_size, module.stride, module.padding, module.dilation)
-            ]
-            kernel = tuple(dilation * (size - 1) + 1 for size, dilation in zip(sizes[0], sizes[3], strict=True))
-            network.set_submodule(name, nn.AvgPool2d(kernel, sizes[1], sizes[2], module.ceil_mode))
     return network
 
 

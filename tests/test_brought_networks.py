@@ -210,7 +210,8 @@ def test_what_is_finished_is_left_alone_and_what_changed_is_made_again(finished)
     file.write_bytes(before)
     # The constructor's code concerns all its networks: two levels, the untrained, the pruned one, and shuffled labels.
     edit(finished / "my_networks.py", "nn.AdaptiveAvgPool2d(1)", "nn.AdaptiveMaxPool2d(1)")
-    assert planned(finished) == {"check_network": 1, "import_network": 3, "prune_once": 1} | dissected(4) | {
+    looked_at = {"check_network": 1, "find_receptive_fields": 1}
+    assert planned(finished) == looked_at | {"import_network": 3, "prune_once": 1} | dissected(4) | {
         "tally_units": 5,
         "name_units": 5,
         "draw_units": 5,

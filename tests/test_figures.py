@@ -108,7 +108,7 @@ def test_the_distribution_gives_the_detectors_at_the_cut(tmp_path):
     assert found["above"] < found["at_least"]
 
 
-def test_share_above_is_strict_and_that_of_at_least_is_not():
+def test_share_detected_is_strict_and_that_of_at_least_is_not():
     scores, cuts = pd.Series([0.0, CUT, 0.1, 0.2]), np.array([0.0, CUT, 0.2])
     assert share_detected(scores, cuts, "above").tolist() == [75, 50, 0]
     assert share_detected(scores, cuts, "at_least").tolist() == [75, 75, 25]  # an IoU of 0 never makes a detector

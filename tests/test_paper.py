@@ -177,6 +177,7 @@ def test_the_whole_experiment_can_be_listed_without_its_data(tmp_path):
         "verify_concepts": 1,
         "index_images": 2,  # ImageNet's training and validation pictures
         "check_network": 1,
+        "find_receptive_fields": 1,
         "init_network": 3,
         "calibrate_network": 3,
         "train_dense": 3,

@@ -956,9 +956,16 @@ def test_the_generations_are_as_published():
 
 
 def test_resolving_leaves_the_config_as_it_was():
-    section = {"protocol": "lite", "quantile": "protocol", "dump": "all", "largest_quantile": "quantile"}
+    section = {"protocol": "lite", "dump": "all", "largest_quantile": "quantile"}
+    section |= dict.fromkeys(("quantile", "detector_iou", "detector_rule"), "protocol")
     before = dict(section)
     assert resolve_protocol(section)["quantile"] == 0.005005 and section == before
+
+
+def test_a_cut_that_no_iou_passes_is_refused():
+    with pytest.raises(UserError, match=r"^dissection\.detector_iou is 1"):
+        choices(detector_iou=1)
+    assert choices(detector_iou=1, detector_rule="at_least")["detector_iou"] == 1
 
 
 @pytest.mark.parametrize(

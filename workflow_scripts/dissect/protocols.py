@@ -48,12 +48,14 @@ PROTOCOLS = {
 def resolve_protocol(dissection: dict) -> dict:
     """The config's dissection section with every choice that reads "protocol" taken from its protocol.
 
-    Raises UserError if a dump of candidates would not do for the thresholds.
+    Raises UserError if nothing could be a detector, or a dump of candidates would not do for the thresholds.
     """
     named = asdict(PROTOCOLS[dissection["protocol"]])
     resolved = {key: named[key] if key in named and value == "protocol" else value for key, value in dissection.items()}
     if resolved["largest_quantile"] == "quantile":
         resolved["largest_quantile"] = resolved["quantile"]
+    if resolved["detector_iou"] == 1 and resolved["detector_rule"] == "above":
+        raise UserError("dissection.detector_iou is 1, and no IoU is above that: lower it, as to 0.04")
     if resolved["dump"] == "candidates":
         if resolved["quantile_of"] == "upsampled":
             raise UserError("dissection.dump: candidates are known for quantiles of raw maps only; set it to all")

@@ -80,7 +80,8 @@ def refuse_twins(networks: Sequence[Network]) -> None:
 def refuse_other_rule(path: Path, units: pd.DataFrame, detector_iou: float, detector_rule: str) -> None:
     """Raise UserError if the detectors in a units.csv are not those of this rule."""
     if not units.equals(with_detectors(units, detector_iou, detector_rule)):
-        raise UserError(f"{path}: its detectors are not those of the IoU {detector_iou:g}: name its units again")
+        words = detector_rule.replace("_", " ")
+        raise UserError(f"{path}: its detectors are not those of an IoU {words} {detector_iou:g}: name its units again")
 
 
 def tabulate(network: Network, metrics: dict, units: pd.DataFrame, detector_iou: float, detector_rule: str) -> dict:
@@ -199,7 +200,7 @@ def require_keys(path: str | Path, mapping: object, keys: Sequence[str], where: 
 def read_units(path: str | Path) -> pd.DataFrame:
     """Read a units.csv, as `name_units` writes it, a row per unit: numbers as float64, flags as bool, names as str.
 
-    Raises UserError if a column lacks, a number is no number or a flag is neither True nor False.
+    Raises UserError if it lacks a column, a number is no number or a flag is neither True nor False.
     """
     try:
         # Every cell as text first: a concept may be called "NA" or "null".

@@ -143,7 +143,7 @@ def prunable_weights(network: nn.Module, exempt: list[str]) -> dict[str, Tensor]
     """
     weights = {name: weight.tensor for name, weight in weights_of(network).items() if weight.kind in PRUNABLE}
     if not weights:
-        raise UserError("the network has no convolution and no linear layer, so that nothing in it can be pruned")
+        raise UserError("the network has no convolution, linear layer or attention: nothing in it can be pruned")
     for pattern in exempt:
         if not any(fnmatchcase(name, pattern) for name in weights):
             raise UserError(f"exempt: {pattern!r} matches no layer; there are {', '.join(weights)}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.synthetic import CATEGORIES, LABEL_CATEGORY, Labels, packed_labels
 from workflow_scripts.data.hdf5 import FORMAT, append_rows
-from workflow_scripts.data.label_masks import pack_masks
+from workflow_scripts.data.label_masks import label_masks, masks_again, pack_masks
 from workflow_scripts.data.pack_concepts import LabelRows, create_pixels
 
 ODD_CATEGORY = np.array([0, 0, 1, 1, 2], np.uint8)  # of the labels of an odd set
@@ -36,17 +36,14 @@ class ImageLabels(NamedTuple):
 
 def image_labels(label: np.ndarray, masks: np.ndarray, whole: np.ndarray) -> ImageLabels:
     """Return an image's labels from those of its planes, bool (n, H, W), and those of all pixels; both may repeat."""
-    numbers, times = np.unique(label), []
-    for number in np.unique(np.concatenate([label, whole])).astype(int):
-        times.append((number, masks[label == number].sum(axis=0) + np.count_nonzero(whole == number)))
-    again = [(number, n >= least) for number, n in times for least in range(2, n.max(initial=0) + 1)]
-    once = [(number, n > 0) for number, n in times if number in numbers and number not in whole]
-
-    def rows(found: list[tuple[int, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-        of_labels = np.array([mask for _, mask in found], bool).reshape(-1, *masks.shape[1:])
-        return pack_masks(of_labels), np.array([number for number, _ in found], np.int32)
-
-    return ImageLabels(*rows(once), np.unique(whole).astype(np.int32), *rows(again))
+    planes = (masks * (label + 1)[:, None, None]).astype(np.uint16)
+    every = np.unique(whole).astype(np.int32)
+    numbers, once = label_masks(planes, every + 1)
+    chosen = ~np.isin(numbers, every + 1)
+    again_numbers, again = masks_again(planes, (whole + 1).tolist())
+    found = [(once[chosen], numbers[chosen]), (again, again_numbers)]
+    (masks, mask_label), (more, again_label) = ((pack_masks(m), n.astype(np.int32) - 1) for m, n in found)
+    return ImageLabels(masks, mask_label, every, more, again_label)
 
 
 def broden_images(labels: Labels) -> list[ImageLabels]:

@@ -334,7 +334,7 @@ def samples():
     dissection = config["dissection"]
     if dissection["quantile_of"] != "upsampled":
         return ""
-    return f"--upsampled {dissection['knots']} --border {dissection['border']}"
+    return f"--upsampled {dissection['knots']} {choices('border')}"
 
 
 def choices(*names):

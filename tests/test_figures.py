@@ -31,6 +31,7 @@ from workflow_scripts.figures.draw_figures import draw_figures, make_figure, rea
 from workflow_scripts.figures.names import FIGURES, OF_ACCURACY
 from workflow_scripts.figures.panels import density_ticks
 from workflow_scripts.figures.style import FORMATS, STYLE, save_figure
+from workflow_scripts.figures.tables import detector_rule_of
 from workflow_scripts.files import UserError
 
 
@@ -358,3 +359,12 @@ def test_density_ticks_are_few_and_in_range(lowest, most):
     assert ticks[0] == 100
     assert all(high > low >= lowest for high, low in pairwise(ticks))
     assert len(ticks) <= most
+
+
+def test_tables_of_detectors_by_several_rules_are_refused(two_layers):
+    networks = read_tables(two_layers)["networks"]
+    assert detector_rule_of(networks) == (CUT, "above")
+    for column, other in (("detector_iou", 0.05), ("detector_rule", "at_least")):
+        mixed = pd.concat([networks, networks.head(1).assign(**{column: other})])
+        with pytest.raises(UserError, match="detectors by several rules"):
+            detector_rule_of(mixed)

@@ -10,7 +10,7 @@ from workflow_scripts.files import UserError
 
 MASKS = ("above", "at_least")
 COUNTED_IMAGES = ("with_category", "with_label_in_mask", "all")
-DETECTOR_RULES = ("above", "at_least")
+DETECTOR_RULES = {"above": ">", "at_least": "≥"}  # and how figures write them
 PLANES = ("once", "each")
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from workflow_scripts.dissect.name_units import detects
+from workflow_scripts.dissect.protocols import DETECTOR_RULES
 from workflow_scripts.figures.arms import FLOOR_NAMES
 from workflow_scripts.figures.panels import (
     DENSE,
@@ -34,7 +35,7 @@ def draw_iou_distribution(units: pd.DataFrame, detector_iou: float, detector_rul
     )
     colours = density_colours(sparsest(units))
     end = max(2 * detector_iou, units["score"].max())
-    sign, words = ("≥", "of at least") if detector_rule == "at_least" else (">", "above")
+    sign, words = DETECTOR_RULES[detector_rule], {"above": "above", "at_least": "of at least"}[detector_rule]
     cuts = np.union1d(np.linspace(0, end, 500), [detector_iou])
     for axes, place in zip(grid.flat, shown, strict=False):
         axes.axvline(detector_iou, color=GREY, linewidth=0.8, label=f"detectors: IoU {sign} {detector_iou:g}")

@@ -26,7 +26,7 @@ from workflow_scripts.figures.relative import draw_relative_to_dense
 from workflow_scripts.figures.scatter import draw_against_accuracy
 from workflow_scripts.figures.stacks import draw_stacked_categories
 from workflow_scripts.figures.style import STYLE, save_figure
-from workflow_scripts.figures.tables import read_table
+from workflow_scripts.figures.tables import detector_rule_of, read_table
 from workflow_scripts.figures.trajectories import draw_concept_trajectories
 from workflow_scripts.files import UserError, run_command
 
@@ -104,8 +104,7 @@ def make_figure(name: str, frames: dict[str, pd.DataFrame]) -> Figure:
         case "concept_trajectories":
             return draw_concept_trajectories(units, list(categories["category"].unique()))
         case "iou_distribution":
-            rule = networks[["detector_iou", "detector_rule"]].iloc[0]
-            return draw_iou_distribution(units, *rule)
+            return draw_iou_distribution(units, *detector_rule_of(networks))
         case "layer_densities":
             return draw_layer_densities(frames["layers"])
     raise ValueError(f"no figure is called {name}")

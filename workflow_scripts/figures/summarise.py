@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.dissect.protocols import DETECTOR_RULES
 from workflow_scripts.figures.arms import FLOOR_NAMES, TWIN, name_arms, split_arms
-from workflow_scripts.figures.tables import read_table
+from workflow_scripts.figures.tables import detector_rule_of, read_table
 from workflow_scripts.files import run_command
 
 ROWS, WIDTH = 26, 100  # of the table at most, and columns of the screen
@@ -59,8 +60,8 @@ def heading(networks: pd.DataFrame) -> str:
     """What the numbers are."""
     replicates = networks["replicate"].nunique()
     means = f"Means of {replicates} replicates (lowest to highest). " if replicates > 1 else ""
-    cut, rule = networks[["detector_iou", "detector_rule"]].iloc[0]
-    return f"{means}Each unit under its best concept; cut: IoU {'≥' if rule == 'at_least' else '>'} {cut:g}."
+    cut, rule = detector_rule_of(networks)
+    return f"{means}Each unit under its best concept; cut: IoU {DETECTOR_RULES[rule]} {cut:g}."
 
 
 def last_layers(networks: pd.DataFrame, layers: list[str]) -> list[str]:

@@ -22,3 +22,11 @@ def read_table(path: Path) -> pd.DataFrame:
         )
     except FileNotFoundError:
         raise UserError(f"{path} is not there: collect the tables first") from None
+
+
+def detector_rule_of(networks: pd.DataFrame) -> tuple[float, str]:
+    """The IoU and the rule that make a detector, the same in all rows of networks.csv; UserError if they are not."""
+    rules = networks[["detector_iou", "detector_rule"]].drop_duplicates()
+    if len(rules) > 1:
+        raise UserError("networks.csv has detectors by several rules: collect its networks with one")
+    return rules["detector_iou"].iloc[0], rules["detector_rule"].iloc[0]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from workflow_scripts.bring.weights import require_fit
 from workflow_scripts.files import UserError
@@ -43,8 +44,7 @@ def load_network(path: Path, settings: dict) -> tuple[nn.Module, Masks]:
         return load_trained(path, settings)
     tensors = load_tensors(path)
     network = construct(settings["constructor"], settings["arguments"], seed=0)
-    require_fit(tensors["model"], network.state_dict(), path)
-    network.load_state_dict(tensors["model"])
+    network.load_state_dict(require_fit(tensors["model"], network.state_dict(), path))
     return network, tensors["masks"]
 
 
@@ -70,7 +70,22 @@ def construct(constructor: str, arguments: dict, seed: int) -> nn.Module:
         raise UserError(
             f"constructor {constructor} returns a {type(network).__name__}, not a torch.nn.Module: name another"
         )
+    require_plain(network, constructor)
     return network.eval()
+
+
+def require_plain(network: nn.Module, constructor: str) -> None:
+    """Raise UserError unless all that a network consists of are tensors of numbers, each in a place of its own."""
+    for name, value in network.state_dict(keep_vars=True).items():
+        if is_lazy(value):
+            what = f"{name} of no shape yet: let it give its lazy layers their sizes"
+        elif not isinstance(value, torch.Tensor) or value.is_quantized:
+            what = f"{name}, quantised or no tensor: build the network in floating point"
+        elif any(side > 1 and step == 0 for side, step in zip(value.shape, value.stride(), strict=True)):
+            what = f"{name} with numbers that share one place in memory: copy what it expands"
+        else:
+            continue
+        raise UserError(f"constructor {constructor} returns a network with {what}")
 
 
 def show_picture(network: nn.Module, size: int) -> None:

@@ -2,21 +2,25 @@
 
 import argparse
 import json
+import logging
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from workflow_scripts.bring.constructors import construct
+from workflow_scripts.bring.masks import masks_of_zeros, read_masks
 from workflow_scripts.bring.openlth import SPARSITY_REPORT
-from workflow_scripts.bring.weights import load_weights, masks_of_zeros, read_masks
+from workflow_scripts.bring.state_dicts import Reading
+from workflow_scripts.bring.weight_files import listed
+from workflow_scripts.bring.weights import WHOLE, load_weights
 from workflow_scripts.files import UserError, run_command
 from workflow_scripts.train.checkpoints import save_network
 from workflow_scripts.train.pruning import Masks, apply_masks, full_masks, log_dense
 
 
 def import_network(
-    settings: dict, weights: str | dict | None, masks: Path | None, seed: int, size: int
+    settings: dict, weights: str | dict | None, masks: Path | None, seed: int, size: int, reading: Reading = WHOLE
 ) -> tuple[nn.Module, Masks]:
     """Return a network, its pruned weights zero, and its masks.
 
@@ -27,6 +31,7 @@ def import_network(
         masks: a file of masks. Without one, those in the weights' file count, or else of given weights what is zero.
         seed: of what the constructor draws.
         size: of its pictures, in pixels.
+        reading: which tensors of the file are the network's.
 
     Raises:
         UserError: as `construct`, `load_weights`, `read_masks`; the masks are not those of the report beside them; or
@@ -35,7 +40,7 @@ def import_network(
     network = construct(settings["constructor"], settings["arguments"], seed)
     left: Masks = {}
     if isinstance(weights, str):
-        left = load_weights(network, Path(weights))
+        left = load_weights(network, Path(weights), reading, with_masks=masks is None)
     elif weights:
         load_own_weights(network, settings, weights, size)
     if masks:
@@ -45,6 +50,9 @@ def import_network(
         # Some constructors draw zeros, which nobody has pruned.
         left = masks_of_zeros(network) if weights else full_masks(network, exempt=[])
     apply_masks(network, left)
+    empty = [name for name, mask in left.items() if not mask.any()]
+    if empty:
+        logging.warning("no weight remains in %s: what follows does not depend on the picture", listed(empty))
     return network, left
 
 
@@ -88,7 +96,7 @@ def require_reported(masks: Masks, path: Path) -> None:
     try:
         said = json.loads(report.read_text())
         reported = int(said["total"]), int(said["unpruned"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         raise UserError(f"{report} does not say how many weights are in total and unpruned: restore it") from None
     found = sum(mask.numel() for mask in masks.values()), sum(int(mask.sum()) for mask in masks.values())
     if found != reported:
@@ -105,11 +113,14 @@ def main() -> None:
         "--weights", type=json.loads, help="JSON: a file, or further arguments; without it the constructor's own draw"
     )
     parser.add_argument("--masks", type=Path, help="a file of masks")
+    parser.add_argument("--reading", type=json.loads, default={}, help="JSON: part, prefix, missing, unused")
     parser.add_argument("--seed", type=int, required=True, help="of untrained weights")
     parser.add_argument("--size", type=int, required=True, help="of its pictures, in pixels")
     parser.add_argument("--out", type=Path, required=True, help="network.pt")
     args = parser.parse_args()
-    network, masks = import_network(args.settings, args.weights, args.masks, args.seed, args.size)
+    network, masks = import_network(
+        args.settings, args.weights, args.masks, args.seed, args.size, Reading(**args.reading)
+    )
     log_dense(network, masks)
     save_network(args.out, network, masks)
 

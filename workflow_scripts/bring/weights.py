@@ -1,197 +1,251 @@
-"""Weights and masks in files of the user's own, made to fit a network. Nothing in such a file is ever executed."""
+"""Weights in files of the user's own, made to fit a network."""
 
-import pickle
-from collections.abc import Iterable
+import logging
+from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
+from typing import NamedTuple
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from workflow_scripts.bring.masks import mask_dict, mask_dicts, masked_tensor, match_masks, plain_numbers, to_mask
+from workflow_scripts.bring.state_dicts import (
+    Reading,
+    choose_place,
+    is_known,
+    matches_any,
+    places_of,
+    unwrap,
+    unwrapped,
+    with_heads,
+)
+from workflow_scripts.bring.weight_files import below, flatten, listed, read_tensors, shape, shown, within
 from workflow_scripts.files import UserError
-from workflow_scripts.train.networks import prunable_weights, weights_of
+from workflow_scripts.train.networks import weights_of
 from workflow_scripts.train.pruning import Masks
 
-# Under which checkpoints keep the state dict, among other things.
-USUAL_KEYS = ("state_dict", "model", "model_state_dict", "net", "network")
+WHOLE = Reading()
 
 
-def load_weights(network: nn.Module, path: Path) -> Masks:
-    """Load a file's weights into `network`, and return the masks that torch.nn.utils.prune has left in it, if any.
+class Checkpoint(NamedTuple):
+    """What a file holds, by dotted name.
 
-    The file is a state dict, or a checkpoint that holds one, as torch saves them or as safetensors. A first component
-    that all names share, such as "module.", is dropped where the network's names lack it.
+    tensors: those that may be a network's; of torch.nn.utils.prune's x_orig under the name x.
+    containers: the dict that each thing in the file stands in.
+    beside: masks by the name of their tensor.
+    dicts: by their names, dicts of masks by the name in them.
+    left: the names of everything else.
+    """
+
+    tensors: dict[str, Tensor]
+    containers: dict[str, str]
+    beside: Masks
+    dicts: dict[str, dict[str, Tensor]]
+    left: set[str]
+
+
+def load_weights(network: nn.Module, path: Path, reading: Reading = WHOLE, with_masks: bool = True) -> Masks:
+    """Load a file's weights into `network`, and return the masks that stand in the file, if any.
+
+    The file holds a state dict, as torch saves it or as safetensors, at any depth among other things. Modules around
+    the network are looked through, what is known not to belong to it is left out, and the log says what was taken and
+    what was not. Masks are those that torch.nn.utils.prune leaves, and `with_masks` those in a dict beside the weights
+    whose key has "mask" in it.
 
     Raises:
-        UserError: as `read_tensors`, `state_dict_in`; or the names or shapes are not the network's, which are named.
+        UserError: as `read_checkpoint`, `choose_tensors`, `require_fit`, `masks_beside`.
     """
-    state = state_dict_in(read_tensors(path), path)
-    wanted = network.state_dict()
-    state = without_prefix(state, with_pruning(wanted))
-    pruned = {name: state.get(f"{weight.parameter}_mask") for name, weight in weights_of(network).items()}
-    masks = {name: mask.bool() for name, mask in pruned.items() if mask is not None}
-    state = merge_pruned(state)
+    own = {name: tensor for name, tensor in network.state_dict().items() if isinstance(tensor, Tensor)}
+    wanted = unwrapped(own)
+    checkpoint = read_checkpoint(path, wanted.keys())
+    kept = {name for name, of in wanted.items() if matches_any(of, reading.missing)}
+    chosen, extra = choose_tensors(checkpoint, wanted.keys(), kept, path, reading)
+    state = {wanted[name]: checkpoint.tensors[of] for name, of in chosen.items()}
+    masks = {wanted[name]: checkpoint.beside[of] for name, of in chosen.items() if of in checkpoint.beside}
     # torch before 0.4.1 did not count the batches, which only matters to training.
-    state = {name: tensor for name, tensor in wanted.items() if name.endswith("num_batches_tracked")} | state
-    require_fit(state, wanted, path)
-    network.load_state_dict(state)
+    optional = {name for name in own if name.endswith("num_batches_tracked")} | {wanted[name] for name in kept}
+    drawn = {name: own[name] for name in optional - state.keys()}
+    state = require_fit(drawn | state | {name: checkpoint.tensors[of] for name, of in extra.items()}, own, path)
+    state |= {name: state[name] * mask for name, mask in masks.items()}
+    network.load_state_dict(network.state_dict() | state)
+    masks = {key: masks[weight.parameter] for key, weight in weights_of(network).items() if weight.parameter in masks}
+    if with_masks:
+        masks |= masks_beside(network, checkpoint, chosen.values(), masks, path)
+    log_taken(path, checkpoint, chosen.values(), masks, {wanted[name] for name in kept})
     return masks
 
 
-def read_tensors(path: Path) -> dict:
-    """Return what a file holds: tensors by name, or with torch's format nested dicts of them and of plain values.
+def read_checkpoint(path: Path, wanted: AbstractSet[str]) -> Checkpoint:
+    """Read a file of weights for a network whose tensors have the names `wanted`.
 
     Raises:
-        UserError: it is missing or damaged, or holds objects that only running code could restore.
+        UserError: as `read_tensors`, `flatten`, `mask_dicts`, `to_mask`; or it holds no tensor.
     """
-    if not path.is_file():
-        raise UserError(f"there is no file {path}: correct the config's networks, or put it there")
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} is damaged, or holds objects that only running code could restore, which is refused"
-            f" ({blocked(error)}): save the state dict alone, torch.save(network.state_dict(), ...)"
-        ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, safetensors.SafetensorError) as error:
-        raise UserError(
-            f"{path} is damaged, or no file of weights ({' '.join(str(error).split())[:150]}): copy or save it again"
-        ) from None
-    if not isinstance(loaded, dict):
-        raise UserError(f"{path} holds a {type(loaded).__name__}, not a state dict: save network.state_dict()")
-    return loaded
+    loaded = read_tensors(path)
+    leaves, containers = flatten(loaded, path)
+    dicts = mask_dicts(leaves, containers, path)
+    apart = {name for name in leaves if mask_dict(containers[name]) in dicts}
+    tensors = {
+        name: value
+        for name, value in leaves.items()
+        if isinstance(value, Tensor) and name not in apart and not of_optimiser(containers[name])
+    }
+    left = leaves.keys() - tensors.keys() - apart
+    beside = {}
+    for name in list(tensors):
+        of = masked_tensor(name, tensors)
+        if of is None or places_of([unwrap(name)], wanted):  # the constructor's network has masks of its own
+            continue
+        stem = of.removesuffix("_orig")
+        beside[stem] = to_mask(tensors.pop(name), tensors[of], stem, path)
+        containers[stem], tensors[stem] = containers[of], tensors.pop(of)
+    if not tensors:
+        raise UserError(f"{path} should hold a state dict and holds none, only {listed(loaded)}")
+    return Checkpoint(tensors, containers, beside, dicts, left)
 
 
-def blocked(error: pickle.UnpicklingError) -> str:
-    """Return the object that torch refused to restore, from its words."""
-    words = str(error).split("GLOBAL ", 1)
-    return words[1].split()[0] if len(words) == 2 else "its pickle does not load"
+def of_optimiser(container: str) -> bool:
+    """Tell whether the dict of this name is an optimiser's state, whose tensors go by numbers."""
+    return any(part.startswith("optim") for part in container.split("."))
 
 
-def state_dict_in(loaded: dict, path: Path) -> dict[str, Tensor]:
-    """Return the state dict of a checkpoint: what was loaded itself, or the one dict of tensors in it.
+def choose_tensors(
+    checkpoint: Checkpoint, wanted: AbstractSet[str], kept: AbstractSet[str], path: Path, reading: Reading
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return which tensors of a file are a network's, and which stand among them and are not.
+
+    Both by names without wrappers, with the names that they have in the file.
+
+    Args:
+        checkpoint: the file's contents.
+        wanted: the names of the network's tensors, without wrappers.
+        kept: those of them that are not taken from the file.
+        path: the file.
+        reading: where to look.
 
     Raises:
-        UserError: there is none, or it is unclear which.
+        UserError: as `choose_place`, or `missing` names nothing of the network's.
     """
-    if is_state_dict(loaded):
-        return loaded
-    found = [key for key, value in loaded.items() if is_state_dict(value)]
-    usual = [key for key in found if key in USUAL_KEYS]
-    if len(found) != 1 and len(usual) != 1:
-        what = f"several: {listed(found)}" if found else f"none, only {listed(loaded)}"
-        raise UserError(f"{path} should hold one state dict and holds {what}; save the one alone")
-    return loaded[(usual or found)[0]]
+    for pattern in reading.missing:
+        if not any(matches_any(name, [pattern]) for name in kept):
+            raise UserError(f"missing: {pattern!r} is no layer or tensor of the network, which has {listed(wanted)}")
+    names = with_heads(unwrapped(checkpoint.tensors), wanted)
+    required = {name for name in wanted - kept if not name.endswith("num_batches_tracked")}
+    containers = {name: unwrap(checkpoint.containers[of]) for name, of in names.items()}
+    place = choose_place(path, containers, required, wanted, reading)
+    found = {below(name, place): name for name in names if within(name, place)}
+    homes = {containers[name] for rest, name in found.items() if rest in wanted}
+    chosen = {rest: names[name] for rest, name in found.items() if rest in wanted - kept}
+    extra = {
+        rest: names[name]
+        for rest, name in found.items()
+        if rest not in wanted and (containers[name] in homes or not homes) and not is_known(rest, reading)
+    }
+    return chosen, extra
 
 
-def is_state_dict(value: object) -> bool:
-    """Tell whether this is a dict of tensors by name, and of nothing else."""
-    return (
-        isinstance(value, dict)
-        and bool(value)
-        and all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in value.items())
-    )
-
-
-def without_prefix(tensors: dict[str, Tensor], known: AbstractSet[str]) -> dict[str, Tensor]:
-    """Return `tensors` without as many first components, shared by all names, as make the most names `known`."""
-    found = [tensors]
-    while len({name.partition(".")[0] for name in found[-1]}) == 1 and all("." in name for name in found[-1]):
-        found.append({name.partition(".")[2]: tensor for name, tensor in found[-1].items()})
-    return max(found, key=lambda named: len(named.keys() & known))
-
-
-def with_pruning(names: Iterable[str]) -> set[str]:
-    """Return a network's names, and those that torch.nn.utils.prune has for pruned tensors in their place."""
-    return {f"{name}{ending}" for name in names for ending in ("", "_orig", "_mask")}
-
-
-def merge_pruned(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state dict with each pair `x_orig` and `x_mask` made one `x`, their product."""
-    merged = {}
-    for name, tensor in state.items():
-        if name.endswith("_orig") and name.removesuffix("_orig") + "_mask" in state:
-            merged[name.removesuffix("_orig")] = tensor * state[name.removesuffix("_orig") + "_mask"]
-        elif not (name.endswith("_mask") and name.removesuffix("_mask") + "_orig" in state):
-            merged[name] = tensor
-    return merged
-
-
-def require_fit(state: dict[str, Tensor], wanted: dict[str, Tensor], path: Path) -> None:
-    """Raise UserError, which names what differs, unless names and shapes are those of the network."""
-    missing, extra = (listed(a.keys() - b.keys()) for a, b in ((wanted, state), (state, wanted)))
-    if missing or extra:
-        lacks = f"lacks {missing}" if missing else ""
-        has = f"has {extra}, which the network lacks" if extra else ""
-        raise UserError(
-            f"{path} is of another architecture than the constructor's: it {' and '.join(filter(None, (lacks, has)))};"
-            " correct constructor, arguments or weights"
-        )
-    for name, tensor in state.items():
-        plain = tensor.layout == torch.strided and not tensor.is_meta and not tensor.is_complex()
-        if not plain or not torch.isfinite(tensor).all():
-            raise UserError(
-                f"{path}: {name} is sparse, complex, without data, or holds what is not finite: save plain numbers"
-            )
-        if tensor.shape != wanted[name].shape:
-            raise UserError(
-                f"{path} is of another architecture than the constructor's: {name} is {shape(tensor)}, and the"
-                f" network's {shape(wanted[name])}; correct constructor, arguments or weights"
-            )
-
-
-def read_masks(network: nn.Module, path: Path) -> Masks:
-    """Return the masks in a file: tensors of 0 and 1, or of bools, by the name of the layer or of its weight.
+def require_fit(state: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Return a file's tensors in the types of the network's `own`.
 
     Raises:
-        UserError: as `read_tensors`; or a mask is of no weight, of another shape than its weight, or holds other
+        UserError: names or shapes are not the network's, which are named; or a tensor holds other than plain finite
             numbers.
     """
-    weights = weights_of(network)
-    loaded = read_tensors(path)
-    if isinstance(loaded.get("masks"), dict):  # a network.pt of this workflow
-        loaded = loaded["masks"]
-    if not is_state_dict(loaded):
-        raise UserError(f"{path} should hold masks, tensors by the name of their weight, and holds {listed(loaded)}")
-    named = {name.removesuffix(".weight"): mask for name, mask in loaded.items()}
-    named = without_prefix(named, weights.keys())
-    masks = {}
-    for name, mask in named.items():
-        if name not in weights:
+    lacking, extra = own.keys() - state.keys(), state.keys() - own.keys()
+    other = {name for name in own.keys() & state.keys() if state[name].shape != own[name].shape}
+    if lacking or extra or other:
+        raise UserError(
+            f"{path} is of another architecture than the constructor's: {differences(state, own)}; correct constructor,"
+            f" arguments or weights{way_out(lacking | other, extra, own)}"
+        )
+    return {name: to_type(tensor, own[name], name, path) for name, tensor in state.items()}
+
+
+def differences(state: dict[str, Tensor], own: dict[str, Tensor]) -> str:
+    """Return in words what differs between a file's tensors and the network's own."""
+    lacking, extra = own.keys() - state.keys(), state.keys() - own.keys()
+    if lacking or extra:
+        lacks = f"lacks {listed(lacking)}" if lacking else ""
+        has = f"has {listed(extra)}, which the network lacks" if extra else ""
+        if normal := sorted(name for name in extra if name.endswith(("_g", "_v", "_u", "original0", "original1"))):
+            has += f" ({shown(normal[0])} looks like a parametrisation, as weight_norm's: remove that before you save)"
+        return f"it {' and '.join(filter(None, (lacks, has)))}"
+    name = next(name for name in own if state[name].shape != own[name].shape)
+    return f"{name} is {shape(state[name])}, and the network's {shape(own[name])}"
+
+
+def way_out(lacking: AbstractSet[str], extra: AbstractSet[str], own: Collection[str]) -> str:
+    """Return which key of the config would make tensors fit that lack some of a network's `own`, or have more."""
+    if lacking and not extra and len(lacking) < len(own):
+        return (
+            f"; or, to dissect a network without these weights, add missing: [{listed(layers_of(lacking, own))}] to it"
+        )
+    if extra and not lacking:
+        return f"; or, if the network does without, add unused: [{listed(layers_of(extra, own))}] to it"
+    return ""
+
+
+def layers_of(names: AbstractSet[str], own: Collection[str]) -> set[str]:
+    """Return the outermost layers that hold these tensors and no other of a network's `own`."""
+    shared = {prefix for name in set(own) - names for prefix in prefixes(name)}
+    return {next(prefix for prefix in [*prefixes(name), name] if prefix not in shared) for name in names}
+
+
+def prefixes(name: str) -> list[str]:
+    """Return what a dotted name begins with, shortest first, itself left out."""
+    parts = name.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts))]
+
+
+def to_type(tensor: Tensor, own: Tensor, name: str, path: Path) -> Tensor:
+    """Return a tensor of a file as the network's own one has it; UserError unless it is of plain finite numbers."""
+    tensor = plain_numbers(tensor, name, path)
+    if own.is_floating_point() and not tensor.is_floating_point():
+        raise UserError(
+            f"{path}: {shown(name)} holds whole numbers, perhaps quantised ones: save floating-point numbers"
+        )
+    tensor = tensor.to(own.dtype)
+    if not torch.isfinite(tensor).all():
+        raise UserError(f"{path}: {shown(name)} holds what is not finite: give a network whose training went well")
+    return tensor
+
+
+def masks_beside(network: nn.Module, checkpoint: Checkpoint, taken: Iterable[str], left: Masks, path: Path) -> Masks:
+    """Return the masks that stand in a dict beside the weights that were `taken`.
+
+    Raises:
+        UserError: there are several such dicts, or one elsewhere in the file; they differ from those that were `left`
+            by torch.nn.utils.prune; or as `match_masks`.
+    """
+    homes = {checkpoint.containers[name] for name in taken}
+    near = [place for place in checkpoint.dicts if all(within(home, place.rpartition(".")[0]) for home in homes)]
+    if len(near) != 1:
+        if checkpoint.dicts:
             raise UserError(
-                f"{path} has a mask for {name}, and the network has no such weight of two or more dimensions: name the"
-                f" masks after {listed(weights)}"
+                f"{path} holds masks in {listed(checkpoint.dicts)}, and it is unclear whether they are those of the"
+                " weights: save the right ones alone, and name that file under masks"
             )
-        weight = weights[name].tensor
-        if mask.shape != weight.shape:
+        return {}
+    masks = match_masks(network, checkpoint.dicts[near[0]], path)
+    for name in masks.keys() & left.keys():
+        if not torch.equal(masks[name], left[name]):
             raise UserError(
-                f"{path}: the mask of {name} is {shape(mask)}, and its weight {shape(weight)}; name the masks that"
-                " belong to these weights"
+                f"{path} holds two different masks of {name}: save the right ones alone, and name that file under masks"
             )
-        if not ((mask == 0) | (mask == 1)).all():
-            raise UserError(
-                f"{path}: the mask of {name} holds numbers other than 0 and 1; give one that says what remains"
-            )
-        masks[name] = mask.bool()
     return masks
 
 
-def masks_of_zeros(network: nn.Module) -> Masks:
-    """Return masks that say of every weight that is zero, of those that pruning takes, that it was pruned."""
-    return {name: weight.detach() != 0 for name, weight in prunable_weights(network, exempt=[]).items()}
-
-
-def shape(tensor: Tensor) -> str:
-    """Return a shape as people write it: 64 x 3 x 7 x 7."""
-    return " x ".join(str(side) for side in tensor.shape) or "a number"
-
-
-def listed(names: Iterable) -> str:
-    """Return up to four names, and how many more there are."""
-    names = sorted(map(str, names))
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return ", ".join(names[:4]) + more
+def log_taken(path: Path, checkpoint: Checkpoint, taken: Collection[str], masks: Masks, kept: AbstractSet[str]) -> None:
+    """Log what was taken from a file, what was left out, and which of the network's tensors stay as they were drawn."""
+    of_taken = {prefix for name in taken for prefix in prefixes(name)}
+    left = checkpoint.left | (checkpoint.tensors.keys() - set(taken))
+    left = {next(prefix for prefix in [*prefixes(name), name] if prefix not in of_taken) for name in left}
+    homes = {checkpoint.containers[name] for name in taken} - {""}
+    where = f" of {listed(homes)}" if homes else ""
+    with_masks = f" and masks of {listed(masks)}" if masks else ""
+    logging.info(
+        "%s: took %d tensors%s%s%s", path, len(taken), where, with_masks, f"; left out {listed(left)}" if left else ""
+    )
+    if kept:
+        logging.warning("missing: %s stay as the constructor draws them", listed(kept))

@@ -56,7 +56,7 @@ def load_weights(network: nn.Module, path: Path, reading: Reading = WHOLE, with_
     Raises:
         UserError: as `read_checkpoint`, `choose_tensors`, `require_fit`, `masks_beside`.
     """
-    own = {name: tensor for name, tensor in network.state_dict().items() if isinstance(tensor, Tensor)}
+    own = network.state_dict()
     wanted = unwrapped(own)
     checkpoint = read_checkpoint(path, wanted.keys())
     kept = {name for name, of in wanted.items() if matches_any(of, reading.missing)}
@@ -64,14 +64,14 @@ def load_weights(network: nn.Module, path: Path, reading: Reading = WHOLE, with_
     state = {wanted[name]: checkpoint.tensors[of] for name, of in chosen.items()}
     masks = {wanted[name]: checkpoint.beside[of] for name, of in chosen.items() if of in checkpoint.beside}
     # torch before 0.4.1 did not count the batches, which only matters to training.
-    optional = {name for name in own if name.endswith("num_batches_tracked")} | {wanted[name] for name in kept}
+    optional = {name for name in own if is_count(name)} | {wanted[name] for name in kept}
     drawn = {name: own[name] for name in optional - state.keys()}
     state = require_fit(drawn | state | {name: checkpoint.tensors[of] for name, of in extra.items()}, own, path)
     state |= {name: state[name] * mask for name, mask in masks.items()}
-    network.load_state_dict(network.state_dict() | state)
     masks = {key: masks[weight.parameter] for key, weight in weights_of(network).items() if weight.parameter in masks}
     if with_masks:
         masks |= masks_beside(network, checkpoint, chosen.values(), masks, path)
+    network.load_state_dict(state)
     log_taken(path, checkpoint, chosen.values(), masks, {wanted[name] for name in kept})
     return masks
 
@@ -131,7 +131,7 @@ def choose_tensors(
         if not any(matches_any(name, [pattern]) for name in kept):
             raise UserError(f"missing: {pattern!r} is no layer or tensor of the network, which has {listed(wanted)}")
     names = with_heads(unwrapped(checkpoint.tensors), wanted)
-    required = {name for name in wanted - kept if not name.endswith("num_batches_tracked")}
+    required = {name for name in wanted - kept if not is_count(name)}
     containers = {name: unwrap(checkpoint.containers[of]) for name, of in names.items()}
     place = choose_place(path, containers, required, wanted, reading)
     found = {below(name, place): name for name in names if within(name, place)}
@@ -187,9 +187,15 @@ def way_out(lacking: AbstractSet[str], extra: AbstractSet[str], own: Collection[
 
 
 def layers_of(names: AbstractSet[str], own: Collection[str]) -> set[str]:
-    """Return the outermost layers that hold these tensors and no other of a network's `own`."""
-    shared = {prefix for name in set(own) - names for prefix in prefixes(name)}
+    """Return the outermost layers that hold these tensors and no other of a network's `own`, but counts of batches."""
+    others = {name for name in own if name not in names and not is_count(name)}
+    shared = {prefix for name in others for prefix in prefixes(name)}
     return {next(prefix for prefix in [*prefixes(name), name] if prefix not in shared) for name in names}
+
+
+def is_count(name: str) -> bool:
+    """Tell whether a tensor counts the batches of a batch-norm's training."""
+    return name.endswith("num_batches_tracked")
 
 
 def prefixes(name: str) -> list[str]:

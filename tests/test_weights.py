@@ -1,0 +1,511 @@
+"""In how many ways people keep a network's weights and masks, and what must be made of each."""
+
+import argparse
+import copy
+import logging
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune
+from torch.optim.swa_utils import AveragedModel
+
+from workflow_scripts.bring.constructors import construct
+from workflow_scripts.bring.import_network import import_network
+from workflow_scripts.bring.masks import read_masks
+from workflow_scripts.bring.state_dicts import WRAPPERS, Reading
+from workflow_scripts.bring.weights import load_weights
+from workflow_scripts.files import UserError
+from workflow_scripts.train.pruning import describe_density
+
+State = dict[str, Tensor]
+HERE = f"{__name__}:net"
+NOTHING = torch.zeros(8, 3, 3, 3)  # a mask of conv1
+ANOTHER = r"another architecture than the constructor's: "
+
+
+class Net(nn.Module):
+    """Three weight layers, one within a container, as checkpoints of larger networks have them."""
+
+    def __init__(self, classes: int = 4) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 8, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(8)
+        self.layer4 = nn.Sequential(nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8))
+        self.fc = nn.Linear(8, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.layer4(self.bn1(self.conv1(x))).mean((2, 3)))
+
+
+def net(seed: int = 1, **arguments: int) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Net(**arguments)
+
+
+def state() -> State:
+    return net().state_dict()
+
+
+def ones() -> State:
+    """What must not be taken for the network."""
+    return {name: torch.ones_like(tensor) for name, tensor in state().items()}
+
+
+def under(prefix: str, tensors: State) -> State:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def without(layer: str, tensors: State) -> State:
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(layer)}
+
+
+def file_of(folder: Path, contents: object) -> Path:
+    torch.save(contents, folder / "file.pt")
+    return folder / "file.pt"
+
+
+def equal(one: State, other: State) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def compiled_part() -> State:
+    network = net()
+    network.layer4 = torch.compile(network.layer4)
+    return network.state_dict()
+
+
+def in_middle(*wrappers: str) -> State:
+    middle = ".".join(["layer4", *wrappers, ""])
+    return {name.replace("layer4.", middle): tensor for name, tensor in state().items()}
+
+
+def by_module() -> dict[str, State]:
+    nested: dict[str, State] = {}
+    for name, tensor in state().items():
+        module, _, own = name.rpartition(".")
+        nested.setdefault(module, {})[own] = tensor
+    return nested
+
+
+def of_mmpretrain() -> State:
+    return {("head." if name.startswith("fc") else "backbone.") + name: t for name, t in state().items()}
+
+
+COUNT = torch.zeros(1)
+# By name: what the file holds, and what the log says is left out.
+TAKEN: dict[str, tuple[Callable[[], object], str]] = {
+    "plain": (state, ""),
+    "among plain values": (lambda: state() | {"epoch": 3, "arch": "net"}, "arch, epoch"),
+    "two levels deep": (lambda: {"state": {"model": state(), "step": 1}}, "state.step"),
+    "any key": (lambda: {"weights": state(), "arguments": ["a", 1, None]}, "arguments"),
+    "a dict for each module": (by_module, ""),
+    "sparse": (lambda: state() | {"fc.weight": state()["fc.weight"].to_sparse()}, ""),
+    "double": (lambda: {n: t.double() if t.is_floating_point() else t for n, t in state().items()}, ""),
+    "without counts of batches": (lambda: {n: t for n, t in state().items() if "num_batches" not in n}, ""),
+    "DataParallel": (lambda: {"state_dict": nn.DataParallel(net()).state_dict()}, ""),
+    "DataParallel in the middle": (lambda: in_middle("module"), ""),
+    "compiled": (lambda: {"model": torch.compile(net()).state_dict()}, ""),
+    "compiled part": (compiled_part, ""),
+    "DDP, compiled": (lambda: {"model": under("module._orig_mod", state())}, ""),
+    "FSDP and recomputation": (lambda: in_middle("_fsdp_wrapped_module", "_checkpoint_wrapped_module"), ""),
+    "DeepSpeed": (lambda: {"module": state(), "optimizer": None}, "optimizer"),
+    "SWA": (lambda: AveragedModel(net()).state_dict(), "n_averaged"),
+    "thop": (lambda: state() | {"total_ops": COUNT, "conv1.total_params": COUNT}, "conv1.total_params, total_ops"),
+    "extra state": (lambda: state() | {"fc._extra_state": {"a": 1}}, "fc._extra_state"),
+    "extra state, a tensor": (lambda: state() | {"fc._extra_state": COUNT}, "fc._extra_state"),
+    "torchvision's EMA": (
+        lambda: {"model": state(), "model_ema": under("module", ones()) | {"n_averaged": COUNT}, "args": None},
+        "args, model_ema",
+    ),
+    "timm": (
+        lambda: {"state_dict": state(), "state_dict_ema": ones(), "args": argparse.Namespace(lr=0.1, of=["a"])},
+        "args, state_dict_ema",
+    ),
+    "only EMA": (lambda: {"model_ema": state(), "epoch": 1}, "epoch"),
+    "a best one beside the last": (lambda: {"state_dict": state(), "best_state": ones()}, "best_state"),
+    "optimiser": (
+        lambda: {"model": state(), "optimizer": {"state": {0: under("exp_avg", ones())}}},
+        "optimizer",
+    ),
+    "Lightning": (lambda: {"state_dict": under("model", state()), "loops": {}}, ""),
+    "Lightning with a criterion": (
+        lambda: {"state_dict": under("model", state()) | {"criterion.weight": COUNT}},
+        "state_dict.criterion",
+    ),
+    "Lightning with metrics": (
+        lambda: {"state_dict": under("net", state()) | {"train_acc.tp": COUNT, "val_acc.tp": COUNT}},
+        "state_dict.train_acc, state_dict.val_acc",
+    ),
+    "Lightning with a teacher": (
+        lambda: {"state_dict": under("model", state()) | under("teacher", ones())},
+        "state_dict.teacher",
+    ),
+    "Lightning itself the network": (lambda: {"state_dict": state() | {"loss_fn.weight": COUNT}}, "state_dict.loss_fn"),
+    "mmpretrain": (
+        lambda: {"meta": {"a": 1}, "state_dict": of_mmpretrain() | {"data_preprocessor.mean": COUNT}},
+        "meta, state_dict.data_preprocessor",
+    ),
+    "MoCo": (
+        lambda: {
+            "state_dict": under("module.encoder_q", state())
+            | under("module.encoder_k", ones())
+            | {"module.queue": COUNT}
+        },
+        "state_dict.module.encoder_k, state_dict.module.queue",
+    ),
+    "one prefix of all": (lambda: under("some.thing", state()), ""),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_the_network_is_found_in_what_people_save(tmp_path, caplog, name):
+    make, left = TAKEN[name]
+    caplog.set_level(logging.INFO)
+    network = net(2)
+    assert load_weights(network, file_of(tmp_path, make())) == {}
+    assert equal(network.state_dict(), state())
+    (message,) = caplog.messages
+    assert message.startswith(f"{tmp_path}/file.pt: took {13 if name.startswith('without') else 15} tensors")
+    assert message.partition("; left out ")[2] == left
+
+
+def test_numbers_of_half_precision_are_taken_as_they_are(tmp_path):
+    for dtype in (torch.float16, torch.bfloat16):
+        rounded = {name: t.to(dtype) if t.is_floating_point() else t for name, t in state().items()}
+        network = net(2)
+        load_weights(network, file_of(tmp_path, rounded))
+        assert all(torch.equal(t, rounded[name].to(t.dtype)) for name, t in network.state_dict().items())
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_wrappers_are_looked_through_wherever_they_stand(tmp_path_factory, data):
+    """Any wrappers between the components of any name, below any usual prefix, at any depth of dicts."""
+    wrappers = st.lists(st.sampled_from(sorted(WRAPPERS)), max_size=2)
+    wrapped = {}
+    for name, tensor in state().items():
+        *modules, own = name.split(".")
+        parts = [part for module in modules for part in (*data.draw(wrappers), module)]
+        wrapped[".".join([*parts, *data.draw(wrappers), own])] = tensor
+    prefix = data.draw(st.sampled_from(["", "model", "net.backbone", "module.encoder_q"]))
+    contents: dict = under(prefix, wrapped) if prefix else wrapped
+    for key in data.draw(st.lists(st.sampled_from(["state_dict", "ckpt", "odd"]), max_size=3)):
+        contents = {key: contents, "epoch": 1, f"{key}_ema": ones()}
+    network = net(2)
+    load_weights(network, file_of(tmp_path_factory.mktemp("wrapped"), contents))
+    assert equal(network.state_dict(), state())
+
+
+@pytest.mark.parametrize(
+    ("contents", "reading"),
+    [
+        ({"model": ones(), "model_ema": under("module", state())}, {"part": "model_ema"}),
+        ({"state_dict": ones(), "state_dict_ema": state()}, {"part": "state_dict_ema"}),
+        ({"a": {"net": ones()}, "b": {"net": state()}}, {"part": "b.net"}),
+        ({"a": {"net": ones()}, "b": {"net": state()}}, {"part": "b"}),
+        ({"student": state(), "teacher": ones()}, {"part": "student"}),
+        ({"state_dict": under("student", ones()) | under("teacher", state())}, {"prefix": "teacher"}),
+        ({"a": under("module.encoder_q", ones()) | under("module.encoder_k", state())}, {"prefix": "encoder_k"}),
+        ({"state_dict": under("a.b", state()) | {"c.weight": COUNT}}, {"prefix": "a.b"}),
+        (state() | {"aux.weight": COUNT, "aux.bias": COUNT}, {"unused": ("aux",)}),
+        (state() | {"aux.weight": COUNT, "aux.bias": COUNT}, {"unused": ("*.weight", "aux.bias")}),
+    ],
+)  # fmt: skip
+def test_keys_say_what_else_is_meant(tmp_path, contents, reading):
+    path = file_of(tmp_path, contents)
+    try:
+        network = net(2)
+        load_weights(network, path)
+        assert not equal(network.state_dict(), state())
+    except UserError as error:  # which names the key that makes it fit
+        assert any(f"{key}: " in str(error) for key in reading)
+    network = net(2)
+    load_weights(network, path, Reading(**reading))
+    assert equal(network.state_dict(), state())
+
+
+def test_a_backbone_without_its_classifier_keeps_the_one_that_was_drawn(tmp_path, caplog):
+    bare = without("fc", state())
+    files = (bare, {"state_dict": under("backbone", bare)}, net(classes=7).state_dict())
+    for contents in files:
+        path = file_of(tmp_path, contents)
+        with pytest.raises(UserError, match=r"add missing: \[fc\] to it$"):
+            load_weights(net(2), path)
+        for missing in ("fc", "fc.*"):
+            network = net(2)
+            load_weights(network, path, Reading(missing=(missing,)))
+            found = network.state_dict()
+            assert equal(without("fc", found), bare)
+            assert torch.equal(found["fc.weight"], net(2).fc.weight)
+            assert "missing: fc.bias, fc.weight stay as the constructor draws them" in caplog.messages
+    with pytest.raises(UserError, match=r"missing: 'fx' is no layer or tensor of the network, which has bn1\.bias"):
+        load_weights(net(2), path, Reading(missing=("fx",)))
+
+
+def normalised(parametrise: Callable) -> State:
+    network = net()
+    parametrise(network.fc)
+    return network.state_dict()
+
+
+REFUSED: dict[str, tuple[Callable[[], object], str]] = {
+    "two copies": (lambda: {"a": state(), "b": ones()}, r"holds the network several times: add .* part: a, part: b$"),
+    "student and teacher": (
+        lambda: {"state_dict": under("student", state()) | under("teacher", ones())},
+        r"one of part: state_dict with prefix: student, part: state_dict with prefix: teacher$",
+    ),
+    "unknown things beside an unknown prefix": (
+        lambda: {"state_dict": under("resnet", state()) | {"decoder.weight": COUNT}},
+        r"below resnet, and beside it state_dict.decoder.weight: if it does without these, add prefix: resnet",
+    ),
+    "one tensor more": (
+        lambda: state() | {"aux.weight": COUNT},
+        ANOTHER + r"it has aux.weight, which the network lacks; .*add unused: \[aux\]",
+    ),
+    "one layer less": (lambda: without("layer4.1", state()), r"it lacks layer4.1.bias.*missing: \[layer4.1\]"),
+    "other classes": (lambda: net(classes=7).state_dict(), r"fc.weight is 7 x 8, and the network's 4 x 8"),
+    "weight_norm": (lambda: normalised(parametrizations.weight_norm), r"original0 looks like a parametrisation"),
+    "old spectral_norm": (lambda: normalised(nn.utils.spectral_norm), r"fc.weight_u looks like a parametrisation"),
+    "only an optimiser": (
+        lambda: {"optimizer": {"state": {0: {"momentum_buffer": COUNT}}}, "epoch": 1},
+        "should hold a state dict and holds none, only epoch, optimizer",
+    ),
+    "an empty dict": (lambda: {"state_dict": {}}, "holds none, only state_dict"),
+    "a list": (lambda: list(state().values()), "holds a list, not a state dict"),
+    "a whole network": (net, r"code could restore, .* \(.*Net\); if it is a whole network, save its state"),
+    "NumPy's arrays": (lambda: {n: t.numpy() for n, t in state().items()}, "holds objects of NumPy's"),
+    "not finite": (lambda: state() | {"fc.bias": torch.full((4,), torch.nan)}, "fc.bias holds what is not finite"),
+    "beyond single precision": (
+        lambda: state() | {"fc.bias": torch.full((4,), 1e300, dtype=torch.float64)},
+        "fc.bias holds what is not finite",
+    ),
+    "no data": (lambda: {n: t.to("meta") for n, t in state().items()}, "conv1.weight has no data"),
+    "complex": (lambda: state() | {"fc.bias": torch.zeros(4, dtype=torch.complex64)}, "fc.bias is complex"),
+    "whole numbers": (lambda: state() | {"fc.bias": torch.ones(4, dtype=torch.int8)}, "fc.bias holds whole numbers"),
+    "quantised": (
+        lambda: state() | {"fc.weight": torch.quantize_per_tensor(state()["fc.weight"], 0.1, 0, torch.qint8)},
+        "fc.weight is quantised",
+    ),
+    # Two kilobytes on the disk.
+    "a tensor of 10^12 numbers": (
+        lambda: state() | {"fc.weight": torch.zeros(1).expand(10**6, 10**6)},
+        "fc.weight is 1000000 x 1000000, and the network's 4 x 8",
+    ),
+    "a name for the terminal": (
+        lambda: state() | {"\x1b[31m" + 10**5 * "k": COUNT},
+        r"it has \?\[31mk{90,100}\.\.\., which",
+    ),
+    "two things of one name": (lambda: {"a": {"b": COUNT}, "a.b": COUNT}, "holds two things of the name a.b"),
+    "a list of masks": (lambda: {"state_dict": state(), "masks": [NOTHING]}, "masks is a list: save masks as tensors"),
+    "masks elsewhere": (
+        lambda: {"model": {"state_dict": state()}, "pruning": {"masks": {"conv1": NOTHING}}},
+        r"masks in pruning.masks, and it is unclear .* name that file under masks",
+    ),
+    "masks of another network": (lambda: {"state_dict": state(), "masks": {"conv9": COUNT}}, "has a mask for conv9"),
+    "two masks that differ": (
+        lambda: pruned_by_torch("conv1").state_dict() | {"masks": {"conv1": NOTHING}},
+        "holds two different masks of conv1",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor", "ignore:.*spectral_norm.*")
+def test_what_does_not_do_is_told_in_a_sentence_that_says_what_it_is(tmp_path, name):
+    make, words = REFUSED[name]
+    network = net(2)
+    with pytest.raises(UserError, match=words) as told:
+        load_weights(network, file_of(tmp_path, make()))
+    assert str(told.value).startswith(f"{tmp_path}/file.pt ") or str(told.value).startswith(f"{tmp_path}/file.pt: ")
+    assert "\n" not in str(told.value) and len(str(told.value)) < 1000
+    assert equal(network.state_dict(), net(2).state_dict())  # nothing was half taken
+
+
+def torch_script(path: Path) -> None:
+    torch.jit.save(torch.jit.trace(net().eval(), torch.zeros(1, 3, 9, 9)), path)
+
+
+def zipped(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("file/data.pkl", bytes(10**6))
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (torch_script, "is TorchScript, which holds code: save the weights alone"),
+        (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid "), "pointer of Git LFS"),
+        (lambda path: path.write_text("\n<!DOCTYPE html><html>404</html>"), "is a web page"),
+        (lambda path: path.write_bytes(b""), "is empty"),
+        (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)), "is an HDF5 file"),
+        (lambda path: path.write_bytes(b"\x1f\x8b" + bytes(99)), "is compressed by gzip: unpack it"),
+        (lambda path: zipfile.ZipFile(path, "w").writestr("a.txt", "a"), "is a zip archive, and not of torch's"),
+        (lambda path: zipfile.ZipFile(path, "w").writestr("a.npy", "a"), "is an archive of NumPy's arrays"),
+        (zipped, "is compressed, as torch never writes"),
+        (lambda path: path.write_bytes(file_of(path.parent, state()).read_bytes()[:5000]), "is damaged, or no file"),
+        (lambda path: path.write_bytes(b"\x08\0\0\0\0\0\0\0{}"), "is damaged, or no file of weights"),
+        (lambda path: path.mkdir(), "there is no file"),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_other_files_are_called_what_they_are(tmp_path, write, words):
+    path = tmp_path / "weights.pt"
+    write(path)
+    for read in (lambda: load_weights(net(2), path), lambda: read_masks(net(2), path)):
+        with pytest.raises(UserError, match=words) as told:
+            read()
+        assert str(path) in str(told.value)
+
+
+def test_safetensors_are_known_by_their_contents(tmp_path):
+    for name in ("weights.safetensors", "weights.pt"):
+        safetensors.torch.save_file(under("model", state()), tmp_path / name)
+        network = net(2)
+        load_weights(network, tmp_path / name)
+        assert equal(network.state_dict(), state())
+
+
+def pruned_by_torch(*layers: str) -> nn.Module:
+    network = net()
+    for layer in layers:
+        prune.l1_unstructured(network.get_submodule(layer), "weight", 0.5)
+    return network
+
+
+HALF = pruned_by_torch("conv1").conv1.weight_mask.detach()
+# By name: the masks, alone in a file or beside the weights.
+MASKS: dict[str, dict] = {
+    "layer": {"conv1": HALF},
+    "weight": {"conv1.weight": HALF},
+    "torch's buffer": {"conv1.weight_mask": HALF},
+    "a layer's own": {"conv1.mask": HALF},
+    "of a dict for each layer": {"conv1": {"weight": HALF}},
+    "bools": {"conv1": HALF.bool()},
+    "whole numbers": {"module.conv1": HALF.int()},
+    "sparse": {"conv1": HALF.to_sparse()},
+    "with biases": {"conv1": HALF, "fc.bias": torch.ones(4), "bn1.weight": torch.ones(8)},
+    "with None": {"conv1": HALF, "fc.bias": None},
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_masks_are_found_alone_in_a_dict_and_beside_the_weights(tmp_path, name):
+    masks = MASKS[name]
+    alone = [masks, {"mask": masks, "epoch": 1}, {"masks": masks, "state_dict": state()}]
+    for contents in alone:
+        found = read_masks(net(), file_of(tmp_path, contents))
+        assert found.keys() == {"conv1"} and torch.equal(found["conv1"], HALF.bool())
+    for key in ("mask", "masks", "mask_dict"):
+        network = net(2)
+        found = load_weights(network, file_of(tmp_path, {"ckpt": {"state_dict": state(), key: masks}, "epoch": 1}))
+        assert found.keys() == {"conv1"} and torch.equal(found["conv1"], HALF.bool())
+        assert equal(network.state_dict(), state())
+
+
+@pytest.mark.parametrize("name", ["torch's buffer", "a layer's own"])
+def test_masks_among_the_weights_are_applied(tmp_path, name):
+    network = net(2)
+    masks = load_weights(network, file_of(tmp_path, {"state_dict": under("module", state() | MASKS[name])}))
+    assert masks.keys() == {"conv1"} and torch.equal(masks["conv1"], HALF.bool())
+    assert torch.equal(network.conv1.weight, state()["conv1.weight"] * HALF)
+
+
+def test_masks_in_a_checkpoint_are_applied_and_a_layer_without_weights_is_warned_of(tmp_path, caplog):
+    masks = {
+        "conv1.weight": torch.ones(8, 3, 3, 3),
+        "layer4.0.weight": torch.zeros(8, 8, 3, 3),
+        "fc.weight": torch.ones(4, 8),
+    }
+    path = file_of(tmp_path, {"state_dict": state(), "masks": masks})
+    network, left = import_network({"constructor": HERE, "arguments": {}}, str(path), None, 0, 9)
+    assert describe_density(network, left)["density"]["prunable"] == pytest.approx((216 + 32) / (216 + 576 + 32))
+    assert not network.layer4[0].weight.any()
+    assert any(message.startswith("no weight remains in layer4.0: ") for message in caplog.messages)
+    # A file of masks of their own goes first.
+    other = tmp_path / "masks.pt"
+    torch.save({"conv1": NOTHING}, other)
+    network, left = import_network({"constructor": HERE, "arguments": {}}, str(path), other, 0, 9)
+    assert left.keys() == {"conv1"} and not network.conv1.weight.any() and network.layer4[0].weight.all()
+
+
+def test_torchs_pruning_is_taken_for_the_layers_that_have_it(tmp_path):
+    for layers in (("conv1",), ("conv1", "layer4.0", "fc")):
+        origin = pruned_by_torch(*layers)
+        for contents in (origin.state_dict(), {"state_dict": nn.DataParallel(origin).state_dict()}):
+            network = net(2)
+            masks = load_weights(network, file_of(tmp_path, contents))
+            assert masks.keys() == set(layers) and all(mask.float().mean() == 0.5 for mask in masks.values())
+            assert torch.equal(network.conv1.weight, origin.conv1.weight)
+
+
+BAD_MASKS = [
+    (torch.ones(()), "the mask of conv1(.weight)? is a number, and its weight 8 x 3 x 3 x 3"),
+    (torch.ones(8, 1, 1, 1), "the mask of conv1(.weight)? is 8 x 1 x 1 x 1, and its weight 8 x 3 x 3 x 3"),
+    (torch.ones(1).expand(10**6, 10**6), "the mask of conv1(.weight)? is 1000000 x 1000000"),
+    (torch.full((8, 3, 3, 3), 0.5), "the mask of conv1(.weight)? holds numbers other than 0 and 1"),
+    (torch.full((8, 3, 3, 3), torch.nan), "the mask of conv1(.weight)? holds numbers other than 0 and 1"),
+    (torch.ones(8, 3, 3, 3, device="meta"), "the mask of conv1(.weight)? has no data"),
+]
+
+
+@pytest.mark.parametrize(("mask", "words"), BAD_MASKS)
+def test_a_mask_that_only_seems_to_fit_is_refused_wherever_it_stands(tmp_path, mask, words):
+    pair = {"conv1.weight_orig": state()["conv1.weight"], "conv1.weight_mask": mask}
+    beside = (
+        without("conv1", state()) | pair,
+        {"state_dict": state(), "masks": {"conv1": mask}},
+        state() | {"conv1.weight_mask": mask},
+    )
+    for contents in beside:
+        with pytest.raises(UserError, match=words):
+            load_weights(net(), file_of(tmp_path, contents))
+    with pytest.raises(UserError, match=words):
+        read_masks(net(), file_of(tmp_path, {"conv1": mask}))
+
+
+class Lazy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.LazyConv2d(4, 3)
+
+
+class Expanded(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1).expand(4, 4))
+
+
+class Stateful(nn.Linear):
+    def get_extra_state(self) -> dict:
+        return {"scale": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Lazy", "conv.weight of no shape yet: let it give its lazy layers their sizes"),
+        ("Expanded", "weight with numbers that share one place in memory"),
+        ("quantised", "_extra_state, quantised or no tensor|scale, quantised or no tensor|quantised or no tensor"),
+        ("stateful", "_extra_state, quantised or no tensor: build the network in floating point"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_networks_of_other_than_plain_tensors_are_refused(name, words):
+    with pytest.raises(UserError, match=rf"constructor .*:{name} returns a network with .*({words})"):
+        construct(f"{__name__}:{name}", {}, 0)
+
+
+def stateful() -> nn.Module:
+    return Stateful(3, 3)
+
+
+def quantised() -> nn.Module:
+    return torch.ao.quantization.quantize_dynamic(copy.deepcopy(net()), {nn.Linear})

@@ -70,8 +70,12 @@ def construct(constructor: str, arguments: dict, seed: int) -> nn.Module:
         raise UserError(
             f"constructor {constructor} returns a {type(network).__name__}, not a torch.nn.Module: name another"
         )
+    try:
+        network.eval()
+    except RecursionError:
+        raise UserError(f"constructor {constructor} returns a network that contains itself: mend it") from None
     require_plain(network, constructor)
-    return network.eval()
+    return network
 
 
 def require_plain(network: nn.Module, constructor: str) -> None:

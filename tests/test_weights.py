@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 from workflow_scripts.bring.constructors import construct
 from workflow_scripts.bring.import_network import import_network
 from workflow_scripts.bring.masks import read_masks
+from workflow_scripts.bring.prune_once import prune_once
 from workflow_scripts.bring.state_dicts import WRAPPERS, Reading
 from workflow_scripts.bring.weights import load_weights
 from workflow_scripts.files import UserError
@@ -516,3 +517,24 @@ def stateful() -> nn.Module:
 
 def quantised() -> nn.Module:
     return torch.ao.quantization.quantize_dynamic(copy.deepcopy(net()), {nn.Linear})
+
+
+def test_every_matrix_of_a_vision_transformer_counts_and_is_pruned(tmp_path):
+    sizes = {"image_size": 32, "patch_size": 8, "num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 32}
+    described = {"constructor": "torchvision.models:VisionTransformer", "arguments": sizes | {"num_classes": 4}}
+    origin = construct(**described, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    remaining = 0
+    with torch.no_grad():
+        for name, weight in origin.named_parameters():
+            if weight.ndim > 1 and name not in ("class_token", "encoder.pos_embedding"):
+                weight.copy_(torch.rand(weight.shape, generator=generator) < 0.1)
+                remaining += int(weight.sum())
+    network, masks = import_network(described, str(file_of(tmp_path, origin.state_dict())), None, 0, 32)
+    density = describe_density(network, masks)["density"]
+    matrices, parameters = 3072 + 2 * (768 + 256 + 2 * 512) + 64, sum(p.numel() for p in network.parameters())
+    assert density["prunable"] == pytest.approx(remaining / matrices)
+    assert density["all"] == pytest.approx((parameters - matrices + remaining) / parameters)
+    pruned = prune_once(construct(**described, seed=0), {}, "layerwise", 0.03, [], 0)
+    in_proj = pruned["encoder.layers.encoder_layer_0.self_attention.in_proj_weight"]
+    assert int(in_proj.sum()) == round(0.03 * 768)

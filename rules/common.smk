@@ -6,19 +6,20 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from workflow_scripts.bring.entries import SHUFFLED, Entry, read_networks
 from workflow_scripts.bring.openlth import SPARSITY_REPORT
 from workflow_scripts.cluster import jobs_left, require_answers
 from workflow_scripts.code_inputs import code_of
-from workflow_scripts.config import check_config, content_fingerprint, is_archive, network_section
+from workflow_scripts.config import check_config, content_fingerprint, file_contents, is_archive, network_section
 from workflow_scripts.dissect.interpolation import OF_FIELDS
 from workflow_scripts.dissect.protocols import resolve_protocol
 from workflow_scripts.figures.names import FIGURES as ALL_FIGURES
 from workflow_scripts.figures.names import OF_ACCURACY
 from workflow_scripts.figures.sum_costs import clear_placeholder
-from workflow_scripts.files import UserError, file_fingerprint
+from workflow_scripts.files import UserError
 from workflow_scripts.gallery.site_data import network_folder, site_files
 from workflow_scripts.gpu import has_gpu
 from workflow_scripts.report_page import make_report
@@ -114,20 +115,23 @@ def own_contents(kind, split=None):
     return remembered(str(folder.parent if folder.suffix == ".bin" else folder), split or kind)
 
 
-def contents_of(*files):
-    """A fingerprint of small files of the user's own; those that are not there are left to the job to tell."""
-    return [file_fingerprint(file) for file in files if Path(file).is_file()]
+def contents_of(name, *files):
+    """Fingerprints of files of the user's own; those that are not there are left to the job to tell."""
+    return list(remembered([file for file in files if Path(file).is_file()], name, file_contents).values())
 
 
-def remembered(source, name):
+def remembered(source, name, fingerprint=content_fingerprint):
     """A fingerprint of a source's contents, read again only where files are new."""
-    return content_fingerprint(source, Path(f"{RESULTS}/own_{name}.json"))
+    try:
+        return fingerprint(source, Path(f"{RESULTS}/own_{name}.json"))
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 def archive(kind):
     """The archive of a source as an input: itself, or where it can be fetched the receipt for it."""
     source = config[kind]["source"]
-    return f"{DATA}/{kind}.fetched.json" if config[kind]["addresses"] else source
+    return f"{DATA}/{kind}.fetched.json" if config[kind]["addresses"] else ancient(source)
 
 
 def archive_contents(kind):
@@ -197,7 +201,7 @@ def test_labels(split):
 def test_label_contents(split):
     """A fingerprint of that ground truth, and of the development kit's list of classes beside it."""
     labels = Path(config["images"]["test_labels"])
-    return contents_of(labels, labels.with_name("meta.mat")) if split == "test" else []
+    return contents_of("test_labels", labels, labels.with_name("meta.mat")) if split == "test" else []
 
 
 def pixel_totals():
@@ -296,6 +300,14 @@ def tested(wildcards):
     return entry_of(wildcards).test != "none"
 
 
+def test_pictures(entry):
+    """The arguments for those pictures, and for the order of their classes where the config says it."""
+    arguments = ["--test", entry.test] if entry.test != "none" else []
+    if entry.class_order is not None:
+        arguments += ["--class-order", json.dumps(entry.class_order)]
+    return shlex.join(arguments)
+
+
 def test_contents(entry):
     """A fingerprint of those pictures."""
     return remembered(entry.test, f"test_{entry.name}") if entry.test != "none" else ""
@@ -306,10 +318,23 @@ def stated_density(network):
     return f"--density {network.density}" if network.role == "imported" and network.density is not None else ""
 
 
-def mask_files(masks):
-    """A file of masks and the report beside it, as inputs."""
-    files = [Path(masks), Path(masks).with_name(SPARSITY_REPORT)] if masks else []
-    return [str(file) for file in files if file.is_file()]
+def own_files(network):
+    """The files that a network is made from: weights, masks and the report beside them, those a constructor is named."""
+    weights = network.weights.values() if isinstance(network.weights, dict) else [network.weights]
+    masks = [network.masks, Path(network.masks).with_name(SPARSITY_REPORT)] if network.masks else []
+    return [str(file) for file in [*weights, *masks] if isinstance(file, str | Path) and Path(file).is_file()]
+
+
+@cache
+def contents_of_networks():
+    """The fingerprints of all networks' files, by path."""
+    files = {file: None for network in NETWORKS.values() for file in own_files(network)}
+    return remembered(files, "networks", file_contents)
+
+
+def network_contents(network):
+    """Fingerprints of the files that a network is made from."""
+    return [contents_of_networks()[file] for file in own_files(network)]
 
 
 def candidates():

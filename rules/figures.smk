@@ -75,7 +75,7 @@ rule compare_published:
     """Set counts that are published of a network beside this experiment's."""
     input:
         units=[units_file(*network.key) for network in published()],
-        weights=[network.weights for network in published() if isinstance(network.weights, str)],
+        weights=[ancient(network.weights) for network in published() if isinstance(network.weights, str)],
         concepts=concepts_of(next(iter(ENTRIES.values()))),
         counts="workflow_scripts/figures/published_counts.csv",
         code=code_of("workflow_scripts.figures.compare_published"),
@@ -102,6 +102,7 @@ rule compare_published:
             )
             for network in published()
         ],
+        contents=lambda wildcards: [network_contents(network) for network in published()],
         dissection=section("dissection"),
     shell:
         "python -m workflow_scripts.figures.compare_published"

@@ -22,6 +22,7 @@ rule import_network:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.bring.import_network")),
         settings=lambda wildcards: settings_of(entry_of(wildcards)),
         weights=lambda wildcards: json.dumps(brought(wildcards).weights, sort_keys=True),
         masks=lambda wildcards: shlex.join(["--masks", brought(wildcards).masks]) if brought(wildcards).masks else "",
@@ -55,6 +56,7 @@ rule prune_once:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.bring.prune_once")),
         settings=lambda wildcards: settings_of(entry_of(wildcards)),
         method=lambda wildcards: brought(wildcards).method,
         density=lambda wildcards: brought(wildcards).density,
@@ -90,6 +92,7 @@ rule measure_network:
     resources:
         gpu=lambda wildcards: min(GPUS, 1) if tested(wildcards) else 0,
     params:
+        code=contents_of_code(code_of("workflow_scripts.bring.measure_network")),
         settings=lambda wildcards: settings_of(entry_of(wildcards)),
         preprocessing=lambda wildcards: json.dumps(entry_of(wildcards).preprocessing, sort_keys=True),
         density=lambda wildcards: stated_density(brought(wildcards)),

@@ -19,7 +19,7 @@ from workflow_scripts.dissect.protocols import resolve_protocol
 from workflow_scripts.figures.names import FIGURES as ALL_FIGURES
 from workflow_scripts.figures.names import OF_ACCURACY
 from workflow_scripts.figures.sum_costs import clear_placeholder
-from workflow_scripts.files import UserError
+from workflow_scripts.files import UserError, file_fingerprint, text_fingerprint
 from workflow_scripts.gallery.site_data import network_folder, site_files
 from workflow_scripts.gpu import has_gpu
 from workflow_scripts.report_page import make_report
@@ -49,6 +49,8 @@ DATA = f"{RESULTS}/data"
 NETWORK = f"{RESULTS}/{{arm}}/replicate_{{replicate}}/level_{{level}}"
 GALLERY = f"{RESULTS}/gallery"
 DRAWN = network_folder("{arm}", "{replicate}", "{level}")  # within the gallery
+CAPTIONS = sorted(map(str, Path("report").glob("*.rst")))
+PUBLISHED_COUNTS = "workflow_scripts/figures/published_counts.csv"
 SITE = [os.path.relpath(file) for file in site_files()]
 GPUS = int(has_gpu()) if config["gpus"] == "auto" else config["gpus"]
 TABLES = ["networks", "categories", "units", "epochs", "layers"]
@@ -118,6 +120,11 @@ def own_contents(kind, split=None):
 def contents_of(name, *files):
     """Fingerprints of files of the user's own; those that are not there are left to the job to tell."""
     return list(remembered([file for file in files if Path(file).is_file()], name, file_contents).values())
+
+
+def contents_of_code(files):
+    """A fingerprint of the workflow's own files, which an archive of an earlier version gives back their old times."""
+    return text_fingerprint(*map(file_fingerprint, files))
 
 
 def remembered(source, name, fingerprint=content_fingerprint):

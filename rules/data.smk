@@ -21,6 +21,7 @@ rule make_images:
         "../envs/workflow.yaml"
     threads: 8
     params:
+        code=contents_of_code(code_of("workflow_scripts.data.make_images")),
         seed=config["world"]["seed"],
         train=config["world"]["train_images"],
         test=config["world"]["test_images"],
@@ -52,6 +53,7 @@ rule make_concepts:
         "../envs/workflow.yaml"
     threads: 8
     params:
+        code=contents_of_code(code_of("workflow_scripts.data.make_concepts")),
         seed=config["world"]["seed"],
         pictures=config["world"]["concept_images"],
         size=config["images"]["size"],
@@ -82,6 +84,7 @@ rule fetch_archive:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.data.fetch_archive")),
         archive=lambda wildcards: config[wildcards.kind]["source"],
         addresses=lambda wildcards: config[wildcards.kind]["addresses"],
         checksum=lambda wildcards: config[wildcards.kind]["checksum"],
@@ -111,6 +114,7 @@ rule unpack_archive:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.data.unpack_archive")),
         source=lambda wildcards: config[wildcards.kind]["source"],
         contents=lambda wildcards: archive_contents(wildcards.kind),
     shell:
@@ -136,6 +140,7 @@ rule pack_images:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.data.pack_images")),
         folder=lambda wildcards: packed_folder("images", wildcards.split),
         contents=lambda wildcards: own_contents("images", wildcards.split),
         size=config["images"]["size"],
@@ -173,6 +178,7 @@ rule index_images:
         "../envs/workflow.yaml"
     threads: config["images"]["workers"]
     params:
+        code=contents_of_code(code_of("workflow_scripts.data.index_images")),
         folder=lambda wildcards: packed_folder("images", wildcards.split),
         classes_of=packed_folder("images", "train"),
         test_labels=lambda wildcards: test_labels(wildcards.split),
@@ -209,6 +215,7 @@ rule pack_concepts:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.data.pack_concepts")),
         folder=lambda wildcards: packed_folder("concepts"),
         contents=own_contents("concepts"),
         size=lambda wildcards: view_of(wildcards)["size"],
@@ -238,6 +245,7 @@ rule verify_concepts:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.data.verify_concepts")),
         folder=packed_folder("concepts"),
         counts=expected("concepts", "images", "labels"),
         totals=pixel_totals(),

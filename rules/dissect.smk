@@ -21,6 +21,7 @@ rule check_network:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.dissect.check_network")),
         network=lambda wildcards: settings_of(ENTRIES[wildcards.entry]),
         size=lambda wildcards: ENTRIES[wildcards.entry].preprocessing["size"],
         layers=lambda wildcards: list(ENTRIES[wildcards.entry].layers),
@@ -53,6 +54,7 @@ rule find_receptive_fields:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.dissect.find_receptive_fields")),
         network=lambda wildcards: settings_of(ENTRIES[wildcards.entry]),
         size=lambda wildcards: ENTRIES[wildcards.entry].preprocessing["size"],
         layers=lambda wildcards: list(ENTRIES[wildcards.entry].layers),
@@ -82,6 +84,7 @@ rule dump_activations:
     resources:
         gpu=min(GPUS, 1),
     params:
+        code=contents_of_code(code_of("workflow_scripts.dissect.dump_activations")),
         settings=lambda wildcards: settings_of(entry_of(wildcards)),
         layers=lambda wildcards: list(entry_of(wildcards).layers),
         mean=lambda wildcards: entry_of(wildcards).preprocessing["mean"],
@@ -124,6 +127,7 @@ rule find_thresholds:
     resources:
         gpu=min(GPUS, 1),
     params:
+        code=contents_of_code(code_of("workflow_scripts.dissect.find_thresholds")),
         quantile=config["dissection"]["quantile"],
         samples=samples(),
         fields=lambda wildcards, input: f"--receptive-fields {input.fields}" if input.fields else "",
@@ -161,6 +165,7 @@ rule tally_units:
         # In one job with the dense network's tally, the control's would ask for a second GPU.
         gpu=lambda wildcards: 0 if shuffled(wildcards) else min(GPUS, 1),
     params:
+        code=contents_of_code(code_of("workflow_scripts.dissect.tally_units")),
         shuffle=lambda wildcards: f"--shuffle-labels {wildcards.replicate}" if shuffled(wildcards) else "",
         choices=choices("knots", "border", "mask", "counted_images", "planes"),
         fields=lambda wildcards, input: f"--receptive-fields {input.fields}" if input.fields else "",
@@ -193,6 +198,7 @@ rule name_units:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.dissect.name_units")),
         rule=choices("detector_iou", "detector_rule"),
     shell:
         "python -m workflow_scripts.dissect.name_units"

@@ -204,6 +204,22 @@ def test_editing_the_tally_reruns_tallies_and_what_follows(copied):
     assert planned(copied) == FROM_TALLIES
 
 
+@pytest.mark.parametrize(
+    ("file", "follows"),
+    [
+        ("workflow_scripts/dissect/tally_units.py", FROM_TALLIES),
+        ("workflow_scripts/gallery/site/gallery.css", {"write_gallery": 1, "sum_costs": 1}),
+        ("report/overview.rst", {"sum_costs": 1}),
+    ],
+)
+def test_another_version_with_older_times_is_noticed(copied, file, follows):
+    """As an archive of the sources brings it."""
+    with open(copied / file, "a") as opened:
+        opened.write("\n")
+    os.utime(copied / file, (1, 1))
+    assert planned(copied) == follows
+
+
 def test_editing_a_module_deep_in_training_reruns_training(copied):
     edit(copied / "workflow_scripts/train/pruning.py", '"""', '"""Edited. ')
     jobs = planned(copied)

@@ -73,6 +73,14 @@ def section(name):
     return json.dumps(config[name], sort_keys=True)
 
 
+def arguments(**values):
+    """Arguments as text, --NAME VALUE for each: Snakemake does not tell two values of a rule that change places."""
+    words = []
+    for name, value in values.items():
+        words += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list | tuple) else [value])]
+    return shlex.join(words)
+
+
 def network_file(arm, replicate, level, name):
     """The path of one file of one network."""
     return f"{RESULTS}/{arm}/replicate_{replicate}/level_{level}/{name}"

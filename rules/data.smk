@@ -22,16 +22,15 @@ rule make_images:
     threads: 8
     params:
         code=contents_of_code(code_of("workflow_scripts.data.make_images")),
-        seed=config["world"]["seed"],
-        train=config["world"]["train_images"],
-        test=config["world"]["test_images"],
-        size=config["images"]["size"],
+        arguments=arguments(
+            seed=config["world"]["seed"],
+            size=config["images"]["size"],
+            train=config["world"]["train_images"],
+            test=config["world"]["test_images"],
+        ),
     shell:
         "python -m workflow_scripts.data.make_images"
-        " --seed {params.seed}"
-        " --size {params.size}"
-        " --train {params.train}"
-        " --test {params.test}"
+        " {params.arguments}"
         " --processes {threads}"
         " --out {output.folder:q}"
         " --checksums {output.checksums:q}"
@@ -54,14 +53,12 @@ rule make_concepts:
     threads: 8
     params:
         code=contents_of_code(code_of("workflow_scripts.data.make_concepts")),
-        seed=config["world"]["seed"],
-        pictures=config["world"]["concept_images"],
-        size=config["images"]["size"],
+        arguments=arguments(
+            seed=config["world"]["seed"], size=config["images"]["size"], count=config["world"]["concept_images"]
+        ),
     shell:
         "python -m workflow_scripts.data.make_concepts"
-        " --seed {params.seed}"
-        " --size {params.size}"
-        " --count {params.pictures}"
+        " {params.arguments}"
         " --processes {threads}"
         " --out {output.folder:q}"
         " --checksums {output.checksums:q}"
@@ -141,23 +138,22 @@ rule pack_images:
         "../envs/workflow.yaml"
     params:
         code=contents_of_code(code_of("workflow_scripts.data.pack_images")),
-        folder=lambda wildcards: packed_folder("images", wildcards.split),
         contents=lambda wildcards: own_contents("images", wildcards.split),
-        size=config["images"]["size"],
+        arguments=lambda wildcards: arguments(
+            folder=packed_folder("images", wildcards.split),
+            size=config["images"]["size"],
+            expect_classes=config["images"]["expect"]["classes"],
+            expect_pictures=config["images"]["expect"][wildcards.split],
+        ),
         per_class=lambda wildcards: (
             f"--per-class {config['images']['per_class']}"
             if wildcards.split == "train" and config["images"]["per_class"] != "all"
             else ""
         ),
-        classes=config["images"]["expect"]["classes"],
-        pictures=lambda wildcards: config["images"]["expect"][wildcards.split],
     shell:
         "python -m workflow_scripts.data.pack_images"
-        " --folder {params.folder:q}"
-        " --size {params.size}"
+        " {params.arguments}"
         " {params.per_class}"
-        " --expect-classes {params.classes}"
-        " --expect-pictures {params.pictures}"
         " --out {output:q}"
         " 2> {log:q}"
 
@@ -179,21 +175,19 @@ rule index_images:
     threads: config["images"]["workers"]
     params:
         code=contents_of_code(code_of("workflow_scripts.data.index_images")),
-        folder=lambda wildcards: packed_folder("images", wildcards.split),
-        classes_of=packed_folder("images", "train"),
+        arguments=lambda wildcards: arguments(
+            folder=packed_folder("images", wildcards.split),
+            classes_of=packed_folder("images", "train"),
+            expect_classes=config["images"]["expect"]["classes"],
+            expect_pictures=config["images"]["expect"][wildcards.split],
+            unreadable=config["images"]["unreadable"],
+        ),
         test_labels=lambda wildcards: test_labels(wildcards.split),
         test_label_contents=lambda wildcards: test_label_contents(wildcards.split),
-        classes=config["images"]["expect"]["classes"],
-        pictures=lambda wildcards: config["images"]["expect"][wildcards.split],
-        unreadable=config["images"]["unreadable"],
     shell:
         "python -m workflow_scripts.data.index_images"
-        " --folder {params.folder:q}"
-        " --classes-of {params.classes_of:q}"
+        " {params.arguments}"
         " {params.test_labels}"
-        " --expect-classes {params.classes}"
-        " --expect-pictures {params.pictures}"
-        " --unreadable {params.unreadable}"
         " --threads {threads}"
         " --out {output:q}"
         " 2> {log:q}"

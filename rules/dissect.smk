@@ -22,22 +22,16 @@ rule check_network:
         "../envs/workflow.yaml"
     params:
         code=contents_of_code(code_of("workflow_scripts.dissect.check_network")),
-        network=lambda wildcards: settings_of(ENTRIES[wildcards.entry]),
-        size=lambda wildcards: ENTRIES[wildcards.entry].preprocessing["size"],
-        layers=lambda wildcards: list(ENTRIES[wildcards.entry].layers),
-        exempt=config["one_shot" if NETWORKS else "pruning"]["exempt"],
-        levels=0 if NETWORKS else config["pruning"]["levels"],
-        fraction=config["pruning"]["fraction"],
+        arguments=lambda wildcards: arguments(
+            network=settings_of(ENTRIES[wildcards.entry]),
+            size=ENTRIES[wildcards.entry].preprocessing["size"],
+            layers=ENTRIES[wildcards.entry].layers,
+            exempt=config["one_shot" if NETWORKS else "pruning"]["exempt"],
+            levels=0 if NETWORKS else config["pruning"]["levels"],
+            fraction=config["pruning"]["fraction"],
+        ),
     shell:
-        "python -m workflow_scripts.dissect.check_network"
-        " --network {params.network:q}"
-        " --size {params.size}"
-        " --layers {params.layers:q}"
-        " --exempt {params.exempt:q}"
-        " --levels {params.levels}"
-        " --fraction {params.fraction}"
-        " --out {output:q}"
-        " 2> {log:q}"
+        "python -m workflow_scripts.dissect.check_network" " {params.arguments}" " --out {output:q}" " 2> {log:q}"
 
 
 rule find_receptive_fields:
@@ -86,22 +80,20 @@ rule dump_activations:
     params:
         code=contents_of_code(code_of("workflow_scripts.dissect.dump_activations")),
         settings=lambda wildcards: settings_of(entry_of(wildcards)),
-        layers=lambda wildcards: list(entry_of(wildcards).layers),
-        mean=lambda wildcards: entry_of(wildcards).preprocessing["mean"],
-        std=lambda wildcards: entry_of(wildcards).preprocessing["std"],
-        precision=config["dissection"]["precision"],
-        forward=config["dissection"]["forward"],
+        arguments=lambda wildcards: arguments(
+            layers=entry_of(wildcards).layers,
+            mean=entry_of(wildcards).preprocessing["mean"],
+            std=entry_of(wildcards).preprocessing["std"],
+            precision=config["dissection"]["precision"],
+            forward=config["dissection"]["forward"],
+        ),
         candidates=candidates(),
     shell:
         "python -m workflow_scripts.dissect.dump_activations"
         " --network {input.network:q}"
         " --settings {params.settings:q}"
-        " --layers {params.layers:q}"
+        " {params.arguments}"
         " --concepts {input.concepts:q}"
-        " --mean {params.mean}"
-        " --std {params.std}"
-        " --precision {params.precision}"
-        " --forward {params.forward}"
         " {params.candidates}"
         " --gpus {resources.gpu}"
         " --out {output:q}"

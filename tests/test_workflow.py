@@ -253,6 +253,19 @@ def test_another_quantile_reruns_from_the_thresholds_on(copied):
     assert planned(copied) == FROM_THRESHOLDS
 
 
+@pytest.mark.parametrize(
+    ("exchanged", "rerun"),
+    [
+        ("dissection: {precision: float32, forward: float16}", {"dump_activations": NETWORKS - 1} | FROM_THRESHOLDS),
+        ("world: {train_images: 40, test_images: 400}", {"make_images": 1, "pack_images": 2}),
+    ],
+)
+def test_settings_that_change_places_rerun_what_they_concern(copied, exchanged, rerun):
+    (copied / "exchanged.yaml").write_text(exchanged)
+    jobs = planned(copied, "exchanged.yaml")
+    assert jobs.items() >= rerun.items()
+
+
 def test_what_a_protocol_chooses_may_be_said_in_words_without_rerunning_anything(copied):
     edit(copied / "config.yaml", " quantile: protocol", " quantile: 0.005")
     edit(copied / "config.yaml", "mask: protocol", "mask: above")

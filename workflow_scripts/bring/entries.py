@@ -86,8 +86,8 @@ def read_networks(config: dict) -> dict[tuple[str, int, int], Network]:
             named.setdefault(name, []).extend(imported(settings))
         except OSError as error:
             raise UserError(
-                f"config: networks.{name}: {error.filename} cannot be read ({error.strerror}): correct its permissions,"
-                " or put it there again"
+                f"config: networks.{name}: a file or folder cannot be read ({error}): correct its permissions, or put it"
+                " there again"
             ) from None
     networks: dict[tuple[str, int, int], Network] = {}
     for name, own in named.items():

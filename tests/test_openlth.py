@@ -141,9 +141,7 @@ def test_a_log_that_cannot_be_read_ends_in_a_sentence(lottery):
     log.unlink()
     log.symlink_to("/proc/self/mem")  # which nobody can read from its beginning
     settings = {"name": "mine", "openlth": str(lottery), "layers": ["fc"]}
-    with pytest.raises(
-        UserError, match=r"config: networks.mine: a file or folder cannot be read \(.*Input/output error"
-    ):
+    with pytest.raises(UserError, match=r"config: networks.mine: a file cannot be read \(.*Input/output error"):
         entries.read_networks({"networks": [settings], "one_shot": {"methods": [], "densities": [0.5]}})
 
 

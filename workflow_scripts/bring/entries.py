@@ -86,7 +86,7 @@ def read_networks(config: dict) -> dict[tuple[str, int, int], Network]:
             named.setdefault(name, []).extend(imported(settings))
         except OSError as error:
             raise UserError(
-                f"config: networks.{name}: a file or folder cannot be read ({error}): correct its permissions, or put it"
+                f"config: networks.{name}: a file cannot be read ({error}): correct its permissions, or put it"
                 " there again"
             ) from None
     networks: dict[tuple[str, int, int], Network] = {}

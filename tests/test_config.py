@@ -325,3 +325,5 @@ def test_the_slurm_profile_names_rules_that_there_are():
     # Snakemake reads one profile of a workflow's: what makes reruns right stands in both.
     for key in ("rerun-incomplete", "show-failed-logs", "max-checksum-file-size"):
         assert profiles["slurm"][key] == profiles["default"][key]
+    # Contents of the user's own files are among the parameters, which --rerun-triggers mtime would not look at.
+    assert not any("rerun-triggers" in profile for profile in profiles.values())

@@ -13,9 +13,9 @@ def list_classes(folder: Path, order: str | Sequence[str] | None) -> tuple[str, 
     """Return the names of the class folders in `folder`, hidden ones left out, by the number of their class.
 
     Args:
-        order: "text", by the characters' numbers, as torchvision's ImageFolder and Keras sort (10, 2, Z, a); "number",
-            digits by their value and letters whatever their case, as timm and file browsers do (2, 10, a, Z); the names
-            themselves; or None where the two agree.
+        order: "text", by the characters' numbers, as torchvision's ImageFolder does (10, 2, Z, a); "number", digits by
+            their value and letters whatever their case, as timm does (2, 10, a, Z); the names themselves; or None where
+            the two agree.
 
     Raises:
         UserError: there are fewer than two; `order` is None and the two differ; or the names are not those of the

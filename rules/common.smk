@@ -73,7 +73,7 @@ def section(name):
     return json.dumps(config[name], sort_keys=True)
 
 
-def arguments(**values):
+def named_arguments(**values):
     """Arguments as text, --NAME VALUE for each: Snakemake does not tell two values of a rule that change places."""
     words = []
     for name, value in values.items():
@@ -216,7 +216,7 @@ def test_labels(split):
 def test_label_contents(split):
     """A fingerprint of that ground truth, and of the development kit's list of classes beside it."""
     labels = Path(config["images"]["test_labels"])
-    return contents_of("test_labels", labels, labels.with_name("meta.mat")) if split == "test" else []
+    return contents_of("image_labels", labels, labels.with_name("meta.mat")) if split == "test" else []
 
 
 def pixel_totals():
@@ -317,10 +317,10 @@ def tested(wildcards):
 
 def test_pictures(entry):
     """The arguments for those pictures, and for the order of their classes where the config says it."""
-    arguments = ["--test", entry.test] if entry.test != "none" else []
-    if entry.class_order is not None:
-        arguments += ["--class-order", json.dumps(entry.class_order)]
-    return shlex.join(arguments)
+    if entry.test == "none":
+        return ""
+    order = {} if entry.class_order is None else {"class_order": json.dumps(entry.class_order)}
+    return named_arguments(test=entry.test, **order)
 
 
 def test_contents(entry):
@@ -334,7 +334,7 @@ def stated_density(network):
 
 
 def own_files(network):
-    """The files that a network is made from: weights, masks and the report beside them, those a constructor is named."""
+    """The files that a network is made from: weights, or what its constructor is to load, masks, the report with them."""
     weights = network.weights.values() if isinstance(network.weights, dict) else [network.weights]
     masks = [network.masks, Path(network.masks).with_name(SPARSITY_REPORT)] if network.masks else []
     return [str(file) for file in [*weights, *masks] if isinstance(file, str | Path) and Path(file).is_file()]

@@ -22,7 +22,7 @@ rule make_images:
     threads: 8
     params:
         code=contents_of_code(code_of("workflow_scripts.data.make_images")),
-        arguments=arguments(
+        arguments=named_arguments(
             seed=config["world"]["seed"],
             size=config["images"]["size"],
             train=config["world"]["train_images"],
@@ -53,7 +53,7 @@ rule make_concepts:
     threads: 8
     params:
         code=contents_of_code(code_of("workflow_scripts.data.make_concepts")),
-        arguments=arguments(
+        arguments=named_arguments(
             seed=config["world"]["seed"], size=config["images"]["size"], count=config["world"]["concept_images"]
         ),
     shell:
@@ -139,7 +139,7 @@ rule pack_images:
     params:
         code=contents_of_code(code_of("workflow_scripts.data.pack_images")),
         contents=lambda wildcards: own_contents("images", wildcards.split),
-        arguments=lambda wildcards: arguments(
+        arguments=lambda wildcards: named_arguments(
             folder=packed_folder("images", wildcards.split),
             size=config["images"]["size"],
             expect_classes=config["images"]["expect"]["classes"],
@@ -175,7 +175,7 @@ rule index_images:
     threads: config["images"]["workers"]
     params:
         code=contents_of_code(code_of("workflow_scripts.data.index_images")),
-        arguments=lambda wildcards: arguments(
+        arguments=lambda wildcards: named_arguments(
             folder=packed_folder("images", wildcards.split),
             classes_of=packed_folder("images", "train"),
             expect_classes=config["images"]["expect"]["classes"],

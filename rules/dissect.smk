@@ -22,7 +22,7 @@ rule check_network:
         "../envs/workflow.yaml"
     params:
         code=contents_of_code(code_of("workflow_scripts.dissect.check_network")),
-        arguments=lambda wildcards: arguments(
+        arguments=lambda wildcards: named_arguments(
             network=settings_of(ENTRIES[wildcards.entry]),
             size=ENTRIES[wildcards.entry].preprocessing["size"],
             layers=ENTRIES[wildcards.entry].layers,
@@ -80,7 +80,7 @@ rule dump_activations:
     params:
         code=contents_of_code(code_of("workflow_scripts.dissect.dump_activations")),
         settings=lambda wildcards: settings_of(entry_of(wildcards)),
-        arguments=lambda wildcards: arguments(
+        arguments=lambda wildcards: named_arguments(
             layers=entry_of(wildcards).layers,
             mean=entry_of(wildcards).preprocessing["mean"],
             std=entry_of(wildcards).preprocessing["std"],

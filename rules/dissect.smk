@@ -31,7 +31,7 @@ rule check_network:
             fraction=config["pruning"]["fraction"],
         ),
     shell:
-        "python -m workflow_scripts.dissect.check_network" " {params.arguments}" " --out {output:q}" " 2> {log:q}"
+        "python -m workflow_scripts.dissect.check_network {params.arguments} --out {output:q} 2> {log:q}"
 
 
 rule find_receptive_fields:

@@ -8,8 +8,7 @@ Out: <arm>/replicate_<r>/level_<n>/network.pt and metrics.json
 rule import_network:
     """Read a network: a constructor's, with weights and masks from files."""
     input:
-        weights=lambda wildcards: [w for w in [brought(wildcards).weights] if isinstance(w, str)],
-        masks=lambda wildcards: mask_files(brought(wildcards).masks),
+        files=lambda wildcards: ancient(own_files(brought(wildcards))),
         code=code_of("workflow_scripts.bring.import_network"),
     output:
         f"{NETWORK}/network.pt",
@@ -23,9 +22,11 @@ rule import_network:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.bring.import_network")),
         settings=lambda wildcards: settings_of(entry_of(wildcards)),
         weights=lambda wildcards: json.dumps(brought(wildcards).weights, sort_keys=True),
         masks=lambda wildcards: shlex.join(["--masks", brought(wildcards).masks]) if brought(wildcards).masks else "",
+        contents=lambda wildcards: network_contents(brought(wildcards)),
         size=lambda wildcards: entry_of(wildcards).preprocessing["size"],
     shell:
         "python -m workflow_scripts.bring.import_network"
@@ -55,6 +56,7 @@ rule prune_once:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.bring.prune_once")),
         settings=lambda wildcards: settings_of(entry_of(wildcards)),
         method=lambda wildcards: brought(wildcards).method,
         density=lambda wildcards: brought(wildcards).density,
@@ -90,10 +92,11 @@ rule measure_network:
     resources:
         gpu=lambda wildcards: min(GPUS, 1) if tested(wildcards) else 0,
     params:
+        code=contents_of_code(code_of("workflow_scripts.bring.measure_network")),
         settings=lambda wildcards: settings_of(entry_of(wildcards)),
         preprocessing=lambda wildcards: json.dumps(entry_of(wildcards).preprocessing, sort_keys=True),
         density=lambda wildcards: stated_density(brought(wildcards)),
-        test=lambda wildcards: shlex.join(["--test", entry_of(wildcards).test]) if tested(wildcards) else "",
+        test=lambda wildcards: test_pictures(entry_of(wildcards)),
         contents=lambda wildcards: test_contents(entry_of(wildcards)),
     shell:
         "python -m workflow_scripts.bring.measure_network"

@@ -6,19 +6,20 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from workflow_scripts.bring.entries import SHUFFLED, Entry, read_networks
 from workflow_scripts.bring.openlth import SPARSITY_REPORT
 from workflow_scripts.cluster import jobs_left, require_answers
 from workflow_scripts.code_inputs import code_of
-from workflow_scripts.config import check_config, content_fingerprint, is_archive, network_section
+from workflow_scripts.config import check_config, content_fingerprint, file_contents, is_archive, network_section
 from workflow_scripts.dissect.interpolation import OF_FIELDS
 from workflow_scripts.dissect.protocols import resolve_protocol
 from workflow_scripts.figures.names import FIGURES as ALL_FIGURES
 from workflow_scripts.figures.names import OF_ACCURACY
 from workflow_scripts.figures.sum_costs import clear_placeholder
-from workflow_scripts.files import UserError, file_fingerprint
+from workflow_scripts.files import UserError, file_fingerprint, text_fingerprint
 from workflow_scripts.gallery.site_data import network_folder, site_files
 from workflow_scripts.gpu import has_gpu
 from workflow_scripts.report_page import make_report
@@ -48,6 +49,8 @@ DATA = f"{RESULTS}/data"
 NETWORK = f"{RESULTS}/{{arm}}/replicate_{{replicate}}/level_{{level}}"
 GALLERY = f"{RESULTS}/gallery"
 DRAWN = network_folder("{arm}", "{replicate}", "{level}")  # within the gallery
+CAPTIONS = sorted(map(str, Path("report").glob("*.rst")))
+PUBLISHED_COUNTS = "workflow_scripts/figures/published_counts.csv"
 SITE = [os.path.relpath(file) for file in site_files()]
 GPUS = int(has_gpu()) if config["gpus"] == "auto" else config["gpus"]
 TABLES = ["networks", "categories", "units", "epochs", "layers"]
@@ -68,6 +71,14 @@ wildcard_constraints:
 def section(name):
     """One section of the config as text that changes only when a value does."""
     return json.dumps(config[name], sort_keys=True)
+
+
+def named_arguments(**values):
+    """Arguments as text, --NAME VALUE for each: Snakemake does not tell two values of a rule that change places."""
+    words = []
+    for name, value in values.items():
+        words += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list | tuple) else [value])]
+    return shlex.join(words)
 
 
 def network_file(arm, replicate, level, name):
@@ -114,20 +125,28 @@ def own_contents(kind, split=None):
     return remembered(str(folder.parent if folder.suffix == ".bin" else folder), split or kind)
 
 
-def contents_of(*files):
-    """A fingerprint of small files of the user's own; those that are not there are left to the job to tell."""
-    return [file_fingerprint(file) for file in files if Path(file).is_file()]
+def contents_of(name, *files):
+    """Fingerprints of files of the user's own; those that are not there are left to the job to tell."""
+    return list(remembered([file for file in files if Path(file).is_file()], name, file_contents).values())
 
 
-def remembered(source, name):
+def contents_of_code(files):
+    """A fingerprint of the workflow's own files, which an archive of an earlier version gives back their old times."""
+    return text_fingerprint(*map(file_fingerprint, files))
+
+
+def remembered(source, name, fingerprint=content_fingerprint):
     """A fingerprint of a source's contents, read again only where files are new."""
-    return content_fingerprint(source, Path(f"{RESULTS}/own_{name}.json"))
+    try:
+        return fingerprint(source, Path(f"{RESULTS}/own_{name}.json"))
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 def archive(kind):
     """The archive of a source as an input: itself, or where it can be fetched the receipt for it."""
     source = config[kind]["source"]
-    return f"{DATA}/{kind}.fetched.json" if config[kind]["addresses"] else source
+    return f"{DATA}/{kind}.fetched.json" if config[kind]["addresses"] else ancient(source)
 
 
 def archive_contents(kind):
@@ -197,7 +216,7 @@ def test_labels(split):
 def test_label_contents(split):
     """A fingerprint of that ground truth, and of the development kit's list of classes beside it."""
     labels = Path(config["images"]["test_labels"])
-    return contents_of(labels, labels.with_name("meta.mat")) if split == "test" else []
+    return contents_of("image_labels", labels, labels.with_name("meta.mat")) if split == "test" else []
 
 
 def pixel_totals():
@@ -296,6 +315,14 @@ def tested(wildcards):
     return entry_of(wildcards).test != "none"
 
 
+def test_pictures(entry):
+    """The arguments for those pictures, and for the order of their classes where the config says it."""
+    if entry.test == "none":
+        return ""
+    order = {} if entry.class_order is None else {"class_order": json.dumps(entry.class_order)}
+    return named_arguments(test=entry.test, **order)
+
+
 def test_contents(entry):
     """A fingerprint of those pictures."""
     return remembered(entry.test, f"test_{entry.name}") if entry.test != "none" else ""
@@ -306,10 +333,23 @@ def stated_density(network):
     return f"--density {network.density}" if network.role == "imported" and network.density is not None else ""
 
 
-def mask_files(masks):
-    """A file of masks and the report beside it, as inputs."""
-    files = [Path(masks), Path(masks).with_name(SPARSITY_REPORT)] if masks else []
-    return [str(file) for file in files if file.is_file()]
+def own_files(network):
+    """The files that a network is made from: weights, or what its constructor is to load, masks, the report with them."""
+    weights = network.weights.values() if isinstance(network.weights, dict) else [network.weights]
+    masks = [network.masks, Path(network.masks).with_name(SPARSITY_REPORT)] if network.masks else []
+    return [str(file) for file in [*weights, *masks] if isinstance(file, str | Path) and Path(file).is_file()]
+
+
+@cache
+def contents_of_networks():
+    """The fingerprints of all networks' files, by path."""
+    files = {file: None for network in NETWORKS.values() for file in own_files(network)}
+    return remembered(files, "networks", file_contents)
+
+
+def network_contents(network):
+    """Fingerprints of the files that a network is made from."""
+    return [contents_of_networks()[file] for file in own_files(network)]
 
 
 def candidates():

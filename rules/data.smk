@@ -21,16 +21,16 @@ rule make_images:
         "../envs/workflow.yaml"
     threads: 8
     params:
-        seed=config["world"]["seed"],
-        train=config["world"]["train_images"],
-        test=config["world"]["test_images"],
-        size=config["images"]["size"],
+        code=contents_of_code(code_of("workflow_scripts.data.make_images")),
+        arguments=named_arguments(
+            seed=config["world"]["seed"],
+            size=config["images"]["size"],
+            train=config["world"]["train_images"],
+            test=config["world"]["test_images"],
+        ),
     shell:
         "python -m workflow_scripts.data.make_images"
-        " --seed {params.seed}"
-        " --size {params.size}"
-        " --train {params.train}"
-        " --test {params.test}"
+        " {params.arguments}"
         " --processes {threads}"
         " --out {output.folder:q}"
         " --checksums {output.checksums:q}"
@@ -52,14 +52,13 @@ rule make_concepts:
         "../envs/workflow.yaml"
     threads: 8
     params:
-        seed=config["world"]["seed"],
-        pictures=config["world"]["concept_images"],
-        size=config["images"]["size"],
+        code=contents_of_code(code_of("workflow_scripts.data.make_concepts")),
+        arguments=named_arguments(
+            seed=config["world"]["seed"], size=config["images"]["size"], count=config["world"]["concept_images"]
+        ),
     shell:
         "python -m workflow_scripts.data.make_concepts"
-        " --seed {params.seed}"
-        " --size {params.size}"
-        " --count {params.pictures}"
+        " {params.arguments}"
         " --processes {threads}"
         " --out {output.folder:q}"
         " --checksums {output.checksums:q}"
@@ -82,6 +81,7 @@ rule fetch_archive:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.data.fetch_archive")),
         archive=lambda wildcards: config[wildcards.kind]["source"],
         addresses=lambda wildcards: config[wildcards.kind]["addresses"],
         checksum=lambda wildcards: config[wildcards.kind]["checksum"],
@@ -111,6 +111,7 @@ rule unpack_archive:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.data.unpack_archive")),
         source=lambda wildcards: config[wildcards.kind]["source"],
         contents=lambda wildcards: archive_contents(wildcards.kind),
     shell:
@@ -136,23 +137,23 @@ rule pack_images:
     conda:
         "../envs/workflow.yaml"
     params:
-        folder=lambda wildcards: packed_folder("images", wildcards.split),
+        code=contents_of_code(code_of("workflow_scripts.data.pack_images")),
         contents=lambda wildcards: own_contents("images", wildcards.split),
-        size=config["images"]["size"],
+        arguments=lambda wildcards: named_arguments(
+            folder=packed_folder("images", wildcards.split),
+            size=config["images"]["size"],
+            expect_classes=config["images"]["expect"]["classes"],
+            expect_pictures=config["images"]["expect"][wildcards.split],
+        ),
         per_class=lambda wildcards: (
             f"--per-class {config['images']['per_class']}"
             if wildcards.split == "train" and config["images"]["per_class"] != "all"
             else ""
         ),
-        classes=config["images"]["expect"]["classes"],
-        pictures=lambda wildcards: config["images"]["expect"][wildcards.split],
     shell:
         "python -m workflow_scripts.data.pack_images"
-        " --folder {params.folder:q}"
-        " --size {params.size}"
+        " {params.arguments}"
         " {params.per_class}"
-        " --expect-classes {params.classes}"
-        " --expect-pictures {params.pictures}"
         " --out {output:q}"
         " 2> {log:q}"
 
@@ -173,21 +174,20 @@ rule index_images:
         "../envs/workflow.yaml"
     threads: config["images"]["workers"]
     params:
-        folder=lambda wildcards: packed_folder("images", wildcards.split),
-        classes_of=packed_folder("images", "train"),
+        code=contents_of_code(code_of("workflow_scripts.data.index_images")),
+        arguments=lambda wildcards: named_arguments(
+            folder=packed_folder("images", wildcards.split),
+            classes_of=packed_folder("images", "train"),
+            expect_classes=config["images"]["expect"]["classes"],
+            expect_pictures=config["images"]["expect"][wildcards.split],
+            unreadable=config["images"]["unreadable"],
+        ),
         test_labels=lambda wildcards: test_labels(wildcards.split),
         test_label_contents=lambda wildcards: test_label_contents(wildcards.split),
-        classes=config["images"]["expect"]["classes"],
-        pictures=lambda wildcards: config["images"]["expect"][wildcards.split],
-        unreadable=config["images"]["unreadable"],
     shell:
         "python -m workflow_scripts.data.index_images"
-        " --folder {params.folder:q}"
-        " --classes-of {params.classes_of:q}"
+        " {params.arguments}"
         " {params.test_labels}"
-        " --expect-classes {params.classes}"
-        " --expect-pictures {params.pictures}"
-        " --unreadable {params.unreadable}"
         " --threads {threads}"
         " --out {output:q}"
         " 2> {log:q}"
@@ -209,6 +209,7 @@ rule pack_concepts:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.data.pack_concepts")),
         folder=lambda wildcards: packed_folder("concepts"),
         contents=own_contents("concepts"),
         size=lambda wildcards: view_of(wildcards)["size"],
@@ -238,10 +239,11 @@ rule verify_concepts:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.data.verify_concepts")),
         folder=packed_folder("concepts"),
         counts=expected("concepts", "images", "labels"),
         totals=pixel_totals(),
-        totals_contents=contents_of(config["concepts"]["pixel_totals"]),
+        totals_contents=contents_of("pixel_totals", config["concepts"]["pixel_totals"]),
     shell:
         "python -m workflow_scripts.data.verify_concepts"
         " --concepts {input.concepts:q}"

@@ -21,22 +21,17 @@ rule check_network:
     conda:
         "../envs/workflow.yaml"
     params:
-        network=lambda wildcards: settings_of(ENTRIES[wildcards.entry]),
-        size=lambda wildcards: ENTRIES[wildcards.entry].preprocessing["size"],
-        layers=lambda wildcards: list(ENTRIES[wildcards.entry].layers),
-        exempt=config["one_shot" if NETWORKS else "pruning"]["exempt"],
-        levels=0 if NETWORKS else config["pruning"]["levels"],
-        fraction=config["pruning"]["fraction"],
+        code=contents_of_code(code_of("workflow_scripts.dissect.check_network")),
+        arguments=lambda wildcards: named_arguments(
+            network=settings_of(ENTRIES[wildcards.entry]),
+            size=ENTRIES[wildcards.entry].preprocessing["size"],
+            layers=ENTRIES[wildcards.entry].layers,
+            exempt=config["one_shot" if NETWORKS else "pruning"]["exempt"],
+            levels=0 if NETWORKS else config["pruning"]["levels"],
+            fraction=config["pruning"]["fraction"],
+        ),
     shell:
-        "python -m workflow_scripts.dissect.check_network"
-        " --network {params.network:q}"
-        " --size {params.size}"
-        " --layers {params.layers:q}"
-        " --exempt {params.exempt:q}"
-        " --levels {params.levels}"
-        " --fraction {params.fraction}"
-        " --out {output:q}"
-        " 2> {log:q}"
+        "python -m workflow_scripts.dissect.check_network {params.arguments} --out {output:q} 2> {log:q}"
 
 
 rule find_receptive_fields:
@@ -53,6 +48,7 @@ rule find_receptive_fields:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.dissect.find_receptive_fields")),
         network=lambda wildcards: settings_of(ENTRIES[wildcards.entry]),
         size=lambda wildcards: ENTRIES[wildcards.entry].preprocessing["size"],
         layers=lambda wildcards: list(ENTRIES[wildcards.entry].layers),
@@ -82,23 +78,22 @@ rule dump_activations:
     resources:
         gpu=min(GPUS, 1),
     params:
+        code=contents_of_code(code_of("workflow_scripts.dissect.dump_activations")),
         settings=lambda wildcards: settings_of(entry_of(wildcards)),
-        layers=lambda wildcards: list(entry_of(wildcards).layers),
-        mean=lambda wildcards: entry_of(wildcards).preprocessing["mean"],
-        std=lambda wildcards: entry_of(wildcards).preprocessing["std"],
-        precision=config["dissection"]["precision"],
-        forward=config["dissection"]["forward"],
+        arguments=lambda wildcards: named_arguments(
+            layers=entry_of(wildcards).layers,
+            mean=entry_of(wildcards).preprocessing["mean"],
+            std=entry_of(wildcards).preprocessing["std"],
+            precision=config["dissection"]["precision"],
+            forward=config["dissection"]["forward"],
+        ),
         candidates=candidates(),
     shell:
         "python -m workflow_scripts.dissect.dump_activations"
         " --network {input.network:q}"
         " --settings {params.settings:q}"
-        " --layers {params.layers:q}"
+        " {params.arguments}"
         " --concepts {input.concepts:q}"
-        " --mean {params.mean}"
-        " --std {params.std}"
-        " --precision {params.precision}"
-        " --forward {params.forward}"
         " {params.candidates}"
         " --gpus {resources.gpu}"
         " --out {output:q}"
@@ -124,6 +119,7 @@ rule find_thresholds:
     resources:
         gpu=min(GPUS, 1),
     params:
+        code=contents_of_code(code_of("workflow_scripts.dissect.find_thresholds")),
         quantile=config["dissection"]["quantile"],
         samples=samples(),
         fields=lambda wildcards, input: f"--receptive-fields {input.fields}" if input.fields else "",
@@ -161,6 +157,7 @@ rule tally_units:
         # In one job with the dense network's tally, the control's would ask for a second GPU.
         gpu=lambda wildcards: 0 if shuffled(wildcards) else min(GPUS, 1),
     params:
+        code=contents_of_code(code_of("workflow_scripts.dissect.tally_units")),
         shuffle=lambda wildcards: f"--shuffle-labels {wildcards.replicate}" if shuffled(wildcards) else "",
         choices=choices("knots", "border", "mask", "counted_images", "planes"),
         fields=lambda wildcards, input: f"--receptive-fields {input.fields}" if input.fields else "",
@@ -193,6 +190,7 @@ rule name_units:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.dissect.name_units")),
         rule=choices("detector_iou", "detector_rule"),
     shell:
         "python -m workflow_scripts.dissect.name_units"

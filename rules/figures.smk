@@ -28,6 +28,7 @@ rule collect:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.figures.collect")),
         networks=[
             f"--network {arm} {replicate} {level} {metrics_file(arm, replicate, level)}"
             f" {units_file(arm, replicate, level)}"
@@ -64,6 +65,8 @@ rule draw_figures:
         f"{RESULTS}/benchmarks/figures/draw_figures.tsv"
     conda:
         "../envs/workflow.yaml"
+    params:
+        code=contents_of_code(code_of("workflow_scripts.figures.draw_figures")),
     shell:
         "python -m workflow_scripts.figures.draw_figures"
         " --tables $(dirname {input.networks:q})"
@@ -75,9 +78,9 @@ rule compare_published:
     """Set counts that are published of a network beside this experiment's."""
     input:
         units=[units_file(*network.key) for network in published()],
-        weights=[network.weights for network in published() if isinstance(network.weights, str)],
+        weights=[ancient(network.weights) for network in published() if isinstance(network.weights, str)],
         concepts=concepts_of(next(iter(ENTRIES.values()))),
-        counts="workflow_scripts/figures/published_counts.csv",
+        counts=PUBLISHED_COUNTS,
         code=code_of("workflow_scripts.figures.compare_published"),
     output:
         report(
@@ -93,6 +96,7 @@ rule compare_published:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.figures.compare_published") + [PUBLISHED_COUNTS]),
         networks=[
             shlex.join(
                 [
@@ -102,6 +106,7 @@ rule compare_published:
             )
             for network in published()
         ],
+        contents=lambda wildcards: [network_contents(network) for network in published()],
         dissection=section("dissection"),
     shell:
         "python -m workflow_scripts.figures.compare_published"
@@ -118,7 +123,7 @@ rule sum_costs:
         tables(),
         figures("pdf", "svg", "png"),
         f"{GALLERY}/index.html",
-        captions=sorted(map(str, Path("report").glob("*.rst"))),
+        captions=CAPTIONS,
         code=code_of("workflow_scripts.figures.sum_costs"),
     output:
         costs=report(
@@ -134,6 +139,7 @@ rule sum_costs:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.figures.sum_costs") + CAPTIONS),
         benchmarks=f"{RESULTS}/benchmarks",
     shell:
         "python -m workflow_scripts.figures.sum_costs"

@@ -23,6 +23,7 @@ rule draw_units:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.gallery.draw_units")),
         tiles=[config["gallery"][key] for key in ("images", "tile", "tile_bytes")],
         fields=lambda wildcards, input: f"--receptive-fields {input.fields}" if input.fields else "",
         network=DRAWN,
@@ -56,6 +57,7 @@ rule write_gallery:
     conda:
         "../envs/workflow.yaml"
     params:
+        code=contents_of_code(code_of("workflow_scripts.gallery.write_gallery") + SITE),
         experiment=gallery_settings(),
         other_names=other_names(),
     shell:

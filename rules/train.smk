@@ -25,6 +25,7 @@ rule init_network:
     resources:
         gpu=min(GPUS, 1),
     params:
+        code=contents_of_code(code_of("workflow_scripts.train.init_network")),
         settings=network_settings(),
         precision=config["training"]["precision"],
         exempt=config["pruning"]["exempt"],
@@ -63,6 +64,7 @@ rule calibrate_network:
     resources:
         gpu=min(GPUS, 1),
     params:
+        code=contents_of_code(code_of("workflow_scripts.train.calibrate_network")),
         settings=network_settings(),
         precision=config["training"]["precision"],
     shell:
@@ -104,6 +106,7 @@ rule train_dense:
     resources:
         gpu=GPUS,
     params:
+        code=contents_of_code(code_of("workflow_scripts.train.train_dense")),
         settings=training_settings(),
         rewind_epoch=config["pruning"]["rewind_epoch"],
     # exec: a scheduler's SIGTERM goes to all processes, and with a shell gone the job would end while its state is saved.
@@ -148,6 +151,7 @@ rule train_level:
     resources:
         gpu=GPUS,
     params:
+        code=contents_of_code(code_of("workflow_scripts.train.train_level")),
         settings=training_settings(),
         fraction=config["pruning"]["fraction"],
     # exec: a scheduler's SIGTERM goes to all processes, and with a shell gone the job would end while its state is saved.

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import nn
 from torch.nn.utils import prune
 
+from workflow_scripts.bring.class_order import list_classes
 from workflow_scripts.bring.constructors import build, construct, load_network, show_picture
 from workflow_scripts.bring.entries import matches, read_networks, source_of
 from workflow_scripts.bring.import_network import import_network
@@ -472,6 +473,75 @@ def test_accuracy_on_other_classes_is_refused(tmp_path):
         measure_accuracy(drawn(classes=5), folder, VIEW | {"resize": 12, "interpolation": "bilinear"}, workers=1)
 
 
+class Darkest(nn.Module):
+    """Class n is a grey of 20 n."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        grey = (x.mean((1, 2, 3)) * 0.25 + 0.5) * 255
+        return -(grey[:, None] - 20 * torch.arange(12)).abs()
+
+
+def greys(folder: Path) -> Path:
+    """Class folders 0 to 11, a picture each."""
+    for number in range(12):
+        (folder / str(number)).mkdir(parents=True)
+        Image.fromarray(np.full((16, 16, 3), 20 * number, np.uint8)).save(folder / f"{number}/x.png")
+    return folder
+
+
+def test_class_n_is_the_folder_that_class_order_says_it_is(tmp_path):
+    folder = greys(tmp_path / "pictures")
+    view = VIEW | {"resize": 12, "interpolation": "bilinear"}
+    names = [str(number) for number in range(12)]
+    for order, accuracy in (("number", 1), (names, 1), ("text", 2 / 12), (names[::-1], 0)):
+        assert measure_accuracy(Darkest(), folder, view, 1, order) == pytest.approx(accuracy), order
+    words = "from class 2 on the class folders of .*pictures are 10, 11, 2, ... as text, .*ImageFolder .* 2, 3, 4, ..."
+    with pytest.raises(UserError, match=words):
+        measure_accuracy(Darkest(), folder, view, 1)
+    with pytest.raises(UserError, match=f"config: networks.mine.class_order is missing: {words}"):
+        networks(entry(test=str(folder)))
+    assert networks(entry(test=str(folder), class_order="number"))["mine", 1, 0].entry.class_order == "number"
+    for wrong, words in (
+        (names[:11], "networks.mine.class_order lacks '11', a class folder"),
+        ([*names[:11], "12"], "networks.mine.class_order names '12', and there is no such class folder"),
+        ([*names, "3"], "networks.mine.class_order names '3' more than once"),
+    ):
+        with pytest.raises(UserError, match=re.escape(words)):
+            networks(entry(test=str(folder), class_order=wrong))
+    with pytest.raises(UserError, match=r"networks.mine.test is .*, which holds 0 class folders"):
+        networks(entry(test=str(folder / "0")))
+
+
+@pytest.mark.parametrize(
+    ("by_text", "by_number"),
+    [
+        (["class_10", "class_2"], ["class_2", "class_10"]),
+        (["Banana", "apple"], ["apple", "Banana"]),
+        (["1", "x10", "x9"], ["1", "x9", "x10"]),
+        (["\u0661\u0660", "\u0662"], ["\u0662", "\u0661\u0660"]),  # 10 and 2 in Arabic-Indic digits
+        (["00", "01", "11"],) * 2,
+        (["n01440764", "n01443537"],) * 2,
+        (["a", "b1", "b2 (v10)", "b2 (v20)"],) * 2,
+        (["blue", "green", "red"],) * 2,
+        (["0", "00"],) * 2,
+    ],
+)
+def test_orders_of_class_folders(tmp_path, by_text, by_number):
+    from torchvision.datasets.folder import find_classes  # only after torchvision_models
+
+    for name in by_text:
+        (tmp_path / name).mkdir()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "labels.txt").touch()
+    assert list_classes(tmp_path, "text") == tuple(find_classes(tmp_path)[0][1:]) == tuple(by_text)
+    assert list_classes(tmp_path, "number") == tuple(by_number)
+    if by_text == by_number:
+        assert list_classes(tmp_path, None) == tuple(by_text)
+    else:
+        with pytest.raises(UserError, match="class_order is missing"):
+            list_classes(tmp_path, None)
+
+
 def entry(**changes: object) -> dict:
     return {"name": "mine", "constructor": HERE, "weights": "none", "layers": ["3"], "preprocessing": VIEW} | changes
 
@@ -579,6 +649,7 @@ def test_other_characters_of_a_pattern_mean_themselves(tmp_path_factory, name):
         ([entry(name="a_shuffled_labels")], "a_shuffled_labels means something else"),
         ([entry(masks="no/such.pt")], "networks.mine.masks: there is no file no/such.pt"),
         ([entry(weights="no/such.pt")], "networks.mine.weights is 'no/such.pt', and there is no such file"),
+        ([entry(class_order="text")], "networks.mine.class_order is the order of the class folders in test, which is"),
         ([entry(test="no/such")], "networks.mine.test is 'no/such', and there is no such folder"),
         ([entry(preprocessing="ResNet50_Weights.V9")], "'ResNet50_Weights.V9', which is no preset"),
         ([entry(preprocessing="FCN_ResNet50_Weights.DEFAULT")], "which is no preset of torchvision's for classifying"),

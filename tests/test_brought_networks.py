@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -222,6 +224,104 @@ def test_what_is_finished_is_left_alone_and_what_changed_is_made_again(finished)
     assert planned(finished, "denser.yaml") == {"prune_once": 3} | dissected(3)
 
 
+IMPORTED_LEVEL = {"import_network": 1} | dissected(1)
+IMPORTED_AND_PRUNED = {"import_network": 1, "prune_once": 1} | dissected(2)
+
+
+@pytest.mark.parametrize(
+    ("name", "follows"),
+    [
+        ("runs/2/level_4.pt", IMPORTED_LEVEL),
+        ("lottery_abc/replicate_3/level_1/main/model_ep2_it0.pth", IMPORTED_LEVEL),
+        ("lottery_abc/replicate_3/level_0/main/mask.pth", IMPORTED_AND_PRUNED),
+        ("lottery_abc/replicate_3/level_1/main/sparsity_report.json", IMPORTED_LEVEL),
+    ],
+)
+def test_an_older_file_in_place_of_another_is_noticed_and_a_copy_is_not(finished, name, follows):
+    file, kept = finished / name, finished / "kept"
+    file.rename(kept)
+    file.write_bytes(kept.read_bytes() + b" ")
+    os.utime(file, (1, 1))
+    assert planned(finished) == follows
+    shutil.copy(kept, file)
+    assert planned(finished) == {}
+    kept.rename(file)
+    assert planned(finished) == {}
+
+
+def test_what_an_older_file_was_made_into_is_left_alone(finished, tmp_path):
+    folder = Path(shutil.copytree(finished, tmp_path / "copy"))
+    file, target = folder / "runs/2/level_4.pt", "results/brought/mine/replicate_2/level_4/network.pt"
+    before = (folder / target).read_bytes()
+    shutil.copy(folder / "runs/2/level_0.pt", file)
+    os.utime(file, (1, 1))
+    for times in (1, 0):
+        run = snakemake(folder, target, *BROUGHT)
+        assert run.returncode == 0, run.stdout
+        assert ("Nothing to be done" in run.stdout) == (times == 0)
+    assert (folder / target).read_bytes() != before
+
+
+def test_of_openlths_settings_those_count_that_are_used(finished):
+    log = finished / "lottery_abc/replicate_3/level_0/main/hparams.log"
+    before = log.read_text()
+    log.write_text(before.replace("gamma => 0.1", "gamma => 0.2"))
+    os.utime(log, (1, 1))
+    assert planned(finished) == {}
+    log.write_text(before.replace("dataset_name => cifar10", "dataset_name => imagenet"))
+    os.utime(log, (1, 1))
+    jobs = planned(finished)
+    log.write_text(before)
+    assert jobs["import_network"] == 2 and jobs["measure_network"] == 3
+
+
+def test_another_order_of_the_classes_measures_again_and_does_nothing_else(finished):
+    reversed_classes = CONFIG["networks"][0] | {"class_order": ["light", "dark"]}
+    (finished / "reversed.yaml").write_text(yaml.safe_dump({"networks": [reversed_classes, *CONFIG["networks"][1:]]}))
+    assert planned(finished, "reversed.yaml") == {"measure_network": 4}
+    metrics = "results/brought/mine/replicate_2/level_0/metrics.json"
+    folder = Path(shutil.copytree(finished, finished.parent / "reversed"))
+    before = json.loads((folder / metrics).read_text())["test_accuracy"]
+    run = snakemake(folder, metrics, *BROUGHT, "reversed.yaml")
+    assert run.returncode == 0, run.stdout
+    assert json.loads((folder / metrics).read_text())["test_accuracy"] == 1 - before
+
+
+def test_a_file_that_a_constructor_is_named_is_noticed_too(finished):
+    """Its weights are then the constructor's own to read."""
+    folder = finished
+    (folder / "from_a_file.py").write_text(
+        "import torch\nfrom my_networks import small\n\ndef load(weights=None):\n    network = small()\n"
+        "    if weights:\n        network.load_state_dict(torch.load(weights))\n    return network\n"
+    )
+    scope: dict = {}
+    exec(MODULE, scope)
+    torch.save(scope["small"]().state_dict(), folder / "own.pt")
+    network = CONFIG["networks"][0] | {"constructor": "from_a_file:load", "weights": {"weights": "own.pt"}}
+    del network["arguments"]
+    config = CONFIG | {"experiment": "from_a_file", "networks": [network]}
+    (folder / "from_a_file.yaml").write_text(yaml.safe_dump(config))
+    arguments = ["results/from_a_file/mine/replicate_1/level_0/network.pt", "--configfile", "from_a_file.yaml"]
+    run = snakemake(folder, *arguments, "--cores", "1")
+    assert run.returncode == 0, run.stdout
+    assert "Nothing to be done" in snakemake(folder, "-n", *arguments).stdout
+    torch.save(scope["small"]().state_dict(), folder / "own.pt")
+    os.utime(folder / "own.pt", (1, 1))
+    assert listed(snakemake(folder, "-n", *arguments).stdout) == {"import_network": 1}
+
+
+def test_a_file_that_cannot_be_read_is_told_before_anything_runs(finished):
+    file, kept = finished / "runs/2/level_4.pt", finished / "kept"
+    file.rename(kept)
+    file.symlink_to("/proc/self/mem")  # which nobody can read from its beginning
+    run = snakemake(finished, "-n", *BROUGHT)
+    file.unlink()
+    kept.rename(file)
+    assert run.returncode != 0 and "Traceback" not in run.stdout
+    assert "error: runs/2/level_4.pt cannot be read (Input/output error): correct its permissions" in run.stdout
+    assert planned(finished) == {}  # nor is the folder left locked
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -236,6 +336,7 @@ def test_what_is_finished_is_left_alone_and_what_changed_is_made_again(finished)
         ({"openlth": "lottery_abc"}, "whose replicates, levels, weights and masks are those of the folder openlth"),
         ({"preprocessing": {"size": 32}}, "which is neither a preset of torchvision's nor size, mean and std"),
         ({"density": 0}, "networks.0.density"),
+        ({"class_order": ["dark", "dim"]}, "networks.mine.class_order names 'dim', and there is no such class folder"),
     ],
 )
 def test_wrong_inputs_end_in_a_sentence(finished, change, words):

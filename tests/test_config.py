@@ -1,6 +1,8 @@
 """The config's checks, and what counts as a script's code."""
 
 import copy
+import hashlib
+import json
 import os
 import re
 from pathlib import Path
@@ -10,8 +12,8 @@ import yaml
 
 from workflow_scripts import config as config_module
 from workflow_scripts.code_inputs import code_of
-from workflow_scripts.config import check_config, content_fingerprint
-from workflow_scripts.files import UserError
+from workflow_scripts.config import check_config, content_fingerprint, file_contents
+from workflow_scripts.files import UserError, text_fingerprint
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "schemas" / "config.schema.yaml"
@@ -125,6 +127,14 @@ def test_the_default_and_all_shipped_configs_pass(tmp_path, monkeypatch):
         (
             {"networks": [NETWORK | {"preprocessing": {"size": 32, "mean": [127.5] * 3, "std": [0.5] * 3}}]},
             "networks.0.preprocessing.mean.0 is 127.5, which is not from 0 to 1",
+        ),
+        (
+            {"networks": [NETWORK | {"preprocessing": "x", "class_order": [0, 1]}]},
+            "networks.0.class_order.0 is 0, which is not in quotes",
+        ),
+        (
+            {"networks": [NETWORK | {"preprocessing": "x", "class_order": "numbers"}]},
+            'networks.0.class_order is \'numbers\', which is neither "text", "number" nor a list',
         ),
         ({"images": {"mean": [NAN, 0, 0]}}, "images.mean.0 is nan, which is not finite: write a number"),
         ({"training": {"learning_rate": NAN}}, "training.learning_rate is nan, which is not finite: write a number"),
@@ -279,6 +289,33 @@ def test_contents_are_read_once(tmp_path, monkeypatch):
     assert content_fingerprint(str(tmp_path / "own"), tmp_path / "memory.json") == first
 
 
+def test_a_file_with_the_size_and_time_of_the_one_before_is_read_again(tmp_path):
+    file, other, memory = (str(tmp_path / name) for name in ("weights.pt", "other.pt", "memory.json"))
+    for path, contents in ((file, b"12"), (other, b"21")):
+        Path(path).write_bytes(contents)
+        os.utime(path, ns=(1, 1))
+    first = file_contents([file], Path(memory))[file]
+    os.rename(other, file)
+    assert (os.stat(file).st_size, os.stat(file).st_mtime_ns) == (2, 1)
+    assert file_contents([file], Path(memory))[file] != first
+
+
+def test_a_memory_of_an_earlier_form_changes_no_fingerprint(tmp_path):
+    file, memory = tmp_path / "x.tar", tmp_path / "memory.json"
+    file.write_bytes(b"12")
+    digest, status = hashlib.sha256(b"12").hexdigest(), file.stat()
+    memory.write_text(json.dumps({f"{file} {status.st_size} {status.st_mtime_ns}": digest}))
+    assert content_fingerprint(str(file), memory) == text_fingerprint(file, digest)
+    assert len(json.loads(memory.read_text())) == 1
+
+
+def test_a_file_that_cannot_be_read_ends_in_one_sentence(tmp_path):
+    vanished = str(tmp_path / "x.png")
+    with pytest.raises(UserError, match=r"x.png cannot be read \(No such file or directory\): correct its permissions"):
+        file_contents([vanished], tmp_path / "memory.json")
+    assert not (tmp_path / "memory.json").exists()
+
+
 def test_the_slurm_profile_names_rules_that_there_are():
     profiles = {
         name: yaml.safe_load((ROOT / f"profiles/{name}/profile.yaml").read_text()) for name in ("default", "slurm")
@@ -288,3 +325,5 @@ def test_the_slurm_profile_names_rules_that_there_are():
     # Snakemake reads one profile of a workflow's: what makes reruns right stands in both.
     for key in ("rerun-incomplete", "show-failed-logs", "max-checksum-file-size"):
         assert profiles["slurm"][key] == profiles["default"][key]
+    # Contents of the user's own files are among the parameters, which --rerun-triggers mtime would not look at.
+    assert not any("rerun-triggers" in profile for profile in profiles.values())

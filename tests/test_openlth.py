@@ -136,6 +136,15 @@ def test_the_untrained_floor_is_the_start_that_the_folder_holds(tmp_path):
     assert masks["fc"].all()
 
 
+def test_a_log_that_cannot_be_read_ends_in_a_sentence(lottery):
+    log = lottery / "replicate_2" / "level_0" / "main" / "hparams.log"
+    log.unlink()
+    log.symlink_to("/proc/self/mem")  # which nobody can read from its beginning
+    settings = {"name": "mine", "openlth": str(lottery), "layers": ["fc"]}
+    with pytest.raises(UserError, match=r"config: networks.mine: a file cannot be read \(.*Input/output error"):
+        entries.read_networks({"networks": [settings], "one_shot": {"methods": [], "densities": [0.5]}})
+
+
 @pytest.mark.parametrize(
     ("steps", "rewinding", "models", "last"),
     [

@@ -204,6 +204,22 @@ def test_editing_the_tally_reruns_tallies_and_what_follows(copied):
     assert planned(copied) == FROM_TALLIES
 
 
+@pytest.mark.parametrize(
+    ("file", "follows"),
+    [
+        ("workflow_scripts/dissect/tally_units.py", FROM_TALLIES),
+        ("workflow_scripts/gallery/site/gallery.css", {"write_gallery": 1, "sum_costs": 1}),
+        ("report/overview.rst", {"sum_costs": 1}),
+    ],
+)
+def test_another_version_with_older_times_is_noticed(copied, file, follows):
+    """As an archive of the sources brings it."""
+    with open(copied / file, "a") as opened:
+        opened.write("\n")
+    os.utime(copied / file, (1, 1))
+    assert planned(copied) == follows
+
+
 def test_editing_a_module_deep_in_training_reruns_training(copied):
     edit(copied / "workflow_scripts/train/pruning.py", '"""', '"""Edited. ')
     jobs = planned(copied)
@@ -235,6 +251,19 @@ def test_another_iou_cut_reruns_the_counting_only(copied):
 def test_another_quantile_reruns_from_the_thresholds_on(copied):
     edit(copied / "config.yaml", " quantile: protocol", " quantile: 0.01")
     assert planned(copied) == FROM_THRESHOLDS
+
+
+@pytest.mark.parametrize(
+    ("exchanged", "rerun"),
+    [
+        ("dissection: {precision: float32, forward: float16}", {"dump_activations": NETWORKS - 1} | FROM_THRESHOLDS),
+        ("world: {train_images: 40, test_images: 400}", {"make_images": 1, "pack_images": 2}),
+    ],
+)
+def test_settings_that_change_places_rerun_what_they_concern(copied, exchanged, rerun):
+    (copied / "exchanged.yaml").write_text(exchanged)
+    jobs = planned(copied, "exchanged.yaml")
+    assert jobs.items() >= rerun.items()
 
 
 def test_what_a_protocol_chooses_may_be_said_in_words_without_rerunning_anything(copied):

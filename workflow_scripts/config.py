@@ -4,6 +4,7 @@ import difflib
 import json
 import math
 import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -154,24 +155,44 @@ def is_archive(source: str) -> bool:
 def content_fingerprint(source: str, memory: Path) -> str:
     """Return a fingerprint of a file, or of the names and contents of all files below a folder, hidden ones left out.
 
-    Passed to a rule as a parameter, it makes the rule run again when contents change, and not when files are touched
-    or copied. `memory` is a JSON file that remembers contents by path, size and time, so that only files that are new
-    or touched are read again.
+    Passed to a rule as a parameter, it makes the rule run again when contents change, be the files newer or older than
+    those before, and not when they are touched or copied. `memory` is as for `file_contents`.
+
+    Raises:
+        UserError: as `file_contents`.
+    """
+    contents = file_contents(files_of(source), memory)
+    return text_fingerprint(*contents, *contents.values())
+
+
+def file_contents(paths: Iterable[str], memory: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file, by its path.
+
+    `memory` is a JSON file that remembers those of the last call, so that only files are read that are new or touched.
+    A file is known by its path, size, inode and times, of which mv and cp -p cannot keep that of its last change.
+
+    Raises:
+        UserError: a file cannot be read.
     """
     try:
         known = json.loads(memory.read_text())
     except (OSError, ValueError):
         known = {}
-    contents = {}
-    for path in files_of(source):
-        status = os.stat(path)
-        key = f"{path} {status.st_size} {status.st_mtime_ns}"
-        contents[key] = known.get(key) or file_fingerprint(path)
-    if contents != known:
+    found = {}
+    remembered = {}
+    for path in paths:
+        try:
+            status = os.stat(path)
+            key = f"{path} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+            found[path] = remembered[key] = known.get(key) or file_fingerprint(path)
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be read ({error.strerror}): correct its permissions, or put it there again"
+            ) from None
+    if remembered != known:
         with whole_file(memory) as part:
-            part.write_text(json.dumps(contents, indent=0))
-    names = [key.rsplit(" ", 2)[0] for key in contents]
-    return text_fingerprint(*names, *contents.values())
+            part.write_text(json.dumps(remembered, indent=0))
+    return found
 
 
 def files_of(source: str) -> list[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workflow_scripts.bring import openlth
+from workflow_scripts.bring.class_order import list_classes
 from workflow_scripts.files import UserError, file_fingerprint, text_fingerprint
 
 # Arms that follow from an entry are named after it: NAME_untrained, NAME_global and so on.
@@ -27,8 +28,8 @@ class Entry:
     """What networks of one name, and all that follow from them, have in common.
 
     `settings` has the constructor, its arguments, and a fingerprint of the file that it stands in; `preprocessing` has
-    size, resize, mean, std and interpolation; `layers` are as `layer_outputs` takes them; `test` is a folder or "none";
-    `floors` are the controls that are made along.
+    size, resize, mean, std and interpolation; `layers` are as `layer_outputs` takes them; `test` is a folder or "none",
+    `class_order` as `list_classes` takes it; `floors` are the controls that are made along.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Entry:
     layers: tuple[str, ...]
     preprocessing: dict
     test: str
+    class_order: str | list[str] | None = None
     floors: tuple[str, ...] = ()
 
 
@@ -70,8 +72,8 @@ def read_networks(config: dict) -> dict[tuple[str, int, int], Network]:
     """Return all networks that are dissected, by (arm, replicate, level); none if the config names none.
 
     Raises:
-        UserError: a file is missing, a preset is unknown, two networks have one name, replicate and level, entries of
-            one name do not belong together, or as `openlth` does.
+        UserError: a file is missing or cannot be read, a preset is unknown, two networks have one name, replicate and
+            level, entries of one name do not belong together, or as `openlth` and `list_classes` do.
     """
     if config["one_shot"]["methods"] and not config["networks"]:
         raise UserError("config: one_shot.methods prune the networks of your own, and networks names none: add some")
@@ -80,7 +82,13 @@ def read_networks(config: dict) -> dict[tuple[str, int, int], Network]:
         name = settings["name"]
         if name in TAKEN or name.endswith(SHUFFLED):
             raise UserError(f"config: networks: the name {name} means something else already: choose another")
-        named.setdefault(name, []).extend(imported(settings))
+        try:
+            named.setdefault(name, []).extend(imported(settings))
+        except OSError as error:
+            raise UserError(
+                f"config: networks.{name}: a file cannot be read ({error}): correct its permissions, or put it"
+                " there again"
+            ) from None
     networks: dict[tuple[str, int, int], Network] = {}
     for name, own in named.items():
         if any(network.entry != own[0].entry for network in own):
@@ -165,9 +173,20 @@ def read_entry(settings: dict, resolved: dict) -> Entry:
         raise UserError(
             f"config: networks.{name}.test is {test!r}, and there is no such folder: correct it, or leave it out"
         )
+    class_order = settings.get("class_order")
+    if test != "none":
+        try:
+            list_classes(Path(test), class_order)
+        except UserError as error:
+            raise UserError(f"config: networks.{name}.{error}") from None
+    elif class_order is not None:
+        raise UserError(
+            f"config: networks.{name}.class_order is the order of the class folders in test, which is not given: give"
+            " test, or leave it out"
+        )
     preprocessing = read_preprocessing(resolved["preprocessing"], f"networks.{name}.preprocessing")
     floors = tuple(settings.get("floors", (UNTRAINED, SHUFFLED)))
-    return Entry(name, network, tuple(settings["layers"]), preprocessing, test, floors)
+    return Entry(name, network, tuple(settings["layers"]), preprocessing, test, class_order, floors)
 
 
 def with_arms(networks: list[Network], one_shot: dict) -> Iterator[Network]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import torch
 from PIL import Image
 from torch import nn
 
+from workflow_scripts.bring.class_order import list_classes
 from workflow_scripts.bring.constructors import load_network
 from workflow_scripts.data.decode import decode, read_file
-from workflow_scripts.data.index_images import list_class_folders, list_classes
+from workflow_scripts.data.index_images import existing, list_class_folders
 from workflow_scripts.files import UserError, run_command
 from workflow_scripts.gpu import lease_gpu, use_gpus
 from workflow_scripts.progress import Progress
@@ -24,21 +26,25 @@ BATCH = 100
 
 
 @torch.no_grad()
-def measure_accuracy(network: nn.Module, folder: Path, preprocessing: dict, workers: int) -> float:
+def measure_accuracy(
+    network: nn.Module, folder: Path, preprocessing: dict, workers: int, class_order: str | Sequence[str] | None = None
+) -> float:
     """Return the share of the pictures in `folder` that the network classifies rightly, in single precision.
 
-    Folder n of the class folders, in the order of their names, holds the pictures of class n. A picture's shorter side
-    is scaled to `resize` pixels and its middle, `size` x `size`, cut out, by torchvision's functions on Pillow's
-    pictures: what torchvision's own presets do.
+    Folder n of the class folders, in the order that `list_classes` has them in, holds the pictures of class n. A
+    picture's shorter side is scaled to `resize` pixels and its middle, `size` x `size`, cut out, by torchvision's
+    functions on Pillow's pictures: what torchvision's own presets do.
 
     Args:
         preprocessing: `size`, `resize`, `mean`, `std`, `interpolation` (torchvision's name for it).
         workers: threads that decode.
+        class_order: as `list_classes` takes it.
 
     Raises:
-        UserError: there are no class folders, or not as many as the network has outputs; or as `decode`.
+        UserError: there are no class folders, or not as many as the network has outputs; or as `list_classes` and
+            `decode`.
     """
-    classes = list_classes(folder, None)
+    classes = list_classes(existing(folder), class_order)
     names, labels = list_class_folders(folder, classes)
     device = torch.device(lease_gpu() or "cpu")
     network.to(device).eval()
@@ -86,6 +92,9 @@ def main() -> None:
     parser.add_argument("--settings", type=json.loads, required=True, help="JSON: constructor and arguments")
     parser.add_argument("--density", type=float, help="of the weights, where masks and zeros do not tell")
     parser.add_argument("--test", type=Path, help="class folders of pictures to test with")
+    parser.add_argument(
+        "--class-order", type=json.loads, help='JSON: "text", "number" or a list of the folders\' names'
+    )
     parser.add_argument("--preprocessing", type=json.loads, required=True, help="JSON: size, resize, mean and so on")
     parser.add_argument("--workers", type=int, default=1, help="threads that decode")
     parser.add_argument("--gpus", type=int, help="0 for none; without this one is used if there is one")
@@ -93,7 +102,9 @@ def main() -> None:
     args = parser.parse_args()
     use_gpus(args.gpus)
     network, masks = load_network(args.network, args.settings)
-    accuracy = measure_accuracy(network, args.test, args.preprocessing, args.workers) if args.test else None
+    accuracy = None
+    if args.test:
+        accuracy = measure_accuracy(network, args.test, args.preprocessing, args.workers, args.class_order)
     write_metrics(args.out, network, masks, accuracy, [], args.density)
 
 

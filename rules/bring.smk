@@ -26,6 +26,7 @@ rule import_network:
         settings=lambda wildcards: settings_of(entry_of(wildcards)),
         weights=lambda wildcards: json.dumps(brought(wildcards).weights, sort_keys=True),
         masks=lambda wildcards: shlex.join(["--masks", brought(wildcards).masks]) if brought(wildcards).masks else "",
+        reading=lambda wildcards: json.dumps(brought(wildcards).reading, sort_keys=True),
         contents=lambda wildcards: network_contents(brought(wildcards)),
         size=lambda wildcards: entry_of(wildcards).preprocessing["size"],
     shell:
@@ -33,6 +34,7 @@ rule import_network:
         " --settings {params.settings:q}"
         " --weights {params.weights:q}"
         " {params.masks}"
+        " --reading {params.reading:q}"
         " --seed {wildcards.replicate}"
         " --size {params.size}"
         " --out {output:q}"

@@ -650,6 +650,8 @@ def test_other_characters_of_a_pattern_mean_themselves(tmp_path_factory, name):
         ([entry(masks="no/such.pt")], "networks.mine.masks: there is no file no/such.pt"),
         ([entry(weights="no/such.pt")], "networks.mine.weights is 'no/such.pt', and there is no such file"),
         ([entry(class_order="text")], "networks.mine.class_order is the order of the class folders in test, which is"),
+        ([entry(part="ema", weights="none")], "networks.mine.part is of a file of weights: leave it out"),
+        ([entry(missing=["0"], weights={"a": 1})], "networks.mine.missing is of a file of weights: leave it out"),
         ([entry(test="no/such")], "networks.mine.test is 'no/such', and there is no such folder"),
         ([entry(preprocessing="ResNet50_Weights.V9")], "'ResNet50_Weights.V9', which is no preset"),
         ([entry(preprocessing="FCN_ResNet50_Weights.DEFAULT")], "which is no preset of torchvision's for classifying"),
@@ -659,6 +661,21 @@ def test_other_characters_of_a_pattern_mean_themselves(tmp_path_factory, name):
 def test_wrong_entries_are_told_before_anything_runs(entries, words):
     with pytest.raises(UserError, match=re.escape(words)):
         networks(*entries)
+
+
+def test_what_cannot_be_measured_without_weights_that_are_missing_is_told(tmp_path):
+    weights = str(saved(tmp_path, drawn()))
+    for name in ("test/a", "test/b"):
+        (tmp_path / name).mkdir(parents=True)
+    with pytest.raises(UserError, match=r"networks\.mine\.missing leaves weights .*: leave out test"):
+        networks(entry(weights=weights, missing=["7"], test=str(tmp_path / "test")))
+    for layer in ("0", "0.conv", "0@4x4", "0#2"):
+        with pytest.raises(UserError, match=rf"networks\.mine\.layers: {layer} is among the missing"):
+            networks(entry(weights=weights, missing=["0"], layers=[layer]))
+    reading = {"part": "ema", "missing": ["0"], "unused": ["aux"]}
+    found = networks(entry(weights=weights, layers=["01"], **reading))
+    assert found["mine", 1, 0].reading == reading
+    assert found["mine_untrained", 1, 0].reading == {}
 
 
 def test_an_entry_may_not_be_called_as_an_arm_that_follows_from_another(tmp_path):

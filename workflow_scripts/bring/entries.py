@@ -8,7 +8,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from workflow_scripts.bring import openlth
@@ -21,6 +21,7 @@ UNTRAINED, SHUFFLED = "untrained", "shuffled_labels"
 FOLDERS = ("data", "logs", "benchmarks", "tables", "figures", "gallery")
 TAKEN = (*FOLDERS, "imp", UNTRAINED, "untrained_calibrated", "trained_twice")
 PLACES = ("{replicate}", "{level}")
+READING = ("part", "prefix", "missing", "unused")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Network:
         and `density`), "pruned" (from the network `parent` by `method` to `density`), "same" as `parent`, listed once
         more, or "shuffled": `parent`, compared with the labels of other pictures.
     start: the file of the weights that training started from, where there is one.
+    reading: the keys in `READING` that the entry has: which tensors of the file of weights are the network's.
     """
 
     arm: str
@@ -59,6 +61,7 @@ class Network:
     weights: str | dict | None = None
     masks: str | None = None
     start: str | None = None
+    reading: dict = field(default_factory=dict)
     density: float | None = None
     parent: tuple[str, int, int] | None = None
     method: str | None = None
@@ -124,6 +127,8 @@ def imported(settings: dict) -> Iterator[Network]:
             f"config: networks.{entry.name}.density is of one file without masks: leave it out, for masks or zeros tell"
             " it"
         )
+    reading = {key: settings[key] for key in READING if key in settings}
+    require_file_of_weights(entry, reading, in_files)
     given = None if weights == "none" else weights
     found = matches(weights, f"networks.{entry.name}.weights").items() if in_files else [(given, {})]
     for file, numbers in found:
@@ -134,6 +139,7 @@ def imported(settings: dict) -> Iterator[Network]:
             entry=entry,
             weights=file,
             masks=masks and fill(masks, place),
+            reading=reading,
             density=settings.get("density"),
         )
         if network.masks and not Path(network.masks).is_file():
@@ -141,6 +147,23 @@ def imported(settings: dict) -> Iterator[Network]:
                 f"config: networks.{entry.name}.masks: there is no file {network.masks}: add it, or leave it out"
             )
         yield network
+
+
+def require_file_of_weights(entry: Entry, reading: dict, in_files: bool) -> None:
+    """Raise UserError for keys of `reading` without a file, and for what `missing` weights leave no sense in."""
+    if reading and not in_files:
+        raise UserError(f"config: networks.{entry.name}.{next(iter(reading))} is of a file of weights: leave it out")
+    missing = reading.get("missing", [])
+    if missing and entry.test != "none":
+        raise UserError(
+            f"config: networks.{entry.name}.missing leaves weights as they are drawn, so that no accuracy can be"
+            " measured: leave out test"
+        )
+    for layer in entry.layers:
+        if any(re.match(rf"{re.escape(name)}([.@#]|$)", layer) for name in missing):
+            raise UserError(
+                f"config: networks.{entry.name}.layers: {layer} is among the missing: choose a layer that was trained"
+            )
 
 
 def from_openlth(settings: dict) -> Iterator[Network]:
@@ -194,7 +217,7 @@ def with_arms(networks: list[Network], one_shot: dict) -> Iterator[Network]:
     yield from networks
     firsts = [next(n for n in networks if n.replicate == r) for r in sorted({n.replicate for n in networks})]
     for first in firsts:
-        follows = replace(first, level=0, weights=None, masks=None, start=None, density=None)
+        follows = replace(first, level=0, weights=None, masks=None, start=None, reading={}, density=None)
         floors = first.entry.floors
         if UNTRAINED in floors and first.weights is not None:
             # The first level's masks keep all weights, also those that start at zero.

@@ -36,6 +36,7 @@ CONFIG = {
             "constructor": "my_networks:small",
             "arguments": {"width": 10},
             "weights": "runs/{replicate}/level_{level}.pt",
+            "unused": ["aux"],
             "layers": ["3"],
             "preprocessing": VIEW,
             "test": "pictures",
@@ -74,7 +75,7 @@ def bring(folder: Path) -> None:
     torch.save(network.state_dict(), folder / "runs/2/level_0.pt")
     with torch.no_grad():
         network[2].weight[:, :5] = 0
-    torch.save({"epoch": 3, "state_dict": network.state_dict()}, folder / "runs/2/level_4.pt")
+    torch.save({"epoch": 3, "state_dict": network.state_dict() | {"aux.weight": torch.ones(2)}}, folder / "runs/2/level_4.pt")
     for name, value in (("dark", 30), ("light", 220)):
         (folder / "pictures" / name).mkdir(parents=True)
         for number in range(3):

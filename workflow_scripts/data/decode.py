@@ -20,6 +20,7 @@ FORMATS = {
 }
 IMAGE_SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # of a picture: where Pillow stops, too
+MOST_PIXELS_PER_BYTE = 1024  # of a JPEG: where one colour fills it, there are a quarter as many
 ORIENTATION = ExifTags.Base.Orientation
 TURNS = range(2, 9)  # its values that ask for one
 START_OF_SCAN = b"\xff\xda"  # what ends a JPEG's header
@@ -44,6 +45,8 @@ def decode(data: bytes, path: str, turned: list[str] | None = None) -> np.ndarra
     """
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        if height * width > MOST_PIXELS_PER_BYTE * len(data):
+            raise UserError(f"{path} is too short for {height} x {width} pixels, its size: replace or remove it")
         # Pillow's conversion of CMYK is the one that published networks were trained with.
         if colours in ("YCbCr", "RGB", "Gray") and height * width <= MOST_PIXELS:
             pixels = simplejpeg.decode_jpeg(data)

@@ -97,7 +97,7 @@ def cut_pictures(archive: Path) -> list[np.ndarray]:
     """The middle squares of the first pictures in an archive, uint8 (TILE, TILE, 3)."""
     pictures = []
     for file in open_members(archive):
-        image = Image.open(file).convert("RGB")
+        image = Image.open(file, formats=["JPEG"]).convert("RGB")
         side = min(image.size)
         left, top = ((length - side) // 2 for length in image.size)
         pictures.append(resize(np.asarray(image.crop((left, top, left + side, top + side))), TILE))

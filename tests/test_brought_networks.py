@@ -75,7 +75,8 @@ def bring(folder: Path) -> None:
     torch.save(network.state_dict(), folder / "runs/2/level_0.pt")
     with torch.no_grad():
         network[2].weight[:, :5] = 0
-    torch.save({"epoch": 3, "state_dict": network.state_dict() | {"aux.weight": torch.ones(2)}}, folder / "runs/2/level_4.pt")
+    contents = {"epoch": 3, "state_dict": network.state_dict() | {"aux.weight": torch.ones(2)}}
+    torch.save(contents, folder / "runs/2/level_4.pt")
     for name, value in (("dark", 30), ("light", 220)):
         (folder / "pictures" / name).mkdir(parents=True)
         for number in range(3):

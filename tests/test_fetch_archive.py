@@ -90,6 +90,15 @@ def test_an_archive_that_is_there_is_checked_and_never_changed(archive, server):
     assert archive.read_bytes() == CONTENT[:-1] and server.requests == []
 
 
+@pytest.mark.parametrize("put", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_in_the_place_of_an_archive_is_refused_and_not_replaced(archive, server, put):
+    archive.parent.mkdir()
+    put(archive)
+    with pytest.raises(UserError, match=r"set\.zip is a folder, pipe"):
+        fetch(archive, server.add("/a", CONTENT))
+    assert not archive.is_file() and server.requests == [] and list(archive.parent.iterdir()) == [archive]
+
+
 def test_without_a_checksum_the_one_found_is_logged(archive, server, caplog):
     caplog.set_level(logging.INFO)
     fetch(archive, server.add("/a", CONTENT), checksum="none")

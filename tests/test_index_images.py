@@ -3,6 +3,7 @@
 import hashlib
 import io
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +190,45 @@ def test_a_file_that_is_no_ground_truth_is_told(train, flat, tmp_path, content):
         index_images(flat, train, tmp_path / "out.h5", ground_truth=tmp_path / "truth")
 
 
+def put_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def put_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def put_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("put", [put_folder, put_pipe, put_device])
+def test_a_ground_truth_that_is_no_file_is_told(train, flat, tmp_path, put):
+    put(tmp_path / "truth")
+    with pytest.raises(UserError, match=r"truth (is a folder, pipe|cannot be read).*correct images\.test_labels"):
+        index_images(flat, train, tmp_path / "out.h5", ground_truth=tmp_path / "truth")
+    truth = write_development_kit(tmp_path)
+    (tmp_path / "meta.mat").unlink()
+    put(tmp_path / "meta.mat")
+    with pytest.raises(UserError, match=r"meta\.mat (is a folder, pipe|cannot be read).*development kit"):
+        index_images(flat, train, tmp_path / "out.h5", ground_truth=truth)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_ground_truth(train, flat, tmp_path):
+    truth = write_kaggle(tmp_path)
+    truth.write_text(truth.read_text(), "utf-8-sig")
+    index_images(flat, train, tmp_path / "out.h5", ground_truth=truth)
+    assert read_image_index(tmp_path / "out.h5").labels.tolist() == LABELS
+
+
+def test_what_lies_beside_pictures_without_class_folders_is_told(train, flat, tmp_path, caplog):
+    (flat / "more").mkdir()
+    (flat / "list.txt").touch()
+    index_images(flat, train, tmp_path / "out.h5", ground_truth=write_caffe(tmp_path))
+    (told,) = [line for line in caplog.messages if "left out" in line]
+    assert told.startswith(f"2 files or folders of {flat} are left out") and told.endswith("as list.txt")
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no matrix" * 100])
 def test_a_development_kit_without_its_list_of_classes_is_told(train, flat, tmp_path, content):
     truth = write_development_kit(tmp_path)
@@ -263,6 +303,7 @@ def pillow(data: bytes) -> np.ndarray:
     "data",
     [
         *(encoded(picture(0), quality=quality, subsampling=kind) for quality in (30, 96) for kind in (0, 1, 2)),
+        *(simplejpeg.encode_jpeg(np.array(picture(0)), colorsubsampling=kind) for kind in ("440", "411", "Gray")),
         encoded(picture(0), progressive=True),
         encoded(picture(0, 1, 1)),
         encoded(picture(0).convert("L")),

@@ -1,5 +1,7 @@
 """pack_concepts: what a folder in Broden's layout says is what concepts.h5 holds."""
 
+import os
+
 import h5py
 import numpy as np
 import pytest
@@ -232,10 +234,19 @@ def label_map(numbers):
     return lambda folder: reference.save_label_map(numbers, folder / "images/some/1_part_0.png")
 
 
-def save_image(mode, color):
-    return lambda folder: Image.new(mode, (7, 5), color).save(folder / "images/some/1_part_0.png")
+def save_image(mode, color, file_format="PNG"):
+    return lambda folder: Image.new(mode, (7, 5), color).save(folder / "images/some/1_part_0.png", file_format)
 
 
+def put_pipe(name):
+    def damage(folder):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return damage
+
+
+PIPES = ["index.csv", "label.csv", "category.csv", "images/some/2.png", "images/some/1_part_0.png"]
 DAMAGES = {
     "no index": (remove("index.csv"), ["index.csv", "missing"]),
     "no labels": (remove("label.csv"), ["label.csv", "missing"]),
@@ -307,6 +318,20 @@ DAMAGES = {
     "picture no image": (write("images/some/2.png", b"<html>"), ["some/2.png", "image"]),
     "map of other size": (label_map(np.ones((7, 5), int)), ["some/1_part_0.png", "7 x 5", "5 x 7"]),
     "number not in the table": (label_map(np.full((5, 7), 77)), ["some/1_part_0.png", "77", "label.csv"]),
+    **{f"pipe, {name}": (put_pipe(name), [f"{name} is a folder, pipe"]) for name in PIPES},
+    "table left in Git LFS": (
+        write("label.csv", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n"),
+        ["label.csv is a pointer of Git LFS"],
+    ),
+    "map left in Git LFS": (
+        write("images/some/1_part_0.png", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n"),
+        ["some/1_part_0.png is a pointer of Git LFS"],
+    ),
+    "deep map": (save_image("I;16", 2), ["some/1_part_0.png", "more than 8 bits a channel"]),
+    **{
+        f"map in {name}": (save_image("RGB", (2, 0, 0), name), ["some/1_part_0.png is not a whole PNG picture"])
+        for name in ("BMP", "GIF", "JPEG", "TIFF", "WEBP")
+    },
     "grey map": (save_image("L", 2), ["some/1_part_0.png", "RGB"]),
     "blue map": (save_image("RGB", (2, 0, 1)), ["some/1_part_0.png", "blue"]),
 }

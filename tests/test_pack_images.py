@@ -47,6 +47,27 @@ def test_hidden_folders_and_files_are_no_classes_and_no_pictures(folder, tmp_pat
     assert (tmp_path / "out.h5").read_bytes() == (tmp_path / "again.h5").read_bytes()
 
 
+def test_names_of_classes_in_another_encoding_are_kept(folder, tmp_path):
+    os.rename(os.fsencode(folder / "cat"), os.fsencode(folder) + b"/caf\xe9")
+    pack_images(folder, 10, tmp_path / "out.h5")
+    assert [os.fsencode(name) for name in read_packed_images(tmp_path / "out.h5").classes] == [b"ant", b"caf\xe9"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"size": 0}, "images.size is 0"),
+        ({"size": 10, "per_class": 0}, "images.per_class is 0"),
+        ({"size": 10, "per_class": -1}, "images.per_class is -1"),
+        ({"size": 2_000_000}, "GB of memory"),
+    ],
+)
+def test_impossible_sizes_and_numbers_are_refused(folder, tmp_path, arguments, words):
+    with pytest.raises(UserError, match=words):
+        pack_images(folder, out=tmp_path / "out.h5", **arguments)
+    assert not list(tmp_path.glob("out.h5*"))
+
+
 def test_packing_twice_gives_the_same_bytes(folder, tmp_path):
     pack_images(folder, 8, tmp_path / "a.h5")
     pack_images(folder, 8, tmp_path / "b.h5")
@@ -158,10 +179,30 @@ def test_a_share_of_each_class_is_the_first_of_the_binary_files(batches, tmp_pat
     np.testing.assert_array_equal(packed.images, [record_picture(record) for record in kept])
 
 
+def replace_by_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def name_classes(text):
+    return lambda folder: (folder / "batches.meta.txt").write_text(text)
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n"
 BATCH_DAMAGES = {
+    "names with NUL": (name_classes("a\nb\0\nc\n"), r"batches\.meta\.txt names a class twice, or with a NUL"),
+    "a name twice": (name_classes("a\nb\na\n"), r"batches\.meta\.txt names a class twice"),
+    "names in a pipe": (lambda folder: replace_by_pipe(folder / "batches.meta.txt"), r"batches\.meta\.txt is a .*pipe"),
+    "names left in Git LFS": (name_classes(POINTER), r"batches\.meta\.txt .*git lfs pull"),
+    "pipe": (lambda folder: replace_by_pipe(folder / "data_batch_2.bin"), r"data_batch_2\.bin is a .*pipe"),
+    "folder": (lambda folder: (folder / "data_batch_3.bin").mkdir(), r"data_batch_3\.bin is a folder"),
+    "without end": (
+        lambda folder: os.truncate(folder / "data_batch_2.bin", 3073 * 10**8),
+        r"data_batch_.*GB of memory",
+    ),
     "cut": (lambda folder: os.truncate(folder / "data_batch_2.bin", 3073 * 5 + 3072), r"data_batch_2\.bin has .*3073"),
     "empty": (lambda folder: os.truncate(folder / "data_batch_2.bin", 0), r"data_batch_2\.bin has 0 bytes"),
-    "no names": (lambda folder: (folder / "batches.meta.txt").unlink(), r"batches\.meta\.txt .*cannot be read"),
+    "no names": (lambda folder: (folder / "batches.meta.txt").unlink(), r"batches\.meta\.txt is missing"),
     "names in no text": (lambda folder: (folder / "batches.meta.txt").write_bytes(b"\xff"), r"batches\.meta\.txt"),
     "too few names": (
         lambda folder: (folder / "batches.meta.txt").write_text("a\nb\n\n"),
@@ -169,6 +210,12 @@ BATCH_DAMAGES = {
     ),
     "no files": (lambda folder: [path.unlink() for path in folder.glob("*.bin")], r"no file .*data_batch_\*\.bin"),
 }
+
+
+def test_names_that_begin_with_a_byte_order_mark_are_read_without_it(batches, tmp_path):
+    (batches[0] / "batches.meta.txt").write_text("airplane\ndeer\nant\n", "utf-8-sig")
+    pack_images(batches[0] / "data_batch_*.bin", 32, tmp_path / "out.h5")
+    assert read_packed_images(tmp_path / "out.h5").classes == ("airplane", "deer", "ant")
 
 
 @pytest.mark.parametrize("case", BATCH_DAMAGES)

@@ -1,11 +1,11 @@
 """Which class each class folder holds: the folders' names put in the order in which a network was trained with them."""
 
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from workflow_scripts.data.regular_files import list_folders
 from workflow_scripts.files import UserError
 
 
@@ -21,8 +21,7 @@ def list_classes(folder: Path, order: str | Sequence[str] | None) -> tuple[str, 
         UserError: there are fewer than two; `order` is None and the two differ; or the names are not those of the
             folders, each once.
     """
-    with os.scandir(folder) as found:
-        by_text = sorted(entry.name for entry in found if entry.is_dir() and not entry.name.startswith("."))
+    by_text = list_folders(folder)
     if len(by_text) < 2:
         raise UserError(
             f"test is {folder}, which holds {len(by_text)} class folders, and at least 2 are needed: sort its pictures"

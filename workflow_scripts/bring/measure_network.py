@@ -13,8 +13,9 @@ from torch import nn
 
 from workflow_scripts.bring.class_order import list_classes
 from workflow_scripts.bring.constructors import load_network
-from workflow_scripts.data.decode import decode, read_file
+from workflow_scripts.data.decode import decode, tell_turned
 from workflow_scripts.data.index_images import existing, list_class_folders
+from workflow_scripts.data.regular_files import read_file
 from workflow_scripts.files import UserError, run_command
 from workflow_scripts.gpu import lease_gpu, use_gpus
 from workflow_scripts.progress import Progress
@@ -51,11 +52,13 @@ def measure_accuracy(
     normalise = normaliser(preprocessing["mean"], preprocessing["std"], device)
     torch.backends.cudnn.allow_tf32 = False  # float32 is to mean it
     right = 0
+    turned: list[str] = []
     progress = Progress("test pictures", len(names))
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(names), BATCH):
             paths = [folder / name for name in names[start : start + BATCH]]
-            pictures = torch.from_numpy(np.stack(list(pool.map(lambda path: view(path, preprocessing), paths))))
+            views = pool.map(lambda path: view(path, preprocessing, turned), paths)
+            pictures = torch.from_numpy(np.stack(list(views)))
             predicted = [
                 classify(network, normalise(portion.to(device)), folder, len(classes))
                 for portion in portions(pictures, device)
@@ -63,6 +66,7 @@ def measure_accuracy(
             right += int((torch.cat(predicted).numpy() == labels[start : start + BATCH]).sum())
             progress.log(start + len(paths))
     progress.finish()
+    tell_turned(turned)
     return right / len(names)
 
 
@@ -78,9 +82,9 @@ def classify(network: nn.Module, pictures: torch.Tensor, folder: Path, classes: 
     return outputs.argmax(1).cpu()
 
 
-def view(path: Path, preprocessing: dict) -> np.ndarray:
-    """Return the middle of a picture, uint8 (size, size, 3)."""
-    picture = Image.fromarray(decode(read_file(str(path)), str(path)))
+def view(path: Path, preprocessing: dict, turned: list[str]) -> np.ndarray:
+    """Return the middle of a picture, uint8 (size, size, 3); otherwise as `decode`."""
+    picture = Image.fromarray(decode(read_file(path), str(path), turned))
     interpolation = transforms.InterpolationMode(preprocessing["interpolation"])
     picture = transforms.functional.resize(picture, preprocessing["resize"], interpolation)
     return np.asarray(transforms.functional.center_crop(picture, preprocessing["size"]))

@@ -5,9 +5,9 @@ categories), `index.csv` (one row per image) and `images/` (the pictures and the
 """
 
 import csv
+import io
 import os
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from workflow_scripts.data.decode import decode, open_picture
+from workflow_scripts.data.regular_files import read_file, require_file
 from workflow_scripts.files import UserError
 
 INDEX_COLUMNS = ("image", "split", "ih", "iw", "sh", "sw")  # of Broden's index.csv, beside one for each category
@@ -23,7 +25,6 @@ MOST_DIGITS = 18  # of a number in a table, which 64 bits hold
 INTERPOLATIONS = {
     name: Image.Resampling[name.upper()] for name in ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 }
-DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, zlib.error, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def read_concept_set(folder: str | Path) -> ConceptSet:
     a file is not there.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # unlike Path's, it raises nothing for want of permissions
         raise UserError(f"{folder} is not a folder; give the folder that holds Broden's index.csv and images/")
     categories = read_categories(folder / "category.csv")
     labels = read_labels(folder / "label.csv", categories)
@@ -81,8 +82,7 @@ def read_concept_set(folder: str | Path) -> ConceptSet:
                 raise UserError(
                     f"{folder / 'index.csv'} names {name!r}, which lies outside images/; do not use this set"
                 )
-            if not os.path.isfile(concepts.path(name)):
-                raise UserError(f"{concepts.path(name)}, named in index.csv, is missing; unpack the set again")
+            require_file(concepts.path(name))
     return concepts
 
 
@@ -165,9 +165,9 @@ def read_index(
 def read_label_map(path: Path, height: int, width: int) -> np.ndarray:
     """The label numbers of a PNG, red + 256 x green, as uint16 (height, width); 0 is background.
 
-    Raises UserError if the PNG is damaged, not RGB, uses its blue channel or has another size.
+    Raises UserError if it is no whole PNG, not RGB, uses its blue channel or has another size.
     """
-    picture = open_picture(path)
+    picture = open_picture(read_file(path), str(path), ("PNG",))
     if picture.mode != "RGB":
         raise UserError(f"{path} has mode {picture.mode}; a label map must be an RGB image")
     if picture.size != (width, height):
@@ -181,47 +181,34 @@ def read_label_map(path: Path, height: int, width: int) -> np.ndarray:
     return red + (green.astype(np.uint16) << 8)
 
 
-def read_picture(path: Path, size: int, interpolation: str = "bilinear") -> np.ndarray:
+def read_picture(path: Path, size: int, interpolation: str = "bilinear", turned: list[str] | None = None) -> np.ndarray:
     """A picture as uint8 (size, size, 3), RGB.
 
     The whole picture, resized (with antialiasing, by one of INTERPOLATIONS) without keeping its aspect, as
-    Broden's are; a picture that has the size already keeps its pixels. Raises UserError if it is damaged.
+    Broden's are; a picture that has the size already keeps its pixels. Otherwise, and in what it raises, as `decode`.
     """
-    picture = open_picture(path).convert("RGB")
+    picture = Image.fromarray(decode(read_file(path), str(path), turned))
     return np.asarray(picture.resize((size, size), INTERPOLATIONS[interpolation]))
-
-
-def open_picture(path: Path) -> Image.Image:
-    """Decode an image file, or raise UserError if it is none, truncated or damaged."""
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-    except DECODING_ERRORS as error:
-        raise UserError(f"{path} is not a whole image ({error}); unpack or fetch it again") from error
-    return picture
 
 
 def table_rows(path: Path, columns: list[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a CSV file with a header, each with its place ("FILE, line N"), columns in any order."""
-    if not path.is_file():
-        raise UserError(f"{path} is missing; a concept set in Broden's layout has this file")
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            header = list(reader.fieldnames or [])
-            missing = [column for column in columns if column not in header]
-            if missing:
-                raise UserError(f"{path} has no column {missing[0]}; its header must name {', '.join(columns)}")
-            twice = [column for column in columns if header.count(column) > 1]
-            if twice:
-                raise UserError(f"{path}, line 1: the header names the column {twice[0]} twice; remove or rename one")
-            for row in reader:
-                place = f"{path}, line {reader.line_num}"
-                if any(row[column] is None for column in columns):
-                    raise UserError(f"{place}: the row has fewer cells than the header; complete it")
-                if any("\0" in row[column] for column in columns):
-                    raise UserError(f"{place}: the row holds a NUL character; remove it")
-                yield place, row
+        reader = csv.DictReader(io.StringIO(read_file(path).decode("utf-8-sig"), newline=""))
+        header = list(reader.fieldnames or [])
+        missing = [column for column in columns if column not in header]
+        if missing:
+            raise UserError(f"{path} has no column {missing[0]}; its header must name {', '.join(columns)}")
+        twice = [column for column in columns if header.count(column) > 1]
+        if twice:
+            raise UserError(f"{path}, line 1: the header names the column {twice[0]} twice; remove or rename one")
+        for row in reader:
+            place = f"{path}, line {reader.line_num}"
+            if any(row[column] is None for column in columns):
+                raise UserError(f"{place}: the row has fewer cells than the header; complete it")
+            if any("\0" in row[column] for column in columns):
+                raise UserError(f"{place}: the row holds a NUL character; remove it")
+            yield place, row
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is not a CSV file in UTF-8 ({error}); save it as one") from error
 

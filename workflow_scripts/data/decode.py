@@ -1,45 +1,131 @@
-"""Decoding a picture file as ImageNet's are decoded."""
+"""Decoding picture files: one way for all that a network is shown."""
 
 import io
+import logging
+import warnings
 
 import numpy as np
 import simplejpeg
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-from workflow_scripts.data.broden_layout import DECODING_ERRORS
 from workflow_scripts.files import UserError
 
+# The formats that are meant, with the endings of their files. Pillow knows many more, and starts a program for one.
+FORMATS = {
+    "JPEG": (".jpg", ".jpeg"),
+    "PNG": (".png",),
+    "BMP": (".bmp",),
+    "WebP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+}
+IMAGE_SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # of a picture: where Pillow stops, too
+MOST_PIXELS_PER_BYTE = 1024  # of a JPEG: where one colour fills it, there are a quarter as many
+ORIENTATION = ExifTags.Base.Orientation
+TURNS = range(2, 9)  # its values that ask for one
+START_OF_SCAN = b"\xff\xda"  # what ends a JPEG's header
+EXIF_START = b"Exif\0\0"
 
-def read_file(path: str) -> bytes:
-    """Return a file's bytes; UserError if it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): restore it or its permissions") from None
+# They name no file, and what matters of them is an error here.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
-def decode(data: bytes, path: str) -> np.ndarray:
+def decode(data: bytes, path: str, turned: list[str] | None = None) -> np.ndarray:
     """Return the picture that the file `path` holds as `data`, uint8 (height, width, 3), red, green and blue.
 
-    A turn that its EXIF data ask for is not done, for ImageNet is trained and tested without by common practice.
+    Of the formats in FORMATS, whatever the file's ending says: ImageNet has a PNG called .JPEG. Pictures in black and
+    white, in greys, with a palette, and in CMYK, YCbCr and LAB become red, green and blue by Pillow's conversion;
+    transparency is dropped, so that the colours beneath show. A turn that its EXIF data ask for is not done, for
+    ImageNet is trained and tested without by common practice; `path` is added to `turned` instead.
 
     Raises:
-        UserError: it is not a whole picture, or one with more than 8 bits a channel.
+        UserError: it is of another format or not a whole picture, or has more than 8 bits a channel, several frames or
+            more than MOST_PIXELS pixels.
     """
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-        if colours in ("YCbCr", "RGB", "Gray") and height * width <= Image.MAX_IMAGE_PIXELS:
-            return simplejpeg.decode_jpeg(data)
+        if height * width > MOST_PIXELS_PER_BYTE * len(data):
+            raise UserError(f"{path} is too short for {height} x {width} pixels, its size: replace or remove it")
+        # Pillow's conversion of CMYK is the one that published networks were trained with.
+        if colours in ("YCbCr", "RGB", "Gray") and height * width <= MOST_PIXELS:
+            pixels = simplejpeg.decode_jpeg(data)
+            if turned is not None and jpeg_asks_for_turn(data):
+                turned.append(path)
+            return pixels
     except (ValueError, KeyError):
         pass  # another format, a rare subsampling, or a blemish: Pillow tells those that lack rows from the others
-    # Pillow's conversion of CMYK is the one that published networks were trained with.
+    image = open_picture(data, path, turned=turned)
+    return np.array(image.convert("RGB"))
+
+
+def open_picture(
+    data: bytes, path: str, formats: tuple[str, ...] = tuple(FORMATS), turned: list[str] | None = None
+) -> Image.Image:
+    """Return the picture that the file `path` holds as `data`, loaded in its own mode; otherwise as `decode`."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.mode[0] in "IF":
-                raise ValueError("it has more than 8 bits a channel")
-            return np.array(image.convert("RGB"))
+        with Image.open(io.BytesIO(data), formats=formats) as image:
+            # An MPO is a camera's JPEG with previews behind the photo.
+            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+                raise UserError(f"{path} holds {image.n_frames} frames or pages: keep one of them")
+            if is_deep(image, data):
+                raise UserError(f"{path} has more than 8 bits a channel: convert it, for its values would be clipped")
+            if take_turn(image) and turned is not None:
+                turned.append(path)
+            image.load()
+    except UserError:
+        raise
     except UnidentifiedImageError:
-        raise UserError(f"{path} is of no picture format that is known: replace or remove it") from None
-    except DECODING_ERRORS as error:
+        *others, last = formats
+        known = f"{', '.join(others)} or {last}" if others else last
+        raise UserError(
+            f"{path} is not a whole {known} picture of at most 8 bits a channel: convert, replace or remove it"
+        ) from None
+    except Image.DecompressionBombError:
+        raise UserError(f"{path} says that it has more than {MOST_PIXELS} pixels: replace or remove it") from None
+    except Exception as error:  # a damaged file makes Pillow raise errors of any kind
         raise UserError(f"{path} is not a whole picture ({error}): replace or remove it") from None
+    return image
+
+
+def is_deep(image: Image.Image, data: bytes) -> bool:
+    """Tell whether a picture, opened from `data`, has more than 8 bits a channel."""
+    if image.format == "PNG":
+        return data[24] > 8  # Pillow makes 8 bits of colours with 16
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(ExifTags.Base.BitsPerSample, (1,))) > 8  # here too
+    return False
+
+
+def take_turn(image: Image.Image) -> bool:
+    """Tell whether EXIF data ask for a turn, and take it from them, for Pillow turns a TIFF while it loads it."""
+    if image.format == "PNG":
+        image.load()  # its EXIF data may stand behind its pixels
+    try:
+        return image.getexif().pop(ORIENTATION, 1) in TURNS
+    except Exception:  # damaged EXIF data ask for nothing
+        return False
+
+
+def jpeg_asks_for_turn(data: bytes) -> bool:
+    """Tell whether the EXIF data of a JPEG ask for a turn, without opening it once more."""
+    header = data[: data.find(START_OF_SCAN)]
+    start = header.find(EXIF_START)
+    if start < 0:
+        return False
+    exif = Image.Exif()
+    try:
+        exif.load(header[start:])
+        return exif.get(ORIENTATION, 1) in TURNS
+    except Exception:  # damaged EXIF data ask for nothing
+        return False
+
+
+def tell_turned(turned: list[str]) -> None:
+    """Log how many pictures ask for a turn that is not done, and name one."""
+    if turned:
+        logging.warning(
+            "%d pictures ask for a turn in their EXIF data, and are taken as they are stored, as %s",
+            len(turned),
+            min(turned),
+        )

@@ -17,6 +17,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from workflow_scripts.claims import claimed
+from workflow_scripts.data.regular_files import require_file
 from workflow_scripts.files import NO_ROOM, UserError, file_fingerprint, run_command, whole_file
 from workflow_scripts.progress import Progress
 
@@ -52,11 +53,13 @@ def fetch_archive(
         wait: seconds before the first new try.
 
     Raises:
-        UserError: the archive or what every address serves has another checksum, no address serves it, or there is
-            no room for it.
+        UserError: the archive or what every address serves has another checksum, the archive is no file, no address
+            serves it, or there is no room for it.
     """
     expected = parse_checksum(checksum)
-    if not archive.is_file():
+    if os.path.exists(archive):
+        require_file(archive)  # a folder or a pipe of the user's is not replaced
+    else:
         with claimed_part(archive.with_name(archive.name + ".part")) as part:
             if archive.is_file():  # another process has fetched it meanwhile
                 part.remove()

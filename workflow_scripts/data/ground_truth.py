@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from workflow_scripts.data.regular_files import read_file, require_file
 from workflow_scripts.files import UserError
 
 MOST_DIGITS = 18
@@ -54,11 +55,9 @@ def read_ground_truth(path: Path, names: list[str], classes: tuple[str, ...]) ->
 def read_lines(path: Path) -> list[str]:
     """Return the lines of a text file, without blank ones at its end."""
     try:
-        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
-    except OSError as error:
-        raise UserError(
-            f"the ground truth {path} cannot be read ({error.strerror}): correct images.test_labels"
-        ) from None
+        lines = read_file(path).decode("utf-8-sig").rstrip().splitlines()
+    except UserError as error:
+        raise UserError(f"the ground truth {error}, or correct images.test_labels") from None
     except UnicodeDecodeError:
         raise UserError(f"the ground truth {path} is not a text file: correct images.test_labels") from None
     if not lines:
@@ -108,8 +107,10 @@ def read_development_kit(path: Path) -> dict[str, str]:
     from scipy.io import loadmat  # for this one file
     from scipy.io.matlab import MatReadError
 
-    if not path.is_file():
-        raise UserError(f"there is no {path}, which tells the classes: copy it there from the development kit's data/")
+    try:
+        require_file(path)
+    except UserError as error:
+        raise UserError(f"{error}, or copy it there from the development kit: it tells the classes") from None
     try:
         synsets = loadmat(path, squeeze_me=True)["synsets"]
         return {str(number): str(name) for number, name in zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True)}

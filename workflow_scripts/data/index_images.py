@@ -10,10 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.data.decode import decode, read_file
+from workflow_scripts.data.decode import decode, tell_turned
 from workflow_scripts.data.ground_truth import read_ground_truth
 from workflow_scripts.data.image_index import ImageIndex, write_image_index
-from workflow_scripts.data.pack_images import check_count, list_folders, list_pictures, number_or_any
+from workflow_scripts.data.pack_images import (
+    check_count,
+    list_class_pictures,
+    list_pictures,
+    number_or_any,
+)
+from workflow_scripts.data.regular_files import list_folders, read_file
 from workflow_scripts.files import UserError, run_command, whole_file
 from workflow_scripts.progress import Progress
 
@@ -33,11 +39,12 @@ def index_images(
     """Index `folder/<class>/<picture>` or, with `ground_truth`, `folder/<picture>`.
 
     Labels number the class folders of `classes_of` in alphabetical order. Every file is decoded once, by `threads`
-    threads; `unreadable` "skip" leaves out those that are not whole pictures.
+    threads; `unreadable` "skip" leaves out those that cannot be decoded. What is left out besides is logged, as are
+    pictures that ask for a turn, which is not done.
 
     Raises:
         UserError: other class folders or another number of pictures than expected, a ground truth that does not fit,
-            or files that are not whole pictures.
+            or files that cannot be decoded.
     """
     classes = list_classes(classes_of, expect_classes)
     if ground_truth is None:
@@ -47,7 +54,9 @@ def index_images(
         names = list_pictures(existing(folder))
         check_count(folder, "pictures", len(names), expect_pictures)
         labels = read_ground_truth(ground_truth, names, classes)
-    digests, sizes = inspect_all(folder, names, threads)
+    turned: list[str] = []
+    digests, sizes = inspect_all(folder, names, threads, turned)
+    tell_turned(turned)
     whole = sizes[:, 0] > 0
     if not whole.all():
         check_unreadable(folder, names, labels, whole, classes, unreadable)
@@ -60,7 +69,7 @@ def index_images(
 
 def existing(folder: Path) -> Path:
     """Return `folder`, or raise UserError if there is none."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # unlike Path's, it raises nothing for want of permissions
         raise UserError(
             f"there is no folder {folder}: put or link the pictures there (ImageNet cannot be downloaded freely: ask"
             " for access at image-net.org and unpack it)"
@@ -76,26 +85,22 @@ def list_classes(folder: Path, expected: int | None) -> tuple[str, ...]:
 
 
 def list_class_folders(folder: Path, classes: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
-    """Return the pictures' paths below `folder`, class by class, and their labels int64 (N,)."""
+    """Return the pictures' paths below `folder`, class by class, and their labels int64 (N,); log what is left out."""
     found = set(list_folders(existing(folder)))
     if not found:
         raise UserError(f"{folder} holds no class folders: sort its pictures into some, or set images.test_labels")
     if odd := sorted(found ^ set(classes)):
         lack = "is not among the training pictures'" if odd[0] in found else "is missing"
         raise UserError(f"the class folder {folder / odd[0]} {lack}: all pictures must have the same classes")
-    names: list[str] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        pictures = list_pictures(folder / name)
-        if not pictures:
-            raise UserError(f"the class folder {folder / name} holds no pictures: fill it or remove it")
-        names += [f"{name}/{picture}" for picture in pictures]
-        labels += [label] * len(pictures)
-    return names, np.array(labels, np.int64)
+    pictures = list_class_pictures(folder, classes)
+    names = [name for of_class in pictures for name in of_class]
+    return names, np.repeat(np.arange(len(classes), dtype=np.int64), [len(of_class) for of_class in pictures])
 
 
-def inspect_all(folder: Path, names: list[str], threads: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return each file's SHA-256, bytes (N,), and its height and width, int32 (N, 2), 0 if it is not a whole picture.
+def inspect_all(folder: Path, names: list[str], threads: int, turned: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return each file's SHA-256, bytes (N,), and its height and width, int32 (N, 2), 0 if it cannot be decoded.
+
+    Adds to `turned` as `decode` does.
 
     Threads, because reading, decoding and hashing all release the interpreter's lock.
     """
@@ -106,7 +111,7 @@ def inspect_all(folder: Path, names: list[str], threads: int) -> tuple[np.ndarra
     done = 0
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for found in pool.map(lambda job: list(inspect(folder, job)), jobs):
+            for found in pool.map(lambda job: list(inspect(folder, job, turned)), jobs):
                 for digest, size in found:
                     digests[done], sizes[done] = digest, size
                     done += 1
@@ -117,13 +122,13 @@ def inspect_all(folder: Path, names: list[str], threads: int) -> tuple[np.ndarra
     return digests, sizes
 
 
-def inspect(folder: Path, names: list[str]) -> Iterator[tuple[bytes, tuple[int, int]]]:
-    """Yield each file's SHA-256, and its height and width, (0, 0) if it is not a whole picture; log these by name."""
+def inspect(folder: Path, names: list[str], turned: list[str]) -> Iterator[tuple[bytes, tuple[int, int]]]:
+    """Yield each file's SHA-256, and its height and width, (0, 0) if it cannot be decoded; log these by name."""
     for name in names:
         path = f"{folder}/{name}"
         try:
             data = read_file(path)
-            height, width, _ = decode(data, path).shape
+            height, width, _ = decode(data, path, turned).shape
             yield hashlib.sha256(data).digest(), (height, width)
         except UserError as error:
             logging.warning("%s", error)

@@ -15,6 +15,7 @@ from workflow_scripts.data.broden_layout import (
     read_label_map,
     read_picture,
 )
+from workflow_scripts.data.decode import tell_turned
 from workflow_scripts.data.hdf5 import COMPRESSION, FORMAT, append_rows
 from workflow_scripts.data.label_masks import WORD_BITS, label_masks, masks_again, pack_masks
 from workflow_scripts.files import UserError, run_command, whole_file
@@ -122,10 +123,12 @@ def pack_pixels(
     image_hash, mask_hash, again_hash = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
     areas = np.zeros((len(concepts.labels), 2 + len(concepts.categories)), np.int64)
     rows = LabelRows()
+    turned: list[str] = []
     progress = Progress("labelled images", len(concepts.images))
     for start in range(0, len(concepts.images), IMAGES_IN_MEMORY):
         batch = concepts.images[start : start + IMAGES_IN_MEMORY]
-        pictures = np.stack([read_picture(concepts.path(image.name), image_size, interpolation) for image in batch])
+        paths = [concepts.path(image.name) for image in batch]
+        pictures = np.stack([read_picture(path, image_size, interpolation, turned) for path in paths])
         images[start : start + len(batch)] = pictures
         packed = [pack_labels(concepts, image, row_of_number, areas, rows) for image in batch]
         image_hash.update(pictures)
@@ -137,6 +140,7 @@ def pack_pixels(
             digest.update(joined)
         progress.log(start + len(batch))
     progress.finish(f", {len(masks)} label masks")
+    tell_turned(turned)
     return "".join(digest.hexdigest() for digest in (image_hash, mask_hash, again_hash)), areas, rows
 
 

@@ -1,18 +1,20 @@
 """Decode and resize a dataset in class folders, or in CIFAR-10's binary files, into one HDF5 file."""
 
 import argparse
+import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from workflow_scripts.data.broden_layout import DECODING_ERRORS
+from workflow_scripts.data.decode import IMAGE_SUFFIXES, decode, tell_turned
 from workflow_scripts.data.packed_images import PackedImages, write_packed_images
+from workflow_scripts.data.regular_files import list_folders, list_visible, read_file, require_file, unreadable
 from workflow_scripts.files import UserError, run_command, whole_file
 from workflow_scripts.progress import Progress
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 # Of CIFAR-10's binary version (Krizhevsky 2009): a byte for the label, then planes of red, green and blue, row by row.
 BINARY_SUFFIX = ".bin"
 BINARY_SIDE = 32
@@ -33,20 +35,26 @@ def pack_images(
     `folder` may instead name files of CIFAR-10's binary version, as `some/folder/data_batch_*.bin`, with wildcards in
     the file's name alone; the labels are then the files'. Each picture is scaled so that its shorter side is `size`
     pixels (bilinear, antialiased) and cut to the square in its centre. With `per_class`, only the first so many
-    pictures of each class are taken, by name, or in the order of the binary files.
+    pictures of each class are taken, by name, or in the order of the binary files. What is left out of the class
+    folders is logged, as are pictures that ask for a turn, which is not done.
 
     Raises:
-        UserError: no class folder, a class without pictures, other numbers than expected, or a file that is not a
-            whole picture; or as `read_binary_files` does.
+        UserError: no class folder, a class without pictures, other numbers than expected, `size` or `per_class` below
+            1, or more pictures than memory holds; or as `decode` and `read_binary_files` do.
     """
+    for name, value in (("size", size), ("per_class", per_class)):
+        if value is not None and value < 1:
+            raise UserError(f"images.{name} is {value}, and must be at least 1")
+    turned: list[str] = []
     if folder.suffix == BINARY_SUFFIX:
         pictures, labels, classes = read_binary_files(folder, per_class)
         squares = (square(Image.fromarray(picture), size) for picture in pictures)
     else:
         paths, labels, classes = list_class_folders(folder, per_class)
-        squares = (read_square(path, size) for path in paths)
+        squares = (read_square(path, size, turned) for path in paths)
     check_count(folder, "classes", len(classes), expect_classes)
     check_count(folder, "pictures", len(labels), expect_pictures)
+    require_memory(f"the pictures of {folder}, {size} pixels a side,", len(labels) * size * size * 3)
     images = np.empty((len(labels), size, size, 3), np.uint8)
     progress = Progress(f"pictures of {folder}", len(labels))
     for i, picture in enumerate(squares):
@@ -55,37 +63,78 @@ def pack_images(
     with whole_file(out) as part:
         write_packed_images(part, PackedImages(images, labels, classes))
     progress.finish(f", {len(classes)} classes")
+    tell_turned(turned)
 
 
 def list_class_folders(folder: Path, per_class: int | None) -> tuple[list[Path], np.ndarray, tuple[str, ...]]:
     """Return the pictures' paths, their labels int64 (N,), and the class names, all in alphabetical order."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # unlike Path's, it raises nothing for want of permissions
         raise UserError(f"there is no folder {folder}: point images.source at one that holds class folders")
     classes = tuple(list_folders(folder))
     if len(classes) < 2:
         raise UserError(f"{folder} holds {len(classes)} class folders, and at least 2 are needed")
     paths: list[Path] = []
     labels: list[int] = []
-    for label, name in enumerate(classes):
-        found = [folder / name / picture for picture in list_pictures(folder / name)]
-        if not found:
-            raise UserError(f"the class folder {folder / name} holds no pictures: fill it or remove it")
-        paths += found[:per_class]
-        labels += [label] * len(found[:per_class])
+    for label, pictures in enumerate(list_class_pictures(folder, classes)):
+        paths += [folder / picture for picture in pictures[:per_class]]
+        labels += [label] * len(pictures[:per_class])
     return paths, np.array(labels, np.int64), classes
 
 
-def list_folders(folder: Path) -> list[str]:
-    """Return the sorted names of the folders in `folder`, without hidden ones."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+def list_class_pictures(folder: Path, classes: Sequence[str]) -> list[list[str]]:
+    """Return the sorted paths below `folder` of each class folder's pictures; log what else is there.
+
+    Raises:
+        UserError: a class folder holds none.
+    """
+    pictures: list[list[str]] = []
+    known = set(classes)
+    left_out = [name for name in list_visible(folder) if name not in known]
+    for name in classes:
+        found = list_visible(folder / name)
+        pictures.append([f"{name}/{picture}" for picture in found if is_picture(picture)])
+        others = [f"{name}/{other}" for other in found if not is_picture(other)]
+        if not pictures[-1]:
+            but = f" but {len(others)} files or folders with other endings, as {others[0]}" if others else ""
+            raise UserError(f"the class folder {folder / name} holds no pictures{but}: fill it or remove it")
+        left_out += others
+    tell_left_out(folder, left_out)
+    return pictures
 
 
 def list_pictures(folder: Path) -> list[str]:
-    """Return the sorted names of the pictures in `folder`, told by their suffixes, without hidden files."""
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries]
-    return sorted(name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."))
+    """Return the sorted names of the pictures in `folder`, told by their endings; log what else is there."""
+    found = list_visible(folder)
+    tell_left_out(folder, [name for name in found if not is_picture(name)])
+    return [name for name in found if is_picture(name)]
+
+
+def is_picture(name: str) -> bool:
+    """Tell whether a file is meant as a picture, by the ending of its name."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def tell_left_out(folder: Path, names: list[str]) -> None:
+    """Log how many files and folders are left out, and name one."""
+    if names:
+        logging.warning(
+            "%d files or folders of %s are left out, for they do not lie where pictures do or have other endings (%s),"
+            " as %s",
+            len(names),
+            folder,
+            ", ".join(IMAGE_SUFFIXES),
+            names[0],
+        )
+
+
+def require_memory(what: str, size: int) -> None:
+    """Raise UserError if so many bytes are more than this machine's memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > memory:
+        raise UserError(
+            f"{what} take {size / 1e9:.0f} GB of memory, and this machine has {memory / 1e9:.0f} GB: take fewer or"
+            " smaller ones, or set images.storage to files"
+        )
 
 
 def check_count(folder: Path, what: str, found: int, expected: int | None, least: int = 1) -> None:
@@ -102,15 +151,9 @@ def number_or_any(text: str) -> int | None:
     return None if text == "any" else int(text)
 
 
-def read_square(path: Path, size: int) -> np.ndarray:
-    """Return a picture's central square, held upright, as uint8 (size, size, 3)."""
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith("I"):
-                raise UserError(f"{path} has more than 8 bits a channel: convert it, for its values would be clipped")
-            return square(ImageOps.exif_transpose(image).convert("RGB"), size)
-    except DECODING_ERRORS as error:
-        raise UserError(f"{path} is not a whole picture ({error}): replace or remove it") from None
+def read_square(path: Path, size: int, turned: list[str] | None = None) -> np.ndarray:
+    """Return a picture's central square as uint8 (size, size, 3); otherwise as `decode`."""
+    return square(Image.fromarray(decode(read_file(path), str(path), turned)), size)
 
 
 def square(picture: Image.Image, size: int) -> np.ndarray:
@@ -122,12 +165,15 @@ def read_binary_files(pattern: Path, per_class: int | None) -> tuple[np.ndarray,
     """Return the pictures uint8 (N, 32, 32, 3) of CIFAR-10's binary files in order, labels int64 (N,), class names.
 
     Raises:
-        UserError: no file matches, one is empty, cut or has a label without a name, or the names are missing.
+        UserError: no file matches, one is empty, cut or has a label without a name, they are more than memory holds,
+            or the names are missing.
     """
-    paths = sorted(path for path in pattern.parent.glob(pattern.name) if path.is_file())
+    paths = sorted(pattern.parent.glob(pattern.name))
     if not paths:
         raise UserError(f"there is no file {pattern}: point images.source at the folder of CIFAR-10's binary files")
     classes = read_class_names(pattern.parent / BINARY_NAMES)
+    # Twice, because they are joined.
+    require_memory(f"the pictures of {pattern}", 2 * sum(require_file(path).st_size for path in paths))
     records = np.concatenate([read_records(path, len(classes)) for path in paths])
     labels = records[:, 0].astype(np.int64)
     kept = np.sort(np.concatenate([np.flatnonzero(labels == label)[:per_class] for label in range(len(classes))]))
@@ -136,16 +182,22 @@ def read_binary_files(pattern: Path, per_class: int | None) -> tuple[np.ndarray,
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """Return the lines of a text file, without blank ones at its end."""
+    """Return the lines of a text file, without blank ones at its end; UserError if they are no names of classes."""
     try:
-        return tuple(path.read_text("utf-8").rstrip().splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} with the names of the classes cannot be read ({error}): unpack it again") from None
+        names = tuple(read_file(path).decode("utf-8-sig").rstrip().splitlines())
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not text in UTF-8, which names the classes: unpack it again") from None
+    if any("\0" in name for name in names) or len(set(names)) < len(names):
+        raise UserError(f"{path} names a class twice, or with a NUL character: unpack it again")
+    return names
 
 
 def read_records(path: Path, classes: int) -> np.ndarray:
     """Return the records of one binary file, uint8 (N, 3073)."""
-    records = np.fromfile(path, np.uint8)
+    try:
+        records = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise unreadable(path, error) from None
     if records.size == 0 or records.size % BINARY_RECORD:
         raise UserError(
             f"{path} has {records.size} bytes, which is no multiple of {BINARY_RECORD}: it is cut, or not a file of "

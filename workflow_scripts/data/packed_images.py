@@ -1,5 +1,6 @@
 """A class-folder dataset, decoded once and kept in one HDF5 file."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,8 @@ def read_packed_images(path: str | Path) -> PackedImages:
     """Read what `pack_images` has written; UserError if it is missing or damaged."""
     with open_hdf5(path, "images", "labels", "classes") as file:
         try:
-            return PackedImages(file["images"][:], file["labels"][:], tuple(file["classes"].asstr()[:]))
+            classes = tuple(file["classes"].asstr(errors="surrogateescape")[:])
+            return PackedImages(file["images"][:], file["labels"][:], classes)
         except OSError as error:
             raise UserError(f"{path} is damaged ({error}): delete it and run again") from None
 
@@ -34,4 +36,6 @@ def write_packed_images(path: str | Path, packed: PackedImages) -> None:
         file.attrs["format"] = FORMAT
         file["images"] = packed.images
         file["labels"] = packed.labels
-        file["classes"] = list(packed.classes)
+        # The file system's bytes, for folders may have names in other encodings.
+        names = [os.fsencode(name) for name in packed.classes]
+        file.create_dataset("classes", data=np.array(names, object), dtype=h5py.string_dtype())

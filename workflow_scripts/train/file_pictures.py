@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workflow_scripts.data.decode import decode, read_file
+from workflow_scripts.data.decode import decode
 from workflow_scripts.data.image_index import ImageIndex
+from workflow_scripts.data.regular_files import read_file
 from workflow_scripts.files import UserError
 from workflow_scripts.train.pictures import normaliser
 

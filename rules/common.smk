@@ -13,7 +13,14 @@ from workflow_scripts.bring.entries import SHUFFLED, Entry, read_networks
 from workflow_scripts.bring.openlth import SPARSITY_REPORT
 from workflow_scripts.cluster import jobs_left, require_answers
 from workflow_scripts.code_inputs import code_of
-from workflow_scripts.config import check_config, content_fingerprint, file_contents, is_archive, network_section
+from workflow_scripts.config import (
+    check_config,
+    content_fingerprint,
+    file_contents,
+    is_archive,
+    network_section,
+    own_fingerprint,
+)
 from workflow_scripts.dissect.interpolation import OF_FIELDS
 from workflow_scripts.dissect.protocols import resolve_protocol
 from workflow_scripts.figures.names import FIGURES as ALL_FIGURES
@@ -125,9 +132,9 @@ def own_contents(kind, split=None):
     return remembered(str(folder.parent if folder.suffix == ".bin" else folder), split or kind)
 
 
-def contents_of(name, *files):
-    """Fingerprints of files of the user's own; those that are not there are left to the job to tell."""
-    return list(remembered([file for file in files if Path(file).is_file()], name, file_contents).values())
+def contents_of(*files):
+    """Fingerprints of small files of the user's own; those that are not there are left to the job to tell."""
+    return [or_exit(own_fingerprint, file) for file in files if Path(file).is_file()]
 
 
 def contents_of_code(files):
@@ -137,8 +144,13 @@ def contents_of_code(files):
 
 def remembered(source, name, fingerprint=content_fingerprint):
     """A fingerprint of a source's contents, read again only where files are new."""
+    return or_exit(fingerprint, source, Path(f"{RESULTS}/own_{name}.json"))
+
+
+def or_exit(function, *values):
+    """What a function makes of the values; what it has against them ends snakemake with its sentence."""
     try:
-        return fingerprint(source, Path(f"{RESULTS}/own_{name}.json"))
+        return function(*values)
     except UserError as error:
         sys.exit(f"error: {error}")
 
@@ -216,7 +228,7 @@ def test_labels(split):
 def test_label_contents(split):
     """A fingerprint of that ground truth, and of the development kit's list of classes beside it."""
     labels = Path(config["images"]["test_labels"])
-    return contents_of("image_labels", labels, labels.with_name("meta.mat")) if split == "test" else []
+    return contents_of(labels, labels.with_name("meta.mat")) if split == "test" else []
 
 
 def pixel_totals():

@@ -243,7 +243,7 @@ rule verify_concepts:
         folder=packed_folder("concepts"),
         counts=expected("concepts", "images", "labels"),
         totals=pixel_totals(),
-        totals_contents=contents_of("pixel_totals", config["concepts"]["pixel_totals"]),
+        totals_contents=contents_of(config["concepts"]["pixel_totals"]),
     shell:
         "python -m workflow_scripts.data.verify_concepts"
         " --concepts {input.concepts:q}"

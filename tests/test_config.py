@@ -12,7 +12,7 @@ import yaml
 
 from workflow_scripts import config as config_module
 from workflow_scripts.code_inputs import code_of
-from workflow_scripts.config import check_config, content_fingerprint, file_contents
+from workflow_scripts.config import check_config, content_fingerprint, file_contents, own_fingerprint
 from workflow_scripts.files import UserError, text_fingerprint
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -313,6 +313,8 @@ def test_a_file_that_cannot_be_read_ends_in_one_sentence(tmp_path):
     vanished = str(tmp_path / "x.png")
     with pytest.raises(UserError, match=r"x.png cannot be read \(No such file or directory\): correct its permissions"):
         file_contents([vanished], tmp_path / "memory.json")
+    with pytest.raises(UserError, match=r"x.png cannot be read \(No such file or directory\)"):
+        own_fingerprint(vanished)
     assert not (tmp_path / "memory.json").exists()
 
 

@@ -4,7 +4,8 @@ import difflib
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -181,18 +182,31 @@ def file_contents(paths: Iterable[str], memory: Path) -> dict[str, str]:
     found = {}
     remembered = {}
     for path in paths:
-        try:
+        with reading(path):
             status = os.stat(path)
             key = f"{path} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
             found[path] = remembered[key] = known.get(key) or file_fingerprint(path)
-        except OSError as error:
-            raise UserError(
-                f"{path} cannot be read ({error.strerror}): correct its permissions, or put it there again"
-            ) from None
     if remembered != known:
         with whole_file(memory) as part:
             part.write_text(json.dumps(remembered, indent=0))
     return found
+
+
+def own_fingerprint(path: str | Path) -> str:
+    """Return the SHA-256 of a small file of the user's own; UserError if it cannot be read."""
+    with reading(path):
+        return file_fingerprint(path)
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Make an error in reading a file of the user's own a UserError."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}): correct its permissions, or put it there again"
+        ) from None
 
 
 def files_of(source: str) -> list[str]:

@@ -30,7 +30,7 @@ def write_level(main, level, models):
     main.mkdir(parents=True)
     mask = (torch.arange(64).reshape(8, 8) % 2**level == 0).int()
     for epoch, iteration in models:
-        tensors = {"fc.weight": mask.float(), "fc.bias": torch.tensor([level, epoch, iteration])}
+        tensors = {"fc.weight": mask.float(), "fc.bias": torch.tensor([level, epoch, iteration]).float()}
         torch.save(tensors, main / f"model_ep{epoch}_it{iteration}.pth")
     torch.save({"fc.weight": mask}, main / "mask.pth")
     report = {"total": float(mask.numel()), "unpruned": float(mask.sum())}

@@ -74,7 +74,7 @@ def layer_grids(layers: list[str]) -> dict[str, Grid]:
     """Return the grids of `layers` by name, None where a layer has none.
 
     Raises:
-        UserError: a grid is not ROWSxCOLUMNS, a run is no number from 1, or a name is listed twice.
+        UserError: a grid is not ROWSxCOLUMNS, a run is no number from 1, or a name has a slash or is listed twice.
     """
     grids: dict[str, Grid] = {}
     for layer in layers:
@@ -85,6 +85,8 @@ def layer_grids(layers: list[str]) -> dict[str, Grid]:
         module, hash_, run = name.partition("#")
         if hash_ and not re.fullmatch(r"[1-9]\d*", run):
             raise UserError(f"layers: {layer!r} has no number behind its #; write it as in {module}#2")
+        if "/" in name:
+            raise UserError(f"layers: {name!r} has a slash, which names in HDF5 files cannot have; rename the module")
         if name in grids:
             raise UserError(f"layers: {name} is listed more than once; list it once")
         grids[name] = (int(sides[1]), int(sides[2])) if sides else None

@@ -1,7 +1,6 @@
 """Find each unit's activation threshold, the exact order statistic over all images and positions."""
 
 import argparse
-import json
 import logging
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from workflow_scripts.data.hdf5 import FORMAT, create_hdf5, find_group, open_hdf5, read_attribute
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
-from workflow_scripts.dissect.interpolation import BORDERS, SCHEMES, Grid, grid, layer_knots
+from workflow_scripts.dissect.interpolation import BORDERS, SCHEMES, Grid, grid, layer_knots, read_receptive_fields
 from workflow_scripts.dissect.maps import LayerMaps
 from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, OrderStatistics, order_statistic_rank
 from workflow_scripts.dissect.parallel import in_shards
@@ -118,7 +117,7 @@ def count_images(first: int, last: int, maps: LayerMaps, like: LargestSamples, t
     largest = LargestSamples(like.rank, like.half, like.upper)
     progress = Progress(f"images of {maps.layer}", last - first)
     for block in maps.blocks(first, last):
-        largest.add(maps.layer, block.values, block.unit, maps.width, to)
+        largest.add(maps.title, block.values, block.unit, maps.width, to)
         progress.log(block.images.stop - first)
     progress.finish()
     return largest.counts()
@@ -164,7 +163,7 @@ def main() -> None:
         arguments.out,
         arguments.upsampled,
         arguments.concepts,
-        json.loads(arguments.receptive_fields.read_text()) if arguments.receptive_fields else None,
+        read_receptive_fields(arguments.receptive_fields),
         arguments.threads,
         arguments.border,
     )

@@ -81,6 +81,11 @@ class LayerMaps:
             raise wrong(group, "bound", "is infinite")
 
     @property
+    def title(self) -> str:
+        """The layer and the file, for errors."""
+        return f"{self.layer} of {self.values.file.filename}"
+
+    @property
     def samples(self) -> int:
         """The number of each unit's values."""
         return self.images * self.height * self.width

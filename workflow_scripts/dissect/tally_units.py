@@ -1,14 +1,13 @@
 """Count, for every unit and concept, the pixels that the unit's mask and the concept share."""
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 
 from workflow_scripts.data.hdf5 import FORMAT, create_hdf5, find_group, open_hdf5, read_attribute
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
-from workflow_scripts.dissect.interpolation import BORDERS, SCHEMES, Grid, grid, layer_knots
+from workflow_scripts.dissect.interpolation import BORDERS, SCHEMES, Grid, grid, layer_knots, read_receptive_fields
 from workflow_scripts.dissect.maps import LayerMaps, cut_of
 from workflow_scripts.dissect.protocols import COUNTED_IMAGES, MASKS, PLANES
 from workflow_scripts.dissect.tallies import TallySettings, own_labels, tally_layer
@@ -164,7 +163,7 @@ def main() -> None:
         arguments.knots,
         arguments.mask,
         arguments.counted_images,
-        json.loads(arguments.receptive_fields.read_text()) if arguments.receptive_fields else None,
+        read_receptive_fields(arguments.receptive_fields),
         arguments.threads,
         arguments.border,
         arguments.planes,

@@ -16,6 +16,7 @@ from workflow_scripts.data.hdf5 import (
     wrong,
 )
 from workflow_scripts.dissect.concept_data import ConceptData
+from workflow_scripts.dissect.interpolation import SCHEMES
 
 
 class Thresholds(NamedTuple):
@@ -64,5 +65,7 @@ def read_counts(file: h5py.File, layer: str, labels: ConceptData) -> Counts:
     label_area = read_whole_numbers(group, "label_area", (count,), 0, MOST_COUNTED)
     if (intersection > label_area).any():
         raise wrong(group, "intersection", "has more pixels than a label")
-    dead, knots = read_flags(group, "dead", (units,)), read_attribute(group, "knots", str)
-    return Counts(intersection, unit_area, label_area, thresholds, dead, knots)
+    knots = read_attribute(group, "knots", str)
+    if knots not in SCHEMES:
+        raise wrong(group, "knots", f"is {knots!r}, not one of {', '.join(SCHEMES)}")
+    return Counts(intersection, unit_area, label_area, thresholds, read_flags(group, "dead", (units,)), knots)

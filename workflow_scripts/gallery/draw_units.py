@@ -1,7 +1,6 @@
 """Draw the units of one network for the gallery: their top pictures in sheets, their concepts in data scripts."""
 
 import argparse
-import json
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
@@ -13,7 +12,15 @@ import numpy as np
 from workflow_scripts.data.chunks import Rows
 from workflow_scripts.data.hdf5 import find_dataset, open_hdf5, read_attribute, wrong
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
-from workflow_scripts.dissect.interpolation import BORDERS, SCHEMES, Grid, grid, interpolate, layer_knots
+from workflow_scripts.dissect.interpolation import (
+    BORDERS,
+    SCHEMES,
+    Grid,
+    grid,
+    interpolate,
+    layer_knots,
+    read_receptive_fields,
+)
 from workflow_scripts.dissect.maps import LayerMaps, cut_of
 from workflow_scripts.dissect.name_units import iou
 from workflow_scripts.dissect.protocols import MASKS
@@ -181,7 +188,6 @@ def main() -> None:
     parser.add_argument("--network", required=True, help="the folder's path within the gallery's")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     arguments = parser.parse_args()
-    fields = arguments.receptive_fields
     draw_units(
         arguments.activations,
         arguments.tally,
@@ -189,7 +195,7 @@ def main() -> None:
         Tiles(*arguments.tiles),
         arguments.network,
         arguments.out,
-        json.loads(fields.read_text()) if fields else None,
+        read_receptive_fields(arguments.receptive_fields),
     )
 
 

@@ -241,6 +241,24 @@ def test_a_file_system_without_locks_is_said_once(tmp_path, locks_refused, caplo
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("record", ["{}", "7", '"x"', "[]", '{"machine": "elsewhere"}', "null"])
+def test_a_record_of_another_form_is_nobodys(tmp_path, no_locks, caplog, record):
+    (tmp_path / "file.lock").write_text(record)
+    with claimed(tmp_path / "file"):
+        pass
+    assert caplog.text == ""
+
+
+def test_a_lock_that_is_a_link_or_a_pipe_is_refused_and_nothing_is_overwritten(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "a.lock").symlink_to(tmp_path / "mine")
+    os.mkfifo(tmp_path / "b.lock")
+    for name in "ab":
+        with pytest.raises(OSError, match=rf"{name}\.lock"), claimed(tmp_path / name):
+            pass
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
 def test_an_unreadable_record_is_nobodys(tmp_path, no_locks, caplog):
     (tmp_path / "file.lock").write_text('{"mach')
     with claimed(tmp_path / "file"):

@@ -12,7 +12,6 @@ import io
 import json
 import logging
 import os
-import pickle
 import shutil
 import signal
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from pathlib import Path
 import torch
 
 from workflow_scripts.claims import claimed
-from workflow_scripts.files import UserError, file_fingerprint, reading, remove, whole_file
+from workflow_scripts.files import UserError, file_fingerprint, reading, remove, system_reason, whole_file
 
 DIGEST = hashlib.sha256().digest_size
 
@@ -63,7 +62,7 @@ class TrainingState:
         Raises:
             UserError: it cannot be read, which says nothing of the state.
         """
-        with reading(path):
+        with reading(path, RuntimeError):
             try:
                 content = path.read_bytes()
             except FileNotFoundError:
@@ -178,7 +177,9 @@ def unpacked(content: bytes) -> dict | None:
         return None
     try:
         saved = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:  # whoever wrote it meant it to run code
+    except Exception as error:  # whatever torch says of contents that are not its own, as of such that would run code
+        if system_reason(error):
+            raise
         return None
     return saved if isinstance(saved, dict) and saved.keys() == {"recipe", "state"} else None
 

@@ -30,6 +30,7 @@ class Rows:
         """Raises UserError if a chunk's stored size shows that it cannot unfold to a chunk, or unfolds to more."""
         self.dataset = dataset
         self.shape, self.dtype = dataset.shape, dataset.dtype
+        self._place = f"{dataset.file.filename}: {dataset.name}"
         self.at_once = dataset.chunks[0] if dataset.chunks else 1
         self._chunks: dict[int, h5py.h5d.StoreInfo] = {}
         self._kept = threading.local()
@@ -90,8 +91,7 @@ class Rows:
             decode_lz4(memoryview(stored), out.reshape(-1).view(np.uint8))
 
     def _reading(self) -> AbstractContextManager:
-        place = f"{self.dataset.file.filename}: {self.dataset.name}"
-        return reading(place, RuntimeError, ValueError, OverflowError, cramjam.DecompressionError)
+        return reading(self._place, RuntimeError, ValueError, OverflowError, cramjam.DecompressionError)
 
 
 def stored_as_whole_rows(dataset: h5py.Dataset) -> bool:

@@ -83,6 +83,8 @@ def dissect(
         UserError: a choice is unknown, or as the steps: `pack_concepts`, `find_receptive_fields`,
             `dump_activations`, `find_thresholds`, `tally_units`.
     """
+    if not isinstance(model, nn.Module):
+        raise UserError(f"the model is a {type(model).__name__}, not a torch.nn.Module: give the network itself")
     rules = resolve_choices(protocol, precision, choices)
     require_valid({"mean": [float(value) for value in mean], "std": [float(value) for value in std]}, "images")
     layers = [layers] if isinstance(layers, str) else list(layers)

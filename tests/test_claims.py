@@ -16,7 +16,7 @@ import pytest
 
 from workflow_scripts import claims
 from workflow_scripts.claims import claimed
-from workflow_scripts.files import whole_file
+from workflow_scripts.files import run_command, whole_file
 
 ELSEWHERE = {"machine": "elsewhere", "process": 1, "slurm_job": "17"}
 SQUEUE = """#!/bin/sh
@@ -83,7 +83,7 @@ def test_a_claim_excludes_all_others_and_leaves_nothing(tmp_path):
 
 WRITER = """
 import sys, time
-from workflow_scripts.files import whole_file
+from workflow_scripts.files import run_command, whole_file
 with whole_file(sys.argv[1]) as part, open(part, "w") as file:
     for _ in range(20):
         file.write(sys.argv[2])
@@ -264,3 +264,25 @@ def test_an_unreadable_record_is_nobodys(tmp_path, no_locks, caplog):
     with claimed(tmp_path / "file"):
         pass
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "out.h5"),
+            "out.h5 cannot be read or written (No space left on",
+        ),
+        (
+            OSError(errno.EROFS, "Unable to write (errno = 30)"),
+            "a file cannot be read or written (Read-only file system",
+        ),
+    ],
+)
+def test_what_the_system_refuses_a_script_ends_in_one_sentence(error, words):
+    def refuse() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        run_command(refuse)
+    assert str(ended.value).startswith(f"error: {words}")

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from benchmarks.synthetic import CATEGORIES, LABEL_CATEGORY, Labels, packed_labels
-from workflow_scripts.data.hdf5 import FORMAT, append_rows
+from workflow_scripts.data.hdf5 import FORMAT, append_rows, create_hdf5
 from workflow_scripts.data.label_masks import label_masks, masks_again, pack_masks
 from workflow_scripts.data.pack_concepts import LabelRows, create_pixels
 
@@ -95,7 +95,7 @@ def write_concepts(
         np.add.at(area, image.mask_label, once)
         np.add.at(area, image.whole_label, height * width)
         np.add.at(again_area, image.again_label, again)
-    with h5py.File(path, "w") as file:
+    with create_hdf5(path) as file:
         for name in ("masks", "masks_again"):
             stored = create_pixels(file, name, (0, height, words), np.uint64)
             for first, last in pairwise([*range(0, images, len(drawn)), images]):

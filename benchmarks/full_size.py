@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.concept_files import broden_images, write_broden
 from benchmarks.synthetic import broden_like, relu_maps
-from workflow_scripts.data.hdf5 import FORMAT
+from workflow_scripts.data.hdf5 import FORMAT, create_hdf5
 from workflow_scripts.dissect.dump_activations import AllMaps, Candidates
 
 UNITS, MAP_SIDE, QUANTILE = 2048, 7, 0.005
@@ -64,9 +64,9 @@ def build_dumps(folder: Path, images: int) -> None:
     drawn = relu_maps(min(DRAWN, images), UNITS, MAP_SIDE, seed=0)
     shape = (images, UNITS, MAP_SIDE, MAP_SIDE)
     with (
-        h5py.File(folder / "all.h5", "w") as every,
-        h5py.File(folder / "candidates.h5", "w") as few,
-        h5py.File(folder / "candidates.scratch", "w") as scratch,
+        create_hdf5(folder / "all.h5") as every,
+        create_hdf5(folder / "candidates.h5") as few,
+        create_hdf5(folder / "candidates.scratch") as scratch,
     ):
         writers = [
             AllMaps(every, "layer4", shape, drawn.dtype),
@@ -115,7 +115,10 @@ def same_results(folder: Path) -> bool:
     """Whether both dumps gave the same thresholds and the same tallies."""
     same = True
     for step in ("thresholds", "tally"):
-        with h5py.File(folder / f"all_{step}.h5") as one, h5py.File(folder / f"candidates_{step}.h5") as other:
+        with (
+            h5py.File(folder / f"all_{step}.h5", locking=False) as one,
+            h5py.File(folder / f"candidates_{step}.h5", locking=False) as other,
+        ):
             for name, values in one["layer4"].items():
                 same &= bool((values[:] == other["layer4"][name][:]).all())
     return same

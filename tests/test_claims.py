@@ -16,7 +16,7 @@ import pytest
 
 from workflow_scripts import claims
 from workflow_scripts.claims import claimed
-from workflow_scripts.files import whole_file
+from workflow_scripts.files import run_command, whole_file
 
 ELSEWHERE = {"machine": "elsewhere", "process": 1, "slurm_job": "17"}
 SQUEUE = """#!/bin/sh
@@ -83,7 +83,7 @@ def test_a_claim_excludes_all_others_and_leaves_nothing(tmp_path):
 
 WRITER = """
 import sys, time
-from workflow_scripts.files import whole_file
+from workflow_scripts.files import run_command, whole_file
 with whole_file(sys.argv[1]) as part, open(part, "w") as file:
     for _ in range(20):
         file.write(sys.argv[2])
@@ -241,8 +241,48 @@ def test_a_file_system_without_locks_is_said_once(tmp_path, locks_refused, caplo
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("record", ["{}", "7", '"x"', "[]", '{"machine": "elsewhere"}', "null"])
+def test_a_record_of_another_form_is_nobodys(tmp_path, no_locks, caplog, record):
+    (tmp_path / "file.lock").write_text(record)
+    with claimed(tmp_path / "file"):
+        pass
+    assert caplog.text == ""
+
+
+def test_a_lock_that_is_a_link_or_a_pipe_is_refused_and_nothing_is_overwritten(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "a.lock").symlink_to(tmp_path / "mine")
+    os.mkfifo(tmp_path / "b.lock")
+    for name in "ab":
+        with pytest.raises(OSError, match=rf"{name}\.lock"), claimed(tmp_path / name):
+            pass
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
 def test_an_unreadable_record_is_nobodys(tmp_path, no_locks, caplog):
     (tmp_path / "file.lock").write_text('{"mach')
     with claimed(tmp_path / "file"):
         pass
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "out.h5"),
+            "out.h5 cannot be read or written (No space left on",
+        ),
+        (
+            OSError(errno.EROFS, "Unable to write (errno = 30)"),
+            "a file cannot be read or written (Read-only file system",
+        ),
+    ],
+)
+def test_what_the_system_refuses_a_script_ends_in_one_sentence(error, words):
+    def refuse() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        run_command(refuse)
+    assert str(ended.value).startswith(f"error: {words}")

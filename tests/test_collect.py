@@ -243,11 +243,11 @@ def test_arms_may_have_layers_of_their_own(tmp_path):
 @pytest.mark.parametrize(
     ("break_it", "says"),
     [
-        (lambda network: network.metrics.unlink(), "metrics.json is not there"),
-        (lambda network: network.metrics.write_text("{"), "is not JSON"),
+        (lambda network: network.metrics.unlink(), "metrics.json is missing"),
+        (lambda network: network.metrics.write_text("{"), "metrics.json is damaged"),
         (lambda network: network.metrics.write_text("{}"), 'no key "test_accuracy"'),
-        (lambda network: network.units.unlink(), "units.csv is not there"),
-        (lambda network: network.units.write_text(""), "is not CSV"),
+        (lambda network: network.units.unlink(), "units.csv is missing"),
+        (lambda network: network.units.write_text(""), "units.csv is damaged"),
         (lambda network: network.units.write_text("layer,unit\nstem,1\n"), "no column category"),
         (lambda network: edit(network.units, "part-truth", "truth"), "no column part-truth"),
         (lambda network: edit(network.units, "part-detector", "more"), "no column part-detector"),

@@ -213,7 +213,7 @@ def test_rows_are_sorted_by_arm_and_replicate(tmp_path, broden):
     ("change", "says"),
     [
         ({"concepts": "nowhere.h5"}, r"nowhere\.h5 is missing"),
-        ({"units": "nowhere.csv"}, r"nowhere\.csv is not there"),
+        ({"units": "nowhere.csv"}, r"nowhere\.csv is missing"),
         ({"weights": "nowhere.pth"}, r"there is no file .*nowhere\.pth"),
         ({"dissection": {**LITE, "knots": "protocol"}}, "knots is not known"),
         ({"dissection": {name: LITE[name] for name in LITE if name != "mask"}}, "mask is not known"),

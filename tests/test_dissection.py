@@ -395,7 +395,7 @@ def test_maps_that_are_not_finite_are_refused_by_layer_and_unit(value, values, d
     maps = np.zeros((4, 3, 2, 2), dtype)
     maps[2, 1, 0, 1] = value
     write_dump(tmp_path / "a.h5", {"stages.1": np.zeros_like(maps), LAYER: maps})
-    with in_memory(values), counting_on(device), pytest.raises(UserError, match=r"layer stages\.3, unit 1:"):
+    with in_memory(values), counting_on(device), pytest.raises(UserError, match=r"layer stages\.3 of .*a\.h5, unit 1:"):
         find_thresholds(tmp_path / "a.h5", 0.25, tmp_path / "t.h5")
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
 
@@ -759,7 +759,7 @@ def test_what_is_not_finite_is_refused_from_another_thread_too(tmp_path):
     maps = np.zeros((4, 2, 2, 2), np.float32)
     maps[3, 1, 0, 0] = np.nan
     write_dump(tmp_path / "a.h5", {LAYER: maps})
-    with pytest.raises(UserError, match=r"layer stages\.3, unit 1:"):
+    with pytest.raises(UserError, match=r"layer stages\.3 of .*a\.h5, unit 1:"):
         find_thresholds(tmp_path / "a.h5", 0.25, tmp_path / "t.h5", threads=2)
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
 
@@ -935,7 +935,7 @@ CHANGES = {
     "other concepts": (set_attribute("concepts.h5", "fingerprint", "x"), ["concepts.h5"]),
     "another format": (set_attribute("thresholds.h5", "format", FORMAT - 1), ["thresholds.h5", "format"]),
     "another number of images": (too_few_images, ["activations.h5", LAYER, "5 images"]),
-    "a dump cut off": (cut_off, ["activations.h5", "whole"]),
+    "a dump cut off": (cut_off, ["activations.h5", "damaged"]),
     "no dump": (lambda folder: (folder / "activations.h5").unlink(), ["activations.h5", "missing"]),
     "a dump for concepts": (wrong_file, ["concepts.h5", "label_number"]),
 }

@@ -110,6 +110,46 @@ def test_values_that_are_not_finite_are_refused_naming_layer_and_unit(
     assert not list(tmp_path.glob("activations*"))
 
 
+def advice(weight: float, forward: str, precision: str) -> str | None:
+    """What has to be said of a unit to which this is added, or None."""
+    if not np.isfinite(weight):
+        return "in any precision: the network itself makes it so, by its weights or the pictures' mean and std"
+    if weight > 65504 and forward == "float16":
+        return "in a pass in float16, and not in float32: set dissection.forward to float32 or bfloat16"
+    if weight > 65504 and precision == "float16":
+        return "has values beyond the range of float16: set dissection.precision to float32"
+    return None
+
+
+@pytest.mark.parametrize("precision", ["float16", "float32"])
+@pytest.mark.parametrize("forward", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("weight", [np.nan, np.inf, 3e5, 3.0])
+@pytest.mark.parametrize("candidates", [None, (0.1, "above")])
+def test_a_value_that_is_not_finite_is_answered_by_what_helps(
+    concepts, tmp_path, weight, forward, precision, candidates
+):
+    network = build_network(NETWORK, 4, seed=1)
+    with torch.no_grad():
+        network.stages[1][0].norm2.bias[5] = weight
+    dump = {"precision": precision, "forward": forward, "candidates": candidates}
+    if (words := advice(weight, forward, precision)) is None:
+        run(network, concepts, tmp_path / "a.h5", **dump)
+        return
+    with pytest.raises(UserError) as error:
+        run(network, concepts, tmp_path / "a.h5", **dump)
+    assert str(error.value).startswith("layer stages.1, unit 5 ") and words in str(error.value)
+    assert ("set dissection" in str(error.value)) == np.isfinite(weight)
+    assert not list(tmp_path.glob("a.h5*"))
+
+
+def test_pictures_that_no_network_could_take_are_no_matter_of_precision(concepts, tmp_path):
+    network = build_network(NETWORK, 4, seed=1)
+    with pytest.raises(
+        UserError, match=r"the network itself makes it so, by its weights or the pictures' mean and std"
+    ):
+        dump_activations(network, ["stages.0"], concepts, MEAN, [0.0, 1, 1], "float16", "n", tmp_path / "a.h5")
+
+
 @pytest.mark.parametrize("forward", ["bfloat16", "float16"])
 def test_a_forward_pass_of_low_precision_is_close(concepts, tmp_path, forward):
     network = build_network(NETWORK, 4, seed=1)

@@ -347,7 +347,7 @@ def test_the_legend_fits_and_leaves_room(tmp_path, name, inches):
 def test_tables_that_are_not_there_are_told(experiment, tmp_path, table):
     shutil.copytree(experiment[1], tmp_path / "tables")
     (tmp_path / "tables" / f"{table}.csv").unlink()
-    with pytest.raises(UserError, match=rf"{table}\.csv is not there"):
+    with pytest.raises(UserError, match=rf"{table}\.csv is missing"):
         draw_figures(tmp_path / "tables", tmp_path / "figures")
     assert not (tmp_path / "figures").exists()
 

@@ -292,6 +292,17 @@ def test_wrong_choices_are_refused_naming_the_known_ones(choices, words, network
     assert not list(temporary.iterdir())
 
 
+def test_what_is_no_network_no_layer_and_no_name_for_one_is_refused(network, concepts, temporary):
+    with pytest.raises(UserError, match=r"the model is a NoneType, not a torch\.nn\.Module"):
+        dissect(None, LAYERS, concepts, **COLOURS)
+    with pytest.raises(UserError, match="layers: none is listed"):
+        dissect(network, [], concepts, **COLOURS)
+    network.add_module("a/b", nn.Identity())
+    with pytest.raises(UserError, match=r"layers: 'a/b' has a slash"):
+        dissect(network, "a/b", concepts, **COLOURS)
+    assert not list(temporary.iterdir())
+
+
 def test_a_folder_wants_a_size_and_a_file_has_to_be_there(network, concepts):
     with pytest.raises(UserError, match=r"set is a folder: give the size"):
         dissect(network, LAYERS, concepts.parent / "set", **COLOURS)

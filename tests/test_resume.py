@@ -1,5 +1,8 @@
 """Training that is killed, stopped, or shared out among processes ends like training that is not."""
 
+import errno
+import hashlib
+import io
 import json
 import os
 import random
@@ -20,7 +23,7 @@ from workflow_scripts.data.image_index import read_image_index
 from workflow_scripts.data.index_images import index_images
 from workflow_scripts.data.packed_images import PackedImages, write_packed_images
 from workflow_scripts.files import UserError
-from workflow_scripts.train.checkpoints import load_tensors
+from workflow_scripts.train.checkpoints import load_tensors, save_tensors
 from workflow_scripts.train.file_pictures import FilePictures
 from workflow_scripts.train.networks import build_network
 from workflow_scripts.train.pruning import full_masks
@@ -351,6 +354,110 @@ def test_damaged_states_are_recognised_and_the_one_before_is_used(pictures, tmp_
     (tmp_path / "previous").write_bytes(b"")
     assert TrainingState(tmp_path, "recipe").load() is None
     assert same_network(whole, trained(pictures, TrainingState(tmp_path, "recipe")))
+
+
+def failing(monkeypatch, path: Path, number: int) -> None:
+    """Let opening a file fail, as a system does that gives this errno."""
+    opened = io.open
+
+    def refuse(file, *arguments, **options):
+        if Path(file) == path:
+            raise OSError(number, os.strerror(number), str(file))
+        return opened(file, *arguments, **options)
+
+    monkeypatch.setattr(io, "open", refuse)
+    monkeypatch.setattr("builtins.open", refuse)
+
+
+SYSTEM_ERRORS = [errno.EACCES, errno.EMFILE, errno.ESTALE, errno.EIO, errno.ENOMEM]
+
+
+@pytest.mark.parametrize("number", SYSTEM_ERRORS)
+def test_a_state_that_cannot_be_read_stops_the_training_and_stays(pictures, tmp_path, monkeypatch, number):
+    trained(pictures, TrainingState(tmp_path, "recipe"))
+    before = outputs(tmp_path)
+    with monkeypatch.context() as patch:
+        failing(patch, tmp_path / "state", number)
+        with pytest.raises(UserError, match=rf"state cannot be read \({os.strerror(number)}\)"):
+            TrainingState(tmp_path, "recipe").load()
+    assert outputs(tmp_path) == before
+    assert TrainingState(tmp_path, "recipe").load()["epoch"] == 3
+
+
+@pytest.fixture
+def kept(tmp_path) -> TrainingState:
+    """A training that has finished and handed out two files."""
+    state = TrainingState(tmp_path / "network.pt.training", "recipe")
+    with state.outputs(tmp_path / "network.pt", tmp_path / "metrics.json") as parts:
+        for part in parts:
+            part.write_text(f"contents of {part.name}")
+    return state
+
+
+@pytest.mark.parametrize("number", SYSTEM_ERRORS)
+@pytest.mark.parametrize("name", ["record.json", "network.pt", "metrics.json"])
+def test_a_finished_training_that_cannot_be_read_is_not_thrown_away(kept, tmp_path, monkeypatch, number, name):
+    paths = tmp_path / "network.pt", tmp_path / "metrics.json"
+    finished = kept.folder / "finished"
+    before = outputs(finished)
+    with monkeypatch.context() as patch:
+        failing(patch, finished / name, number)
+        with pytest.raises(UserError, match=rf"finished cannot be read \({os.strerror(number)}\)"):
+            kept.was_finished(*paths)
+    assert outputs(finished) == before
+    assert kept.was_finished(*paths)
+
+
+@pytest.mark.parametrize(
+    "record", ["[]", "7", "{}", '{"files": 3}', '{"recipe": "recipe", "files": {}}', "{", "\udcff"]
+)
+def test_a_record_of_another_form_is_damage(kept, tmp_path, caplog, record):
+    (kept.folder / "finished" / "record.json").write_text(record, errors="surrogateescape")
+    assert not kept.was_finished(tmp_path / "network.pt", tmp_path / "metrics.json")
+    assert "is damaged: training anew" in caplog.text
+    assert (tmp_path / "network.pt").read_text() == "contents of network.pt"
+
+
+class Opens:
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("state", ["code", "a list", "a dict without its recipe"])
+def test_a_state_that_is_none_is_left_aside_and_never_run(tmp_path, caplog, legacy, state):
+    contents = {"code": Opens(tmp_path / "ran"), "a list": [1], "a dict without its recipe": {"state": {}}}[state]
+    buffer = io.BytesIO()
+    torch.save(contents, buffer, _use_new_zipfile_serialization=not legacy)
+    (tmp_path / "state").write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+    assert TrainingState(tmp_path, "recipe").load() is None
+    assert "state is damaged: left aside" in caplog.text
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_state_for_which_there_is_no_memory_is_not_called_damaged(pictures, tmp_path, monkeypatch):
+    trained(pictures, TrainingState(tmp_path, "recipe"))
+    words = "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"
+
+    def refuse(*_, **__):
+        raise RuntimeError(words)
+
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(UserError, match=r"state cannot be read \(Cannot allocate memory\)"):
+        TrainingState(tmp_path, "recipe").load()
+    with pytest.raises(UserError, match=r"state cannot be read \(Cannot allocate memory\)"):
+        load_tensors(tmp_path / "state")
+
+
+@pytest.mark.parametrize("number", SYSTEM_ERRORS)
+def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch, number):
+    save_tensors(tmp_path / "network.pt", {"model": {}})
+    failing(monkeypatch, tmp_path / "network.pt", number)
+    with pytest.raises(UserError, match=rf"network\.pt cannot be read \({os.strerror(number)}\): mend that"):
+        load_tensors(tmp_path / "network.pt")
 
 
 def test_a_state_of_another_recipe_is_not_gone_on_from(pictures, tmp_path, caplog):

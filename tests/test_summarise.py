@@ -120,5 +120,5 @@ def test_places_are_named_that_are_there(tmp_path):
 
 
 def test_without_tables_it_is_a_sentence(tmp_path):
-    with pytest.raises(UserError, match=r"networks.csv is not there"):
+    with pytest.raises(UserError, match=r"networks.csv is missing"):
         summarise(tmp_path)

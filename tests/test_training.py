@@ -262,6 +262,13 @@ def test_a_damaged_checkpoint_and_one_of_another_network_are_refused(dense, tmp_
         load_network(tmp_path / "network.pt", NETWORK | {"widths": [16, 32]})
 
 
+@pytest.mark.parametrize("contents", [{}, {"model": {}}, {"model": {"w": torch.zeros(2, 2)}}, {"masks": {}}])
+def test_a_file_of_tensors_that_is_no_network_is_refused(tmp_path, contents):
+    save_tensors(tmp_path / "rewind.pt", contents)
+    with pytest.raises(UserError, match=r"rewind\.pt holds no network with its masks"):
+        load_network(tmp_path / "rewind.pt", NETWORK)
+
+
 def test_saved_tensors_do_not_depend_on_the_files_name(dense, tmp_path):
     save_tensors(tmp_path / "a.pt", dense[2])
     save_tensors(tmp_path / "b.pt", dense[2])

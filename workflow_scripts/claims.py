@@ -21,6 +21,9 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
+ENOTSUPP = 524  # the kernel's own, which some network file systems let through
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, ENOTSUPP)
+GONE = (errno.ENOENT, errno.ESTALE)  # the second where another machine has removed the file
 POLL_SECONDS = 10.0
 ANSWER_SECONDS = 60.0  # for an answer of the scheduler's
 
@@ -56,17 +59,25 @@ def open_locked(lock: Path) -> tuple[IO, bool]:
     Also returns whether it is locked: False where the file system has no locks.
     """
     while True:
-        file = open(lock, "a")  # noqa: SIM115 - it stays open, and is not emptied before it is locked
+        file = open(lock, "a", opener=open_itself)  # noqa: SIM115 - it stays open, and is not emptied before it is locked
         try:
             lock_or_wait(file, lock)
             # The process that had it may have removed the file that is now locked.
             if os.path.samestat(lock.stat(), os.fstat(file.fileno())):
                 return file, True
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ESTALE):
-                warn_once(f"{lock} cannot be locked ({error.strerror}): this file system has no locks")
+            if error.errno in NO_LOCKS:
+                warn_once("this file system has no locks: that two processes make the same file shows less surely")
                 return file, False
+            if error.errno not in GONE:
+                file.close()
+                raise
         file.close()
+
+
+def open_itself(path: str, flags: int) -> int:
+    """Open a file, but neither what a link leads to, which would be overwritten, nor a pipe, which would hang."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
 def lock_or_wait(file: IO, lock: Path) -> None:
@@ -105,9 +116,14 @@ def wait_for_holder(lock: Path, locked: bool) -> bool:
 def read_holder(lock: Path) -> dict | None:
     """Return who the lock's file says has it; None if it does not say."""
     try:
-        return json.loads(lock.read_text())
-    except (OSError, ValueError):
+        holder = json.loads(lock.read_text())
+    except ValueError:
         return None
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
+        return None
+    return holder if isinstance(holder, dict) and holder.keys() == myself().keys() else None
 
 
 def may_run(holder: dict, lock: Path, locked: bool) -> bool:

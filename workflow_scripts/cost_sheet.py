@@ -21,6 +21,7 @@ from itertools import groupby
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
 from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
@@ -28,7 +29,7 @@ from snakemake.utils import update_config
 
 from workflow_scripts import forecast
 from workflow_scripts.config import check_config, is_archive, network_section
-from workflow_scripts.data.hdf5 import open_hdf5
+from workflow_scripts.data.hdf5 import find_dataset, open_hdf5
 from workflow_scripts.data.shapes.labels import CLASSES, NUMBERS
 from workflow_scripts.dissect.layer_outputs import layer_outputs
 from workflow_scripts.dissect.protocols import resolve_protocol
@@ -178,7 +179,7 @@ def count(config: dict, section: str, what: str, packed: str, dataset: str) -> i
     if not path.is_file():
         raise UserError(f"config: {section}.expect.{what} is any, and nothing is packed yet: say how many to expect")
     with open_hdf5(path, dataset) as file:
-        return len(file[dataset])
+        return len(find_dataset(file, dataset, np.generic, (None,)))
 
 
 def archive_bytes(config: dict, kind: str) -> float | None:

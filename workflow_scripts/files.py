@@ -4,7 +4,9 @@ import errno
 import hashlib
 import logging
 import os
+import re
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +19,44 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what writing to a full di
 
 class UserError(Exception):
     """Something that the user can mend; the message is one sentence that says what, where and how."""
+
+
+@contextmanager
+def reading(path: str | Path, *damages: type[Exception]) -> Iterator[None]:
+    """Let errors of a block that reads `path` end in a UserError, which calls its contents damaged only if they are.
+
+    `damages` are what reading wrong contents raises, besides an OSError that the system has not raised.
+    """
+    try:
+        yield
+    except (OSError, MemoryError, *damages) as error:
+        if reason := system_reason(error):
+            raise UserError(f"{path} cannot be read ({reason}): mend that, and run again") from error
+        said = " ".join(str(error).split())[:150] or type(error).__name__
+        raise UserError(f"{path} is damaged, or another kind of file ({said}): make or copy it again") from error
+
+
+def system_reason(error: Exception) -> str | None:
+    """Return the system's words for an error that says nothing of a file's contents; None for any other error."""
+    if isinstance(error, MemoryError) or "allocat" in str(error):  # libraries have errors of their own for it
+        return os.strerror(errno.ENOMEM)
+    number = error.errno if isinstance(error, OSError) else None
+    told = re.search(r"errno = (\d+)", str(error))  # HDF5's way, which h5py puts into errors of several kinds
+    number = number or (int(told[1]) if told else 0)
+    return os.strerror(number) if number else None
+
+
+def require_file(path: str | Path, missing: str) -> None:
+    """Raise UserError unless `path` is a file that can be found; `missing` says what to do if there is none."""
+    with reading(path):
+        try:
+            mode = os.stat(path).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(f"{path} is missing; {missing}") from None
+    if not stat.S_ISREG(mode):
+        raise UserError(
+            f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'a device or a pipe'}, not a file; {missing}"
+        )
 
 
 @contextmanager
@@ -81,12 +121,20 @@ def text_fingerprint(*parts: object) -> str:
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Run a script's `main`: log to standard error, end a `UserError` with its sentence and exit status 1."""
+    """Run a script's `main`: log to standard error, end a `UserError` with its sentence and exit status 1.
+
+    So does what else the system refuses, as to write where no room is left.
+    """
     start_log()
     try:
         main()
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if not error.errno:
+            raise
+        file = error.filename or "a file"
+        sys.exit(f"error: {file} cannot be read or written ({os.strerror(error.errno)}): mend that, and run again")
 
 
 def start_log() -> None:

@@ -8,6 +8,7 @@ import time
 from functools import cache
 from pathlib import Path
 
+from workflow_scripts.claims import NO_LOCKS, warn_once
 from workflow_scripts.files import UserError
 
 LEASES = Path(tempfile.gettempdir()) / "pruned_networks_gpus"
@@ -96,7 +97,14 @@ def lock(path: Path, wait: bool) -> int | None:
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
-        return None
+    except OSError as error:
+        if isinstance(error, BlockingIOError):
+            os.close(file)
+            return None
+        if error.errno not in NO_LOCKS:
+            raise
+        warn_once(
+            f"the file system of {path.parent} has no locks: two jobs may use one GPU; for all of them, set TMPDIR to a"
+            " folder on another"
+        )
     return file

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from workflow_scripts.config import Validator, describe
 from workflow_scripts.data.hdf5 import open_hdf5
 from workflow_scripts.data.pack_concepts import pack_concepts
-from workflow_scripts.dissect.dump_activations import dump_activations
+from workflow_scripts.dissect.dump_activations import dump_activations, find_pictures
 from workflow_scripts.dissect.find_receptive_fields import find_receptive_fields
 from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.interpolation import OF_FIELDS
@@ -83,6 +83,8 @@ def dissect(
         UserError: a choice is unknown, or as the steps: `pack_concepts`, `find_receptive_fields`,
             `dump_activations`, `find_thresholds`, `tally_units`.
     """
+    if not isinstance(model, nn.Module):
+        raise UserError(f"the model is a {type(model).__name__}, not a torch.nn.Module: give the network itself")
     rules = resolve_choices(protocol, precision, choices)
     require_valid({"mean": [float(value) for value in mean], "std": [float(value) for value in std]}, "images")
     layers = [layers] if isinstance(layers, str) else list(layers)
@@ -159,7 +161,8 @@ def measure_units(
     fields = None
     if rules["knots"] in OF_FIELDS:
         with open_hdf5(concepts, "images") as file:
-            fields = find_receptive_fields(network, layers, file["images"].shape[1])
+            size = find_pictures(file).shape[1]
+        fields = find_receptive_fields(network, layers, size)
     # Where candidates will do, they spare most of the disk; the numbers are the same.
     raw = rules["quantile_of"] == "raw"
     candidates = (rules["quantile"], rules["mask"]) if raw and rules["border"] == "clamp" else None

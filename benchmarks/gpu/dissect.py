@@ -166,7 +166,10 @@ def measure_dump(
     bench: Bench, kind: str, name: str, device: str, scale: Scale, rates: Rates, seconds: dict[str, dict[str, float]]
 ) -> None:
     """Measure the thresholds and the tally of one dump, whole and in parts."""
-    with h5py.File(bench.folder / f"{kind}.h5") as dump, ConceptData(bench.folder / "concepts.h5") as labels:
+    with (
+        h5py.File(bench.folder / f"{kind}.h5", locking=False) as dump,
+        ConceptData(bench.folder / "concepts.h5") as labels,
+    ):
         layer = Layer(LayerMaps(dump, LAYER), labels, device)
         whole = time_both(bench, layer, name, scale)
         seconds[name] = whole | {"images": layer.maps.images}
@@ -264,7 +267,7 @@ def measure_quick(
     bench: Bench, labels: Labels, device: str, scale: Scale, seconds: dict[str, dict[str, float]]
 ) -> None:
     """Measure quick-netdissect's tally of a few images, and compare a count of it with the CPU's."""
-    with h5py.File(bench.folder / "all.h5") as dump:
+    with h5py.File(bench.folder / "all.h5", locking=False) as dump:
         maps = dump[f"maps/{LAYER}"][: scale.quick]
     few = Labels(labels.planes[: len(maps)], labels.whole_labels[: len(maps)], labels.label_category, labels.categories)
     thresholds = np.quantile(maps.astype(np.float32), 1 - QUANTILE, axis=(0, 2, 3)).astype(np.float32)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.timing import profile, time_runs
 from benchmarks.gpu.workloads import MEAN, RESNET50, STD, TINY, photographs
-from workflow_scripts.data.hdf5 import FORMAT, append_rows
+from workflow_scripts.data.hdf5 import FORMAT, append_rows, create_hdf5
 from workflow_scripts.data.pack_concepts import create_pixels
 from workflow_scripts.data.packed_images import PackedImages
 from workflow_scripts.dissect.dump_activations import dump_activations
@@ -111,7 +111,7 @@ def shifted(drawn: np.ndarray, turn: int) -> np.ndarray:
 
 def write_concepts(path: Path, drawn: np.ndarray, count: int) -> None:
     """Write what a dump reads of concepts.h5: `count` pictures."""
-    with h5py.File(path, "w") as file:
+    with create_hdf5(path) as file:
         stored = create_pixels(file, "images", (0, *drawn.shape[1:]), np.uint8)
         for turn, (first, last) in enumerate(pairwise([*range(0, count, len(drawn)), count])):
             append_rows(stored, shifted(drawn, turn)[: last - first])
@@ -189,5 +189,5 @@ def time_dump(bench: Bench, name: str, variant: str, dump: Callable[[Path], Path
 
 def picture_count(concepts: Path) -> int:
     """Return how many pictures a packed concept set has."""
-    with h5py.File(concepts) as file:
+    with h5py.File(concepts, locking=False) as file:
         return len(file["images"])

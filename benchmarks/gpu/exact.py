@@ -17,6 +17,7 @@ from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.both_ways import Comparison, order_statistics, remove, tally, write_maps
 from benchmarks.gpu.chain import NAME, compare_chains
 from benchmarks.synthetic import UNIT_KINDS, broden_like, relu_maps, unit_maps
+from workflow_scripts.data.hdf5 import create_hdf5
 from workflow_scripts.dissect.concept_data import ConceptData
 from workflow_scripts.dissect.dump_activations import AllMaps, Candidates
 from workflow_scripts.dissect.interpolation import Field, Grid, grid, grid_at
@@ -140,7 +141,7 @@ def compare_pairings(found: Comparison, folder: Path, device: str, scale: Scale)
     cut = np.quantile(maps.astype(np.float32), 0.8, axis=(0, 2, 3)).astype(np.float32)
     with (
         dumped(folder, maps, size, 0.1, "above", device) as (paths, concepts),
-        h5py.File(paths["all"]) as dump,
+        h5py.File(paths["all"], locking=False) as dump,
         ConceptData(concepts) as labels,
     ):
         layer = LayerMaps(dump, LAYER)
@@ -226,7 +227,7 @@ def dumped(
         paths.pop("candidates of the kernels")
     scratch = folder / "scratch.h5"
     for name, path in paths.items():
-        with h5py.File(path, "w") as dump, h5py.File(scratch, "w") as kept:
+        with create_hdf5(path) as dump, create_hdf5(scratch) as kept:
             if name == "all":
                 write_maps(AllMaps(dump, LAYER, maps.shape, maps.dtype), maps, None, 128)
             else:
@@ -240,7 +241,7 @@ def dumped(
 
 def compare_files(found: Comparison, where: str, compiled: Path, on_device: Path) -> None:
     """Compare the candidates that two dumps hold."""
-    with h5py.File(compiled) as one, h5py.File(on_device) as other:
+    with h5py.File(compiled, locking=False) as one, h5py.File(on_device, locking=False) as other:
         for name, values in one[f"maps/{LAYER}"].items():
             found.add(f"{where}: {name}", other[f"maps/{LAYER}/{name}"][:], values[:])
 
@@ -255,7 +256,7 @@ def compare_dissection(
     to: Grid | None = None,
 ) -> None:
     """Compare thresholds and tallies of a dump; `to` in place of the protocol's grid."""
-    with h5py.File(path) as dump, ConceptData(concepts) as labels:
+    with h5py.File(path, locking=False) as dump, ConceptData(concepts) as labels:
         maps = LayerMaps(dump, LAYER)
         if to is None:
             to = grid((maps.height, maps.width), (labels.height, labels.width), protocol.knots, FIELDS, protocol.border)

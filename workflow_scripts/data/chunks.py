@@ -6,15 +6,17 @@ outside that lock, each straight to where it is wanted, so that threads do it si
 
 import os
 import threading
+from contextlib import AbstractContextManager
 
 import cramjam
 import h5py
-import hdf5plugin
 import numpy as np
 
-from workflow_scripts.files import UserError
+from workflow_scripts.data.unfolding import LZ4, chunk_bytes, filters_of, require_bounded_chunks
+from workflow_scripts.files import reading
 
 HEADER_BYTES, BLOCK_HEADER_BYTES = 12, 4
+LARGEST_RATIO = 255  # what one byte of LZ4 can stand for
 
 
 class Rows:
@@ -25,14 +27,27 @@ class Rows:
     """
 
     def __init__(self, dataset: h5py.Dataset):
+        """Raises UserError if a chunk's stored size shows that it cannot unfold to a chunk, or unfolds to more."""
         self.dataset = dataset
         self.shape, self.dtype = dataset.shape, dataset.dtype
+        self._place = f"{dataset.file.filename}: {dataset.name}"
         self.at_once = dataset.chunks[0] if dataset.chunks else 1
         self._chunks: dict[int, h5py.h5d.StoreInfo] = {}
         self._kept = threading.local()
         if stored_as_whole_rows(dataset):
             self._file = dataset.file.id.get_vfd_handle()
-            dataset.id.chunk_iter(lambda chunk: self._chunks.__setitem__(chunk.chunk_offset[0], chunk))
+            self._chunk_bytes = chunk_bytes(dataset)
+            with self._reading():
+                dataset.id.chunk_iter(self._note)
+        else:
+            require_bounded_chunks(dataset)
+
+    def _note(self, chunk: h5py.h5d.StoreInfo) -> None:
+        """Keep where a chunk is; ValueError if it is too short to unfold, or longer than if each byte were a block."""
+        most = HEADER_BYTES + (1 + BLOCK_HEADER_BYTES) * self._chunk_bytes
+        if not self._chunk_bytes <= LARGEST_RATIO * chunk.size <= LARGEST_RATIO * most:
+            raise ValueError(f"a chunk of {self._chunk_bytes} bytes is stored in {chunk.size}")
+        self._chunks[chunk.chunk_offset[0]] = chunk
 
     def read(self, first: int, last: int, out: np.ndarray | None = None) -> np.ndarray:
         """The rows `first` to `last`, (last - first, ...): in `out`, if that is given, which is C-contiguous.
@@ -66,22 +81,17 @@ class Rows:
         return self._kept.rows
 
     def _through_hdf5(self, first: int, last: int) -> np.ndarray:
-        try:
+        with self._reading():
             return self.dataset[first:last]
-        except OSError as error:
-            raise self._damaged(str(error)) from error
 
     def _decode(self, chunk: h5py.h5d.StoreInfo, out: np.ndarray) -> None:
         """Read a chunk and decode it into `out`, which it fills."""
-        try:
+        with self._reading():
             stored = os.pread(self._file, chunk.size, chunk.byte_offset)
             decode_lz4(memoryview(stored), out.reshape(-1).view(np.uint8))
-        except (OSError, ValueError, cramjam.DecompressionError) as error:
-            raise self._damaged(str(error)) from error
 
-    def _damaged(self, why: str) -> UserError:
-        path, name = self.dataset.file.filename, self.dataset.name
-        return UserError(f"{path}: {name} cannot be read ({why}); delete the file and make it again")
+    def _reading(self) -> AbstractContextManager:
+        return reading(self._place, RuntimeError, ValueError, OverflowError, cramjam.DecompressionError)
 
 
 def stored_as_whole_rows(dataset: h5py.Dataset) -> bool:
@@ -89,8 +99,7 @@ def stored_as_whole_rows(dataset: h5py.Dataset) -> bool:
     file = dataset.file
     if file.driver != "sec2" or file.mode != "r" or not dataset.chunks or dataset.chunks[1:] != dataset.shape[1:]:
         return False
-    stored = dataset.id.get_create_plist()
-    return stored.get_nfilters() == 1 and stored.get_filter(0)[0] == hdf5plugin.LZ4.filter_id
+    return filters_of(dataset) == [LZ4]
 
 
 def decode_lz4(stored: memoryview, out: np.ndarray) -> None:

@@ -4,11 +4,19 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from workflow_scripts.data.hdf5 import COMPRESSION, FORMAT, open_hdf5
-from workflow_scripts.files import UserError
+from workflow_scripts.data.hdf5 import (
+    COMPRESSION,
+    FORMAT,
+    create_hdf5,
+    open_hdf5,
+    read_attribute,
+    read_dataset,
+    read_whole_numbers,
+)
+
+LONGEST_SIDE = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -28,24 +36,23 @@ class ImageIndex:
 
 
 def read_image_index(path: str | Path) -> ImageIndex:
-    """Read what `index_images` has written; UserError if it is missing or damaged."""
+    """Read what `index_images` has written; UserError if it is missing or damaged, or a label is of no class."""
     with open_hdf5(path, "paths", "labels", "classes", "height", "width", "fingerprint") as file:
-        try:
-            return ImageIndex(
-                tuple(os.fsdecode(name) for name in file["paths"][:]),
-                file["labels"][:],
-                tuple(os.fsdecode(name) for name in file["classes"][:]),
-                file["height"][:],
-                file["width"][:],
-                file.attrs["fingerprint"],
-            )
-        except OSError as error:
-            raise UserError(f"{path} is damaged ({error}): delete it and run again") from None
+        classes, paths = (
+            tuple(os.fsdecode(name) for name in read_dataset(file, dataset, np.bytes_, (None,)))
+            for dataset in ("classes", "paths")
+        )
+        labels = read_whole_numbers(file, "labels", (len(paths),), 0, len(classes) - 1).astype(np.int64, copy=False)
+        height, width = (
+            read_whole_numbers(file, side, (len(paths),), 1, LONGEST_SIDE).astype(np.int32, copy=False)
+            for side in ("height", "width")
+        )
+        return ImageIndex(paths, labels, classes, height, width, read_attribute(file, "fingerprint", str))
 
 
 def write_image_index(path: str | Path, index: ImageIndex) -> None:
     """Write `index` to an HDF5 file with a dataset for each list; names are kept as the file system's bytes."""
-    with h5py.File(path, "w") as file:
+    with create_hdf5(path) as file:
         file.attrs["format"] = FORMAT
         file.attrs["fingerprint"] = index.fingerprint
         file["classes"] = np.array([os.fsencode(name) for name in index.classes])

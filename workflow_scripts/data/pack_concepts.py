@@ -16,7 +16,7 @@ from workflow_scripts.data.broden_layout import (
     read_picture,
 )
 from workflow_scripts.data.decode import tell_turned
-from workflow_scripts.data.hdf5 import COMPRESSION, FORMAT, append_rows
+from workflow_scripts.data.hdf5 import COMPRESSION, FORMAT, append_rows, create_hdf5
 from workflow_scripts.data.label_masks import WORD_BITS, label_masks, masks_again, pack_masks
 from workflow_scripts.files import UserError, run_command, whole_file
 from workflow_scripts.progress import Progress
@@ -50,7 +50,7 @@ def pack_concepts(folder: str | Path, image_size: int, out: str | Path, interpol
     if image_size < 1:
         raise UserError(f"image size {image_size} is not positive; give the pictures' side in pixels")
     concepts = read_concept_set(folder)
-    with whole_file(out) as part, h5py.File(part, "w") as file:
+    with whole_file(out) as part, create_hdf5(part) as file:
         tables = index_tables(concepts)
         pixel_hash, areas, rows = pack_pixels(concepts, image_size, interpolation, file)
         if not areas.any():

@@ -4,11 +4,17 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
-from workflow_scripts.files import UserError
+from workflow_scripts.data.hdf5 import (
+    FORMAT,
+    create_hdf5,
+    open_hdf5,
+    read_dataset,
+    read_texts,
+    read_whole_numbers,
+    wrong,
+)
 
 
 @dataclass(frozen=True)
@@ -21,18 +27,19 @@ class PackedImages:
 
 
 def read_packed_images(path: str | Path) -> PackedImages:
-    """Read what `pack_images` has written; UserError if it is missing or damaged."""
+    """Read what `pack_images` has written; UserError if it is missing or damaged, or a label is of no class."""
     with open_hdf5(path, "images", "labels", "classes") as file:
-        try:
-            classes = tuple(file["classes"].asstr(errors="surrogateescape")[:])
-            return PackedImages(file["images"][:], file["labels"][:], classes)
-        except OSError as error:
-            raise UserError(f"{path} is damaged ({error}): delete it and run again") from None
+        classes = tuple(read_texts(file, "classes", (None,), "surrogateescape"))
+        labels = read_whole_numbers(file, "labels", (None,), 0, len(classes) - 1).astype(np.int64, copy=False)
+        images = read_dataset(file, "images", np.uint8, (len(labels), None, None, 3))
+        if images.shape[1] != images.shape[2]:
+            raise wrong(file, "images", "are not square")
+        return PackedImages(images, labels, classes)
 
 
 def write_packed_images(path: str | Path, packed: PackedImages) -> None:
     """Write `packed` to an HDF5 file with the datasets `images`, `labels` and `classes`."""
-    with h5py.File(path, "w") as file:
+    with create_hdf5(path) as file:
         file.attrs["format"] = FORMAT
         file["images"] = packed.images
         file["labels"] = packed.labels

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from workflow_scripts.data.broden_layout import INDEX_COLUMNS, read_labels, table_rows, whole_number
-from workflow_scripts.data.hdf5 import open_hdf5
+from workflow_scripts.data.hdf5 import MOST_COUNTED, find_dataset, open_hdf5, read_texts, read_whole_numbers
 from workflow_scripts.files import UserError, run_command, whole_file
 
 TOLERANCE = 0.0025  # share of a label's published pixels
@@ -45,33 +45,40 @@ def verify_concepts(
     """
     with open_hdf5(concepts, *DATASETS) as file:
         check_tables(file, concepts, folder, () if images is None else INDEX_COLUMNS)
-        numbers = file["label_number"][:]
-        check_count(concepts, "images", len(file["image_name"]), images)
+        numbers = read_whole_numbers(file, "label_number", (None,), 0, 2**16 - 1)
+        pictures = len(find_dataset(file, "image_name", str, (None,)))
+        check_count(concepts, "images", pictures, images)
         check_count(concepts, "labels", len(numbers), labels)
         if labels is not None and (gaps := numbers != np.arange(1, labels + 1)).any():
             raise UserError(
                 f"{concepts} has no label number {np.argmax(gaps) + 1}, though its labels should be 1 to {labels}: "
                 "mend label.csv or fetch the set again"
             )
-        logging.info("%d images and %d labels", len(file["image_name"]), len(numbers))
+        logging.info("%d images and %d labels", pictures, len(numbers))
         summary = {
-            "images": len(file["image_name"]),
+            "images": pictures,
             "labels": len(numbers),
-            "label_map_size": [int(side) for side in file["label_size"]],
+            "label_map_size": read_sizes(file).tolist(),
         }
         if pixel_totals is not None:
             summary["pixel_totals"] = compare_totals(file, concepts, pixel_totals)
     return summary
 
 
+def read_sizes(file: h5py.File) -> np.ndarray:
+    """The height and width of label maps."""
+    return read_whole_numbers(file, "label_size", (2,), 1, 2**16)
+
+
 def check_tables(file: h5py.File, concepts: Path, folder: Path, columns: tuple[str, ...]) -> None:
     """Raise UserError if the folder's index.csv or label.csv is not what the set was packed from, or lacks columns."""
-    categories = tuple(file["category_name"].asstr())
+    categories = tuple(read_texts(file, "category_name", (None,)))
     rows = table_rows(folder / "index.csv", ["image", *columns, *categories])
-    if [row["image"] for _, row in rows] != list(file["image_name"].asstr()):
+    if [row["image"] for _, row in rows] != read_texts(file, "image_name", (None,)):
         raise UserError(f"{concepts} has other images than {folder / 'index.csv'}: delete it and pack the set again")
     labels = [(label.number, label.name) for label in read_labels(folder / "label.csv", categories)]
-    if labels != list(zip(file["label_number"][:], file["label_name"].asstr(), strict=True)):
+    numbers = read_whole_numbers(file, "label_number", (None,), 0, 2**16 - 1)
+    if labels != list(zip(numbers, read_texts(file, "label_name", numbers.shape), strict=True)):
         raise UserError(f"{concepts} has other labels than {folder / 'label.csv'}: delete it and pack the set again")
 
 
@@ -86,16 +93,17 @@ def check_count(concepts: Path, what: str, found: int, expected: int | None) -> 
 
 def compare_totals(file: h5py.File, concepts: Path, pixel_totals: Path) -> dict | str:
     """Compare the labels' areas with published ones; return what differs within the tolerance, or why none were."""
-    size = tuple(file["label_size"])
+    size = tuple(read_sizes(file))
     if size != TOTALS_SIZE:
         text = "not compared: the totals are of label maps of {} x {}, and these are {} x {}"
         reason = text.format(*TOTALS_SIZE, *size)
         logging.info("pixel totals: %s", reason)
         return reason
     published = read_totals(pixel_totals)
-    names = list(file["label_name"].asstr())
-    areas = dict(zip(names, file["label_area"][:].tolist(), strict=True))
-    primary = file["category_name"].asstr()[:][file["label_category"][:]]
+    names, named = (read_texts(file, name, (None,)) for name in ("label_name", "category_name"))
+    labels = (len(names),)
+    areas = dict(zip(names, read_whole_numbers(file, "label_area", labels, 0, MOST_COUNTED).tolist(), strict=True))
+    primary = [named[place] for place in read_whole_numbers(file, "label_category", labels, 0, len(named) - 1)]
     categories = dict(zip(names, primary, strict=True))
     if missing := [label for label in published if label not in areas]:
         raise UserError(

@@ -6,8 +6,21 @@ from typing import NamedTuple
 import numpy as np
 
 from workflow_scripts.data.chunks import Rows
-from workflow_scripts.data.hdf5 import open_hdf5
+from workflow_scripts.data.hdf5 import (
+    MOST_COUNTED,
+    find_dataset,
+    open_hdf5,
+    read_attribute,
+    read_flags,
+    read_starts,
+    read_texts,
+    read_whole_numbers,
+    wrong,
+)
+from workflow_scripts.data.label_masks import WORD_BITS
 from workflow_scripts.files import UserError
+
+LARGEST_MAP = 2**24  # pixels; float32 counts exactly up to here
 
 
 class LabelBlock(NamedTuple):
@@ -35,23 +48,52 @@ class ConceptData:
     """
 
     def __init__(self, path: str | Path):
-        """Raises UserError if the file is missing, damaged or of another format."""
+        """Raises UserError if the file is missing or damaged, of another format, or does not hold together."""
         self.path = path
         self.file = open_hdf5(path, "label_number", "masks", "plane_area")
-        self.fingerprint: str = self.file.attrs["fingerprint"]
-        self.height, self.width = (int(size) for size in self.file["label_size"][:])
-        self.label_number = self.file["label_number"][:]
-        self.label_name: list[str] = list(self.file["label_name"].asstr()[:])
-        self.label_category = self.file["label_category"][:]
-        self.label_area, self.plane_area = self.file["label_area"][:], self.file["plane_area"][:]
-        self.category_name: list[str] = list(self.file["category_name"].asstr()[:])
-        self.image_has_category = self.file["image_has_category"][:]
-        self._masks = Rows(self.file["masks"])
-        self.row_bytes = 8 * self._masks.shape[2]  # of a row of pixels
-        self._mask_label, self._mask_start = self.file["mask_label"][:], self.file["mask_start"][:]
-        self._masks_again = Rows(self.file["masks_again"])
-        self._again_label, self._again_start = self.file["again_label"][:], self.file["again_start"][:]
-        self._whole_label, self._whole_start = self.file["whole_label"][:], self.file["whole_start"][:]
+        try:
+            self._read_tables()
+            self._open_masks()
+        except BaseException:
+            self.file.close()
+            raise
+
+    def _read_tables(self) -> None:
+        file = self.file
+        self.fingerprint: str = read_attribute(file, "fingerprint", str)
+        self.height, self.width = map(int, read_whole_numbers(file, "label_size", (2,), 1, LARGEST_MAP))
+        if self.height * self.width > LARGEST_MAP:
+            raise wrong(file, "label_size", f"says label maps of more than {LARGEST_MAP} pixels, which are not counted")
+        self.category_name = read_texts(file, "category_name", (None,))
+        categories = len(self.category_name)
+        self.label_number = read_whole_numbers(file, "label_number", (None,), 0, 2**16 - 1)
+        labels = (len(self.label_number),)
+        if (np.diff(self.label_number.astype(np.int64)) <= 0).any():
+            raise wrong(file, "label_number", "does not rise")
+        self.label_name = read_texts(file, "label_name", labels)
+        self.label_category = read_whole_numbers(file, "label_category", labels, 0, categories - 1)
+        self.label_area, self.plane_area = (
+            read_whole_numbers(file, name, labels, 0, MOST_COUNTED) for name in ("label_area", "plane_area")
+        )
+        self.image_has_category = read_flags(file, "image_has_category", (None, categories))
+
+    def _open_masks(self) -> None:
+        file, images, last_label = self.file, len(self.image_has_category), len(self.label_number) - 1
+        shape = (..., self.height, -(-self.width // WORD_BITS))
+        self._masks, self._masks_again = (
+            Rows(find_dataset(file, name, np.uint64, shape)) for name in ("masks", "masks_again")
+        )
+        self.row_bytes = 8 * shape[2]  # of a row of pixels
+        self._mask_label, self._again_label, self._whole_label = (
+            read_whole_numbers(file, f"{kind}_label", (rows,), 0, last_label)
+            for kind, rows in (("mask", self._masks.shape[0]), ("again", self._masks_again.shape[0]), ("whole", ...))
+        )
+        self._mask_start, self._again_start, self._whole_start = (
+            read_starts(file, f"{kind}_start", images, len(labels))
+            for kind, labels in (
+                ("mask", self._mask_label), ("again", self._again_label), ("whole", self._whole_label)
+            )
+        )  # fmt: skip
 
     def __enter__(self) -> "ConceptData":
         return self
@@ -64,7 +106,7 @@ class ConceptData:
         return self._masks.shape[0] + (self._masks_again.shape[0] if each_plane else 0)
 
     def block(self, images: np.ndarray, with_category: bool, each_plane: bool = False) -> LabelBlock:
-        """The labels of the images at these positions (N), which may repeat.
+        """The labels of the images at these positions (N), which may repeat; UserError if the file is damaged there.
 
         An image counts for the categories of which it has a label, or, unless `with_category`, for all. A pixel that
         carries a label in several planes counts for it once, or, with `each_plane`, once for each.
@@ -74,6 +116,8 @@ class ConceptData:
         if each_plane:
             again = rows_of(images, self._masks_again, self._again_label, self._again_start)
             masks, mask_label, mask_start = joined((masks, mask_label, mask_start), again)
+        if (np.bitwise_or.reduce(masks[..., -1], axis=None) >> np.uint64((self.width - 1) % WORD_BITS)) > 1:
+            raise wrong(self.file, "masks", "hold pixels beyond the label maps")
         whole_start = starts_of(self._whole_start, images)
         whole_label = np.concatenate([self._whole_label[run] for run in slices_of(self._whole_start, images)])
         return LabelBlock(

@@ -13,7 +13,16 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from workflow_scripts.bring.constructors import load_network
-from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
+from workflow_scripts.data.hdf5 import (
+    FORMAT,
+    create_hdf5,
+    find_dataset,
+    open_hdf5,
+    read_attribute,
+    reading_hdf5,
+    wrong,
+)
+from workflow_scripts.data.unfolding import require_bounded_chunks
 from workflow_scripts.dissect import tensor_samples
 from workflow_scripts.dissect.layer_outputs import layer_names, layer_outputs
 from workflow_scripts.dissect.maps import CandidateWriter, LayerMaps, create_maps, cut_of, exceed, keep, whole_block
@@ -54,6 +63,8 @@ def dump_activations(
     Raises:
         UserError: a layer is missing, its output is not (images, units, h, w), or a value is not finite.
     """
+    if not layers:
+        raise UserError("layers: none is listed; list one at least")
     device = torch.device(lease_gpu() or "cpu")
     torch.backends.cudnn.deterministic = True
     # On a CPU with AMX, channels-last was a third as fast for a ResNet-50, and no faster for a small one.
@@ -62,13 +73,13 @@ def dump_activations(
     torch.backends.cudnn.allow_tf32 = False  # float32 is to mean it
     normalise = normaliser(mean, std, device)
     with open_hdf5(concepts, "images", "fingerprint") as source:
-        images, concepts_fingerprint = len(source["images"]), source.attrs["fingerprint"]
+        images, concepts_fingerprint = len(find_pictures(source)), read_attribute(source, "fingerprint", str)
     with (
         layer_outputs(network, layers) as outputs,
         whole_file(out) as part,
-        h5py.File(part, "w") as dump,
+        create_hdf5(part) as dump,
         scratch_file(out) as scratch,
-        h5py.File(scratch, "w") if candidates else nullcontext() as found,
+        create_hdf5(scratch) if candidates else nullcontext() as found,
     ):
         progress = Progress("pictures", images)
         done = 0
@@ -77,10 +88,16 @@ def dump_activations(
         for pictures in picture_batches(concepts, workers=2 if device.type == "cuda" else 0):
             found_maps: dict[str, list[Tensor]] = {name: [] for name in layer_names(layers)}
             for portion in portions(pictures, device):
+                shown = normalise(portion.to(device))
                 with torch.no_grad(), torch.autocast(device.type, FORWARD[forward], enabled=forward != "float32"):
-                    network(normalise(portion.to(device)))
+                    network(shown)
                 for name, parts in found_maps.items():
-                    parts.append(to_precision(name, outputs.pop(name), PRECISIONS[precision]))
+                    output = outputs.pop(name)
+                    parts.append(output.to(PRECISIONS[precision]).contiguous())
+                    if bad_unit(parts[-1]) is not None:
+                        with torch.no_grad():
+                            network(shown)
+                        raise not_finite(name, output, forward, outputs[name], precision)
             for name, parts in found_maps.items():
                 maps = torch.cat(parts)
                 if name not in writers:
@@ -114,14 +131,24 @@ class PictureBatches(Dataset):
     def __init__(self, concepts: Path):
         self.concepts = concepts
         with open_hdf5(concepts, "images") as source:
-            self.images = len(source["images"])
+            pictures = find_pictures(source)
+            require_bounded_chunks(pictures)
+            self.images = len(pictures)
 
     def __len__(self) -> int:
         return -(-self.images // BATCH)
 
     def __getitem__(self, batch: int) -> Tensor:
-        with open_hdf5(self.concepts, "images") as source:
+        with open_hdf5(self.concepts, "images") as source, reading_hdf5(self.concepts):
             return torch.from_numpy(source["images"][batch * BATCH : (batch + 1) * BATCH])
+
+
+def find_pictures(concepts: h5py.File) -> h5py.Dataset:
+    """The pictures of a concept set, uint8 (N, S, S, 3); UserError if they are of another kind."""
+    pictures = find_dataset(concepts, "images", np.uint8, (None, None, None, 3))
+    if pictures.shape[1] != pictures.shape[2]:
+        raise wrong(concepts, "images", "are not square")
+    return pictures
 
 
 def picture_batches(concepts: Path, workers: int) -> Iterator[Tensor]:
@@ -130,16 +157,32 @@ def picture_batches(concepts: Path, workers: int) -> Iterator[Tensor]:
     return iter(DataLoader(PictureBatches(concepts), batch_size=None, num_workers=workers, **context))
 
 
-def to_precision(layer: str, output: Tensor, dtype: torch.dtype) -> Tensor:
-    """A layer's output in the dump's precision; UserError naming a unit that it cannot hold."""
-    maps = output.to(dtype).contiguous()
+def bad_unit(maps: Tensor) -> int | None:
+    """The first unit of maps (n, units, h, w) that has a value that is not finite, or None."""
     finite = torch.isfinite(maps).all(3).all(2).all(0)
-    if not finite.all():
-        raise UserError(
-            f"layer {layer}, unit {int(finite.long().argmin())} has a value that is not finite in"
-            f" {str(dtype).removeprefix('torch.')}: set dissection.precision to float32, or train the network anew"
+    return None if finite.all() else int(finite.long().argmin())
+
+
+def not_finite(layer: str, output: Tensor, forward: str, single: Tensor, precision: str) -> UserError:
+    """The error for a layer whose `output`, as the pass in the precision `forward` gave it, cannot be dumped.
+
+    It says what can be done: `single`, the same output of a pass in single precision, tells what is the network's own.
+    """
+    if (unit := bad_unit(single)) is not None:
+        return UserError(
+            f"layer {layer}, unit {unit} is NaN or infinite in any precision: the network itself makes it so, by its"
+            " weights or the pictures' mean and std; mend them, give another network, or leave the layer out"
         )
-    return maps
+    if (unit := bad_unit(output)) is not None:
+        other = "float32 or bfloat16" if forward == "float16" else "float32"
+        return UserError(
+            f"layer {layer}, unit {unit} is NaN or infinite in a pass in {forward}, and not in float32: set"
+            f" dissection.forward to {other}"
+        )
+    unit = bad_unit(output.to(PRECISIONS[precision]))
+    return UserError(
+        f"layer {layer}, unit {unit} has values beyond the range of {precision}: set dissection.precision to float32"
+    )
 
 
 def written(*files: Path) -> float:

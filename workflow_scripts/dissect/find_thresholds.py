@@ -1,16 +1,15 @@
 """Find each unit's activation threshold, the exact order statistic over all images and positions."""
 
 import argparse
-import json
 import logging
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
+from workflow_scripts.data.hdf5 import FORMAT, create_hdf5, find_group, open_hdf5, read_attribute
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
-from workflow_scripts.dissect.interpolation import BORDERS, SCHEMES, Grid, grid, layer_knots
+from workflow_scripts.dissect.interpolation import BORDERS, SCHEMES, Grid, grid, layer_knots, read_receptive_fields
 from workflow_scripts.dissect.maps import LayerMaps
 from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, OrderStatistics, order_statistic_rank
 from workflow_scripts.dissect.parallel import in_shards
@@ -47,13 +46,12 @@ def find_thresholds(
     with (
         open_hdf5(activations, "maps", "fingerprint") as dump,
         whole_file(out) as part,
-        h5py.File(part, "w", track_order=True) as file,
+        create_hdf5(part, track_order=True) as file,
     ):
-        file.attrs.update(
-            format=FORMAT, activations=dump.attrs["fingerprint"], quantile=quantile, samples=upsampled or "raw"
-        )
+        fingerprint = read_attribute(dump, "fingerprint", str)
+        file.attrs.update(format=FORMAT, activations=fingerprint, quantile=quantile, samples=upsampled or "raw")
         label_size = read_label_size(activations, dump, concepts) if upsampled else None
-        for layer in dump["maps"]:
+        for layer in find_group(dump, "maps"):
             maps = LayerMaps(dump, layer)
             require_candidates(activations, maps, dump, quantile, upsampled)
             size, samples = (maps.height, maps.width), maps.samples
@@ -119,7 +117,7 @@ def count_images(first: int, last: int, maps: LayerMaps, like: LargestSamples, t
     largest = LargestSamples(like.rank, like.half, like.upper)
     progress = Progress(f"images of {maps.layer}", last - first)
     for block in maps.blocks(first, last):
-        largest.add(maps.layer, block.values, block.unit, maps.width, to)
+        largest.add(maps.title, block.values, block.unit, maps.width, to)
         progress.log(block.images.stop - first)
     progress.finish()
     return largest.counts()
@@ -130,7 +128,7 @@ def read_label_size(activations: str | Path, dump: h5py.File, concepts: str | Pa
     if concepts is None:
         raise UserError("the quantile of upsampled maps needs concepts.h5, for the label maps' size")
     with ConceptData(concepts) as labels:
-        require_same(activations, dump.attrs["concepts"], concepts, labels.fingerprint)
+        require_same(activations, read_attribute(dump, "concepts", str), concepts, labels.fingerprint)
         return labels.height, labels.width
 
 
@@ -138,10 +136,11 @@ def require_candidates(
     activations: str | Path, maps: LayerMaps, dump: h5py.File, quantile: float, upsampled: str | None
 ) -> None:
     """Raise UserError unless a dump of candidates has all maps that bear on the threshold."""
-    if maps.candidates and (upsampled or quantile > dump.attrs["candidates_quantile"]):
+    largest = read_attribute(dump, "candidates_quantile", float) if maps.candidates else np.inf
+    if maps.candidates and (upsampled or not quantile <= largest):
         raise UserError(
-            f"{activations} keeps only the maps that matter to quantiles of raw maps up to"
-            f" {dump.attrs['candidates_quantile']}: set dissection.dump to all"
+            f"{activations} keeps only the maps that matter to quantiles of raw maps up to {largest}: set"
+            " dissection.dump to all"
         )
 
 
@@ -164,7 +163,7 @@ def main() -> None:
         arguments.out,
         arguments.upsampled,
         arguments.concepts,
-        json.loads(arguments.receptive_fields.read_text()) if arguments.receptive_fields else None,
+        read_receptive_fields(arguments.receptive_fields),
         arguments.threads,
         arguments.border,
     )

@@ -11,11 +11,13 @@ whose maximum is not above a threshold is therefore nowhere above it, unless a k
 holds for the part of a map between neighbouring rows or columns of knots.
 """
 
+import json
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from workflow_scripts.files import UserError
+from workflow_scripts.files import UserError, reading
 
 BORDERS = ("clamp", "zero")
 CELL_CENTRES = "align_corners_false"
@@ -121,6 +123,14 @@ def source_positions(size: int, new_size: int, scheme: str, field: Field | None)
     return (place - centre) * field.picture / (field.stride * new_size)
 
 
+def read_receptive_fields(path: Path | None) -> dict | None:
+    """What receptive_fields.json says; None without a file, UserError if it cannot be read or is damaged."""
+    if path is None:
+        return None
+    with reading(path, ValueError):
+        return json.loads(path.read_text())
+
+
 def layer_knots(receptive_fields: dict | None, layer: str, knots: str) -> tuple[str, tuple[Field, Field] | None]:
     """The scheme of a layer, and the fields of its rows and columns where they are its knots.
 
@@ -133,8 +143,9 @@ def layer_knots(receptive_fields: dict | None, layer: str, knots: str) -> tuple[
         return knots, None
     try:
         fields, picture = receptive_fields["layers"][layer], receptive_fields["picture"]
-    except (KeyError, TypeError):
+        found = fields and tuple(Field(float(offset), float(stride), int(picture)) for offset, stride in fields)
+        if found and (len(found) != 2 or not all(0 < field.stride < np.inf > abs(field.offset) for field in found)):
+            raise ValueError
+    except (KeyError, TypeError, ValueError):
         raise UserError(f"the receptive fields of {layer} are not known: give the file that has them") from None
-    if fields is None:
-        return CELL_CENTRES, None
-    return knots, tuple(Field(offset, stride, picture) for offset, stride in fields)
+    return (CELL_CENTRES, None) if found is None else (knots, found)

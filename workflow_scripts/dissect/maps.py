@@ -13,7 +13,18 @@ import h5py
 import numpy as np
 
 from workflow_scripts.data.chunks import Rows
-from workflow_scripts.data.hdf5 import COMPRESSION, append_rows
+from workflow_scripts.data.hdf5 import (
+    COMPRESSION,
+    append_rows,
+    find_dataset,
+    find_group,
+    find_member,
+    read_extremes,
+    read_singles,
+    read_starts,
+    read_whole_numbers,
+    wrong,
+)
 from workflow_scripts.dissect import kernels
 
 VALUES_IN_MEMORY = 2**21  # of a block, in each thread: bounds memory
@@ -37,19 +48,42 @@ class LayerMaps:
     """The maps of one layer of an open dump."""
 
     def __init__(self, dump: h5py.File, layer: str):
+        """Raises UserError if there are none, or they are damaged or do not hold together."""
         self.layer = layer
-        node = dump["maps"][layer]
-        self.candidates = isinstance(node, h5py.Group)
-        self.values = node["values"] if self.candidates else node
+        maps = find_group(dump, "maps")
+        self.candidates = isinstance(find_member(maps, layer), h5py.Group)
+        if self.candidates:
+            group = find_group(maps, layer)
+            self.values = find_dataset(group, "values", np.floating, (..., None, None))
+            self._read_candidates(group)
+        else:
+            self.values = find_dataset(maps, layer, np.floating, (None,) * 4)
+            self.images, self.units = self.values.shape[:2]
+        if self.values.dtype not in (np.float16, np.float32):
+            raise wrong(maps, layer, f"is of {self.values.dtype}, neither float16 nor float32")
         self.rows = Rows(self.values)
         self.height, self.width = self.values.shape[-2:]
         self.half = self.values.dtype == np.float16
-        if self.candidates:
-            self.start, self.unit = node["start"][:], node["unit"][:]
-            self.bound, self.minimum, self.maximum = (node[name][:] for name in ("bound", "minimum", "maximum"))
-            self.images, self.units = len(self.start) - 1, len(self.bound)
-        else:
-            self.images, self.units = self.values.shape[:2]
+
+    def _read_candidates(self, group: h5py.Group) -> None:
+        self.bound = read_singles(group, "bound", (None,))
+        self.units = len(self.bound)
+        self.maximum, self.minimum = read_extremes(group, self.units)
+        self.unit = read_whole_numbers(group, "unit", (len(self.values),), 0, self.units - 1)
+        self.images = find_dataset(group, "start", np.integer, (None,)).shape[0] - 1
+        self.start = read_starts(group, "start", self.images, len(self.unit))
+        rising = np.diff(self.unit.astype(np.int64, copy=False)) > 0
+        inner = self.start[(self.start > 0) & (self.start < len(self.unit))]
+        rising[inner - 1] = True  # from one image to the next
+        if self.images < 1 or not rising.all():
+            raise wrong(group, "unit", "does not rise within each image")
+        if (self.bound == np.inf).any():
+            raise wrong(group, "bound", "is infinite")
+
+    @property
+    def title(self) -> str:
+        """The layer and the file, for errors."""
+        return f"{self.layer} of {self.values.file.filename}"
 
     @property
     def samples(self) -> int:

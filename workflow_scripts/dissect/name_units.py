@@ -5,12 +5,12 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from workflow_scripts.data.hdf5 import open_hdf5
+from workflow_scripts.data.hdf5 import open_hdf5, read_attribute
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
 from workflow_scripts.dissect.protocols import DETECTOR_RULES
+from workflow_scripts.dissect.unit_files import Counts, read_counts
 from workflow_scripts.files import run_command, whole_file
 
 LEAST = np.nextafter(0, 1)  # above 0
@@ -31,7 +31,7 @@ def name_units(
     Raises UserError if an input is missing or damaged or the tally was made with other concepts.
     """
     with open_hdf5(tally, "concepts", "border") as counts, ConceptData(concepts) as labels:
-        require_same(tally, counts.attrs["concepts"], concepts, labels.fingerprint)
+        require_same(tally, read_attribute(counts, "concepts", str), concepts, labels.fingerprint)
         header = ["layer", "unit", "category", "label", "score", "threshold", "maximum", "minimum"]
         header += ["detector", "dead", "knots"]
         for category in labels.category_name:
@@ -40,15 +40,14 @@ def name_units(
         with whole_file(out) as part, open(part, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(header)
-            for layer, group in counts.items():
-                rows = unit_rows(group, labels, detector_iou, detector_rule)
+            for layer in counts:
+                rows = unit_rows(read_counts(counts, layer, labels), labels, detector_iou, detector_rule)
                 writer.writerows([layer, *row] for row in rows)
 
 
-def unit_rows(group: h5py.Group, labels: ConceptData, detector_iou: float, detector_rule: str) -> Iterator[list]:
+def unit_rows(counted: Counts, labels: ConceptData, detector_iou: float, detector_rule: str) -> Iterator[list]:
     """The rows of a layer's units, without the layer's name."""
-    intersection, unit_area, label_area = (group[n][:] for n in ("intersection", "unit_area", "label_area"))
-    threshold, maximum, minimum, dead = (group[name][:] for name in ("threshold", "maximum", "minimum", "dead"))
+    intersection, unit_area, label_area, thresholds, dead, knots = counted
     scores = iou(intersection, unit_area, label_area, labels.label_category)
     detected = detects(scores, detector_iou, detector_rule)
     categories = range(len(labels.category_name))
@@ -58,9 +57,9 @@ def unit_rows(group: h5py.Group, labels: ConceptData, detector_iou: float, detec
         if best is not None:
             category = labels.category_name[labels.label_category[best]]
             row = [unit, category, labels.label_name[best], float(scores[unit, best])]
-        row += [float(value[unit]) for value in (threshold, maximum, minimum)]
+        row += [float(value[unit]) for value in thresholds]
         row += [best is not None and bool(detected[unit, best]), bool(dead[unit])]
-        row.append(group.attrs["knots"])
+        row.append(knots)
         for category in categories:
             best, area = within[category][unit], unit_area[unit, category]
             if best is None:

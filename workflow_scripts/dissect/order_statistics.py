@@ -218,6 +218,5 @@ def rising_bits(values: np.ndarray, half: bool) -> np.ndarray:
 
 def refuse_not_finite(layer: str, unit: int) -> None:
     raise UserError(
-        f"layer {layer}, unit {unit}: the activations hold NaN or infinity; "
-        "check that the network's training did not diverge"
+        f"layer {layer}, unit {unit}: the activations hold NaN or infinity, which are never written: dump them again"
     )

@@ -1,22 +1,19 @@
 """Count, for every unit and concept, the pixels that the unit's mask and the concept share."""
 
 import argparse
-import json
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from workflow_scripts.data.hdf5 import FORMAT, open_hdf5
+from workflow_scripts.data.hdf5 import FORMAT, create_hdf5, find_group, open_hdf5, read_attribute
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
-from workflow_scripts.dissect.interpolation import BORDERS, SCHEMES, Grid, grid, layer_knots
+from workflow_scripts.dissect.interpolation import BORDERS, SCHEMES, Grid, grid, layer_knots, read_receptive_fields
 from workflow_scripts.dissect.maps import LayerMaps, cut_of
 from workflow_scripts.dissect.protocols import COUNTED_IMAGES, MASKS, PLANES
 from workflow_scripts.dissect.tallies import TallySettings, own_labels, tally_layer
+from workflow_scripts.dissect.unit_files import read_thresholds
 from workflow_scripts.files import UserError, run_command, whole_file
 from workflow_scripts.gpu import lease_gpu, use_gpus
-
-LARGEST_MAP = 2**24  # pixels; float32 counts exactly up to here
 
 
 def tally_units(
@@ -62,17 +59,19 @@ def tally_units(
         open_hdf5(thresholds, "activations", "quantile", "samples") as cuts,
         ConceptData(concepts) as labels,
     ):
-        require_same(thresholds, cuts.attrs["activations"], activations, dump.attrs["fingerprint"])
-        require_same(activations, dump.attrs["concepts"], concepts, labels.fingerprint)
-        if labels.height * labels.width > LARGEST_MAP:
-            raise UserError(f"{concepts}: label maps of more than {LARGEST_MAP} pixels cannot be counted")
-        layers, schemes = {}, {}
-        for layer in dump["maps"]:
+        fingerprint = read_attribute(dump, "fingerprint", str)
+        require_same(thresholds, read_attribute(cuts, "activations", str), activations, fingerprint)
+        require_same(activations, read_attribute(dump, "concepts", str), concepts, labels.fingerprint)
+        quantile, samples = read_attribute(cuts, "quantile", float), read_attribute(cuts, "samples", str)
+        layers, schemes, of_units = {}, {}, {}
+        for layer in find_group(dump, "maps"):
             maps = LayerMaps(dump, layer)
+            of_units[layer] = read_thresholds(cuts, layer, maps.units)
             schemes[layer], fields = layer_knots(receptive_fields, layer, knots)
             to = grid((maps.height, maps.width), (labels.height, labels.width), schemes[layer], fields, border)
-            cut = cut_of(cuts[layer]["threshold"][:], mask)
-            require_maps(activations, maps, labels, dump, mask, to, cut)
+            cut = cut_of(of_units[layer].threshold, mask)
+            made_for = read_attribute(dump, "candidates_mask", str) if maps.candidates else None
+            require_maps(activations, maps, labels, made_for, mask, to, cut)
             in_mask = counted_images == "with_label_in_mask"
             settings = TallySettings(cut, to, labels.label_category, len(labels.category_name), in_mask)
             layers[layer] = (maps, settings)
@@ -94,13 +93,13 @@ def tally_units(
                 layer: tally_layer(maps, labels, settings, pairing, with_category, each_plane, threads)
                 for layer, (maps, settings) in layers.items()
             }
-        with whole_file(out) as part, h5py.File(part, "w", track_order=True) as file:
+        with whole_file(out) as part, create_hdf5(part, track_order=True) as file:
             file.attrs.update(
                 format=FORMAT,
-                activations=dump.attrs["fingerprint"],
+                activations=fingerprint,
                 concepts=labels.fingerprint,
-                quantile=cuts.attrs["quantile"],
-                samples=cuts.attrs["samples"],
+                quantile=quantile,
+                samples=samples,
                 knots=knots,
                 border=border,
                 mask=mask,
@@ -113,18 +112,24 @@ def tally_units(
                 file[f"{layer}/unit_area"] = tally.unit_area[0]
                 file[f"{layer}/label_area"] = labels.plane_area if each_plane else labels.label_area
                 file[layer].attrs["knots"] = schemes[layer]
-                for name in ("threshold", "maximum", "minimum"):
-                    file[f"{layer}/{name}"] = cuts[layer][name][:]
-                file[f"{layer}/dead"] = cuts[layer]["maximum"][:] == cuts[layer]["minimum"][:]
+                for name, values in of_units[layer]._asdict().items():
+                    file[f"{layer}/{name}"] = values
+                file[f"{layer}/dead"] = of_units[layer].maximum == of_units[layer].minimum
 
 
 def require_maps(
-    activations: str | Path, maps: LayerMaps, labels: ConceptData, dump: h5py.File, mask: str, to: Grid, cut: np.ndarray
+    activations: str | Path,
+    maps: LayerMaps,
+    labels: ConceptData,
+    made_for: str | None,
+    mask: str,
+    to: Grid,
+    cut: np.ndarray,
 ) -> None:
-    """Raise UserError unless a layer has all maps that the tally needs."""
+    """Raise UserError unless a layer has all maps that the tally needs; `made_for`: the mask of candidates."""
     if maps.images != len(labels.image_has_category):
         raise UserError(f"{activations}: {maps.layer} has {maps.images} images, not the concept set's number")
-    if maps.candidates and mask == "at_least" and dump.attrs["candidates_mask"] != "at_least":
+    if maps.candidates and mask == "at_least" and made_for != "at_least":
         raise UserError(f"{activations} lacks maps that only reach their threshold: make it again with mask at_least")
     if maps.candidates and to.border and (cut < 0).any():
         raise UserError(
@@ -158,7 +163,7 @@ def main() -> None:
         arguments.knots,
         arguments.mask,
         arguments.counted_images,
-        json.loads(arguments.receptive_fields.read_text()) if arguments.receptive_fields else None,
+        read_receptive_fields(arguments.receptive_fields),
         arguments.threads,
         arguments.border,
         arguments.planes,

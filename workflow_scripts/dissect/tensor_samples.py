@@ -40,7 +40,7 @@ class LargestSamples(order_statistics.OrderStatistics):
         blocks = Blocks(maps, self.device, threads)
         for block in blocks:
             blocks.use(block)
-            self.add(maps.layer, block.values, block.unit, maps.width, grid)
+            self.add(maps.title, block.values, block.unit, maps.width, grid)
 
     def add(self, layer: str, values: Tensor, unit: Tensor, width: int, grid: Grid | None) -> None:
         """Count the samples of maps (K, h * w) of the units (K), on the device; more as `LargestSamples` on the CPU.

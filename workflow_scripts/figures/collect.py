@@ -12,7 +12,7 @@ import pandas as pd
 
 from workflow_scripts.dissect.name_units import detects
 from workflow_scripts.dissect.protocols import DETECTOR_RULES
-from workflow_scripts.files import UserError, run_command, whole_file
+from workflow_scripts.files import UserError, reading, require_file, run_command, whole_file
 
 TABLES = ("networks", "categories", "units", "epochs", "layers")
 NETWORK_KEYS = ["arm", "replicate", "level"]
@@ -176,12 +176,9 @@ def read_metrics(path: str | Path) -> dict:
 
     Raises UserError if it is no JSON or lacks a key that the tables need.
     """
-    try:
+    require_file(path, "make that network first")
+    with reading(path, ValueError):
         metrics = json.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path} is not there: make that network first") from None
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}): make that network again") from None
     require_keys(path, metrics, ("test_accuracy", "density", "epochs", "layers"), "")
     require_keys(path, metrics["density"], ("prunable", "weights", "all"), " under density")
     for epoch in metrics["epochs"]:
@@ -202,13 +199,10 @@ def read_units(path: str | Path) -> pd.DataFrame:
 
     Raises UserError if it lacks a column, a number is no number or a flag is neither True nor False.
     """
-    try:
+    require_file(path, "name that network's units first")
+    with reading(path, ValueError):
         # Every cell as text first: a concept may be called "NA" or "null".
         units = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise UserError(f"{path} is not there: name that network's units first") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not CSV ({error}): name that network's units again") from None
     categories = categories_of(units.columns)
     wanted = ["layer", "unit", "category", "label", "knots", *UNIT_NUMBERS, *UNIT_FLAGS]
     wanted += [f"{category}-{column}" for category in categories for column in CATEGORY_COLUMNS]

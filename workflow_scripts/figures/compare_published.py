@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.data.hdf5 import open_hdf5
+from workflow_scripts.data.hdf5 import find_dataset, open_hdf5, read_dataset
 from workflow_scripts.dissect.protocols import PROTOCOLS
 from workflow_scripts.figures.collect import count_detectors, read_units, with_detectors
 from workflow_scripts.files import UserError, file_fingerprint, run_command, whole_file
@@ -85,8 +85,9 @@ def compare_published(networks: Sequence[Network], concepts: str | Path, dissect
 def compare_concepts(path: str | Path) -> tuple[list[str], list[str]]:
     """In what the concepts are not Broden, and in what its label maps are not those of the published counts."""
     with open_hdf5(path, "image_name", "label_number", "label_size") as file:
-        found = len(file["image_name"]), len(file["label_number"])
-        maps = tuple(file["label_size"][:])
+        kinds = {"image_name": str, "label_number": np.integer}
+        found = tuple(len(find_dataset(file, name, kind, (None,))) for name, kind in kinds.items())
+        maps = tuple(read_dataset(file, "label_size", np.integer, (2,)).tolist())
     text = "{} has {} images and {} labels and not Broden's {} and {}"
     other_concepts = [text.format(path, *found, *BRODEN)] if found != BRODEN else []
     other_maps = ["label maps are {} x {} and not {} x {}".format(*maps, *LABEL_MAPS)] if maps != LABEL_MAPS else []

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from workflow_scripts.files import UserError
+from workflow_scripts.files import UserError, reading, require_file
 
 
 def read_table(path: Path) -> pd.DataFrame:
     """A table that `collect` has written; names are str, an accuracy that nobody measured is NaN.
 
-    Raises UserError if it is not there.
+    Raises UserError if it is not there, or is no table.
     """
-    try:
+    require_file(path, "collect the tables first")
+    with reading(path, ValueError):
         # An arm, a layer or a concept may be called "7", "true" or "NA".
         return pd.read_csv(
             path,
@@ -20,8 +21,6 @@ def read_table(path: Path) -> pd.DataFrame:
             keep_default_na=False,
             na_values={"test_accuracy": [""]},
         )
-    except FileNotFoundError:
-        raise UserError(f"{path} is not there: collect the tables first") from None
 
 
 def detector_rule_of(networks: pd.DataFrame) -> tuple[float, str]:

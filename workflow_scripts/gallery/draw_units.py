@@ -1,22 +1,31 @@
 """Draw the units of one network for the gallery: their top pictures in sheets, their concepts in data scripts."""
 
 import argparse
-import json
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 
-from workflow_scripts.data.hdf5 import open_hdf5
+from workflow_scripts.data.chunks import Rows
+from workflow_scripts.data.hdf5 import find_dataset, open_hdf5, read_attribute, wrong
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
-from workflow_scripts.dissect.interpolation import Grid, grid, interpolate, layer_knots
+from workflow_scripts.dissect.interpolation import (
+    BORDERS,
+    SCHEMES,
+    Grid,
+    grid,
+    interpolate,
+    layer_knots,
+    read_receptive_fields,
+)
 from workflow_scripts.dissect.maps import LayerMaps, cut_of
 from workflow_scripts.dissect.name_units import iou
-from workflow_scripts.files import run_command, whole_file, write_checksums
+from workflow_scripts.dissect.protocols import MASKS
+from workflow_scripts.dissect.unit_files import Counts, read_counts
+from workflow_scripts.files import UserError, run_command, whole_file, write_checksums
 from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, sheet_file, write_layer
 from workflow_scripts.gallery.sprites import draw_mask, encode, join_rows, resize
 from workflow_scripts.gallery.top_maps import TopMaps, top_maps
@@ -58,14 +67,23 @@ def draw_units(
         ConceptData(concepts) as labels,
         whole_file(out) as folder,
     ):
-        require_same(tally, counts.attrs["activations"], activations, dump.attrs["fingerprint"])
-        require_same(tally, counts.attrs["concepts"], concepts, labels.fingerprint)
-        knots, border, mask = (counts.attrs[name] for name in ("knots", "border", "mask"))
-        scaled = scaled_pictures(labels.file["images"], tiles.side)
+        made_from, of_concepts, knots, border, mask = (
+            read_attribute(counts, name, str) for name in ("activations", "concepts", "knots", "border", "mask")
+        )
+        require_same(tally, made_from, activations, read_attribute(dump, "fingerprint", str))
+        require_same(tally, of_concepts, concepts, labels.fingerprint)
+        for name, value, known in (("knots", knots, SCHEMES), ("border", border, BORDERS), ("mask", mask, MASKS)):
+            if value not in known:
+                raise wrong(counts, name, f"is {value!r}, not one of {', '.join(known)}")
+        images = len(labels.image_has_category)
+        scaled = scaled_pictures(
+            Rows(find_dataset(labels.file, "images", np.uint8, (images, None, None, 3))), tiles.side
+        )
         sheet_file(folder, 0, 0).parent.mkdir(parents=True)
-        for index, (layer, counted) in enumerate(counts.items()):
+        for index, layer in enumerate(counts):
             maps = LayerMaps(dump, layer)
-            units = read_units(counted, labels)
+            units = read_units(read_counts(counts, layer, labels), labels)
+            require_maps(tally, maps, len(units.threshold), images)
             by_score = units.by_score
             cut = cut_of(units.threshold, mask)
             top = top_maps(maps, np.where(units.dead, np.float32(np.inf), cut), tiles.count)
@@ -84,6 +102,15 @@ def draw_units(
             progress.finish(f", {taken / 1e6:.1f} MB")
             write_layer(folder, network, index, units.columns(labels) | image_columns(top, len(cut)))
     write_checksums(out, out.with_name(out.name + ".sha256"))
+
+
+def require_maps(tally: str | Path, maps: LayerMaps, units: int, images: int) -> None:
+    """Raise UserError unless a layer has maps of so many units and images."""
+    if (maps.units, maps.images) != (units, images):
+        raise UserError(
+            f"{tally}: {maps.layer} has {units} units and {images} images, and its maps {maps.units} and {maps.images};"
+            " make it again"
+        )
 
 
 class Units(NamedTuple):
@@ -123,13 +150,12 @@ class Units(NamedTuple):
         }
 
 
-def read_units(counted: h5py.Group, labels: ConceptData) -> Units:
+def read_units(counted: Counts, labels: ConceptData) -> Units:
     """The units of a layer of tally.h5; ties go to the lowest label."""
-    intersection, unit_area, label_area = (counted[name][:] for name in ("intersection", "unit_area", "label_area"))
-    scores = iou(intersection, unit_area, label_area, labels.label_category)
+    scores = iou(counted.intersection, counted.unit_area, counted.label_area, labels.label_category)
     best = np.argsort(-scores, axis=1, kind="stable")[:, :BEST]
-    threshold, maximum, dead = (counted[name][:] for name in ("threshold", "maximum", "dead"))
-    return Units(best, np.take_along_axis(scores, best, 1), threshold, maximum, dead)
+    threshold, maximum, _ = counted.thresholds
+    return Units(best, np.take_along_axis(scores, best, 1), threshold, maximum, counted.dead)
 
 
 def image_columns(top: TopMaps, units: int) -> dict:
@@ -147,9 +173,9 @@ def unit_row(
     return [draw_mask(scaled(image), mask) for image, mask in zip(top.image[chosen].tolist(), masks, strict=True)]
 
 
-def scaled_pictures(images: h5py.Dataset, side: int) -> Callable[[int], np.ndarray]:
+def scaled_pictures(images: Rows, side: int) -> Callable[[int], np.ndarray]:
     """A function that returns the picture of a number, uint8 (side, side, 3); it remembers the last ones."""
-    return lru_cache(BYTES_IN_MEMORY // (3 * side**2))(lambda image: resize(images[image], side))
+    return lru_cache(BYTES_IN_MEMORY // (3 * side**2))(lambda image: resize(images.read(image, image + 1)[0], side))
 
 
 def main() -> None:
@@ -162,7 +188,6 @@ def main() -> None:
     parser.add_argument("--network", required=True, help="the folder's path within the gallery's")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     arguments = parser.parse_args()
-    fields = arguments.receptive_fields
     draw_units(
         arguments.activations,
         arguments.tally,
@@ -170,7 +195,7 @@ def main() -> None:
         Tiles(*arguments.tiles),
         arguments.network,
         arguments.out,
-        json.loads(fields.read_text()) if fields else None,
+        read_receptive_fields(arguments.receptive_fields),
     )
 
 

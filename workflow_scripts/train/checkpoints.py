@@ -2,13 +2,12 @@
 
 import io
 import json
-import pickle
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from workflow_scripts.files import UserError, whole_file
+from workflow_scripts.files import UserError, reading, require_file, whole_file
 from workflow_scripts.train.networks import build_network
 from workflow_scripts.train.pruning import Masks, describe_density
 
@@ -26,14 +25,16 @@ def load_tensors(path: Path) -> dict:
     """Read what `save_tensors` wrote; nothing but tensors and plain values is ever unpickled.
 
     Raises:
-        UserError: the file is damaged, or holds anything else.
+        UserError: the file cannot be read, is damaged, or holds anything else.
     """
-    if not path.is_file():
-        raise UserError(f"there is no file {path}: run the step that writes it")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
-        raise UserError(f"{path} is damaged or holds more than tensors: delete it and run again") from None
+    require_file(path, "run the step that writes it")
+    with reading(path, Exception):  # whatever torch says of contents that are not its own
+        # Read before torch sees them: it does not tell what the system says from what is damaged.
+        contents = io.BytesIO(path.read_bytes())
+        tensors = torch.load(contents, map_location="cpu", weights_only=True)
+    if not isinstance(tensors, dict):
+        raise UserError(f"{path} holds a {type(tensors).__name__}: check that it is the right file, or make it again")
+    return tensors
 
 
 def save_network(path: Path, network: nn.Module, masks: Masks, lineage: str = "") -> None:
@@ -58,18 +59,21 @@ def rebuild_network(tensors: dict, settings: dict, path: Path) -> tuple[nn.Modul
     """Return the network whose contents were loaded from `path`, on the CPU, and its masks.
 
     Raises:
-        UserError: the weights do not fit the config's `network` section.
+        UserError: they are not a network's, or the weights do not fit the config's `network` section.
     """
-    weights = tensors["model"]
+    weights, masks = tensors.get("model"), tensors.get("masks")
     # The classifier is the last weight matrix in both architectures; its rows are the classes.
-    classes = [tensor for tensor in weights.values() if tensor.ndim == 2][-1].shape[0]
+    matrices = [tensor for tensor in (weights or {}).values() if tensor.ndim == 2]
+    if not matrices or not masks:
+        raise UserError(f"{path} holds no network with its masks: check that it is the right file, or make it again")
+    classes = matrices[-1].shape[0]
     network = build_network(settings, classes, seed=0)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         first = str(error).splitlines()[-1].strip()[:200]
         raise UserError(f"{path} does not fit the network in the config ({first})") from None
-    return network, tensors["masks"]
+    return network, masks
 
 
 def write_metrics(

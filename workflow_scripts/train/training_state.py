@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from workflow_scripts.claims import claimed
-from workflow_scripts.files import UserError, file_fingerprint, remove, whole_file
+from workflow_scripts.files import UserError, file_fingerprint, reading, remove, system_reason, whole_file
 
 DIGEST = hashlib.sha256().digest_size
 
@@ -49,7 +49,7 @@ class TrainingState:
             yield
 
     def load(self) -> dict | None:
-        """Return the newest whole state of this recipe, or None."""
+        """Return the newest whole state of this recipe, or None; UserError if one cannot be read, whole or not."""
         for name in ("state", "previous"):
             state = self.read(self.folder / name)
             if state is not None:
@@ -57,15 +57,20 @@ class TrainingState:
         return None
 
     def read(self, path: Path) -> dict | None:
-        """Return the state in a file; None, and a line in the log, if it is damaged or of another recipe."""
-        if not path.is_file():
-            return None
-        content = path.read_bytes()
-        digest, payload = content[:DIGEST], content[DIGEST:]
-        if hashlib.sha256(payload).digest() != digest:
+        """Return the state in a file; None, and a line in the log, if it is damaged or of another recipe.
+
+        Raises:
+            UserError: it cannot be read, which says nothing of the state.
+        """
+        with reading(path, RuntimeError):
+            try:
+                content = path.read_bytes()
+            except FileNotFoundError:
+                return None
+            saved = unpacked(content)
+        if saved is None:
             logging.warning("the saved state %s is damaged: left aside", path)
             return None
-        saved = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
         if saved["recipe"] != self.recipe:
             logging.warning("the saved state %s is of another recipe: starting over", path)
             return None
@@ -127,18 +132,24 @@ class TrainingState:
         """Hand out the outputs as `paths` if this training has ended before, and tell whether it has.
 
         Always false in a process that does not write.
+
+        Raises:
+            UserError: what is kept cannot be read, which says nothing of the training.
         """
         finished = self.folder / "finished"
         if not self.writes or not finished.is_dir():
             return False
-        try:
-            record = json.loads((finished / "record.json").read_text())
-            whole = all(file_fingerprint(finished / name) == digest for name, digest in record["files"].items())
-        except (OSError, ValueError):
-            whole = False
-        if not whole:
+        recipe = None
+        with reading(finished):
+            try:
+                record = json.loads((finished / "record.json").read_text())
+                if all(file_fingerprint(finished / path.name) == record["files"][path.name] for path in paths):
+                    recipe = record["recipe"]
+            except (FileNotFoundError, ValueError, LookupError, TypeError):
+                pass  # what is not there, or not as it was written, is damaged
+        if recipe is None:
             logging.warning("the finished training in %s is damaged: training anew", finished)
-        elif record["recipe"] != self.recipe:
+        elif recipe != self.recipe:
             logging.warning("%s was trained by another recipe: training anew", paths[0])
         else:
             logging.info("trained before, by the same recipe: handing out what is kept in %s", finished)
@@ -157,6 +168,20 @@ class TrainingState:
                     os.utime(part)  # newer than the inputs, as an output should be
                 except OSError:
                     shutil.copyfile(self.folder / "finished" / path.name, part)
+
+
+def unpacked(content: bytes) -> dict | None:
+    """What a state's file holds, `recipe` and `state`; None if it is damaged."""
+    digest, payload = content[:DIGEST], content[DIGEST:]
+    if hashlib.sha256(payload).digest() != digest:
+        return None
+    try:
+        saved = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever torch says of contents that are not its own, as of such that would run code
+        if system_reason(error):
+            raise
+        return None
+    return saved if isinstance(saved, dict) and saved.keys() == {"recipe", "state"} else None
 
 
 def to_disk(path: Path) -> None:

@@ -320,7 +320,7 @@ def test_a_file_that_cannot_be_read_is_told_before_anything_runs(finished):
     file.unlink()
     kept.rename(file)
     assert run.returncode != 0 and "Traceback" not in run.stdout
-    assert "error: runs/2/level_4.pt cannot be read (Input/output error): correct its permissions" in run.stdout
+    assert "error: runs/2/level_4.pt cannot be read (Input/output error): mend that" in run.stdout
     assert planned(finished) == {}  # nor is the folder left locked
 
 

@@ -4,15 +4,14 @@ import difflib
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 import jsonschema
 import yaml
 
-from workflow_scripts.files import UserError, file_fingerprint, text_fingerprint, whole_file
+from workflow_scripts.files import UserError, file_fingerprint, reading, text_fingerprint, whole_file
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
@@ -196,17 +195,6 @@ def own_fingerprint(path: str | Path) -> str:
     """Return the SHA-256 of a small file of the user's own; UserError if it cannot be read."""
     with reading(path):
         return file_fingerprint(path)
-
-
-@contextmanager
-def reading(path: str | Path) -> Iterator[None]:
-    """Make an error in reading a file of the user's own a UserError."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}): correct its permissions, or put it there again"
-        ) from None
 
 
 def files_of(source: str) -> list[str]:

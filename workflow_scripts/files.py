@@ -46,17 +46,21 @@ def system_reason(error: Exception) -> str | None:
     return os.strerror(number) if number else None
 
 
-def require_file(path: str | Path, missing: str) -> None:
-    """Raise UserError unless `path` is a file that can be found; `missing` says what to do if there is none."""
+def require_file(path: str | Path, missing: str) -> os.stat_result:
+    """Return the status of a regular file; UserError if there is none, and `missing` says what to do about that."""
     with reading(path):
         try:
-            mode = os.stat(path).st_mode
+            status = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
-            raise UserError(f"{path} is missing; {missing}") from None
-    if not stat.S_ISREG(mode):
-        raise UserError(
-            f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'a device or a pipe'}, not a file; {missing}"
-        )
+            raise UserError(f"{path} is missing, or a link to nothing: {missing}") from None
+    require_regular(path, status, missing)
+    return status
+
+
+def require_regular(path: str | Path, status: os.stat_result, missing: str) -> None:
+    """Raise UserError for what is no regular file: a folder, a pipe, which is waited for, a device without an end."""
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{path} is a folder, pipe, socket or device, not a file: {missing}")
 
 
 @contextmanager

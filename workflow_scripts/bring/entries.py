@@ -13,7 +13,7 @@ from pathlib import Path
 
 from workflow_scripts.bring import openlth
 from workflow_scripts.bring.class_order import list_classes
-from workflow_scripts.files import UserError, file_fingerprint, text_fingerprint
+from workflow_scripts.files import UserError, file_fingerprint, reading, text_fingerprint
 
 # Arms that follow from an entry are named after it: NAME_untrained, NAME_global and so on.
 UNTRAINED, SHUFFLED = "untrained", "shuffled_labels"
@@ -85,13 +85,8 @@ def read_networks(config: dict) -> dict[tuple[str, int, int], Network]:
         name = settings["name"]
         if name in TAKEN or name.endswith(SHUFFLED):
             raise UserError(f"config: networks: the name {name} means something else already: choose another")
-        try:
+        with reading(f"config: networks.{name}: a file"):
             named.setdefault(name, []).extend(imported(settings))
-        except OSError as error:
-            raise UserError(
-                f"config: networks.{name}: a file cannot be read ({error}): correct its permissions, or put it"
-                " there again"
-            ) from None
     networks: dict[tuple[str, int, int], Network] = {}
     for name, own in named.items():
         if any(network.entry != own[0].entry for network in own):

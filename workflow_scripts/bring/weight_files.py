@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from workflow_scripts.files import UserError
+from workflow_scripts.files import UserError, reading, require_file
 
 DEEPEST = 6  # levels of dicts in dicts that are looked into
 LONGEST = 100  # characters of a name, in messages
@@ -34,27 +34,21 @@ def read_tensors(path: Path) -> dict:
     An argparse.Namespace, which many programs keep beside the weights, is let through and means nothing.
 
     Raises:
-        UserError: it is missing, damaged or another kind of file, or holds objects that only running code could
+        UserError: it cannot be read, is damaged or another kind of file, or holds objects that only running code could
             restore.
     """
-    if not path.is_file():
-        raise UserError(f"there is no file {path}: correct the config's networks, or put it there")
-    try:
+    require_file(path, "correct the config's networks, or put it there")
+    with reading(path, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, safetensors.SafetensorError):
         with open(path, "rb") as file:
             start = file.read(64)
         require_weights(start, path)
         if start[8:9] == b"{":  # safetensors: the length of a header in JSON, and the header
             return safetensors.torch.load_file(path)
-        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings(action="ignore"):
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(f"{path} {refused(error)}") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror or error}): restore it or its permissions") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, safetensors.SafetensorError) as error:
-        raise UserError(
-            f"{path} is damaged, or no file of weights ({' '.join(str(error).split())[:150]}): copy or save it again"
-        ) from None
+        try:
+            with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings(action="ignore"):
+                loaded = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise UserError(f"{path} {refused(error)}") from None
     if not isinstance(loaded, dict):
         raise UserError(f"{path} holds a {type(loaded).__name__}, not a state dict: save network.state_dict()")
     return loaded

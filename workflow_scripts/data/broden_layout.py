@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from workflow_scripts.data.decode import decode, open_picture
-from workflow_scripts.data.regular_files import read_file, require_file
-from workflow_scripts.files import UserError
+from workflow_scripts.data.regular_files import read_file
+from workflow_scripts.files import UserError, require_file
 
 INDEX_COLUMNS = ("image", "split", "ih", "iw", "sh", "sw")  # of Broden's index.csv, beside one for each category
 LARGEST_NUMBER = 2**16 - 1  # a label map codes a number in two bytes, red and green
@@ -82,7 +82,7 @@ def read_concept_set(folder: str | Path) -> ConceptSet:
                 raise UserError(
                     f"{folder / 'index.csv'} names {name!r}, which lies outside images/; do not use this set"
                 )
-            require_file(concepts.path(name))
+            require_file(concepts.path(name), "unpack the set again")
     return concepts
 
 

@@ -17,8 +17,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from workflow_scripts.claims import claimed
-from workflow_scripts.data.regular_files import require_file
-from workflow_scripts.files import NO_ROOM, UserError, file_fingerprint, run_command, whole_file
+from workflow_scripts.files import NO_ROOM, UserError, file_fingerprint, reading, require_file, run_command, whole_file
 from workflow_scripts.progress import Progress
 
 BLOCK = 2**18  # bytes read at once
@@ -58,18 +57,16 @@ def fetch_archive(
     """
     expected = parse_checksum(checksum)
     if os.path.exists(archive):
-        require_file(archive)  # a folder or a pipe of the user's is not replaced
+        require_file(archive, "move it away")  # a folder or a pipe of the user's is not replaced
     else:
         with claimed_part(archive.with_name(archive.name + ".part")) as part:
             if archive.is_file():  # another process has fetched it meanwhile
                 part.remove()
             else:
                 download(part, archive, addresses, expected, timeout, wait)
-    try:
+    with reading(archive):
         wrong = wrong_checksum(archive, expected)
         receipt = {"archive": str(archive), "bytes": archive.stat().st_size, "sha256": file_fingerprint(archive)}
-    except OSError as error:
-        raise UserError(f"{archive} cannot be read ({error.strerror}): mend that or replace it") from None
     if wrong:
         raise UserError(f"{archive} has the {wrong}, not {checksum}: replace or remove it, or correct the checksum")
     logging.info("%s has %d bytes, sha256:%s", *receipt.values())

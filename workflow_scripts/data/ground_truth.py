@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.data.regular_files import read_file, require_file
-from workflow_scripts.files import UserError
+from workflow_scripts.data.regular_files import read_file
+from workflow_scripts.files import UserError, require_file
 
 MOST_DIGITS = 18
 
@@ -107,10 +107,7 @@ def read_development_kit(path: Path) -> dict[str, str]:
     from scipy.io import loadmat  # for this one file
     from scipy.io.matlab import MatReadError
 
-    try:
-        require_file(path)
-    except UserError as error:
-        raise UserError(f"{error}, or copy it there from the development kit: it tells the classes") from None
+    require_file(path, "copy it there from the development kit, for it tells the classes")
     try:
         synsets = loadmat(path, squeeze_me=True)["synsets"]
         return {str(number): str(name) for number, name in zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True)}

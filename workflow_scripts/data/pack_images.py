@@ -11,8 +11,8 @@ from PIL import Image, ImageOps
 
 from workflow_scripts.data.decode import IMAGE_SUFFIXES, decode, tell_turned
 from workflow_scripts.data.packed_images import PackedImages, write_packed_images
-from workflow_scripts.data.regular_files import list_folders, list_visible, read_file, require_file, unreadable
-from workflow_scripts.files import UserError, run_command, whole_file
+from workflow_scripts.data.regular_files import list_folders, list_visible, read_file
+from workflow_scripts.files import UserError, reading, require_file, run_command, whole_file
 from workflow_scripts.progress import Progress
 
 # Of CIFAR-10's binary version (Krizhevsky 2009): a byte for the label, then planes of red, green and blue, row by row.
@@ -173,7 +173,8 @@ def read_binary_files(pattern: Path, per_class: int | None) -> tuple[np.ndarray,
         raise UserError(f"there is no file {pattern}: point images.source at the folder of CIFAR-10's binary files")
     classes = read_class_names(pattern.parent / BINARY_NAMES)
     # Twice, because they are joined.
-    require_memory(f"the pictures of {pattern}", 2 * sum(require_file(path).st_size for path in paths))
+    size = sum(require_file(path, "unpack it again").st_size for path in paths)
+    require_memory(f"the pictures of {pattern}", 2 * size)
     records = np.concatenate([read_records(path, len(classes)) for path in paths])
     labels = records[:, 0].astype(np.int64)
     kept = np.sort(np.concatenate([np.flatnonzero(labels == label)[:per_class] for label in range(len(classes))]))
@@ -194,10 +195,8 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
 def read_records(path: Path, classes: int) -> np.ndarray:
     """Return the records of one binary file, uint8 (N, 3073)."""
-    try:
+    with reading(path):
         records = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise unreadable(path, error) from None
     if records.size == 0 or records.size % BINARY_RECORD:
         raise UserError(
             f"{path} has {records.size} bytes, which is no multiple of {BINARY_RECORD}: it is cut, or not a file of "

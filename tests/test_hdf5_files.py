@@ -487,7 +487,7 @@ def test_no_memory_is_not_called_damage(dissected, monkeypatch):
 def test_a_folder_a_pipe_and_a_lack_are_told_apart(tmp_path):
     os.mkfifo(tmp_path / "pipe.h5")
     (tmp_path / "folder.h5").mkdir()
-    for name, words in (("pipe.h5", "a pipe"), ("folder.h5", "a folder"), ("none.h5", "is missing")):
+    for name, words in (("pipe.h5", "not a file"), ("folder.h5", "not a file"), ("none.h5", "is missing")):
         with pytest.raises(UserError, match=rf"{name}.* {words}"):
             open_hdf5(tmp_path / name)
 

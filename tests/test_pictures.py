@@ -26,8 +26,8 @@ from workflow_scripts.data.index_images import index_images
 from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.data.pack_images import pack_images
 from workflow_scripts.data.packed_images import read_packed_images
-from workflow_scripts.data.regular_files import read_file, require_file
-from workflow_scripts.files import UserError
+from workflow_scripts.data.regular_files import read_file
+from workflow_scripts.files import UserError, require_file
 from workflow_scripts.train.file_pictures import FilePictures
 
 SIDE = 16
@@ -370,7 +370,7 @@ def test_files_and_folders_without_permission_end_in_a_sentence(tmp_path):
     closed.chmod(0)
     try:
         with without_privileges():
-            for read in (read_file, require_file):
+            for read in (read_file, lambda path: require_file(path, "")):
                 with pytest.raises(UserError, match=r"table\.csv cannot be read \(Permission denied\)"):
                     read(closed / "table.csv")
             with pytest.raises(UserError, match=r"x\.png cannot be read \(Permission denied\)"):

@@ -351,9 +351,9 @@ def zipped(path: Path) -> None:
         (lambda path: zipfile.ZipFile(path, "w").writestr("a.txt", "a"), "is a zip archive, and not of torch's"),
         (lambda path: zipfile.ZipFile(path, "w").writestr("a.npy", "a"), "is an archive of NumPy's arrays"),
         (zipped, "is compressed, as torch never writes"),
-        (lambda path: path.write_bytes(file_of(path.parent, state()).read_bytes()[:5000]), "is damaged, or no file"),
-        (lambda path: path.write_bytes(b"\x08\0\0\0\0\0\0\0{}"), "is damaged, or no file of weights"),
-        (lambda path: path.mkdir(), "there is no file"),
+        (lambda path: path.write_bytes(file_of(path.parent, state()).read_bytes()[:5000]), "is damaged, or another"),
+        (lambda path: path.write_bytes(b"\x08\0\0\0\0\0\0\0{}"), "is damaged, or another kind of file"),
+        (lambda path: path.mkdir(), "is a folder, pipe, socket or device, not a file"),
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

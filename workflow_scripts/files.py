@@ -29,6 +29,8 @@ def reading(path: str | Path, *damages: type[Exception]) -> Iterator[None]:
     """
     try:
         yield
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing, or a link to nothing: put it there, and run again") from None
     except (OSError, MemoryError, *damages) as error:
         if reason := system_reason(error):
             raise UserError(f"{path} cannot be read ({reason}): mend that, and run again") from error

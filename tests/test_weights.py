@@ -279,6 +279,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         lambda: {"optimizer": {"state": {0: {"momentum_buffer": COUNT}}}, "epoch": 1},
         "should hold a state dict and holds none, only epoch, optimizer",
     ),
+    "nothing": (dict, "holds none, only an empty dict"),
     "an empty dict": (lambda: {"state_dict": {}}, "holds none, only state_dict"),
     "a list": (lambda: list(state().values()), "holds a list, not a state dict"),
     "a whole network": (net, r"code could restore, .* \(.*Net\); if it is a whole network, save its state"),

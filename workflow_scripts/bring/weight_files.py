@@ -133,11 +133,11 @@ def shown(name: object) -> str:
     return f"{text[:LONGEST]}..." if len(text) > LONGEST else text
 
 
-def listed(names: Iterable) -> str:
-    """Return up to four names, and how many more there are."""
+def listed(names: Iterable, most: int = 4) -> str:
+    """Return up to so many names, and how many more there are."""
     names = sorted(map(shown, names))
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return ", ".join(names[:4]) + more
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def shape(tensor: Tensor) -> str:

@@ -101,7 +101,7 @@ def read_checkpoint(path: Path, wanted: AbstractSet[str]) -> Checkpoint:
         beside[stem] = to_mask(tensors.pop(name), tensors[of], stem, path)
         containers[stem], tensors[stem] = containers[of], tensors.pop(of)
     if not tensors:
-        raise UserError(f"{path} should hold a state dict and holds none, only {listed(loaded)}")
+        raise UserError(f"{path} should hold a state dict and holds none, only {listed(loaded) or 'an empty dict'}")
     return Checkpoint(tensors, containers, beside, dicts, left)
 
 
@@ -249,9 +249,14 @@ def log_taken(path: Path, checkpoint: Checkpoint, taken: Collection[str], masks:
     left = {next(prefix for prefix in [*prefixes(name), name] if prefix not in of_taken) for name in left}
     homes = {checkpoint.containers[name] for name in taken} - {""}
     where = f" of {listed(homes)}" if homes else ""
-    with_masks = f" and masks of {listed(masks)}" if masks else ""
+    with_masks = f" and masks of {listed(masks, most=30)}" if masks else ""
     logging.info(
-        "%s: took %d tensors%s%s%s", path, len(taken), where, with_masks, f"; left out {listed(left)}" if left else ""
+        "%s: took %d tensors%s%s%s",
+        path,
+        len(taken),
+        where,
+        with_masks,
+        f"; left out {listed(left, most=30)}" if left else "",
     )
     if kept:
         logging.warning("missing: %s stay as the constructor draws them", listed(kept))

@@ -295,16 +295,23 @@ def test_the_unchanged_files_are_read(dissected, tmp_path):
         assert dissect(copy, changed)
 
 
-def test_masks_with_pixels_beyond_the_label_maps_are_refused(dissected, tmp_path):
-    path = tmp_path / "concepts.h5"
-    shutil.copyfile(dissected / "concepts.h5", path)
-    with h5py.File(path, "r+") as file:
-        assert WIDTH % 64 == 6
-        file["masks"][-1, 0, 1] |= np.uint64(1 << 6)
-    with ConceptData(path) as labels:
-        labels.block(np.arange(1), True)  # the others are whole
-        with pytest.raises(UserError, match=r"concepts\.h5: masks hold pixels beyond"):
-            labels.block(np.arange(IMAGES), True)
+@pytest.mark.parametrize("device", [None, "cpu"])
+@pytest.mark.parametrize("mask", ["above", "at_least"])
+def test_bits_beyond_the_label_maps_do_not_count(dissected, tmp_path, monkeypatch, mask, device):
+    monkeypatch.setattr(tally_module, "lease_gpu", lambda: device)
+    counts = []
+    for beyond in (0, (1 << 64) - (1 << WIDTH % 64)):
+        shutil.copytree(dissected, tmp_path / "copy")
+        with h5py.File(tmp_path / "copy/concepts.h5", "r+") as file:
+            for name in ("masks", "masks_again"):
+                file[name][...] = file[name][:] | np.array([0, beyond], np.uint64)
+        inputs = (tmp_path / "copy" / name for name in ("activations.h5", "thresholds.h5", "concepts.h5"))
+        tally_units(*inputs, tmp_path / "tally.h5", planes="each", mask=mask)
+        with h5py.File(tmp_path / "tally.h5") as file:
+            counts.append([file[f"all/{name}"][:] for name in ("intersection", "unit_area")])
+        shutil.rmtree(tmp_path / "copy")
+    assert counts[0][0].any()
+    assert all((one == other).all() for one, other in zip(*counts, strict=True))
 
 
 # Other files

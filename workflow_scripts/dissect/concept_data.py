@@ -116,8 +116,6 @@ class ConceptData:
         if each_plane:
             again = rows_of(images, self._masks_again, self._again_label, self._again_start)
             masks, mask_label, mask_start = joined((masks, mask_label, mask_start), again)
-        if (np.bitwise_or.reduce(masks[..., -1], axis=None) >> np.uint64((self.width - 1) % WORD_BITS)) > 1:
-            raise wrong(self.file, "masks", "hold pixels beyond the label maps")
         whole_start = starts_of(self._whole_start, images)
         whole_label = np.concatenate([self._whole_label[run] for run in slices_of(self._whole_start, images)])
         return LabelBlock(

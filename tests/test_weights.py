@@ -448,6 +448,15 @@ def test_torchs_pruning_is_taken_for_the_layers_that_have_it(tmp_path):
             assert torch.equal(network.conv1.weight, origin.conv1.weight)
 
 
+def test_masks_of_another_copy_do_not_matter(tmp_path):
+    averaged = {"module.conv1.weight_orig": ones()["conv1.weight"], "module.conv1.weight_mask": HALF / 2}
+    averaged |= under("module", without("conv1", ones()))
+    network = net(2)
+    contents = {"model": pruned_by_torch("conv1").state_dict(), "model_ema": averaged}
+    assert load_weights(network, file_of(tmp_path, contents)).keys() == {"conv1"}
+    assert torch.equal(network.conv1.weight, state()["conv1.weight"] * HALF)
+
+
 BAD_MASKS = [
     (torch.ones(()), "the mask of conv1(.weight)? is a number, and its weight 8 x 3 x 3 x 3"),
     (torch.ones(8, 1, 1, 1), "the mask of conv1(.weight)? is 8 x 1 x 1 x 1, and its weight 8 x 3 x 3 x 3"),

@@ -40,7 +40,7 @@ class Checkpoint(NamedTuple):
 
     tensors: dict[str, Tensor]
     containers: dict[str, str]
-    beside: Masks
+    beside: dict[str, Tensor]
     dicts: dict[str, dict[str, Tensor]]
     left: set[str]
 
@@ -54,7 +54,7 @@ def load_weights(network: nn.Module, path: Path, reading: Reading = WHOLE, with_
     whose key has "mask" in it.
 
     Raises:
-        UserError: as `read_checkpoint`, `choose_tensors`, `require_fit`, `masks_beside`.
+        UserError: as `read_checkpoint`, `choose_tensors`, `to_mask`, `require_fit`, `masks_beside`.
     """
     own = network.state_dict()
     wanted = unwrapped(own)
@@ -62,7 +62,11 @@ def load_weights(network: nn.Module, path: Path, reading: Reading = WHOLE, with_
     kept = {name for name, of in wanted.items() if matches_any(of, reading.missing)}
     chosen, extra = choose_tensors(checkpoint, wanted.keys(), kept, path, reading)
     state = {wanted[name]: checkpoint.tensors[of] for name, of in chosen.items()}
-    masks = {wanted[name]: checkpoint.beside[of] for name, of in chosen.items() if of in checkpoint.beside}
+    masks = {
+        wanted[name]: to_mask(checkpoint.beside[of], checkpoint.tensors[of], of, path)
+        for name, of in chosen.items()
+        if of in checkpoint.beside
+    }
     # torch before 0.4.1 did not count the batches, which only matters to training.
     optional = {name for name in own if is_count(name)} | {wanted[name] for name in kept}
     drawn = {name: own[name] for name in optional - state.keys()}
@@ -80,7 +84,7 @@ def read_checkpoint(path: Path, wanted: AbstractSet[str]) -> Checkpoint:
     """Read a file of weights for a network whose tensors have the names `wanted`.
 
     Raises:
-        UserError: as `read_tensors`, `flatten`, `mask_dicts`, `to_mask`; or it holds no tensor.
+        UserError: as `read_tensors`, `flatten`, `mask_dicts`; or it holds no tensor.
     """
     loaded = read_tensors(path)
     leaves, containers = flatten(loaded, path)
@@ -98,7 +102,7 @@ def read_checkpoint(path: Path, wanted: AbstractSet[str]) -> Checkpoint:
         if of is None or places_of([unwrap(name)], wanted):  # the constructor's network has masks of its own
             continue
         stem = of.removesuffix("_orig")
-        beside[stem] = to_mask(tensors.pop(name), tensors[of], stem, path)
+        beside[stem] = tensors.pop(name)
         containers[stem], tensors[stem] = containers[of], tensors.pop(of)
     if not tensors:
         raise UserError(f"{path} should hold a state dict and holds none, only {listed(loaded) or 'an empty dict'}")

@@ -133,7 +133,7 @@ def test_a_file_that_holds_code_is_refused_and_the_code_does_not_run(tmp_path, o
     torch.save({"model": Code(tmp_path / "ran")}, tmp_path / "evil.pt", _use_new_zipfile_serialization=not old_format)
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Code(tmp_path / "ran")))
     for name in ("evil.pt", "plain.pt"):
-        with pytest.raises(UserError, match=f"{name} is damaged, or holds objects that only running code"):
+        with pytest.raises(UserError, match=rf"{name} (holds .*mkdir, as a whole network or other object|is damaged)"):
             load_weights(drawn(), tmp_path / name)
         with pytest.raises(UserError, match=name):
             read_masks(drawn(), tmp_path / name)

@@ -102,7 +102,7 @@ def of_mmpretrain() -> State:
 
 COUNT = torch.zeros(1)
 # By name: what the file holds, and what the log says is left out.
-TAKEN: dict[str, tuple[Callable[[], object], str]] = {
+TAKEN: dict[str, tuple[Callable[[], object], str | None]] = {
     "plain": (state, ""),
     "among plain values": (lambda: state() | {"epoch": 3, "arch": "net"}, "arch, epoch"),
     "two levels deep": (lambda: {"state": {"model": state(), "step": 1}}, "state.step"),
@@ -162,6 +162,12 @@ TAKEN: dict[str, tuple[Callable[[], object], str]] = {
         },
         "state_dict.module.encoder_k, state_dict.module.queue",
     ),
+    "gradient scaler": (
+        lambda: {"model": state(), "scaler": {"scale": 1.0}, "scheduler": {"base_lrs": [0.1]}},
+        "scaler, scheduler",
+    ),
+    "Fabric": (lambda: {"model": under("_forward_module", state())}, ""),
+    "thop, DataParallel": (lambda: under("module", state()) | {"total_ops": COUNT, "module.total_ops": COUNT}, None),
     "one prefix of all": (lambda: under("some.thing", state()), ""),
 }
 
@@ -175,7 +181,7 @@ def test_the_network_is_found_in_what_people_save(tmp_path, caplog, name):
     assert equal(network.state_dict(), state())
     (message,) = caplog.messages
     assert message.startswith(f"{tmp_path}/file.pt: took {13 if name.startswith('without') else 15} tensors")
-    assert message.partition("; left out ")[2] == left
+    assert left is None or message.partition("; left out ")[2] == left
 
 
 def test_numbers_of_half_precision_are_taken_as_they_are(tmp_path):
@@ -214,6 +220,8 @@ def test_wrappers_are_looked_through_wherever_they_stand(tmp_path_factory, data)
         ({"a": {"net": ones()}, "b": {"net": state()}}, {"part": "b"}),
         ({"student": state(), "teacher": ones()}, {"part": "student"}),
         ({"state_dict": under("student", ones()) | under("teacher", state())}, {"prefix": "teacher"}),
+        ({"model": ones(), "module": state()}, {"part": "module"}),
+        ({"state_dict": under("student", state()) | under("teacher", ones())}, {"prefix": "student."}),
         ({"a": under("module.encoder_q", ones()) | under("module.encoder_k", state())}, {"prefix": "encoder_k"}),
         ({"state_dict": under("a.b", state()) | {"c.weight": COUNT}}, {"prefix": "a.b"}),
         (state() | {"aux.weight": COUNT, "aux.bias": COUNT}, {"unused": ("aux",)}),
@@ -247,6 +255,8 @@ def test_a_backbone_without_its_classifier_keeps_the_one_that_was_drawn(tmp_path
             assert equal(without("fc", found), bare)
             assert torch.equal(found["fc.weight"], net(2).fc.weight)
             assert "missing: fc.bias, fc.weight stay as the constructor draws them" in caplog.messages
+    with pytest.raises(UserError, match=r"missing: nothing would be taken"):
+        load_weights(net(2), path, Reading(missing=("*",)))
     with pytest.raises(UserError, match=r"missing: 'fx' is no layer or tensor of the network, which has bn1\.bias"):
         load_weights(net(2), path, Reading(missing=("fx",)))
 
@@ -257,12 +267,44 @@ def normalised(parametrise: Callable) -> State:
     return network.state_dict()
 
 
+NO_MASK = r"has masks in .*, and it is unclear of which weights: save .* name that file under masks; or"
 REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "two copies": (lambda: {"a": state(), "b": ones()}, r"holds the network several times: add .* part: a, part: b$"),
     "student and teacher": (
         lambda: {"state_dict": under("student", state()) | under("teacher", ones())},
         r"one of part: state_dict with prefix: student, part: state_dict with prefix: teacher$",
     ),
+    "whole average of a network that lacks a little": (
+        lambda: {"model": without("fc", state()), "model_ema": ones()},
+        r"lacks fc.bias, fc.weight",
+    ),
+    "whole average of one with weight_norm": (
+        lambda: {"model": normalised(parametrizations.weight_norm), "model_ema": ones()},
+        r"original0 looks like a parametrisation",
+    ),
+    "Lightning's WeightAveraging": (
+        lambda: {"state_dict": ones(), "current_model_state": state()},
+        r"the running average under state_dict .* add part: current_model_state or part: state_dict",
+    ),
+    "mmengine's EMAHook": (
+        lambda: {"state_dict": ones(), "ema_state_dict": under("module", state()), "message_hub": {"a": 1}},
+        r"the running average under state_dict .* add part: ema_state_dict or part: state_dict",
+    ),
+    "two of which one is the outermost": (
+        lambda: state() | {"model": ones()},
+        r"add to this network one of part: model; or save the outermost one alone$",
+    ),
+    "a layer like a metric": (lambda: state() | {"f1.weight": COUNT}, r"has f1.weight, .* add unused: \[f1\]"),
+    "a dict for a layer too many": (lambda: by_module() | {"layer5": {"weight": COUNT}}, r"has layer5.weight, which"),
+    "another classifier": (
+        lambda: without("fc", state()) | {"fc.0.weight": COUNT},
+        r"lacks fc.bias, fc.weight and has fc.0.weight.* add missing: \[fc\] and unused: \[fc.0\]",
+    ),
+    "masks that fit nothing": (lambda: {"state_dict": state(), "pruner": {"conv1.weight_mask": HALF}}, NO_MASK),
+    "masks of a layer elsewhere": (lambda: {"model": state(), "sparsifier": {"conv1": {"mask": HALF}}}, NO_MASK),
+    "one long mask": (lambda: {"state_dict": state(), "mask_vector": torch.ones(824)}, NO_MASK),
+    "masks of another name": (lambda: state() | {"conv1.prune_mask": HALF}, NO_MASK),
+    "a list of dicts of masks": (lambda: {"state_dict": state(), "masks": [{"conv1": HALF}]}, "masks is a list"),
     "unknown things beside an unknown prefix": (
         lambda: {"state_dict": under("resnet", state()) | {"decoder.weight": COUNT}},
         r"below resnet, and beside it state_dict.decoder.weight: if it does without these, add prefix: resnet",
@@ -282,7 +324,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "nothing": (dict, "holds none, only an empty dict"),
     "an empty dict": (lambda: {"state_dict": {}}, "holds none, only state_dict"),
     "a list": (lambda: list(state().values()), "holds a list, not a state dict"),
-    "a whole network": (net, r"code could restore, .* \(.*Net\); if it is a whole network, save its state"),
+    "a whole network": (net, r"holds .*Net, as a whole network or other object that only running code"),
     "NumPy's arrays": (lambda: {n: t.numpy() for n, t in state().items()}, "holds objects of NumPy's"),
     "not finite": (lambda: state() | {"fc.bias": torch.full((4,), torch.nan)}, "fc.bias holds what is not finite"),
     "beyond single precision": (
@@ -347,6 +389,7 @@ def zipped(path: Path) -> None:
         (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid "), "pointer of Git LFS"),
         (lambda path: path.write_text("\n<!DOCTYPE html><html>404</html>"), "is a web page"),
         (lambda path: path.write_bytes(b""), "is empty"),
+        (lambda path: path.write_text('{"weight_map": {}}'), "is JSON, perhaps the index of weights in several files"),
         (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)), "is an HDF5 file"),
         (lambda path: path.write_bytes(b"\x1f\x8b" + bytes(99)), "is compressed by gzip: unpack it"),
         (lambda path: zipfile.ZipFile(path, "w").writestr("a.txt", "a"), "is a zip archive, and not of torch's"),
@@ -395,6 +438,8 @@ MASKS: dict[str, dict] = {
     "sparse": {"conv1": HALF.to_sparse()},
     "with biases": {"conv1": HALF, "fc.bias": torch.ones(4), "bn1.weight": torch.ones(8)},
     "with None": {"conv1": HALF, "fc.bias": None},
+    "with a batch-norm's buffers": {"conv1": HALF, "bn1.running_mean": torch.ones(8)},
+    "with a number": {"conv1": HALF, "sparsity": 0.5},
 }
 
 
@@ -436,6 +481,28 @@ def test_masks_in_a_checkpoint_are_applied_and_a_layer_without_weights_is_warned
     torch.save({"conv1": NOTHING}, other)
     network, left = import_network({"constructor": HERE, "arguments": {}}, str(path), other, 0, 9)
     assert left.keys() == {"conv1"} and not network.conv1.weight.any() and network.layer4[0].weight.all()
+
+
+def test_masks_that_torch_left_and_others_in_a_file_are_refused(tmp_path):
+    path, other = file_of(tmp_path, pruned_by_torch("conv1").state_dict()), tmp_path / "masks.pt"
+    for masks in ({"conv1": torch.ones(8, 3, 3, 3)}, {"fc": torch.ones(4, 8)}):
+        torch.save(masks, other)
+        with pytest.raises(UserError, match=r"masks.pt has another mask of conv1 than .*file.pt, or none"):
+            import_network({"constructor": HERE, "arguments": {}}, str(path), other, 0, 9)
+    torch.save({"conv1": HALF}, other)
+    _, masks = import_network({"constructor": HERE, "arguments": {}}, str(path), other, 0, 9)
+    assert masks.keys() == {"conv1"}
+
+
+def test_layers_of_zeros_are_taken_and_warned_of(tmp_path, caplog):
+    for zero in (["layer4.0"], ["conv1", "fc", "layer4.0"]):
+        weights = {name: t * 0 if name.removesuffix(".weight") in zero else t for name, t in state().items()}
+        network, masks = import_network(
+            {"constructor": HERE, "arguments": {}}, str(file_of(tmp_path, weights)), None, 0, 9
+        )
+        remaining = {layer["name"]: layer["remaining"] for layer in describe_density(network, masks)["layers"]}
+        assert [name for name in sorted(remaining) if not remaining[name]] == zero
+        assert caplog.messages[-1].startswith(f"no weight remains in {', '.join(zero)}: ")
 
 
 def test_torchs_pruning_is_taken_for_the_layers_that_have_it(tmp_path):

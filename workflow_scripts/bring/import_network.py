@@ -34,26 +34,35 @@ def import_network(
         reading: which tensors of the file are the network's.
 
     Raises:
-        UserError: as `construct`, `load_weights`, `read_masks`; the masks are not those of the report beside them; or
-            the constructor's arguments for its own weights change more than the weights.
+        UserError: as `construct`, `load_weights`, `read_masks_beside`, `require_reported`; or the constructor's
+            arguments for its own weights change more than the weights.
     """
     network = construct(settings["constructor"], settings["arguments"], seed)
-    left: Masks = {}
+    found: Masks = {}
     if isinstance(weights, str):
-        left = load_weights(network, Path(weights), reading, with_masks=masks is None)
+        found = load_weights(network, Path(weights), reading, with_masks=masks is None)
     elif weights:
         load_own_weights(network, settings, weights, size)
     if masks:
-        left = read_masks(network, masks)
-        require_reported(left, masks)
-    if not left:
+        found = read_masks_beside(network, masks, found, str(weights))
+    if not found:
         # Some constructors draw zeros, which nobody has pruned.
-        left = masks_of_zeros(network) if weights else full_masks(network, exempt=[])
-    apply_masks(network, left)
-    empty = [name for name, mask in left.items() if not mask.any()]
+        found = masks_of_zeros(network) if weights else full_masks(network, exempt=[])
+    apply_masks(network, found)
+    empty = [name for name, mask in found.items() if not mask.any()]
     if empty:
         logging.warning("no weight remains in %s: what follows does not depend on the picture", listed(empty))
-    return network, left
+    return network, found
+
+
+def read_masks_beside(network: nn.Module, path: Path, pruned: Masks, weights: str) -> Masks:
+    """Return the masks in a file; UserError also if they are not those in the file of weights itself, `pruned`."""
+    masks = read_masks(network, path)
+    require_reported(masks, path)
+    for name, mask in pruned.items():
+        if name not in masks or not torch.equal(masks[name], mask):
+            raise UserError(f"{path} has another mask of {name} than {weights}, or none: give the right ones alone")
+    return masks
 
 
 def load_own_weights(network: nn.Module, settings: dict, more: dict, size: int) -> None:

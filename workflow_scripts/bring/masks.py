@@ -1,6 +1,7 @@
 """Masks in files of the user's own, made to fit a network."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -13,12 +14,13 @@ from workflow_scripts.train.networks import prunable_weights, weights_of
 from workflow_scripts.train.pruning import Masks
 
 ENDINGS = ("_mask", ".mask")  # of a mask's name, behind that of its tensor or layer
+MASK = re.compile(r"(?:^|[^A-Za-z])(?:[Mm]ask|MASK)(?:s|S)?(?![a-z])|[a-z]Masks?(?![a-z])")  # in a name as a word
 
 
 def read_masks(network: nn.Module, path: Path) -> Masks:
     """Return the masks in a file: tensors of 0 and 1, or of bools, by the name of the layer or of its weight.
 
-    They are those in the dict whose key has "mask" in it, or those whose names end so, or else all.
+    They are those in the dict whose key has the word "mask" in it, or those whose names end so, or else all.
 
     Raises:
         UserError: as `read_tensors`, `mask_dicts`, `match_masks`; or there are none, or several such dicts.
@@ -39,22 +41,17 @@ def read_masks(network: nn.Module, path: Path) -> Masks:
 
 
 def mask_dicts(leaves: dict[str, object], containers: dict[str, str], path: Path) -> dict[str, dict[str, Tensor]]:
-    """Return what stands in each dict whose key has "mask" in it, by dotted name; both arguments as of `flatten`.
-
-    None stands for no mask.
+    """Return the tensors in each dict whose key has the word "mask" in it, by dotted name; arguments as of `flatten`.
 
     Raises:
-        UserError: there is anything else than tensors in one, or masks stand in a list.
+        UserError: masks stand in a list.
     """
     dicts: dict[str, dict[str, Tensor]] = {}
     for name, value in leaves.items():
         place = mask_dict(containers[name])
         if place is not None and isinstance(value, Tensor):
             dicts.setdefault(place, {})[below(name, place)] = value
-    for name, value in leaves.items():
-        several = isinstance(value, list | tuple) and any(isinstance(item, Tensor) for item in value)
-        is_mask = (mask_dict(name) is not None and several) or mask_dict(containers[name]) in dicts
-        if is_mask and not isinstance(value, Tensor | None):
+        elif mask_dict(name) is not None and not isinstance(value, Tensor) and has_tensor(value):
             raise UserError(
                 f"{path}: {shown(name)} is a {type(value).__name__}: save masks as tensors by the name of their weight"
             )
@@ -62,17 +59,24 @@ def mask_dicts(leaves: dict[str, object], containers: dict[str, str], path: Path
 
 
 def mask_dict(name: str) -> str | None:
-    """Return a dotted name up to the first component that has "mask" in it."""
+    """Return a dotted name up to the first component that has the word "mask" in it."""
     parts = name.split(".")
-    return next((".".join(parts[: place + 1]) for place, part in enumerate(parts) if "mask" in part.lower()), None)
+    return next((".".join(parts[: place + 1]) for place, part in enumerate(parts) if MASK.search(part)), None)
 
 
-def masked_tensor(name: str, tensors: Iterable[str]) -> str | None:
+def has_tensor(value: object) -> bool:
+    """Tell whether a tensor is in lists, tuples and dicts, at any depth."""
+    if isinstance(value, dict):
+        return any(map(has_tensor, value.values()))
+    return isinstance(value, Tensor) or (isinstance(value, list | tuple) and any(map(has_tensor, value)))
+
+
+def masked_tensor(name: str, tensors: Collection[str]) -> str | None:
     """Return which of `tensors` a tensor of this name is the mask of: x or x_orig of x_mask, a weight of mask."""
-    for ending, stem in (("_mask", ""), (".mask", ".weight")):
+    for ending, own in (("_mask", ""), (".mask", ".weight")):
         if name.endswith(ending):
-            stem = name.removesuffix(ending) + stem
-            return next((of for of in (f"{stem}_orig", stem) if of in tensors), None)
+            masked = name.removesuffix(ending) + own
+            return next((of for of in (f"{masked}_orig", masked) if of in tensors), None)
     return None
 
 
@@ -88,7 +92,7 @@ def match_masks(network: nn.Module, masks: dict[str, Tensor], path: Path) -> Mas
         masks = {name: mask for name, mask in masks.items() if name.endswith(ENDINGS)}
     weights = weights_of(network)
     keys = {unwrap(name): key for key, weight in weights.items() for name in (key, weight.parameter)}
-    others = {unwrap(name): tensor for name, tensor in network.named_parameters() if tensor.ndim < 2}
+    others = {unwrap(name): tensor for name, tensor in network.state_dict().items() if tensor.ndim < 2}
     found = places_of(map(bare, masks), keys.keys() | others.keys())
     place = max(found, key=lambda place: len(found[place]), default="")
     matched = {}

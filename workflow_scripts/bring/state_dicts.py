@@ -1,18 +1,21 @@
 """Finding a network's tensors by name among all that a checkpoint holds, whatever wrapped the network."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
-from workflow_scripts.bring.weight_files import below, listed, shown, within
+from workflow_scripts.bring.weight_files import below, join, listed, shown, within
 from workflow_scripts.files import UserError
 
 # Modules around a module, which change no tensor: torch's of parallel training, averaging, compilation, sharding and
 # recomputation.
-WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_fpw_module", "_checkpoint_wrapped_module"}
+WRAPPERS = {
+    *("module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "_fpw_module", "_checkpoint_wrapped_module")
+}
 # Under which programs keep the network itself; in MoCo's checkpoints encoder_q.
 USUAL = {
     *("state_dict", "model_state_dict", "net_state_dict", "model_state", "state", "ckpt", "checkpoint", "weights"),
@@ -20,13 +23,15 @@ USUAL = {
 }
 # Under which they keep another copy of it: running averages, and in MoCo's the slow encoder.
 COPY = re.compile(
-    r"(.*_)?(ema|swa|avg|average|averaged|shadow)(_.*)?|encoder_k|momentum_encoder|target_(encoder|network)"
+    r"(.*_)?(ema|swa|averaged|shadow)(_.*)?|(avg|average)_model|model_(avg|average)|encoder_k|momentum_encoder"
+    r"|target_(encoder|network)"
 )
 # What they keep beside it and no network computes with: counters, and by their first component losses, metrics, queues.
 COUNTERS = {"n_averaged", "total_ops", "total_params", "_extra_state"}
 BESIDE = re.compile(
-    r"criterion|criteria|losses|loss_(fn|func|function)|teacher|queue(_ptr)?|data_preprocessor"
-    r"|(.*_)?(loss|criterion|acc|accuracy|acc[15]|top[15]|metrics?|precision|recall|f1|auroc|iou|confmat)"
+    r"criterion|criteria|losses|loss_(fn|func|function)|teacher|queue(_ptr)?|data_preprocessor|metrics?"
+    r"|(.*_)?(loss|criterion|acc|accuracy|acc[15]|top[15])|(.*_metrics?)"
+    r"|(train|val|valid|test)_(precision|recall|f1|auroc|iou|confmat)"
 )
 
 
@@ -45,14 +50,18 @@ class Reading(NamedTuple):
     unused: tuple[str, ...] = ()
 
 
-def unwrapped(names: Iterable[str]) -> dict[str, str]:
-    """Return names without the components of `WRAPPERS`, and the name of each; as they are, where two become one."""
-    names = list(names)
-    plain = {unwrap(name): name for name in names}
-    return plain if len(plain) == len(names) else {name: name for name in names}
+def unwrapped(containers: dict[str, str]) -> dict[str, str]:
+    """Return names in a file without the components of `WRAPPERS`, and the name of each.
+
+    `containers` has for each the dict that it stands in, whose own name stays; so do names of which two would be one.
+    """
+    plain = {name: join(of, unwrap(below(name, of))) for name, of in containers.items()}
+    times = Counter(plain.values())
+    return {new if times[new] == 1 else name: name for name, new in plain.items()}
 
 
 def unwrap(name: str) -> str:
+    """Return a dotted name without the components of `WRAPPERS`."""
     return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
@@ -88,9 +97,9 @@ def with_heads(names: dict[str, str], wanted: AbstractSet[str]) -> dict[str, str
 def choose_place(
     path: Path, containers: dict[str, str], required: AbstractSet[str], wanted: AbstractSet[str], reading: Reading
 ) -> str:
-    """Return the prefix below which the network's names stand in a file; without all of them, where most do.
+    """Return the prefix below which most of the network's names stand in a file.
 
-    Of several places that hold all, those of no copy go first, and then those of usual names.
+    Of several places those of no copy go first, and then those of usual names.
 
     Args:
         path: the file.
@@ -107,15 +116,17 @@ def choose_place(
     if not found and (reading.part or reading.prefix):
         keys = " with ".join(f"{key}: {getattr(reading, key)}" for key in ("part", "prefix") if getattr(reading, key))
         raise UserError(f"{path} has none of the network's names below {keys}: it holds {listed(tops(containers))}")
-    whole = [place for place, names in found.items() if required <= names]
-    if not whole:
+    # One that lacks a few is the one that is meant, rather than a whole copy; what it lacks is told later.
+    most = [place for place, names in found.items() if 2 * len(names & required) > len(required)]
+    if not most:
         return max(found, key=lambda place: len(found[place]), default="")
-    first = [place for place in whole if not any(COPY.fullmatch(part) for part in place.split("."))] or whole
+    first = [place for place in most if not is_copy(place)] or most
     usual = [place for place in first if is_usual(place)]
     chosen = first if len(first) == 1 else usual
     if len(chosen) != 1:
-        places = ", ".join(sorted(keys_for(place, dicts) for place in first))
-        raise UserError(f"{path} holds the network several times: add to this network one of {places}")
+        places = ", ".join(sorted(keys_for(place, dicts) for place in first if place))
+        alone = "" if all(first) else "; or save the outermost one alone"
+        raise UserError(f"{path} holds the network several times: add to this network one of {places}{alone}")
     container, own = split_place(chosen[0], dicts)
     strange = [
         name
@@ -138,7 +149,12 @@ def tops(names: Iterable[str]) -> set[str]:
 def may_mean(place: str, dicts: AbstractSet[str], reading: Reading) -> bool:
     """Tell whether `part` and `prefix` mean this place, or leave it open."""
     own = split_place(place, dicts)[1]
-    return within(place, unwrap(reading.part)) and (not reading.prefix or own == unwrap(reading.prefix))
+    return within(place, reading.part.strip(".")) and (not reading.prefix or own == unwrap(reading.prefix.strip(".")))
+
+
+def is_copy(place: str) -> bool:
+    """Tell whether a component of a dotted name is one of those of a copy."""
+    return any(COPY.fullmatch(part) for part in place.split("."))
 
 
 def is_usual(place: str) -> bool:
@@ -164,5 +180,11 @@ def is_known(name: str, reading: Reading) -> bool:
     return (
         not COUNTERS.isdisjoint(parts)
         or bool(BESIDE.fullmatch(parts[0]) or COPY.fullmatch(parts[0]))
-        or matches_any(name, reading.unused)
+        or is_unused(name, reading)
     )
+
+
+def is_unused(name: str, reading: Reading) -> bool:
+    """Tell whether `unused` names a tensor, by its whole name in the file or from any module on."""
+    parts = name.split(".")
+    return any(matches_any(".".join(parts[start:]), reading.unused) for start in range(len(parts)))

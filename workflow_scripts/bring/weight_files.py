@@ -20,6 +20,7 @@ LONGEST = 100  # characters of a name, in messages
 OTHER_KINDS = {
     b"version https://git-lfs": "is a pointer of Git LFS, not the file itself: run git lfs pull",
     b"<": "is a web page, or XML: download the file itself",
+    b"{": "is JSON, perhaps the index of weights in several files: save them as one state dict",
     b"\x89HDF\r\n": "is an HDF5 file, as Keras writes: save a state dict of torch's",
     b"GGUF": "is a GGUF file, whose weights are quantised: save a state dict of torch's",
     b"\x1f\x8b": "is compressed by gzip: unpack it",
@@ -81,12 +82,14 @@ def require_weights(start: bytes, path: Path) -> None:
 def refused(error: pickle.UnpicklingError) -> str:
     """Return what is wrong with a file that torch refuses to unpickle, as the end of a sentence."""
     words = str(error).split("GLOBAL ", 1)
-    blocked = words[1].split()[0] if len(words) == 2 else "its pickle does not load"
+    if len(words) == 1:
+        return "is damaged, or no file of torch's: copy or save it again"
+    blocked = shown(words[1].split()[0])
     if blocked.startswith("numpy."):
         return f"holds objects of NumPy's ({blocked}): save tensors and plain numbers alone"
     return (
-        f"is damaged, or holds objects that only running code could restore, which is refused ({blocked}); if it is a"
-        " whole network, save its state dict alone, torch.save(network.state_dict(), ...)"
+        f"holds {blocked}, as a whole network or other object that only running code could restore, which is refused:"
+        " save the state dict alone, torch.save(network.state_dict(), ...)"
     )
 
 

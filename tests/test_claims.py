@@ -16,9 +16,9 @@ import pytest
 
 from workflow_scripts import claims
 from workflow_scripts.claims import claimed
-from workflow_scripts.files import run_command, whole_file
+from workflow_scripts.files import run_command, system_reason, whole_file
 
-ELSEWHERE = {"machine": "elsewhere", "process": 1, "slurm_job": "17"}
+ELSEWHERE = {"machine": "elsewhere", "process": 1, "started": "1", "slurm_job": "17"}
 SQUEUE = """#!/bin/sh
 # Answers with one line of the file `answers` each time: "RUNNING", "", or "error: ..." with a failure.
 test "$3" = --jobs=17 || exit 9
@@ -83,7 +83,7 @@ def test_a_claim_excludes_all_others_and_leaves_nothing(tmp_path):
 
 WRITER = """
 import sys, time
-from workflow_scripts.files import run_command, whole_file
+from workflow_scripts.files import run_command, system_reason, whole_file
 with whole_file(sys.argv[1]) as part, open(part, "w") as file:
     for _ in range(20):
         file.write(sys.argv[2])
@@ -207,7 +207,7 @@ def locks_refused(monkeypatch):
 
 def test_without_locks_a_process_of_this_machine_is_waited_for(tmp_path, locks_refused, caplog):
     process = subprocess.Popen(["sleep", "1000"])
-    held(tmp_path / "file", claims.myself() | {"process": process.pid})
+    held(tmp_path / "file", claims.myself() | {"process": process.pid, "started": claims.start_of(process.pid)})
     waiting = threading.Thread(target=lambda: claimed(tmp_path / "file").__enter__())
     waiting.start()
     while "waiting for it to end" not in caplog.text:
@@ -217,6 +217,15 @@ def test_without_locks_a_process_of_this_machine_is_waited_for(tmp_path, locks_r
     process.wait()
     waiting.join(60)
     assert not waiting.is_alive()
+
+
+def test_without_locks_a_later_process_of_the_same_number_is_not_waited_for(tmp_path, locks_refused):
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        for number in (process.pid, os.getpid()):
+            held(tmp_path / "file", claims.myself() | {"process": number, "started": "1"})
+            with claimed(tmp_path / "file"):
+                pass
+        process.kill()
 
 
 def test_a_lock_that_another_machine_has_removed_is_made_anew(tmp_path, monkeypatch):
@@ -286,3 +295,18 @@ def test_what_the_system_refuses_a_script_ends_in_one_sentence(error, words):
     with pytest.raises(SystemExit) as ended:
         run_command(refuse)
     assert str(ended.value).startswith(f"error: {words}")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ELOOP, "x", "/allocation/file"), "Too many levels of symbolic links"),
+        (MemoryError("Unable to allocate 3 GiB"), "Cannot allocate memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "Cannot allocate memory"),
+        (OSError("Unable to open file (unable to lock file, errno = 11)"), "Resource temporarily unavailable"),
+        (OSError("truncated file"), None),
+        (ValueError("damaged"), None),
+    ],
+)
+def test_what_the_system_says_is_told_from_what_is_damaged(error, words):
+    assert system_reason(error) == words

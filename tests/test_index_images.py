@@ -1,5 +1,6 @@
 """The list of picture files: what it holds, what is refused, and what is left out."""
 
+import errno
 import hashlib
 import io
 import logging
@@ -17,7 +18,7 @@ from scipy.io import savemat
 from workflow_scripts.data.decode import decode
 from workflow_scripts.data.image_index import read_image_index
 from workflow_scripts.data.index_images import index_images
-from workflow_scripts.files import UserError
+from workflow_scripts.files import Unreadable, UserError
 
 CLASSES = ("n01", "n02", "n03")
 NAMES = [f"val_{number:08}.JPEG" for number in range(1, 7)]
@@ -292,6 +293,16 @@ def test_no_class_is_emptied_by_leaving_pictures_out(train, tmp_path):
     for path in (train / "n02").iterdir():
         path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(UserError, match="class n02"):
+        index_images(train, train, tmp_path / "out.h5", unreadable="skip")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EMFILE, "Too many open files")])
+def test_a_picture_that_the_system_does_not_let_be_read_is_not_left_out(train, tmp_path, monkeypatch, error):
+    def refuse(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", refuse)
+    with pytest.raises(Unreadable, match=r"JPEG cannot be read \((Cannot allocate memory|Too many open files)\)"):
         index_images(train, train, tmp_path / "out.h5", unreadable="skip")
 
 

@@ -1,5 +1,6 @@
 """dissect in a notebook: the tables are those of the workflow's steps, and nothing else changes."""
 
+import copy
 import csv
 import tempfile
 
@@ -297,6 +298,10 @@ def test_what_is_no_network_no_layer_and_no_name_for_one_is_refused(network, con
         dissect(None, LAYERS, concepts, **COLOURS)
     with pytest.raises(UserError, match="layers: none is listed"):
         dissect(network, [], concepts, **COLOURS)
+    with pytest.raises(UserError, match="the model has lazy layers"):
+        dissect(nn.Sequential(nn.LazyConv2d(3, 3)), "0", concepts, **COLOURS)
+    with pytest.raises(UserError, match=r"does not take a picture of .* in single precision"):
+        dissect(copy.deepcopy(network).double(), LAYERS, concepts, **COLOURS)
     network.add_module("a/b", nn.Identity())
     with pytest.raises(UserError, match=r"layers: 'a/b' has a slash"):
         dissect(network, "a/b", concepts, **COLOURS)

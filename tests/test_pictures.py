@@ -111,6 +111,10 @@ REFUSED: dict[str, tuple[Put, str]] = {
     "16 bits, grey TIFF": (content(encoded("TIFF", Image.fromarray(np.full((4, 4), 40000, np.uint16)))), DEEP),
     "16 bits, RGB TIFF": (content(deep_tiff()), DEEP),
     "32 bits, TIFF": (content(encoded("TIFF", Image.fromarray(np.full((4, 4), 1000, np.int32)))), DEEP),
+    "signed, TIFF": (
+        content(encoded("TIFF", Image.fromarray(np.full((4, 4), 40, np.uint8)), tiffinfo={339: 2})),
+        DEEP,
+    ),
     "floating point, TIFF": (content(encoded("TIFF", Image.fromarray(np.full((4, 4), 1000, np.float32)))), DEEP),
     "animated WebP": (content(frames("WEBP")), "holds 3 frames"),
     "animated PNG": (content(frames("PNG")), "holds 3 frames"),

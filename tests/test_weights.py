@@ -577,9 +577,9 @@ class Stateful(nn.Linear):
     [
         ("Cyclic", "contains itself"),
         ("Lazy", "conv.weight of no shape yet: let it give its lazy layers their sizes"),
-        ("Expanded", "weight with numbers that share one place in memory"),
-        ("quantised", "fc.*, quantised or no tensor: build the network in floating point"),
-        ("stateful", "_extra_state, quantised or no tensor: build the network in floating point"),
+        ("Expanded", "weight, whose numbers share one place in memory"),
+        ("quantised", "fc.*, quantised, sparse or no tensor: build it in floating point"),
+        ("stateful", "_extra_state, quantised, sparse or no tensor: build it in floating point"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")

@@ -94,8 +94,21 @@ def myself() -> dict[str, str | int | None]:
     return {
         "machine": os.environ.get("SLURMD_NODENAME", socket.gethostname()),
         "process": os.getpid(),
+        "started": start_of(os.getpid()),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
+
+
+def start_of(process: int) -> str | None:
+    """Return when a process of this machine started, in ticks since the machine did; None if there is none.
+
+    It tells a process from a later one of the same number.
+    """
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return None
+    return status.rpartition(")")[2].split()[19]  # field 22 of proc(5); the name before may hold anything
 
 
 def wait_for_holder(lock: Path, locked: bool) -> bool:
@@ -130,7 +143,9 @@ def may_run(holder: dict, lock: Path, locked: bool) -> bool:
     """Tell whether a lock's holder may be running, as far as can be known; if it cannot, say so."""
     me, job = myself(), holder["slurm_job"]
     if holder["machine"] == me["machine"]:
-        return not locked and Path(f"/proc/{holder['process']}").exists()
+        return (
+            not locked and start_of(holder["process"]) is not None and start_of(holder["process"]) == holder["started"]
+        )
     if job is not None and job == me["slurm_job"]:
         return False  # SLURM ends a job before it starts it again elsewhere
     runs = job_runs(job) if job is not None else None

@@ -178,6 +178,7 @@ def file_contents(paths: Iterable[str], memory: Path) -> dict[str, str]:
         known = json.loads(memory.read_text())
     except (OSError, ValueError):
         known = {}
+    known = known if isinstance(known, dict) else {}
     found = {}
     remembered = {}
     for path in paths:

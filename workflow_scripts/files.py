@@ -21,11 +21,16 @@ class UserError(Exception):
     """Something that the user can mend; the message is one sentence that says what, where and how."""
 
 
+class Unreadable(UserError):
+    """A file that the system does not let be read now, whatever it holds."""
+
+
 @contextmanager
 def reading(path: str | Path, *damages: type[Exception]) -> Iterator[None]:
     """Let errors of a block that reads `path` end in a UserError, which calls its contents damaged only if they are.
 
-    `damages` are what reading wrong contents raises, besides an OSError that the system has not raised.
+    It is an Unreadable where the system is to blame. `damages` are what reading wrong contents raises, besides an
+    OSError that the system has not raised.
     """
     try:
         yield
@@ -33,19 +38,25 @@ def reading(path: str | Path, *damages: type[Exception]) -> Iterator[None]:
         raise UserError(f"{path} is missing, or a link to nothing: put it there, and run again") from None
     except (OSError, MemoryError, *damages) as error:
         if reason := system_reason(error):
-            raise UserError(f"{path} cannot be read ({reason}): mend that, and run again") from error
+            raise unreadable(path, reason) from error
         said = " ".join(str(error).split())[:150] or type(error).__name__
         raise UserError(f"{path} is damaged, or another kind of file ({said}): make or copy it again") from error
 
 
+def unreadable(path: str | Path, reason: str) -> Unreadable:
+    """Return the error that tells of a file that cannot be read for a reason of the system's."""
+    return Unreadable(f"{path} cannot be read ({reason}): mend that, and run again")
+
+
 def system_reason(error: Exception) -> str | None:
     """Return the system's words for an error that says nothing of a file's contents; None for any other error."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    if told := re.search(r"errno = (\d+)", str(error)):  # HDF5's way, which h5py puts into errors of several kinds
+        return os.strerror(int(told[1])) if int(told[1]) else None
     if isinstance(error, MemoryError) or "allocat" in str(error):  # libraries have errors of their own for it
         return os.strerror(errno.ENOMEM)
-    number = error.errno if isinstance(error, OSError) else None
-    told = re.search(r"errno = (\d+)", str(error))  # HDF5's way, which h5py puts into errors of several kinds
-    number = number or (int(told[1]) if told else 0)
-    return os.strerror(number) if number else None
+    return None
 
 
 def require_file(path: str | Path, missing: str) -> os.stat_result:

@@ -20,7 +20,9 @@ import pandas as pd
 import torch
 import yaml
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
+from workflow_scripts.bring.constructors import show_picture
 from workflow_scripts.config import Validator, describe
 from workflow_scripts.data.hdf5 import open_hdf5
 from workflow_scripts.data.pack_concepts import pack_concepts
@@ -81,10 +83,12 @@ def dissect(
 
     Raises:
         UserError: a choice is unknown, or as the steps: `pack_concepts`, `find_receptive_fields`,
-            `dump_activations`, `find_thresholds`, `tally_units`.
+            `dump_activations`, `find_thresholds`, `tally_units`; or the network does not take such pictures.
     """
     if not isinstance(model, nn.Module):
         raise UserError(f"the model is a {type(model).__name__}, not a torch.nn.Module: give the network itself")
+    if any(map(is_lazy, model.parameters())):
+        raise UserError("the model has lazy layers, whose sizes are not known yet: show it a picture first")
     rules = resolve_choices(protocol, precision, choices)
     require_valid({"mean": [float(value) for value in mean], "std": [float(value) for value in std]}, "images")
     layers = [layers] if isinstance(layers, str) else list(layers)
@@ -158,11 +162,10 @@ def measure_units(
 ) -> pd.DataFrame:
     """The units of a dissection, as `read_units` reads them; its files are written into `folder`."""
     activations, thresholds, tally, units = (folder / name for name in ("activations", "thresholds", "tally", "units"))
-    fields = None
-    if rules["knots"] in OF_FIELDS:
-        with open_hdf5(concepts, "images") as file:
-            size = find_pictures(file).shape[1]
-        fields = find_receptive_fields(network, layers, size)
+    with open_hdf5(concepts, "images") as file:
+        size = find_pictures(file).shape[1]
+    show_picture(network.eval().cpu(), size)
+    fields = find_receptive_fields(network, layers, size) if rules["knots"] in OF_FIELDS else None
     # Where candidates will do, they spare most of the disk; the numbers are the same.
     raw = rules["quantile_of"] == "raw"
     candidates = (rules["quantile"], rules["mask"]) if raw and rules["border"] == "clamp" else None

@@ -80,16 +80,14 @@ def construct(constructor: str, arguments: dict, seed: int) -> nn.Module:
 
 def require_plain(network: nn.Module, constructor: str) -> None:
     """Raise UserError unless all that a network consists of are tensors of numbers, each in a place of its own."""
+    what = f"constructor {constructor} returns a network"
     for name, value in network.state_dict(keep_vars=True).items():
         if is_lazy(value):
-            what = f"{name} of no shape yet: let it give its lazy layers their sizes"
-        elif not isinstance(value, torch.Tensor) or value.is_quantized:
-            what = f"{name}, quantised or no tensor: build the network in floating point"
-        elif any(side > 1 and step == 0 for side, step in zip(value.shape, value.stride(), strict=True)):
-            what = f"{name} with numbers that share one place in memory: copy what it expands"
-        else:
-            continue
-        raise UserError(f"constructor {constructor} returns a network with {what}")
+            raise UserError(f"{what} with {name} of no shape yet: let it give its lazy layers their sizes")
+        if not isinstance(value, torch.Tensor) or value.is_quantized or value.layout != torch.strided:
+            raise UserError(f"{what} with {name}, quantised, sparse or no tensor: build it in floating point")
+        if any(side > 1 and step == 0 for side, step in zip(value.shape, value.stride(), strict=True)):
+            raise UserError(f"{what} with {name}, whose numbers share one place in memory: copy what it expands")
 
 
 def show_picture(network: nn.Module, size: int) -> None:

@@ -45,7 +45,7 @@ class Rows:
     def _note(self, chunk: h5py.h5d.StoreInfo) -> None:
         """Keep where a chunk is; ValueError if it is too short to unfold, or longer than if each byte were a block."""
         most = HEADER_BYTES + (1 + BLOCK_HEADER_BYTES) * self._chunk_bytes
-        if not self._chunk_bytes <= LARGEST_RATIO * chunk.size <= LARGEST_RATIO * most:
+        if chunk.size * LARGEST_RATIO < self._chunk_bytes or chunk.size > most:
             raise ValueError(f"a chunk of {self._chunk_bytes} bytes is stored in {chunk.size}")
         self._chunks[chunk.chunk_offset[0]] = chunk
 

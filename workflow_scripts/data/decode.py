@@ -8,7 +8,7 @@ import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from workflow_scripts.files import UserError
+from workflow_scripts.files import UserError, reading, system_reason, unreadable
 
 # The formats that are meant, with the endings of their files. Pillow knows many more, and starts a program for one.
 FORMATS = {
@@ -20,8 +20,9 @@ FORMATS = {
 }
 IMAGE_SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # of a picture: where Pillow stops, too
-MOST_PIXELS_PER_BYTE = 1024  # of a JPEG: where one colour fills it, there are a quarter as many
+MOST_PIXELS_PER_BYTE = 1024  # of a JPEG; one that a single colour fills has 256
 ORIENTATION = ExifTags.Base.Orientation
+SAMPLE_FORMAT = 339  # a tag of TIFF's
 TURNS = range(2, 9)  # its values that ask for one
 START_OF_SCAN = b"\xff\xda"  # what ends a JPEG's header
 EXIF_START = b"Exif\0\0"
@@ -43,20 +44,21 @@ def decode(data: bytes, path: str, turned: list[str] | None = None) -> np.ndarra
         UserError: it is of another format or not a whole picture, or has more than 8 bits a channel, several frames or
             more than MOST_PIXELS pixels.
     """
-    try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-        if height * width > MOST_PIXELS_PER_BYTE * len(data):
-            raise UserError(f"{path} is too short for {height} x {width} pixels, its size: replace or remove it")
-        # Pillow's conversion of CMYK is the one that published networks were trained with.
-        if colours in ("YCbCr", "RGB", "Gray") and height * width <= MOST_PIXELS:
-            pixels = simplejpeg.decode_jpeg(data)
-            if turned is not None and jpeg_asks_for_turn(data):
-                turned.append(path)
-            return pixels
-    except (ValueError, KeyError):
-        pass  # another format, a rare subsampling, or a blemish: Pillow tells those that lack rows from the others
-    image = open_picture(data, path, turned=turned)
-    return np.array(image.convert("RGB"))
+    with reading(path):
+        try:
+            height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+            if height * width > MOST_PIXELS_PER_BYTE * len(data):
+                raise UserError(f"{path} is too short for {height} x {width} pixels, its size: replace or remove it")
+            # Pillow's conversion of CMYK is the one that published networks were trained with.
+            if colours in ("YCbCr", "RGB", "Gray") and height * width <= MOST_PIXELS:
+                pixels = simplejpeg.decode_jpeg(data)
+                if turned is not None and jpeg_asks_for_turn(data):
+                    turned.append(path)
+                return pixels
+        except (ValueError, KeyError):
+            pass  # another format, a rare subsampling, or a blemish: Pillow tells those that lack rows from the others
+        image = open_picture(data, path, turned=turned)
+        return np.array(image.convert("RGB"))
 
 
 def open_picture(
@@ -69,7 +71,9 @@ def open_picture(
             if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
                 raise UserError(f"{path} holds {image.n_frames} frames or pages: keep one of them")
             if is_deep(image, data):
-                raise UserError(f"{path} has more than 8 bits a channel: convert it, for its values would be clipped")
+                raise UserError(
+                    f"{path} has more than 8 bits a channel, or signed ones, which would be clipped: convert it"
+                )
             if take_turn(image) and turned is not None:
                 turned.append(path)
             image.load()
@@ -84,6 +88,8 @@ def open_picture(
     except Image.DecompressionBombError:
         raise UserError(f"{path} says that it has more than {MOST_PIXELS} pixels: replace or remove it") from None
     except Exception as error:  # a damaged file makes Pillow raise errors of any kind
+        if reason := system_reason(error):
+            raise unreadable(path, reason) from error
         raise UserError(f"{path} is not a whole picture ({error}): replace or remove it") from None
     return image
 
@@ -93,7 +99,8 @@ def is_deep(image: Image.Image, data: bytes) -> bool:
     if image.format == "PNG":
         return data[24] > 8  # Pillow makes 8 bits of colours with 16
     if image.format == "TIFF":
-        return max(image.tag_v2.get(ExifTags.Base.BitsPerSample, (1,))) > 8  # here too
+        bits, kinds = (image.tag_v2.get(tag, (1,)) for tag in (ExifTags.Base.BitsPerSample, SAMPLE_FORMAT))
+        return max(bits) > 8 or max(kinds) > 1  # here too; kinds are unsigned numbers, signed ones, and so on
     return False
 
 

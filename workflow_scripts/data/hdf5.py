@@ -102,6 +102,12 @@ def find_member(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
         return group[name]
 
 
+def member_names(group: h5py.Group) -> list[str]:
+    """The names of a group's members, in their order."""
+    with reading_hdf5(group.file.filename):
+        return list(group)
+
+
 def find_group(group: h5py.Group, name: str) -> h5py.Group:
     """A group within another; UserError as `find_member`, or if it is no group."""
     found = find_member(group, name)

@@ -20,7 +20,7 @@ from workflow_scripts.data.pack_images import (
     number_or_any,
 )
 from workflow_scripts.data.regular_files import list_folders, read_file
-from workflow_scripts.files import UserError, run_command, whole_file
+from workflow_scripts.files import Unreadable, UserError, run_command, whole_file
 from workflow_scripts.progress import Progress
 
 FILES_PER_JOB = 64
@@ -130,6 +130,8 @@ def inspect(folder: Path, names: list[str], turned: list[str]) -> Iterator[tuple
             data = read_file(path)
             height, width, _ = decode(data, path, turned).shape
             yield hashlib.sha256(data).digest(), (height, width)
+        except Unreadable:
+            raise  # which says nothing of the picture
         except UserError as error:
             logging.warning("%s", error)
             yield bytes(32), (0, 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.data.hdf5 import open_hdf5, read_attribute
+from workflow_scripts.data.hdf5 import member_names, open_hdf5, read_attribute
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
 from workflow_scripts.dissect.protocols import DETECTOR_RULES
 from workflow_scripts.dissect.unit_files import Counts, read_counts
@@ -40,7 +40,7 @@ def name_units(
         with whole_file(out) as part, open(part, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(header)
-            for layer in counts:
+            for layer in member_names(counts):
                 rows = unit_rows(read_counts(counts, layer, labels), labels, detector_iou, detector_rule)
                 writer.writerows([layer, *row] for row in rows)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.data.hdf5 import FORMAT, create_hdf5, find_group, open_hdf5, read_attribute
+from workflow_scripts.data.hdf5 import FORMAT, create_hdf5, find_group, member_names, open_hdf5, read_attribute
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
 from workflow_scripts.dissect.interpolation import BORDERS, SCHEMES, Grid, grid, layer_knots, read_receptive_fields
 from workflow_scripts.dissect.maps import LayerMaps, cut_of
@@ -64,7 +64,7 @@ def tally_units(
         require_same(activations, read_attribute(dump, "concepts", str), concepts, labels.fingerprint)
         quantile, samples = read_attribute(cuts, "quantile", float), read_attribute(cuts, "samples", str)
         layers, schemes, of_units = {}, {}, {}
-        for layer in find_group(dump, "maps"):
+        for layer in member_names(find_group(dump, "maps")):
             maps = LayerMaps(dump, layer)
             of_units[layer] = read_thresholds(cuts, layer, maps.units)
             schemes[layer], fields = layer_knots(receptive_fields, layer, knots)

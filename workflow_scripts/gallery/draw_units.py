@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from workflow_scripts.data.chunks import Rows
-from workflow_scripts.data.hdf5 import find_dataset, open_hdf5, read_attribute, wrong
+from workflow_scripts.data.hdf5 import find_dataset, member_names, open_hdf5, read_attribute, wrong
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
 from workflow_scripts.dissect.interpolation import (
     BORDERS,
@@ -80,7 +80,7 @@ def draw_units(
             Rows(find_dataset(labels.file, "images", np.uint8, (images, None, None, 3))), tiles.side
         )
         sheet_file(folder, 0, 0).parent.mkdir(parents=True)
-        for index, layer in enumerate(counts):
+        for index, layer in enumerate(member_names(counts)):
             maps = LayerMaps(dump, layer)
             units = read_units(read_counts(counts, layer, labels), labels)
             require_maps(tally, maps, len(units.threshold), images)

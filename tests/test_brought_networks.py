@@ -300,7 +300,7 @@ def test_a_file_that_a_constructor_is_named_is_noticed_too(finished):
     exec(MODULE, scope)
     torch.save(scope["small"]().state_dict(), folder / "own.pt")
     network = CONFIG["networks"][0] | {"constructor": "from_a_file:load", "weights": {"weights": "own.pt"}}
-    del network["arguments"]
+    del network["arguments"], network["unused"]
     config = CONFIG | {"experiment": "from_a_file", "networks": [network]}
     (folder / "from_a_file.yaml").write_text(yaml.safe_dump(config))
     arguments = ["results/from_a_file/mine/replicate_1/level_0/network.pt", "--configfile", "from_a_file.yaml"]

@@ -30,7 +30,7 @@ COPY = re.compile(
 COUNTERS = {"n_averaged", "total_ops", "total_params", "_extra_state"}
 BESIDE = re.compile(
     r"criterion|criteria|losses|loss_(fn|func|function)|teacher|queue(_ptr)?|data_preprocessor|metrics?"
-    r"|(.*_)?(loss|criterion|acc|accuracy|acc[15]|top[15])|(.*_metrics?)"
+    r"|(.*_)?(loss|criterion|acc|accuracy|acc[15]|top[15])|.*_metrics?"
     r"|(train|val|valid|test)_(precision|recall|f1|auroc|iou|confmat)"
 )
 

@@ -17,7 +17,6 @@ from PIL import Image
 from torch import nn
 from torch.nn.utils import prune
 
-from workflow_scripts.bring.class_order import list_classes
 from workflow_scripts.bring.constructors import build, construct, load_network, show_picture
 from workflow_scripts.bring.entries import matches, read_networks, source_of
 from workflow_scripts.bring.import_network import import_network
@@ -25,6 +24,7 @@ from workflow_scripts.bring.masks import masks_of_zeros, read_masks
 from workflow_scripts.bring.measure_network import measure_accuracy
 from workflow_scripts.bring.prune_once import METHODS, prune_once
 from workflow_scripts.bring.weights import load_weights
+from workflow_scripts.data.class_order import list_classes
 from workflow_scripts.files import UserError
 from workflow_scripts.train.checkpoints import save_network
 from workflow_scripts.train.networks import weights_of
@@ -255,7 +255,7 @@ def test_files_that_are_no_weights_are_told(tmp_path):
     (tmp_path / "cut.pt").write_bytes(saved(tmp_path, drawn()).read_bytes()[:900])
     (tmp_path / "cut.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}")
     for name, words in {
-        "tensor.pt": "holds a Tensor, not a state dict",
+        "tensor.pt": "holds a Tensor, not a dict of tensors by name",
         "none.pt": "should hold a state dict and holds none, only epoch",
         "two.pt": "holds the network several times: add to this network one of part: student, part: teacher",
         "numbers.pt": "lacks 0.bias, .* and has 0, which",

@@ -16,6 +16,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from workflow_scripts.data.decode import decode
+from workflow_scripts.data.ground_truth import read_ground_truth
 from workflow_scripts.data.image_index import read_image_index
 from workflow_scripts.data.index_images import index_images
 from workflow_scripts.files import Unreadable, UserError
@@ -169,6 +170,13 @@ def test_an_unknown_class_is_told_with_its_line(train, flat, tmp_path, write, ol
     truth.write_text(text.replace(old, new, 2))
     with pytest.raises(UserError, match=f"{truth.name}, {message}"):
         index_images(flat, train, tmp_path / "out.h5", ground_truth=truth)
+
+
+def test_numbers_of_classes_that_could_be_two_are_refused(tmp_path):
+    (tmp_path / "val.txt").write_text("a.jpg 1\n")
+    with pytest.raises(UserError, match=r"val\.txt .* 1 may be the class folder 10, as text, or 2, by number"):
+        read_ground_truth(tmp_path / "val.txt", ["a.jpg"], ("1", "10", "2"))
+    assert read_ground_truth(tmp_path / "val.txt", ["a.jpg"], ("01", "02", "10")) == [1]
 
 
 @pytest.mark.parametrize("write", [write_kaggle, write_caffe])

@@ -323,7 +323,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "nothing": (dict, "holds none, only an empty dict"),
     "an empty dict": (lambda: {"state_dict": {}}, "holds none, only state_dict"),
-    "a list": (lambda: list(state().values()), "holds a list, not a state dict"),
+    "a list": (lambda: list(state().values()), "holds a list, not a dict of tensors by name"),
     "a whole network": (net, r"holds .*Net, as a whole network or other object that only running code"),
     "NumPy's arrays": (lambda: {n: t.numpy() for n, t in state().items()}, "holds objects of NumPy's"),
     "not finite": (lambda: state() | {"fc.bias": torch.full((4,), torch.nan)}, "fc.bias holds what is not finite"),

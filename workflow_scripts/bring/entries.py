@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from workflow_scripts.bring import openlth
-from workflow_scripts.bring.class_order import list_classes
+from workflow_scripts.data.class_order import list_classes
 from workflow_scripts.files import UserError, file_fingerprint, reading, text_fingerprint
 
 # Arms that follow from an entry are named after it: NAME_untrained, NAME_global and so on.

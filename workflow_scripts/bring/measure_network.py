@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from workflow_scripts.bring.class_order import list_classes
 from workflow_scripts.bring.constructors import load_network
+from workflow_scripts.data.class_order import list_classes
 from workflow_scripts.data.decode import decode, tell_turned
 from workflow_scripts.data.index_images import existing, list_class_folders
 from workflow_scripts.data.regular_files import read_file

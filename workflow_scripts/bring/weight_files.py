@@ -51,7 +51,9 @@ def read_tensors(path: Path) -> dict:
         except pickle.UnpicklingError as error:
             raise UserError(f"{path} {refused(error)}") from None
     if not isinstance(loaded, dict):
-        raise UserError(f"{path} holds a {type(loaded).__name__}, not a state dict: save network.state_dict()")
+        raise UserError(
+            f"{path} holds a {type(loaded).__name__}, not a dict of tensors by name, as a state dict is: save that"
+        )
     return loaded
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from workflow_scripts.data.class_order import digits_by_value
 from workflow_scripts.data.regular_files import read_file
 from workflow_scripts.files import UserError, require_file
 
@@ -20,7 +21,7 @@ def read_ground_truth(path: Path, names: list[str], classes: tuple[str, ...]) ->
     tells the IDs' classes).
 
     Raises:
-        UserError: a file has no class or two, a class has no file, or either is unknown.
+        UserError: a file has no class or two, a class has no file, or either is unknown; or as `require_one_order`.
     """
     lines = read_lines(path)
     if lines[0].startswith("ImageId,"):
@@ -28,6 +29,7 @@ def read_ground_truth(path: Path, names: list[str], classes: tuple[str, ...]) ->
         pairs = kaggle_pairs(path, lines, classes)
     elif len(lines[0].split()) == 2:
         keys = names
+        require_one_order(path, classes)
         pairs = caffe_pairs(path, lines, len(classes))
     elif lines[0].strip().isdecimal():
         if len(lines) != len(names):
@@ -74,6 +76,17 @@ def kaggle_pairs(path: Path, lines: list[str], classes: tuple[str, ...]) -> Iter
         if name not in label:
             raise UserError(f"{path}, line {row}: there is no class folder {name!r}: give one for these classes")
         yield picture, label[name]
+
+
+def require_one_order(path: Path, classes: tuple[str, ...]) -> None:
+    """Raise UserError where it is unclear which class has which number: sorted as text the names are `classes`."""
+    by_number = sorted(classes, key=digits_by_value)
+    for number, (one, other) in enumerate(zip(classes, by_number, strict=True)):
+        if one != other:
+            raise UserError(
+                f"{path} names classes by numbers, and {number} may be the class folder {one}, as text, or {other}, by"
+                " number: give the folders names of one order, as 02 in place of 2"
+            )
 
 
 def caffe_pairs(path: Path, lines: list[str], classes: int) -> Iterator[tuple[str, int]]:

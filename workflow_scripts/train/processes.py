@@ -58,6 +58,8 @@ def alone(device: torch.device) -> Group:
 def joined_group(gpus: int | None) -> Iterator[Group]:
     """Join this process's group, as `join_group`, and leave it when all have come to the end of the block.
 
+    Of several processes each ends there, with status 0, for the block is the last that a script does.
+
     Raises:
         UserError: another process of the group has ended before.
     """
@@ -71,6 +73,9 @@ def joined_group(gpus: int | None) -> Iterator[Group]:
         raise
     if group.size > 1:
         dist.destroy_process_group()
+        logging.shutdown()
+        # DistributedDataParallel leaves threads behind, which can abort a process while Python ends it.
+        os._exit(0)
 
 
 def join_group(gpus: int | None) -> Group:

@@ -219,7 +219,9 @@ def test_processes_end_with_torchrun_even_if_it_is_killed(folder):
     log = read_until(torchrun, "epoch 3 of")
     torchrun.kill()
     log += torchrun.communicate(timeout=60)[1]  # ends when the processes have closed it too
-    assert log.count("stopped as asked") == 2 or "Connection" in log
+    # One may find the other gone before it has heard the signal itself.
+    told = log.count("stopped as asked") + log.count("another process of this training has ended")
+    assert told == 2 or "Connection" in log
     epochs = (folder / "orphans/network.pt.training/state").stat().st_mtime_ns
     time.sleep(0.5)
     assert (folder / "orphans/network.pt.training/state").stat().st_mtime_ns == epochs

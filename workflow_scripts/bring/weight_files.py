@@ -12,13 +12,14 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from workflow_scripts.data.regular_files import LFS_POINTER
 from workflow_scripts.files import UserError, reading, require_file
 
 DEEPEST = 6  # levels of dicts in dicts that are looked into
 LONGEST = 100  # characters of a name, in messages
 # Kinds of files that are taken for weights by mistake, by their first bytes.
 OTHER_KINDS = {
-    b"version https://git-lfs": "is a pointer of Git LFS, not the file itself: run git lfs pull",
+    LFS_POINTER: "is a pointer of Git LFS, not the file itself: run git lfs pull",
     b"<": "is a web page, or XML: download the file itself",
     b"{": "is JSON, perhaps the index of weights in several files: save them as one state dict",
     b"\x89HDF\r\n": "is an HDF5 file, as Keras writes: save a state dict of torch's",

@@ -15,7 +15,6 @@ from workflow_scripts.dissect.protocols import DETECTOR_RULES
 from workflow_scripts.files import UserError, reading, require_file, run_command, whole_file
 
 TABLES = ("networks", "categories", "units", "epochs", "layers")
-NETWORK_KEYS = ["arm", "replicate", "level"]
 EPOCH_COLUMNS = ["epoch", "learning_rate", "train_loss", "train_accuracy"]
 LAYER_COLUMNS = ["name", "kind", "prunable", "weights", "remaining"]
 UNIT_NUMBERS = ["score", "threshold", "maximum", "minimum"]

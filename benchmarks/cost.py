@@ -12,17 +12,15 @@ from pathlib import Path
 from statistics import mean
 
 from workflow_scripts.cost_sheet import (
-    Costs,
-    Job,
     benchmark_name,
     cost_parser,
     list_jobs,
     longest_chain,
     read_benchmarks,
     read_config,
-    read_sizes,
 )
-from workflow_scripts.files import UserError, run_command
+from workflow_scripts.run.costs import Costs, Job, read_sizes
+from workflow_scripts.shared.files import UserError, run_command
 
 
 def disk_use(folder: Path) -> int:

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from workflow_scripts.data.packed_images import PackedImages
-from workflow_scripts.files import run_command
-from workflow_scripts.train.networks import build_network
+from workflow_scripts.networks.architectures import build_network
+from workflow_scripts.networks.pruning import Masks, full_masks
+from workflow_scripts.shared.files import run_command
 from workflow_scripts.train.pictures import MemoryPictures
 from workflow_scripts.train.processes import join_group
-from workflow_scripts.train.pruning import Masks, full_masks
 from workflow_scripts.train.training import Trainer
 
 CLASSES = 1000

@@ -9,28 +9,22 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from workflow_scripts.bring.entries import SHUFFLED, Entry, read_networks
-from workflow_scripts.bring.openlth import SPARSITY_REPORT
-from workflow_scripts.cluster import jobs_left, require_answers
-from workflow_scripts.code_inputs import code_of
-from workflow_scripts.config import (
-    check_config,
-    content_fingerprint,
-    file_contents,
-    is_archive,
-    network_section,
-    own_fingerprint,
-)
+from workflow_scripts.plan.own_networks import SHUFFLED, Entry, read_networks
+from workflow_scripts.plan.openlth import SPARSITY_REPORT
+from workflow_scripts.run.slurm import jobs_left, require_answers
+from workflow_scripts.plan.code import code_of
+from workflow_scripts.plan.config import check_config, is_archive, network_section
+from workflow_scripts.plan.contents import content_fingerprint, file_contents, own_fingerprint
 from workflow_scripts.dissect.interpolation import OF_FIELDS
-from workflow_scripts.dissect.protocols import resolve_protocol
-from workflow_scripts.figures.names import FIGURES as ALL_FIGURES
-from workflow_scripts.figures.names import OF_ACCURACY
-from workflow_scripts.figures.sum_costs import clear_placeholder
-from workflow_scripts.files import UserError, file_fingerprint, text_fingerprint
+from workflow_scripts.plan.protocols import resolve_protocol
+from workflow_scripts.plan.figures import FIGURES as ALL_FIGURES
+from workflow_scripts.plan.figures import OF_ACCURACY
+from workflow_scripts.run.sum_costs import clear_placeholder
+from workflow_scripts.shared.files import UserError, file_fingerprint, text_fingerprint
 from workflow_scripts.gallery.site_data import network_folder, site_files
-from workflow_scripts.gpu import has_gpu
-from workflow_scripts.report_page import make_report
-from workflow_scripts.terminal import tell_failures, use_terminal
+from workflow_scripts.shared.gpus import has_gpu
+from workflow_scripts.run.report_page import make_report
+from workflow_scripts.run.terminal import tell_failures, use_terminal
 
 try:
     check_config(config, Path(workflow.basedir) / "schemas" / "config.schema.yaml")
@@ -57,7 +51,7 @@ NETWORK = f"{RESULTS}/{{arm}}/replicate_{{replicate}}/level_{{level}}"
 GALLERY = f"{RESULTS}/gallery"
 DRAWN = network_folder("{arm}", "{replicate}", "{level}")  # within the gallery
 CAPTIONS = sorted(map(str, Path("report").glob("*.rst")))
-PUBLISHED_COUNTS = "workflow_scripts/figures/published_counts.csv"
+PUBLISHED_COUNTS = "workflow_scripts/tables/published_counts.csv"
 SITE = [os.path.relpath(file) for file in site_files()]
 GPUS = int(has_gpu()) if config["gpus"] == "auto" else config["gpus"]
 TABLES = ["networks", "categories", "units", "epochs", "layers"]
@@ -478,7 +472,7 @@ def finish_run():
         make_report(workflow, Path(f"{RESULTS}/report.html"))
     except Exception as error:
         logger.warning(f"The report was not made ({str(error).splitlines()[0]}). The same command tries again.")
-    command = [sys.executable, "-m", "workflow_scripts.figures.summarise", RESULTS]
+    command = [sys.executable, "-m", "workflow_scripts.tables.summarise", RESULTS]
     command += ["--quantile", str(config["dissection"]["quantile"])]
     told = subprocess.run(command, capture_output=True, text=True)
     logger.info(f"\n{told.stdout or told.stderr}")

@@ -10,7 +10,7 @@ rule collect:
     input:
         metrics=[metrics_file(*network) for network in networks()],
         units=[units_file(*network) for network in networks()],
-        code=code_of("workflow_scripts.figures.collect"),
+        code=code_of("workflow_scripts.tables.collect"),
     output:
         **{
             name: report(
@@ -28,7 +28,7 @@ rule collect:
     conda:
         "../envs/workflow.yaml"
     params:
-        code=contents_of_code(code_of("workflow_scripts.figures.collect")),
+        code=contents_of_code(code_of("workflow_scripts.tables.collect")),
         networks=[
             f"--network {arm} {replicate} {level} {metrics_file(arm, replicate, level)}"
             f" {units_file(arm, replicate, level)}"
@@ -36,7 +36,7 @@ rule collect:
         ],
         rule=choices("detector_iou", "detector_rule"),
     shell:
-        "python -m workflow_scripts.figures.collect"
+        "python -m workflow_scripts.tables.collect"
         " {params.networks}"
         " {params.rule}"
         " --tables $(dirname {output.networks:q})"
@@ -81,7 +81,7 @@ rule compare_published:
         weights=[ancient(network.weights) for network in published() if isinstance(network.weights, str)],
         concepts=concepts_of(next(iter(ENTRIES.values()))),
         counts=PUBLISHED_COUNTS,
-        code=code_of("workflow_scripts.figures.compare_published"),
+        code=code_of("workflow_scripts.tables.compare_published"),
     output:
         report(
             f"{RESULTS}/tables/published.csv",
@@ -96,7 +96,7 @@ rule compare_published:
     conda:
         "../envs/workflow.yaml"
     params:
-        code=contents_of_code(code_of("workflow_scripts.figures.compare_published") + [PUBLISHED_COUNTS]),
+        code=contents_of_code(code_of("workflow_scripts.tables.compare_published") + [PUBLISHED_COUNTS]),
         networks=[
             shlex.join(
                 [
@@ -109,7 +109,7 @@ rule compare_published:
         contents=lambda wildcards: [network_contents(network) for network in published()],
         dissection=section("dissection"),
     shell:
-        "python -m workflow_scripts.figures.compare_published"
+        "python -m workflow_scripts.tables.compare_published"
         " {params.networks}"
         " --concepts {input.concepts:q}"
         " --dissection {params.dissection:q}"
@@ -124,7 +124,7 @@ rule sum_costs:
         figures("pdf", "svg", "png"),
         f"{GALLERY}/index.html",
         captions=CAPTIONS,
-        code=code_of("workflow_scripts.figures.sum_costs"),
+        code=code_of("workflow_scripts.run.sum_costs"),
     output:
         costs=report(
             f"{RESULTS}/costs.csv",
@@ -139,10 +139,10 @@ rule sum_costs:
     conda:
         "../envs/workflow.yaml"
     params:
-        code=contents_of_code(code_of("workflow_scripts.figures.sum_costs") + CAPTIONS),
+        code=contents_of_code(code_of("workflow_scripts.run.sum_costs") + CAPTIONS),
         benchmarks=f"{RESULTS}/benchmarks",
     shell:
-        "python -m workflow_scripts.figures.sum_costs"
+        "python -m workflow_scripts.run.sum_costs"
         " --benchmarks {params.benchmarks:q}"
         " --out {output.costs:q}"
         " --report {output.report:q}"

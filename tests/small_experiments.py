@@ -7,10 +7,10 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.figures.arms import FLOOR_NAMES
-from workflow_scripts.figures.collect import Network, collect
 from workflow_scripts.figures.draw_figures import make_figure, read_tables
 from workflow_scripts.figures.style import STYLE
+from workflow_scripts.tables.arms import FLOOR_NAMES
+from workflow_scripts.tables.collect import MeasuredNetwork, collect
 
 CUT = 0.04
 LAYER = "stages.3.conv2"
@@ -80,7 +80,7 @@ def write_network(folder, arm, replicate, level, density, quality, layers=(LAYER
     accuracy = 0.5 + 0.4 * quality + 0.01 * replicate if measured else None
     write_metrics(here / "metrics.json", density, accuracy)
     write_units(here / "units.csv", random_units(random, quality), layers, **rule)
-    return Network(arm, replicate, level, here / "metrics.json", here / "units.csv")
+    return MeasuredNetwork(arm, replicate, level, here / "metrics.json", here / "units.csv")
 
 
 def write_experiment(

@@ -17,19 +17,19 @@ from PIL import Image
 from torch import nn
 from torch.nn.utils import prune
 
-from workflow_scripts.bring.constructors import build, construct, load_network, show_picture
-from workflow_scripts.bring.entries import matches, read_networks, source_of
-from workflow_scripts.bring.import_network import import_network
-from workflow_scripts.bring.masks import masks_of_zeros, read_masks
-from workflow_scripts.bring.measure_network import measure_accuracy
-from workflow_scripts.bring.prune_once import METHODS, prune_once
-from workflow_scripts.bring.weights import load_weights
-from workflow_scripts.data.class_order import list_classes
-from workflow_scripts.files import UserError
-from workflow_scripts.train.checkpoints import save_network
-from workflow_scripts.train.networks import weights_of
-from workflow_scripts.train.pruning import full_masks
-from workflow_scripts.train.torchvision_models import transforms
+from workflow_scripts.networks.architectures import weights_of
+from workflow_scripts.networks.checkpoints import save_network
+from workflow_scripts.networks.constructors import build, construct, load_network, show_picture
+from workflow_scripts.networks.import_network import import_network
+from workflow_scripts.networks.masks import masks_of_zeros, read_masks
+from workflow_scripts.networks.pruning import full_masks
+from workflow_scripts.networks.torchvision_models import models, transforms
+from workflow_scripts.networks.weights import load_weights
+from workflow_scripts.plan.class_order import list_classes
+from workflow_scripts.plan.own_networks import matches, read_networks, read_presets, source_of
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.train.measure_network import measure_accuracy
+from workflow_scripts.train.prune_once import METHODS, prune_once
 
 NO_ONE_SHOT = {"methods": [], "densities": [0.5], "exempt": []}
 VIEW = {"size": 12, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
@@ -712,6 +712,24 @@ def test_a_preset_of_torchvisions_says_how_pictures_are_prepared():
     }
 
 
+def test_the_table_of_presets_is_torchvisions():
+    presets = [
+        (f"{weights.__name__}.{name}", weight.transforms())
+        for weights in map(models.get_model_weights, models.list_models(module=models))
+        for name, weight in weights.__members__.items()
+    ]
+    assert read_presets() == {
+        name: {
+            "size": preset.crop_size[0],
+            "resize": preset.resize_size[0],
+            "mean": list(preset.mean),
+            "std": list(preset.std),
+            "interpolation": preset.interpolation.value,
+        }
+        for name, preset in presets
+    }
+
+
 def test_the_code_of_a_constructor_is_found_without_importing_it(tmp_path, monkeypatch):
     package = tmp_path / "some_package" / "models"
     package.mkdir(parents=True)
@@ -745,4 +763,8 @@ def test_of_installed_packages_and_of_this_workflow_the_module_alone_counts(tmp_
     before = source_of("installed.models:a")
     (package / "other.py").write_text("two = 3")
     assert before == source_of("installed.models:a") != source_of("installed.other:a")
-    assert source_of("workflow_scripts.bring.openlth_models:cifar_vgg") != source_of("workflow_scripts.files:x") != ""
+    assert (
+        source_of("workflow_scripts.networks.openlth_models:cifar_vgg")
+        != source_of("workflow_scripts.shared.files:x")
+        != ""
+    )

@@ -14,8 +14,8 @@ from PIL import Image
 from test_openlth import write_log
 from test_workflow import FROM_TABLES, ROOT, copy_sources, edit, listed, snakemake
 
-from workflow_scripts.bring.openlth_models import cifar_resnet
-from workflow_scripts.train.torchvision_models import models
+from workflow_scripts.networks.openlth_models import cifar_resnet
+from workflow_scripts.networks.torchvision_models import models
 
 BROUGHT = ["--cores", "2", "--configfile", "brought.yaml"]
 MODULE = """

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from workflow_scripts.data.chunks import Rows, decode_lz4, stored_as_whole_rows
 from workflow_scripts.data.hdf5 import COMPRESSION
-from workflow_scripts.files import UserError
+from workflow_scripts.shared.files import UserError
 
 LZ4_BLOCKS = [hdf5plugin.LZ4(), hdf5plugin.LZ4(nbytes=64)]  # a chunk in one block, and in many
 

@@ -14,8 +14,8 @@ from small_experiments import (
     write_units,
 )
 
-from workflow_scripts.figures.collect import TABLES, Network, collect, count_detectors, parse_network, read_units
-from workflow_scripts.files import UserError
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.tables.collect import TABLES, MeasuredNetwork, collect, count_detectors, parse_network, read_units
 
 # unit: (maximum, threshold, {category: (label, IoU)}); what each is there for stands beside it.
 UNITS_BY_HAND = {
@@ -41,7 +41,7 @@ def experiment(tmp_path_factory):
 def by_hand(tmp_path):
     write_units(tmp_path / "units.csv", UNITS_BY_HAND)
     write_metrics(tmp_path / "metrics.json", density=0.5)
-    return Network("imp", 0, 1, tmp_path / "metrics.json", tmp_path / "units.csv")
+    return MeasuredNetwork("imp", 0, 1, tmp_path / "metrics.json", tmp_path / "units.csv")
 
 
 def test_counts_by_hand(by_hand):

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from workflow_scripts.data.hdf5 import FORMAT
-from workflow_scripts.dissect.protocols import PROTOCOLS
-from workflow_scripts.figures import compare_published as module
-from workflow_scripts.figures.compare_published import Network, compare_published, parse_network
-from workflow_scripts.files import UserError
+from workflow_scripts.plan.protocols import PROTOCOLS
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.tables import compare_published as module
+from workflow_scripts.tables.compare_published import PublishedNetwork, compare_published, parse_network
 
 CATEGORIES = ["color", "object", "part", "material", "scene", "texture"]
 LAYERS = ["layer1", "layer2", "layer3", "layer4"]
@@ -75,7 +75,7 @@ def broden(tmp_path):
 
 def compared(tmp_path, units, concepts, dissection=LITE, weights=None):
     """The rows of published.csv for one network."""
-    compare_published([Network("lite", 1, units, weights)], concepts, dissection, tmp_path / "published.csv")
+    compare_published([PublishedNetwork("lite", 1, units, weights)], concepts, dissection, tmp_path / "published.csv")
     rows = list(csv.DictReader((tmp_path / "published.csv").read_text().splitlines()))
     assert len(rows) == len(PUBLISHED)
     return rows
@@ -192,7 +192,7 @@ def test_layers_that_were_not_dissected_stay_empty(tmp_path, broden, caplog):
 
 def test_rows_are_sorted_by_arm_and_replicate(tmp_path, broden):
     networks = [
-        Network(arm, replicate, write_units(tmp_path / f"{arm}{replicate}.csv", seed=replicate), None)
+        PublishedNetwork(arm, replicate, write_units(tmp_path / f"{arm}{replicate}.csv", seed=replicate), None)
         for arm, replicate in (("b", 10), ("b", 2), ("a", 3))
     ]
     contents = []
@@ -238,7 +238,7 @@ def test_a_network_on_the_command_line():
 
 def test_the_command_writes_the_table_or_ends_with_a_sentence(tmp_path, units, broden):
     def command(*network):
-        line = [sys.executable, "-m", "workflow_scripts.figures.compare_published", "--network", *network]
+        line = [sys.executable, "-m", "workflow_scripts.tables.compare_published", "--network", *network]
         line += ["--concepts", broden, "--dissection", json.dumps(LITE), "--out", tmp_path / "command.csv"]
         return subprocess.run(line, capture_output=True, text=True)
 

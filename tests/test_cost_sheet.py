@@ -18,22 +18,12 @@ from hypothesis import strategies as st
 from test_config import merged
 from test_workflow import ROOT, copy_sources, environment, listed, snakemake
 
-from workflow_scripts.cost_sheet import (
-    Costs,
-    Job,
-    Sizes,
-    list_jobs,
-    longest_chain,
-    parse_dot,
-    print_sheet,
-    read_benchmarks,
-    read_config,
-    read_sizes,
-)
-from workflow_scripts.files import UserError
-from workflow_scripts.train.checkpoints import save_network
-from workflow_scripts.train.networks import build_network
-from workflow_scripts.train.pruning import full_masks
+from workflow_scripts.cost_sheet import list_jobs, longest_chain, parse_dot, print_sheet, read_benchmarks, read_config
+from workflow_scripts.networks.architectures import build_network
+from workflow_scripts.networks.checkpoints import save_network
+from workflow_scripts.networks.pruning import full_masks
+from workflow_scripts.run.costs import Costs, Job, Sizes, read_sizes
+from workflow_scripts.shared.files import UserError
 
 TINY, PAPER = Path("configs/tiny.yaml"), Path("configs/paper.yaml")
 SMALL = {

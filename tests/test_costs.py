@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from workflow_scripts.figures.sum_costs import COLUMNS, sum_costs
-from workflow_scripts.run_times import read_benchmarks, rule_of
+from workflow_scripts.run.run_times import read_benchmarks, rule_of
+from workflow_scripts.run.sum_costs import COLUMNS, sum_costs
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = "s\th:m:s\tmax_rss\tmax_vms\tcpu_time\n"

@@ -43,7 +43,7 @@ from workflow_scripts.dissect.name_units import iou, name_units
 from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, OrderStatistics, order_statistic_rank
 from workflow_scripts.dissect.tallies import Pairing, Tally, TallySettings, own_labels, tally_layer
 from workflow_scripts.dissect.tally_units import COUNTED_IMAGES, MASKS, PLANES, tally_units
-from workflow_scripts.files import UserError
+from workflow_scripts.shared.files import UserError
 
 LAYER = "stages.3"
 QUANTILES = ["0.02", "0.1", "0.25", "0.3", "0.45"]

@@ -16,10 +16,10 @@ from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.maps import LayerMaps
 from workflow_scripts.dissect.order_statistics import LargestSamples
 from workflow_scripts.dissect.tally_units import tally_units
-from workflow_scripts.files import UserError
-from workflow_scripts.gpu import has_gpu
+from workflow_scripts.networks.architectures import build_network
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.gpus import has_gpu
 from workflow_scripts.train import pictures as pictures_module
-from workflow_scripts.train.networks import build_network
 
 MEAN, STD = [0.5, 0.4, 0.3], [0.25, 0.2, 0.3]
 

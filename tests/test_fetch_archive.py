@@ -26,7 +26,7 @@ from PIL import Image
 
 from workflow_scripts.data.fetch_archive import fetch_archive
 from workflow_scripts.data.packed_images import read_packed_images
-from workflow_scripts.files import UserError
+from workflow_scripts.shared.files import UserError
 
 CONTENT = np.random.default_rng(0).bytes(2000)
 SHA = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"

@@ -23,16 +23,16 @@ from small_experiments import (
     write_network,
 )
 
-from workflow_scripts.figures.arms import FLOOR_NAMES, ONE_SHOT_NAMES
-from workflow_scripts.figures.collect import collect
 from workflow_scripts.figures.curves import curve_look, floor_lines, floors
 from workflow_scripts.figures.distributions import share_detected
 from workflow_scripts.figures.draw_figures import draw_figures, make_figure, read_tables
-from workflow_scripts.figures.names import FIGURES, OF_ACCURACY
 from workflow_scripts.figures.panels import density_ticks
 from workflow_scripts.figures.style import FORMATS, STYLE, save_figure
-from workflow_scripts.figures.tables import detector_rule_of
-from workflow_scripts.files import UserError
+from workflow_scripts.plan.figures import FIGURES, OF_ACCURACY
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.tables.arms import FLOOR_NAMES, ONE_SHOT_NAMES
+from workflow_scripts.tables.collect import collect
+from workflow_scripts.tables.read_tables import detector_rule_of
 
 
 @pytest.fixture(scope="module")

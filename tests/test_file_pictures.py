@@ -19,7 +19,7 @@ from PIL import Image
 
 from workflow_scripts.data.image_index import ImageIndex, read_image_index
 from workflow_scripts.data.index_images import index_images
-from workflow_scripts.files import UserError
+from workflow_scripts.shared.files import UserError
 from workflow_scripts.train.file_pictures import FilePictures, draw_boxes
 
 SIZES = [(40, 60), (75, 33), (20, 20), (90, 120), (24, 24), (61, 47)]  # height, width; in both classes

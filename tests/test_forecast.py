@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow_scripts.cost_sheet import read_config
-from workflow_scripts.forecast import Forecast, last_line, longest_chain, rate, seconds_left
+from workflow_scripts.run.forecast import Forecast, last_line, longest_chain, rate, seconds_left
 
 HOUR = 3600
 

@@ -19,7 +19,6 @@ from PIL import Image
 from small_experiments import write_metrics
 from torch import nn
 
-from workflow_scripts.config import least_tile_bytes
 from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.dissect.dump_activations import Candidates, dump_activations
@@ -29,14 +28,15 @@ from workflow_scripts.dissect.maps import LayerMaps
 from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.dissect.tensors import interpolate as interpolate_in_torch
-from workflow_scripts.figures.collect import Network, collect
-from workflow_scripts.figures.summarise import summarise
-from workflow_scripts.files import UserError
 from workflow_scripts.gallery import sprites
 from workflow_scripts.gallery.draw_units import Tiles, draw_units
 from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, network_folder, site_files
 from workflow_scripts.gallery.top_maps import top_maps
 from workflow_scripts.gallery.write_gallery import write_gallery
+from workflow_scripts.plan.config import least_tile_bytes
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.tables.collect import MeasuredNetwork, collect
+from workflow_scripts.tables.summarise import summarise
 
 NETWORK = network_folder("imp", 1, 2)
 TILES = Tiles(3, 16, 4000)
@@ -502,7 +502,7 @@ def test_layers_keep_the_configs_order_from_the_dump_to_the_summary(dissected, t
     for level in range(8):
         metrics = tmp_path / f"{level}.json"
         write_metrics(metrics, density=0.5**level)
-        networks.append(Network("imp", 1, level, metrics, units))
+        networks.append(MeasuredNetwork("imp", 1, level, metrics, units))
     tables = tmp_path / "results" / "tables"
     collect(networks, *RULE, tables)
     of_layers = pd.read_csv(tables / "networks.csv")

@@ -10,13 +10,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from workflow_scripts import gpu
-from workflow_scripts.files import UserError
+from workflow_scripts.shared import gpus as gpu
+from workflow_scripts.shared.files import UserError
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from workflow_scripts import gpu
+from workflow_scripts.shared import gpus as gpu
 gpu.POLL_SECONDS = 0.05
 cards = gpu.lease(sys.argv[3:], int(sys.argv[2]), Path(sys.argv[1]))
 print(*(sys.argv[3:][card] for card in cards), flush=True)

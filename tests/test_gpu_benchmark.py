@@ -24,8 +24,8 @@ from benchmarks.gpu.table import COLUMNS, LINES, table
 from benchmarks.gpu.timing import covered, is_kernel, time_runs
 from workflow_scripts.dissect import tensor_tallies
 from workflow_scripts.dissect.concept_data import ConceptData
-from workflow_scripts.dissect.protocols import Protocol
-from workflow_scripts.train.checkpoints import save_tensors
+from workflow_scripts.networks.checkpoints import save_tensors
+from workflow_scripts.plan.protocols import Protocol
 
 ROOT = Path(__file__).resolve().parent.parent
 GOOD = """

@@ -31,8 +31,8 @@ from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.maps import CandidateWriter
 from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.dissect.tally_units import tally_units
-from workflow_scripts.files import UserError
 from workflow_scripts.gallery.draw_units import Tiles, draw_units
+from workflow_scripts.shared.files import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES, UNITS, SIDE = 6, 4, 3
@@ -443,7 +443,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, "tests")
 from test_hdf5_files import concepts_read
-from workflow_scripts.files import UserError
+from workflow_scripts.shared.files import UserError
 path, whole = Path(sys.argv[2]), Path(sys.argv[1]).read_bytes()
 refused = 0
 for place in range(int(sys.argv[3]), len(whole), len(whole) // 150):

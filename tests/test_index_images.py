@@ -19,7 +19,7 @@ from workflow_scripts.data.decode import decode
 from workflow_scripts.data.ground_truth import read_ground_truth
 from workflow_scripts.data.image_index import read_image_index
 from workflow_scripts.data.index_images import index_images
-from workflow_scripts.files import Unreadable, UserError
+from workflow_scripts.shared.files import Unreadable, UserError
 
 CLASSES = ("n01", "n02", "n03")
 NAMES = [f"val_{number:08}.JPEG" for number in range(1, 7)]

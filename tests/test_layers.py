@@ -19,10 +19,10 @@ from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.layer_outputs import find_module, layer_names, layer_outputs, suggested_layer
 from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.dissect.tally_units import tally_units
-from workflow_scripts.files import UserError
 from workflow_scripts.list_layers import list_layers, networks_of
-from workflow_scripts.train.networks import build_network
-from workflow_scripts.train.torchvision_models import models
+from workflow_scripts.networks.architectures import build_network
+from workflow_scripts.networks.torchvision_models import models
+from workflow_scripts.shared.files import UserError
 
 ROWS, COLUMNS = 8, 4  # of patches and of label maps, so that rows and columns cannot be taken for each other
 SIZE = 16

@@ -18,9 +18,9 @@ from workflow_scripts.dissect.find_receptive_fields import find_receptive_fields
 from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.dissect.tally_units import tally_units
-from workflow_scripts.files import UserError
+from workflow_scripts.networks.architectures import build_network
 from workflow_scripts.notebook import dissect
-from workflow_scripts.train.networks import build_network
+from workflow_scripts.shared.files import UserError
 
 SIZE = 24
 COLOURS = {"mean": [0.5, 0.4, 0.3], "std": [0.25, 0.2, 0.3]}

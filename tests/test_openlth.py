@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from workflow_scripts.bring import entries
-from workflow_scripts.bring.import_network import import_network
-from workflow_scripts.bring.openlth import read_model, read_networks, read_preprocessing
-from workflow_scripts.bring.openlth_models import cifar_resnet, cifar_vgg
-from workflow_scripts.files import UserError
-from workflow_scripts.train.networks import SmallResNet
+from workflow_scripts.networks.architectures import SmallResNet
+from workflow_scripts.networks.import_network import import_network
+from workflow_scripts.networks.openlth_models import cifar_resnet, cifar_vgg
+from workflow_scripts.plan import own_networks as entries
+from workflow_scripts.plan.openlth import read_model, read_networks, read_preprocessing
+from workflow_scripts.shared.files import UserError
 
 START = (0, 0)
 
@@ -258,7 +258,7 @@ def read_named(tmp_path, **log):
     return str(tmp_path / "lottery")
 
 
-OWN = "workflow_scripts.bring.openlth_models"
+OWN = "workflow_scripts.networks.openlth_models"
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_pictures_are_prepared_as_those_of_the_dataset(tmp_path):
 
 
 def test_reading_needs_neither_torch_nor_numpy():
-    code = "import sys, workflow_scripts.bring.openlth; sys.exit(bool({'torch', 'numpy'} & set(sys.modules)))"
+    code = "import sys, workflow_scripts.plan.openlth; sys.exit(bool({'torch', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -14,7 +14,7 @@ from workflow_scripts.data import pack_concepts as module
 from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.label_masks import pack_masks
 from workflow_scripts.data.pack_concepts import pack_concepts
-from workflow_scripts.files import UserError
+from workflow_scripts.shared.files import UserError
 
 SIZE = 8
 

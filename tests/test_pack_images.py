@@ -16,7 +16,7 @@ from PIL import Image
 from workflow_scripts.data.pack_images import pack_images, read_square
 from workflow_scripts.data.packed_images import read_packed_images
 from workflow_scripts.data.unpack_archive import unpack_archive
-from workflow_scripts.files import UserError, whole_file, write_checksums
+from workflow_scripts.shared.files import UserError, whole_file, write_checksums
 
 
 @pytest.fixture

@@ -20,15 +20,15 @@ import torch
 from PIL import Image
 from torch import nn
 
-from workflow_scripts.bring.measure_network import measure_accuracy
 from workflow_scripts.data.image_index import ImageIndex
 from workflow_scripts.data.index_images import index_images
 from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.data.pack_images import pack_images
 from workflow_scripts.data.packed_images import read_packed_images
-from workflow_scripts.data.regular_files import read_file
-from workflow_scripts.files import UserError, require_file
+from workflow_scripts.shared.files import UserError, require_file
+from workflow_scripts.shared.regular_files import read_file
 from workflow_scripts.train.file_pictures import FilePictures
+from workflow_scripts.train.measure_network import measure_accuracy
 
 SIDE = 16
 PIXELS = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)

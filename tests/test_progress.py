@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_scripts import progress
-from workflow_scripts.progress import SECONDS, SHARE, Progress, clock, pace
+from workflow_scripts.shared import progress
+from workflow_scripts.shared.progress import SECONDS, SHARE, Progress, clock, pace
 
 
 class FakeClock:

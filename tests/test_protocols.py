@@ -40,12 +40,12 @@ from workflow_scripts.dissect.interpolation import (
 )
 from workflow_scripts.dissect.name_units import detects, name_units
 from workflow_scripts.dissect.order_statistics import order_statistic_rank
-from workflow_scripts.dissect.protocols import PROTOCOLS, Protocol, resolve_protocol
 from workflow_scripts.dissect.tally_units import tally_units
-from workflow_scripts.figures.collect import count_detectors, read_units
-from workflow_scripts.files import UserError
+from workflow_scripts.networks.architectures import build_network
 from workflow_scripts.notebook import copied
-from workflow_scripts.train.networks import build_network
+from workflow_scripts.plan.protocols import PROTOCOLS, Protocol, resolve_protocol
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.tables.collect import count_detectors, read_units
 
 LAYER = "stages.3"
 CATEGORIES = ["color", "object", "part", "scene", "texture"]

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune
 
-from workflow_scripts.bring.openlth_models import cifar_resnet
-from workflow_scripts.files import UserError
-from workflow_scripts.train.networks import build_network, weights_of
-from workflow_scripts.train.pruning import (
+from workflow_scripts.networks.architectures import build_network, weights_of
+from workflow_scripts.networks.openlth_models import cifar_resnet
+from workflow_scripts.networks.pruning import (
     apply_masks,
     describe_density,
     full_masks,
@@ -21,7 +20,8 @@ from workflow_scripts.train.pruning import (
     prune_by_magnitude,
     remaining_weights,
 )
-from workflow_scripts.train.torchvision_models import models
+from workflow_scripts.networks.torchvision_models import models
+from workflow_scripts.shared.files import UserError
 
 
 def slow_mask(weights: list[float], remaining: list[bool], exempt: int, fraction: float) -> list[bool]:

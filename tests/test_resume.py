@@ -22,11 +22,11 @@ from PIL import Image
 from workflow_scripts.data.image_index import read_image_index
 from workflow_scripts.data.index_images import index_images
 from workflow_scripts.data.packed_images import PackedImages, write_packed_images
-from workflow_scripts.files import UserError
-from workflow_scripts.train.checkpoints import load_tensors, save_tensors
+from workflow_scripts.networks.architectures import build_network
+from workflow_scripts.networks.checkpoints import load_tensors, save_tensors
+from workflow_scripts.networks.pruning import full_masks
+from workflow_scripts.shared.files import UserError
 from workflow_scripts.train.file_pictures import FilePictures
-from workflow_scripts.train.networks import build_network
-from workflow_scripts.train.pruning import full_masks
 from workflow_scripts.train.train_dense import train_dense
 from workflow_scripts.train.training import Trainer
 from workflow_scripts.train.training_state import TrainingState
@@ -246,7 +246,7 @@ def test_an_attempt_waits_for_one_that_was_left_running_and_goes_on_from_there(f
 LAUNCHED = """
 import os, sys
 import torch
-from workflow_scripts.files import UserError, run_command
+from workflow_scripts.shared.files import UserError, run_command
 from workflow_scripts.train.processes import joined_group, restart_with_torchrun
 
 def main():

@@ -13,11 +13,11 @@ from PIL import Image
 
 from workflow_scripts.data.make_concepts import make_concepts
 from workflow_scripts.data.make_images import make_images
-from workflow_scripts.data.shapes import labels, objects, scenes
-from workflow_scripts.data.shapes.canvas import ellipse, render_image, render_labels
-from workflow_scripts.data.shapes.palette import PROTOTYPES, nearest_colours
-from workflow_scripts.data.shapes.patterns import MATERIALS, TEXTURES, Paint, paint_pixels, texture_paint
-from workflow_scripts.data.shapes.pictures import (
+from workflow_scripts.data.world import labels, objects, scenes
+from workflow_scripts.data.world.canvas import ellipse, render_image, render_labels
+from workflow_scripts.data.world.palette import PROTOTYPES, nearest_colours
+from workflow_scripts.data.world.patterns import MATERIALS, TEXTURES, Paint, paint_pixels, texture_paint
+from workflow_scripts.data.world.pictures import (
     FLOATING,
     ROOMS,
     USUAL_SCENES,
@@ -25,9 +25,9 @@ from workflow_scripts.data.shapes.pictures import (
     concept_picture,
     place,
 )
-from workflow_scripts.data.shapes.settings import DEFAULT
-from workflow_scripts.data.shapes.work import picture_generator
-from workflow_scripts.files import UserError
+from workflow_scripts.data.world.settings import DEFAULT
+from workflow_scripts.data.world.work import picture_generator
+from workflow_scripts.shared.files import UserError
 
 SEED, SIZE, TRAIN, TEST, CONCEPTS = 5, 32, 40, 20, 60
 

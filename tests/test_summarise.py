@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workflow_scripts.figures.summarise import ROWS, WIDTH, summarise
-from workflow_scripts.files import UserError
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.tables.summarise import ROWS, WIDTH, summarise
 
 
 def row(arm: str, replicate: int, level: int, density: float, accuracy: float, detectors: int, concepts: int, **more):

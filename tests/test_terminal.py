@@ -9,8 +9,8 @@ from snakemake.logging import logger
 from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from workflow_scripts import terminal as module
-from workflow_scripts.terminal import Terminal, describe, is_needed, tell_failures, use_terminal
+from workflow_scripts.run import terminal as module
+from workflow_scripts.run.terminal import Terminal, describe_job, is_needed, tell_failures, use_terminal
 
 
 class Job:
@@ -50,7 +50,7 @@ class Clock:
 def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr("workflow_scripts.forecast.time", clock)
+    monkeypatch.setattr("workflow_scripts.run.forecast.time", clock)
     return clock
 
 
@@ -142,7 +142,7 @@ def test_groups_are_told_as_one(clock):
     ],
 )
 def test_jobs_are_described_by_their_network(job, words):
-    assert describe(job, share_left) == words
+    assert describe_job(job, share_left) == words
 
 
 def test_what_runs_for_long_is_reported_with_the_last_words_of_its_log(clock, tmp_path):

@@ -12,15 +12,15 @@ import torch
 from conftest import NETWORK, TRAINING
 
 from workflow_scripts.data.packed_images import write_packed_images
-from workflow_scripts.files import UserError
+from workflow_scripts.networks.architectures import build_network
+from workflow_scripts.networks.checkpoints import load_network, load_tensors, save_network, save_tensors
+from workflow_scripts.networks.pruning import full_masks, prune_by_magnitude
+from workflow_scripts.shared.files import UserError
 from workflow_scripts.train import calibrate_network, init_network
 from workflow_scripts.train import train_dense as train_dense_script
 from workflow_scripts.train import train_level as train_level_script
 from workflow_scripts.train.arguments import load_pictures
 from workflow_scripts.train.calibrate_network import calibrate_batch_norm
-from workflow_scripts.train.checkpoints import load_network, load_tensors, save_network, save_tensors
-from workflow_scripts.train.networks import build_network
-from workflow_scripts.train.pruning import full_masks, prune_by_magnitude
 from workflow_scripts.train.train_dense import train_dense
 from workflow_scripts.train.train_level import prune, train_level
 from workflow_scripts.train.training import Trainer, accuracy, learning_rate

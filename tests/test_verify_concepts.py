@@ -16,7 +16,7 @@ import reference_dissection as reference
 from workflow_scripts.data import verify_concepts as module
 from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.data.verify_concepts import verify_concepts
-from workflow_scripts.files import UserError
+from workflow_scripts.shared.files import UserError
 
 CATEGORIES = ["color", "material", "scene"]
 LABELS = {1: ("red-c", ["color"]), 2: ("wood", ["color", "material"]), 3: ("street-s", ["scene"])}

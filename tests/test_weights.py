@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 from torch.optim.swa_utils import AveragedModel
 
-from workflow_scripts.bring.constructors import construct
-from workflow_scripts.bring.import_network import import_network
-from workflow_scripts.bring.masks import read_masks
-from workflow_scripts.bring.prune_once import prune_once
-from workflow_scripts.bring.state_dicts import WRAPPERS, Reading
-from workflow_scripts.bring.weights import load_weights
-from workflow_scripts.files import UserError
-from workflow_scripts.train.pruning import describe_density
+from workflow_scripts.networks.constructors import construct
+from workflow_scripts.networks.import_network import import_network
+from workflow_scripts.networks.masks import read_masks
+from workflow_scripts.networks.pruning import describe_density
+from workflow_scripts.networks.state_dicts import WRAPPERS, Reading
+from workflow_scripts.networks.weights import load_weights
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.train.prune_once import prune_once
 
 State = dict[str, Tensor]
 HERE = f"{__name__}:net"

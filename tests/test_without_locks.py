@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_workflow import TINY, copy_sources, environment
 
-from workflow_scripts.claims import ENOTSUPP
+from workflow_scripts.shared.locks import ENOTSUPP
 
 ROOT = Path(__file__).resolve().parent.parent
 WRAPPER = Path(__file__).with_name("without_locks.py")
@@ -39,9 +39,9 @@ import reference_dissection as reference
 from workflow_scripts.data.image_index import ImageIndex, read_image_index, write_image_index
 from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.data.packed_images import PackedImages, read_packed_images, write_packed_images
-from workflow_scripts.files import start_log, whole_file
+from workflow_scripts.shared.files import start_log, whole_file
 from workflow_scripts.notebook import dissect
-from workflow_scripts.train.networks import build_network
+from workflow_scripts.networks.architectures import build_network
 from conftest import NETWORK
 
 folder, number = Path(sys.argv[1]), int(sys.argv[2])
@@ -82,11 +82,11 @@ def test_every_file_is_written_and_read_with_one_warning(tmp_path, number):
 
 HOLDER = """
 import sys
-from workflow_scripts import claims
-from workflow_scripts.files import start_log
+from workflow_scripts.shared import locks
+from workflow_scripts.shared.files import start_log
 start_log()
-claims.POLL_SECONDS = 0.02
-with claims.claimed(sys.argv[1]):
+locks.POLL_SECONDS = 0.02
+with locks.exclusive(sys.argv[1]):
     print("has it", flush=True)
     sys.stdin.readline()
 """
@@ -118,14 +118,14 @@ def test_two_processes_of_one_machine_wait_for_each_other(tmp_path, number, kill
 # With locks until the first wait, then without, as where a server goes over to recovery.
 SECOND_CALL = """
 import errno, fcntl, sys
-from workflow_scripts import claims
-claims.POLL_SECONDS = 0.02
+from workflow_scripts.shared import locks
+locks.POLL_SECONDS = 0.02
 calls = []
 def flock(file, operation):
     calls.append(operation)
     raise BlockingIOError(errno.EAGAIN, "held") if operation & fcntl.LOCK_NB else OSError(int(sys.argv[2]), "no locks")
 fcntl.flock = flock
-with claims.claimed(sys.argv[1]):
+with locks.exclusive(sys.argv[1]):
     assert [bool(call & fcntl.LOCK_NB) for call in calls] == [True, False]
 """
 
@@ -140,7 +140,11 @@ def test_a_wait_that_fails_for_want_of_locks_is_no_error(tmp_path, number):
 
 def test_other_errors_of_locking_are_not_taken_for_a_lack_of_locks(tmp_path):
     run = subprocess.run(
-        python(errno.EIO, "from workflow_scripts.files import *\nwith whole_file(sys.argv[1]) as part: pass", tmp_path),
+        python(
+            errno.EIO,
+            "from workflow_scripts.shared.files import *\nwith whole_file(sys.argv[1]) as part: pass",
+            tmp_path,
+        ),
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -151,7 +155,7 @@ def test_other_errors_of_locking_are_not_taken_for_a_lack_of_locks(tmp_path):
 LEASE = """
 import sys
 from pathlib import Path
-from workflow_scripts import gpu
+from workflow_scripts.shared import gpus as gpu
 print(gpu.lease(["a", "b"], 1, Path(sys.argv[1])))
 """
 

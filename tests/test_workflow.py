@@ -16,8 +16,8 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from benchmarks.gallery import BROWSERS
-from workflow_scripts.figures.names import FIGURES
-from workflow_scripts.figures.sum_costs import PLACEHOLDER
+from workflow_scripts.plan.figures import FIGURES
+from workflow_scripts.run.sum_costs import PLACEHOLDER
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ["Snakefile", "config.yaml", "configs", "envs", "profiles", "report", "rules", "schemas", "workflow_scripts"]
@@ -221,7 +221,7 @@ def test_another_version_with_older_times_is_noticed(copied, file, follows):
 
 
 def test_editing_a_module_deep_in_training_reruns_training(copied):
-    edit(copied / "workflow_scripts/train/pruning.py", '"""', '"""Edited. ')
+    edit(copied / "workflow_scripts/networks/pruning.py", '"""', '"""Edited. ')
     jobs = planned(copied)
     assert jobs["train_level"] == jobs["train_dense"] == 2
     assert "make_images" not in jobs and "pack_images" not in jobs
@@ -570,7 +570,7 @@ def test_the_terminal_shows_jobs_in_a_line_each_and_the_result(finished):
 
 def test_a_failed_job_is_named_at_the_end_with_its_log(copied):
     edit(
-        copied / "workflow_scripts/figures/sum_costs.py",
+        copied / "workflow_scripts/run/sum_costs.py",
         "    parser = ",
         "    raise ValueError('on purpose')\n    parser = ",
     )

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from workflow_scripts.bring.constructors import build, show_picture
-from workflow_scripts.bring.entries import read_networks
-from workflow_scripts.config import network_section
 from workflow_scripts.cost_sheet import read_config
 from workflow_scripts.dissect.check_network import CLASSES
 from workflow_scripts.dissect.layer_outputs import has_channels_last, suggested_layer
-from workflow_scripts.files import UserError, run_command
+from workflow_scripts.networks.constructors import build, show_picture
+from workflow_scripts.plan.config import network_section
+from workflow_scripts.plan.own_networks import read_networks
+from workflow_scripts.shared.files import UserError, run_command
 
 
 def list_layers(network: nn.Module, size: int) -> list[tuple[str, str, str]]:
@@ -48,11 +48,11 @@ def list_layers(network: nn.Module, size: int) -> list[tuple[str, str, str]]:
             rows.append((name, kind, "not to be dissected: never runs"))
         for run, output in enumerate(outputs[name], 1):
             layer = name if len(outputs[name]) == 1 else f"{name}#{run}"
-            rows.append((layer, kind, describe(layer, output)))
+            rows.append((layer, kind, describe_output(layer, output)))
     return rows
 
 
-def describe(name: str, output: object) -> str:
+def describe_output(name: str, output: object) -> str:
     """Return what the layer `name` puts out for one picture."""
     if not isinstance(output, Tensor):
         return f"not to be dissected: returns a {type(output).__name__}"

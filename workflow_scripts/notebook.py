@@ -22,8 +22,6 @@ import yaml
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from workflow_scripts.bring.constructors import show_picture
-from workflow_scripts.config import Validator, describe
 from workflow_scripts.data.hdf5 import open_hdf5
 from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.dissect.dump_activations import dump_activations, find_pictures
@@ -31,10 +29,12 @@ from workflow_scripts.dissect.find_receptive_fields import find_receptive_fields
 from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.interpolation import OF_FIELDS
 from workflow_scripts.dissect.name_units import name_units
-from workflow_scripts.dissect.protocols import Protocol, resolve_protocol
 from workflow_scripts.dissect.tally_units import tally_units
-from workflow_scripts.figures.collect import count_detectors, read_units
-from workflow_scripts.files import UserError
+from workflow_scripts.networks.constructors import show_picture
+from workflow_scripts.plan.config import Validator, explain
+from workflow_scripts.plan.protocols import Protocol, resolve_protocol
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.tables.collect import count_detectors, read_units
 
 SCHEMA = Path(__file__).parent.parent / "schemas" / "config.schema.yaml"
 CHOICES = tuple(asdict(Protocol()))
@@ -115,7 +115,7 @@ def require_valid(values: dict, section: str) -> None:
     known = {"properties": schema["properties"][section]["properties"], "$defs": schema["$defs"]}
     error = jsonschema.exceptions.best_match(Validator(known).iter_errors(values))
     if error is not None:
-        raise UserError(describe(error))
+        raise UserError(explain(error))
 
 
 def packed(concepts: str | Path, size: int | None, folder: Path) -> Path:

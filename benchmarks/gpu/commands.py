@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.gpu.bench import Bench
-from workflow_scripts.code_inputs import ROOT
+from workflow_scripts.plan.code import ROOT
 
 SOURCES = ("Snakefile", "config.yaml", "configs", "envs", "profiles", "report", "rules", "schemas", "workflow_scripts")
 LOG_LINES = 20

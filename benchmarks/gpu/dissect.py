@@ -29,7 +29,7 @@ from workflow_scripts.dissect.tensor_samples import LargestSamples
 from workflow_scripts.dissect.tensor_tallies import Labels as DeviceLabels
 from workflow_scripts.dissect.tensor_tallies import TensorTally
 from workflow_scripts.dissect.tensors import VALUES_AT_ONCE, Blocks, DeviceBlock, pinned
-from workflow_scripts.gpu import lease_gpu
+from workflow_scripts.shared.gpus import lease_gpu
 
 LAYER, BRODEN = "layer4", 63_305
 THREADS = min(8, cores())  # that decode for a GPU, as in the workflow

@@ -19,10 +19,10 @@ from workflow_scripts.data.hdf5 import FORMAT, append_rows, create_hdf5
 from workflow_scripts.data.pack_concepts import create_pixels
 from workflow_scripts.data.packed_images import PackedImages
 from workflow_scripts.dissect.dump_activations import dump_activations
-from workflow_scripts.files import file_fingerprint
-from workflow_scripts.gpu import lease_gpu
+from workflow_scripts.networks.architectures import build_network
+from workflow_scripts.shared.files import file_fingerprint
+from workflow_scripts.shared.gpus import lease_gpu
 from workflow_scripts.train.calibrate_network import calibrate_batch_norm
-from workflow_scripts.train.networks import build_network
 from workflow_scripts.train.pictures import MemoryPictures, normaliser
 
 CLASSES = 1000

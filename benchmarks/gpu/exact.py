@@ -21,11 +21,11 @@ from workflow_scripts.data.hdf5 import create_hdf5
 from workflow_scripts.dissect.concept_data import ConceptData
 from workflow_scripts.dissect.dump_activations import AllMaps, Candidates
 from workflow_scripts.dissect.interpolation import Field, Grid, grid, grid_at
-from workflow_scripts.dissect.maps import LayerMaps, cut_of
+from workflow_scripts.dissect.maps import LayerMaps, strict_bound
 from workflow_scripts.dissect.order_statistics import order_statistic_rank
-from workflow_scripts.dissect.protocols import COUNTED_IMAGES, PROTOCOLS, Protocol
 from workflow_scripts.dissect.tallies import Pairing, Tally, TallySettings, own_labels
-from workflow_scripts.gpu import lease_gpu
+from workflow_scripts.plan.protocols import COUNTED_IMAGES, PROTOCOLS, Protocol
+from workflow_scripts.shared.gpus import lease_gpu
 
 LAYER, THREADS = "layer", 2
 DTYPES = (np.float16, np.float32)
@@ -266,7 +266,7 @@ def compare_dissection(
         ways = [order_statistics(way, maps, rank, to if upsampled else None, THREADS) for way in (device, None)]
         for name, compiled in ways[1].items():
             found.add(f"{where}: {name}", ways[0][name], compiled)
-        cut = cut_of(ways[1]["threshold"], protocol.mask)
+        cut = strict_bound(ways[1]["threshold"], protocol.mask)
         rule = COUNTED_IMAGES.index(protocol.counted_images)
         settings = TallySettings(cut, to, labels.label_category, len(labels.category_name), rule == 1)
         options = {"with_category": rule == 0, "each_plane": protocol.planes == "each"}

@@ -4,8 +4,8 @@ import signal
 import sys
 from pathlib import Path
 
-from workflow_scripts import gpu
-from workflow_scripts.files import run_command
+from workflow_scripts.shared import gpus as gpu
+from workflow_scripts.shared.files import run_command
 
 
 def main() -> None:

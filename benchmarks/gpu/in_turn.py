@@ -9,7 +9,7 @@ import logging
 import sys
 from pathlib import Path
 
-from workflow_scripts.files import run_command
+from workflow_scripts.shared.files import run_command
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ from benchmarks.gpu.commands import complete, running, time_workflow, wait_for
 from benchmarks.gpu.train import SMALL, settings_of
 from benchmarks.gpu.workloads import TINY, cores
 from workflow_scripts.data.packed_images import PackedImages, write_packed_images
-from workflow_scripts.gpu import POLL_SECONDS
-from workflow_scripts.train.checkpoints import load_tensors
+from workflow_scripts.networks.checkpoints import load_tensors
+from workflow_scripts.shared.gpus import POLL_SECONDS
 
 PICTURES, SIDE, EPOCHS, REWIND_EPOCH = 400, 12, 20, 1
 LEASED = "has leased it"

@@ -6,8 +6,8 @@ import importlib
 from pathlib import Path
 
 from benchmarks.gpu.bench import Bench
-from workflow_scripts.files import run_command
-from workflow_scripts.gpu import use_gpus
+from workflow_scripts.shared.files import run_command
+from workflow_scripts.shared.gpus import use_gpus
 
 OVERTIME = 1.05  # times its seconds, after which a section logs what it is at, before it is killed
 

@@ -14,11 +14,11 @@ from benchmarks.input_pipeline import HEIGHT, TRAINING, WIDTH, write_pictures
 from benchmarks.training import random_masks, training_settings
 from workflow_scripts.data.image_index import ImageIndex
 from workflow_scripts.data.packed_images import PackedImages
+from workflow_scripts.networks.architectures import build_network
+from workflow_scripts.networks.pruning import full_masks
 from workflow_scripts.train.file_pictures import FilePictures
-from workflow_scripts.train.networks import build_network
 from workflow_scripts.train.pictures import MemoryPictures
 from workflow_scripts.train.processes import join_group
-from workflow_scripts.train.pruning import full_masks
 from workflow_scripts.train.training import Pictures, Trainer
 
 PRECISION = "bfloat16"

@@ -7,8 +7,8 @@ import numpy as np
 import yaml
 
 from benchmarks.input_pipeline import write_pictures
-from workflow_scripts.code_inputs import ROOT
 from workflow_scripts.data.decode import decode
+from workflow_scripts.plan.code import ROOT
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 RESNET50 = {"architecture": "resnet50", "norm_init": "ones"}

@@ -16,7 +16,7 @@ import yaml
 from cluster import Cluster, run, wait_until, why_not
 from test_workflow import ROOT, copy_sources, environment, listed
 
-from workflow_scripts.files import file_fingerprint
+from workflow_scripts.shared.files import file_fingerprint
 
 PROFILE = ["--workflow-profile", "profiles/slurm"]
 # No accounting here, and steps that last seconds.

@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from workflow_scripts.data.decode import decode, open_picture
-from workflow_scripts.data.regular_files import read_file
-from workflow_scripts.files import UserError, require_file
+from workflow_scripts.shared.files import UserError, require_file
+from workflow_scripts.shared.regular_files import read_file
 
 INDEX_COLUMNS = ("image", "split", "ih", "iw", "sh", "sw")  # of Broden's index.csv, beside one for each category
 LARGEST_NUMBER = 2**16 - 1  # a label map codes a number in two bytes, red and green

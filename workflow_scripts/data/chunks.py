@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from workflow_scripts.data.unfolding import LZ4, chunk_bytes, filters_of, require_bounded_chunks
-from workflow_scripts.files import reading
+from workflow_scripts.shared.files import reading
 
 HEADER_BYTES, BLOCK_HEADER_BYTES = 12, 4
 LARGEST_RATIO = 255  # what one byte of LZ4 can stand for

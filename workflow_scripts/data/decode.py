@@ -8,7 +8,7 @@ import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from workflow_scripts.files import UserError, reading, system_reason, unreadable
+from workflow_scripts.shared.files import UserError, reading, system_reason, unreadable
 
 # The formats that are meant, with the endings of their files. Pillow knows many more, and starts a program for one.
 FORMATS = {

@@ -16,9 +16,17 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from workflow_scripts.claims import claimed
-from workflow_scripts.files import NO_ROOM, UserError, file_fingerprint, reading, require_file, run_command, whole_file
-from workflow_scripts.progress import Progress
+from workflow_scripts.shared.files import (
+    NO_ROOM,
+    UserError,
+    file_fingerprint,
+    reading,
+    require_file,
+    run_command,
+    whole_file,
+)
+from workflow_scripts.shared.locks import exclusive
+from workflow_scripts.shared.progress import Progress
 
 BLOCK = 2**18  # bytes read at once
 TIMEOUT = 60.0  # seconds without a byte after which a connection counts as dead
@@ -59,7 +67,7 @@ def fetch_archive(
     if os.path.exists(archive):
         require_file(archive, "move it away")  # a folder or a pipe of the user's is not replaced
     else:
-        with claimed_part(archive.with_name(archive.name + ".part")) as part:
+        with exclusive_part(archive.with_name(archive.name + ".part")) as part:
             if archive.is_file():  # another process has fetched it meanwhile
                 part.remove()
             else:
@@ -94,7 +102,7 @@ def wrong_checksum(path: Path, expected: tuple[str, str] | None) -> str:
 
 
 class Part:
-    """The bytes fetched so far, in a file that this process has claimed."""
+    """The bytes fetched so far, in a file that no other process writes."""
 
     def __init__(self, path: Path, file: FileIO) -> None:
         self.path, self.file = path, file
@@ -121,12 +129,12 @@ class Part:
 
 
 @contextmanager
-def claimed_part(path: Path) -> Iterator[Part]:
+def exclusive_part(path: Path) -> Iterator[Part]:
     """Open the file for the bytes to come, once no other process has it; UserError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
-            claimed(path),
+            exclusive(path),
             os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0) as file,
         ):
             try:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.data.class_order import digits_by_value
-from workflow_scripts.data.regular_files import read_file
-from workflow_scripts.files import UserError, require_file
+from workflow_scripts.plan.class_order import digits_by_value
+from workflow_scripts.shared.files import UserError, require_file
+from workflow_scripts.shared.regular_files import read_file
 
 MOST_DIGITS = 18
 

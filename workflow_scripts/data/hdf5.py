@@ -14,7 +14,7 @@ import hdf5plugin
 import numpy as np
 
 from workflow_scripts.data.unfolding import require_bounded_chunks
-from workflow_scripts.files import UserError, reading, require_file
+from workflow_scripts.shared.files import UserError, reading, require_file
 
 FORMAT = 2  # raised when what a file holds changes its meaning
 # Decoded several times as fast as gzip. Maps with many zeros halve; shuffling bytes or bits first was slower and, for
@@ -34,7 +34,7 @@ def append_rows(dataset: h5py.Dataset, rows: np.ndarray) -> None:
 
 def create_hdf5(path: str | Path, **options: object) -> h5py.File:
     """Create an HDF5 file to write to, or overwrite it; `options` as h5py.File takes them."""
-    # Not every file system has the locks that HDF5 takes by default; who writes a file has claimed it.
+    # Not every file system has the locks that HDF5 takes by default; who writes a file holds its lock.
     return h5py.File(path, "w", locking=False, **options)
 
 

@@ -19,9 +19,9 @@ from workflow_scripts.data.pack_images import (
     list_pictures,
     number_or_any,
 )
-from workflow_scripts.data.regular_files import list_folders, read_file
-from workflow_scripts.files import Unreadable, UserError, run_command, whole_file
-from workflow_scripts.progress import Progress
+from workflow_scripts.shared.files import Unreadable, UserError, run_command, whole_file
+from workflow_scripts.shared.progress import Progress
+from workflow_scripts.shared.regular_files import list_folders, read_file
 
 FILES_PER_JOB = 64
 

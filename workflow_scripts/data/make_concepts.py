@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from workflow_scripts.data.shapes.canvas import render_labels
-from workflow_scripts.data.shapes.labels import CATEGORIES, NAMES, NUMBERS
-from workflow_scripts.data.shapes.palette import nearest_colours
-from workflow_scripts.data.shapes.pictures import Picture, concept_picture, photograph
-from workflow_scripts.data.shapes.settings import DEFAULT
-from workflow_scripts.data.shapes.work import check_order, picture_generator, progress, workers, world_parser
-from workflow_scripts.files import run_command, whole_file, write_checksums
+from workflow_scripts.data.world.canvas import render_labels
+from workflow_scripts.data.world.labels import CATEGORIES, NAMES, NUMBERS
+from workflow_scripts.data.world.palette import nearest_colours
+from workflow_scripts.data.world.pictures import Picture, concept_picture, photograph
+from workflow_scripts.data.world.settings import DEFAULT
+from workflow_scripts.data.world.work import check_order, picture_generator, progress, workers, world_parser
+from workflow_scripts.shared.files import run_command, whole_file, write_checksums
 
 VALIDATION_SHARE = 0.3  # of the pictures, as in Broden
 

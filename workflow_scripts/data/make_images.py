@@ -5,11 +5,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from workflow_scripts.data.shapes.labels import CLASSES
-from workflow_scripts.data.shapes.pictures import class_picture, photograph
-from workflow_scripts.data.shapes.settings import DEFAULT
-from workflow_scripts.data.shapes.work import check_order, picture_generator, progress, workers, world_parser
-from workflow_scripts.files import run_command, whole_file, write_checksums
+from workflow_scripts.data.world.labels import CLASSES
+from workflow_scripts.data.world.pictures import class_picture, photograph
+from workflow_scripts.data.world.settings import DEFAULT
+from workflow_scripts.data.world.work import check_order, picture_generator, progress, workers, world_parser
+from workflow_scripts.shared.files import run_command, whole_file, write_checksums
 
 
 def make_images(seed: int, size: int, train: int, test: int, processes: int, folder: str | Path) -> None:

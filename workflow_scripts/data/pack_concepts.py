@@ -18,8 +18,8 @@ from workflow_scripts.data.broden_layout import (
 from workflow_scripts.data.decode import tell_turned
 from workflow_scripts.data.hdf5 import COMPRESSION, FORMAT, append_rows, create_hdf5
 from workflow_scripts.data.label_masks import WORD_BITS, label_masks, masks_again, pack_masks
-from workflow_scripts.files import UserError, run_command, whole_file
-from workflow_scripts.progress import Progress
+from workflow_scripts.shared.files import UserError, run_command, whole_file
+from workflow_scripts.shared.progress import Progress
 
 IMAGES_IN_MEMORY = 256  # bounds memory
 STORED_BLOCK = 2**16  # bytes of an HDF5 chunk: whole images, some tens of kilobytes together

@@ -11,9 +11,9 @@ from PIL import Image, ImageOps
 
 from workflow_scripts.data.decode import IMAGE_SUFFIXES, decode, tell_turned
 from workflow_scripts.data.packed_images import PackedImages, write_packed_images
-from workflow_scripts.data.regular_files import list_folders, list_visible, read_file
-from workflow_scripts.files import UserError, reading, require_file, run_command, whole_file
-from workflow_scripts.progress import Progress
+from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
+from workflow_scripts.shared.progress import Progress
+from workflow_scripts.shared.regular_files import list_folders, list_visible, read_file
 
 # Of CIFAR-10's binary version (Krizhevsky 2009): a byte for the label, then planes of red, green and blue, row by row.
 BINARY_SUFFIX = ".bin"

@@ -7,7 +7,7 @@ import h5py
 import hdf5plugin
 from h5py import h5z
 
-from workflow_scripts.files import UserError, reading
+from workflow_scripts.shared.files import UserError, reading
 
 LZ4 = hdf5plugin.LZ4.filter_id
 SIZE_BYTES = 8  # at the head of an LZ4 chunk: that of what it unfolds to

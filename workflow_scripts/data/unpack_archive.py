@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from workflow_scripts.files import NO_ROOM, UserError, run_command, whole_file, write_checksums
-from workflow_scripts.progress import Progress
+from workflow_scripts.shared.files import NO_ROOM, UserError, run_command, whole_file, write_checksums
+from workflow_scripts.shared.progress import Progress
 
 DAMAGES = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 

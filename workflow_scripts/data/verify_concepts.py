@@ -16,7 +16,7 @@ import numpy as np
 
 from workflow_scripts.data.broden_layout import INDEX_COLUMNS, read_labels, table_rows, whole_number
 from workflow_scripts.data.hdf5 import MOST_COUNTED, find_dataset, open_hdf5, read_texts, read_whole_numbers
-from workflow_scripts.files import UserError, run_command, whole_file
+from workflow_scripts.shared.files import UserError, run_command, whole_file
 
 TOLERANCE = 0.0025  # share of a label's published pixels
 TOTALS_SIZE = (112, 112)  # of the label maps that the published totals count

@@ -5,10 +5,10 @@ import json
 import logging
 from pathlib import Path
 
-from workflow_scripts.bring.constructors import build, show_picture
 from workflow_scripts.dissect.layer_outputs import layer_outputs
-from workflow_scripts.files import run_command, whole_file
-from workflow_scripts.train.pruning import exempt_weights, full_masks, remaining_weights
+from workflow_scripts.networks.constructors import build, show_picture
+from workflow_scripts.networks.pruning import exempt_weights, full_masks, remaining_weights
+from workflow_scripts.shared.files import run_command, whole_file
 
 # How many classes there are shows only when the pictures are unpacked. More than there are, so as to refuse nothing
 # that would do; and no more than there are, for the weights of a classifier that is exempt.

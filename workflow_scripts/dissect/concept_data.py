@@ -18,7 +18,7 @@ from workflow_scripts.data.hdf5 import (
     wrong,
 )
 from workflow_scripts.data.label_masks import WORD_BITS
-from workflow_scripts.files import UserError
+from workflow_scripts.shared.files import UserError
 
 LARGEST_MAP = 2**24  # pixels; float32 counts exactly up to here
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from workflow_scripts.bring.constructors import load_network
 from workflow_scripts.data.hdf5 import (
     FORMAT,
     create_hdf5,
@@ -25,12 +24,28 @@ from workflow_scripts.data.hdf5 import (
 from workflow_scripts.data.unfolding import require_bounded_chunks
 from workflow_scripts.dissect import tensor_samples
 from workflow_scripts.dissect.layer_outputs import layer_names, layer_outputs
-from workflow_scripts.dissect.maps import CandidateWriter, LayerMaps, create_maps, cut_of, exceed, keep, whole_block
+from workflow_scripts.dissect.maps import (
+    CandidateWriter,
+    LayerMaps,
+    create_maps,
+    exceed,
+    keep,
+    strict_bound,
+    whole_block,
+)
 from workflow_scripts.dissect.order_statistics import LargestSamples, order_statistic_rank
-from workflow_scripts.dissect.protocols import MASKS
-from workflow_scripts.files import UserError, file_fingerprint, run_command, scratch_file, text_fingerprint, whole_file
-from workflow_scripts.gpu import lease_gpu, use_gpus
-from workflow_scripts.progress import Progress
+from workflow_scripts.networks.constructors import load_network
+from workflow_scripts.plan.protocols import MASKS
+from workflow_scripts.shared.files import (
+    UserError,
+    file_fingerprint,
+    run_command,
+    scratch_file,
+    text_fingerprint,
+    whole_file,
+)
+from workflow_scripts.shared.gpus import lease_gpu, use_gpus
+from workflow_scripts.shared.progress import Progress
 from workflow_scripts.train.pictures import normaliser, portions
 
 BATCH = 128  # pictures; a power of two, so that batches fill whole chunks of the dump
@@ -261,7 +276,7 @@ class Candidates:
 
     def cut(self) -> np.ndarray:
         """What a map must exceed to be a candidate, float32 (units)."""
-        return cut_of(self.largest.lower_bound, self.mask)
+        return strict_bound(self.largest.lower_bound, self.mask)
 
 
 def main() -> None:

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize, prune
 
-from workflow_scripts.bring.constructors import build
 from workflow_scripts.dissect.layer_outputs import layer_names, layer_outputs
-from workflow_scripts.files import UserError, run_command, whole_file
+from workflow_scripts.networks.constructors import build
+from workflow_scripts.shared.files import UserError, run_command, whole_file
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)

@@ -13,9 +13,9 @@ from workflow_scripts.dissect.interpolation import BORDERS, SCHEMES, Grid, grid,
 from workflow_scripts.dissect.maps import LayerMaps
 from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, OrderStatistics, order_statistic_rank
 from workflow_scripts.dissect.parallel import in_shards
-from workflow_scripts.files import UserError, run_command, whole_file
-from workflow_scripts.gpu import lease_gpu, use_gpus
-from workflow_scripts.progress import Progress
+from workflow_scripts.shared.files import UserError, run_command, whole_file
+from workflow_scripts.shared.gpus import lease_gpu, use_gpus
+from workflow_scripts.shared.progress import Progress
 
 log = logging.getLogger(__name__)
 

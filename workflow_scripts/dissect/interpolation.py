@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workflow_scripts.files import UserError, reading
+from workflow_scripts.shared.files import UserError, reading
 
 BORDERS = ("clamp", "zero")
 CELL_CENTRES = "align_corners_false"

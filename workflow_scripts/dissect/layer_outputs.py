@@ -14,7 +14,7 @@ from math import isqrt
 
 from torch import Tensor, nn
 
-from workflow_scripts.files import UserError
+from workflow_scripts.shared.files import UserError
 
 Grid = tuple[int, int] | None  # rows and columns of tokens
 SUGGESTIONS = 5

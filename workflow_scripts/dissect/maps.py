@@ -182,7 +182,7 @@ class CandidateWriter:
             self.group[name] = values
 
 
-def cut_of(threshold: np.ndarray, mask: str) -> np.ndarray:
+def strict_bound(threshold: np.ndarray, mask: str) -> np.ndarray:
     """What values must be greater than to be `mask` ("above" or "at_least") the threshold, float32 (units)."""
     return threshold if mask == "above" else np.nextafter(threshold, np.float32(-np.inf))
 

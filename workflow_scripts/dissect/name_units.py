@@ -9,9 +9,9 @@ import numpy as np
 
 from workflow_scripts.data.hdf5 import member_names, open_hdf5, read_attribute
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
-from workflow_scripts.dissect.protocols import DETECTOR_RULES
 from workflow_scripts.dissect.unit_files import Counts, read_counts
-from workflow_scripts.files import run_command, whole_file
+from workflow_scripts.plan.protocols import DETECTOR_RULES
+from workflow_scripts.shared.files import run_command, whole_file
 
 LEAST = np.nextafter(0, 1)  # above 0
 

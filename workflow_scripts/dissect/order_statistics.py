@@ -18,7 +18,7 @@ import numpy as np
 from workflow_scripts.dissect import kernels
 from workflow_scripts.dissect.interpolation import Grid
 from workflow_scripts.dissect.maps import as_bits
-from workflow_scripts.files import UserError
+from workflow_scripts.shared.files import UserError
 
 BINS = 2**16
 NO_FLOOR = -1

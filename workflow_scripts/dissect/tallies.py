@@ -9,7 +9,7 @@ from workflow_scripts.dissect.concept_data import ConceptData, LabelBlock
 from workflow_scripts.dissect.interpolation import Grid
 from workflow_scripts.dissect.maps import LayerMaps, MapBlock, as_bits
 from workflow_scripts.dissect.parallel import in_shards
-from workflow_scripts.progress import Progress
+from workflow_scripts.shared.progress import Progress
 
 
 class TallySettings(NamedTuple):

@@ -8,12 +8,12 @@ import numpy as np
 from workflow_scripts.data.hdf5 import FORMAT, create_hdf5, find_group, member_names, open_hdf5, read_attribute
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
 from workflow_scripts.dissect.interpolation import BORDERS, SCHEMES, Grid, grid, layer_knots, read_receptive_fields
-from workflow_scripts.dissect.maps import LayerMaps, cut_of
-from workflow_scripts.dissect.protocols import COUNTED_IMAGES, MASKS, PLANES
+from workflow_scripts.dissect.maps import LayerMaps, strict_bound
 from workflow_scripts.dissect.tallies import TallySettings, own_labels, tally_layer
 from workflow_scripts.dissect.unit_files import read_thresholds
-from workflow_scripts.files import UserError, run_command, whole_file
-from workflow_scripts.gpu import lease_gpu, use_gpus
+from workflow_scripts.plan.protocols import COUNTED_IMAGES, MASKS, PLANES
+from workflow_scripts.shared.files import UserError, run_command, whole_file
+from workflow_scripts.shared.gpus import lease_gpu, use_gpus
 
 
 def tally_units(
@@ -69,7 +69,7 @@ def tally_units(
             of_units[layer] = read_thresholds(cuts, layer, maps.units)
             schemes[layer], fields = layer_knots(receptive_fields, layer, knots)
             to = grid((maps.height, maps.width), (labels.height, labels.width), schemes[layer], fields, border)
-            cut = cut_of(of_units[layer].threshold, mask)
+            cut = strict_bound(of_units[layer].threshold, mask)
             made_for = read_attribute(dump, "candidates_mask", str) if maps.candidates else None
             require_maps(activations, maps, labels, made_for, mask, to, cut)
             in_mask = counted_images == "with_label_in_mask"

@@ -15,7 +15,7 @@ from workflow_scripts.dissect.maps import LayerMaps
 from workflow_scripts.dissect.parallel import in_order
 from workflow_scripts.dissect.tallies import Pairing, Tally, TallySettings
 from workflow_scripts.dissect.tensors import Blocks, DeviceBlock, interpolate, to_device
-from workflow_scripts.files import UserError
+from workflow_scripts.shared.files import UserError
 
 PIXELS_AT_ONCE = 2**27  # of masks, or of label masks: bounds memory
 TILE = 64  # active maps of an image that are counted together

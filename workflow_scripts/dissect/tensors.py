@@ -15,7 +15,7 @@ from torch import Tensor
 from workflow_scripts.dissect.interpolation import Grid
 from workflow_scripts.dissect.maps import LayerMaps, MapBlock
 from workflow_scripts.dissect.parallel import in_order
-from workflow_scripts.progress import Progress
+from workflow_scripts.shared.progress import Progress
 
 VALUES_AT_ONCE = 2**24  # of the maps of a block: bounds memory
 

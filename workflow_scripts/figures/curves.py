@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from workflow_scripts.figures.arms import CURVE, FLOOR_NAMES, SUFFIX_NAMES, TWIN
 from workflow_scripts.figures.dense import draw_dense
 from workflow_scripts.figures.measures import (
     ACCURACY,
@@ -27,7 +26,7 @@ from workflow_scripts.figures.panels import (
     add_legend,
     add_pruned_axis,
     all_dense,
-    mark_claimed,
+    mark_nine_tenths,
     panels,
     set_density_axis,
     sparsest,
@@ -47,6 +46,7 @@ from workflow_scripts.figures.style import (
     TEXT_WIDTH,
     TWIN_MARK,
 )
+from workflow_scripts.tables.arms import CURVE, FLOOR_NAMES, SUFFIX_NAMES, TWIN
 
 # Where a floor's dashes begin: those of floors that coincide fall between each other.
 FLOOR_STARTS = {"untrained": 0, "untrained_calibrated": 4, "shuffled_labels": 8}
@@ -116,7 +116,7 @@ def draw_measure(axes: Axes, rows: pd.DataFrame, measure: Measure) -> None:
     measure's; where the measure's is empty a network is left out.
     """
     counted = measure is not ACCURACY
-    mark_claimed(axes)
+    mark_nine_tenths(axes)
     rows = rows[rows[measure.column].notna()]
     if counted:
         for name, look, of_floor in floors(rows):

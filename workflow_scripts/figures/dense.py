@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from workflow_scripts.figures.arms import CURVE, FLOOR_NAMES, SUFFIX_NAMES, TWIN
 from workflow_scripts.figures.measures import ACCURACY, OTHER_NAME, Measure, count_limits
 from workflow_scripts.figures.panels import add_legend, labelled, panels
 from workflow_scripts.figures.style import (
@@ -20,6 +19,7 @@ from workflow_scripts.figures.style import (
     TEXT_WIDTH,
     TWIN_MARK,
 )
+from workflow_scripts.tables.arms import CURVE, FLOOR_NAMES, SUFFIX_NAMES, TWIN
 
 OTHER_DOT = {"marker": "x", "markersize": 4, "linestyle": "none"}
 

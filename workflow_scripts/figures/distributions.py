@@ -7,8 +7,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from workflow_scripts.dissect.name_units import detects
-from workflow_scripts.dissect.protocols import DETECTOR_RULES
-from workflow_scripts.figures.arms import FLOOR_NAMES
 from workflow_scripts.figures.panels import (
     DENSE,
     add_density_bar,
@@ -21,6 +19,8 @@ from workflow_scripts.figures.panels import (
     sparsest,
 )
 from workflow_scripts.figures.style import FLOOR_COLOURS, GREY, TEXT_WIDTH
+from workflow_scripts.plan.protocols import DETECTOR_RULES
+from workflow_scripts.tables.arms import FLOOR_NAMES
 
 
 def draw_iou_distribution(units: pd.DataFrame, detector_iou: float, detector_rule: str) -> Figure:

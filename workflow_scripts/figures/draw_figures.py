@@ -9,7 +9,6 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from workflow_scripts.figures.arms import describe_arms
 from workflow_scripts.figures.curves import draw_by_category, draw_overview, draw_single
 from workflow_scripts.figures.distributions import draw_iou_distribution
 from workflow_scripts.figures.layer_densities import draw_layer_densities
@@ -21,14 +20,15 @@ from workflow_scripts.figures.measures import (
     accuracy_rows,
     has_accuracy,
 )
-from workflow_scripts.figures.names import FIGURES, OF_ACCURACY
 from workflow_scripts.figures.relative import draw_relative_to_dense
 from workflow_scripts.figures.scatter import draw_against_accuracy
 from workflow_scripts.figures.stacks import draw_stacked_categories
 from workflow_scripts.figures.style import STYLE, save_figure
-from workflow_scripts.figures.tables import detector_rule_of, read_table
 from workflow_scripts.figures.trajectories import draw_concept_trajectories
-from workflow_scripts.files import UserError, run_command
+from workflow_scripts.plan.figures import FIGURES, OF_ACCURACY
+from workflow_scripts.shared.files import UserError, run_command
+from workflow_scripts.tables.arms import describe_arms
+from workflow_scripts.tables.read_tables import detector_rule_of, read_table
 
 TABLES = ("networks", "categories", "units", "layers")
 NETWORK = ["arm", "replicate", "level"]

@@ -3,7 +3,6 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from workflow_scripts.figures.arms import CURVE
 from workflow_scripts.figures.heat_maps import (
     Block,
     draw_heat_map,
@@ -14,6 +13,7 @@ from workflow_scripts.figures.heat_maps import (
     row_height,
 )
 from workflow_scripts.figures.panels import DENSE, add_density_bar, density_colours, percent, say
+from workflow_scripts.tables.arms import CURVE
 
 FRAME = 1.1  # inches of a heat map's height that are not rows
 SHORTEST = 2  # inches: so that what the colours mean can be read

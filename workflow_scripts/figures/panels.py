@@ -14,8 +14,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from workflow_scripts.figures.arms import CURVE, controls_beside
 from workflow_scripts.figures.style import COLUMN_WIDTH, DENSITY_COLOURS, LIGHT_GREY
+from workflow_scripts.tables.arms import CURVE, controls_beside
 
 REMAINING, PRUNED = "Weights remaining (%)", "Weights pruned (%)"
 CLAIMED = 10  # % of the weights that remain where the paper sees the decline set in
@@ -102,7 +102,7 @@ def percent(share: float) -> str:
     return f"{share:.0f}" if share >= 9.95 else f"{share:.2g}" if share >= 0.095 else f"{share:.1g}"
 
 
-def mark_claimed(axes: Axes) -> None:
+def mark_nine_tenths(axes: Axes) -> None:
     axes.axvline(CLAIMED, color=LIGHT_GREY, linewidth=0.8, zorder=0)
 
 

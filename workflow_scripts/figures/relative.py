@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from workflow_scripts.figures.arms import CURVE
 from workflow_scripts.figures.curves import draw_curve
 from workflow_scripts.figures.measures import Measure
 from workflow_scripts.figures.panels import (
@@ -15,7 +14,7 @@ from workflow_scripts.figures.panels import (
     add_legend,
     add_pruned_axis,
     columns_for,
-    mark_claimed,
+    mark_nine_tenths,
     panels,
     places,
     say,
@@ -30,6 +29,7 @@ from workflow_scripts.figures.style import (
     REPLICATE_LINE,
     TEXT_WIDTH,
 )
+from workflow_scripts.tables.arms import CURVE
 
 MEASURES = (
     Measure("accuracy %", None, "test accuracy"),
@@ -90,7 +90,7 @@ def relate_to_dense(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_related(axes: Axes, rows: pd.DataFrame) -> None:
-    mark_claimed(axes)
+    mark_nine_tenths(axes)
     axes.axhline(100, color=LIGHT_GREY, linewidth=0.8, zorder=0)
     for measure, look in zip(MEASURES, LOOKS, strict=True):
         measured = rows[rows[measure.column].notna()]

@@ -9,7 +9,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from workflow_scripts.figures.arms import SUFFIX_NAMES, TWIN
 from workflow_scripts.figures.measures import ACCURACY, CONCEPTS, UNITS, Measure, count_limits, units_title
 from workflow_scripts.figures.panels import (
     Place,
@@ -23,6 +22,7 @@ from workflow_scripts.figures.panels import (
     sparsest,
 )
 from workflow_scripts.figures.style import COUNT_TICKS, FLOOR_COLOURS, GREY, LIGHT_GREY, TEXT_WIDTH, TWIN_MARK
+from workflow_scripts.tables.arms import SUFFIX_NAMES, TWIN
 
 LEAST_ERROR = 0.01  # %: where no error at all is drawn
 # In per cent; of two that are too close, the first in this order is written.

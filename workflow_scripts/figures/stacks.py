@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from workflow_scripts.figures.arms import FLOOR_NAMES, SUFFIX_NAMES, TWIN
 from workflow_scripts.figures.measures import units_title
 from workflow_scripts.figures.panels import REMAINING, add_legend, columns_for, panels, percent, places
 from workflow_scripts.figures.style import TEXT_WIDTH, category_looks
+from workflow_scripts.tables.arms import FLOOR_NAMES, SUFFIX_NAMES, TWIN
 
 BAR, CONTROLS_APART = 0.85, 0.7  # of a bar's place
 FEWEST = 5  # bars: with fewer they do not grow wider

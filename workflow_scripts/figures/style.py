@@ -9,7 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from workflow_scripts.files import whole_file
+from workflow_scripts.shared.files import whole_file
 
 # The colour-blind safe palette of Okabe and Ito (2008).
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = (

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from workflow_scripts.figures.arms import CURVE
 from workflow_scripts.figures.heat_maps import (
     BLOCKS_APART,
     ROW,
@@ -27,6 +26,7 @@ from workflow_scripts.figures.heat_maps import (
 )
 from workflow_scripts.figures.panels import DENSE, LEGEND_HEIGHT, add_legend, bar_look, say
 from workflow_scripts.figures.style import COUNT_COLOURS, GREY, PAGE_HEIGHT, SMALL, category_looks
+from workflow_scripts.tables.arms import CURVE
 
 STRIP, FRAME = 0.75, 0.6  # inches of a layer's height: the strip below its heat map; what is neither
 COUNTS = (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # ticks

@@ -21,15 +21,15 @@ from workflow_scripts.dissect.interpolation import (
     layer_knots,
     read_receptive_fields,
 )
-from workflow_scripts.dissect.maps import LayerMaps, cut_of
+from workflow_scripts.dissect.maps import LayerMaps, strict_bound
 from workflow_scripts.dissect.name_units import iou
-from workflow_scripts.dissect.protocols import MASKS
 from workflow_scripts.dissect.unit_files import Counts, read_counts
-from workflow_scripts.files import UserError, run_command, whole_file, write_checksums
 from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, sheet_file, write_layer
 from workflow_scripts.gallery.sprites import draw_mask, encode, join_rows, resize
 from workflow_scripts.gallery.top_maps import TopMaps, top_maps
-from workflow_scripts.progress import Progress
+from workflow_scripts.plan.protocols import MASKS
+from workflow_scripts.shared.files import UserError, run_command, whole_file, write_checksums
+from workflow_scripts.shared.progress import Progress
 
 BEST = 5  # concepts that are told of a unit
 BYTES_IN_MEMORY = 2**27  # of scaled pictures
@@ -85,7 +85,7 @@ def draw_units(
             units = read_units(read_counts(counts, layer, labels), labels)
             require_maps(tally, maps, len(units.threshold), images)
             by_score = units.by_score
-            cut = cut_of(units.threshold, mask)
+            cut = strict_bound(units.threshold, mask)
             top = top_maps(maps, np.where(units.dead, np.float32(np.inf), cut), tiles.count)
             scheme, fields = layer_knots(receptive_fields, layer, knots)
             to = grid((maps.height, maps.width), (labels.height, labels.width), scheme, fields, border)

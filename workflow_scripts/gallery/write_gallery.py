@@ -9,10 +9,10 @@ import pandas as pd
 
 from workflow_scripts.dissect.concept_data import ConceptData
 from workflow_scripts.dissect.name_units import least_iou
-from workflow_scripts.figures.arms import name_arms
-from workflow_scripts.figures.tables import read_table
-from workflow_scripts.files import run_command, whole_file
 from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, network_folder, site_files, write_call
+from workflow_scripts.shared.files import run_command, whole_file
+from workflow_scripts.tables.arms import name_arms
+from workflow_scripts.tables.read_tables import read_table
 
 LAYER_KEYS = ["name", "units", "detectors", "concepts"]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from workflow_scripts.code_inputs import ROOT, code_of
 from workflow_scripts.data.packed_images import read_packed_images
-from workflow_scripts.files import UserError, file_fingerprint, text_fingerprint
+from workflow_scripts.plan.code import ROOT, code_of
+from workflow_scripts.shared.files import UserError, file_fingerprint, text_fingerprint
 from workflow_scripts.train.pictures import MemoryPictures
 from workflow_scripts.train.processes import Group
 from workflow_scripts.train.training import PRECISIONS, Pictures

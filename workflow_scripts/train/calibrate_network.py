@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from workflow_scripts.files import run_command
+from workflow_scripts.networks.checkpoints import load_network, save_network, write_metrics
+from workflow_scripts.shared.files import run_command
 from workflow_scripts.train.arguments import load_pictures, untrained_parser
-from workflow_scripts.train.checkpoints import load_network, save_network, write_metrics
 from workflow_scripts.train.processes import join_group
 from workflow_scripts.train.training import Pictures, accuracy
 

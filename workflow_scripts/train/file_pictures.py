@@ -13,8 +13,8 @@ from torch import Tensor
 
 from workflow_scripts.data.decode import decode
 from workflow_scripts.data.image_index import ImageIndex
-from workflow_scripts.data.regular_files import read_file
-from workflow_scripts.files import UserError
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.regular_files import read_file
 from workflow_scripts.train.pictures import normaliser
 
 TRIES = 10  # torchvision's RandomResizedCrop

@@ -1,11 +1,11 @@
 """Make the untrained network of a replicate: initial weights, batch-norm as initialised."""
 
-from workflow_scripts.files import run_command
+from workflow_scripts.networks.architectures import build_network
+from workflow_scripts.networks.checkpoints import save_network, write_metrics
+from workflow_scripts.networks.pruning import full_masks
+from workflow_scripts.shared.files import run_command
 from workflow_scripts.train.arguments import load_pictures, untrained_parser
-from workflow_scripts.train.checkpoints import save_network, write_metrics
-from workflow_scripts.train.networks import build_network
 from workflow_scripts.train.processes import join_group
-from workflow_scripts.train.pruning import full_masks
 from workflow_scripts.train.training import accuracy
 
 

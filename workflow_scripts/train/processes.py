@@ -15,8 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from workflow_scripts.files import UserError
-from workflow_scripts.gpu import has_gpu, lease_gpu, lease_gpus, use_gpus
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.gpus import has_gpu, lease_gpu, lease_gpus, use_gpus
 
 # The first process may wait for GPUs or for another training, and the others for it; torchrun ends all if one fails.
 PATIENCE = timedelta(days=30)

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from workflow_scripts.files import file_fingerprint, run_command, text_fingerprint
+from workflow_scripts.networks.checkpoints import load_network, save_network, save_tensors, write_metrics
+from workflow_scripts.shared.files import file_fingerprint, run_command, text_fingerprint
 from workflow_scripts.train.arguments import load_pictures, recipe_fingerprint, training_parser, training_state
-from workflow_scripts.train.checkpoints import load_network, save_network, save_tensors, write_metrics
 from workflow_scripts.train.processes import Group, joined_group
 from workflow_scripts.train.training import Trainer, accuracy
 

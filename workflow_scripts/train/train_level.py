@@ -6,11 +6,11 @@ from pathlib import Path
 
 from torch import nn
 
-from workflow_scripts.files import UserError, file_fingerprint, run_command, text_fingerprint
+from workflow_scripts.networks.checkpoints import load_tensors, rebuild_network, save_network, write_metrics
+from workflow_scripts.networks.pruning import Masks, describe_density, prune_by_magnitude
+from workflow_scripts.shared.files import UserError, file_fingerprint, run_command, text_fingerprint
 from workflow_scripts.train.arguments import load_pictures, recipe_fingerprint, training_parser, training_state
-from workflow_scripts.train.checkpoints import load_tensors, rebuild_network, save_network, write_metrics
 from workflow_scripts.train.processes import Group, joined_group
-from workflow_scripts.train.pruning import Masks, describe_density, prune_by_magnitude
 from workflow_scripts.train.training import Trainer, accuracy
 
 

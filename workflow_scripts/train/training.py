@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from workflow_scripts.files import UserError
-from workflow_scripts.progress import Progress, pace
-from workflow_scripts.train.networks import weights_of
+from workflow_scripts.networks.architectures import weights_of
+from workflow_scripts.networks.pruning import Masks, apply_masks
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.progress import Progress, pace
 from workflow_scripts.train.processes import Group, alone
-from workflow_scripts.train.pruning import Masks, apply_masks
 from workflow_scripts.train.training_state import TrainingState
 
 EVALUATION_BATCH = 500

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import torch
 
-from workflow_scripts.claims import claimed
-from workflow_scripts.files import UserError, file_fingerprint, reading, remove, system_reason, whole_file
+from workflow_scripts.shared.files import UserError, file_fingerprint, reading, remove, system_reason, whole_file
+from workflow_scripts.shared.locks import exclusive
 
 DIGEST = hashlib.sha256().digest_size
 
@@ -45,7 +45,7 @@ class TrainingState:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Train while no other process trains this network: wait for one that does, perhaps one left running."""
-        with claimed(self.folder / "training") if self.writes else nullcontext():
+        with exclusive(self.folder / "training") if self.writes else nullcontext():
             yield
 
     def load(self) -> dict | None:

@@ -1,0 +1,62 @@
+"""The rooms of the house: what imports what."""
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "workflow_scripts"
+# A room may import from those above it.
+ROOMS = ["shared", "plan", "data", "networks", "train", "dissect", "tables", "figures", "gallery", "run"]
+HEAVY = {"torch", "torchvision", "h5py", "matplotlib", "pandas", "numba"}
+
+
+def name_of(script: Path) -> str:
+    return ".".join(script.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {name_of(script): script for script in PACKAGE.rglob("*.py")}
+
+
+def imports_of(script: Path) -> set[str]:
+    """The modules of the package that a file imports, and all others by their first name."""
+    found = set()
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{script} imports by dots"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in MODULES else node.module for name in names]
+        else:
+            continue
+        found |= {name if name in MODULES else name.partition(".")[0] for name in names}
+    return found
+
+
+def test_every_file_stands_in_a_room_or_is_a_command():
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == set(ROOMS)
+
+
+def test_imports_go_one_way():
+    for name, script in MODULES.items():
+        if script.parent != PACKAGE:
+            above = ROOMS[: ROOMS.index(name.split(".")[1]) + 1]
+            assert all(other.split(".")[1] in above for other in imports_of(script) & MODULES.keys()), name
+
+
+def test_no_imports_go_in_a_circle():
+    TopologicalSorter({name: imports_of(script) & MODULES.keys() for name, script in MODULES.items()}).prepare()
+
+
+def test_the_plan_imports_nothing_heavy():
+    plan = [name for name in MODULES if name.startswith("workflow_scripts.plan.")]
+    loaded = f"import sys, {', '.join(plan)}; print(*sys.modules)"
+    modules = subprocess.run(
+        [sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert not HEAVY & set(modules.split())
+    assert all(not HEAVY & imports_of(MODULES[name]) for name in plan), "nor later"

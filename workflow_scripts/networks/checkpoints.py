@@ -1,0 +1,95 @@
+"""Networks on disk: tensors only, and the numbers that go with them."""
+
+import io
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from workflow_scripts.networks.architectures import build_network
+from workflow_scripts.networks.pruning import Masks, describe_density
+from workflow_scripts.shared.files import UserError, reading, require_file, whole_file
+
+
+def save_tensors(path: Path, tensors: dict) -> None:
+    """Write nested dicts of tensors and plain values; the same contents give the same bytes."""
+    # Saved by name, torch writes the file's own name into it; saved through a buffer it does not.
+    buffer = io.BytesIO()
+    torch.save(tensors, buffer)
+    with whole_file(path) as part:
+        part.write_bytes(buffer.getvalue())
+
+
+def load_tensors(path: Path) -> dict:
+    """Read what `save_tensors` wrote; nothing but tensors and plain values is ever unpickled.
+
+    Raises:
+        UserError: the file cannot be read, is damaged, or holds anything else.
+    """
+    require_file(path, "run the step that writes it")
+    with reading(path, Exception):  # whatever torch says of contents that are not its own
+        # Read before torch sees them: it does not tell what the system says from what is damaged.
+        contents = io.BytesIO(path.read_bytes())
+        tensors = torch.load(contents, map_location="cpu", weights_only=True)
+    if not isinstance(tensors, dict):
+        raise UserError(f"{path} holds a {type(tensors).__name__}: check that it is the right file, or make it again")
+    return tensors
+
+
+def save_network(path: Path, network: nn.Module, masks: Masks, lineage: str = "") -> None:
+    """Write `network.pt`: the state dict under `model`, the masks (bool, by name as `weights_of` has it) under `masks`.
+
+    `lineage` names the dense training that a trained network comes from; see `train_dense`.
+    """
+    tensors = {
+        "model": {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()},
+        "masks": {name: mask.cpu() for name, mask in masks.items()},
+        "lineage": lineage,
+    }
+    save_tensors(path, tensors)
+
+
+def load_network(path: Path, settings: dict) -> tuple[nn.Module, Masks]:
+    """Return the network of a `network.pt`, on the CPU, and its masks; errors as `load_tensors`, `rebuild_network`."""
+    return rebuild_network(load_tensors(path), settings, path)
+
+
+def rebuild_network(tensors: dict, settings: dict, path: Path) -> tuple[nn.Module, Masks]:
+    """Return the network whose contents were loaded from `path`, on the CPU, and its masks.
+
+    Raises:
+        UserError: they are not a network's, or the weights do not fit the config's `network` section.
+    """
+    weights, masks = tensors.get("model"), tensors.get("masks")
+    # The classifier is the last weight matrix in both architectures; its rows are the classes.
+    matrices = [tensor for tensor in (weights or {}).values() if tensor.ndim == 2]
+    if not matrices or not masks:
+        raise UserError(f"{path} holds no network with its masks: check that it is the right file, or make it again")
+    classes = matrices[-1].shape[0]
+    network = build_network(settings, classes, seed=0)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()[:200]
+        raise UserError(f"{path} does not fit the network in the config ({first})") from None
+    return network, masks
+
+
+def write_metrics(
+    path: Path,
+    network: nn.Module,
+    masks: Masks,
+    test_accuracy: float | None,
+    history: list[dict],
+    density: float | None = None,
+) -> None:
+    """Write `metrics.json`: test accuracy (share; null if it was not measured), densities, layers, a row per epoch.
+
+    `density` takes the place of the prunable weights' where masks cannot tell it.
+    """
+    metrics = {"test_accuracy": test_accuracy, **describe_density(network, masks), "epochs": history}
+    if density is not None:
+        metrics["density"]["prunable"] = density
+    with whole_file(path) as part:
+        part.write_text(json.dumps(metrics, indent=1) + "\n")

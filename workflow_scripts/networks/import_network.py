@@ -1,0 +1,138 @@
+"""Read a network of the user's own: its weights and masks, checked against its constructor."""
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from workflow_scripts.networks.checkpoints import save_network
+from workflow_scripts.networks.constructors import construct
+from workflow_scripts.networks.masks import masks_of_zeros, read_masks
+from workflow_scripts.networks.pruning import Masks, apply_masks, full_masks, log_dense
+from workflow_scripts.networks.state_dicts import Reading
+from workflow_scripts.networks.weight_files import listed
+from workflow_scripts.networks.weights import WHOLE, load_weights
+from workflow_scripts.plan.openlth import SPARSITY_REPORT
+from workflow_scripts.shared.files import UserError, run_command
+
+
+def import_network(
+    settings: dict, weights: str | dict | None, masks: Path | None, seed: int, size: int, reading: Reading = WHOLE
+) -> tuple[nn.Module, Masks]:
+    """Return a network, its pruned weights zero, and its masks.
+
+    Args:
+        settings: `constructor` and `arguments`.
+        weights: a file; the further arguments with which the constructor brings weights; or None for those that it
+            draws.
+        masks: a file of masks. Without one, those in the weights' file count, or else of given weights what is zero.
+        seed: of what the constructor draws.
+        size: of its pictures, in pixels.
+        reading: which tensors of the file are the network's.
+
+    Raises:
+        UserError: as `construct`, `load_weights`, `read_masks_beside`, `require_reported`; or the constructor's
+            arguments for its own weights change more than the weights.
+    """
+    network = construct(settings["constructor"], settings["arguments"], seed)
+    found: Masks = {}
+    if isinstance(weights, str):
+        found = load_weights(network, Path(weights), reading, with_masks=masks is None)
+    elif weights:
+        load_own_weights(network, settings, weights, size)
+    if masks:
+        found = read_masks_beside(network, masks, found, str(weights))
+    if not found:
+        # Some constructors draw zeros, which nobody has pruned.
+        found = masks_of_zeros(network) if weights else full_masks(network, exempt=[])
+    apply_masks(network, found)
+    empty = [name for name, mask in found.items() if not mask.any()]
+    if empty:
+        logging.warning("no weight remains in %s: what follows does not depend on the picture", listed(empty))
+    return network, found
+
+
+def read_masks_beside(network: nn.Module, path: Path, pruned: Masks, weights: str) -> Masks:
+    """Return the masks in a file; UserError also if they are not those in the file of weights itself, `pruned`."""
+    masks = read_masks(network, path)
+    require_reported(masks, path)
+    for name, mask in pruned.items():
+        if name not in masks or not torch.equal(masks[name], mask):
+            raise UserError(f"{path} has another mask of {name} than {weights}, or none: give the right ones alone")
+    return masks
+
+
+def load_own_weights(network: nn.Module, settings: dict, more: dict, size: int) -> None:
+    """Load the weights that the constructor brings when it is given `more` arguments.
+
+    From then on the network is rebuilt without these, so it has to compute the same.
+    """
+    constructor = settings["constructor"]
+    whole = construct(constructor, settings["arguments"] | more, seed=0)
+    own, state = network.state_dict(), whole.state_dict()
+    same = own.keys() == state.keys() and all(own[name].shape == state[name].shape for name in own)
+    if same:
+        network.load_state_dict(state)
+        picture = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            same = equal(network(picture), whole(picture))
+    if not same:
+        raise UserError(
+            f"constructor {constructor} builds another network with {more} than without: put the arguments that make"
+            " the difference into arguments, as well"
+        )
+
+
+def equal(one: object, other: object) -> bool:
+    """Tell whether two outputs of networks, tensors or what holds tensors, are the same."""
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and torch.equal(one, other)
+    if isinstance(one, dict):
+        return isinstance(other, dict) and equal(list(one.items()), list(other.items()))
+    if isinstance(one, list | tuple):
+        return type(one) is type(other) and len(one) == len(other) and all(map(equal, one, other))
+    return one == other
+
+
+def require_reported(masks: Masks, path: Path) -> None:
+    """Raise UserError unless masks keep as many weights as a report beside their file says; OpenLTH writes one."""
+    report = path.with_name(SPARSITY_REPORT)
+    if not report.is_file():
+        return
+    try:
+        said = json.loads(report.read_text())
+        reported = int(said["total"]), int(said["unpruned"])
+    except (ValueError, KeyError, TypeError, OverflowError):
+        raise UserError(f"{report} does not say how many weights are in total and unpruned: restore it") from None
+    found = sum(mask.numel() for mask in masks.values()), sum(int(mask.sum()) for mask in masks.values())
+    if found != reported:
+        raise UserError(
+            f"{path} keeps {found[1]} of {found[0]} weights, and {report} says {reported[1]} of {reported[0]}: the two"
+            " are not of one network; copy both again"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--settings", type=json.loads, required=True, help="JSON: constructor and arguments")
+    parser.add_argument(
+        "--weights", type=json.loads, help="JSON: a file, or further arguments; without it the constructor's own draw"
+    )
+    parser.add_argument("--masks", type=Path, help="a file of masks")
+    parser.add_argument("--reading", type=json.loads, default={}, help="JSON: part, prefix, missing, unused")
+    parser.add_argument("--seed", type=int, required=True, help="of untrained weights")
+    parser.add_argument("--size", type=int, required=True, help="of its pictures, in pixels")
+    parser.add_argument("--out", type=Path, required=True, help="network.pt")
+    args = parser.parse_args()
+    network, masks = import_network(
+        args.settings, args.weights, args.masks, args.seed, args.size, Reading(**args.reading)
+    )
+    log_dense(network, masks)
+    save_network(args.out, network, masks)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,64 @@
+"""Fingerprints of the contents of files of the user's own, which as parameters of rules tell what is stale."""
+
+import json
+import os
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from workflow_scripts.shared.files import file_fingerprint, reading, text_fingerprint, whole_file
+
+
+@cache
+def content_fingerprint(source: str, memory: Path) -> str:
+    """Return a fingerprint of a file, or of the names and contents of all files below a folder, hidden ones left out.
+
+    Passed to a rule as a parameter, it makes the rule run again when contents change, be the files newer or older than
+    those before, and not when they are touched or copied. `memory` is as for `file_contents`.
+
+    Raises:
+        UserError: as `file_contents`.
+    """
+    contents = file_contents(files_of(source), memory)
+    return text_fingerprint(*contents, *contents.values())
+
+
+def file_contents(paths: Iterable[str], memory: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file, by its path.
+
+    `memory` is a JSON file that remembers those of the last call, so that only files are read that are new or touched.
+    A file is known by its path, size, inode and times, of which mv and cp -p cannot keep that of its last change.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    try:
+        known = json.loads(memory.read_text())
+    except (OSError, ValueError):
+        known = {}
+    known = known if isinstance(known, dict) else {}
+    found = {}
+    remembered = {}
+    for path in paths:
+        with reading(path):
+            status = os.stat(path)
+            key = f"{path} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+            found[path] = remembered[key] = known.get(key) or file_fingerprint(path)
+    if remembered != known:
+        with whole_file(memory) as part:
+            part.write_text(json.dumps(remembered, indent=0))
+    return found
+
+
+def own_fingerprint(path: str | Path) -> str:
+    """Return the SHA-256 of a small file of the user's own; UserError if it cannot be read."""
+    with reading(path):
+        return file_fingerprint(path)
+
+
+def files_of(source: str) -> list[str]:
+    """Return `source` if it is a file, else the paths of all files below it, links followed, in order."""
+    if os.path.isfile(source):
+        return [source]
+    paths = [os.path.join(folder, name) for folder, _, names in os.walk(source, followlinks=True) for name in names]
+    return sorted(path for path in paths if os.path.isfile(path) and not os.path.basename(path).startswith("."))

@@ -1,0 +1,64 @@
+"""The rules of the published generations of network dissection, as named sets of choices.
+
+See each generation's code for where they come from: Bau et al. 2017 (NetDissect), Zhou et al. 2018 (NetDissect-Lite),
+Bau et al. 2018 (quick-netdissect), Bau et al. 2020 (dissect, PNAS).
+"""
+
+from dataclasses import asdict, dataclass
+
+from workflow_scripts.shared.files import UserError
+
+MASKS = ("above", "at_least")
+COUNTED_IMAGES = ("with_category", "with_label_in_mask", "all")
+DETECTOR_RULES = {"above": ">", "at_least": "≥"}  # and how figures write them
+PLANES = ("once", "each")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How units are thresholded, masked and scored."""
+
+    quantile: float = 0.005  # the share of samples above a unit's threshold
+    quantile_of: str = "raw"  # samples: "raw" activations, or those of the map "upsampled" to the label maps' size
+    knots: str = "receptive_field"  # where activations lie in the picture: one of interpolation.SCHEMES
+    border: str = "clamp"  # what a map is beyond its outer activations: one of interpolation.BORDERS
+    mask: str = "above"  # the threshold, strictly, or "at_least" it
+    counted_images: str = "with_category"  # in a unit's area: see tally_units
+    planes: str = "once"  # a pixel that carries a label in several planes counts "once", or once for "each"
+    detector_iou: float = 0.04
+    detector_rule: str = "above"  # detector_iou, strictly, or "at_least" it
+
+
+PROTOCOLS = {
+    "netdissect": Protocol(),
+    "lite": Protocol(
+        quantile=0.005005,
+        knots="align_corners_false",
+        counted_images="with_label_in_mask",
+        planes="each",
+        detector_rule="at_least",
+    ),
+    "quick": Protocol(knots="align_corners_false"),
+    "pnas": Protocol(
+        quantile=0.01, quantile_of="upsampled", knots="align_corners_false", border="zero", counted_images="all"
+    ),
+}
+
+
+def resolve_protocol(dissection: dict) -> dict:
+    """The config's dissection section with every choice that reads "protocol" taken from its protocol.
+
+    Raises UserError if nothing could be a detector, or a dump of candidates would not do for the thresholds.
+    """
+    named = asdict(PROTOCOLS[dissection["protocol"]])
+    resolved = {key: named[key] if key in named and value == "protocol" else value for key, value in dissection.items()}
+    if resolved["largest_quantile"] == "quantile":
+        resolved["largest_quantile"] = resolved["quantile"]
+    if resolved["detector_iou"] == 1 and resolved["detector_rule"] == "above":
+        raise UserError("dissection.detector_iou is 1, and no IoU is above that: lower it, as to 0.04")
+    if resolved["dump"] == "candidates":
+        if resolved["quantile_of"] == "upsampled":
+            raise UserError("dissection.dump: candidates are known for quantiles of raw maps only; set it to all")
+        if resolved["quantile"] > resolved["largest_quantile"]:
+            raise UserError("dissection.largest_quantile is less than dissection.quantile; make it at least as large")
+    return resolved

@@ -1,0 +1,21 @@
+"""Say how long jobs will take by the rates of the config; see the cost sheet.
+
+Reads {"config": ..., "cores": ..., "jobs": [[rule, wildcards], ...]} as JSON, and writes a list of seconds.
+"""
+
+import json
+import sys
+
+from workflow_scripts.run.costs import Costs, Job, read_sizes
+from workflow_scripts.shared.files import run_command
+
+
+def main() -> None:
+    asked = json.load(sys.stdin)
+    costs = Costs(asked["config"], read_sizes(asked["config"]), asked["cores"])
+    jobs = [Job(rule, wildcards, finished=False, needs=()) for rule, wildcards in asked["jobs"]]
+    json.dump([costs.seconds(job) for job in jobs], sys.stdout)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,72 @@
+"""Add up what each rule took, from Snakemake's benchmarks."""
+
+import argparse
+import csv
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+
+from workflow_scripts.run.run_times import read_measurements, rule_of
+from workflow_scripts.shared.files import run_command, whole_file
+
+COLUMNS = ("rule", "jobs", "seconds", "median", "longest", "cpu", "memory_mb")
+# Written where the report will be, until the run has ended and it is made.
+PLACEHOLDER = """<!DOCTYPE html>
+<meta charset="utf-8">
+<title>Report</title>
+<p>The report is put here when a run has come to its end. If none is under way, the run's command makes it.</p>
+"""
+
+
+def sum_costs(benchmarks: Path, out: Path) -> None:
+    """Write a CSV row per rule, those that took longest first, and a last one for all: `COLUMNS`.
+
+    `seconds` are of wall time, all jobs added up; `median` and `longest` are a job's; `cpu` is their CPU time, in
+    seconds, too; `memory_mb` is the largest resident set of a job, in megabytes. Of a job only its last run counts.
+    Snakemake looks at memory and CPU time every so often, so that those of short jobs come out too small.
+    """
+    measured = defaultdict(list)
+    for name, row in read_measurements(benchmarks):
+        measured[rule_of(name)].append([number(row[column]) for column in ("s", "cpu_time", "max_rss")])
+    rows = sorted((summary(rule, jobs) for rule, jobs in measured.items()), key=lambda row: -row[2])
+    everything = [job for jobs in measured.values() for job in jobs]
+    with whole_file(out) as part, open(part, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row in [*rows, *([summary("all", everything)] if everything else [])]:
+            writer.writerow([*row[:2], *(f"{value:.1f}" for value in row[2:])])
+
+
+def clear_placeholder(report: Path) -> None:
+    """Remove what stands in the report's place if a run has ended before the report was made."""
+    if report.is_file() and report.stat().st_size == len(PLACEHOLDER) and report.read_text() == PLACEHOLDER:
+        report.unlink()
+
+
+def number(text: str) -> float:
+    """Return a number, 0 where there is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return 0
+
+
+def summary(rule: str, jobs: list[list[float]]) -> list:
+    """Return the row of jobs of which (seconds, CPU seconds, MB) were measured."""
+    seconds, cpu, memory = zip(*jobs, strict=True)
+    return [rule, len(jobs), sum(seconds), median(seconds), max(seconds), sum(cpu), max(memory)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--benchmarks", type=Path, required=True, help="the experiment's folder of that name")
+    parser.add_argument("--out", type=Path, required=True, help="costs.csv")
+    parser.add_argument("--report", type=Path, required=True, help="where the report will be put at the run's end")
+    args = parser.parse_args()
+    sum_costs(args.benchmarks, args.out)
+    with whole_file(args.report) as part:
+        part.write_text(PLACEHOLDER)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,203 @@
+"""What a person sees on the terminal while snakemake runs: a line when a job starts and ends, how far, how long still.
+
+All that Snakemake would have shown is in its own log, .snakemake/log/. It is on the terminal, too, in dry runs, with
+--verbose, and with a --quiet of one's own other than host.
+"""
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from snakemake.logging import logger
+from snakemake.settings.enums import Quietness
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from workflow_scripts.run.forecast import Forecast, Job, last_line, rate
+from workflow_scripts.run.run_times import read_benchmarks
+from workflow_scripts.shared.progress import clock
+
+LEFT_OUT = (LogEvent.WORKFLOW_STARTED, LogEvent.RESOURCES_INFO, LogEvent.JOB_INFO, LogEvent.GROUP_INFO)
+CHATTER = (
+    "Assuming unrestricted shared filesystem",
+    "Using shell",
+    "Conda environments: ignored",
+    "Group jobs: inactive",
+    "Select jobs to execute",
+)
+OFTEN, RARELY, SOON = 60, 600, 600  # seconds between reports of what runs, in the first SOON seconds and later
+LONG = 60  # seconds after which a job that runs is reported
+MOST = 8  # jobs in a report
+STEPS = 10  # seconds between lines of how far all is, at least
+
+
+def use_terminal(workflow: Any, config: dict, share_left: Callable[[str, str, str], float | None]) -> "Terminal | None":
+    """Let the terminal show what a person needs, and return what shows it; None where Snakemake's own is wanted.
+
+    `share_left` tells the share of weights of (arm, replicate, level), if it is known beforehand.
+    """
+    output = workflow.output_settings
+    own = workflow.is_main_process and not (output.dryrun or output.verbose or output.debug_dag)
+    if not own or set(output.quiet or ()) - {Quietness.HOST}:
+        return None
+    for handler in logger.handlers:
+        if handler.name == "DefaultStreamHandler":
+            terminal = Terminal(workflow, config, share_left, handler.formatter)
+            handler.setFormatter(terminal)
+            handler.addFilter(is_needed)
+            return terminal
+    return None
+
+
+def is_needed(record: logging.LogRecord) -> bool:
+    """Whether a person needs to see a message."""
+    return getattr(record, "event", None) not in LEFT_OUT and not str(record.msg).startswith(CHATTER)
+
+
+class Terminal(logging.Formatter):
+    """Formats Snakemake's messages, and reports now and then what runs.
+
+    Args:
+        workflow: Snakemake's; what it knows of its jobs is looked up when it runs.
+        config: the whole config.
+        share_left: as of `use_terminal`.
+        usual: formats what is shown as ever.
+    """
+
+    def __init__(self, workflow: Any, config: dict, share_left: Callable, usual: logging.Formatter | None) -> None:
+        super().__init__()
+        self.workflow, self.config, self.share_left, self.usual = workflow, config, share_left, usual
+        self.forecast = Forecast(read_benchmarks(config["experiment"]))
+        self.started: dict[Job, float] = {}  # jobs and groups of jobs that run, and since when
+        self.ended: set[int] = set()
+        self.done, self.total = 0, 0
+        self.said_steps = time.time()
+
+    def format(self, record: logging.LogRecord) -> str:
+        event = getattr(record, "event", None)
+        if event == LogEvent.JOB_STARTED:
+            return self.start_lines(record.jobs)
+        if event == LogEvent.JOB_FINISHED:
+            self.ended.add(record.job_id)
+            return ""  # shows nothing
+        if event == LogEvent.PROGRESS:
+            self.done, self.total = record.done, record.total
+            return self.end_lines()
+        return self.usual.format(record)
+
+    def start_lines(self, numbers: list) -> str:
+        """Note the start of jobs and groups, and return a line for each."""
+        by_number = {job.jobid: job for job in self.workflow.scheduler.running}
+        jobs = [by_number[number] for number in numbers if number in by_number]
+        self.started |= dict.fromkeys(jobs, time.time())
+        remote = self.workflow.non_local_exec
+        return "\n".join(
+            line("submit" if remote and not job.is_local else "start", describe_job(job, self.share_left))
+            for job in jobs
+            if job.output
+        )
+
+    def end_lines(self) -> str:
+        """Note the end of jobs, and return a line for each, and how far all is."""
+        lines = []
+        for job, start in list(self.started.items()):
+            if all(member.jobid in self.ended for member in members(job)):
+                del self.started[job]
+                seconds = time.time() - start
+                for member in members(job):
+                    self.forecast.note(member, seconds / len(members(job)))
+                if job.output:
+                    lines.append(line("done", f"{describe_job(job, self.share_left)}: {duration(seconds)}"))
+        if self.done < self.total and time.time() - self.said_steps > STEPS:
+            lines.append(self.steps())
+        return "\n".join(lines)
+
+    def steps(self) -> str:
+        """Return how many steps are done, and how long the others will take, if that can be told."""
+        self.said_steps = time.time()
+        left = self.seconds_left()
+        still = f", about {clock(left)} left" if left else ""
+        return line(f"{self.done} of {self.total} steps ({100 * self.done / max(self.total, 1):.0f} %){still}")
+
+    def seconds_left(self) -> float | None:
+        dag, scheduler = self.workflow.dag, self.workflow.scheduler
+        return self.forecast.left(
+            [job for job in dag.needrun_jobs() if job.jobid not in self.ended],
+            lambda job: dag.dependencies[job],
+            {members(job)[0]: start for job, start in list(self.started.items()) if job in scheduler.running},
+            {name: limit for name, limit in scheduler.global_resources.items() if 0 < limit < sys.maxsize},
+        )
+
+    def watch(self) -> None:
+        """Report from now on what runs, as long as Snakemake does."""
+        threading.Thread(target=self.report_for_ever, daemon=True).start()
+
+    def report_for_ever(self) -> None:
+        begun = time.time()
+        jobs = [job for job in self.workflow.dag.needrun_jobs() if job.output]
+        self.total = len(self.workflow.dag)
+        self.forecast.rated = rate(jobs, self.config, self.workflow.resource_settings.cores)
+        while True:
+            time.sleep(OFTEN if time.time() - begun < SOON else RARELY)
+            if lines := self.report():
+                logger.info(lines)
+
+    def report(self) -> str:
+        """Return how far the jobs are that have run for long, those that run longest first; empty if none has."""
+        now, running = time.time(), self.workflow.scheduler.running
+        long = [(job, start) for job, start in list(self.started.items()) if job in running and now - start > LONG]
+        if not long:
+            return ""
+        lines = [
+            line("runs", f"{describe_job(job, self.share_left)}, {clock(now - start)}: {last_words(job, start)}")
+            for job, start in sorted(long, key=lambda pair: pair[1])[:MOST]
+        ]
+        if len(long) > MOST:
+            lines.append(line("runs", f"and {len(long) - MOST} more"))
+        return "\n".join([*lines, self.steps()])
+
+
+def line(*words: str) -> str:
+    return "  ".join([time.strftime("%H:%M:%S"), *(f"{word:<6}" for word in words)])
+
+
+def members(job: Job) -> list[Job]:
+    """Return the jobs of a group in order, or a job by itself."""
+    return list(job) if job.is_group() else [job]
+
+
+def describe_job(job: Job, share_left: Callable[[str, str, str], float | None]) -> str:
+    """Return what a job does, and of which network."""
+    jobs = members(job)
+    rules = " + ".join(dict.fromkeys(member.rule.name for member in jobs))
+    of = {name: value for member in jobs for name, value in member.wildcards_dict.items() if value}
+    arm, replicate, level = of.pop("arm", "imp" if "level" in of else ""), of.pop("replicate", ""), of.pop("level", "")
+    share = share_left(arm, replicate, level) if level else None
+    network = [arm, f"replicate {replicate}" if replicate else "", f"level {level}" if level else ""]
+    weights = f" ({100 * share:.3g} % of weights)" if share is not None else ""
+    words = [", ".join(filter(None, network)) + weights] if any(network) else []
+    return "  ".join([f"{rules:<17}", *words, *(value.strip("_") for value in of.values())]).rstrip()
+
+
+def last_words(job: Job, start: float) -> str:
+    """Return the last words of a job, or of the last member of a group to have said any, since its start."""
+    words = [last_line(member, start) for member in members(job)]
+    return next((word for word in reversed(words) if word), "nothing in its log yet")
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
+
+
+def tell_failures(workflow: Any, share_left: Callable[[str, str, str], float | None]) -> str:
+    """Return which jobs failed in a run that has ended, where they say why, and how to go on."""
+    lines = []
+    for job in list(workflow.scheduler.failed)[:MOST]:
+        logs = [str(log) for member in members(job) for log in member.log if Path(log).is_file()]
+        lines.append(f"Failed: {' '.join(describe_job(job, share_left).split())}; see {' and '.join(logs) or 'above'}.")
+    if len(workflow.scheduler.failed) > MOST:
+        lines.append(f"And {len(workflow.scheduler.failed) - MOST} more jobs failed.")
+    return "\n".join([*lines, "What has finished is kept: the same command goes on from here."])

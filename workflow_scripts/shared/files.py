@@ -1,0 +1,159 @@
+"""Files that are whole or absent, and errors that a person can act on."""
+
+import errno
+import hashlib
+import logging
+import os
+import re
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from workflow_scripts.shared.locks import exclusive
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what writing to a full disk, or beyond a limit, ends with
+
+
+class UserError(Exception):
+    """Something that the user can mend; the message is one sentence that says what, where and how."""
+
+
+class Unreadable(UserError):
+    """A file that the system does not let be read now, whatever it holds."""
+
+
+@contextmanager
+def reading(path: str | Path, *damages: type[Exception]) -> Iterator[None]:
+    """Let errors of a block that reads `path` end in a UserError, which calls its contents damaged only if they are.
+
+    It is an Unreadable where the system is to blame. `damages` are what reading wrong contents raises, besides an
+    OSError that the system has not raised.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing, or a link to nothing: put it there, and run again") from None
+    except (OSError, MemoryError, *damages) as error:
+        if reason := system_reason(error):
+            raise unreadable(path, reason) from error
+        said = " ".join(str(error).split())[:150] or type(error).__name__
+        raise UserError(f"{path} is damaged, or another kind of file ({said}): make or copy it again") from error
+
+
+def unreadable(path: str | Path, reason: str) -> Unreadable:
+    """Return the error that tells of a file that cannot be read for a reason of the system's."""
+    return Unreadable(f"{path} cannot be read ({reason}): mend that, and run again")
+
+
+def system_reason(error: Exception) -> str | None:
+    """Return the system's words for an error that says nothing of a file's contents; None for any other error."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    if told := re.search(r"errno = (\d+)", str(error)):  # HDF5's way, which h5py puts into errors of several kinds
+        return os.strerror(int(told[1])) if int(told[1]) else None
+    if isinstance(error, MemoryError) or "allocat" in str(error):  # libraries have errors of their own for it
+        return os.strerror(errno.ENOMEM)
+    return None
+
+
+def require_file(path: str | Path, missing: str) -> os.stat_result:
+    """Return the status of a regular file; UserError if there is none, and `missing` says what to do about that."""
+    with reading(path):
+        try:
+            status = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(f"{path} is missing, or a link to nothing: {missing}") from None
+    require_regular(path, status, missing)
+    return status
+
+
+def require_regular(path: str | Path, status: os.stat_result, missing: str) -> None:
+    """Raise UserError for what is no regular file: a folder, a pipe, which is waited for, a device without an end."""
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{path} is a folder, pipe, socket or device, not a file: {missing}")
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; it becomes `path` only if the block ends well.
+
+    Works for files and for folders. Whatever a failed block has left is removed. Of several processes that make `path`
+    each waits for the one before.
+    """
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    with exclusive(path):
+        remove(part)
+        try:
+            yield part
+            if path.is_dir():
+                remove(path)
+            os.replace(part, path)
+        except BaseException:
+            remove(part)
+            raise
+
+
+@contextmanager
+def scratch_file(path: str | Path) -> Iterator[Path]:
+    """Yield a path beside `path` for passing use; what is there afterwards, or was left there, is removed."""
+    scratch = Path(path).with_name(Path(path).name + ".scratch")
+    remove(scratch)
+    try:
+        yield scratch
+    finally:
+        remove(scratch)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def file_fingerprint(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_checksums(folder: Path, out: Path) -> None:
+    """Write the SHA-256 of every file below `folder`, in the format that `sha256sum --check` reads."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    with whole_file(out) as part:
+        part.write_text(
+            "".join(f"{file_fingerprint(path)}  {path.relative_to(folder)}\n" for path in files),
+            errors="surrogateescape",
+        )
+
+
+def text_fingerprint(*parts: object) -> str:
+    """SHA-256 over the text of `parts`, for naming what a derived file was made from."""
+    return hashlib.sha256("\x1f".join(str(part) for part in parts).encode(errors="surrogateescape")).hexdigest()
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Run a script's `main`: log to standard error, end a `UserError` with its sentence and exit status 1.
+
+    So does what else the system refuses, as to write where no room is left.
+    """
+    start_log()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        if not error.errno:
+            raise
+        file = error.filename or "a file"
+        sys.exit(f"error: {file} cannot be read or written ({os.strerror(error.errno)}): mend that, and run again")
+
+
+def start_log() -> None:
+    """Log to standard error, each line with the time."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")

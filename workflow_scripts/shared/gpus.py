@@ -1,0 +1,110 @@
+"""GPUs: one for each process, and never one for two jobs at once."""
+
+import fcntl
+import logging
+import os
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.locks import NO_LOCKS, warn_once
+
+LEASES = Path(tempfile.gettempdir()) / "pruned_networks_gpus"
+POLL_SECONDS = 1.0
+_held: list[int] = []  # the open files whose locks are this process's leases
+
+
+def has_gpu() -> bool:
+    """Tell whether there is an NVIDIA GPU that CUDA_VISIBLE_DEVICES does not hide, without asking the driver."""
+    return Path("/dev/nvidiactl").exists() and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1")
+
+
+def use_gpus(wanted: int | None) -> None:
+    """Hide all GPUs from this process if 0 are wanted; None leaves it open.
+
+    Raises:
+        UserError: some are wanted and there is none.
+    """
+    if wanted == 0:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif wanted and not has_gpu():
+        raise UserError(f"gpus is {wanted} and there is none to be seen: set gpus to 0, or run where there are some")
+
+
+@cache
+def lease_gpu() -> str | None:
+    """Make one GPU this process's own and return "cuda", torch's name for it; None where there is none."""
+    if not has_gpu():
+        return None  # importing torch takes longer than many a dissection
+    import torch
+
+    torch.cuda.set_device(lease_gpus(1)[0])
+    return "cuda"
+
+
+def lease_gpus(count: int) -> list[int]:
+    """Lease so many of the GPUs that this process sees, and return their positions among them, for torch.
+
+    A card goes by its UUID, so that neither CUDA_VISIBLE_DEVICES nor a scheduler's numbering leads two jobs to one.
+
+    Raises:
+        UserError: there are not so many, or torch cannot use them.
+    """
+    import torch
+
+    cards = [str(torch.cuda.get_device_properties(card).uuid) for card in range(torch.cuda.device_count())]
+    if len(cards) < count:
+        raise UserError(f"torch sees {len(cards)} GPUs and {count} are wanted: lower gpus, or install torch for CUDA")
+    return lease(cards, count, LEASES)
+
+
+def lease(cards: list[str], count: int, folder: Path) -> list[int]:
+    """Lock `count` of `cards`, waiting while others hold too many, and return their positions.
+
+    The lock is the kernel's, on a file per card in `folder`: it ends with the process, however that ends. All are
+    taken at once or none, so that no two jobs ever wait for each other.
+    """
+    reported = False
+    while True:
+        choosing = lock(folder / "choosing", wait=True)
+        locks = {position: lock(folder / card, wait=False) for position, card in enumerate(cards)}
+        os.close(choosing)
+        free = [position for position, file in locks.items() if file is not None]
+        taken = free[:count] if len(free) >= count else []
+        for position in free:
+            if position in taken:
+                _held.append(locks[position])
+            else:
+                os.close(locks[position])
+        if taken:
+            logging.info("GPU %s", ", ".join(f"{position} ({cards[position]})" for position in taken))
+            return taken
+        if not reported:
+            logging.info("%d of %d GPUs are free, and %d are wanted: waiting", len(free), len(cards), count)
+            reported = True
+        time.sleep(POLL_SECONDS)
+
+
+def lock(path: Path, wait: bool) -> int | None:
+    """Lock a file, made if need be, and return its descriptor; None if another holds it and `wait` is false."""
+    if not path.parent.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.chmod(0o1777)  # for all users of the machine, like the folder for temporary files
+    if not path.exists():  # creating is not even tried otherwise: kernels forbid it where another user's file stands
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o644))
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if isinstance(error, BlockingIOError):
+            os.close(file)
+            return None
+        if error.errno not in NO_LOCKS:
+            raise
+        warn_once(
+            f"the file system of {path.parent} has no locks: two jobs may use one GPU; for all of them, set TMPDIR to a"
+            " folder on another"
+        )
+    return file

@@ -1,0 +1,270 @@
+"""Gather what was measured of every network into tidy tables: readers cite them, figures are drawn from them."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from workflow_scripts.dissect.name_units import detects
+from workflow_scripts.plan.protocols import DETECTOR_RULES
+from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
+
+TABLES = ("networks", "categories", "units", "epochs", "layers")
+EPOCH_COLUMNS = ["epoch", "learning_rate", "train_loss", "train_accuracy"]
+LAYER_COLUMNS = ["name", "kind", "prunable", "weights", "remaining"]
+UNIT_NUMBERS = ["score", "threshold", "maximum", "minimum"]
+UNIT_FLAGS = ["detector", "dead"]
+CATEGORY_COLUMNS = ("label", "truth", "activation", "intersect", "iou", "detector")
+
+
+class MeasuredNetwork(NamedTuple):
+    """One network and the files that describe it."""
+
+    arm: str
+    replicate: int
+    level: int
+    metrics: Path
+    units: Path
+
+    def keys(self) -> dict:
+        return {"arm": self.arm, "replicate": self.replicate, "level": self.level}
+
+
+def collect(networks: Sequence[MeasuredNetwork], detector_iou: float, detector_rule: str, tables: str | Path) -> None:
+    """Write the tables of `TABLES` as CSV into the folder `tables`.
+
+    networks.csv    a row per network and dissected layer: densities, accuracy, both counts, dead units
+    categories.csv  a row per network, layer and category: both counts
+    units.csv       a row per unit: its best concept and that concept's IoU
+    epochs.csv      a row per network and epoch of training
+    layers.csv      a row per network and layer that has weights: how many remain
+
+    A network whose accuracy nobody measured has an empty cell there; one that came trained has no epochs.
+    Rows are sorted by arm, replicate and level, then stand in the order of the files they come from.
+    `detector_iou` and `detector_rule` are those by which the units were named; see `name_units.detects`.
+    Raises UserError if a network is named twice, or if a file is not what its writer promises.
+    """
+    networks = sorted(networks)
+    refuse_twins(networks)
+    rows = {table: [] for table in TABLES}
+    for network in networks:
+        metrics, units = read_metrics(network.metrics), read_units(network.units)
+        refuse_other_rule(network.units, units, detector_iou, detector_rule)
+        for table, new in tabulate(network, metrics, units, detector_iou, detector_rule).items():
+            rows[table].append(new)
+    for table in TABLES:
+        with whole_file(Path(tables) / f"{table}.csv") as part:
+            join(rows[table]).to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def join(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """`frames` below each other; one without rows knows nothing of its columns' types, so it has no say in them."""
+    filled = [frame for frame in frames if len(frame)]
+    return pd.concat(filled or frames[:1], ignore_index=True)
+
+
+def refuse_twins(networks: Sequence[MeasuredNetwork]) -> None:
+    if not networks:
+        raise UserError("there is no network to collect: name at least one with --network")
+    for one, next_one in pairwise(networks):
+        if one[:3] == next_one[:3]:
+            raise UserError(f"arm {one.arm}, replicate {one.replicate}, level {one.level} is named twice: name it once")
+
+
+def refuse_other_rule(path: Path, units: pd.DataFrame, detector_iou: float, detector_rule: str) -> None:
+    """Raise UserError if the detectors in a units.csv are not those of this rule."""
+    if not units.equals(with_detectors(units, detector_iou, detector_rule)):
+        words = detector_rule.replace("_", " ")
+        raise UserError(f"{path}: its detectors are not those of an IoU {words} {detector_iou:g}: name its units again")
+
+
+def tabulate(
+    network: MeasuredNetwork, metrics: dict, units: pd.DataFrame, detector_iou: float, detector_rule: str
+) -> dict:
+    """The rows of one network, a DataFrame for each of `TABLES`."""
+    counts = [(layer, count_detectors(of_layer), of_layer) for layer, of_layer in units.groupby("layer", sort=False)]
+    rule = {"detector_iou": detector_iou, "detector_rule": detector_rule}
+    network_rows = [network_row(metrics, layer, by_category, of_layer, rule) for layer, by_category, of_layer in counts]
+    frames = {
+        "networks": pd.DataFrame(network_rows),
+        "categories": pd.concat([by_category.assign(layer=layer) for layer, by_category, _ in counts])[
+            ["layer", "category", "detectors_a", "concepts_a", "detectors_b", "concepts_b"]
+        ],
+        "units": units[["layer", "unit", "category", "label", "score", "detector", "dead"]],
+        "epochs": pd.DataFrame(metrics["epochs"], columns=EPOCH_COLUMNS),
+        "layers": layer_rows(metrics["layers"]),
+    }
+    for frame in frames.values():
+        for place, (key, value) in enumerate(network.keys().items()):
+            frame.insert(place, key, value)
+    return frames
+
+
+def network_row(metrics: dict, layer: str, by_category: pd.DataFrame, units: pd.DataFrame, rule: dict) -> dict:
+    """One row of networks.csv, less the network's name: shares in [0, 1], counts of units and of concepts."""
+    density, accuracy = metrics["density"], metrics["test_accuracy"]
+    best = units[units["detector"]]
+    return {
+        "density": density["prunable"],
+        "density_weights": density["weights"],
+        "density_all": density["all"],
+        "pruned_of_all": 1 - density["all"],
+        "test_accuracy": np.nan if accuracy is None else accuracy,
+        "layer": layer,
+        "knots": units["knots"].iloc[0],
+        **rule,
+        "units": len(units),
+        "detectors_a": len(best),
+        "concepts_a": len(best[["category", "label"]].drop_duplicates()),
+        "detectors_b": int(by_category["detectors_b"].sum()),
+        "concepts_b": int(by_category["concepts_b"].sum()),
+        "dead_units": int(units["dead"].sum()),
+        "zero_threshold_units": int((units["threshold"] == 0).sum()),
+        "median_score": units["score"].median(),
+    }
+
+
+def with_detectors(units: pd.DataFrame, detector_iou: float, detector_rule: str) -> pd.DataFrame:
+    """The units, with the flags that tell detectors by this rule."""
+    ious = {"detector": "score"} | {f"{name}-detector": f"{name}-iou" for name in categories_of(units.columns)}
+    return units.assign(**{flag: detects(units[iou], detector_iou, detector_rule) for flag, iou in ious.items()})
+
+
+def count_detectors(units: pd.DataFrame) -> pd.DataFrame:
+    """Count one layer's detectors and their distinct concepts per category, in the two ways in use.
+
+    A: a unit counts once, under its best concept of all.
+    B: a unit counts in every category whose best label it detects (Bau et al. 2017, published code).
+
+    Returns a DataFrame with the columns category (str), detectors_a, concepts_a, detectors_b and
+    concepts_b (int), a row per category, in the order of the columns of `units`.
+    """
+    best = units[units["detector"]]
+    rows = []
+    for category in categories_of(units.columns):
+        a = best.loc[best["category"] == category, "label"]
+        b = units.loc[units[f"{category}-detector"], f"{category}-label"]
+        rows.append(
+            {
+                "category": category,
+                "detectors_a": len(a),
+                "concepts_a": a.nunique(),
+                "detectors_b": len(b),
+                "concepts_b": b.nunique(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def categories_of(columns: Sequence[str]) -> list[str]:
+    """The categories that a units.csv has columns for, in their order there."""
+    return [column.removesuffix("-iou") for column in columns if column.endswith("-iou")]
+
+
+def layer_rows(layers: list[dict]) -> pd.DataFrame:
+    frame = pd.DataFrame(layers, columns=LAYER_COLUMNS)
+    frame["density"] = frame["remaining"] / frame["weights"]
+    return frame
+
+
+def read_metrics(path: str | Path) -> dict:
+    """Read a metrics.json; its test_accuracy may be None.
+
+    Raises UserError if it is no JSON or lacks a key that the tables need.
+    """
+    require_file(path, "make that network first")
+    with reading(path, ValueError):
+        metrics = json.loads(Path(path).read_text())
+    require_keys(path, metrics, ("test_accuracy", "density", "epochs", "layers"), "")
+    require_keys(path, metrics["density"], ("prunable", "weights", "all"), " under density")
+    for epoch in metrics["epochs"]:
+        require_keys(path, epoch, EPOCH_COLUMNS, " in one of its epochs")
+    for layer in metrics["layers"]:
+        require_keys(path, layer, LAYER_COLUMNS, " in one of its layers")
+    return metrics
+
+
+def require_keys(path: str | Path, mapping: object, keys: Sequence[str], where: str) -> None:
+    for key in keys:
+        if not isinstance(mapping, dict) or key not in mapping:
+            raise UserError(f'{path} has no key "{key}"{where}: make that network again')
+
+
+def read_units(path: str | Path) -> pd.DataFrame:
+    """Read a units.csv, as `name_units` writes it, a row per unit: numbers as float64, flags as bool, names as str.
+
+    Raises UserError if it lacks a column, a number is no number or a flag is neither True nor False.
+    """
+    require_file(path, "name that network's units first")
+    with reading(path, ValueError):
+        # Every cell as text first: a concept may be called "NA" or "null".
+        units = pd.read_csv(path, dtype=str, keep_default_na=False)
+    categories = categories_of(units.columns)
+    wanted = ["layer", "unit", "category", "label", "knots", *UNIT_NUMBERS, *UNIT_FLAGS]
+    wanted += [f"{category}-{column}" for category in categories for column in CATEGORY_COLUMNS]
+    missing = [column for column in wanted if column not in units.columns]
+    if missing or not categories or units.empty:
+        lack = f"column {missing[0]}" if missing else "categories" if not categories else "units"
+        raise UserError(f"{path} has no {lack}: name that network's units again")
+    for column in UNIT_NUMBERS:
+        units[column] = to_numbers(path, units[column])
+    for column in UNIT_FLAGS + [f"{category}-detector" for category in categories]:
+        units[column] = to_flags(path, units[column])
+    for category in categories:
+        units[f"{category}-iou"] = to_numbers(path, units[f"{category}-iou"])
+    return units
+
+
+def to_numbers(path: str | Path, text: pd.Series) -> pd.Series:
+    numbers = pd.to_numeric(text, errors="coerce").astype(float)
+    wrong = ~np.isfinite(numbers)
+    if wrong.any():
+        raise UserError(
+            f'{path} has "{text[wrong].iloc[0]}" in column {text.name} where a number belongs: '
+            "name that network's units again"
+        )
+    return numbers
+
+
+def to_flags(path: str | Path, text: pd.Series) -> pd.Series:
+    wrong = ~text.isin(["True", "False"])
+    if wrong.any():
+        raise UserError(
+            f'{path} has "{text[wrong].iloc[0]}" in column {text.name} where True or False belongs: '
+            "name that network's units again"
+        )
+    return text == "True"
+
+
+def parse_network(words: Sequence[str]) -> MeasuredNetwork:
+    arm, replicate, level, metrics, units = words
+    if not (replicate.isdecimal() and level.isdecimal()):
+        raise UserError(f"--network {arm} {replicate} {level}: replicate and level are whole numbers")
+    return MeasuredNetwork(arm, int(replicate), int(level), Path(metrics), Path(units))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--network",
+        nargs=5,
+        action="append",
+        required=True,
+        metavar=("ARM", "REPLICATE", "LEVEL", "METRICS", "UNITS"),
+        help="a network, its metrics.json and its units.csv; may be repeated",
+    )
+    parser.add_argument("--detector-iou", type=float, required=True, help="a detector's IoU is above this")
+    parser.add_argument("--detector-rule", choices=DETECTOR_RULES, required=True, help="or at least this")
+    parser.add_argument("--tables", type=Path, required=True, help="the folder to write the tables into")
+    arguments = parser.parse_args()
+    networks = [parse_network(words) for words in arguments.network]
+    collect(networks, arguments.detector_iou, arguments.detector_rule, arguments.tables)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,31 @@
+"""Reading the collected tables."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from workflow_scripts.shared.files import UserError, reading, require_file
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table that `collect` has written; names are str, an accuracy that nobody measured is NaN.
+
+    Raises UserError if it is not there, or is no table.
+    """
+    require_file(path, "collect the tables first")
+    with reading(path, ValueError):
+        # An arm, a layer or a concept may be called "7", "true" or "NA".
+        return pd.read_csv(
+            path,
+            dtype=dict.fromkeys(("arm", "layer", "name", "category", "label"), str),
+            keep_default_na=False,
+            na_values={"test_accuracy": [""]},
+        )
+
+
+def detector_rule_of(networks: pd.DataFrame) -> tuple[float, str]:
+    """The IoU and the rule that make a detector, the same in all rows of networks.csv; UserError if they are not."""
+    rules = networks[["detector_iou", "detector_rule"]].drop_duplicates()
+    if len(rules) > 1:
+        raise UserError("networks.csv has detectors by several rules: collect its networks with one")
+    return rules["detector_iou"].iloc[0], rules["detector_rule"].iloc[0]

@@ -1,0 +1,161 @@
+"""Say what an experiment has found, and where it lies, on one screen.
+
+python -m workflow_scripts.tables.summarise results/shapes
+"""
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from workflow_scripts.plan.protocols import DETECTOR_RULES
+from workflow_scripts.shared.files import run_command
+from workflow_scripts.tables.arms import FLOOR_NAMES, TWIN, name_arms, split_arms
+from workflow_scripts.tables.read_tables import detector_rule_of, read_table
+
+ROWS, WIDTH = 26, 100  # of the table at most, and columns of the screen
+LARGE_QUANTILE = 0.1  # of places; above it IoU tells how large a concept is more than what a unit detects
+PLACES = {
+    "report": "report.html",
+    "figures": "figures",
+    "gallery": "gallery/index.html",
+    "tables": "tables",
+    "costs": "costs.csv",
+}
+HEAD = ("", "weights", "test accuracy", "interpretable units", "unique concepts")
+
+
+def summarise(results: Path, quantile: float | None = None) -> str:
+    """Return a table with a row for each arm and level, means over replicates, and the places of what was made.
+
+    Curves come first, the floors and the network trained twice after them. What is too much for a screen is left out,
+    and said to be: layers but the last, then levels between the densest and the sparsest, then arms. `quantile` is that
+    of the thresholds, if it is known; it is named where it is doubtfully large.
+
+    Raises:
+        UserError: the experiment has no table of networks.
+    """
+    path = results / "tables" / "networks.csv"
+    networks = read_table(path)
+    layers = list(dict.fromkeys(networks["layer"]))
+    shown = last_layers(networks, layers)
+    rows, left_out = tabulate(networks, shown)
+    lines = [heading(networks), *align([HEAD, *rows])]
+    if quantile is not None and quantile > LARGE_QUANTILE:
+        share = f"{100 * quantile:g} %"
+        lines.append(
+            f"Doubtful: dissection.quantile is {quantile:g}: units are active at {share} of places; 0.005 is usual."
+        )
+    if len(shown) < len(layers):
+        left_out.append(f"{len(layers) - len(shown)} of {len(layers)} layers")
+    if left_out:
+        lines.append(f"Left out here: {' and '.join(left_out)}; {path} has all.")
+    places = [(name, results / place) for name, place in PLACES.items() if (results / place).exists()]
+    return "\n".join([*lines, "", *(f"{name:<8} {place}" for name, place in places)])
+
+
+def heading(networks: pd.DataFrame) -> str:
+    """What the numbers are."""
+    replicates = networks["replicate"].nunique()
+    means = f"Means of {replicates} replicates (lowest to highest). " if replicates > 1 else ""
+    cut, rule = detector_rule_of(networks)
+    return f"{means}Each unit under its best concept; cut: IoU {DETECTOR_RULES[rule]} {cut:g}."
+
+
+def last_layers(networks: pd.DataFrame, layers: list[str]) -> list[str]:
+    """The last of the layers, as many as have room; at least one."""
+    of_layer = networks.drop_duplicates(["layer", "arm", "level"])["layer"].value_counts()
+    for first in range(len(layers)):
+        if sum(of_layer[layer] + 1 for layer in layers[first:]) <= ROWS:
+            return layers[first:]
+    return layers[-1:]
+
+
+def tabulate(networks: pd.DataFrame, layers: Sequence[str]) -> tuple[list[tuple[str, ...]], list[str]]:
+    """The rows of these layers, and what of them is left out."""
+    rows, left_out = [], []
+    called, suffixes = name_arms(networks), split_arms(networks).set_index("arm")["suffix"]
+    for layer in layers:
+        of_layer = networks[networks["layer"] == layer]
+        units = sorted(set(of_layer["units"]))
+        rows.append((f"{layer}, {' or '.join(map(str, units))} units", "", "", "", ""))
+        arms = {arm: list(levels.groupby("level")) for arm, levels in of_layer.groupby("arm", sort=False)}
+        names = sorted(arms, key=lambda arm: suffixes[arm] in (*FLOOR_NAMES, TWIN))
+        if len(names) > ROWS:
+            left_out.append(f"{len(names) - ROWS} of {len(names)} arms")
+        each = most_levels([len(arms[arm]) for arm in names[:ROWS]]) if len(layers) == 1 else ROWS
+        if any(len(arms[arm]) > each for arm in names[:ROWS]):
+            left_out.append("levels in between")
+        for arm in names[:ROWS]:
+            name = f"  {called[arm]}"
+            for _, level in spread(arms[arm], each):
+                rows.append((name, *measures(level)))
+                name = ""
+    return rows, left_out
+
+
+def most_levels(counts: Sequence[int]) -> int:
+    """How many levels each arm may have, so that all have room together."""
+    return max((most for most in range(1, ROWS + 1) if sum(min(most, count) for count in counts) <= ROWS), default=1)
+
+
+def spread(levels: list, most: int) -> list:
+    """At most so many of the levels, the first and the last among them."""
+    return (
+        levels
+        if len(levels) <= most
+        else [levels[i] for i in np.linspace(0, len(levels) - 1, most).round().astype(int)]
+    )
+
+
+def measures(level: pd.DataFrame) -> tuple[str, str, str, str]:
+    """The cells of one level of an arm: a row for each replicate comes in."""
+    return (
+        f"{100 * level['density'].mean():.3g} %",
+        with_range(100 * level["test_accuracy"].dropna(), "%"),
+        with_range(100 * level["detectors_a"] / level["units"], "%"),
+        with_range(level["concepts_a"], ""),
+    )
+
+
+def with_range(values: pd.Series, unit: str) -> str:
+    """The mean and, of several, the lowest and highest: "96.6 % (96.5-96.8)"."""
+    if values.empty:
+        return "-"
+    digits = 0 if pd.api.types.is_integer_dtype(values) else 1
+    if len(values) == 1:
+        return f"{values.iloc[0]:.{digits}f} {unit}".strip()
+    mean = f"{values.mean():.1f} {unit}".strip()
+    return f"{mean} ({values.min():.{digits}f}-{values.max():.{digits}f})"
+
+
+def align(rows: Iterable[Sequence[str]]) -> list[str]:
+    """The rows as lines with columns below each other; a row with a first cell only may be longer than its column."""
+    rows = list(rows)
+    widths = [max((len(row[column]) for row in rows if row[1]), default=0) for column in range(len(HEAD))]
+    widths[0] = min(widths[0], WIDTH - sum(2 + width for width in widths[1:]))
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(cut(row, widths[0]), widths, strict=True)).rstrip()
+        if row[1]
+        else row[0]
+        for row in rows
+    ]
+
+
+def cut(row: Sequence[str], width: int) -> Sequence[str]:
+    """The row with a first cell of at most so many characters."""
+    return row if len(row[0]) <= width else (f"{row[0][: width - 3]}...", *row[1:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, help="the folder of an experiment")
+    parser.add_argument("--quantile", type=float, help="of the thresholds; one that is doubtful is named")
+    args = parser.parse_args()
+    print(summarise(args.results, args.quantile))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,116 @@
+"""Measure a network of the user's own: its densities, and its test accuracy if there are pictures to test with."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from workflow_scripts.data.decode import decode, tell_turned
+from workflow_scripts.data.index_images import existing, list_class_folders
+from workflow_scripts.networks.checkpoints import write_metrics
+from workflow_scripts.networks.constructors import load_network
+from workflow_scripts.networks.torchvision_models import transforms
+from workflow_scripts.plan.class_order import list_classes
+from workflow_scripts.shared.files import UserError, run_command
+from workflow_scripts.shared.gpus import lease_gpu, use_gpus
+from workflow_scripts.shared.progress import Progress
+from workflow_scripts.shared.regular_files import read_file
+from workflow_scripts.train.pictures import normaliser, portions
+
+BATCH = 100
+
+
+@torch.no_grad()
+def measure_accuracy(
+    network: nn.Module, folder: Path, preprocessing: dict, workers: int, class_order: str | Sequence[str] | None = None
+) -> float:
+    """Return the share of the pictures in `folder` that the network classifies rightly, in single precision.
+
+    Folder n of the class folders, in the order that `list_classes` has them in, holds the pictures of class n. A
+    picture's shorter side is scaled to `resize` pixels and its middle, `size` x `size`, cut out, by torchvision's
+    functions on Pillow's pictures: what torchvision's own presets do.
+
+    Args:
+        preprocessing: `size`, `resize`, `mean`, `std`, `interpolation` (torchvision's name for it).
+        workers: threads that decode.
+        class_order: as `list_classes` takes it.
+
+    Raises:
+        UserError: there are no class folders, or not as many as the network has outputs; or as `list_classes` and
+            `decode`.
+    """
+    classes = list_classes(existing(folder), class_order)
+    names, labels = list_class_folders(folder, classes)
+    device = torch.device(lease_gpu() or "cpu")
+    network.to(device).eval()
+    normalise = normaliser(preprocessing["mean"], preprocessing["std"], device)
+    torch.backends.cudnn.allow_tf32 = False  # float32 is to mean it
+    right = 0
+    turned: list[str] = []
+    progress = Progress("test pictures", len(names))
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(names), BATCH):
+            paths = [folder / name for name in names[start : start + BATCH]]
+            views = pool.map(lambda path: view(path, preprocessing, turned), paths)
+            pictures = torch.from_numpy(np.stack(list(views)))
+            predicted = [
+                classify(network, normalise(portion.to(device)), folder, len(classes))
+                for portion in portions(pictures, device)
+            ]
+            right += int((torch.cat(predicted).numpy() == labels[start : start + BATCH]).sum())
+            progress.log(start + len(paths))
+    progress.finish()
+    tell_turned(turned)
+    return right / len(names)
+
+
+def classify(network: nn.Module, pictures: torch.Tensor, folder: Path, classes: int) -> torch.Tensor:
+    """Return the classes of pictures, int64 (n,), on the CPU; UserError if the network knows another number of them."""
+    outputs = network(pictures)
+    if not isinstance(outputs, torch.Tensor) or outputs.shape[1:] != (classes,):
+        found = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+        raise UserError(
+            f"{folder} has {classes} class folders, and the network's output is {found}: give the folder of the classes"
+            " that it was trained for, or leave test out"
+        )
+    return outputs.argmax(1).cpu()
+
+
+def view(path: Path, preprocessing: dict, turned: list[str]) -> np.ndarray:
+    """Return the middle of a picture, uint8 (size, size, 3); otherwise as `decode`."""
+    picture = Image.fromarray(decode(read_file(path), str(path), turned))
+    interpolation = transforms.InterpolationMode(preprocessing["interpolation"])
+    picture = transforms.functional.resize(picture, preprocessing["resize"], interpolation)
+    return np.asarray(transforms.functional.center_crop(picture, preprocessing["size"]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", type=Path, required=True, help="network.pt")
+    parser.add_argument("--settings", type=json.loads, required=True, help="JSON: constructor and arguments")
+    parser.add_argument("--density", type=float, help="of the weights, where masks and zeros do not tell")
+    parser.add_argument("--test", type=Path, help="class folders of pictures to test with")
+    parser.add_argument(
+        "--class-order", type=json.loads, help='JSON: "text", "number" or a list of the folders\' names'
+    )
+    parser.add_argument("--preprocessing", type=json.loads, required=True, help="JSON: size, resize, mean and so on")
+    parser.add_argument("--workers", type=int, default=1, help="threads that decode")
+    parser.add_argument("--gpus", type=int, help="0 for none; without this one is used if there is one")
+    parser.add_argument("--out", type=Path, required=True, help="metrics.json")
+    args = parser.parse_args()
+    use_gpus(args.gpus)
+    network, masks = load_network(args.network, args.settings)
+    accuracy = None
+    if args.test:
+        accuracy = measure_accuracy(network, args.test, args.preprocessing, args.workers, args.class_order)
+    write_metrics(args.out, network, masks, accuracy, [], args.density)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,102 @@
+"""Prune a network once, to a given density, without training it again."""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from workflow_scripts.networks.architectures import PRUNABLE, prunable_weights, weights_of
+from workflow_scripts.networks.checkpoints import save_network
+from workflow_scripts.networks.constructors import load_network
+from workflow_scripts.networks.pruning import Masks, apply_masks, log_dense
+from workflow_scripts.shared.files import UserError, run_command
+
+METHODS = ("global", "layerwise", "random", "structured")
+Scores = dict[str, Tensor]  # as masks, a number for each weight: the higher, the longer the weight stays
+
+
+def prune_once(network: nn.Module, parent: Masks, method: str, density: float, exempt: list[str], seed: int) -> Masks:
+    """Set weights to zero until a share `density` of those that may be pruned is left, and return the masks.
+
+    Methods, of which each keeps what it would keep at a lower density (equal weights: the first ones stay):
+        global: those of the largest magnitude in the whole network.
+        layerwise: those of the largest magnitude in each layer, the share being every layer's.
+        random: a random choice from the whole network, which follows from `seed`.
+        structured: whole filters (all weights of an output channel) of the largest L1 norm in each layer, the share
+            being of filters and at least one (Li et al. 2017, Pruning Filters for Efficient ConvNets, section 3.1). The
+            last layer, whose outputs are the classes, stays whole. What a pruned filter puts out is constant. Queries,
+            keys and values of attention in one matrix are one layer; of a transposed convolution in groups a filter
+            of each group goes at once.
+
+    What is pruned in the `parent` stays so and goes first. So many weights or filters stay as the share of their number
+    rounds to; fewer, if the parent has fewer.
+
+    Raises:
+        UserError: as `prunable_weights`, or nothing would be left.
+    """
+    weights = {name: weight.detach() for name, weight in prunable_weights(network, exempt).items()}
+    remaining = {name: parent.get(name, torch.ones_like(weight, dtype=torch.bool)) for name, weight in weights.items()}
+    if method == "random":
+        generator = torch.Generator().manual_seed(seed)
+        scores = {name: torch.rand(w.shape, generator=generator, dtype=torch.float64) for name, w in weights.items()}
+    else:
+        scores = {name: weight.abs() for name, weight in weights.items()}
+    scores = {name: score.masked_fill(~remaining[name], -1) for name, score in scores.items()}
+    if method == "layerwise":
+        kept = {name: highest(score, density) for name, score in scores.items()}
+    elif method == "structured":
+        kinds = {name: weight.kind for name, weight in weights_of(network).items() if weight.kind in PRUNABLE}
+        kept = {name: best_filters(weight, kinds[name], density) for name, weight in weights.items()}
+        kept[list(kinds)[-1]] = torch.ones((), dtype=torch.bool)
+    else:
+        kept = highest_of_all(scores, density)
+    masks = {name: kept[name] & mask for name, mask in remaining.items()}
+    if not any(mask.any() for mask in masks.values()):
+        raise UserError(f"one_shot.densities: at {density} no weight would be left: raise it")
+    apply_masks(network, masks)
+    return masks
+
+
+def best_filters(weight: Tensor, kind: str, density: float) -> Tensor:
+    """Return which filters of a weight have the largest L1 norms: bool, 1 long along all axes but that of filters."""
+    filters = 1 if kind == "transposed_conv" else 0
+    # Summed in double precision, so that the order of addition does not choose between filters.
+    norm = weight.double().abs().sum([axis for axis in range(weight.ndim) if axis != filters], keepdim=True)
+    return highest(norm, max(density, 1 / norm.numel()))
+
+
+def highest_of_all(scores: Scores, density: float) -> Masks:
+    """Return masks of the highest scores of all layers together."""
+    kept = highest(torch.cat([score.flatten() for score in scores.values()]), density)
+    parts = kept.split([score.numel() for score in scores.values()])
+    return {name: part.view_as(score) for (name, score), part in zip(scores.items(), parts, strict=True)}
+
+
+def highest(scores: Tensor, density: float) -> Tensor:
+    """Return where the highest scores are, bool: as many as their share rounds to, of equals the first."""
+    order = scores.flatten().sort(descending=True, stable=True).indices
+    kept = torch.zeros(scores.numel(), dtype=torch.bool)
+    kept[order[: round(density * scores.numel())]] = True
+    return kept.view_as(scores)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", type=Path, required=True, help="network.pt")
+    parser.add_argument("--settings", type=json.loads, required=True, help="JSON: constructor and arguments")
+    parser.add_argument("--method", choices=METHODS, required=True)
+    parser.add_argument("--density", type=float, required=True, help="share of the weights that stays")
+    parser.add_argument("--exempt", nargs="*", default=[], help="names of layers that are never pruned")
+    parser.add_argument("--seed", type=int, required=True, help="of a random choice")
+    parser.add_argument("--out", type=Path, required=True, help="network.pt of the pruned network")
+    args = parser.parse_args()
+    network, parent = load_network(args.network, args.settings)
+    masks = prune_once(network, parent, args.method, args.density, args.exempt, args.seed)
+    log_dense(network, masks)
+    save_network(args.out, network, masks)
+
+
+if __name__ == "__main__":
+    run_command(main)

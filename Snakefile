@@ -3,9 +3,6 @@ from snakemake.utils import min_version
 min_version("9.12")
 
 
-configfile: "config.yaml"
-
-
 report: "report/workflow.rst"
 
 
@@ -29,35 +26,32 @@ localrules:
     compare_published,
     write_gallery,
     sum_costs,
+    summarise,
+    write_report,
 
 
 rule all:
     default_target: True
     input:
-        expand(f"{DATA}/network{{entry}}.json", entry=ENTRIES),
-        f"{DATA}/concepts.verified.json",
-        tables(),
-        figures("pdf", "svg", "png"),
-        drawn_units(),
+        EXPERIMENT.checked(),
+        EXPERIMENT.tables(),
+        EXPERIMENT.figures("pdf", "svg", "png"),
+        EXPERIMENT.all_drawn(),
         f"{GALLERY}/index.html",
         f"{RESULTS}/costs.csv",
         f"{RESULTS}/report.html",
 
 
-clear_report()
-terminal = use_terminal(workflow, config | {"gpus": GPUS}, share_left)
-
-
 onstart:
-    require_source()
-    require_cluster()
-    if terminal:
-        terminal.watch()
+    require_executor(workflow, config)
+    or_exit(EXPERIMENT.require_source)
+    if TERMINAL:
+        TERMINAL.watch()
 
 
 onsuccess:
-    finish_run()
+    show_summary()
 
 
 onerror:
-    logger.error(tell_failures(workflow, share_left))
+    logger.error(tell_failures(workflow, EXPERIMENT.density))

@@ -17,7 +17,7 @@ from workflow_scripts.cost_sheet import (
     list_jobs,
     longest_chain,
     read_benchmarks,
-    read_config,
+    read_experiment,
 )
 from workflow_scripts.run.costs import Costs, Job, read_sizes
 from workflow_scripts.shared.files import UserError, run_command
@@ -36,8 +36,9 @@ def compare(what: str, predicted: float, measured: float, number: str = "") -> N
 
 def main() -> None:
     args = cost_parser(__doc__).parse_args()
-    config = read_config(args.configfile, args.gpus)
-    costs = Costs(config, read_sizes(config), args.cores or os.cpu_count())
+    experiment = read_experiment(args.configfile, args.gpus)
+    config = experiment.config
+    costs = Costs(experiment, read_sizes(config), args.cores or os.cpu_count())
     jobs = list_jobs(args.configfile)
     times = read_benchmarks(config["experiment"])
 

@@ -8,8 +8,6 @@ Out: data/train.h5, data/test.h5 (class folders, packed) and data/concepts.h5 (B
 
 rule make_images:
     """Draw the generated world's pictures to classify."""
-    input:
-        code=code_of("workflow_scripts.data.make_images"),
     output:
         folder=directory(f"{DATA}/shapes/images"),
         checksums=f"{DATA}/shapes/images.sha256",
@@ -19,9 +17,9 @@ rule make_images:
         f"{RESULTS}/benchmarks/data/make_images.tsv"
     conda:
         "../envs/workflow.yaml"
-    threads: 8
+    threads: EXPERIMENT.threads("make_images")
     params:
-        code=contents_of_code(code_of("workflow_scripts.data.make_images")),
+        code=code_fingerprint("workflow_scripts.data.make_images"),
         arguments=named_arguments(
             seed=config["world"]["seed"],
             size=config["images"]["size"],
@@ -39,8 +37,6 @@ rule make_images:
 
 rule make_concepts:
     """Draw the generated world's labelled pictures."""
-    input:
-        code=code_of("workflow_scripts.data.make_concepts"),
     output:
         folder=directory(f"{DATA}/shapes/concepts"),
         checksums=f"{DATA}/shapes/concepts.sha256",
@@ -50,9 +46,9 @@ rule make_concepts:
         f"{RESULTS}/benchmarks/data/make_concepts.tsv"
     conda:
         "../envs/workflow.yaml"
-    threads: 8
+    threads: EXPERIMENT.threads("make_concepts")
     params:
-        code=contents_of_code(code_of("workflow_scripts.data.make_concepts")),
+        code=code_fingerprint("workflow_scripts.data.make_concepts"),
         arguments=named_arguments(
             seed=config["world"]["seed"], size=config["images"]["size"], count=config["world"]["concept_images"]
         ),
@@ -67,8 +63,6 @@ rule make_concepts:
 
 rule fetch_archive:
     """Fetch an archive of pictures or of concepts, unless it is there, and check it."""
-    input:
-        code=code_of("workflow_scripts.data.fetch_archive"),
     output:
         f"{DATA}/{{kind}}.fetched.json",
     log:
@@ -81,7 +75,7 @@ rule fetch_archive:
     conda:
         "../envs/workflow.yaml"
     params:
-        code=contents_of_code(code_of("workflow_scripts.data.fetch_archive")),
+        code=code_fingerprint("workflow_scripts.data.fetch_archive"),
         archive=lambda wildcards: config[wildcards.kind]["source"],
         addresses=lambda wildcards: config[wildcards.kind]["addresses"],
         checksum=lambda wildcards: config[wildcards.kind]["checksum"],
@@ -97,8 +91,7 @@ rule fetch_archive:
 rule unpack_archive:
     """Unpack an archive of pictures or of concepts."""
     input:
-        archive=lambda wildcards: archive(wildcards.kind),
-        code=code_of("workflow_scripts.data.unpack_archive"),
+        lambda wildcards: f"{DATA}/{wildcards.kind}.fetched.json" if config[wildcards.kind]["addresses"] else [],
     output:
         folder=directory(f"{DATA}/{{kind}}"),
         checksums=f"{DATA}/{{kind}}.sha256",
@@ -111,9 +104,9 @@ rule unpack_archive:
     conda:
         "../envs/workflow.yaml"
     params:
-        code=contents_of_code(code_of("workflow_scripts.data.unpack_archive")),
+        code=code_fingerprint("workflow_scripts.data.unpack_archive"),
         source=lambda wildcards: config[wildcards.kind]["source"],
-        contents=lambda wildcards: archive_contents(wildcards.kind),
+        contents=lambda wildcards: or_exit(CONTENTS.archive, wildcards.kind),
     shell:
         "python -m workflow_scripts.data.unpack_archive"
         " --archive {params.source:q}"
@@ -125,8 +118,7 @@ rule unpack_archive:
 rule pack_images:
     """Decode and resize the pictures to classify, once for all networks."""
     input:
-        source=made_source("images"),
-        code=code_of("workflow_scripts.data.pack_images"),
+        made_source("images"),
     output:
         f"{DATA}/{{split}}.h5",
     log:
@@ -137,8 +129,8 @@ rule pack_images:
     conda:
         "../envs/workflow.yaml"
     params:
-        code=contents_of_code(code_of("workflow_scripts.data.pack_images")),
-        contents=lambda wildcards: own_contents("images", wildcards.split),
+        code=code_fingerprint("workflow_scripts.data.pack_images"),
+        contents=lambda wildcards: or_exit(CONTENTS.source, "images", wildcards.split),
         arguments=lambda wildcards: named_arguments(
             folder=packed_folder("images", wildcards.split),
             size=config["images"]["size"],
@@ -161,8 +153,7 @@ rule pack_images:
 rule index_images:
     """List the pictures to classify that stay in their files, and read each once."""
     input:
-        source=made_source("images"),
-        code=code_of("workflow_scripts.data.index_images"),
+        made_source("images"),
     output:
         f"{DATA}/{{split}}_index.h5",
     log:
@@ -172,9 +163,9 @@ rule index_images:
     priority: 30
     conda:
         "../envs/workflow.yaml"
-    threads: config["images"]["workers"]
+    threads: EXPERIMENT.threads("index_images")
     params:
-        code=contents_of_code(code_of("workflow_scripts.data.index_images")),
+        code=code_fingerprint("workflow_scripts.data.index_images"),
         arguments=lambda wildcards: named_arguments(
             folder=packed_folder("images", wildcards.split),
             classes_of=packed_folder("images", "train"),
@@ -182,8 +173,8 @@ rule index_images:
             expect_pictures=config["images"]["expect"][wildcards.split],
             unreadable=config["images"]["unreadable"],
         ),
-        test_labels=lambda wildcards: test_labels(wildcards.split),
-        test_label_contents=lambda wildcards: test_label_contents(wildcards.split),
+        test_labels=lambda wildcards: EXPERIMENT.test_labels(wildcards.split),
+        label_contents=lambda wildcards: or_exit(CONTENTS.small_files, *EXPERIMENT.test_label_files(wildcards.split)),
     shell:
         "python -m workflow_scripts.data.index_images"
         " {params.arguments}"
@@ -196,8 +187,7 @@ rule index_images:
 rule pack_concepts:
     """Decode the concept pictures and their label maps, once for all networks."""
     input:
-        source=made_source("concepts"),
-        code=code_of("workflow_scripts.data.pack_concepts"),
+        made_source("concepts"),
     output:
         f"{DATA}/concepts{{view}}.h5",
     log:
@@ -209,11 +199,11 @@ rule pack_concepts:
     conda:
         "../envs/workflow.yaml"
     params:
-        code=contents_of_code(code_of("workflow_scripts.data.pack_concepts")),
+        code=code_fingerprint("workflow_scripts.data.pack_concepts"),
         folder=lambda wildcards: packed_folder("concepts"),
-        contents=own_contents("concepts"),
-        size=lambda wildcards: view_of(wildcards)["size"],
-        interpolation=lambda wildcards: view_of(wildcards)["interpolation"],
+        contents=or_exit(CONTENTS.source, "concepts"),
+        size=lambda wildcards: EXPERIMENT.view(wildcards.view)["size"],
+        interpolation=lambda wildcards: EXPERIMENT.view(wildcards.view)["interpolation"],
     shell:
         "python -m workflow_scripts.data.pack_concepts"
         " --folder {params.folder:q}"
@@ -226,8 +216,7 @@ rule pack_concepts:
 rule verify_concepts:
     """Compare the concepts with what the config says of them."""
     input:
-        concepts=concepts_of(next(iter(ENTRIES.values()))),
-        code=code_of("workflow_scripts.data.verify_concepts"),
+        concepts=EXPERIMENT.concepts(EXPERIMENT.first_design()),
     output:
         f"{DATA}/concepts.verified.json",
     log:
@@ -239,11 +228,13 @@ rule verify_concepts:
     conda:
         "../envs/workflow.yaml"
     params:
-        code=contents_of_code(code_of("workflow_scripts.data.verify_concepts")),
+        code=code_fingerprint(
+            "workflow_scripts.data.verify_concepts", files=["workflow_scripts/data/broden1_224_label_pixels.csv"]
+        ),
         folder=packed_folder("concepts"),
-        counts=expected("concepts", "images", "labels"),
-        totals=pixel_totals(),
-        totals_contents=contents_of(config["concepts"]["pixel_totals"]),
+        counts=EXPERIMENT.expected("concepts", "images", "labels"),
+        totals=EXPERIMENT.pixel_totals(),
+        totals_contents=or_exit(CONTENTS.small_files, config["concepts"]["pixel_totals"]),
     shell:
         "python -m workflow_scripts.data.verify_concepts"
         " --concepts {input.concepts:q}"

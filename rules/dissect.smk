@@ -7,56 +7,41 @@ Out: <network>/activations.h5, thresholds.h5, tally.h5, units.csv
 
 rule check_network:
     """Find out at once whether the network can be pruned to the end and dissected."""
-    input:
-        code=code_of("workflow_scripts.dissect.check_network"),
     output:
-        f"{DATA}/network{{entry}}.json",
+        f"{DATA}/network{{suffix}}.json",
     log:
-        f"{RESULTS}/logs/data/check_network{{entry}}.log",
+        f"{RESULTS}/logs/data/check_network{{suffix}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/data/check_network{{entry}}.tsv"
+        f"{RESULTS}/benchmarks/data/check_network{{suffix}}.tsv"
     # Nothing needs the output: it only has to come first, and to fail if something is wrong, which no retry mends.
     priority: 30
     retries: 0
     conda:
         "../envs/workflow.yaml"
     params:
-        code=contents_of_code(code_of("workflow_scripts.dissect.check_network")),
-        arguments=lambda wildcards: named_arguments(
-            network=settings_of(ENTRIES[wildcards.entry]),
-            size=ENTRIES[wildcards.entry].preprocessing["size"],
-            layers=ENTRIES[wildcards.entry].layers,
-            exempt=config["one_shot" if NETWORKS else "pruning"]["exempt"],
-            levels=0 if NETWORKS else config["pruning"]["levels"],
-            fraction=config["pruning"]["fraction"],
-        ),
+        code=code_fingerprint("workflow_scripts.dissect.check_network"),
+        arguments=lambda wildcards: EXPERIMENT.checks(EXPERIMENT.designs[wildcards.suffix]),
     shell:
         "python -m workflow_scripts.dissect.check_network {params.arguments} --out {output:q} 2> {log:q}"
 
 
 rule find_receptive_fields:
     """Find where in the picture the units of each layer look."""
-    input:
-        code=code_of("workflow_scripts.dissect.find_receptive_fields"),
     output:
-        f"{DATA}/receptive_fields{{entry}}.json",
+        f"{DATA}/receptive_fields{{suffix}}.json",
     log:
-        f"{RESULTS}/logs/data/find_receptive_fields{{entry}}.log",
+        f"{RESULTS}/logs/data/find_receptive_fields{{suffix}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/data/find_receptive_fields{{entry}}.tsv"
+        f"{RESULTS}/benchmarks/data/find_receptive_fields{{suffix}}.tsv"
     retries: 0
     conda:
         "../envs/workflow.yaml"
     params:
-        code=contents_of_code(code_of("workflow_scripts.dissect.find_receptive_fields")),
-        network=lambda wildcards: settings_of(ENTRIES[wildcards.entry]),
-        size=lambda wildcards: ENTRIES[wildcards.entry].preprocessing["size"],
-        layers=lambda wildcards: list(ENTRIES[wildcards.entry].layers),
+        code=code_fingerprint("workflow_scripts.dissect.find_receptive_fields"),
+        arguments=lambda wildcards: EXPERIMENT.geometry(EXPERIMENT.designs[wildcards.suffix]),
     shell:
         "python -m workflow_scripts.dissect.find_receptive_fields"
-        " --network {params.network:q}"
-        " --size {params.size}"
-        " --layers {params.layers:q}"
+        " {params.arguments}"
         " --out {output:q}"
         " 2> {log:q}"
 
@@ -65,29 +50,22 @@ rule dump_activations:
     """Run the network over the concept pictures and keep its maps."""
     input:
         network=f"{NETWORK}/network.pt",
-        concepts=lambda wildcards: concepts_of(entry_of(wildcards)),
-        code=code_of("workflow_scripts.dissect.dump_activations"),
+        concepts=concepts,
     output:
         f"{NETWORK}/activations.h5",
     log:
-        f"{RESULTS}/logs/{{arm}}/replicate_{{replicate}}/level_{{level}}/dump_activations.log",
+        f"{LOGS}/dump_activations.log",
     benchmark:
-        f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_{{level}}/dump_activations.tsv"
+        f"{TIMES}/dump_activations.tsv"
     conda:
         "../envs/workflow.yaml"
     resources:
-        gpu=min(GPUS, 1),
+        gpu=EXPERIMENT.gpus("dump_activations"),
     params:
-        code=contents_of_code(code_of("workflow_scripts.dissect.dump_activations")),
-        settings=lambda wildcards: settings_of(entry_of(wildcards)),
-        arguments=lambda wildcards: named_arguments(
-            layers=entry_of(wildcards).layers,
-            mean=entry_of(wildcards).preprocessing["mean"],
-            std=entry_of(wildcards).preprocessing["std"],
-            precision=config["dissection"]["precision"],
-            forward=config["dissection"]["forward"],
-        ),
-        candidates=candidates(),
+        code=code_fingerprint("workflow_scripts.dissect.dump_activations"),
+        settings=lambda wildcards: design(wildcards).settings_text,
+        arguments=lambda wildcards: EXPERIMENT.dump(design(wildcards)),
+        candidates=EXPERIMENT.candidates(),
     shell:
         "python -m workflow_scripts.dissect.dump_activations"
         " --network {input.network:q}"
@@ -104,24 +82,23 @@ rule find_thresholds:
     """Find each unit's threshold, the exact order statistic of its activations."""
     input:
         activations=f"{NETWORK}/activations.h5",
-        concepts=lambda wildcards: concepts_of(entry_of(wildcards)),
-        fields=sample_fields,
-        code=code_of("workflow_scripts.dissect.find_thresholds"),
+        concepts=concepts,
+        fields=lambda wildcards: EXPERIMENT.sample_fields(design(wildcards)),
     output:
         f"{NETWORK}/thresholds.h5",
     log:
-        f"{RESULTS}/logs/{{arm}}/replicate_{{replicate}}/level_{{level}}/find_thresholds.log",
+        f"{LOGS}/find_thresholds.log",
     benchmark:
-        f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_{{level}}/find_thresholds.tsv"
+        f"{TIMES}/find_thresholds.tsv"
     conda:
         "../envs/workflow.yaml"
-    threads: 8 if GPUS else 1  # a GPU counts faster than few threads decode
+    threads: EXPERIMENT.threads("find_thresholds")
     resources:
-        gpu=min(GPUS, 1),
+        gpu=EXPERIMENT.gpus("find_thresholds"),
     params:
-        code=contents_of_code(code_of("workflow_scripts.dissect.find_thresholds")),
+        code=code_fingerprint("workflow_scripts.dissect.find_thresholds"),
         quantile=config["dissection"]["quantile"],
-        samples=samples(),
+        samples=EXPERIMENT.samples(),
         fields=lambda wildcards, input: f"--receptive-fields {input.fields}" if input.fields else "",
     shell:
         "python -m workflow_scripts.dissect.find_thresholds"
@@ -139,27 +116,25 @@ rule find_thresholds:
 rule tally_units:
     """Count, for every unit and label, the pixels that both cover."""
     input:
-        activations=dissected("activations.h5"),
-        thresholds=dissected("thresholds.h5"),
-        concepts=lambda wildcards: concepts_of(entry_of(wildcards)),
-        fields=receptive_fields,
-        code=code_of("workflow_scripts.dissect.tally_units"),
+        activations=of_network("activations.h5"),
+        thresholds=of_network("thresholds.h5"),
+        concepts=concepts,
+        fields=fields,
     output:
         f"{NETWORK}/tally.h5",
     log:
-        f"{RESULTS}/logs/{{arm}}/replicate_{{replicate}}/level_{{level}}/tally_units.log",
+        f"{LOGS}/tally_units.log",
     benchmark:
-        f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_{{level}}/tally_units.tsv"
+        f"{TIMES}/tally_units.tsv"
     conda:
         "../envs/workflow.yaml"
-    threads: lambda wildcards: 8 if GPUS and not shuffled(wildcards) else 1
+    threads: lambda wildcards: EXPERIMENT.threads("tally_units", network(wildcards))
     resources:
-        # In one job with the dense network's tally, the control's would ask for a second GPU.
-        gpu=lambda wildcards: 0 if shuffled(wildcards) else min(GPUS, 1),
+        gpu=lambda wildcards: EXPERIMENT.gpus("tally_units", network(wildcards)),
     params:
-        code=contents_of_code(code_of("workflow_scripts.dissect.tally_units")),
-        shuffle=lambda wildcards: f"--shuffle-labels {wildcards.replicate}" if shuffled(wildcards) else "",
-        choices=choices("knots", "border", "mask", "counted_images", "planes"),
+        code=code_fingerprint("workflow_scripts.dissect.tally_units"),
+        shuffle=lambda wildcards: f"--shuffle-labels {wildcards.replicate}" if network(wildcards).shuffled else "",
+        choices=EXPERIMENT.choices("knots", "border", "mask", "counted_images", "planes"),
         fields=lambda wildcards, input: f"--receptive-fields {input.fields}" if input.fields else "",
     shell:
         "python -m workflow_scripts.dissect.tally_units"
@@ -179,19 +154,18 @@ rule name_units:
     """Name each unit after its best concept."""
     input:
         tally=f"{NETWORK}/tally.h5",
-        concepts=lambda wildcards: concepts_of(entry_of(wildcards)),
-        code=code_of("workflow_scripts.dissect.name_units"),
+        concepts=concepts,
     output:
         f"{NETWORK}/units.csv",
     log:
-        f"{RESULTS}/logs/{{arm}}/replicate_{{replicate}}/level_{{level}}/name_units.log",
+        f"{LOGS}/name_units.log",
     benchmark:
-        f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_{{level}}/name_units.tsv"
+        f"{TIMES}/name_units.tsv"
     conda:
         "../envs/workflow.yaml"
     params:
-        code=contents_of_code(code_of("workflow_scripts.dissect.name_units")),
-        rule=choices("detector_iou", "detector_rule"),
+        code=code_fingerprint("workflow_scripts.dissect.name_units"),
+        rule=EXPERIMENT.choices("detector_iou", "detector_rule"),
     shell:
         "python -m workflow_scripts.dissect.name_units"
         " --tally {input.tally:q}"

@@ -1,25 +1,23 @@
-"""Tables and figures.
+"""Tables, figures and the report.
 
 In:  every network's metrics.json and units.csv
-Out: tables/*.csv, figures/*.{pdf,svg,png}, costs.csv
+Out: tables/*.csv, figures/*.{pdf,svg,png,rst}, costs.csv, summary.txt, report.html
 """
+
+CAPTIONS = sorted(file.relative_to(ROOT).as_posix() for file in (ROOT / "report").glob("*.rst"))
+TABLES = {name: f"{RESULTS}/tables/{name}.csv" for name in COLLECTED}
+FIGURES = EXPERIMENT.figure_names()
 
 
 rule collect:
     """Gather what was measured of every network into tidy tables."""
     input:
-        metrics=[metrics_file(*network) for network in networks()],
-        units=[units_file(*network) for network in networks()],
-        code=code_of("workflow_scripts.tables.collect"),
+        metrics=EXPERIMENT.metrics(),
+        units=EXPERIMENT.units(),
     output:
         **{
-            name: report(
-                f"{RESULTS}/tables/{name}.csv",
-                caption=f"../report/{name}.rst",
-                category="Tables",
-                labels={"table": name},
-            )
-            for name in TABLES
+            name: report(file, caption=f"../report/{name}.rst", category="Tables", labels={"table": name})
+            for name, file in TABLES.items()
         },
     log:
         f"{RESULTS}/logs/figures/collect.log",
@@ -28,32 +26,34 @@ rule collect:
     conda:
         "../envs/workflow.yaml"
     params:
-        code=contents_of_code(code_of("workflow_scripts.tables.collect")),
-        networks=[
-            f"--network {arm} {replicate} {level} {metrics_file(arm, replicate, level)}"
-            f" {units_file(arm, replicate, level)}"
-            for arm, replicate, level in networks()
+        code=code_fingerprint("workflow_scripts.tables.collect"),
+        arms=EXPERIMENT.arm_rows(),
+        names=[" ".join(map(str, key)) for key in EXPERIMENT.networks],
+        # Snakemake does not see a change of what follows from inputs; names and inputs it does.
+        networks=lambda wildcards, input: [
+            f"--network {' '.join(map(str, key))} {metrics} {units}"
+            for key, metrics, units in zip(EXPERIMENT.networks, input.metrics, input.units, strict=True)
         ],
-        rule=choices("detector_iou", "detector_rule"),
+        rule=EXPERIMENT.choices("detector_iou", "detector_rule"),
     shell:
         "python -m workflow_scripts.tables.collect"
         " {params.networks}"
+        " --arms {params.arms:q}"
         " {params.rule}"
         " --tables $(dirname {output.networks:q})"
         " 2> {log:q}"
 
 
 rule draw_figures:
-    """Draw every figure from the tables alone."""
+    """Draw every figure from the tables alone, and write its caption."""
     input:
-        **{name: f"{RESULTS}/tables/{name}.csv" for name in TABLES},
-        code=code_of("workflow_scripts.figures.draw_figures"),
+        **TABLES,
     output:
-        figures("pdf", "png"),
+        EXPERIMENT.figures("pdf", "png", "rst"),
         **{
             name: report(
                 f"{RESULTS}/figures/{name}.svg",
-                caption=f"../report/{name}.rst",
+                caption=os.path.abspath(placed(f"{RESULTS}/figures/{name}.rst")),
                 category="Figures",
                 labels={"figure": name},
             )
@@ -66,7 +66,7 @@ rule draw_figures:
     conda:
         "../envs/workflow.yaml"
     params:
-        code=contents_of_code(code_of("workflow_scripts.figures.draw_figures")),
+        code=code_fingerprint("workflow_scripts.figures.draw_figures", *figure_modules()),
     shell:
         "python -m workflow_scripts.figures.draw_figures"
         " --tables $(dirname {input.networks:q})"
@@ -77,11 +77,8 @@ rule draw_figures:
 rule compare_published:
     """Set counts that are published of a network beside this experiment's."""
     input:
-        units=[units_file(*network.key) for network in published()],
-        weights=[ancient(network.weights) for network in published() if isinstance(network.weights, str)],
-        concepts=concepts_of(next(iter(ENTRIES.values()))),
-        counts=PUBLISHED_COUNTS,
-        code=code_of("workflow_scripts.tables.compare_published"),
+        units=[EXPERIMENT.file(network.key, "units.csv") for network in EXPERIMENT.published()],
+        concepts=EXPERIMENT.concepts(EXPERIMENT.first_design()),
     output:
         report(
             f"{RESULTS}/tables/published.csv",
@@ -96,18 +93,20 @@ rule compare_published:
     conda:
         "../envs/workflow.yaml"
     params:
-        code=contents_of_code(code_of("workflow_scripts.tables.compare_published") + [PUBLISHED_COUNTS]),
-        networks=[
+        code=code_fingerprint(
+            "workflow_scripts.tables.compare_published", files=["workflow_scripts/tables/published_counts.csv"]
+        ),
+        networks=lambda wildcards, input: [
             shlex.join(
                 [
-                    *("--network", network.arm, str(network.replicate), units_file(*network.key)),
+                    *("--network", network.key.arm, str(network.key.replicate), units),
                     *([network.weights] if isinstance(network.weights, str) else []),
                 ]
             )
-            for network in published()
+            for network, units in zip(EXPERIMENT.published(), input.units, strict=True)
         ],
-        contents=lambda wildcards: [network_contents(network) for network in published()],
-        dissection=section("dissection"),
+        contents=[or_exit(CONTENTS.network, network) for network in EXPERIMENT.published()],
+        dissection=EXPERIMENT.section("dissection"),
     shell:
         "python -m workflow_scripts.tables.compare_published"
         " {params.networks}"
@@ -118,32 +117,69 @@ rule compare_published:
 
 
 rule sum_costs:
-    """Add up what each rule took, last of all, and clear the place for the report."""
+    """Add up what each rule took, after all others."""
     input:
-        tables(),
-        figures("pdf", "svg", "png"),
+        EXPERIMENT.tables(),
+        EXPERIMENT.figures("pdf", "svg", "png"),
         f"{GALLERY}/index.html",
-        captions=CAPTIONS,
-        code=code_of("workflow_scripts.run.sum_costs"),
     output:
-        costs=report(
+        report(
             f"{RESULTS}/costs.csv",
             caption="../report/costs.rst",
             category="Times and costs",
             labels={"table": "costs"},
         ),
-        # The run itself makes it when it ends; an output, so that it is made again where it is missing.
-        report=f"{RESULTS}/report.html",
     log:
         f"{RESULTS}/logs/figures/sum_costs.log",
     conda:
         "../envs/workflow.yaml"
     params:
-        code=contents_of_code(code_of("workflow_scripts.run.sum_costs") + CAPTIONS),
-        benchmarks=f"{RESULTS}/benchmarks",
+        code=code_fingerprint("workflow_scripts.run.sum_costs"),
     shell:
         "python -m workflow_scripts.run.sum_costs"
-        " --benchmarks {params.benchmarks:q}"
-        " --out {output.costs:q}"
-        " --report {output.report:q}"
+        " --benchmarks $(dirname {output:q})/benchmarks"
+        " --out {output:q}"
+        " 2> {log:q}"
+
+
+rule summarise:
+    """Say in a table what was found."""
+    input:
+        **TABLES,
+    output:
+        f"{RESULTS}/summary.txt",
+    log:
+        f"{RESULTS}/logs/figures/summarise.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        code=code_fingerprint("workflow_scripts.tables.summarise"),
+        quantile=config["dissection"]["quantile"],
+    shell:
+        "python -m workflow_scripts.tables.summarise $(dirname {output:q})"
+        " --quantile {params.quantile}"
+        " --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule write_report:
+    """Put figures, tables and costs on one page, last of all."""
+    input:
+        tables=EXPERIMENT.tables(),
+        figures=EXPERIMENT.figures("svg", "rst"),
+        costs=f"{RESULTS}/costs.csv",
+        summary=f"{RESULTS}/summary.txt",
+        gallery=f"{GALLERY}/index.html",
+    output:
+        f"{RESULTS}/report.html",
+    log:
+        f"{RESULTS}/logs/figures/write_report.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        code=code_fingerprint("workflow_scripts.run.write_report", files=CAPTIONS),
+    shell:
+        "python -m workflow_scripts.run.write_report"
+        " --results $(dirname {output:q})"
+        " --out {output:q}"
         " 2> {log:q}"

@@ -4,26 +4,28 @@ In:  <network>/activations.h5, tally.h5, data/concepts*.h5, tables/networks.csv
 Out: gallery/index.html and what it shows, gallery/networks/<network>/
 """
 
+DRAWN = "networks/{arm}/replicate_{replicate}/level_{level}"  # within the gallery
+SITE = [file.relative_to(ROOT).as_posix() for file in site_files()]
+
 
 rule draw_units:
     """Draw a network's units for the gallery: their top pictures and best concepts."""
     input:
-        activations=dissected("activations.h5"),
+        activations=of_network("activations.h5"),
         tally=f"{NETWORK}/tally.h5",
-        concepts=lambda wildcards: concepts_of(entry_of(wildcards)),
-        fields=receptive_fields,
-        code=code_of("workflow_scripts.gallery.draw_units"),
+        concepts=concepts,
+        fields=fields,
     output:
         units=directory(f"{GALLERY}/{DRAWN}"),
         checksums=f"{GALLERY}/{DRAWN}.sha256",
     log:
-        f"{RESULTS}/logs/{{arm}}/replicate_{{replicate}}/level_{{level}}/draw_units.log",
+        f"{LOGS}/draw_units.log",
     benchmark:
-        f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_{{level}}/draw_units.tsv"
+        f"{TIMES}/draw_units.tsv"
     conda:
         "../envs/workflow.yaml"
     params:
-        code=contents_of_code(code_of("workflow_scripts.gallery.draw_units")),
+        code=code_fingerprint("workflow_scripts.gallery.draw_units"),
         tiles=[config["gallery"][key] for key in ("images", "tile", "tile_bytes")],
         fields=lambda wildcards, input: f"--receptive-fields {input.fields}" if input.fields else "",
         network=DRAWN,
@@ -43,10 +45,9 @@ rule write_gallery:
     """Write the gallery's page, and its list of networks."""
     input:
         networks=f"{RESULTS}/tables/networks.csv",
-        concepts=concepts_of(next(iter(ENTRIES.values()))),
-        drawn=[f"{folder}.sha256" for folder in drawn_units()],
-        site=SITE,
-        code=code_of("workflow_scripts.gallery.write_gallery"),
+        arms=f"{RESULTS}/tables/arms.csv",
+        concepts=EXPERIMENT.concepts(EXPERIMENT.first_design()),
+        drawn=[f"{folder}.sha256" for folder in EXPERIMENT.all_drawn()],
     output:
         [f"{GALLERY}/{Path(file).name}" for file in SITE],
         experiment=f"{GALLERY}/experiment.js",
@@ -57,13 +58,14 @@ rule write_gallery:
     conda:
         "../envs/workflow.yaml"
     params:
-        code=contents_of_code(code_of("workflow_scripts.gallery.write_gallery") + SITE),
-        experiment=gallery_settings(),
-        other_names=other_names(),
+        code=code_fingerprint("workflow_scripts.gallery.write_gallery", files=SITE),
+        experiment=EXPERIMENT.gallery_settings(),
+        other_names=EXPERIMENT.other_names(),
     shell:
         "python -m workflow_scripts.gallery.write_gallery"
         " --experiment {params.experiment:q}"
         " --networks {input.networks:q}"
+        " --arms {input.arms:q}"
         " --concepts {input.concepts:q}"
         " {params.other_names}"
         " --gallery $(dirname {output.experiment:q})"

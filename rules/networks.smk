@@ -1,34 +1,31 @@
-"""Networks of the user's own, in place of trained ones: read, pruned once, and measured.
+"""Networks that are brought along: read, pruned once, and measured.
 
-In:  what the config's `networks` name
+In:  what the config's arms of the recipes `brought` and `prune_once` name
 Out: <arm>/replicate_<r>/level_<n>/network.pt and metrics.json
 """
 
 
 rule import_network:
     """Read a network: a constructor's, with weights and masks from files."""
-    input:
-        files=lambda wildcards: ancient(own_files(brought(wildcards))),
-        code=code_of("workflow_scripts.networks.import_network"),
     output:
         f"{NETWORK}/network.pt",
     log:
-        f"{RESULTS}/logs/{{arm}}/replicate_{{replicate}}/level_{{level}}/import_network.log",
+        f"{LOGS}/import_network.log",
     benchmark:
-        f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_{{level}}/import_network.tsv"
+        f"{TIMES}/import_network.tsv"
     wildcard_constraints:
-        arm=arms("imported"),
+        arm=EXPERIMENT.arms_of("import_network"),
     priority: 10
     conda:
         "../envs/workflow.yaml"
     params:
-        code=contents_of_code(code_of("workflow_scripts.networks.import_network")),
-        settings=lambda wildcards: settings_of(entry_of(wildcards)),
-        weights=lambda wildcards: json.dumps(brought(wildcards).weights, sort_keys=True),
-        masks=lambda wildcards: shlex.join(["--masks", brought(wildcards).masks]) if brought(wildcards).masks else "",
-        reading=lambda wildcards: json.dumps(brought(wildcards).reading, sort_keys=True),
-        contents=lambda wildcards: network_contents(brought(wildcards)),
-        size=lambda wildcards: entry_of(wildcards).preprocessing["size"],
+        code=code_fingerprint("workflow_scripts.networks.import_network"),
+        settings=lambda wildcards: design(wildcards).settings_text,
+        weights=lambda wildcards: json.dumps(network(wildcards).weights, sort_keys=True),
+        masks=lambda wildcards: named_arguments(masks=network(wildcards).masks) if network(wildcards).masks else "",
+        reading=lambda wildcards: json.dumps(network(wildcards).reading, sort_keys=True),
+        contents=lambda wildcards: or_exit(CONTENTS.network, network(wildcards)),
+        size=lambda wildcards: design(wildcards).preprocessing["size"],
     shell:
         "python -m workflow_scripts.networks.import_network"
         " --settings {params.settings:q}"
@@ -44,25 +41,24 @@ rule import_network:
 rule prune_once:
     """Prune a network to a density, without training it again."""
     input:
-        parent=lambda wildcards: network_file(*brought(wildcards).parent, "network.pt"),
-        code=code_of("workflow_scripts.train.prune_once"),
+        parent=of_parent("network.pt"),
     output:
         f"{NETWORK}/network.pt",
     log:
-        f"{RESULTS}/logs/{{arm}}/replicate_{{replicate}}/level_{{level}}/prune_once.log",
+        f"{LOGS}/prune_once.log",
     benchmark:
-        f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_{{level}}/prune_once.tsv"
+        f"{TIMES}/prune_once.tsv"
     wildcard_constraints:
-        arm=arms("pruned"),
+        arm=EXPERIMENT.arms_of("prune_once"),
     priority: 10
     conda:
         "../envs/workflow.yaml"
     params:
-        code=contents_of_code(code_of("workflow_scripts.train.prune_once")),
-        settings=lambda wildcards: settings_of(entry_of(wildcards)),
-        method=lambda wildcards: brought(wildcards).method,
-        density=lambda wildcards: brought(wildcards).density,
-        exempt=config["one_shot"]["exempt"],
+        code=code_fingerprint("workflow_scripts.train.prune_once"),
+        settings=lambda wildcards: design(wildcards).settings_text,
+        method=lambda wildcards: network(wildcards).method,
+        density=lambda wildcards: network(wildcards).density,
+        exempt=lambda wildcards: list(network(wildcards).exempt),
     shell:
         "python -m workflow_scripts.train.prune_once"
         " --network {input.parent:q}"
@@ -79,27 +75,26 @@ rule measure_network:
     """Count what remains of a network, and test it where there are pictures for that."""
     input:
         network=f"{NETWORK}/network.pt",
-        code=code_of("workflow_scripts.train.measure_network"),
     output:
         f"{NETWORK}/metrics.json",
     log:
-        f"{RESULTS}/logs/{{arm}}/replicate_{{replicate}}/level_{{level}}/measure_network.log",
+        f"{LOGS}/measure_network.log",
     benchmark:
-        f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_{{level}}/measure_network.tsv"
+        f"{TIMES}/measure_network.tsv"
     wildcard_constraints:
-        arm=arms("imported", "pruned"),
+        arm=EXPERIMENT.arms_of("import_network", "prune_once"),
     conda:
         "../envs/workflow.yaml"
-    threads: lambda wildcards: config["images"]["workers"] if tested(wildcards) else 1
+    threads: lambda wildcards: EXPERIMENT.threads("measure_network", network(wildcards))
     resources:
-        gpu=lambda wildcards: min(GPUS, 1) if tested(wildcards) else 0,
+        gpu=lambda wildcards: EXPERIMENT.gpus("measure_network", network(wildcards)),
     params:
-        code=contents_of_code(code_of("workflow_scripts.train.measure_network")),
-        settings=lambda wildcards: settings_of(entry_of(wildcards)),
-        preprocessing=lambda wildcards: json.dumps(entry_of(wildcards).preprocessing, sort_keys=True),
-        density=lambda wildcards: stated_density(brought(wildcards)),
-        test=lambda wildcards: test_pictures(entry_of(wildcards)),
-        contents=lambda wildcards: test_contents(entry_of(wildcards)),
+        code=code_fingerprint("workflow_scripts.train.measure_network"),
+        settings=lambda wildcards: design(wildcards).settings_text,
+        preprocessing=lambda wildcards: json.dumps(design(wildcards).preprocessing, sort_keys=True),
+        density=lambda wildcards: EXPERIMENT.stated_density(network(wildcards)),
+        test=lambda wildcards: EXPERIMENT.test_pictures(design(wildcards)),
+        contents=lambda wildcards: or_exit(CONTENTS.test_pictures, design(wildcards)),
     shell:
         "python -m workflow_scripts.train.measure_network"
         " --network {input.network:q}"

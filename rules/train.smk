@@ -4,29 +4,32 @@ In:  data/train.h5 and data/test.h5, or data/train_index.h5 and data/test_index.
 Out: <arm>/replicate_<r>/level_<n>/network.pt and metrics.json; rewind.pt beside the dense network
 """
 
+FOLDERS = {split: packed_folder("images", split) for split in ("train", "test")} if EXPERIMENT.in_files else {}
+
 
 rule init_network:
     """Draw a replicate's initial weights."""
     input:
-        train=pictures("train"),
-        test=pictures("test"),
-        code=code_of("workflow_scripts.train.init_network"),
+        train=EXPERIMENT.pictures("train"),
+        test=EXPERIMENT.pictures("test"),
     output:
-        network=f"{RESULTS}/untrained/replicate_{{replicate}}/level_0/network.pt",
-        metrics=f"{RESULTS}/untrained/replicate_{{replicate}}/level_0/metrics.json",
+        network=f"{NETWORK}/network.pt",
+        metrics=f"{NETWORK}/metrics.json",
     log:
-        f"{RESULTS}/logs/untrained/replicate_{{replicate}}/level_0/init_network.log",
+        f"{LOGS}/init_network.log",
     benchmark:
-        f"{RESULTS}/benchmarks/untrained/replicate_{{replicate}}/level_0/init_network.tsv"
+        f"{TIMES}/init_network.tsv"
+    wildcard_constraints:
+        arm=EXPERIMENT.arms_of("init_network"),
     priority: 10
     conda:
         "../envs/workflow.yaml"
-    threads: network_threads(min(GPUS, 1))
+    threads: EXPERIMENT.threads("init_network")
     resources:
-        gpu=min(GPUS, 1),
+        gpu=EXPERIMENT.gpus("init_network"),
     params:
-        code=contents_of_code(code_of("workflow_scripts.train.init_network")),
-        settings=network_settings(),
+        code=code_fingerprint("workflow_scripts.train.init_network"),
+        settings=EXPERIMENT.network_settings(FOLDERS),
         precision=config["training"]["precision"],
         exempt=config["pruning"]["exempt"],
     shell:
@@ -44,31 +47,36 @@ rule init_network:
         " 2> {log:q}"
 
 
-rule calibrate_network:
-    """Measure the untrained network's batch-norm statistics."""
+rule make_control:
+    """Make a control of another network, by a recipe of train/controls."""
     input:
-        start=f"{RESULTS}/untrained/replicate_{{replicate}}/level_0/network.pt",
-        train=pictures("train"),
-        test=pictures("test"),
-        code=code_of("workflow_scripts.train.calibrate_network"),
+        start=of_parent("network.pt"),
+        train=EXPERIMENT.pictures("train"),
+        test=EXPERIMENT.pictures("test"),
     output:
-        network=f"{RESULTS}/untrained_calibrated/replicate_{{replicate}}/level_0/network.pt",
-        metrics=f"{RESULTS}/untrained_calibrated/replicate_{{replicate}}/level_0/metrics.json",
+        network=f"{NETWORK}/network.pt",
+        metrics=f"{NETWORK}/metrics.json",
     log:
-        f"{RESULTS}/logs/untrained_calibrated/replicate_{{replicate}}/level_0/calibrate_network.log",
+        f"{LOGS}/make_control.log",
     benchmark:
-        f"{RESULTS}/benchmarks/untrained_calibrated/replicate_{{replicate}}/level_0/calibrate_network.tsv"
+        f"{TIMES}/make_control.tsv"
+    wildcard_constraints:
+        arm=EXPERIMENT.arms_of("make_control"),
     conda:
         "../envs/workflow.yaml"
-    threads: network_threads(min(GPUS, 1))
+    threads: EXPERIMENT.threads("make_control")
     resources:
-        gpu=min(GPUS, 1),
+        gpu=EXPERIMENT.gpus("make_control"),
     params:
-        code=contents_of_code(code_of("workflow_scripts.train.calibrate_network")),
-        settings=network_settings(),
+        code=lambda wildcards: code_fingerprint(
+            "workflow_scripts.train.make_control", f"workflow_scripts.train.controls.{network(wildcards).recipe}"
+        ),
+        recipe=lambda wildcards: network(wildcards).recipe,
+        settings=EXPERIMENT.network_settings(FOLDERS),
         precision=config["training"]["precision"],
     shell:
-        "python -m workflow_scripts.train.calibrate_network"
+        "python -m workflow_scripts.train.make_control"
+        " --recipe {params.recipe}"
         " --initial {input.start:q}"
         " --train {input.train:q}"
         " --test {input.test:q}"
@@ -85,29 +93,29 @@ rule calibrate_network:
 rule train_dense:
     """Train a network with all its weights; keep the rewind point."""
     input:
-        start=start_network,
-        train=pictures("train"),
-        test=pictures("test"),
-        code=code_of("workflow_scripts.train.train_dense"),
+        start=of_parent("network.pt"),
+        train=EXPERIMENT.pictures("train"),
+        test=EXPERIMENT.pictures("test"),
     output:
-        network=f"{RESULTS}/{{arm}}/replicate_{{replicate}}/level_0/network.pt",
-        metrics=f"{RESULTS}/{{arm}}/replicate_{{replicate}}/level_0/metrics.json",
-        rewind=f"{RESULTS}/{{arm}}/replicate_{{replicate}}/level_0/rewind.pt",
+        network=f"{NETWORK}/network.pt",
+        metrics=f"{NETWORK}/metrics.json",
+        rewind=f"{NETWORK}/rewind.pt",
     log:
-        f"{RESULTS}/logs/{{arm}}/replicate_{{replicate}}/level_0/train_dense.log",
+        f"{LOGS}/train_dense.log",
     benchmark:
-        f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_0/train_dense.tsv"
+        f"{TIMES}/train_dense.tsv"
     wildcard_constraints:
-        arm="imp|trained_twice",
+        arm=EXPERIMENT.arms_of("train_dense"),
+        level="0",
     priority: 10
     conda:
         "../envs/workflow.yaml"
-    threads: network_threads(GPUS)
+    threads: EXPERIMENT.threads("train_dense")
     resources:
-        gpu=GPUS,
+        gpu=EXPERIMENT.gpus("train_dense"),
     params:
-        code=contents_of_code(code_of("workflow_scripts.train.train_dense")),
-        settings=training_settings(),
+        code=code_fingerprint("workflow_scripts.train.train_dense"),
+        settings=EXPERIMENT.training_settings(FOLDERS),
         rewind_epoch=config["pruning"]["rewind_epoch"],
     # exec: a scheduler's SIGTERM goes to all processes, and with a shell gone the job would end while its state is saved.
     shell:
@@ -129,30 +137,30 @@ rule train_dense:
 rule train_level:
     """Prune, rewind, and train again: one round of iterative magnitude pruning."""
     input:
-        parent=parent_network,
-        rewind=f"{RESULTS}/imp/replicate_{{replicate}}/level_0/rewind.pt",
-        train=pictures("train"),
-        test=pictures("test"),
-        code=code_of("workflow_scripts.train.train_level"),
+        parent=of_parent("network.pt"),
+        rewind=f"{RESULTS}/{{arm}}/replicate_{{replicate}}/level_0/rewind.pt",
+        train=EXPERIMENT.pictures("train"),
+        test=EXPERIMENT.pictures("test"),
     output:
-        network=f"{RESULTS}/imp/replicate_{{replicate}}/level_{{level}}/network.pt",
-        metrics=f"{RESULTS}/imp/replicate_{{replicate}}/level_{{level}}/metrics.json",
+        network=f"{NETWORK}/network.pt",
+        metrics=f"{NETWORK}/metrics.json",
     log:
-        f"{RESULTS}/logs/imp/replicate_{{replicate}}/level_{{level}}/train_level.log",
+        f"{LOGS}/train_level.log",
     benchmark:
-        f"{RESULTS}/benchmarks/imp/replicate_{{replicate}}/level_{{level}}/train_level.tsv"
+        f"{TIMES}/train_level.tsv"
     wildcard_constraints:
+        arm=EXPERIMENT.arms_of("train_level"),
         level=r"[1-9]\d*",
     # The levels of a replicate wait for one another: they go first, everything else fills the gaps.
     priority: 15
     conda:
         "../envs/workflow.yaml"
-    threads: network_threads(GPUS)
+    threads: EXPERIMENT.threads("train_level")
     resources:
-        gpu=GPUS,
+        gpu=EXPERIMENT.gpus("train_level"),
     params:
-        code=contents_of_code(code_of("workflow_scripts.train.train_level")),
-        settings=training_settings(),
+        code=code_fingerprint("workflow_scripts.train.train_level"),
+        settings=EXPERIMENT.training_settings(FOLDERS),
         fraction=config["pruning"]["fraction"],
     # exec: a scheduler's SIGTERM goes to all processes, and with a shell gone the job would end while its state is saved.
     shell:

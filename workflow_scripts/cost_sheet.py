@@ -20,12 +20,9 @@ from itertools import groupby
 from pathlib import Path
 from statistics import median
 
-from snakemake.common.configfile import load_configfile
-from snakemake.exceptions import WorkflowError
-from snakemake.utils import update_config
-
-from workflow_scripts.plan.config import check_config, is_archive
-from workflow_scripts.plan.protocols import resolve_protocol
+from workflow_scripts.plan.code import ROOT
+from workflow_scripts.plan.experiment import Experiment
+from workflow_scripts.plan.load import is_archive, read_config
 from workflow_scripts.run import forecast
 from workflow_scripts.run.costs import Costs, Job, archive_bytes, read_sizes
 from workflow_scripts.run.run_times import BENCHMARKS, read_benchmarks
@@ -33,33 +30,25 @@ from workflow_scripts.shared.files import UserError, run_command
 from workflow_scripts.shared.gpus import has_gpu
 
 
-def read_config(configfiles: list[Path], gpus: int | None = None) -> dict:
-    """Return the config as the rules see it, `gpus` a number: the one given, or else the config's.
+def read_experiment(configfiles: list[Path], gpus: int | None = None) -> Experiment:
+    """Return the experiment as the rules see it, `gpus` a number: the one given, or else the config's.
 
     Raises:
-        UserError: as `check_config`, and for files that are not there.
+        UserError: as `read_config` and `Experiment`.
     """
-    config: dict = {}
-    for file in [Path("config.yaml"), *configfiles]:
-        try:
-            update_config(config, load_configfile(file))
-        except (OSError, WorkflowError) as error:
-            raise UserError(
-                f"{file} cannot be read ({error}): give a YAML file, from the repository's folder"
-            ) from None
-    check_config(config, "schemas/config.schema.yaml")
-    config["dissection"] = resolve_protocol(config["dissection"])
+    config = read_config(configfiles)
     if gpus is not None:
         config["gpus"] = gpus
     elif config["gpus"] == "auto":
         config["gpus"] = int(has_gpu())
-    return config
+    return Experiment(config)
 
 
 def list_jobs(configfiles: list[Path]) -> dict[str, Job]:
     """Return all jobs of the experiment by Snakemake's number; UserError with its words if it cannot list them."""
-    more = ["--configfile", *map(str, configfiles)] if configfiles else []
-    run = subprocess.run([sys.executable, "-m", "snakemake", "--dag", *more], capture_output=True, text=True)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--dag"]
+    command += ["--configfile", *map(str, configfiles)] if configfiles else []
+    run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
         words = re.search(r"^\S*(Error|Exception|error:).*", run.stderr, re.M | re.S)
         raise UserError("snakemake cannot list the jobs: " + " ".join((words[0] if words else run.stderr).split()))
@@ -175,13 +164,14 @@ def cost_parser(description: str | None) -> argparse.ArgumentParser:
 
 def main() -> None:
     args = cost_parser(__doc__).parse_args()
-    config = read_config(args.configfile, args.gpus)
-    if config["networks"]:
+    experiment = read_experiment(args.configfile, args.gpus)
+    if any(arm.recipe == "brought" for arm in experiment.arms):
         raise UserError(
-            "the cost sheet is for trainings, and with networks of your own there are none: snakemake -n lists the jobs"
+            "the cost sheet knows nothing of networks that are brought along, and there are arms of them: snakemake -n"
+            " lists the jobs"
         )
-    costs = Costs(config, read_sizes(config), args.cores)
-    print_sheet(list_jobs(args.configfile), costs, read_benchmarks(config["experiment"]))
+    costs = Costs(experiment, read_sizes(experiment.config), args.cores)
+    print_sheet(list_jobs(args.configfile), costs, read_benchmarks(experiment.config["experiment"]))
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from workflow_scripts.cost_sheet import read_config
 from workflow_scripts.dissect.check_network import CLASSES
 from workflow_scripts.dissect.layer_outputs import has_channels_last, suggested_layer
 from workflow_scripts.networks.constructors import build, show_picture
-from workflow_scripts.plan.config import network_section
-from workflow_scripts.plan.own_networks import read_networks
+from workflow_scripts.plan.designs import Design
+from workflow_scripts.plan.experiment import Experiment
+from workflow_scripts.plan.load import read_config
 from workflow_scripts.shared.files import UserError, run_command
 
 
@@ -66,20 +66,17 @@ def describe_output(name: str, output: object) -> str:
     return f"{shape[1]} units x {shape[2]} x {shape[3]}"
 
 
-def networks_of(config: dict, wanted: str | None) -> list[tuple[dict, int]]:
-    """Return the settings of a config's networks, and the size of their pictures: of the entries of `networks`, or of
-    the one that is `wanted`; without entries of the network that is trained.
+def designs_of(experiment: Experiment, wanted: str | None) -> list[Design]:
+    """Return the designs of an experiment's networks, or those of the arm that is `wanted`.
 
     Raises:
-        UserError: no entry has that name; or as `read_networks`.
+        UserError: no arm has that name.
     """
-    entries = {network.entry.name: network.entry for network in read_networks(config).values()}
-    if wanted is not None and wanted not in entries:
-        known = f"it names {', '.join(entries)}" if entries else "it names none"
-        raise UserError(f"the config's networks have no {wanted!r}: {known}")
-    if not entries:
-        return [(network_section(config), config["images"]["size"])]
-    return [(entry.settings, entry.preprocessing["size"]) for name, entry in entries.items() if wanted in (None, name)]
+    arms = {arm.name for arm in experiment.arms}
+    if wanted is not None and wanted not in arms:
+        raise UserError(f"the config has no arm {wanted!r}: it names {', '.join(sorted(arms))}")
+    of_arms = [network for network in experiment.networks.values() if wanted in (None, network.key.arm)]
+    return list({network.design.suffix: network.design for network in of_arms}.values())
 
 
 def print_layers(settings: dict, size: int) -> None:
@@ -97,12 +94,13 @@ def main() -> None:
     source.add_argument("--configfile", type=Path, nargs="+", help="as for snakemake")
     parser.add_argument("--arguments", type=json.loads, default={}, help="the constructor's, as JSON")
     parser.add_argument("--size", type=int, default=224, help="of the constructor's pictures, in pixels")
-    parser.add_argument("--network", help="the name of one of the config's networks; without it all are listed")
+    parser.add_argument("--arm", help="one of the config's arms; without it the networks of all are listed")
     args = parser.parse_args()
     if args.constructor:
         networks = [({"constructor": args.constructor, "arguments": args.arguments}, args.size)]
     else:
-        networks = networks_of(read_config(args.configfile), args.network)
+        designs = designs_of(Experiment(read_config(args.configfile)), args.arm)
+        networks = [(design.settings, design.preprocessing["size"]) for design in designs]
     for settings, size in networks:
         if len(networks) > 1:
             print(f"{settings['constructor']} {json.dumps(settings['arguments'])}, {size} pixels")

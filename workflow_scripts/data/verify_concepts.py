@@ -143,7 +143,9 @@ def share(row: dict[str, int]) -> float:
 
 
 def read_totals(path: Path) -> dict[str, tuple[str, int]]:
-    """The published category and number of pixels of each label."""
+    """The published category and number of pixels of each label; `path` may name a table that lies beside this file."""
+    packaged = Path(__file__).with_name(f"{path}_label_pixels.csv")
+    path = packaged if packaged.is_file() else path
     if not path.is_file():
         raise UserError(f"there is no table {path} of published pixel totals; name the right one, or none")
     totals = {}
@@ -160,7 +162,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="the concept set that it was packed from")
     parser.add_argument("--images", type=int, help="how many there must be")
     parser.add_argument("--labels", type=int, help="how many there must be, numbered from 1")
-    parser.add_argument("--pixel-totals", type=Path, help="CSV of label,category,pixels for maps of 112 x 112")
+    parser.add_argument(
+        "--pixel-totals", type=Path, help="CSV of label,category,pixels for maps of 112 x 112, or broden1_224"
+    )
     parser.add_argument("--out", type=Path, required=True, help="the summary to write, in JSON")
     args = parser.parse_args()
     summary = verify_concepts(args.concepts, args.folder, args.images, args.labels, args.pixel_totals)

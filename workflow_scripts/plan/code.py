@@ -1,18 +1,34 @@
-"""Which of the workflow's own modules a script is made of."""
+"""What a script is made of: the workflow's own modules, and a fingerprint of them."""
 
 import ast
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+
+from workflow_scripts.shared.files import file_fingerprint, text_fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "workflow_scripts"
 
 
-def code_of(module: str) -> list[str]:
-    """Return the files, relative to the repository, that `module` imports at any depth, itself included.
+def code_fingerprint(*modules: str, files: Sequence[str] = ()) -> str:
+    """Return a fingerprint of the code of a script's modules, and of other `files` of the repository's.
 
-    As inputs of a rule they are compared by content, so a job is stale just when code that it runs has changed.
+    As a parameter of a rule it makes a job stale just when code that it runs has changed: by an edit, or by another
+    version of any age, in whatever folder. Times and places of files do not matter.
     """
+    paths = sorted({path for module in modules for path in code_of(module)}.union(files))
+    return text_fingerprint(*map(fingerprint_of, paths))
+
+
+@cache
+def fingerprint_of(path: str) -> str:
+    """Return a fingerprint of a file of the repository's."""
+    return file_fingerprint(ROOT / path)
+
+
+def code_of(module: str) -> list[str]:
+    """Return the files, relative to the repository, that `module` imports at any depth, itself included."""
     if not (ROOT / module.replace(".", "/")).with_suffix(".py").is_file():
         raise ValueError(f"there is no module {module}")
     found: set[str] = set()

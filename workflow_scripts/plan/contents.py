@@ -3,10 +3,63 @@
 import json
 import os
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
+from workflow_scripts.plan.designs import Design
+from workflow_scripts.plan.experiment import Experiment
+from workflow_scripts.plan.networks import Network
 from workflow_scripts.shared.files import file_fingerprint, reading, text_fingerprint, whole_file
+
+
+class Contents:
+    """Fingerprints of the files of the user's own that an experiment reads.
+
+    Args:
+        experiment: as `Experiment`.
+        folder: where it is remembered what was read.
+
+    Raises, all of them:
+        UserError: as `file_contents`.
+    """
+
+    def __init__(self, experiment: Experiment, folder: Path) -> None:
+        self.experiment, self.folder = experiment, folder
+
+    def remembered(self, source: str, name: str) -> str:
+        """Return the fingerprint of a file or folder, read again only where files are new."""
+        return content_fingerprint(source, self.folder / f"own_{name}.json")
+
+    def source(self, kind: str, split: str | None = None) -> str:
+        """Return that of the folder that is packed; "" if a rule makes it."""
+        if self.experiment.is_made(kind):
+            return ""
+        folder = Path(self.experiment.packed_folder(kind, split))
+        # CIFAR-10's binary files are named by a pattern, and the names of their classes stand beside them.
+        return self.remembered(str(folder.parent if folder.suffix == ".bin" else folder), split or kind)
+
+    def archive(self, kind: str) -> str:
+        """Return that of an archive; "" if it is fetched, for then it stands in the receipt."""
+        settings = self.experiment.config[kind]
+        return "" if settings["addresses"] else self.remembered(settings["source"], f"{kind}_archive")
+
+    def small_files(self, *files: str | Path) -> list[str]:
+        """Return those of small files; what is not there is left to the job to tell."""
+        return [own_fingerprint(file) for file in files if Path(file).is_file()]
+
+    def network(self, network: Network) -> list[str]:
+        """Return those of the files that a network is made from."""
+        return [self.networks[file] for file in network.own_files]
+
+    @cached_property
+    def networks(self) -> dict[str, str]:
+        """The fingerprints of all networks' files, by path."""
+        files = {file: None for network in self.experiment.networks.values() for file in network.own_files}
+        return file_contents(files, self.folder / "own_networks.json")
+
+    def test_pictures(self, design: Design) -> str:
+        """Return that of the pictures that networks of a design are tested with."""
+        return self.remembered(design.test, f"test{design.suffix}") if design.test != "none" else ""
 
 
 @cache

@@ -9,14 +9,15 @@ import torch
 from workflow_scripts.data.hdf5 import find_dataset, open_hdf5
 from workflow_scripts.data.world.labels import CLASSES, NUMBERS
 from workflow_scripts.dissect.layer_outputs import layer_outputs
-from workflow_scripts.networks.architectures import build_network, prunable_weights
-from workflow_scripts.plan.config import is_archive, network_section
+from workflow_scripts.networks.architectures import prunable_weights
+from workflow_scripts.networks.constructors import build
+from workflow_scripts.plan.experiment import Experiment
+from workflow_scripts.plan.load import is_archive
+from workflow_scripts.plan.networks import Key, Network
+from workflow_scripts.plan.resources import TESTED, TRAININGS
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.train.calibrate_network import BATCH, CALIBRATION_BATCHES
 
-TRAININGS = ("train_dense", "train_level")
-UNTRAINED = ("init_network", "calibrate_network")
-DISSECTION = ("dump_activations", "find_thresholds", "tally_units")
 # Bytes on disk, in blocks of 4 kB, measured of the default experiment: of a picture that is drawn to classify, of a
 # labelled one with its label maps, of all small files of a job.
 DRAWN_PICTURE, DRAWN_CONCEPT, SMALL_FILES = 7_500, 20_600, 20_000
@@ -76,7 +77,7 @@ def read_sizes(config: dict) -> Sizes:
         labels = count(config, "concepts", "labels", "concepts.h5", "label_name")
     side = images["size"]
     with torch.device("meta"), torch.no_grad():
-        network = build_network(network_section(config), classes, seed=0).eval()
+        network = build(config["network"], classes, seed=0)
         with layer_outputs(network, config["dissection"]["layers"]) as outputs:
             network(torch.zeros(1, 3, side, side))
     prunable = prunable_weights(network, config["pruning"]["exempt"]).values()
@@ -119,30 +120,29 @@ class Costs:
     """What each job needs, from the rates of the config.
 
     Args:
-        config: as `read_config` returns it.
+        experiment: whose config has `gpus` as a number.
         sizes: as `read_sizes` returns them.
         cores: a job has at most so many threads; None gives it as many as its rule asks for.
     """
 
-    def __init__(self, config: dict, sizes: Sizes, cores: int | None = None) -> None:
-        self.config, self.sizes, self.cores = config, sizes, cores
-        self.in_files = config["images"]["storage"] == "files"
+    def __init__(self, experiment: Experiment, sizes: Sizes, cores: int | None = None) -> None:
+        self.experiment, self.sizes, self.cores = experiment, sizes, cores
+        self.config = experiment.config
+
+    def network(self, job: Job) -> Network | None:
+        """Return the network that a job concerns, if it is one that is dissected."""
+        names = [job.wildcards.get(name) for name in Key._fields]
+        if None in names:
+            return None
+        return self.experiment.networks.get(Key(names[0], int(names[1]), int(names[2])))
 
     def gpus(self, job: Job) -> int:
         """Return how many GPUs a job holds."""
-        if job.rule in TRAININGS:
-            return self.config["gpus"]
-        on_one = job.rule in (*UNTRAINED, *DISSECTION) and job.wildcards.get("arm") != "shuffled_labels"
-        return min(self.config["gpus"], 1) if on_one else 0
+        return self.experiment.gpus(job.rule, self.network(job))
 
     def threads(self, job: Job) -> int:
         """Return how many cores a job holds."""
-        decoding = job.rule in ("find_thresholds", "tally_units") and self.gpus(job)
-        wanted = 8 if decoding or job.rule in ("make_images", "make_concepts") else 1
-        if job.rule in (*TRAININGS, *UNTRAINED):
-            wanted = max(self.gpus(job), 1)
-        if self.in_files and job.rule in ("index_images", *TRAININGS, *UNTRAINED):
-            wanted *= self.config["images"]["workers"]
+        wanted = self.experiment.threads(job.rule, self.network(job))
         return min(wanted, self.cores or wanted)
 
     def work(self, job: Job) -> dict[str, int]:
@@ -159,7 +159,7 @@ class Costs:
             "index_images": {"decode": split},
             "pack_concepts": {"decode": 2 * sizes.concepts},
             "init_network": {"forward": sizes.test},
-            "calibrate_network": {"forward": calibration + sizes.test},
+            "make_control": {"forward": calibration + sizes.test},
             "train_dense": {"train": training["epochs"] * epoch, "forward": sizes.test},
             "train_level": {"train": rewound * epoch, "forward": sizes.test},
             "dump_activations": {"forward": sizes.concepts},
@@ -178,7 +178,7 @@ class Costs:
             return rates[rate] * threads
         together = rates[rate] * max(self.gpus(job), 1)
         # Networks cannot see pictures faster than these are decoded.
-        decoding = self.in_files and job.rule in (*TRAININGS, *UNTRAINED)
+        decoding = self.experiment.in_files and job.rule in (*TRAININGS, *TESTED)
         return min(together, rates["decode"] * threads) if decoding else together
 
     def seconds(self, job: Job) -> float:
@@ -200,7 +200,7 @@ class Costs:
             "pack_images": picture * getattr(sizes, job.wildcards.get("split", "train")),
             "pack_concepts": picture * sizes.concepts * (1 + PACKED_LABELS),
             "init_network": network,
-            "calibrate_network": network,
+            "make_control": network,
             "train_dense": network + self.rewind_bytes(),
             "train_level": network,
             "dump_activations": self.maps_bytes(),

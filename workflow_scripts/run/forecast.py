@@ -132,11 +132,11 @@ def seconds_left(job: Job, since: float) -> float | None:
 
 
 def rate(jobs: list[Job], config: dict, cores: int | None) -> dict[Job, float]:
-    """Return what jobs take by the rates of the config; none if these do not tell, as of networks that came trained.
+    """Return what jobs take by the rates of the config; none where networks are brought along, of which these are not.
 
     In a process of its own, for it imports torch.
     """
-    if config["networks"]:
+    if any(arm["recipe"] == "brought" for arm in config["arms"]):
         return {}
     asked = {"config": config, "cores": cores, "jobs": [[job.rule.name, job.wildcards_dict] for job in jobs]}
     command = [sys.executable, "-m", "workflow_scripts.run.job_seconds"]

@@ -6,13 +6,14 @@ Reads {"config": ..., "cores": ..., "jobs": [[rule, wildcards], ...]} as JSON, a
 import json
 import sys
 
+from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.run.costs import Costs, Job, read_sizes
 from workflow_scripts.shared.files import run_command
 
 
 def main() -> None:
     asked = json.load(sys.stdin)
-    costs = Costs(asked["config"], read_sizes(asked["config"]), asked["cores"])
+    costs = Costs(Experiment(asked["config"]), read_sizes(asked["config"]), asked["cores"])
     jobs = [Job(rule, wildcards, finished=False, needs=()) for rule, wildcards in asked["jobs"]]
     json.dump([costs.seconds(job) for job in jobs], sys.stdout)
 

@@ -10,12 +10,6 @@ from workflow_scripts.run.run_times import read_measurements, rule_of
 from workflow_scripts.shared.files import run_command, whole_file
 
 COLUMNS = ("rule", "jobs", "seconds", "median", "longest", "cpu", "memory_mb")
-# Written where the report will be, until the run has ended and it is made.
-PLACEHOLDER = """<!DOCTYPE html>
-<meta charset="utf-8">
-<title>Report</title>
-<p>The report is put here when a run has come to its end. If none is under way, the run's command makes it.</p>
-"""
 
 
 def sum_costs(benchmarks: Path, out: Path) -> None:
@@ -37,12 +31,6 @@ def sum_costs(benchmarks: Path, out: Path) -> None:
             writer.writerow([*row[:2], *(f"{value:.1f}" for value in row[2:])])
 
 
-def clear_placeholder(report: Path) -> None:
-    """Remove what stands in the report's place if a run has ended before the report was made."""
-    if report.is_file() and report.stat().st_size == len(PLACEHOLDER) and report.read_text() == PLACEHOLDER:
-        report.unlink()
-
-
 def number(text: str) -> float:
     """Return a number, 0 where there is none."""
     try:
@@ -61,11 +49,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--benchmarks", type=Path, required=True, help="the experiment's folder of that name")
     parser.add_argument("--out", type=Path, required=True, help="costs.csv")
-    parser.add_argument("--report", type=Path, required=True, help="where the report will be put at the run's end")
     args = parser.parse_args()
     sum_costs(args.benchmarks, args.out)
-    with whole_file(args.report) as part:
-        part.write_text(PLACEHOLDER)
 
 
 if __name__ == "__main__":

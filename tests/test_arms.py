@@ -1,0 +1,379 @@
+"""The arms that a config names, and the networks that each has."""
+
+import json
+import re
+from datetime import date
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workflow_scripts.networks.torchvision_models import models
+from workflow_scripts.plan import recipes
+from workflow_scripts.plan.arms import read_arms
+from workflow_scripts.plan.brought import matches
+from workflow_scripts.plan.designs import read_presets, source_of
+from workflow_scripts.shared.files import UserError
+
+VIEW = {"size": 12, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+CONFIG = {
+    "replicates": [1, 4],
+    "pruning": {"levels": 2, "fraction": 0.25},
+    "network": {"constructor": "workflow_scripts.networks.architectures:small_resnet", "arguments": {"widths": [16]}},
+    "images": VIEW,
+    "dissection": {"layers": ["stages.0"]},
+}
+TRAINED = [
+    {"name": "imp", "recipe": "imp"},
+    {"name": "untrained", "recipe": "untrained", "of": "imp"},
+    {"name": "untrained_calibrated", "recipe": "untrained_calibrated", "of": "imp"},
+    {"name": "shuffled_labels", "recipe": "shuffled_labels", "of": "imp"},
+    {"name": "trained_twice", "recipe": "trained_twice", "of": "imp"},
+]
+
+
+def brought(**changes: object) -> dict:
+    """An arm of networks that are brought along."""
+    item = {"name": "mine", "recipe": "brought", "constructor": "torchvision.models:resnet18", "weights": "none"}
+    return item | {"layers": ["layer4"], "preprocessing": VIEW} | changes
+
+
+def of(base: str, recipe: str, **more: object) -> dict:
+    """An arm of another."""
+    return {"name": f"{base}_{more.get('method', recipe)}", "recipe": recipe, "of": base} | more
+
+
+def networks(*arms: dict, **changes: object) -> dict:
+    return read_arms(CONFIG | {"arms": list(arms)} | changes)[1]
+
+
+def rows(*arms: dict) -> dict[str, dict]:
+    return {arm.name: arm.row for arm in read_arms(CONFIG | {"arms": list(arms)})[0]}
+
+
+def test_arms_that_are_trained():
+    found = networks(*TRAINED)
+    assert {key: (network.made_by, network.parent) for key, network in found.items() if key.replicate == 4} == {
+        ("imp", 4, 0): ("train_dense", ("untrained", 4, 0)),
+        ("imp", 4, 1): ("train_level", ("imp", 4, 0)),
+        ("imp", 4, 2): ("train_level", ("imp", 4, 1)),
+        ("untrained", 4, 0): ("init_network", None),
+        ("untrained_calibrated", 4, 0): ("make_control", ("untrained", 4, 0)),
+        ("shuffled_labels", 4, 0): ("", ("imp", 4, 0)),
+        ("trained_twice", 4, 0): ("train_dense", ("imp", 4, 0)),
+    }
+    assert {key.replicate for key in found} == {1, 4} and len(found) == 14
+    assert [found["imp", 1, level].density for level in range(3)] == [1, 0.75, 0.5625]
+    assert found["trained_twice", 1, 0].density is None
+    assert {network.design.suffix for network in found.values()} == {""}
+
+
+def test_what_is_listed_under_another_name_has_the_files_of_the_other():
+    found = networks(*TRAINED, brought(), of("mine", "prune_once", method="global", densities=[0.5]))
+    shuffled, same, own = found["shuffled_labels", 1, 0], found["mine_global", 1, 0], found["mine_global", 1, 1]
+    assert shuffled.files_of == ("imp", 1, 0) and shuffled.dissection_of == shuffled.key and shuffled.shuffled
+    assert same.files_of == same.dissection_of == ("mine", 1, 0)
+    assert own.files_of == own.dissection_of == own.key
+
+
+def test_the_networks_that_trainings_start_from_lie_under_the_name_of_their_arm():
+    imp, drawn = {"name": "imp", "recipe": "imp"}, {"name": "drawn", "recipe": "untrained", "of": "imp"}
+    assert networks(imp)["imp", 1, 0].parent == ("untrained", 1, 0)
+    assert networks(imp, drawn)["imp", 1, 0].parent == ("drawn", 1, 0)
+    # An arm of untrained networks of one's own is another matter.
+    others = networks(imp, brought(), {"name": "own", "recipe": "untrained", "of": "mine"})
+    assert others["imp", 1, 0].parent == ("untrained", 1, 0) and others["own", 1, 0].made_by == "import_network"
+
+
+def test_arms_of_a_network_that_is_brought_along(tmp_path):
+    weights = tmp_path / "weights.pt"
+    weights.touch()
+    found = networks(
+        brought(weights=str(weights)),
+        of("mine", "untrained"),
+        of("mine", "shuffled_labels"),
+        of("mine", "prune_once", method="global", densities=[0.5, 0.1]),
+        of("mine", "prune_once", method="random", densities=[0.3], exempt=["fc"]),
+    )
+    assert {key: network.made_by for key, network in found.items()} == {
+        ("mine", 1, 0): "import_network",
+        ("mine_untrained", 1, 0): "import_network",
+        ("mine_shuffled_labels", 1, 0): "",
+        ("mine_global", 1, 0): "",
+        ("mine_global", 1, 1): "prune_once",
+        ("mine_global", 1, 2): "prune_once",
+        ("mine_random", 1, 0): "",
+        ("mine_random", 1, 1): "prune_once",
+    }
+    assert found["mine", 1, 0].weights == str(weights) and found["mine_untrained", 1, 0].weights is None
+    assert [found["mine_global", 1, level].density for level in (1, 2)] == [0.5, 0.1]
+    assert (found["mine_global", 1, 2].method, found["mine_global", 1, 2].exempt) == ("global", ())
+    assert (found["mine_random", 1, 1].method, found["mine_random", 1, 1].exempt) == ("random", ("fc",))
+    assert all(network.parent == ("mine", 1, 0) for network in found.values() if network.made_by != "import_network")
+    assert found["mine", 1, 0].design.preprocessing == VIEW | {"resize": 12, "interpolation": "bilinear"}
+    assert len({network.design.suffix for network in found.values()}) == 1
+
+
+def test_rows_of_the_table():
+    arms = [
+        *TRAINED,
+        brought(label="ResNet"),
+        of("mine", "prune_once", method="structured", densities=[0.5]),
+        of("mine", "untrained"),
+        brought(name="other_ones", role="baseline", of="mine"),
+    ]
+    found = rows(*arms)
+    assert list(found) == [arm["name"] for arm in arms]
+    columns = ["arm", "base", "role", "recipe", "starts_from", "label", "same_units"]
+    assert [list(row.values()) for row in found.values()] == [
+        ["imp", "imp", "curve", "imp", "", "iterative magnitude pruning", True],
+        ["untrained", "imp", "baseline", "untrained", "", "untrained", True],
+        ["untrained_calibrated", "imp", "baseline", "untrained_calibrated", "untrained", "untrained, calibrated", True],
+        ["shuffled_labels", "imp", "baseline", "shuffled_labels", "imp", "dense, labels shuffled", True],
+        ["trained_twice", "imp", "reference", "trained_twice", "imp", "dense, trained twice", True],
+        ["mine", "mine", "curve", "brought", "", "ResNet", True],
+        ["mine_structured", "mine", "curve", "prune_once", "mine", "one-shot, whole filters", True],
+        ["mine_untrained", "mine", "baseline", "untrained", "", "untrained", True],
+        ["other_ones", "mine", "baseline", "brought", "", "other ones", True],
+    ]
+    assert all(list(row) == columns for row in found.values())
+
+
+def test_arms_may_be_named_before_the_one_that_they_are_of():
+    found = networks(*reversed(TRAINED))
+    assert found.keys() == networks(*TRAINED).keys()
+
+
+def test_a_control_is_a_file(tmp_path, monkeypatch):
+    (tmp_path / "halved.py").write_text(
+        '"""The dense network, half as large."""\n\nimport torch\n\nLABEL = "dense, halved"\nSTARTS_FROM = "dense"\n'
+    )
+    monkeypatch.setattr(recipes, "CONTROLS", tmp_path)
+    monkeypatch.setitem(recipes.RECIPES, "halved", recipes.list_controls()["halved"])
+    halved = {"name": "half", "recipe": "halved", "of": "imp"}
+    assert networks(TRAINED[0], halved)["half", 1, 0].made_by == "make_control"
+    assert networks(TRAINED[0], halved)["half", 1, 0].parent == ("imp", 1, 0)
+    row = {"base": "imp", "role": "baseline", "starts_from": "imp", "label": "dense, halved"}
+    assert row.items() <= rows(TRAINED[0], halved)["half"].items()
+
+
+def test_files_of_many_replicates_and_levels_are_found_by_a_pattern(tmp_path):
+    for replicate, level in ((1, 0), (1, 10), (2, 0), (2, 3)):
+        folder = tmp_path / f"run_{replicate}"
+        folder.mkdir(exist_ok=True)
+        (folder / f"run_{replicate}_level_{level}.pt").touch()
+        (folder / f"mask_{level}.pt").touch()
+    (tmp_path / "run_1" / "run_2_level_0.pt").touch()  # the folder says otherwise
+    (tmp_path / "run_x").mkdir()
+    pattern = f"{tmp_path}/run_{{replicate}}/run_{{replicate}}_level_{{level}}.pt"
+    masks = f"{tmp_path}/run_{{replicate}}/mask_{{level}}.pt"
+    found = networks(
+        brought(weights=pattern, masks=masks),
+        of("mine", "untrained"),
+        of("mine", "prune_once", method="global", densities=[0.5]),
+    )
+    assert [key for key in found if key[0] == "mine"] == [
+        ("mine", 1, 0),
+        ("mine", 1, 10),
+        ("mine", 2, 0),
+        ("mine", 2, 3),
+    ]
+    assert found["mine", 1, 10].masks == f"{tmp_path}/run_1/mask_10.pt"
+    assert [key for key in found if key[0] == "mine_untrained"] == [("mine_untrained", 1, 0), ("mine_untrained", 2, 0)]
+    assert found["mine_global", 2, 1].parent == ("mine", 2, 0)
+    (tmp_path / "run_2" / "mask_3.pt").unlink()
+    with pytest.raises(UserError, match=r"arms.mine.masks: there is no file .*run_2/mask_3.pt"):
+        networks(brought(weights=pattern, masks=masks))
+    with pytest.raises(UserError, match=r"arms.mine.weights is .*level_\{level\}.pth', and there is no such file"):
+        networks(brought(weights=pattern + "h"))
+
+
+def test_weights_may_be_the_constructors_own():
+    found = networks(brought(weights={"pretrained": True}), of("mine", "untrained"))
+    assert found["mine", 1, 0].weights == {"pretrained": True} and found["mine_untrained", 1, 0].weights is None
+
+
+def test_items_of_one_name_are_one_arm(tmp_path):
+    weights = str(tmp_path / "weights.pt")
+    (tmp_path / "weights.pt").touch()
+    found = networks(brought(weights=weights, level=3, density=0.1), brought(weights=weights), of("mine", "untrained"))
+    assert list(found) == [("mine", 1, 0), ("mine", 1, 3), ("mine_untrained", 1, 0)]
+    assert found["mine", 1, 3].density == 0.1 and found["mine", 1, 0].density is None
+    for differing in ({"layers": ["layer3"]}, {"arguments": {"num_classes": 7}}):
+        with pytest.raises(UserError, match="arms of the name mine differ in more than weights"):
+            networks(brought(weights=weights), brought(weights=weights, level=1, **differing))
+
+
+def level_files(folder, *contents: object) -> str:
+    """Weights and arguments of levels from 0 on; returns the pattern of the weights."""
+    for level, content in enumerate(contents):
+        (folder / f"level_{level}.pt").touch()
+        (folder / f"channels_{level}.json").write_text(json.dumps(content))
+    return f"{folder}/level_{{level}}.pt"
+
+
+@pytest.mark.parametrize("in_files", [True, False])
+def test_networks_whose_shapes_change_are_levels_of_one_arm(tmp_path, in_files):
+    by_level = [{"width": 8}, {"width": 5}, {"width": 5}]
+    weights = level_files(tmp_path, *by_level)
+    arguments = f"{tmp_path}/channels_{{level}}.json" if in_files else by_level
+    arm = brought(weights=weights, arguments=arguments)
+    found = networks(arm, of("mine", "untrained"))
+    assert [found["mine", 1, level].design.settings["arguments"] for level in range(3)] == by_level
+    # Those of equal shapes share what concerns all of these.
+    assert [found["mine", 1, level].design.suffix for level in range(3)] == ["_mine.1.0", "_mine.1.1", "_mine.1.1"]
+    assert found["mine_untrained", 1, 0].design == found["mine", 1, 0].design
+    assert not rows(arm)["mine"]["same_units"]
+    equal = brought(weights=weights, arguments=[{"width": 8}] * 3)
+    assert rows(equal)["mine"]["same_units"] and networks(equal)["mine", 1, 2].design.suffix == "_mine"
+
+
+def test_wrong_arguments_by_level_are_told(tmp_path):
+    weights = level_files(tmp_path, {"width": 8}, [8])
+    with pytest.raises(UserError, match=r"arms\.mine\.arguments are 1 for levels from 0 on, and there is a level 1"):
+        networks(brought(weights=weights, arguments=[{"width": 8}]))
+    with pytest.raises(UserError, match=r"channels_1.json holds no arguments by name"):
+        networks(brought(weights=weights, arguments=f"{tmp_path}/channels_{{level}}.json"))
+    with pytest.raises(UserError, match=r"there is no file .*other_0.json: write the arguments of that level"):
+        networks(brought(weights=weights, arguments=f"{tmp_path}/other_{{level}}.json"))
+    (tmp_path / "channels_1.json").write_text("{")
+    with pytest.raises(UserError, match=r"channels_1.json is damaged"):
+        networks(brought(weights=weights, arguments=f"{tmp_path}/channels_{{level}}.json"))
+
+
+def test_untrained_networks_may_have_arguments_by_level():
+    found = networks(brought(arguments=[{"width": 8}, {"width": 4}]))
+    assert [network.design.settings["arguments"]["width"] for network in found.values()] == [8, 4]
+
+
+@settings(max_examples=50, deadline=None)
+@given(name=st.text(st.sampled_from("ab[]*?.{}"), max_size=6))
+def test_other_characters_of_a_pattern_mean_themselves(tmp_path_factory, name):
+    folder = tmp_path_factory.mktemp("pattern")
+    (folder / f"x{name}7.pt").touch()
+    (folder / "xother7.pt").touch()
+    assert matches(f"{folder}/x{name}{{level}}.pt", "key") == {f"{folder}/x{name}7.pt": {"level": "7"}}
+
+
+@pytest.mark.parametrize(
+    ("arms", "words"),
+    [
+        ([brought(), brought()], "arm mine, replicate 1, level 0 is named twice"),
+        ([brought(density=0.5, weights="{level}.pt")], "arms.mine.density is of one file without masks"),
+        ([brought(density=0.5, masks="masks.pt")], "arms.mine.density is of one file without masks"),
+        ([brought(arguments={"day": date(2026, 1, 1)})], "arms.mine.arguments hold more than numbers"),
+        ([brought(preprocessing=VIEW | {"resize": 6})], "arms.mine.preprocessing.resize must be at least size, 12"),
+        ([brought(preprocessing="R3D_18_Weights.DEFAULT")], "which is no preset of torchvision's for classifying"),
+        ([brought(masks="no/such.pt")], "arms.mine.masks: there is no file no/such.pt"),
+        ([brought(weights="no/such.pt")], "arms.mine.weights is 'no/such.pt', and there is no such file"),
+        ([brought(class_order="text")], "arms.mine.class_order is the order of the class folders in test, which is"),
+        ([brought(part="ema", weights="none")], "arms.mine.part is of a file of weights: leave it out"),
+        ([brought(missing=["0"], weights={"a": 1})], "arms.mine.missing is of a file of weights: leave it out"),
+        ([brought(test="no/such")], "arms.mine.test is 'no/such', and there is no such folder"),
+        ([brought(preprocessing="ResNet50_Weights.V9")], "'ResNet50_Weights.V9', which is no preset"),
+        ([brought(preprocessing="FCN_ResNet50_Weights.DEFAULT")], "which is no preset of torchvision's for"),
+        ([{"name": "l", "recipe": "brought", "openlth": "no/lottery", "layers": ["a"]}], "no folder no/lottery"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_runs(arms, words):
+    with pytest.raises(UserError, match=re.escape(words)):
+        networks(*arms)
+
+
+def test_what_cannot_be_measured_without_weights_that_are_missing_is_told(tmp_path):
+    (tmp_path / "weights.pt").touch()
+    weights = str(tmp_path / "weights.pt")
+    for name in ("test/a", "test/b"):
+        (tmp_path / name).mkdir(parents=True)
+    with pytest.raises(UserError, match=r"arms\.mine\.missing leaves weights .*: leave out test"):
+        networks(brought(weights=weights, missing=["7"], test=str(tmp_path / "test")))
+    for layer in ("0", "0.conv", "0@4x4", "0#2"):
+        with pytest.raises(UserError, match=rf"arms\.mine\.layers: {layer} is among the missing"):
+            networks(brought(weights=weights, missing=["0"], layers=[layer]))
+    reading = {"part": "ema", "missing": ["0"], "unused": ["aux"]}
+    found = networks(brought(weights=weights, layers=["01"], **reading), of("mine", "untrained"))
+    assert found["mine", 1, 0].reading == reading
+    assert found["mine_untrained", 1, 0].reading == {}
+
+
+def test_digits_of_file_names_are_kept(tmp_path):
+    for level in (0, 1, 10):
+        (tmp_path / f"z_{level:02}.pt").touch()
+        (tmp_path / f"mask_{level:02}.pt").touch()
+    arm = brought(weights=f"{tmp_path}/z_{{level}}.pt", masks=f"{tmp_path}/mask_{{level}}.pt")
+    assert {key[2]: (network.weights, network.masks) for key, network in networks(arm).items()} == {
+        level: (f"{tmp_path}/z_{level:02}.pt", f"{tmp_path}/mask_{level:02}.pt") for level in (0, 1, 10)
+    }
+    (tmp_path / "z_1.pt").touch()
+    (tmp_path / "mask_1.pt").touch()
+    with pytest.raises(UserError, match="level 1 is named twice"):
+        networks(arm)
+
+
+def test_a_preset_of_torchvisions_says_how_pictures_are_prepared():
+    found = networks(brought(preprocessing="EfficientNet_B1_Weights.IMAGENET1K_V1"))["mine", 1, 0]
+    assert found.design.preprocessing == {
+        "size": 240,
+        "resize": 256,
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+        "interpolation": "bicubic",
+    }
+
+
+def test_the_table_of_presets_is_torchvisions():
+    presets = [
+        (f"{weights.__name__}.{name}", weight.transforms())
+        for weights in map(models.get_model_weights, models.list_models(module=models))
+        for name, weight in weights.__members__.items()
+    ]
+    assert read_presets() == {
+        name: {
+            "size": preset.crop_size[0],
+            "resize": preset.resize_size[0],
+            "mean": list(preset.mean),
+            "std": list(preset.std),
+            "interpolation": preset.interpolation.value,
+        }
+        for name, preset in presets
+    }
+
+
+def test_the_code_of_a_constructor_is_found_without_importing_it(tmp_path, monkeypatch):
+    package = tmp_path / "some_package" / "models"
+    package.mkdir(parents=True)
+    for file, text in {
+        package.parent / "__init__.py": "raise RuntimeError('imported')",
+        package / "resnet.py": "two = 2",
+        package / "blocks.py": "three = 3",
+        tmp_path / "plain.py": "raise RuntimeError('imported')",
+    }.items():
+        file.write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    names = ("some_package.models.resnet:a.b", "plain:a")
+    before = [source_of(name) for name in names]
+    (package / "blocks.py").write_text("three = 4")  # which resnet may import
+    (tmp_path / "plain.py").touch()
+    after = [source_of(name) for name in names]
+    assert all(before) and after[0] != before[0] and after[1] == before[1]
+    (package.parent / "__init__.py").unlink()  # a package without it
+    (tmp_path / "plain.py").write_text("other")
+    last = [source_of(name) for name in names]
+    assert last[0] not in (before[0], after[0], "") and last[1] != before[1]
+    assert source_of("no_such_package.models:a") == ""
+
+
+def test_of_installed_packages_and_of_this_workflow_the_module_alone_counts(tmp_path, monkeypatch):
+    package = tmp_path / "site-packages" / "installed"
+    package.mkdir(parents=True)
+    (package / "models.py").write_text("one = 1")
+    (package / "other.py").write_text("two = 2")
+    monkeypatch.syspath_prepend(package.parent)
+    before = source_of("installed.models:a")
+    (package / "other.py").write_text("two = 3")
+    assert before == source_of("installed.models:a") != source_of("installed.other:a")
+    assert (
+        source_of("workflow_scripts.networks.openlth_models:cifar_vgg")
+        != source_of("workflow_scripts.shared.files:x")
+        != ""
+    )

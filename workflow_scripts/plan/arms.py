@@ -1,0 +1,167 @@
+"""Arms: the ways to come by networks that the config's `arms` name, and the networks that each has."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from graphlib import TopologicalSorter
+
+from workflow_scripts.plan.brought import has_levels_of_their_own, read_brought
+from workflow_scripts.plan.designs import Design, trained_design
+from workflow_scripts.plan.networks import Key, Network
+from workflow_scripts.plan.recipes import METHODS, RECIPES
+
+INITIAL = "untrained"  # where the networks that trainings start from lie, unless an arm of another name is made of them
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A row of arms.csv.
+
+    role: "curve", "baseline" or "reference".
+    base: the arm that it is compared with or is pruned from, or itself.
+    starts_from: the arm whose networks its own start from, or "".
+    label: what figures call it, without its base.
+    same_units: unit n of a level descends from unit n of the level before.
+    """
+
+    name: str
+    base: str
+    role: str
+    recipe: str
+    starts_from: str
+    label: str
+    same_units: bool = True
+
+    @property
+    def row(self) -> dict:
+        """The row, by column."""
+        row = asdict(self)
+        return {"arm": row.pop("name")} | row
+
+
+def read_arms(config: dict) -> tuple[list[Arm], dict[Key, Network]]:
+    """Return the arms that a checked config names, in its order, and the networks that are dissected, by their keys.
+
+    Raises:
+        UserError: as `read_brought`.
+    """
+    items: dict[str, list[dict]] = {}
+    for item in config["arms"]:
+        items.setdefault(item["name"], []).append(item)
+    trained = trained_design(config)
+    bases = {name: items[name][0].get("of", name) for name in items}
+    of_arms: dict[str, list[Network]] = {}
+    for name in TopologicalSorter({name: {base} - {name} for name, base in bases.items()}).static_order():
+        of_arms[name] = networks_of(items[name], of_arms.get(bases[name], []), config, trained)
+    arms = [arm_of(items[name][0], of_arms[name], config) for name in items]
+    return arms, {network.key: network for name in items for network in of_arms[name]}
+
+
+def arm_of(item: dict, networks: list[Network], config: dict) -> Arm:
+    """Return the row of an arm that the config's item describes."""
+    recipe = RECIPES[item["recipe"]]
+    label = METHODS[item["method"]] if item["recipe"] == "prune_once" else recipe.label
+    base = item.get("of", item["name"])
+    return Arm(
+        name=item["name"],
+        base=base,
+        role=item.get("role", recipe.role),
+        recipe=item["recipe"],
+        starts_from={"first": base, "initial": initial_arm(config), "": ""}[recipe.starts_from],
+        label=item.get("label", label or item["name"].replace("_", " ")),
+        same_units=not has_levels_of_their_own(networks),
+    )
+
+
+def networks_of(items: list[dict], base: list[Network], config: dict, trained: Design) -> list[Network]:
+    """Return the networks of an arm, by replicate and level; `base` are those of the arm that it is of."""
+    item = items[0]
+    name, recipe = item["name"], item["recipe"]
+    if recipe == "brought":
+        return read_brought(name, items)
+    if recipe == "imp":
+        return list(iterative(name, config, trained))
+    firsts = first_networks(base)
+    if recipe == "shuffled_labels":
+        return [
+            Network(
+                Key(name, first.key.replicate, 0),
+                first.design,
+                made_by="",
+                recipe=recipe,
+                parent=first.key,
+                shuffled=True,
+            )
+            for first in firsts
+        ]
+    if recipe == "prune_once":
+        return [network for first in firsts for network in pruned_once(item, first)]
+    if firsts and firsts[0].recipe == "brought":
+        return untrained(name, firsts)
+    made_by = {"untrained": "init_network", "trained_twice": "train_dense"}.get(recipe, "make_control")
+    return [
+        Network(Key(name, replicate, 0), trained, made_by, recipe, parent=parent_of(item, replicate, config))
+        for replicate in config["replicates"]
+    ]
+
+
+def parent_of(item: dict, replicate: int, config: dict) -> Key | None:
+    """Return the network that one of an arm of trained networks starts from."""
+    starts_from = RECIPES[item["recipe"]].starts_from
+    if not starts_from:
+        return None
+    return Key(item["of"] if starts_from == "first" else initial_arm(config), replicate, 0)
+
+
+def initial_arm(config: dict) -> str:
+    """Return the arm whose networks trainings start from."""
+    trained = [item["name"] for item in config["arms"] if item["recipe"] == "imp"]
+    untrained = (item["name"] for item in config["arms"] if item["recipe"] == "untrained" and item["of"] in trained)
+    return next(untrained, INITIAL)
+
+
+def iterative(name: str, config: dict, design: Design) -> Iterator[Network]:
+    """Yield the dense network of each replicate, and its levels of iterative magnitude pruning."""
+    pruning = config["pruning"]
+    for replicate in config["replicates"]:
+        parent = Key(initial_arm(config), replicate, 0)
+        for level in range(pruning["levels"] + 1):
+            made_by = "train_level" if level else "train_dense"
+            density = (1 - pruning["fraction"]) ** level
+            network = Network(Key(name, replicate, level), design, made_by, "imp", parent=parent, density=density)
+            yield network
+            parent = network.key
+
+
+def first_networks(networks: list[Network]) -> list[Network]:
+    """Return the network of the lowest level of each replicate."""
+    return list({network.key.replicate: network for network in reversed(networks)}.values())[::-1]
+
+
+def untrained(name: str, firsts: list[Network]) -> list[Network]:
+    """Return networks like those that were brought along, with the weights that they started from, or drawn anew."""
+    found = []
+    for first in firsts:
+        # The first level's masks keep all weights, also those that start at zero.
+        masks = first.masks if first.start else None
+        network = replace(
+            first, key=Key(name, first.key.replicate, 0), weights=first.start, masks=masks, start=None, reading={},
+            density=None,
+        )  # fmt: skip
+        found.append(network)
+    return found
+
+
+def pruned_once(item: dict, first: Network) -> Iterator[Network]:
+    """Yield a network under the arm's name, and what pruning makes of it at each density."""
+    name, replicate = item["name"], first.key.replicate
+    same = Network(Key(name, replicate, 0), first.design, made_by="", recipe="prune_once", parent=first.key)
+    yield same
+    for level, density in enumerate(item["densities"], 1):
+        yield replace(
+            same,
+            key=Key(name, replicate, level),
+            made_by="prune_once",
+            density=density,
+            method=item["method"],
+            exempt=tuple(item.get("exempt", ())),
+        )

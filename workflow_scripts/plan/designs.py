@@ -1,0 +1,114 @@
+"""What is needed of a network besides its weights: how it is built, shown pictures, and dissected."""
+
+import csv
+import importlib.machinery
+import json
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from workflow_scripts.plan.code import PACKAGE
+from workflow_scripts.shared.files import UserError, file_fingerprint, text_fingerprint
+
+PRESETS = Path(__file__).with_name("torchvision_presets.csv")
+
+
+@dataclass(frozen=True)
+class Design:
+    """How networks are built, shown pictures, tested and dissected.
+
+    suffix: ends the names of files that concern all networks of this design: "" of those that are trained here.
+    settings: constructor, its arguments, `norm_init`, and a fingerprint of the file that the constructor stands in.
+    layers: as `layer_outputs` takes them.
+    preprocessing: size, resize, mean, std and interpolation.
+    test: a folder of class folders, or "none": pictures that a network brought along is tested with.
+    class_order: as `list_classes` takes it.
+    """
+
+    suffix: str
+    settings: dict
+    layers: tuple[str, ...]
+    preprocessing: dict
+    test: str = "none"
+    class_order: str | list[str] | None = None
+
+    @property
+    def settings_text(self) -> str:
+        """The settings as JSON, which changes only when one does."""
+        return json.dumps(self.settings, sort_keys=True)
+
+    @property
+    def view(self) -> str:
+        """Ends the name of the concept set that is packed for networks of this design."""
+        if not self.suffix:
+            return ""
+        return f"_{self.preprocessing['size']}_{self.preprocessing['interpolation']}"
+
+
+def trained_design(config: dict) -> Design:
+    """Return the design of the networks that are trained here."""
+    images = config["images"]
+    settings = config["network"] | {"source": source_of(config["network"]["constructor"])}
+    preprocessing = {key: images[key] for key in ("size", "mean", "std")} | {"interpolation": "bilinear"}
+    return Design("", settings, tuple(config["dissection"]["layers"]), preprocessing)
+
+
+def read_preprocessing(settings: str | dict, key: str) -> dict:
+    """Return size, resize, mean, std and interpolation, from the config or from torchvision's preset of that name.
+
+    Raises:
+        UserError: there is no such preset, or it is not one to classify pictures with.
+    """
+    if isinstance(settings, dict):
+        if settings.get("resize", settings["size"]) < settings["size"]:
+            raise UserError(f"config: {key}.resize must be at least size, {settings['size']}")
+        return {"resize": settings["size"], "interpolation": "bilinear"} | settings
+    presets = read_presets()
+    if settings not in presets:
+        raise UserError(
+            f"config: {key} is {settings!r}, which is no preset of torchvision's for classifying pictures, such as"
+            " ResNet50_Weights.IMAGENET1K_V1; name one, or give size, mean and std"
+        )
+    return presets[settings]
+
+
+@cache
+def read_presets() -> dict[str, dict]:
+    """Return what `read_preprocessing` does of each preset, by name: a table, for torchvision imports torch."""
+    with open(PRESETS, newline="") as file:
+        return {
+            row["preset"]: {
+                "size": int(row["size"]),
+                "resize": int(row["resize"]),
+                "mean": [float(number) for number in row["mean"].split()],
+                "std": [float(number) for number in row["std"].split()],
+                "interpolation": row["interpolation"],
+            }
+            for row in csv.DictReader(file)
+        }
+
+
+def source_of(constructor: str) -> str:
+    """Return a fingerprint of the module that a constructor stands in; "" if there is none, which is told later.
+
+    If the module is part of a package of the user's own, which is not installed, all of that counts. Among a rule's
+    parameters it makes the rule run again when the code changes. Nothing is imported to find it, and it is looked for
+    where jobs look: in the folder that snakemake runs in first.
+    """
+    package, *names = constructor.partition(":")[0].split(".")
+    try:
+        spec = importlib.machinery.PathFinder.find_spec(package, [str(Path.cwd()), *sys.path])
+    except (ImportError, ValueError):
+        return ""
+    if spec is None:
+        return ""
+    if spec.submodule_search_locations is None:
+        files = [Path(spec.origin)]
+    else:
+        folder = Path(next(iter(spec.submodule_search_locations)))
+        stem = folder.joinpath(*names)
+        # This workflow's own constructors need nothing of its other code.
+        alone = "site-packages" in folder.parts or package == PACKAGE
+        files = [stem.with_suffix(".py"), stem / "__init__.py"] if alone else sorted(folder.rglob("*.py"))
+    return text_fingerprint(*(file_fingerprint(file) for file in files if file.is_file()))

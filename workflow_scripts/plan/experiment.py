@@ -1,0 +1,313 @@
+"""An experiment: all that a config asks for, as the rules need it."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+from workflow_scripts.plan.arms import initial_arm, read_arms
+from workflow_scripts.plan.designs import Design, trained_design
+from workflow_scripts.plan.figures import figure_names
+from workflow_scripts.plan.load import is_archive
+from workflow_scripts.plan.networks import Key, Network
+from workflow_scripts.plan.protocols import OF_FIELDS
+from workflow_scripts.plan.resources import gpus_of, threads_of
+from workflow_scripts.shared.files import UserError
+
+TABLES = ("networks", "arms", "categories", "units", "epochs", "layers")
+
+
+class Experiment:
+    """What a config asks for: arms, networks, files, and the arguments of scripts.
+
+    Paths are relative to the folder that snakemake runs in, and lie in `results/<experiment>`.
+
+    Args:
+        config: as `complete_config` returns it, and `gpus` a number.
+
+    Raises:
+        UserError: as `read_arms`.
+    """
+
+    def __init__(self, config: dict) -> None:
+        self.config = config
+        self.arms, self.networks = read_arms(config)
+        self.trained = trained_design(config)
+        self.designs = {network.design.suffix: network.design for network in self.networks.values()}
+        self.results = f"results/{config['experiment']}"
+        self.data = f"{self.results}/data"
+        self.gallery = f"{self.results}/gallery"
+
+    # Networks
+
+    def arms_of(self, *rules: str) -> str:
+        """Return a regular expression of the arms with networks that a rule of these makes; it may match nothing."""
+        arms = {network.key.arm for network in self.networks.values() if network.made_by in rules}
+        if "init_network" in rules:
+            arms.add(initial_arm(self.config))  # trainings start from it, also where it is not among the arms
+        return "|".join(sorted(arms)) or "(?!)"
+
+    def first_design(self) -> Design:
+        """Return the design of the first arm's networks."""
+        return next(iter(self.designs.values()))
+
+    def density(self, arm: str, replicate: str, level: str) -> float | None:
+        """Return the share of weights that remain in a network, where the config tells it."""
+        network = self.networks.get(Key(arm, int(replicate), int(level)))
+        return network.density if network else None
+
+    def published(self) -> list[Network]:
+        """Return the networks that seem to be the one whose counts are published: torchvision's first ResNet-50."""
+        return [
+            network
+            for network in self.networks.values()
+            if network.made_by == "import_network"
+            and network.design.settings["constructor"] == "torchvision.models:resnet50"
+            and not network.design.settings["arguments"]
+            and re.search("IMAGENET1K_V1|0676ba61", str(network.weights))
+            and network.masks is None
+            and [network.design.preprocessing[key] for key in ("size", "mean", "std")]
+            == [224, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]
+        ]
+
+    # Files
+
+    def file(self, key: Key, name: str) -> str:
+        """Return the path of one file of one network."""
+        return f"{self.results}/{key.arm}/replicate_{key.replicate}/level_{key.level}/{name}"
+
+    def concepts(self, design: Design) -> str:
+        """Return the packed concepts, with pictures scaled for networks of this design."""
+        return f"{self.data}/concepts{design.view}.h5"
+
+    def fields(self, design: Design) -> list[str]:
+        """Return where receptive fields are written to, if interpolation needs to know where they lie."""
+        needed = self.config["dissection"]["knots"] in OF_FIELDS
+        return [f"{self.data}/receptive_fields{design.suffix}.json"] if needed else []
+
+    def sample_fields(self, design: Design) -> list[str]:
+        """Return the same for thresholds: raw maps need no interpolation."""
+        return self.fields(design) if self.config["dissection"]["quantile_of"] == "upsampled" else []
+
+    def metrics(self) -> list[str]:
+        """Return what was measured of all networks; those that have the files of one share it."""
+        return [self.file(network.files_of, "metrics.json") for network in self.networks.values()]
+
+    def units(self) -> list[str]:
+        """Return the named units of all networks, likewise."""
+        return [self.file(network.dissection_of, "units.csv") for network in self.networks.values()]
+
+    def tables(self) -> list[str]:
+        """Return all tables."""
+        names = [*TABLES, *(["published"] if self.published() else [])]
+        return [f"{self.results}/tables/{name}.csv" for name in names]
+
+    def figure_names(self) -> list[str]:
+        """Return the names of the figures that this experiment has, in their order."""
+        tested = any(design.test != "none" or not design.suffix for design in self.designs.values())
+        return figure_names(tested)
+
+    def figures(self, *endings: str) -> list[str]:
+        """Return all figures in the formats given."""
+        return [f"{self.results}/figures/{name}.{ending}" for name in self.figure_names() for ending in endings]
+
+    def drawn(self, network: Network) -> str:
+        """Return the gallery's folder of a network."""
+        key = network.dissection_of
+        return f"{self.gallery}/networks/{key.arm}/replicate_{key.replicate}/level_{key.level}"
+
+    def all_drawn(self) -> list[str]:
+        """Return the gallery's folders of all networks, each once."""
+        return list(dict.fromkeys(map(self.drawn, self.networks.values())))
+
+    def checked(self) -> list[str]:
+        """Return what the checks write, which have to fail first if something is wrong."""
+        return [
+            *(f"{self.data}/network{suffix}.json" for suffix in self.designs),
+            f"{self.data}/concepts.verified.json",
+        ]
+
+    # Pictures
+
+    def source(self, kind: str) -> str:
+        """Return the folder of the source `kind`, "images" or "concepts": the user's own, or one that a rule makes."""
+        source = self.config[kind]["source"]
+        if source == "shapes":
+            return f"{self.data}/shapes/{kind}"
+        return f"{self.data}/{kind}" if is_archive(source) else source
+
+    def is_made(self, kind: str) -> bool:
+        """Tell whether a rule makes the source folder."""
+        return self.source(kind) != self.config[kind]["source"]
+
+    def packed_folder(self, kind: str, split: str | None = None) -> str:
+        """Return the folder that is packed: within the source of pictures that of `split`, or that of the concepts."""
+        within = self.config["images"][split] if kind == "images" else self.config["concepts"]["folder"]
+        return str(Path(self.source(kind)) / within)
+
+    @property
+    def in_files(self) -> bool:
+        """Whether the pictures to classify stay in their files."""
+        return self.config["images"]["storage"] == "files"
+
+    def require_source(self) -> None:
+        """Raise UserError if the pictures to classify are to stay in their files and are not there."""
+        source = self.config["images"]["source"]
+        if self.in_files and not is_archive(source) and not Path(source).is_dir():
+            raise UserError(
+                f"there is no folder {source} (images.source): ImageNet cannot be downloaded freely; ask for it at"
+                " image-net.org, unpack it, and put or link the folder there"
+            )
+
+    def pictures(self, split: str) -> str:
+        """Return the pictures to classify: packed, or the list of their files."""
+        return f"{self.data}/{split}_index.h5" if self.in_files else f"{self.data}/{split}.h5"
+
+    def view(self, suffix: str) -> dict:
+        """Return the preprocessing that pictures are packed with for designs of this view."""
+        return next(design.preprocessing for design in self.designs.values() if design.view == suffix)
+
+    # Arguments of scripts
+
+    def section(self, name: str) -> str:
+        """Return one section of the config as text that changes only when a value does."""
+        return json.dumps(self.config[name], sort_keys=True)
+
+    def choices(self, *names: str) -> str:
+        """Return the arguments for choices of the dissection, by name."""
+        return named_arguments(**{name: self.config["dissection"][name] for name in names})
+
+    def candidates(self) -> str:
+        """Return the arguments for a dump of candidates alone: their largest quantile, and how masks are taken."""
+        dissection = self.config["dissection"]
+        if dissection["dump"] != "candidates":
+            return ""
+        return named_arguments(candidates=dissection["largest_quantile"], mask=dissection["mask"])
+
+    def samples(self) -> str:
+        """Return the argument for thresholds of interpolated maps."""
+        dissection = self.config["dissection"]
+        if dissection["quantile_of"] != "upsampled":
+            return ""
+        return named_arguments(upsampled=dissection["knots"], border=dissection["border"])
+
+    def network_settings(self, folders: dict[str, str]) -> str:
+        """Return the arguments of scripts that make a network; `folders`, by split, of pictures that stay in files."""
+        images = self.config["images"]
+        arguments = {"mean": images["mean"], "std": images["std"], "network": self.trained.settings_text}
+        if self.in_files:
+            arguments |= {"size": images["size"], "resize": images["test_resize"]}
+            arguments |= {f"{split}_folder": folder for split, folder in folders.items()}
+        return named_arguments(**arguments)
+
+    def training_settings(self, folders: dict[str, str]) -> str:
+        """Return the arguments of a script that trains a network."""
+        momentum = "--rewind-momentum" if self.config["pruning"]["rewind_momentum"] else "--no-rewind-momentum"
+        return f"{self.network_settings(folders)} {named_arguments(training=self.section('training'))} {momentum}"
+
+    def checks(self, design: Design) -> str:
+        """Return the arguments of the check that networks of a design can be pruned to the end, and dissected."""
+        pruning = self.config["pruning"]
+        trained = not design.suffix
+        once = {
+            layer
+            for network in self.networks.values()
+            if network.made_by == "prune_once" and network.design is design
+            for layer in network.exempt
+        }
+        return named_arguments(
+            network=design.settings_text,
+            size=design.preprocessing["size"],
+            layers=design.layers,
+            exempt=pruning["exempt"] if trained else sorted(once),
+            levels=pruning["levels"] if trained else 0,
+            fraction=pruning["fraction"],
+        )
+
+    def geometry(self, design: Design) -> str:
+        """Return the arguments for finding where the units of a design look."""
+        return named_arguments(network=design.settings_text, size=design.preprocessing["size"], layers=design.layers)
+
+    def dump(self, design: Design) -> str:
+        """Return the arguments for passing pictures through a network and keeping its maps."""
+        dissection = self.config["dissection"]
+        return named_arguments(
+            layers=design.layers,
+            mean=design.preprocessing["mean"],
+            std=design.preprocessing["std"],
+            precision=dissection["precision"],
+            forward=dissection["forward"],
+        )
+
+    def stated_density(self, network: Network) -> str:
+        """Return the argument for the density that the config states, where masks and zeros do not tell it."""
+        stated = network.made_by == "import_network" and network.density is not None
+        return named_arguments(density=network.density) if stated else ""
+
+    def expected(self, kind: str, *names: str) -> str:
+        """Return the arguments for what a source should hold, where the config says it: --NAME COUNT for each name."""
+        counts = self.config[kind]["expect"]
+        return named_arguments(**{name: counts[name] for name in names if counts[name] != "any"})
+
+    def test_labels(self, split: str) -> str:
+        """Return the argument for the ground truth of test pictures that lie in no class folders."""
+        labels = self.config["images"]["test_labels"]
+        return named_arguments(ground_truth=labels) if split == "test" and labels != "none" else ""
+
+    def test_label_files(self, split: str) -> list[Path]:
+        """Return the files of that ground truth: itself, and the development kit's list of classes beside it."""
+        labels = Path(self.config["images"]["test_labels"])
+        return [labels, labels.with_name("meta.mat")] if split == "test" else []
+
+    def pixel_totals(self) -> str:
+        """Return the argument for the pixel totals that labels should have."""
+        totals = self.config["concepts"]["pixel_totals"]
+        return named_arguments(pixel_totals=totals) if totals != "none" else ""
+
+    def test_pictures(self, design: Design) -> str:
+        """Return the arguments for pictures to test with, and for their classes' order where the config says it."""
+        if design.test == "none":
+            return ""
+        order = {} if design.class_order is None else {"class_order": json.dumps(design.class_order)}
+        return named_arguments(test=design.test, **order)
+
+    def arm_rows(self) -> str:
+        """Return the rows of arms.csv, as JSON."""
+        return json.dumps([arm.row for arm in self.arms])
+
+    def other_names(self) -> list[str]:
+        """Return the arguments for networks that the gallery has under the names of others."""
+        return [
+            shlex.join(["--other-name", *(f"networks/{k.arm}/replicate_{k.replicate}/level_{k.level}" for k in pair)])
+            for network in self.networks.values()
+            if (pair := (network.key, network.dissection_of))[0] != pair[1]
+        ]
+
+    def gallery_settings(self) -> str:
+        """Return what the gallery's page says of the experiment, as JSON."""
+        dissection = {key: self.config["dissection"][key] for key in ("quantile", "detector_iou", "detector_rule")}
+        pictures = {key: self.config["gallery"][key] for key in ("images", "tile")}
+        return json.dumps({"name": self.config["experiment"]} | dissection | pictures)
+
+    # Resources
+
+    def gpus(self, rule: str, network: Network | None = None) -> int:
+        """Return how many GPUs a job of a rule holds, that concerns a network."""
+        return gpus_of(rule, self.config, **traits(network))
+
+    def threads(self, rule: str, network: Network | None = None) -> int:
+        """Return how many threads it asks for."""
+        return threads_of(rule, self.config, **traits(network))
+
+
+def traits(network: Network | None) -> dict[str, bool]:
+    """Return what a job's resources depend on, as `gpus_of` takes it."""
+    return {} if network is None else {"shuffled": network.shuffled, "tested": network.design.test != "none"}
+
+
+def named_arguments(**values: object) -> str:
+    """Arguments as text, --NAME VALUE for each: Snakemake does not tell two values of a rule that change places."""
+    words = []
+    for name, value in values.items():
+        words += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list | tuple) else [value])]
+    return shlex.join(words)

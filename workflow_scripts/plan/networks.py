@@ -1,0 +1,62 @@
+"""The networks of an experiment."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from workflow_scripts.plan.designs import Design
+from workflow_scripts.plan.openlth import SPARSITY_REPORT
+
+
+class Key(NamedTuple):
+    """Names one network of an experiment."""
+
+    arm: str
+    replicate: int
+    level: int
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network, and what it is made from.
+
+    made_by: the rule that makes it; "" if it is another one, `parent`, listed once more.
+    parent: the network that it starts from.
+    shuffled: it is compared with the labels of other pictures.
+    density: share of the weights that remain, where the config tells it.
+    weights: of one that is brought along: a file, the constructor's further arguments, or None for untrained ones.
+    masks, reading: its file of masks, and the keys that say which tensors of the file of weights are the network's.
+    start: the file of the weights that its training started from, where there is one.
+    recipe, method, exempt: of the arm, as the rule needs them.
+    """
+
+    key: Key
+    design: Design
+    made_by: str
+    recipe: str = ""
+    parent: Key | None = None
+    shuffled: bool = False
+    density: float | None = None
+    weights: str | dict | None = None
+    masks: str | None = None
+    start: str | None = None
+    reading: dict = field(default_factory=dict)
+    method: str | None = None
+    exempt: tuple[str, ...] = ()
+
+    @property
+    def files_of(self) -> Key:
+        """The network whose maps and measurements it has: itself, or the one that it is but for labels or name."""
+        return self.key if self.made_by else self.parent
+
+    @property
+    def dissection_of(self) -> Key:
+        """The network whose named units this one has."""
+        return self.key if self.shuffled else self.files_of
+
+    @property
+    def own_files(self) -> list[str]:
+        """The files of the user's own that it is made from: weights, or what its constructor loads, masks, a report."""
+        weights = self.weights.values() if isinstance(self.weights, dict) else [self.weights]
+        masks = [self.masks, Path(self.masks).with_name(SPARSITY_REPORT)] if self.masks else []
+        return [str(file) for file in [*weights, *masks] if isinstance(file, str | Path) and Path(file).is_file()]

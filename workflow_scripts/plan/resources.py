@@ -1,0 +1,36 @@
+"""Threads and GPUs of each rule's jobs: what the rules ask for, and the cost sheet counts."""
+
+TRAININGS = ("train_dense", "train_level")
+TESTED = ("init_network", "make_control")  # networks that are not trained, but tested on the pictures
+DISSECTION = ("dump_activations", "find_thresholds", "tally_units")
+DRAWING, DECODING = 8, 8  # threads that draw the generated world; that decode maps for a GPU, which counts faster
+
+
+def gpus_of(rule: str, config: dict, shuffled: bool = False, tested: bool = True) -> int:
+    """Return how many GPUs a job of a rule holds; `config["gpus"]` is a number.
+
+    Args:
+        shuffled: labels are shuffled. In one job with the dense network's tally, it would ask for a second GPU.
+        tested: there are pictures to test the network with.
+    """
+    if rule in TRAININGS:
+        return config["gpus"]
+    if (rule in (*TESTED, *DISSECTION) and not shuffled) or (rule == "measure_network" and tested):
+        return min(config["gpus"], 1)
+    return 0
+
+
+def threads_of(rule: str, config: dict, shuffled: bool = False, tested: bool = True) -> int:
+    """Return how many threads a job of a rule asks for; arguments as of `gpus_of`."""
+    gpus, workers = gpus_of(rule, config, shuffled, tested), config["images"]["workers"]
+    if rule in ("make_images", "make_concepts"):
+        return DRAWING
+    if rule in ("find_thresholds", "tally_units"):
+        return DECODING if gpus else 1
+    if rule == "index_images":
+        return workers
+    if rule == "measure_network":
+        return workers if tested else 1
+    if rule in (*TRAININGS, *TESTED):
+        return max(gpus, 1) * (workers if config["images"]["storage"] == "files" else 1)
+    return 1

@@ -15,7 +15,6 @@ from workflow_scripts.cost_sheet import read_config
 from workflow_scripts.dissect.check_network import CLASSES
 from workflow_scripts.dissect.layer_outputs import has_channels_last, suggested_layer
 from workflow_scripts.networks.constructors import build, show_picture
-from workflow_scripts.plan.config import network_section
 from workflow_scripts.plan.own_networks import read_networks
 from workflow_scripts.shared.files import UserError, run_command
 
@@ -66,9 +65,10 @@ def describe_output(name: str, output: object) -> str:
     return f"{shape[1]} units x {shape[2]} x {shape[3]}"
 
 
-def networks_of(config: dict, wanted: str | None) -> list[tuple[dict, int]]:
-    """Return the settings of a config's networks, and the size of their pictures: of the entries of `networks`, or of
-    the one that is `wanted`; without entries of the network that is trained.
+def networks_of(config: dict, wanted: str | None) -> list[tuple[dict, int | None, int]]:
+    """Return of a config's networks the settings and classes, as `build` takes them, and the size of their pictures.
+
+    They are the entries of `networks`, or the one that is `wanted`; without entries the network that is trained.
 
     Raises:
         UserError: no entry has that name; or as `read_networks`.
@@ -78,13 +78,15 @@ def networks_of(config: dict, wanted: str | None) -> list[tuple[dict, int]]:
         known = f"it names {', '.join(entries)}" if entries else "it names none"
         raise UserError(f"the config's networks have no {wanted!r}: {known}")
     if not entries:
-        return [(network_section(config), config["images"]["size"])]
-    return [(entry.settings, entry.preprocessing["size"]) for name, entry in entries.items() if wanted in (None, name)]
+        return [(config["network"], CLASSES, config["images"]["size"])]
+    return [
+        (entry.settings, None, entry.preprocessing["size"]) for name, entry in entries.items() if wanted in (None, name)
+    ]
 
 
-def print_layers(settings: dict, size: int) -> None:
+def print_layers(settings: dict, classes: int | None, size: int) -> None:
     """Print a line for each module of the network that `settings` describe."""
-    rows = list_layers(build(settings, CLASSES, seed=0).eval(), size)
+    rows = list_layers(build(settings, classes, seed=0), size)
     names, classes = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
     for name, kind, output in rows:
         print(f"{name:<{names}}  {kind:<{classes}}  {output}")
@@ -100,13 +102,13 @@ def main() -> None:
     parser.add_argument("--network", help="the name of one of the config's networks; without it all are listed")
     args = parser.parse_args()
     if args.constructor:
-        networks = [({"constructor": args.constructor, "arguments": args.arguments}, args.size)]
+        networks = [({"constructor": args.constructor, "arguments": args.arguments}, None, args.size)]
     else:
         networks = networks_of(read_config(args.configfile), args.network)
-    for settings, size in networks:
+    for settings, classes, size in networks:
         if len(networks) > 1:
             print(f"{settings['constructor']} {json.dumps(settings['arguments'])}, {size} pixels")
-        print_layers(settings, size)
+        print_layers(settings, classes, size)
 
 
 if __name__ == "__main__":

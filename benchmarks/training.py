@@ -11,8 +11,9 @@ import time
 import numpy as np
 import torch
 
+from benchmarks.gpu.workloads import RESNET50
 from workflow_scripts.data.packed_images import PackedImages
-from workflow_scripts.networks.architectures import build_network
+from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.pruning import Masks, full_masks
 from workflow_scripts.shared.files import run_command
 from workflow_scripts.train.pictures import MemoryPictures
@@ -64,7 +65,7 @@ def main() -> None:
     pictures = MemoryPictures(packed, [0.5] * 3, [0.25] * 3, device)
     trainers = {}
     for name, change in (("without masks", lambda masks: masks), ("with masks", random_masks)):
-        network = build_network({"architecture": "resnet50", "norm_init": "ones"}, CLASSES, seed=1)
+        network = build(RESNET50, CLASSES, seed=1)
         trainers[name] = Trainer(network, change(full_masks(network, [])), pictures, training_settings(args), 1)
         trainers[name].train_epoch()  # warms up
     seconds: dict[str, list[float]] = {name: [] for name in trainers}

@@ -8,14 +8,10 @@ from workflow_scripts.data.packed_images import PackedImages
 from workflow_scripts.train.pictures import MemoryPictures
 
 NETWORK = {
-    "architecture": "small_resnet",
-    "norm_init": "ones",
-    "widths": [16, 16],
-    "blocks": [1, 1],
-    "strides": [1, 2],
-    "stem_kernel": 3,
-    "stem_stride": 2,
+    "constructor": "workflow_scripts.networks.architectures:small_resnet",
+    "arguments": {"widths": [16, 16], "blocks": [1, 1], "strides": [1, 2], "stem_kernel": 3, "stem_stride": 2},
 }
+RESNET50 = {"constructor": "torchvision.models:resnet50", "arguments": {}}
 TRAINING = {
     "epochs": 3,
     "batch_size": 16,

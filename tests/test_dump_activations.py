@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import reference_dissection as reference
 import torch
-from conftest import NETWORK
+from conftest import NETWORK, RESNET50
 
 from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.pack_concepts import pack_concepts
@@ -16,7 +16,7 @@ from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.maps import LayerMaps
 from workflow_scripts.dissect.order_statistics import LargestSamples
 from workflow_scripts.dissect.tally_units import tally_units
-from workflow_scripts.networks.architectures import build_network
+from workflow_scripts.networks.constructors import build
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.gpus import has_gpu
 from workflow_scripts.train import pictures as pictures_module
@@ -50,7 +50,7 @@ def run(network, concepts, out, layers=("stages.0", "stages.1"), precision="floa
 def test_maps_are_the_networks_in_evaluation_mode(concepts, tmp_path, monkeypatch, precision, batch, at_once, passes):
     monkeypatch.setattr(dump_module, "BATCH", batch)
     monkeypatch.setattr(pictures_module, "PIXELS_AT_ONCE", at_once)
-    network = build_network(NETWORK, 4, seed=1)
+    network = build(NETWORK, 4, seed=1)
     seen = []
     network.register_forward_pre_hook(lambda _network, inputs: seen.append(len(inputs[0])))
     run(network, concepts, tmp_path / "activations.h5", precision=precision)
@@ -59,7 +59,7 @@ def test_maps_are_the_networks_in_evaluation_mode(concepts, tmp_path, monkeypatc
     with h5py.File(concepts) as file:
         pictures = (file["images"][:] / 255 - np.array(MEAN)) / np.array(STD)
     x = torch.from_numpy(pictures.astype(np.float32)).permute(0, 3, 1, 2)
-    reference = build_network(NETWORK, 4, seed=1).eval()
+    reference = build(NETWORK, 4, seed=1).eval()
     with torch.no_grad():
         x = torch.relu(reference.norm(reference.stem(x)))
         expected = [x := stage(x) for stage in reference.stages]
@@ -74,7 +74,7 @@ def test_maps_are_the_networks_in_evaluation_mode(concepts, tmp_path, monkeypatc
 
 
 def test_the_fingerprint_names_all_that_a_dump_depends_on(concepts, tmp_path):
-    network = build_network(NETWORK, 4, seed=1)
+    network = build(NETWORK, 4, seed=1)
     variants = [
         {},
         {"name": "m" * 64},
@@ -102,7 +102,7 @@ def test_the_fingerprint_names_all_that_a_dump_depends_on(concepts, tmp_path):
 def test_values_that_are_not_finite_are_refused_naming_layer_and_unit(
     concepts, tmp_path, weight, precision, candidates
 ):
-    network = build_network(NETWORK, 4, seed=1)
+    network = build(NETWORK, 4, seed=1)
     with torch.no_grad():
         network.stages[1][0].norm2.bias[5] = weight
     with pytest.raises(UserError, match=r"stages\.1, unit 5"):
@@ -128,7 +128,7 @@ def advice(weight: float, forward: str, precision: str) -> str | None:
 def test_a_value_that_is_not_finite_is_answered_by_what_helps(
     concepts, tmp_path, weight, forward, precision, candidates
 ):
-    network = build_network(NETWORK, 4, seed=1)
+    network = build(NETWORK, 4, seed=1)
     with torch.no_grad():
         network.stages[1][0].norm2.bias[5] = weight
     dump = {"precision": precision, "forward": forward, "candidates": candidates}
@@ -143,7 +143,7 @@ def test_a_value_that_is_not_finite_is_answered_by_what_helps(
 
 
 def test_pictures_that_no_network_could_take_are_no_matter_of_precision(concepts, tmp_path):
-    network = build_network(NETWORK, 4, seed=1)
+    network = build(NETWORK, 4, seed=1)
     with pytest.raises(
         UserError, match=r"the network itself makes it so, by its weights or the pictures' mean and std"
     ):
@@ -152,7 +152,7 @@ def test_pictures_that_no_network_could_take_are_no_matter_of_precision(concepts
 
 @pytest.mark.parametrize("forward", ["bfloat16", "float16"])
 def test_a_forward_pass_of_low_precision_is_close(concepts, tmp_path, forward):
-    network = build_network(NETWORK, 4, seed=1)
+    network = build(NETWORK, 4, seed=1)
     run(network, concepts, tmp_path / "float32.h5", precision="float32")
     run(network, concepts, tmp_path / "low.h5", precision="float32", forward=forward)
     with h5py.File(tmp_path / "float32.h5") as whole, h5py.File(tmp_path / "low.h5") as low:
@@ -225,7 +225,7 @@ def dissect(dump, quantile, concepts, mask):
 @pytest.mark.parametrize("precision", ["float16", "float32"])
 @pytest.mark.parametrize(("made_for", "masks"), [("above", ["above"]), ("at_least", ["above", "at_least"])])
 def test_candidates_give_the_same_thresholds_and_tallies(labelled, tmp_path, often, precision, made_for, masks):
-    network = build_network(NETWORK, 4, seed=1)
+    network = build(NETWORK, 4, seed=1)
     with torch.no_grad():
         network.stages[1][0].norm2.bias -= torch.linspace(0, 4, 16)  # some units are active now and then, or never
     everything, some = tmp_path / "everything.h5", tmp_path / "some.h5"
@@ -255,7 +255,7 @@ def test_candidates_give_the_same_thresholds_and_tallies(labelled, tmp_path, oft
 
 def test_candidates_refuse_what_they_were_not_kept_for(labelled, tmp_path):
     dump, out = tmp_path / "some.h5", tmp_path / "out.h5"
-    run(build_network(NETWORK, 4, seed=1), labelled, dump, candidates=(0.05, "above"))
+    run(build(NETWORK, 4, seed=1), labelled, dump, candidates=(0.05, "above"))
     with pytest.raises(UserError, match=r"some\.h5 .* up to 0\.05"):
         find_thresholds(dump, 0.06, out)
     with pytest.raises(UserError, match=r"some\.h5 .* of raw maps"):
@@ -267,7 +267,7 @@ def test_candidates_refuse_what_they_were_not_kept_for(labelled, tmp_path):
 
 
 def test_layers_without_maps_and_unknown_layers_are_refused(concepts, tmp_path):
-    network = build_network(NETWORK, 4, seed=1)
+    network = build(NETWORK, 4, seed=1)
     with pytest.raises(UserError, match="classifier"):
         run(network, concepts, tmp_path / "activations.h5", layers=["classifier"])
     with pytest.raises(UserError, match=r"stages\.9"):
@@ -276,7 +276,7 @@ def test_layers_without_maps_and_unknown_layers_are_refused(concepts, tmp_path):
 
 
 def test_layers_that_are_worked_on_in_place_are_kept_as_they_were(concepts, tmp_path):
-    network = build_network({"architecture": "resnet50", "norm_init": "ones"}, 4, seed=1)
+    network = build(RESNET50, 4, seed=1)
     run(network, concepts, tmp_path / "activations.h5", layers=["layer1.0.bn1", "layer1.0"])
     with h5py.File(tmp_path / "activations.h5") as file:
         assert file["maps/layer1.0.bn1"][:].min() < 0
@@ -288,7 +288,7 @@ def test_layers_that_are_worked_on_in_place_are_kept_as_they_were(concepts, tmp_
 def test_the_check_before_training_finds_what_would_fail_after_it():
     found = check_network(NETWORK, 12, ["stages.1"], ["classifier"], levels=2, fraction=0.5)
     assert found["units, height and width of each layer"] == {"stages.1": [16, 3, 3]}
-    network = build_network(NETWORK, 4, seed=0)
+    network = build(NETWORK, 4, seed=0)
     weights = sum(p.numel() for name, p in network.named_parameters() if p.ndim == 4)
     levels = found["weights at each level, at most"]
     exempt = 16 * 2  # the classifier of two classes: with more, fewer weights remain

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import reference_dissection as reference
 import torch
-from conftest import NETWORK
+from conftest import NETWORK, RESNET50
 from torch import Tensor, nn
 
 from workflow_scripts import list_layers as list_layers_script
@@ -20,7 +20,7 @@ from workflow_scripts.dissect.layer_outputs import find_module, layer_names, lay
 from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.list_layers import list_layers, networks_of
-from workflow_scripts.networks.architectures import build_network
+from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.torchvision_models import models
 from workflow_scripts.shared.files import UserError
 
@@ -292,7 +292,7 @@ def test_names_with_the_unknown_one_between_dots_come_first():
 
 
 def test_an_unknown_layer_is_answered_with_the_nearest_names_alone():
-    network = build_network({"architecture": "resnet50", "norm_init": "ones"}, 4, seed=0)
+    network = build(RESNET50, 4, seed=0)
 
     def near(name):
         with pytest.raises(UserError) as error:
@@ -319,7 +319,7 @@ def test_a_listed_layer_can_be_dissected_just_if_the_list_says_so(kind, request)
     if kind == "colours":
         network, size = Colours(), SIZE
     elif kind == "resnet":
-        network, size = build_network(NETWORK, 4, seed=0).eval(), 12
+        network, size = build(NETWORK, 4, seed=0).eval(), 12
     else:
         network, size = request.getfixturevalue(kind), 32
     listed = list_layers(network, size)

@@ -18,7 +18,7 @@ from workflow_scripts.dissect.find_receptive_fields import find_receptive_fields
 from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.dissect.tally_units import tally_units
-from workflow_scripts.networks.architectures import build_network
+from workflow_scripts.networks.constructors import build
 from workflow_scripts.notebook import dissect
 from workflow_scripts.shared.files import UserError
 
@@ -52,7 +52,7 @@ def concepts(tmp_path_factory):
 
 @pytest.fixture
 def network():
-    network = build_network(NETWORK, 4, seed=1)
+    network = build(NETWORK, 4, seed=1)
     with torch.no_grad():
         network.stages[1][0].norm2.weight[3] = 0  # after the shortcut's, too, this unit is dead
         network.stages[1][0].norm2.bias[3] = -1
@@ -259,7 +259,7 @@ def test_networks_that_torch_prunes_in_place_can_be_dissected(network, concepts)
     assert all(
         one.equals(other) for one, other in zip(pruned, dissect(network, LAYERS, concepts, **COLOURS), strict=True)
     )
-    whole = dissect(build_network(NETWORK, 4, seed=1), LAYERS, concepts, **COLOURS)
+    whole = dissect(build(NETWORK, 4, seed=1), LAYERS, concepts, **COLOURS)
     assert not whole.units.equals(pruned.units)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from workflow_scripts.networks.architectures import SmallResNet
+from workflow_scripts.networks.architectures import small_resnet
 from workflow_scripts.networks.import_network import import_network
 from workflow_scripts.networks.openlth_models import cifar_resnet, cifar_vgg
 from workflow_scripts.plan import own_networks as entries
@@ -325,8 +325,8 @@ def randomise(network, seed=0):
 @pytest.mark.parametrize(("depth", "width"), [(8, 4), (20, 16), (26, 5)])
 def test_the_residual_network_is_the_small_one_under_other_names(depth, width):
     blocks = (depth - 2) // 6
-    network = randomise(cifar_resnet(depth, width, classes=7))
-    reference = SmallResNet(7, [width, 2 * width, 4 * width], [blocks] * 3, [1, 2, 2], 3, 1).eval()
+    network = randomise(cifar_resnet(depth, width, num_classes=7))
+    reference = small_resnet(7, [width, 2 * width, 4 * width], [blocks] * 3, [1, 2, 2], 3, 1).eval()
     outer = {"conv": "stem", "bn": "norm", "fc": "classifier"}
     renamed = {}
     for name, tensor in network.state_dict().items():
@@ -360,7 +360,7 @@ def test_the_residual_networks_have_the_published_size():
     ],
 )
 def test_vgg_pools_where_no_convolution_is_numbered(depth, kept):
-    network = randomise(cifar_vgg(depth, classes=7))
+    network = randomise(cifar_vgg(depth, num_classes=7))
     state = network.state_dict()
     assert len(kept) == depth - 3
     names = {f"layers.{i}.{name}" for i in kept for name in ("conv.weight", "conv.bias", "bn.weight", "bn.bias")}

@@ -41,7 +41,7 @@ from workflow_scripts.dissect.interpolation import (
 from workflow_scripts.dissect.name_units import detects, name_units
 from workflow_scripts.dissect.order_statistics import order_statistic_rank
 from workflow_scripts.dissect.tally_units import tally_units
-from workflow_scripts.networks.architectures import build_network
+from workflow_scripts.networks.constructors import build
 from workflow_scripts.notebook import copied
 from workflow_scripts.plan.protocols import PROTOCOLS, Protocol, resolve_protocol
 from workflow_scripts.shared.files import UserError
@@ -838,7 +838,7 @@ def test_a_layer_without_fields_is_dissected_with_cell_centres_beside_one_that_h
 
 def test_what_is_found_is_what_the_knots_need():
     layers = ["stem", "stages.0", "stages.1"]
-    found = find_receptive_fields(build_network(NETWORK, 4, seed=0), layers, 32)
+    found = find_receptive_fields(build(NETWORK, 4, seed=0), layers, 32)
     stem, stages = [("conv", 3, 2, 1)], [("conv", 3, 1, 1), ("conv", 3, 1, 1), ("conv", 3, 2, 1), ("conv", 3, 1, 1)]
     for name, depth in zip(layers, (0, 2, 4), strict=True):
         expected = Field(*field_of(stem + stages[:depth]), 32)

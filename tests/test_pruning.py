@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune
 
-from workflow_scripts.networks.architectures import build_network, weights_of
+from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.openlth_models import cifar_resnet
+from workflow_scripts.networks.prunable import weights_of
 from workflow_scripts.networks.pruning import (
     apply_masks,
     describe_density,
@@ -69,7 +70,7 @@ def test_masks_follow_the_rule_also_with_ties_exempt_layers_and_over_several_rou
 
 
 def test_levels_are_nested_with_exactly_the_rules_density():
-    network = build_network(NETWORK, 4, seed=3)
+    network = build(NETWORK, 4, seed=3)
     masks = full_masks(network, ["classifier"])
     total = sum(mask.numel() for mask in masks.values())
     for remaining in remaining_weights(total, 16 * 4, 0.4, levels=6)[1:]:
@@ -106,7 +107,7 @@ def test_the_forecast_ends_where_pruning_does(weights, exempt, fraction):
 
 
 def test_density_has_three_denominators_and_a_row_per_layer():
-    network = build_network(NETWORK, 4, seed=3)
+    network = build(NETWORK, 4, seed=3)
     masks = prune_by_magnitude(network, full_masks(network, ["classifier", "*.shortcut.*"]), 0.5)
     described = describe_density(network, masks)
     names = [name.removesuffix(".weight") for name, p in network.named_parameters() if p.ndim > 1]
@@ -129,7 +130,7 @@ def test_density_has_three_denominators_and_a_row_per_layer():
 
 
 def test_apply_masks_zeroes_the_pruned_weights_and_nothing_else():
-    network = build_network(NETWORK, 4, seed=3)
+    network = build(NETWORK, 4, seed=3)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     masks = prune_by_magnitude(network, full_masks(network, []), 0.5)
     apply_masks(network, masks)
@@ -147,7 +148,7 @@ def test_pruning_everything_away_is_refused():
 
 def test_an_exempt_pattern_that_matches_nothing_is_refused():
     with pytest.raises(UserError, match="clasifier"):
-        full_masks(build_network(NETWORK, 4, seed=3), ["clasifier"])
+        full_masks(build(NETWORK, 4, seed=3), ["clasifier"])
 
 
 def test_a_transformers_attention_is_pruned_and_its_tokens_are_named(caplog):
@@ -178,7 +179,7 @@ def test_a_transformers_attention_is_pruned_and_its_tokens_are_named(caplog):
     assert left_out == {name: (count, count, "matrix") for name, count in dense.items()}
     with caplog.at_level("INFO"):
         log_dense(network, masks)
-        log_dense(build_network(NETWORK, 4, seed=3), {})
+        log_dense(build(NETWORK, 4, seed=3), {})
     assert caplog.messages == ["stay dense: class_token (6), encoder.pos_embedding (30)"]
 
 

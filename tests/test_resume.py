@@ -22,8 +22,8 @@ from PIL import Image
 from workflow_scripts.data.image_index import read_image_index
 from workflow_scripts.data.index_images import index_images
 from workflow_scripts.data.packed_images import PackedImages, write_packed_images
-from workflow_scripts.networks.architectures import build_network
 from workflow_scripts.networks.checkpoints import load_tensors, save_tensors
+from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.pruning import full_masks
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.train.file_pictures import FilePictures
@@ -278,7 +278,7 @@ def test_a_script_starts_its_own_processes_and_ends_as_they_do(tmp_path, outcome
 
 
 def network_and_masks():
-    network = build_network(NETWORK, 4, seed=1)
+    network = build(NETWORK, 4, seed=1)
     return network, full_masks(network, [])
 
 

@@ -9,23 +9,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import NETWORK, TRAINING
+from conftest import NETWORK, RESNET50, TRAINING
 
 from workflow_scripts.data.packed_images import write_packed_images
-from workflow_scripts.networks.architectures import build_network
 from workflow_scripts.networks.checkpoints import load_network, load_tensors, save_network, save_tensors
+from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.pruning import full_masks, prune_by_magnitude
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.train import calibrate_network, init_network
+from workflow_scripts.train import init_network
 from workflow_scripts.train import train_dense as train_dense_script
 from workflow_scripts.train import train_level as train_level_script
 from workflow_scripts.train.arguments import load_pictures
-from workflow_scripts.train.calibrate_network import calibrate_batch_norm
+from workflow_scripts.train.controls import untrained_calibrated
 from workflow_scripts.train.train_dense import train_dense
 from workflow_scripts.train.train_level import prune, train_level
 from workflow_scripts.train.training import Trainer, accuracy, learning_rate
 
 CPU = torch.device("cpu")
+OLD = {"model": {"w": torch.zeros(2, 2)}, "masks": {"w": torch.ones(2, 2)}}  # does not say how many classes
 
 
 def tensors_of(network):
@@ -38,7 +39,7 @@ def same(first: dict, second: dict) -> bool:
 
 @pytest.fixture(scope="module")
 def dense(pictures):
-    network = build_network(NETWORK, 4, seed=1)
+    network = build(NETWORK, 4, seed=1)
     masks = full_masks(network, [])
     trainer = Trainer(network, masks, pictures, TRAINING, 1)
     rewind_point = train_dense(trainer, rewind_epoch=1)
@@ -51,7 +52,7 @@ def everything(pictures):
 
 
 def copy_of(network):
-    other = build_network(NETWORK, 4, seed=0)
+    other = build(NETWORK, 4, seed=0)
     other.load_state_dict(network.state_dict())
     return other
 
@@ -68,15 +69,15 @@ def test_training_learns_the_easy_pictures(dense, pictures):
 
 def test_training_twice_gives_the_same_bytes(dense, pictures, tmp_path):
     for name in ("first", "second"):
-        network = build_network(NETWORK, 4, seed=1)
+        network = build(NETWORK, 4, seed=1)
         train_dense(Trainer(network, full_masks(network, []), pictures, TRAINING, 1), rewind_epoch=1)
-        save_network(tmp_path / name, network, full_masks(network, []))
+        save_network(tmp_path / name, network, full_masks(network, []), 4)
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
     assert same(tensors_of(load_network(tmp_path / "first", NETWORK)[0]), tensors_of(dense[0]))
 
 
 def test_stopping_at_the_rewind_point_does_not_change_the_dense_network(dense, pictures):
-    network = build_network(NETWORK, 4, seed=1)
+    network = build(NETWORK, 4, seed=1)
     trainer = Trainer(network, full_masks(network, []), pictures, TRAINING, 1)
     trainer.train_to(TRAINING["epochs"])
     assert same(tensors_of(network), tensors_of(dense[0]))
@@ -84,7 +85,7 @@ def test_stopping_at_the_rewind_point_does_not_change_the_dense_network(dense, p
 
 def test_rewinding_restores_every_tensor(dense, pictures):
     network, _, rewind_point, _ = dense
-    at_rewind = build_network(NETWORK, 4, seed=1)
+    at_rewind = build(NETWORK, 4, seed=1)
     reference = Trainer(at_rewind, full_masks(at_rewind, []), pictures, TRAINING, 1)
     reference.train_to(1)
     other = copy_of(network)
@@ -136,7 +137,7 @@ def restarted(network, masks, pictures, state) -> dict:
 
 
 def test_without_its_momentum_both_dense_network_and_level_start_anew_at_the_rewind_point(dense, pictures):
-    network = build_network(NETWORK, 4, seed=1)
+    network = build(NETWORK, 4, seed=1)
     masks = full_masks(network, [])
     rewind_point = train_dense(Trainer(network, masks, pictures, TRAINING, 1), 1, rewind_momentum=False)
     assert same(rewind_point["model"], dense[2]["model"]) and rewind_point["momentum"] == {} != dense[2]["momentum"]
@@ -215,26 +216,26 @@ def test_learning_rate_warms_up_then_falls_by_cosine_or_milestones():
 
 
 def test_calibration_sets_batch_norm_to_the_training_pictures(pictures, monkeypatch):
-    network = build_network(NETWORK, 4, seed=1)
-    calibrate_batch_norm(network, pictures, seed=0)
+    network = build(NETWORK, 4, seed=1)
+    untrained_calibrated.make(network, {}, pictures, seed=0)
     outputs = network.stem(everything(pictures))
     torch.testing.assert_close(network.norm.running_mean, outputs.mean((0, 2, 3)))
     torch.testing.assert_close(network.norm.running_var, outputs.var((0, 2, 3)))
     assert not network.training
-    small = build_network(NETWORK, 4, seed=1)
-    monkeypatch.setattr(calibrate_network, "BATCH", 10)
-    calibrate_batch_norm(small, pictures, seed=0)
+    small = build(NETWORK, 4, seed=1)
+    monkeypatch.setattr(untrained_calibrated, "BATCH", 10)
+    untrained_calibrated.make(small, {}, pictures, seed=0)
     torch.testing.assert_close(small.norm.running_mean, outputs.mean((0, 2, 3)))
 
 
 def test_replicates_start_from_different_weights_and_the_same_one_from_the_same():
-    first, again, other = (tensors_of(build_network(NETWORK, 4, seed)) for seed in (1, 1, 2))
+    first, again, other = (tensors_of(build(NETWORK, 4, seed)) for seed in (1, 1, 2))
     assert same(first, again)
     assert not torch.equal(first["stem.weight"], other["stem.weight"])
 
 
 def test_resnet50_stands_behind_the_same_interface():
-    network = build_network({"architecture": "resnet50", "norm_init": "ones"}, 1000, seed=0)
+    network = build(RESNET50, 1000, seed=0)
     assert sum(p.numel() for p in network.parameters()) == 25_557_032
     masks = full_masks(network, ["fc", "*.downsample.*"])
     assert sum(mask.numel() for mask in masks.values()) == 23_454_912 - 2_768_896
@@ -253,16 +254,17 @@ def test_a_checkpoint_that_holds_code_is_refused_and_not_run(tmp_path):
 
 
 def test_a_damaged_checkpoint_and_one_of_another_network_are_refused(dense, tmp_path):
-    save_network(tmp_path / "network.pt", dense[0], dense[1])
+    save_network(tmp_path / "network.pt", dense[0], dense[1], 4)
     content = (tmp_path / "network.pt").read_bytes()
     (tmp_path / "cut.pt").write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match=r"cut\.pt"):
         load_tensors(tmp_path / "cut.pt")
-    with pytest.raises(UserError, match="does not fit"):
-        load_network(tmp_path / "network.pt", NETWORK | {"widths": [16, 32]})
+    wider = NETWORK | {"arguments": NETWORK["arguments"] | {"widths": [16, 32]}}
+    with pytest.raises(UserError, match=r"network\.pt is of another architecture .*is 16 x 16"):
+        load_network(tmp_path / "network.pt", wider)
 
 
-@pytest.mark.parametrize("contents", [{}, {"model": {}}, {"model": {"w": torch.zeros(2, 2)}}, {"masks": {}}])
+@pytest.mark.parametrize("contents", [{}, {"model": {}}, {"model": {"w": torch.zeros(2, 2)}}, {"masks": {}}, OLD])
 def test_a_file_of_tensors_that_is_no_network_is_refused(tmp_path, contents):
     save_tensors(tmp_path / "rewind.pt", contents)
     with pytest.raises(UserError, match=r"rewind\.pt holds no network with its masks"):
@@ -276,7 +278,7 @@ def test_saved_tensors_do_not_depend_on_the_files_name(dense, tmp_path):
 
 
 def test_too_few_pictures_are_refused(pictures):
-    network = build_network(NETWORK, 4, seed=1)
+    network = build(NETWORK, 4, seed=1)
     with pytest.raises(UserError, match="batch_size"):
         Trainer(network, full_masks(network, []), pictures, TRAINING | {"batch_size": 64}, 1)
 
@@ -328,7 +330,7 @@ def test_training_and_test_pictures_of_different_classes_are_refused(packed, tmp
 
 
 def test_a_diverging_training_says_so(pictures):
-    network = build_network(NETWORK, 4, seed=1)
+    network = build(NETWORK, 4, seed=1)
     trainer = Trainer(network, full_masks(network, []), pictures, TRAINING | {"learning_rate": 1e30}, 1)
     with pytest.raises(UserError, match="learning_rate"):
         trainer.train_to(3)
@@ -336,7 +338,7 @@ def test_a_diverging_training_says_so(pictures):
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_other_precisions_train_alike(pictures, dense, precision):
-    network = build_network(NETWORK, 4, seed=1)
+    network = build(NETWORK, 4, seed=1)
     trainer = Trainer(network, full_masks(network, []), pictures, TRAINING | {"precision": precision}, 1)
     trainer.train_to(3)
     assert not same(tensors_of(network), tensors_of(dense[0]))
@@ -348,7 +350,7 @@ def test_other_precisions_train_alike(pictures, dense, precision):
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
 def test_compiled_training_does_the_same(pictures, dense, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    network = build_network(NETWORK, 4, seed=1)
+    network = build(NETWORK, 4, seed=1)
     trainer = Trainer(network, full_masks(network, []), pictures, TRAINING | {"compile": True}, 1)
     trainer.train_to(3)
     for row, other in zip(trainer.history, dense[3], strict=True):
@@ -357,7 +359,7 @@ def test_compiled_training_does_the_same(pictures, dense, tmp_path, monkeypatch)
 
 
 def test_batch_norm_may_start_from_random_scales_as_in_openlth():
-    ones, uniform = (build_network(NETWORK | {"norm_init": init}, 4, seed=1) for init in ("ones", "uniform"))
+    ones, uniform = (build(NETWORK | {"norm_init": init}, 4, seed=1) for init in ("as_built", "uniform"))
     assert (ones.norm.weight == 1).all()
     scales = torch.cat([module.weight for module in uniform.modules() if isinstance(module, torch.nn.BatchNorm2d)])
     assert 0 <= scales.min() < 0.1 and 0.9 < scales.max() < 1

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 from torch.optim.swa_utils import AveragedModel
 
-from workflow_scripts.networks.constructors import construct
+from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.import_network import import_network
 from workflow_scripts.networks.masks import read_masks
 from workflow_scripts.networks.pruning import describe_density
@@ -585,7 +585,7 @@ class Stateful(nn.Linear):
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 def test_networks_of_other_than_plain_tensors_are_refused(name, words):
     with pytest.raises(UserError, match=rf"constructor .*:{name} returns a network .*({words})"):
-        construct(f"{__name__}:{name}", {}, 0)
+        build({"constructor": f"{__name__}:{name}", "arguments": {}}, None, 0)
 
 
 def stateful() -> nn.Module:
@@ -599,7 +599,7 @@ def quantised() -> nn.Module:
 def test_every_matrix_of_a_vision_transformer_counts_and_is_pruned(tmp_path):
     sizes = {"image_size": 32, "patch_size": 8, "num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 32}
     described = {"constructor": "torchvision.models:VisionTransformer", "arguments": sizes | {"num_classes": 4}}
-    origin = construct(**described, seed=0)
+    origin = build(described, None, seed=0)
     generator = torch.Generator().manual_seed(0)
     remaining = 0
     with torch.no_grad():
@@ -612,6 +612,6 @@ def test_every_matrix_of_a_vision_transformer_counts_and_is_pruned(tmp_path):
     matrices, parameters = 3072 + 2 * (768 + 256 + 2 * 512) + 64, sum(p.numel() for p in network.parameters())
     assert density["prunable"] == pytest.approx(remaining / matrices)
     assert density["all"] == pytest.approx((parameters - matrices + remaining) / parameters)
-    pruned = prune_once(construct(**described, seed=0), {}, "layerwise", 0.03, [], 0)
+    pruned = prune_once(build(described, None, seed=0), {}, "layerwise", 0.03, [], 0)
     in_proj = pruned["encoder.layers.encoder_layer_0.self_attention.in_proj_weight"]
     assert int(in_proj.sum()) == round(0.03 * 768)

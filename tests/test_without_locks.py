@@ -41,7 +41,7 @@ from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.data.packed_images import PackedImages, read_packed_images, write_packed_images
 from workflow_scripts.shared.files import start_log, whole_file
 from workflow_scripts.notebook import dissect
-from workflow_scripts.networks.architectures import build_network
+from workflow_scripts.networks.constructors import build
 from conftest import NETWORK
 
 folder, number = Path(sys.argv[1]), int(sys.argv[2])
@@ -65,7 +65,7 @@ for _ in range(8):
     pixels = random.integers(0, 256, (12, 12, 3)).astype(np.uint8)
     concepts.pictures.append(reference.Picture(pixels, {"object": [random.integers(0, 2, (6, 6))]}))
 reference.write_broden(concepts, folder / "set")
-network = build_network(NETWORK, 4, seed=1)
+network = build(NETWORK, 4, seed=1)
 dissect(network, "stages.0", folder / "set", mean=[0.5] * 3, std=[0.5] * 3, size=12, quantile=0.1)
 pack_concepts(folder / "set", 12, folder / "concepts.h5")
 dissect(network, "stages.0", folder / "concepts.h5", mean=[0.5] * 3, std=[0.5] * 3, quantile=0.1)

@@ -79,9 +79,9 @@ def designs_of(experiment: Experiment, wanted: str | None) -> list[Design]:
     return list({network.design.suffix: network.design for network in of_arms}.values())
 
 
-def print_layers(settings: dict, size: int) -> None:
+def print_layers(settings: dict, classes: int | None, size: int) -> None:
     """Print a line for each module of the network that `settings` describe."""
-    rows = list_layers(build(settings, CLASSES, seed=0).eval(), size)
+    rows = list_layers(build(settings, classes, seed=0), size)
     names, classes = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
     for name, kind, output in rows:
         print(f"{name:<{names}}  {kind:<{classes}}  {output}")
@@ -97,14 +97,16 @@ def main() -> None:
     parser.add_argument("--arm", help="one of the config's arms; without it the networks of all are listed")
     args = parser.parse_args()
     if args.constructor:
-        networks = [({"constructor": args.constructor, "arguments": args.arguments}, args.size)]
+        networks = [({"constructor": args.constructor, "arguments": args.arguments}, None, args.size)]
     else:
-        designs = designs_of(Experiment(read_config(args.configfile)), args.arm)
-        networks = [(design.settings, design.preprocessing["size"]) for design in designs]
-    for settings, size in networks:
+        networks = [
+            (design.settings, CLASSES if design.is_trained else None, design.preprocessing["size"])
+            for design in designs_of(Experiment(read_config(args.configfile)), args.arm)
+        ]
+    for settings, classes, size in networks:
         if len(networks) > 1:
             print(f"{settings['constructor']} {json.dumps(settings['arguments'])}, {size} pixels")
-        print_layers(settings, size)
+        print_layers(settings, classes, size)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ from workflow_scripts.data.hdf5 import FORMAT, append_rows, create_hdf5
 from workflow_scripts.data.pack_concepts import create_pixels
 from workflow_scripts.data.packed_images import PackedImages
 from workflow_scripts.dissect.dump_activations import dump_activations
-from workflow_scripts.networks.architectures import build_network
+from workflow_scripts.networks.constructors import build
 from workflow_scripts.shared.files import file_fingerprint
 from workflow_scripts.shared.gpus import lease_gpu
-from workflow_scripts.train.calibrate_network import calibrate_batch_norm
+from workflow_scripts.train.controls import untrained_calibrated
 from workflow_scripts.train.pictures import MemoryPictures, normaliser
 
 CLASSES = 1000
@@ -89,10 +89,10 @@ def run(bench: Bench) -> None:
 
 def calibrated_network(scale: Scale, drawn: np.ndarray, device: torch.device) -> nn.Module:
     """Return a network with random weights and batch-norm statistics of its pictures: without, its maps overflow."""
-    network = build_network(scale.network, CLASSES, seed=1).to(device)
+    network = build(scale.network, CLASSES, seed=1).to(device)
     many = np.resize(drawn, (max(len(drawn), 2 * scale.batch), *drawn.shape[1:]))
     packed = PackedImages(many, np.zeros(len(many), np.int64), ("a",))
-    calibrate_batch_norm(network, MemoryPictures(packed, MEAN, STD, device), seed=1)
+    untrained_calibrated.make(network, {}, MemoryPictures(packed, MEAN, STD, device), seed=1)
     return network
 
 

@@ -14,7 +14,7 @@ from benchmarks.input_pipeline import HEIGHT, TRAINING, WIDTH, write_pictures
 from benchmarks.training import random_masks, training_settings
 from workflow_scripts.data.image_index import ImageIndex
 from workflow_scripts.data.packed_images import PackedImages
-from workflow_scripts.networks.architectures import build_network
+from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.pruning import full_masks
 from workflow_scripts.train.file_pictures import FilePictures
 from workflow_scripts.train.pictures import MemoryPictures
@@ -63,7 +63,7 @@ def settings_of(scale: Scale, compiled: bool) -> dict:
 
 def new_trainer(scale: Scale, pictures: Pictures, compiled: bool = False) -> Trainer:
     """Return a trainer of a network with random weights, none of which is pruned."""
-    network = build_network(scale.network, scale.classes, seed=1)
+    network = build(scale.network, scale.classes, seed=1)
     return Trainer(network, full_masks(network, []), pictures, settings_of(scale, compiled), 1)
 
 

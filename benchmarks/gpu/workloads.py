@@ -11,13 +11,12 @@ from workflow_scripts.data.decode import decode
 from workflow_scripts.plan.code import ROOT
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-RESNET50 = {"architecture": "resnet50", "norm_init": "ones"}
+RESNET50 = {"constructor": "torchvision.models:resnet50", "arguments": {}}
 RESNET20 = {
-    "architecture": "small_resnet",
-    "norm_init": "ones",
-    **yaml.safe_load((ROOT / "configs/resnet20.yaml").read_text())["network"],
+    "constructor": "workflow_scripts.networks.architectures:small_resnet",
+    "arguments": yaml.safe_load((ROOT / "configs/resnet20.yaml").read_text())["network"]["arguments"],
 }
-TINY = RESNET20 | {"widths": [16, 16], "blocks": [1, 1], "strides": [2, 2]}
+TINY = RESNET20 | {"arguments": RESNET20["arguments"] | {"widths": [16, 16], "blocks": [1, 1], "strides": [2, 2]}}
 
 
 def photographs(folder: Path, count: int, side: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Check, before hours of training, that the network can be built, pruned to the end, and dissected."""
+"""Check, before hours of training, that networks can be built, trained, pruned to the end, and dissected."""
 
 import argparse
 import json
@@ -6,7 +6,13 @@ import logging
 from pathlib import Path
 
 from workflow_scripts.dissect.layer_outputs import layer_outputs
-from workflow_scripts.networks.constructors import build, show_picture
+from workflow_scripts.networks.constructors import (
+    black_pictures,
+    build,
+    require_trainable,
+    show_picture,
+    takes_classes,
+)
 from workflow_scripts.networks.pruning import exempt_weights, full_masks, remaining_weights
 from workflow_scripts.shared.files import run_command, whole_file
 
@@ -16,20 +22,28 @@ CLASSES, FEWEST_CLASSES = 1000, 2
 
 
 def check_network(
-    settings: dict, size: int, layers: list[str], exempt: list[str], levels: int, fraction: float
+    settings: dict, size: int, layers: list[str], exempt: list[str], levels: int, fraction: float, trained: bool = False
 ) -> dict:
     """Return the most weights that remain at each level, and the units and map size of each dissected layer.
 
+    Args:
+        settings: as `build` takes them.
+        size: of the pictures, in pixels.
+        trained: whether the network is to be trained, on pictures whose number of classes is not known yet.
+
     Raises:
-        UserError: a layer is missing or cannot be dissected, an exempt pattern matches nothing, or nothing would be
-            left at the last level.
+        UserError: a layer is missing or cannot be dissected, an exempt pattern matches nothing, nothing would be left
+            at the last level, or the network cannot be trained.
     """
-    network = build(settings, CLASSES, seed=0).eval()
+    network = build(settings, CLASSES if trained else None, seed=0)
     masks = full_masks(network, exempt)
     prunable = sum(mask.numel() for mask in masks.values())
-    left_out = exempt_weights(build(settings, FEWEST_CLASSES, seed=0), masks) if exempt else 0
+    smaller = build(settings, FEWEST_CLASSES, seed=0) if trained else network
+    left_out = exempt_weights(smaller, masks)
     with layer_outputs(network, layers) as outputs:
         show_picture(network, size)
+    if trained:
+        require_trainable(smaller, black_pictures(2, size), FEWEST_CLASSES if takes_classes(settings) else None)
     return {
         "weights at each level, at most": remaining_weights(prunable, left_out, fraction, levels),
         "units, height and width of each layer": {name: list(output.shape[1:]) for name, output in outputs.items()},
@@ -38,7 +52,15 @@ def check_network(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--network", type=json.loads, required=True, help="JSON, as `build` takes it")
+    parser.add_argument(
+        "--network",
+        type=json.loads,
+        required=True,
+        action="append",
+        dest="networks",
+        help="JSON, as `build` takes it; given again for each further network",
+    )
+    parser.add_argument("--trained", action="store_true", help="the networks are to be trained")
     parser.add_argument("--size", type=int, required=True, help="of the pictures, in pixels")
     parser.add_argument("--layers", nargs="+", required=True)
     parser.add_argument("--exempt", nargs="*", default=[], help="names of layers that are never pruned")
@@ -46,7 +68,10 @@ def main() -> None:
     parser.add_argument("--fraction", type=float, required=True)
     parser.add_argument("--out", type=Path, required=True, help="network.json")
     args = parser.parse_args()
-    found = check_network(args.network, args.size, args.layers, args.exempt, args.levels, args.fraction)
+    found = [
+        check_network(network, args.size, args.layers, args.exempt, args.levels, args.fraction, args.trained)
+        for network in args.networks
+    ]
     with whole_file(args.out) as part:
         part.write_text(json.dumps(found, indent=1) + "\n")
     logging.info("%s", found)

@@ -34,7 +34,7 @@ from workflow_scripts.dissect.maps import (
     whole_block,
 )
 from workflow_scripts.dissect.order_statistics import LargestSamples, order_statistic_rank
-from workflow_scripts.networks.constructors import load_network
+from workflow_scripts.networks.checkpoints import load_network
 from workflow_scripts.plan.protocols import MASKS
 from workflow_scripts.shared.files import (
     UserError,

@@ -66,8 +66,8 @@ def measured_fields(network: nn.Module, layers: list[str], size: int, side: int)
             except UserError:
                 raise
             except Exception as error:  # whatever somebody else's network says to such a picture
-                said = str(error).partition("\n")[0]
-                log.warning("a picture of %d x %d pixels does not go through (%s)", *pictures.shape[2:], said)
+                reason = str(error).partition("\n")[0]
+                log.warning("a picture of %d x %d pixels does not go through (%s)", *pictures.shape[2:], reason)
             outputs = dict(outputs)
         for name, output in outputs.items():
             along = (output if rows else output.transpose(2, 3)).double()
@@ -122,12 +122,14 @@ def only_geometry(network: nn.Module) -> nn.Module:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", type=json.loads, required=True, help="JSON, as `build` takes it")
+    parser.add_argument("--trained", action="store_true", help="the network is to be trained")
     parser.add_argument("--size", type=int, required=True, help="of the pictures, in pixels")
     parser.add_argument("--layers", nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True, help="receptive_fields.json")
     args = parser.parse_args()
     # Neither the number of classes nor the weights bear on it.
-    found = find_receptive_fields(build(args.network, 2, seed=0), args.layers, args.size)
+    network = build(args.network, 2 if args.trained else None, seed=0)
+    found = find_receptive_fields(network, args.layers, args.size)
     with whole_file(args.out) as part:
         part.write_text(json.dumps(found, indent=1) + "\n")
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from workflow_scripts.networks.architectures import build_network
+from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.pruning import Masks, describe_density
+from workflow_scripts.networks.weights import require_fit
 from workflow_scripts.shared.files import UserError, reading, require_file, whole_file
 
 
@@ -37,43 +38,37 @@ def load_tensors(path: Path) -> dict:
     return tensors
 
 
-def save_network(path: Path, network: nn.Module, masks: Masks, lineage: str = "") -> None:
+def save_network(path: Path, network: nn.Module, masks: Masks, classes: int | None = None, lineage: str = "") -> None:
     """Write `network.pt`: the state dict under `model`, the masks (bool, by name as `weights_of` has it) under `masks`.
 
-    `lineage` names the dense training that a trained network comes from; see `train_dense`.
+    `classes` is what `build` was given, so that the network can be built again. `lineage` names the dense training
+    that a trained network comes from; see `train_dense`.
     """
     tensors = {
         "model": {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()},
         "masks": {name: mask.cpu() for name, mask in masks.items()},
+        "classes": classes,
         "lineage": lineage,
     }
     save_tensors(path, tensors)
 
 
 def load_network(path: Path, settings: dict) -> tuple[nn.Module, Masks]:
-    """Return the network of a `network.pt`, on the CPU, and its masks; errors as `load_tensors`, `rebuild_network`."""
-    return rebuild_network(load_tensors(path), settings, path)
+    """Return the network of a `network.pt`, on the CPU, and its masks; errors as `load_tensors`, `rebuild`."""
+    return rebuild(load_tensors(path), settings, path)
 
 
-def rebuild_network(tensors: dict, settings: dict, path: Path) -> tuple[nn.Module, Masks]:
+def rebuild(tensors: dict, settings: dict, path: Path) -> tuple[nn.Module, Masks]:
     """Return the network whose contents were loaded from `path`, on the CPU, and its masks.
 
     Raises:
-        UserError: they are not a network's, or the weights do not fit the config's `network` section.
+        UserError: they are not a network's; or as `build` and `require_fit`.
     """
-    weights, masks = tensors.get("model"), tensors.get("masks")
-    # The classifier is the last weight matrix in both architectures; its rows are the classes.
-    matrices = [tensor for tensor in (weights or {}).values() if tensor.ndim == 2]
-    if not matrices or not masks:
+    if not tensors.get("model") or not tensors.get("masks") or "classes" not in tensors:
         raise UserError(f"{path} holds no network with its masks: check that it is the right file, or make it again")
-    classes = matrices[-1].shape[0]
-    network = build_network(settings, classes, seed=0)
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        first = str(error).splitlines()[-1].strip()[:200]
-        raise UserError(f"{path} does not fit the network in the config ({first})") from None
-    return network, masks
+    network = build(settings, tensors["classes"], seed=0)
+    network.load_state_dict(require_fit(tensors["model"], network.state_dict(), path))
+    return network, tensors["masks"]
 
 
 def write_metrics(

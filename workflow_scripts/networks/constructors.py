@@ -1,6 +1,7 @@
-"""Networks that are named in the config: constructing them, and loading those that the workflow has kept."""
+"""Building the network that a config names, from its constructor and arguments."""
 
 import importlib
+import inspect
 import os
 import traceback
 from collections.abc import Callable, Iterator
@@ -8,74 +9,91 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
-from workflow_scripts.networks.architectures import build_network
-from workflow_scripts.networks.checkpoints import load_network as load_trained
-from workflow_scripts.networks.checkpoints import load_tensors
-from workflow_scripts.networks.pruning import Masks
-from workflow_scripts.networks.weights import require_fit
 from workflow_scripts.shared.files import UserError
 
+OWN_PACKAGE = __name__.partition(".")[0]
 
-def build(settings: dict, classes: int, seed: int) -> nn.Module:
-    """Return the network that `settings` describe, initialised from `seed`, on the CPU.
+
+def build(settings: dict, classes: int | None, seed: int) -> nn.Module:
+    """Return the network that `settings` describe, in evaluation mode and on the CPU.
+
+    Random numbers that the constructor draws from torch follow from `seed`. Files of weights that it loads are not
+    unpickled beyond tensors and plain values. Weights of 2D convolutions lie in memory with channels last.
 
     Args:
-        settings: the config's `network` section; or of a network of the user's own `constructor` and `arguments`.
-        classes: of a network from the `network` section; a constructor's arguments say its own.
+        settings: `constructor`, "package.module:function"; its `arguments` by name; and if batch-norm scales are to
+            be drawn from between 0 and 1, as OpenLTH does, `norm_init`: uniform. Other keys mean nothing here.
+        classes: is handed to the constructor as `num_classes` if it has such an argument, or takes any, and `arguments`
+            do not give it. None: the arguments say it.
 
     Raises:
-        UserError: as `construct`.
+        UserError: the constructor cannot be imported, it fails, or it returns no torch network of plain tensors.
     """
-    if "constructor" in settings:
-        return construct(settings["constructor"], settings["arguments"], seed)
-    return build_network(settings, classes, seed)
-
-
-def load_network(path: Path, settings: dict) -> tuple[nn.Module, Masks]:
-    """Return the network of a `network.pt`, on the CPU, and its masks.
-
-    Raises:
-        UserError: as `construct`, `load_tensors`, `require_fit` and, of a trained network, `rebuild_network`.
-    """
-    if "constructor" not in settings:
-        return load_trained(path, settings)
-    tensors = load_tensors(path)
-    network = construct(settings["constructor"], settings["arguments"], seed=0)
-    network.load_state_dict(require_fit(tensors["model"], network.state_dict(), path))
-    return network, tensors["masks"]
-
-
-def construct(constructor: str, arguments: dict, seed: int) -> nn.Module:
-    """Return what `constructor`, "package.module:function", returns for `arguments`, in evaluation mode.
-
-    Random numbers that it draws from torch follow from `seed`. Files of weights that it loads are not unpickled
-    beyond tensors and plain values.
-
-    Raises:
-        UserError: it cannot be imported, it fails, or it returns no torch network.
-    """
+    constructor, arguments = settings["constructor"], settings["arguments"]
     function = find_constructor(constructor)
+    added = class_argument(function, arguments, classes)
     with torch.random.fork_rng(devices=[]), only_tensors_loaded():
         torch.manual_seed(seed)
-        try:
-            network = function(**arguments)
-        except (Exception, SystemExit) as error:  # whatever the user's code raises
-            raise UserError(
-                f"constructor {constructor} failed with {arguments} ({first_line_of(error)}): mend it or its arguments"
-            ) from None
+        network = call(function, constructor, arguments, added)
+        require_plain(network, constructor)
+        if settings.get("norm_init") == "uniform":
+            draw_norm_scales(network)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.to(memory_format=torch.channels_last)
+    return network
+
+
+def takes_classes(settings: dict) -> bool:
+    """Tell whether `build` hands the number of classes to the constructor; UserError if that cannot be imported."""
+    return bool(class_argument(find_constructor(settings["constructor"]), settings["arguments"], 1))
+
+
+def class_argument(function: Callable, arguments: dict, classes: int | None) -> dict[str, int]:
+    """Return the argument that tells a constructor the number of classes, by name; none if it is not to be told."""
+    if classes is None or "num_classes" in arguments:
+        return {}
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # of code that is not Python's
+        return {}
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    takes = any(
+        parameter.kind == inspect.Parameter.VAR_KEYWORD
+        or (parameter.name == "num_classes" and parameter.kind in by_name)
+        for parameter in parameters
+    )
+    return {"num_classes": classes} if takes else {}
+
+
+def call(function: Callable, constructor: str, arguments: dict, added: dict[str, int]) -> nn.Module:
+    """Return what a constructor returns for `arguments` and those `added` to them, in evaluation mode.
+
+    Raises:
+        UserError: it fails, or that is no torch network.
+    """
+    try:
+        network = function(**arguments, **added)
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
+        source = "; num_classes is the number of classes of the pictures" if added else ""
+        raise UserError(
+            f"constructor {constructor} failed with {arguments | added} ({first_line_of(error)}): correct it or its"
+            f" arguments{source}"
+        ) from None
     if not isinstance(network, nn.Module):
         raise UserError(
             f"constructor {constructor} returns a {type(network).__name__}, not a torch.nn.Module: name another"
         )
     try:
-        network.eval()
+        return network.eval()
     except RecursionError:
-        raise UserError(f"constructor {constructor} returns a network that contains itself: mend it") from None
-    require_plain(network, constructor)
-    return network
+        raise UserError(f"constructor {constructor} returns a network that contains itself: correct it") from None
 
 
 def require_plain(network: nn.Module, constructor: str) -> None:
@@ -84,31 +102,77 @@ def require_plain(network: nn.Module, constructor: str) -> None:
     for name, value in network.state_dict(keep_vars=True).items():
         if is_lazy(value):
             raise UserError(f"{what} with {name} of no shape yet: let it give its lazy layers their sizes")
-        if not isinstance(value, torch.Tensor) or value.is_quantized or value.layout != torch.strided:
+        if not isinstance(value, Tensor) or value.is_quantized or value.layout != torch.strided:
             raise UserError(f"{what} with {name}, quantised, sparse or no tensor: build it in floating point")
         if any(side > 1 and step == 0 for side, step in zip(value.shape, value.stride(), strict=True)):
             raise UserError(f"{what} with {name}, whose numbers share one place in memory: copy what it expands")
 
 
+def draw_norm_scales(network: nn.Module) -> None:
+    """Draw the scales of all batch-norms from between 0 and 1, in place."""
+    for module in network.modules():
+        if isinstance(module, _BatchNorm) and module.affine:
+            nn.init.uniform_(module.weight)
+
+
 def show_picture(network: nn.Module, size: int) -> None:
     """Pass a black picture of `size` x `size` pixels through a network; UserError if it does not take it."""
+    pass_through(network, black_pictures(1, size))
+
+
+def require_trainable(network: nn.Module, pictures: Tensor, classes: int | None) -> None:
+    """Raise UserError unless a network puts out a score for each class, both in training and in evaluation mode.
+
+    Args:
+        network: is of no use afterwards, for its batch-norm statistics follow the pictures.
+        pictures: two or more, float32 (images, 3, size, size): batch-norm cannot train on a single one.
+        classes: how many; None if that is not known yet.
+    """
+    with torch.random.fork_rng(devices=[]):  # dropout draws
+        for training in (True, False):
+            network.train(training)
+            output = pass_through(network, pictures)
+            mode = "training" if training else "evaluation"
+            if not isinstance(output, Tensor):
+                raise UserError(
+                    f"the network returns a {type(output).__name__} in {mode} mode, and can only be trained if it"
+                    " returns one tensor, (images, classes): switch its further outputs off by its arguments, or name a"
+                    " constructor that does without them"
+                )
+            if output.ndim != 2 or len(output) != len(pictures) or output.shape[1] != (classes or output.shape[1]):
+                wanted = f"{len(pictures)} x {classes or 'classes'}"
+                raise UserError(
+                    f"the network's output for {len(pictures)} pictures is {tuple(output.shape)} in {mode} mode, and"
+                    f" should be {wanted}: correct its constructor or arguments, or let it take num_classes, the number"
+                    " of classes of the pictures"
+                )
+
+
+def pass_through(network: nn.Module, pictures: Tensor) -> object:
+    """Return what a network puts out for pictures; UserError if it does not take them."""
     try:
         with torch.no_grad():
-            network(torch.zeros(1, 3, size, size))
+            return network(pictures)
     except UserError:
         raise
     except Exception as error:  # whatever the network's code raises
+        height, width = pictures.shape[2:]
         raise UserError(
-            f"the network does not take a picture of {size} x {size} pixels in single precision"
+            f"the network does not take a picture of {height} x {width} pixels in single precision"
             f" ({first_line_of(error)}): correct size or constructor"
         ) from None
 
 
+def black_pictures(count: int, size: int) -> Tensor:
+    """Return so many pictures, float32 (count, 3, size, size), channels last in memory as all are that a job reads."""
+    return torch.zeros(count, size, size, 3).permute(0, 3, 1, 2)
+
+
 def find_constructor(constructor: str) -> Callable[..., nn.Module]:
     """Return the function that "package.module:function" names; UserError if it cannot be imported."""
-    # First, for whatever imports torchvision: see there.
-    importlib.import_module("workflow_scripts.networks.torchvision_models")
     module, _, path = constructor.partition(":")
+    if module.partition(".")[0] != OWN_PACKAGE:  # the workflow's own do without torchvision, which takes a second
+        importlib.import_module("workflow_scripts.networks.torchvision_models")  # see there
     try:
         found = importlib.import_module(module)
         for name in path.split("."):

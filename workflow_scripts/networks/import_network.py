@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from workflow_scripts.networks.checkpoints import save_network
-from workflow_scripts.networks.constructors import construct
+from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.masks import masks_of_zeros, read_masks
 from workflow_scripts.networks.pruning import Masks, apply_masks, full_masks, log_dense
 from workflow_scripts.networks.state_dicts import Reading
@@ -25,7 +25,7 @@ def import_network(
     """Return a network, its pruned weights zero, and its masks.
 
     Args:
-        settings: `constructor` and `arguments`.
+        settings: as `build` takes them.
         weights: a file; the further arguments with which the constructor brings weights; or None for those that it
             draws.
         masks: a file of masks. Without one, those in the weights' file count, or else of given weights what is zero.
@@ -34,10 +34,10 @@ def import_network(
         reading: which tensors of the file are the network's.
 
     Raises:
-        UserError: as `construct`, `load_weights`, `read_masks_beside`, `require_reported`; or the constructor's
+        UserError: as `build`, `load_weights`, `read_masks_beside`, `require_reported`; or the constructor's
             arguments for its own weights change more than the weights.
     """
-    network = construct(settings["constructor"], settings["arguments"], seed)
+    network = build(settings, None, seed)
     found: Masks = {}
     if isinstance(weights, str):
         found = load_weights(network, Path(weights), reading, with_masks=masks is None)
@@ -70,8 +70,7 @@ def load_own_weights(network: nn.Module, settings: dict, more: dict, size: int) 
 
     From then on the network is rebuilt without these, so it has to compute the same.
     """
-    constructor = settings["constructor"]
-    whole = construct(constructor, settings["arguments"] | more, seed=0)
+    whole = build(settings | {"arguments": settings["arguments"] | more}, None, seed=0)
     own, state = network.state_dict(), whole.state_dict()
     same = own.keys() == state.keys() and all(own[name].shape == state[name].shape for name in own)
     if same:
@@ -81,8 +80,8 @@ def load_own_weights(network: nn.Module, settings: dict, more: dict, size: int) 
             same = equal(network(picture), whole(picture))
     if not same:
         raise UserError(
-            f"constructor {constructor} builds another network with {more} than without: put the arguments that make"
-            " the difference into arguments, as well"
+            f"constructor {settings['constructor']} builds another network with {more} than without: put the arguments"
+            " that make the difference into arguments, as well"
         )
 
 
@@ -103,8 +102,8 @@ def require_reported(masks: Masks, path: Path) -> None:
     if not report.is_file():
         return
     try:
-        said = json.loads(report.read_text())
-        reported = int(said["total"]), int(said["unpruned"])
+        counts = json.loads(report.read_text())
+        reported = int(counts["total"]), int(counts["unpruned"])
     except (ValueError, KeyError, TypeError, OverflowError):
         raise UserError(f"{report} does not say how many weights are in total and unpruned: restore it") from None
     found = sum(mask.numel() for mask in masks.values()), sum(int(mask.sum()) for mask in masks.values())
@@ -117,7 +116,7 @@ def require_reported(masks: Masks, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--settings", type=json.loads, required=True, help="JSON: constructor and arguments")
+    parser.add_argument("--settings", type=json.loads, required=True, help="JSON, as `build` takes it")
     parser.add_argument(
         "--weights", type=json.loads, help="JSON: a file, or further arguments; without it the constructor's own draw"
     )

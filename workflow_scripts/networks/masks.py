@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.networks.architectures import prunable_weights, weights_of
+from workflow_scripts.networks.prunable import prunable_weights, weights_of
 from workflow_scripts.networks.pruning import Masks
 from workflow_scripts.networks.state_dicts import places_of, unwrap
 from workflow_scripts.networks.weight_files import below, flatten, listed, read_tensors, shape, shown, within

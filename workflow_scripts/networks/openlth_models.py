@@ -38,13 +38,13 @@ class ResidualBlock(nn.Module):
 class CifarResNet(nn.Module):
     """See `cifar_resnet`."""
 
-    def __init__(self, blocks: int, width: int, classes: int) -> None:
+    def __init__(self, blocks: int, width: int, num_classes: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, width, 3, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(width)
         channels = [width, *[width] * blocks, *[2 * width] * blocks, *[4 * width] * blocks]
         self.blocks = nn.Sequential(*[ResidualBlock(before, after) for before, after in pairwise(channels)])
-        self.fc = nn.Linear(4 * width, classes)
+        self.fc = nn.Linear(4 * width, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.blocks(torch.relu(self.bn(self.conv(x))))
@@ -66,7 +66,7 @@ class NormedConvolution(nn.Module):
 class CifarVGG(nn.Module):
     """See `cifar_vgg`."""
 
-    def __init__(self, stages: list[list[int]], classes: int) -> None:
+    def __init__(self, stages: list[list[int]], num_classes: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = 3
@@ -77,38 +77,38 @@ class CifarVGG(nn.Module):
             layers.append(nn.MaxPool2d(2))
         # The global average stands for the pooling after the last stage.
         self.layers = nn.Sequential(*layers[:-1])
-        self.fc = nn.Linear(channels, classes)
+        self.fc = nn.Linear(channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc(self.layers(x).mean((2, 3)))
 
 
-def cifar_resnet(depth: int, width: int = 16, classes: int = 10) -> nn.Module:
+def cifar_resnet(depth: int, width: int = 16, num_classes: int = 10) -> nn.Module:
     """Return the residual network for CIFAR-10 of He et al. 2015, section 4.2, with projection shortcuts.
 
     It has `depth` weight layers besides those of the shortcuts; its three stages have `width`, twice and four times as
-    many channels. Its input is float32 (images, 3, height, width), its output (images, classes).
+    many channels. Its input is float32 (images, 3, height, width), its output (images, num_classes).
 
     Raises:
         UserError: `depth` is not 8, 14, 20, ...
     """
     if depth < 8 or depth % 6 != 2:
         raise UserError(f"cifar_resnet has no depth {depth}: give 8, 14, 20 or another 6 n + 2")
-    return initialised(CifarResNet((depth - 2) // 6, width, classes))
+    return initialised(CifarResNet((depth - 2) // 6, width, num_classes))
 
 
-def cifar_vgg(depth: int, classes: int = 10) -> nn.Module:
+def cifar_vgg(depth: int, num_classes: int = 10) -> nn.Module:
     """Return the VGG of Simonyan & Zisserman 2014, table 1, with batch-norm, and one linear layer in place of three.
 
-    Its input is float32 (images, 3, height, width), sides of 16 or more, its output (images, classes). The last maps
-    are averaged whole, where OpenLTH takes 2x2 of each: the same for its pictures of 32x32.
+    Its input is float32 (images, 3, height, width), sides of 16 or more, its output (images, num_classes). The
+    last maps are averaged whole, where OpenLTH takes 2x2 of each: the same for its pictures of 32x32.
 
     Raises:
         UserError: `depth` is none of the table's, 11, 13, 16 and 19.
     """
     if depth not in VGG_STAGES:
         raise UserError(f"cifar_vgg has no depth {depth}: give one of {', '.join(map(str, VGG_STAGES))}")
-    return initialised(CifarVGG(VGG_STAGES[depth], classes))
+    return initialised(CifarVGG(VGG_STAGES[depth], num_classes))
 
 
 def initialised(network: nn.Module) -> nn.Module:

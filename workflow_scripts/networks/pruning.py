@@ -6,7 +6,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.networks.architectures import PRUNABLE, prunable_weights, weights_of
+from workflow_scripts.networks.prunable import PRUNABLE, prunable_weights, weights_of
 from workflow_scripts.shared.files import UserError
 
 Masks = dict[str, Tensor]  # name in `weights_of` -> bool tensor of the weight's shape, True where it remains

@@ -92,7 +92,8 @@ def refused(error: pickle.UnpicklingError) -> str:
         return f"holds objects of NumPy's ({blocked}): save tensors and plain numbers alone"
     return (
         f"holds {blocked}, as a whole network or other object that only running code could restore, which is refused:"
-        " save the state dict alone, torch.save(network.state_dict(), ...)"
+        " save its weights, torch.save(model.state_dict(), ...), and if its shapes differ from level to level, its"
+        " constructor's arguments as JSON, channels_{level}.json, for the key arguments"
     )
 
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.networks.architectures import weights_of
 from workflow_scripts.networks.masks import mask_dict, mask_dicts, masked_tensor, match_masks, plain_numbers, to_mask
+from workflow_scripts.networks.prunable import weights_of
 from workflow_scripts.networks.pruning import Masks
 from workflow_scripts.networks.state_dicts import (
     Reading,

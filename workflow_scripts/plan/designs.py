@@ -34,6 +34,11 @@ class Design:
     class_order: str | list[str] | None = None
 
     @property
+    def is_trained(self) -> bool:
+        """Whether its networks are trained here."""
+        return not self.suffix
+
+    @property
     def settings_text(self) -> str:
         """The settings as JSON, which changes only when one does."""
         return json.dumps(self.settings, sort_keys=True)
@@ -41,7 +46,7 @@ class Design:
     @property
     def view(self) -> str:
         """Ends the name of the concept set that is packed for networks of this design."""
-        if not self.suffix:
+        if self.is_trained:
             return ""
         return f"_{self.preprocessing['size']}_{self.preprocessing['interpolation']}"
 

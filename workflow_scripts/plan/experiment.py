@@ -104,7 +104,7 @@ class Experiment:
 
     def figure_names(self) -> list[str]:
         """Return the names of the figures that this experiment has, in their order."""
-        tested = any(design.test != "none" or not design.suffix for design in self.designs.values())
+        tested = any(design.is_trained or design.test != "none" for design in self.designs.values())
         return figure_names(tested)
 
     def figures(self, *endings: str) -> list[str]:
@@ -208,21 +208,21 @@ class Experiment:
     def checks(self, design: Design) -> str:
         """Return the arguments of the check that networks of a design can be pruned to the end, and dissected."""
         pruning = self.config["pruning"]
-        trained = not design.suffix
         once = {
             layer
             for network in self.networks.values()
             if network.made_by == "prune_once" and network.design is design
             for layer in network.exempt
         }
-        return named_arguments(
+        arguments = named_arguments(
             network=design.settings_text,
             size=design.preprocessing["size"],
             layers=design.layers,
-            exempt=pruning["exempt"] if trained else sorted(once),
-            levels=pruning["levels"] if trained else 0,
+            exempt=pruning["exempt"] if design.is_trained else sorted(once),
+            levels=pruning["levels"] if design.is_trained else 0,
             fraction=pruning["fraction"],
         )
+        return f"{arguments} --trained" if design.is_trained else arguments
 
     def geometry(self, design: Design) -> str:
         """Return the arguments for finding where the units of a design look."""

@@ -29,7 +29,7 @@ def network_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--gpus", type=int, help="to use, 0 for none; without this one is used if there is one")
     parser.add_argument("--mean", type=float, nargs=3, required=True)
     parser.add_argument("--std", type=float, nargs=3, required=True)
-    parser.add_argument("--network", type=json.loads, required=True, help="the config's network section")
+    parser.add_argument("--network", type=json.loads, required=True, help="JSON, as `build` takes it")
     parser.add_argument("--replicate", type=int, required=True, help="seeds weights, order and augmentation")
     parser.add_argument("--out", type=Path, required=True, help="network.pt")
     parser.add_argument("--metrics", type=Path, required=True, help="metrics.json")

@@ -1,7 +1,9 @@
 """Make the untrained network of a replicate: initial weights, batch-norm as initialised."""
 
-from workflow_scripts.networks.architectures import build_network
+import numpy as np
+
 from workflow_scripts.networks.checkpoints import save_network, write_metrics
+from workflow_scripts.networks.constructors import build, require_trainable
 from workflow_scripts.networks.pruning import full_masks
 from workflow_scripts.shared.files import run_command
 from workflow_scripts.train.arguments import load_pictures, untrained_parser
@@ -15,9 +17,13 @@ def main() -> None:
     args = parser.parse_args()
     device = join_group(args.gpus).device
     _, test = load_pictures(args, device)
-    network = build_network(args.network, len(test.classes), args.replicate).to(device)
+    classes = len(test.classes)
+    network = build(args.network, classes, args.replicate)
     masks = full_masks(network, args.exempt)
-    save_network(args.out, network, masks)
+    pictures, _ = next(iter(test.plain([np.arange(2) % len(test)])))
+    require_trainable(build(args.network, classes, args.replicate).to(device), pictures, classes)
+    network.to(device)
+    save_network(args.out, network, masks, classes)
     write_metrics(args.metrics, network, masks, accuracy(network, test, args.precision), [])
 
 

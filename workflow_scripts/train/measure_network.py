@@ -13,8 +13,7 @@ from torch import nn
 
 from workflow_scripts.data.decode import decode, tell_turned
 from workflow_scripts.data.index_images import existing, list_class_folders
-from workflow_scripts.networks.checkpoints import write_metrics
-from workflow_scripts.networks.constructors import load_network
+from workflow_scripts.networks.checkpoints import load_network, write_metrics
 from workflow_scripts.networks.torchvision_models import transforms
 from workflow_scripts.plan.class_order import list_classes
 from workflow_scripts.shared.files import UserError, run_command
@@ -93,7 +92,7 @@ def view(path: Path, preprocessing: dict, turned: list[str]) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", type=Path, required=True, help="network.pt")
-    parser.add_argument("--settings", type=json.loads, required=True, help="JSON: constructor and arguments")
+    parser.add_argument("--settings", type=json.loads, required=True, help="JSON, as `build` takes it")
     parser.add_argument("--density", type=float, help="of the weights, where masks and zeros do not tell")
     parser.add_argument("--test", type=Path, help="class folders of pictures to test with")
     parser.add_argument(

@@ -7,9 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.networks.architectures import PRUNABLE, prunable_weights, weights_of
-from workflow_scripts.networks.checkpoints import save_network
-from workflow_scripts.networks.constructors import load_network
+from workflow_scripts.networks.checkpoints import load_tensors, rebuild, save_network
+from workflow_scripts.networks.prunable import PRUNABLE, prunable_weights, weights_of
 from workflow_scripts.networks.pruning import Masks, apply_masks, log_dense
 from workflow_scripts.shared.files import UserError, run_command
 
@@ -54,7 +53,7 @@ def prune_once(network: nn.Module, parent: Masks, method: str, density: float, e
         kept = highest_of_all(scores, density)
     masks = {name: kept[name] & mask for name, mask in remaining.items()}
     if not any(mask.any() for mask in masks.values()):
-        raise UserError(f"one_shot.densities: at {density} no weight would be left: raise it")
+        raise UserError(f"densities: at {density} no weight would be left: raise it")
     apply_masks(network, masks)
     return masks
 
@@ -85,17 +84,18 @@ def highest(scores: Tensor, density: float) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", type=Path, required=True, help="network.pt")
-    parser.add_argument("--settings", type=json.loads, required=True, help="JSON: constructor and arguments")
+    parser.add_argument("--settings", type=json.loads, required=True, help="JSON, as `build` takes it")
     parser.add_argument("--method", choices=METHODS, required=True)
     parser.add_argument("--density", type=float, required=True, help="share of the weights that stays")
     parser.add_argument("--exempt", nargs="*", default=[], help="names of layers that are never pruned")
     parser.add_argument("--seed", type=int, required=True, help="of a random choice")
     parser.add_argument("--out", type=Path, required=True, help="network.pt of the pruned network")
     args = parser.parse_args()
-    network, parent = load_network(args.network, args.settings)
+    tensors = load_tensors(args.network)
+    network, parent = rebuild(tensors, args.settings, args.network)
     masks = prune_once(network, parent, args.method, args.density, args.exempt, args.seed)
     log_dense(network, masks)
-    save_network(args.out, network, masks)
+    save_network(args.out, network, masks, tensors["classes"])
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def train(args: argparse.Namespace, group: Group) -> None:
         if group.rank == 0:
             with kept.outputs(*outputs) as (rewind, out, metrics):
                 save_tensors(rewind, rewind_point | {"start": start, "lineage": lineage})
-                save_network(out, network, masks, lineage)
+                save_network(out, network, masks, len(test.classes), lineage)
                 write_metrics(metrics, network, masks, test_accuracy, trainer.history)
 
 

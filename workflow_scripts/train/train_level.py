@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from workflow_scripts.networks.checkpoints import load_tensors, rebuild_network, save_network, write_metrics
+from workflow_scripts.networks.checkpoints import load_tensors, rebuild, save_network, write_metrics
 from workflow_scripts.networks.pruning import Masks, describe_density, prune_by_magnitude
 from workflow_scripts.shared.files import UserError, file_fingerprint, run_command, text_fingerprint
 from workflow_scripts.train.arguments import load_pictures, recipe_fingerprint, training_parser, training_state
@@ -62,7 +62,7 @@ def train(args: argparse.Namespace, group: Group) -> None:
     with kept.alone():
         if group.any(kept.was_finished(*outputs)):
             return
-        network, masks = rebuild_network(parent, args.network, args.parent)
+        network, masks = rebuild(parent, args.network, args.parent)
         pictures, test = load_pictures(args, group.device)
         masks = prune(network, masks, args.fraction)
         trainer = Trainer(network, masks, pictures, args.training, args.replicate, group, kept)
@@ -70,7 +70,7 @@ def train(args: argparse.Namespace, group: Group) -> None:
         test_accuracy = accuracy(network, test, args.training["precision"], group)
         if group.rank == 0:
             with kept.outputs(*outputs) as (out, metrics):
-                save_network(out, network, masks, rewind_point["lineage"])
+                save_network(out, network, masks, len(test.classes), rewind_point["lineage"])
                 write_metrics(metrics, network, masks, test_accuracy, trainer.history)
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from workflow_scripts.networks.architectures import weights_of
+from workflow_scripts.networks.prunable import weights_of
 from workflow_scripts.networks.pruning import Masks, apply_masks
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.progress import Progress, pace
@@ -62,6 +63,16 @@ def passes_per_step(settings: dict) -> int:
     return 1 if micro_batch == "batch_size" else settings["batch_size"] // micro_batch
 
 
+def batch_norms(network: nn.Module) -> list[_BatchNorm]:
+    """Return the batch-norms of a network that keep running statistics."""
+    return [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+
+
+def draw_seed(*place: int) -> int:
+    """Return a seed of torch's random stream that follows from a few whole numbers, and from their order."""
+    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
+
+
 class Trainer:
     """A network on its way through the epochs.
 
@@ -69,12 +80,16 @@ class Trainer:
     normalises each by itself, and its running statistics follow the first of each step: what torch's distributed
     training does with a micro-batch for each process. So the number of processes changes nothing but rounding.
 
+    What the network draws from torch's random stream, as dropout does, follows from nothing but the replicate and the
+    place in training: the stream starts anew at each micro-batch. So a training that was interrupted draws the same as
+    one that was not, and a level the same as the dense network did.
+
     Args:
         network: is trained in place, on the group's device.
         masks: the pruned weights stay zero in every forward pass.
         pictures: to train on.
         settings: the config's `training` section.
-        replicate: seeds the data order and the augmentation.
+        replicate: seeds the data order, the augmentation, and what the network draws.
         group: the processes that train together.
         kept: where to save the state, at each epoch's end and when asked to stop; None saves nothing.
 
@@ -120,7 +135,7 @@ class Trainer:
             weight_decay=settings["weight_decay"],
         )
         self.scaler = torch.amp.GradScaler(self.group.device.type, enabled=settings["precision"] == "float16")
-        self.norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+        self.norms = batch_norms(network)
         apply_masks(self.network, self.masks)
         self.forward = distributed(self.network) if self.group.size > 1 else self.network
         if settings["compile"]:
@@ -238,6 +253,7 @@ class Trainer:
     def add_gradients(self, pictures: Tensor, labels: Tensor, number: int, last: bool) -> None:
         """Add the gradients of a micro-batch, `number` within the step; the `last` one shares them among processes."""
         together = self.group.size > 1
+        torch.manual_seed(draw_seed(self.replicate, self.epoch, self.step, number))
         with (
             self.forward.no_sync() if together and not last else nullcontext(),
             frozen_statistics(self.norms) if number else nullcontext(),
@@ -286,7 +302,7 @@ def distributed(network: nn.Module) -> DistributedDataParallel:
 
 
 @contextmanager
-def frozen_statistics(norms: list[nn.Module]) -> Iterator[None]:
+def frozen_statistics(norms: list[_BatchNorm]) -> Iterator[None]:
     """Let batch-norms normalise by each batch's own statistics, and leave their running ones as they are."""
     for norm in norms:
         norm.track_running_stats = False

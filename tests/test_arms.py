@@ -280,6 +280,25 @@ def test_what_is_wrong_is_told_before_anything_runs(arms, words):
         networks(*arms)
 
 
+def test_the_order_of_classes_is_stated_where_it_is_not_clear(tmp_path):
+    names = [str(number) for number in range(12)]
+    for name in names:
+        (tmp_path / name).mkdir()
+    undecided = f"from class 2 on the class folders of {tmp_path} are 10, 11, 2, ... as text"
+    for order, words in (
+        ({}, f"config: arms.mine.class_order is missing: {undecided}"),
+        ({"class_order": names[:11]}, "arms.mine.class_order lacks '11', a class folder"),
+        ({"class_order": [*names[:11], "12"]}, "arms.mine.class_order names '12', and there is no such class folder"),
+        ({"class_order": [*names, "3"]}, "arms.mine.class_order names '3' more than once"),
+    ):
+        with pytest.raises(UserError, match=re.escape(words)):
+            networks(brought(test=str(tmp_path), **order))
+    found = networks(brought(test=str(tmp_path), class_order="number"))
+    assert found["mine", 1, 0].design.class_order == "number"
+    with pytest.raises(UserError, match=r"arms.mine.test is .*, which holds 0 class folders"):
+        networks(brought(test=str(tmp_path / "0")))
+
+
 def test_what_cannot_be_measured_without_weights_that_are_missing_is_told(tmp_path):
     (tmp_path / "weights.pt").touch()
     weights = str(tmp_path / "weights.pt")

@@ -173,7 +173,7 @@ def test_the_longest_chain_is_that_of_all_paths(graph):
         ("pack_images", {"split": "test"}, 40 / 10),
         ("pack_concepts", {}, 2 * 30 / 10),
         ("init_network", {}, 40 / 40),
-        ("calibrate_network", {}, (100 + 40) / 40),  # a batch of 100, for 128 are not there
+        ("make_control", {}, (100 + 40) / 40),  # a batch of 100, for 128 are not there
         ("train_dense", {}, 5 * 96 / 20 + 40 / 40),  # three batches of 32
         ("train_level", {}, 3 * 96 / 20 + 40 / 40),
         ("dump_activations", {}, 30 / 40),

@@ -228,7 +228,7 @@ def test_snakemakes_own_words_where_they_are_wanted(handler, main, settings, our
 
 
 def test_lines_fit_a_terminal(clock):
-    long = Job(1, "calibrate_network", arm="untrained_calibrated", replicate="1", level="0")
+    long = Job(1, "make_control", arm="untrained_calibrated", replicate="1", level="0")
     terminal = make_terminal(long)
     assert len(terminal.format(record(LogEvent.JOB_STARTED, jobs=[1]))) <= 80
     assert re.fullmatch(r"12:00:00  0 of 0 steps \(0 %\)", terminal.steps())

@@ -340,7 +340,7 @@ def test_another_learning_rate_spares_the_untrained_networks(copied):
     edit(copied / "config.yaml", "learning_rate: 0.07", "learning_rate: 0.06")
     jobs = planned(copied)
     assert jobs["train_dense"] == jobs["train_level"] == 2
-    assert not jobs.keys() & {"make_images", "pack_images", "init_network", "calibrate_network"}
+    assert not jobs.keys() & {"make_images", "pack_images", "init_network", "make_control"}
 
 
 def test_one_more_level_runs_that_level_only(copied):

@@ -16,7 +16,7 @@ from workflow_scripts.plan.load import is_archive
 from workflow_scripts.plan.networks import Key, Network
 from workflow_scripts.plan.resources import TESTED, TRAININGS
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.train.calibrate_network import BATCH, CALIBRATION_BATCHES
+from workflow_scripts.train.controls.untrained_calibrated import BATCH, CALIBRATION_BATCHES
 
 # Bytes on disk, in blocks of 4 kB, measured of the default experiment: of a picture that is drawn to classify, of a
 # labelled one with its label maps, of all small files of a job.

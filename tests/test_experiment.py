@@ -1,0 +1,144 @@
+"""What a config asks for, as the rules need it: files, arguments, resources."""
+
+import re
+import shlex
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from workflow_scripts.plan.load import complete_config
+
+from workflow_scripts.plan.experiment import Experiment, named_arguments
+from workflow_scripts.plan.networks import Key
+from workflow_scripts.plan.resources import DISSECTION, TESTED, TRAININGS
+
+VIEW = {"size": 224, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+BROUGHT = {"name": "lite", "recipe": "brought", "constructor": "torchvision.models:resnet18", "weights": "none"}
+BROUGHT |= {"layers": ["layer4"], "preprocessing": VIEW}
+PRUNED = {"name": "lite_random", "recipe": "prune_once", "of": "lite", "method": "random", "densities": [0.5]}
+IMP = {"name": "imp", "recipe": "imp"}
+RULES = ("init_network", "make_control", "train_dense", "train_level", "import_network", "prune_once")
+
+
+def experiment(gpus: int = 0, **changes: object) -> Experiment:
+    return Experiment(complete_config(changes) | {"gpus": gpus})
+
+
+def test_the_default_experiment():
+    default = experiment()
+    assert default.results == "results/shapes" and default.checked()[0] == "results/shapes/data/network.json"
+    assert len(default.networks) == 2 * (9 + 4)
+    assert default.file(Key("imp", 2, 3), "units.csv") == "results/shapes/imp/replicate_2/level_3/units.csv"
+    dense = [f"results/shapes/imp/replicate_{replicate}/level_0" for replicate in (1, 2)]
+    control = [f"results/shapes/shuffled_labels/replicate_{replicate}/level_0" for replicate in (1, 2)]
+    # The dense network and its control are measured once, and named each by itself.
+    assert all(default.metrics().count(f"{folder}/metrics.json") == 2 for folder in dense)
+    assert all(default.units().count(f"{folder}/units.csv") == 1 for folder in dense + control)
+    assert "results/shapes/figures/accuracy.svg" in default.figures("svg")
+    assert len(default.all_drawn()) == len(default.networks) and default.other_names() == []
+    assert default.concepts(default.first_design()) == "results/shapes/data/concepts.h5"
+
+
+def test_trained_and_brought_networks_stand_side_by_side():
+    both = experiment(arms=[IMP, BROUGHT, PRUNED])
+    assert set(both.designs) == {"", "_lite"}
+    assert both.concepts(both.designs["_lite"]) == "results/shapes/data/concepts_224_bilinear.h5"
+    assert both.view("_224_bilinear") == both.designs["_lite"].preprocessing
+    assert both.fields(both.designs["_lite"]) == ["results/shapes/data/receptive_fields_lite.json"]
+    assert both.arms_of("train_dense") == both.arms_of("train_level") == "imp"
+    assert both.arms_of("import_network", "prune_once") == "lite|lite_random"
+    # Level 0 of what is pruned at once is the network itself.
+    assert both.drawn(both.networks["lite_random", 1, 0]) == both.drawn(both.networks["lite", 1, 0])
+    [other] = both.other_names()
+    assert shlex.split(other) == [
+        "--other-name",
+        "networks/lite_random/replicate_1/level_0",
+        "networks/lite/replicate_1/level_0",
+    ]
+    assert (both.density("imp", "1", "1"), both.density("lite_random", "1", "1")) == (0.5, 0.5)
+    assert both.density("lite", "1", "0") is both.density("no_such", "1", "0") is None
+
+
+@pytest.mark.parametrize("arms", [[IMP], [BROUGHT, PRUNED], [IMP, BROUGHT, PRUNED]])
+def test_every_network_is_made_by_one_rule(arms):
+    found = experiment(arms=arms)
+    expressions = {rule: re.compile(found.arms_of(rule)) for rule in RULES}
+    for network in found.networks.values():
+        makers = {rule for rule, expression in expressions.items() if expression.fullmatch(network.key.arm)}
+        assert network.made_by in {*makers, ""}
+    by_arm = [rule for rule in RULES if rule not in ("train_dense", "train_level")]
+    for one, other in combinations(by_arm, 2):  # dense networks and levels are told apart by their level
+        assert not set(found.arms_of(one).split("|")) & set(found.arms_of(other).split("|")) - {"(?!)"}
+
+
+def test_figures_of_accuracy_need_accuracy(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    assert "accuracy" not in experiment(arms=[BROUGHT]).figure_names()
+    assert "accuracy" in experiment(arms=[BROUGHT | {"test": str(tmp_path)}]).figure_names()
+    assert "accuracy" in experiment(arms=[BROUGHT, IMP]).figure_names()
+
+
+@pytest.mark.parametrize(
+    ("source", "folder", "made"),
+    [
+        ("shapes", "results/shapes/data/shapes/images/train", True),
+        ("own", "own/train", False),
+        ("own.tar.gz", "results/shapes/data/images/train", True),
+    ],
+)
+def test_the_folder_of_a_source(source, folder, made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own.tar.gz").touch()
+    found = experiment(images={"source": source})
+    assert (found.packed_folder("images", "train"), found.is_made("images")) == (folder, made)
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b_c"]), st.text() | st.integers() | st.lists(st.text(min_size=1))))
+def test_arguments_survive_the_shell(values):
+    words = [
+        [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value])]
+        for name, value in values.items()
+    ]
+    assert shlex.split(named_arguments(**values)) == sum(words, [])
+
+
+@pytest.mark.parametrize("gpus", [0, 1, 4])
+@pytest.mark.parametrize("storage", ["memory", "files"])
+def test_threads_and_gpus(gpus, storage, tmp_path):
+    images = {"storage": storage, "source": str(tmp_path)} if storage == "files" else {}
+    found = experiment(
+        gpus, images=images, arms=[IMP, BROUGHT, {"name": "s", "recipe": "shuffled_labels", "of": "imp"}]
+    )
+    for rule in TRAININGS:
+        assert (found.gpus(rule), found.threads(rule)) == (gpus, max(gpus, 1) * (8 if storage == "files" else 1))
+    for rule in (*TESTED, *DISSECTION):
+        assert found.gpus(rule) == min(gpus, 1)
+    # A control with shuffled labels is tallied in one job with its network, which has the GPU.
+    shuffled = found.networks["s", 1, 0]
+    assert (found.gpus("tally_units", shuffled), found.threads("tally_units", shuffled)) == (0, 1)
+    untested = found.networks["lite", 1, 0]
+    assert (found.gpus("measure_network", untested), found.threads("measure_network", untested)) == (0, 1)
+    assert (found.gpus("collect"), found.threads("collect"), found.threads("make_images")) == (0, 1, 8)
+
+
+def test_what_a_pruned_network_is_checked_with():
+    found = experiment(arms=[BROUGHT, PRUNED | {"exempt": ["fc"]}, IMP])
+    assert "--exempt fc --levels 0" in found.checks(found.designs["_lite"])
+    trained = found.checks(found.designs[""])
+    assert trained.endswith("--trained") and "--levels 8 --fraction 0.5" in trained
+
+
+def test_a_network_whose_counts_are_published_is_known():
+    published = BROUGHT | {
+        "constructor": "torchvision.models:resnet50",
+        "weights": {"weights": "IMAGENET1K_V1"},
+        "preprocessing": "ResNet50_Weights.IMAGENET1K_V1",
+    }
+    found = experiment(arms=[published])
+    assert [network.key for network in found.published()] == [("lite", 1, 0)]
+    assert "results/shapes/tables/published.csv" in found.tables()
+    for changes in ({"weights": "none"}, {"arguments": {"num_classes": 10}}, {"preprocessing": VIEW}):
+        assert not experiment(arms=[published | changes]).published()

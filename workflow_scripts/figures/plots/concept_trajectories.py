@@ -1,9 +1,9 @@
-"""Which concepts appear, persist and vanish: a row for each concept, grouped by category, a column for each level, and in
-the cell how many units detect the concept (mean of the replicates; a unit counts once, under its best concept; white:
-none). Within a category: concepts of dense networks first, then the others, both by the number of levels that have them.
-Where a page has no room for all, those with most detectors are shown, and the last row adds up the others. Below, how
-many concepts were kept since the first level, came later or came back, are new, and (downwards) were seen at an earlier
-level but not here: counted in each replicate, then averaged. Layers without any detector are left out.
+"""Which concepts appear, persist and vanish: a row for each concept, grouped by category, a column for each level,
+and in the cell how many units detect the concept (mean of the replicates; a unit counts once, under its best concept;
+white: none). Within a category: concepts of dense networks first, then the others, both by the number of levels that
+have them. Where a page has no room for all, those with most detectors are shown, and the last row adds up the others.
+Below, how many concepts were kept since the first level, came later or came back, are new, and (downwards) were seen
+at an earlier level but not here: counted in each replicate, then averaged. Layers without any detector are left out.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
-"""For every level the share of units whose IoU with their best concept is above the value on the horizontal axis (or at
-least it, as the experiment's rule for detectors has it), all replicates together; a panel for each layer and each curve
-of the other figures. Where a curve crosses the vertical line, the experiment's IoU threshold, it gives the share of
-interpretable units; elsewhere, what another threshold would have found. Thick: dense. Dashed: the network's baselines.
+"""For every level the share of units whose IoU with their best concept is above the value on the horizontal axis (or
+at least it, as the experiment's rule for detectors has it), all replicates together; a panel for each layer and each
+curve of the other figures. Where a curve crosses the vertical line, the experiment's IoU threshold, it gives the
+share of interpretable units; elsewhere, what another threshold would have found. Thick: dense. Dashed: the network's
+baselines.
 """
 
 import math

@@ -1,8 +1,8 @@
-"""The paper's three curves in one panel: test accuracy, interpretable units and unique concepts of every network, each in
-per cent of what the dense network of the same replicate has, against the weights that remain. Bold: the mean of the
-replicates; thin: one replicate. Grey lines: the dense network's level, and 90 % pruned, the paper's mark. Curves that
-part say that the measures do not decline together. A panel for each layer and each curve of the other figures. Accuracy
-is shown where it was measured, and nothing where no dense network was pruned.
+"""The paper's three curves in one panel: test accuracy, interpretable units and unique concepts of every network,
+each in per cent of what the dense network of the same replicate has, against the weights that remain. Bold: the mean
+of the replicates; thin: one replicate. Grey lines: the dense network's level, and 90 % pruned, the paper's mark.
+Curves that part say that the measures do not decline together. A panel for each layer and each curve of the other
+figures. Accuracy is shown where it was measured, and nothing where no dense network was pruned.
 """
 
 import math

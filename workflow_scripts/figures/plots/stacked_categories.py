@@ -1,7 +1,7 @@
-"""Interpretable units by the category of their concept, in per cent of the layer's units. A unit counts once, under its
-best concept, so a bar's height is the share of interpretable units in the overview. Bars from dense to sparse, below
-each the weights that remain; apart, at the right, the baselines and references. Means of the replicates; a panel for
-each layer and each curve of the other figures.
+"""Interpretable units by the category of their concept, in per cent of the layer's units. A unit counts once, under
+its best concept, so a bar's height is the share of interpretable units in the overview. Bars from dense to sparse,
+below each the weights that remain; apart, at the right, the baselines and references. Means of the replicates; a
+panel for each layer and each curve of the other figures.
 """
 
 import math

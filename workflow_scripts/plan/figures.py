@@ -1,7 +1,7 @@
 """The figures: what the rules need to know of each, read from its file without a plotting library.
 
-A figure is a file in figures/plots/ of its name: the docstring is its caption (reStructuredText), `ORDER` (a number) its
-place among the others, `NEEDS_ACCURACY = True` says that it draws the networks' accuracy, `draw(frames)` draws it.
+A figure is a file of its name in figures/plots/: the docstring is its caption (reStructuredText), `ORDER` (a number)
+its place among the others, `NEEDS_ACCURACY = True` says that it draws the networks' accuracy, `draw(frames)` draws it.
 """
 
 import ast

@@ -78,7 +78,7 @@ def last_layers(networks: pd.DataFrame, layers: list[str]) -> list[str]:
 
 
 def missing_baselines(arms: pd.DataFrame) -> list[str]:
-    """A sentence, in lines, that names the curves without a baseline of their own or of their base, if there are any."""
+    """A sentence, in lines, that names the curves of which neither they nor their base have a baseline, if any."""
     with_baseline = arms.loc[arms["role"] == BASELINE, "base"]
     curves = arms[arms["role"] == CURVE]
     bare = curves.loc[~(curves["base"].isin(with_baseline) | curves["arm"].isin(with_baseline)), "arm"].tolist()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_networks import HERE, VIEW, drawn, saved
+from small_networks import HERE, VIEW, drawn, greys, saved
 
 from workflow_scripts.networks.torchvision_models import models
 from workflow_scripts.plan.own_networks import matches, read_networks, read_presets, source_of

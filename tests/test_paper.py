@@ -179,7 +179,7 @@ def test_the_whole_experiment_can_be_listed_without_its_data(tmp_path):
         "check_network": 1,
         "find_receptive_fields": 1,
         "init_network": 3,
-        "calibrate_network": 3,
+        "make_control": 3,
         "train_dense": 3,
         "train_level": 3 * 18,
         "dump_activations": networks - 3,  # the shuffled control takes the dense network's

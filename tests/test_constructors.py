@@ -203,6 +203,6 @@ def test_networks_that_cannot_be_trained_to_classify_are_refused(network, classe
 
 
 def test_networks_of_many_kinds_can_be_trained():
-    for described in (NETWORK, own("of_keywords") | settings("torchvision.models:mobilenet_v2")):
+    for described in (NETWORK, settings("torchvision.models:mobilenet_v2")):
         require_trainable(build(described, 7, 0), black_pictures(2, 32), 7)
     require_trainable(drawn(classes=5), black_pictures(2, 12), None)

@@ -1,5 +1,8 @@
 """Activation dumps: the maps are the network's own, and what cannot be dissected is refused."""
 
+import json
+import sys
+
 import h5py
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from conftest import NETWORK, RESNET50
 
 from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.pack_concepts import pack_concepts
+from workflow_scripts.dissect import check_network as check_module
 from workflow_scripts.dissect import dump_activations as dump_module
 from workflow_scripts.dissect.check_network import check_network
 from workflow_scripts.dissect.dump_activations import dump_activations, picture_batches
@@ -286,7 +290,7 @@ def test_layers_that_are_worked_on_in_place_are_kept_as_they_were(concepts, tmp_
 
 
 def test_the_check_before_training_finds_what_would_fail_after_it():
-    found = check_network(NETWORK, 12, ["stages.1"], ["classifier"], levels=2, fraction=0.5)
+    found = check_network(NETWORK, 12, ["stages.1"], ["classifier"], levels=2, fraction=0.5, trained=True)
     assert found["units, height and width of each layer"] == {"stages.1": [16, 3, 3]}
     network = build(NETWORK, 4, seed=0)
     weights = sum(p.numel() for name, p in network.named_parameters() if p.ndim == 4)
@@ -302,4 +306,36 @@ def test_the_check_before_training_finds_what_would_fail_after_it():
     ]:
         sound = {"layers": ["stages.1"], "exempt": [], "levels": 2, "fraction": 0.5}
         with pytest.raises(UserError, match=words.replace(".", r"\.")):
-            check_network(NETWORK, 12, **sound | change)
+            check_network(NETWORK, 12, **sound | change, trained=True)
+
+
+def test_a_network_is_checked_for_training_just_if_it_is_to_be_trained():
+    """The network puts out two tensors in training mode."""
+    twofold = {"constructor": "torchvision.models:googlenet", "arguments": {"num_classes": 3, "init_weights": False}}
+    sound = {"size": 64, "layers": ["inception5b"], "exempt": [], "levels": 0, "fraction": 0.5}
+    assert check_network(twofold, **sound)["weights at each level, at most"]
+    with pytest.raises(UserError, match="returns a GoogLeNetOutputs in training mode"):
+        check_network(twofold, **sound, trained=True)
+    alone = twofold | {"arguments": twofold["arguments"] | {"aux_logits": False}}
+    assert check_network(alone, **sound, trained=True)
+
+
+def test_all_networks_of_an_arm_are_checked(tmp_path, monkeypatch):
+    def arguments_of(width):
+        return {"num_classes": 3, "stem_kernel": 3, "stem_stride": 1, "widths": [width], "blocks": [1], "strides": [1]}
+
+    def check(*widths, layer="stages.0"):
+        words = ["check_network", "--size", 12, "--layers", layer, "--levels", 0, "--fraction", 0.5]
+        for width in widths:
+            words += ["--network", json.dumps(NETWORK | {"arguments": arguments_of(width)})]
+        monkeypatch.setattr(sys, "argv", [*map(str, words), "--out", str(tmp_path / "network.json")])
+        check_module.main()
+
+    check(16, 12)
+    found = json.loads((tmp_path / "network.json").read_text())
+    assert [list(shapes.values()) for shapes in (row["units, height and width of each layer"] for row in found)] == [
+        [[16, 12, 12]],
+        [[12, 12, 12]],
+    ]
+    with pytest.raises(UserError, match=r"small_resnet failed with .*-1"):
+        check(16, -1)

@@ -9,6 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 from small_networks import HERE, Attending, drawn, saved
+from torch import nn
 from torch.nn.utils import prune
 
 from workflow_scripts.networks.checkpoints import load_network, save_network

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from workflow_scripts import list_layers as list_layers_script
 from workflow_scripts.data.pack_concepts import pack_concepts
+from workflow_scripts.dissect.check_network import CLASSES
 from workflow_scripts.dissect.dump_activations import dump_activations
 from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.layer_outputs import find_module, layer_names, layer_outputs, suggested_layer
@@ -390,12 +391,12 @@ def test_the_configs_networks_are_listed_or_else_the_one_that_is_trained():
     ]
     one_shot = {"methods": ["global"], "densities": [0.5], "exempt": []}
     config = {"networks": entries, "one_shot": one_shot, "network": NETWORK, "images": {"size": 12}}
-    found = [(settings["constructor"], size) for settings, size in networks_of(config, None)]
+    found = [(settings["constructor"], size) for settings, _, size in networks_of(config, None)]
     assert found == [("torchvision.models:resnet18", 64), ("torchvision.models:resnet34", 96)]
-    assert [size for _, size in networks_of(config, "resnet34")] == [96]
+    assert [(classes, size) for _, classes, size in networks_of(config, "resnet34")] == [(None, 96)]
     with pytest.raises(UserError, match=r"no 'resnet5'.* resnet18, resnet34"):
         networks_of(config, "resnet5")
     trained = config | {"networks": [], "one_shot": config["one_shot"] | {"methods": []}}
-    assert networks_of(trained, None) == [(NETWORK, 12)]
+    assert networks_of(trained, None) == [(NETWORK, CLASSES, 12)]
     with pytest.raises(UserError, match="it names none"):
         networks_of(trained, "resnet18")

@@ -18,6 +18,7 @@ import pytest
 import torch
 from conftest import NETWORK, TRAINING
 from PIL import Image
+from torch import nn
 
 from workflow_scripts.data.image_index import read_image_index
 from workflow_scripts.data.index_images import index_images
@@ -277,13 +278,24 @@ def test_a_script_starts_its_own_processes_and_ends_as_they_do(tmp_path, outcome
     assert "Traceback" not in run.stderr
 
 
-def network_and_masks():
-    network = build(NETWORK, 4, seed=1)
+def dropping(num_classes: int) -> nn.Module:
+    """A constructor of a network with dropout."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout2d(0.3),
+        nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Dropout(), nn.Linear(72, num_classes),
+    )  # fmt: skip
+
+
+DROPPING = {"constructor": f"{__name__}:dropping", "arguments": {}}
+
+
+def network_and_masks(settings=NETWORK):
+    network = build(settings, 4, seed=1)
     return network, full_masks(network, [])
 
 
-def trained(pictures, kept: TrainingState | None, rewind_momentum: bool = True) -> Trainer:
-    trainer = Trainer(*network_and_masks(), pictures, TRAINING, 1, kept=kept)
+def trained(pictures, kept: TrainingState | None, rewind_momentum: bool = True, settings=NETWORK) -> Trainer:
+    trainer = Trainer(*network_and_masks(settings), pictures, TRAINING, 1, kept=kept)
     train_dense(trainer, 1, rewind_momentum)
     return trainer
 
@@ -334,6 +346,47 @@ def test_stopped_at_any_step_it_goes_on_to_the_bit(request, source, momentum, tm
     for kind in ("model", "momentum"):
         for name, tensor in whole.rewind_point[kind].items():
             assert torch.equal(tensor, resumed.rewind_point[kind][name])
+
+
+@pytest.mark.parametrize("step", [1, 2, 5])
+def test_what_dropout_draws_is_the_same_after_an_interruption(pictures, tmp_path, step):
+    whole = trained(pictures, None, settings=DROPPING)
+    torch.rand(3)  # whatever was drawn before does not count
+    with pytest.raises(UserError, match="run again to go on"):
+        trained(pictures, StopAt(tmp_path, "recipe", step), settings=DROPPING)
+    resumed = trained(pictures, TrainingState(tmp_path, "recipe"), settings=DROPPING)
+    assert same_network(whole, resumed) and whole.history == resumed.history
+    without = Trainer(*network_and_masks(DROPPING), pictures, TRAINING, 1)
+    for module in without.network.modules():
+        if isinstance(module, nn.Dropout | nn.Dropout2d):
+            module.p = 0.0
+    train_dense(without, 1)
+    assert not same_network(whole, without)
+
+
+def test_a_level_draws_what_the_dense_network_drew(pictures):
+    whole = trained(pictures, None, settings=DROPPING)
+    level = Trainer(*network_and_masks(DROPPING), pictures, TRAINING, 1)
+    level.rewind(whole.rewind_point)
+    level.train_to(TRAINING["epochs"])
+    assert same_network(whole, level)
+
+
+def test_each_micro_batch_of_each_step_draws_anew(pictures):
+    """As many different masks of dropout as there are micro-batches, however they are shared out."""
+    drawn = []
+
+    def keep(_module, inputs, output):
+        drawn.append((output == 0)[inputs[0] != 0].numpy().tobytes())
+
+    network, masks = network_and_masks(DROPPING)
+    network[6].register_forward_hook(keep)
+    Trainer(network, masks, pictures, TRAINING | {"micro_batch": 4}, 1).train_to(2)
+    assert len(drawn) == len(set(drawn)) == 2 * 2 * 4  # epochs, steps, micro-batches
+    other, masks = network_and_masks(DROPPING)
+    other[6].register_forward_hook(keep)
+    Trainer(other, masks, pictures, TRAINING | {"micro_batch": 4}, 2).train_to(1)
+    assert len(set(drawn)) == 3 * 2 * 4
 
 
 def test_damaged_states_are_recognised_and_the_one_before_is_used(pictures, tmp_path, caplog):

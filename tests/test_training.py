@@ -20,7 +20,6 @@ from workflow_scripts.train import init_network
 from workflow_scripts.train import train_dense as train_dense_script
 from workflow_scripts.train import train_level as train_level_script
 from workflow_scripts.train.arguments import load_pictures
-from workflow_scripts.train.controls import untrained_calibrated
 from workflow_scripts.train.train_dense import train_dense
 from workflow_scripts.train.train_level import prune, train_level
 from workflow_scripts.train.training import Trainer, accuracy, learning_rate
@@ -213,19 +212,6 @@ def test_learning_rate_warms_up_then_falls_by_cosine_or_milestones():
     np.testing.assert_allclose(rates[5:15], 0.05)
     np.testing.assert_allclose(rates[15:30], 0.005)
     np.testing.assert_allclose(rates[30:], 0.0005)
-
-
-def test_calibration_sets_batch_norm_to_the_training_pictures(pictures, monkeypatch):
-    network = build(NETWORK, 4, seed=1)
-    untrained_calibrated.make(network, {}, pictures, seed=0)
-    outputs = network.stem(everything(pictures))
-    torch.testing.assert_close(network.norm.running_mean, outputs.mean((0, 2, 3)))
-    torch.testing.assert_close(network.norm.running_var, outputs.var((0, 2, 3)))
-    assert not network.training
-    small = build(NETWORK, 4, seed=1)
-    monkeypatch.setattr(untrained_calibrated, "BATCH", 10)
-    untrained_calibrated.make(small, {}, pictures, seed=0)
-    torch.testing.assert_close(small.norm.running_mean, outputs.mean((0, 2, 3)))
 
 
 def test_replicates_start_from_different_weights_and_the_same_one_from_the_same():

@@ -22,13 +22,14 @@ def build(settings: dict, classes: int | None, seed: int) -> nn.Module:
     """Return the network that `settings` describe, in evaluation mode and on the CPU.
 
     Random numbers that the constructor draws from torch follow from `seed`. Files of weights that it loads are not
-    unpickled beyond tensors and plain values. Weights of 2D convolutions lie in memory with channels last.
+    unpickled beyond tensors and plain values.
 
     Args:
         settings: `constructor`, "package.module:function"; its `arguments` by name; and if batch-norm scales are to
             be drawn from between 0 and 1, as OpenLTH does, `norm_init`: uniform. Other keys mean nothing here.
-        classes: is handed to the constructor as `num_classes` if it has such an argument, or takes any, and `arguments`
-            do not give it. None: the arguments say it.
+        classes: of a network that is to be trained, is handed to the constructor as `num_classes` if it has such an
+            argument, or takes any, and `arguments` do not give it. The weights of its 2D convolutions then lie in
+            memory with channels last, as the pictures do. None: the network is to be just as the arguments say.
 
     Raises:
         UserError: the constructor cannot be imported, it fails, or it returns no torch network of plain tensors.
@@ -42,9 +43,10 @@ def build(settings: dict, classes: int | None, seed: int) -> nn.Module:
         require_plain(network, constructor)
         if settings.get("norm_init") == "uniform":
             draw_norm_scales(network)
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            module.to(memory_format=torch.channels_last)
+    if classes is not None:
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                module.to(memory_format=torch.channels_last)
     return network
 
 

@@ -91,9 +91,9 @@ def test_overview_plots_the_table(experiment):
 
 def test_the_distribution_gives_the_detectors_at_the_cut(tmp_path):
     cut = a_score(write_experiment(tmp_path))
-    told = {"above": (">", "above"), "at_least": ("≥", "of at least")}
+    signs_and_words = {"above": (">", "above"), "at_least": ("≥", "of at least")}
     found = {}
-    for rule, (sign, words) in told.items():
+    for rule, (sign, words) in signs_and_words.items():
         collected(write_experiment(tmp_path, cut=cut, rule=rule), tmp_path, cut, rule)
         networks = pd.read_csv(tmp_path / "tables" / "networks.csv")
         networks["share"] = 100 * networks["detectors_a"] / networks["units"]

@@ -124,7 +124,7 @@ def write_brought(folder, name, methods=(), layers=(LAYER,), measured=False, den
 
 
 def arm_row(arm, base=None, role="curve", recipe="brought", starts_from="", label=None, same_units=True):
-    """A row of arms.csv; of a network that was brought along, unless it is told otherwise."""
+    """A row of arms.csv, by default of a network that was brought along."""
     label = label or arm.replace("_", " ")
     row = {"arm": arm, "base": base or arm, "role": role, "recipe": recipe, "starts_from": starts_from}
     return row | {"label": label, "same_units": same_units}
@@ -140,7 +140,7 @@ def split_name(name, names):
 
 
 def arms_of(networks):
-    """Rows of arms.csv for the arms that `write_experiment` and `write_brought` write, told by their names."""
+    """Rows of arms.csv for the arms that `write_experiment` and `write_brought` write, found by their names."""
     names = list(dict.fromkeys(network.arm for network in networks))
     rows = []
     for name in names:

@@ -271,7 +271,7 @@ def test_arms_may_have_layers_of_their_own(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("break_it", "says"),
+    ("break_it", "message"),
     [
         (lambda network: network.metrics.unlink(), "metrics.json is missing"),
         (lambda network: network.metrics.write_text("{"), "metrics.json is damaged"),
@@ -297,9 +297,9 @@ def test_arms_may_have_layers_of_their_own(tmp_path):
         (lambda network: edit(network.units, "0.05", "oops"), '"oops" in column'),
     ],
 )
-def test_malformed_inputs_are_named(by_hand, tmp_path, break_it, says):
+def test_malformed_inputs_are_named(by_hand, tmp_path, break_it, message):
     break_it(by_hand)
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=message):
         collected([by_hand], tmp_path)
     assert not (tmp_path / "tables").exists()
 

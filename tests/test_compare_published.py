@@ -210,7 +210,7 @@ def test_rows_are_sorted_by_arm_and_replicate(tmp_path, broden):
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"concepts": "nowhere.h5"}, r"nowhere\.h5 is missing"),
         ({"units": "nowhere.csv"}, r"nowhere\.csv is missing"),
@@ -219,10 +219,10 @@ def test_rows_are_sorted_by_arm_and_replicate(tmp_path, broden):
         ({"dissection": {name: LITE[name] for name in LITE if name != "mask"}}, "mask is not known"),
     ],
 )
-def test_what_lacks_is_named(tmp_path, units, broden, change, says):
+def test_what_lacks_is_named(tmp_path, units, broden, change, message):
     files = {name: tmp_path / value for name, value in change.items() if name != "dissection"}
     given = {"units": units, "concepts": broden} | change | files
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=message):
         compared(tmp_path, **given)
     assert not (tmp_path / "published.csv").exists()
 

@@ -2,24 +2,32 @@
 
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from jinja2 import Template
 from matplotlib.axis import Axis
 from matplotlib.collections import PathCollection, QuadMesh
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from small_experiments import (
+    BASELINES,
     CUT,
     KNOTS,
+    LAYER,
+    ONE_SHOT,
+    OWN_BASELINES,
+    REFERENCES,
     a_score,
+    arm_row,
+    arms_of,
     collected,
     figure_of,
     is_drawn,
@@ -29,20 +37,21 @@ from small_experiments import (
     write_experiment,
     write_network,
 )
-from workflow_scripts.figures.scatter import to_accuracy, to_place
-from workflow_scripts.figures.trajectories import FATES, follow
 
-from workflow_scripts.figures.draw_figures import draw_figures, read_arguments, read_tables
+from workflow_scripts.figures.curves import baseline_lines
+from workflow_scripts.figures.draw_figures import draw_figures, read_arguments, read_tables, write_caption
 from workflow_scripts.figures.heat_maps import Block, draw_heat_map, label_columns, name_blocks, row_height
 from workflow_scripts.figures.panels import density_colours, percent
+from workflow_scripts.figures.plots.against_accuracy import to_accuracy, to_place
+from workflow_scripts.figures.plots.concept_trajectories import FATES, follow
 from workflow_scripts.figures.style import BRODEN_CATEGORIES, PAGE_HEIGHT, STYLE, category_looks
-from workflow_scripts.plan.figures import FIGURES, OF_ACCURACY
+from workflow_scripts.plan.figures import caption_of, figure_names
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.tables.arms import FLOOR_NAMES, ONE_SHOT_NAMES, SUFFIX_NAMES, name_arms
-from workflow_scripts.tables.collect import collect
+from workflow_scripts.tables.arms import name_arms
 from workflow_scripts.tables.read_tables import read_table
 
 ROOT = Path(__file__).resolve().parent.parent
+FIGURES = figure_names(with_accuracy=True)
 CATEGORIES = ["object", "part", "color"]  # in the order of the tables
 NETWORK = ["arm", "replicate", "level"]
 
@@ -56,9 +65,9 @@ def tables(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def one_shot(tmp_path_factory):
-    """The tables of two networks that came trained, pruned in every way, whose accuracy nobody measured."""
+    """The tables of two networks that was brought along, pruned in every way, whose accuracy nobody measured."""
     folder = tmp_path_factory.mktemp("one_shot")
-    networks = write_brought(folder, "lite0", ONE_SHOT_NAMES) + write_brought(folder, "vgg", ["random"])
+    networks = write_brought(folder, "lite0", ONE_SHOT) + write_brought(folder, "vgg", ["random"])
     return collected(networks, folder)
 
 
@@ -107,6 +116,7 @@ def write_large(folder, levels=19, replicates=3, units=400, concepts=150, layers
             rows["layers"].append(pd.DataFrame(of_layers | {"remaining": 1000 * density}).assign(**key))
     for table, frames in rows.items():
         pd.concat(frames).to_csv(folder / f"{table}.csv", index=False)
+    pd.DataFrame([arm_row("imp", recipe="imp")]).to_csv(folder / "arms.csv", index=False)
 
 
 def heat_map(axes):
@@ -143,10 +153,10 @@ def test_the_paper_s_curves_are_relative_to_the_own_dense_network(tables):
 
 def test_relative_curves_have_a_panel_for_each_arm(one_shot):
     figure = figure_of("relative_to_dense", one_shot)
-    wanted = [*(f"lite0, {name}" for name in ONE_SHOT_NAMES.values()), "vgg, one-shot, random"]
+    wanted = [*(f"lite0, {name}" for name in ONE_SHOT.values()), "vgg, one-shot, random"]
     assert [axes.get_title().replace("\n", " ") for axes in figure.axes] == wanted
     assert list(legend_of(figure)) == ["interpretable units", "unique concepts"]
-    for axes, arm in zip(figure.axes, [*(f"lite0_{method}" for method in ONE_SHOT_NAMES), "vgg_random"], strict=True):
+    for axes, arm in zip(figure.axes, [*(f"lite0_{method}" for method in ONE_SHOT), "vgg_random"], strict=True):
         points = points_of(one_shot, arm, "concepts_a")
         assert is_drawn(axes, points * [1, 100 / points[0, 1]])
 
@@ -167,7 +177,7 @@ def test_stacks_add_up_to_the_interpretable_units(tables):
     )
     categories["share"] = 100 * categories["detectors_a"] / categories["units"]
     means = categories.groupby(["arm", "level", "category"])["share"].mean()
-    bars = [("imp", level) for level in range(4)] + [(control, 0) for control in (*FLOOR_NAMES, "trained_twice")]
+    bars = [("imp", level) for level in range(4)] + [(control, 0) for control in (*BASELINES, *REFERENCES)]
     drawn = np.array([[bar.get_height() for bar in container] for container in axes.containers])
     assert drawn.shape == (len(CATEGORIES), len(bars))
     assert drawn == pytest.approx(np.array([[means[*bar, category] for bar in bars] for category in CATEGORIES]))
@@ -176,7 +186,8 @@ def test_stacks_add_up_to_the_interpretable_units(tables):
     whole = (100 * networks["detectors_a"] / networks["units"]).groupby([networks["arm"], networks["level"]]).mean()
     assert tops == pytest.approx([whole[bar] for bar in bars])
     labels = [label.get_text().replace("\n", " ") for label in axes.get_xticklabels()]
-    assert labels == ["100", "30", "9", "2.7", *(SUFFIX_NAMES[control] for control, _ in bars[4:])]
+    names = BASELINES | REFERENCES
+    assert labels == ["100", "30", "9", "2.7", *(names[control] for control, _ in bars[4:])]
     lefts = np.diff([bar.get_x() for bar in axes.containers[0]])
     assert lefts[3] > 1.5 and np.delete(lefts, 3) == pytest.approx(1)  # controls stand apart
     [legend] = axes.figure.legends
@@ -209,13 +220,13 @@ def test_points_are_networks(tables):
             assert is_drawn(axes, points)  # the line that joins them
             assert cloud.get_facecolors() == pytest.approx(colours(norm(of_replicate["remaining"])))
         assert len({cloud.get_paths()[0].vertices.tobytes() for cloud in clouds}) == len(clouds)
-        for control in (*FLOOR_NAMES, "trained_twice"):
+        for control in (*BASELINES, *REFERENCES):
             assert is_drawn(axes, rows.loc[rows["arm"] == control, ["accuracy", column]].to_numpy())
         low, high = axes.get_xlim()
         assert low < rows["accuracy"].min() and rows["accuracy"].max() < high < 100
         assert len(axes.get_xticks()) >= 2
     names = [f"replicate {number}" for number in range(3)]
-    assert legend_of(figure).keys() == {*names, *FLOOR_NAMES.values(), "dense, trained twice"}
+    assert legend_of(figure).keys() == {*names, *BASELINES.values(), *REFERENCES.values()}
 
 
 def test_accuracy_is_spaced_by_the_logarithm_of_the_error():
@@ -242,7 +253,7 @@ def test_the_heat_map_counts_detectors(tables):
 
 def test_arms_share_the_rows_of_a_heat_map(one_shot):
     units = pd.read_csv(one_shot / "units.csv")
-    arms = [*(f"lite0_{method}" for method in ONE_SHOT_NAMES), "vgg_random"]
+    arms = [*(f"lite0_{method}" for method in ONE_SHOT), "vgg_random"]
     units = units[units["arm"].isin(arms) & (units["score"] > CUT)]
     counts = units.groupby(["label", "arm", "level"]).size()
     axes = figure_of("concept_trajectories", one_shot).axes[0]
@@ -251,7 +262,7 @@ def test_arms_share_the_rows_of_a_heat_map(one_shot):
     wanted = [[counts.get((name, *column), 0) for column in columns] for name in names]
     assert cells == pytest.approx(np.array(wanted))
     assert set(names) == set(units["label"])
-    named = name_arms(read_table(one_shot / "networks.csv"))
+    named = name_arms(read_table(one_shot / "arms.csv"))
     wanted = [named[arm] for arm in arms]
     assert block_names(axes) == wanted
     densities = figure_of("layer_densities", one_shot).axes
@@ -306,7 +317,8 @@ def test_detectors_are_those_that_the_tables_count(tmp_path):
     cut = a_score(write_experiment(tmp_path, replicates=1, levels=2))
     numbers = []
     for rule in ("above", "at_least"):
-        collect(write_experiment(tmp_path, replicates=1, levels=2, cut=cut, rule=rule), cut, rule, tmp_path / "tables")
+        networks = write_experiment(tmp_path, replicates=1, levels=2, cut=cut, rule=rule)
+        collected(networks, tmp_path, cut, rule)
         frames = read_tables(tmp_path / "tables")
         detected = frames["units"]["score"] > cut if rule == "above" else frames["units"]["score"] >= cut
         assert (frames["units"]["detector"] == detected).all()
@@ -349,7 +361,7 @@ def test_layers_that_cannot_be_pruned_and_dense_networks_have_no_densities(tmp_p
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("case", ["tables", "one_shot", "paper"])
 def test_text_can_be_read_and_is_not_cut_off(case, name, request):
-    if case == "one_shot" and name in OF_ACCURACY:
+    if case == "one_shot" and name not in figure_names(with_accuracy=False):
         return
     figure = figure_of(name, request.getfixturevalue(case))
     figure.draw_without_rendering()
@@ -414,41 +426,139 @@ def test_asked_for_alone_a_figure_is_drawn_alone(tables, one_shot, tmp_path):
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_captions_end_with_the_command_that_draws_the_figure(name):
-    snakemake = SimpleNamespace(config={"experiment": "shapes"})
-    caption = Template((ROOT / "report" / f"{name}.rst").read_text()).render(snakemake=snakemake)
-    before, command = caption.rstrip().rsplit("\n", 1)
-    assert before.endswith("::\n") and command.startswith("    ")
-    words = shlex.split(command)
+def test_captions_end_with_the_command_that_draws_the_figure(name, tmp_path):
+    tables, out = "results/a b/tables", tmp_path / "drawn anew"
+    write_caption(tables, out, name)
+    text = (out / f"{name}.rst").read_text()
+    assert text.startswith(f"{caption_of(name)}\n\nDrawn by::\n\n    ")
+    words = shlex.split(text.splitlines()[-1])
     assert words[:3] == ["python", "-m", "workflow_scripts.figures.draw_figures"]
     arguments = read_arguments(words[3:])
-    assert arguments.figure == [name]
-    assert (arguments.tables, arguments.out) == (Path("results/shapes/tables"), Path("redrawn"))
+    assert (arguments.tables, arguments.out, arguments.figure) == (Path(tables), out, [name])
     assert vars(arguments).keys() == {"tables", "out", "figure"}
 
 
+OWN_FIGURE = '''"""How many networks each arm has."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+ORDER = 15
+
+
+def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+    figure = Figure()
+    axes = figure.subplots()
+    axes.bar(*zip(*frames["networks"]["name"].value_counts().items()))
+    return figure
+'''
+
+
+def test_a_figure_is_added_as_one_file(tables, tmp_path):
+    shutil.copytree(
+        ROOT / "workflow_scripts", tmp_path / "workflow_scripts", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    plots = tmp_path / "workflow_scripts" / "figures" / "plots"
+    (plots / "networks_of_arms.py").write_text(OWN_FIGURE)
+
+    def run(*command):
+        return subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True)
+
+    listed = run("-c", "from workflow_scripts.plan.figures import figure_names; print(*figure_names(False))")
+    others = figure_names(with_accuracy=False)
+    assert listed.stdout.split() == [others[0], "networks_of_arms", *others[1:]]
+    draw = ("-m", "workflow_scripts.figures.draw_figures", "--tables", str(tables), "--out", "drawn")
+    drawn = run(*draw, "--figure", "networks_of_arms")
+    assert drawn.returncode == 0, drawn.stderr
+    assert "dense, trained twice" in (tmp_path / "drawn" / "networks_of_arms.svg").read_text()
+    assert (tmp_path / "drawn" / "networks_of_arms.rst").read_text().startswith("How many networks each arm has.\n\n")
+    # A file that is no whole figure is named before anything is drawn.
+    for old, new, message in [
+        ("ORDER = 15", "", "has no ORDER"),
+        ('"""How many networks each arm has."""', "", "has no caption"),
+        ("def draw(", "def paint(", "draws nothing"),
+        ("def draw(", "def draw", "is damaged"),
+    ]:
+        (plots / "networks_of_arms.py").write_text(OWN_FIGURE.replace(old, new))
+        failed = run(*draw)
+        assert failed.returncode != 0 and message in failed.stderr and "networks_of_arms.py" in failed.stderr
+
+
+def test_readme_lists_the_figures_in_their_order():
+    rows = re.findall(r"^\| (`.*)$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row) if name in FIGURES]
+    assert named == FIGURES
+
+
 def test_arms_have_names_for_people():
-    networks = pd.DataFrame(
+    arms = pd.DataFrame(
         [
-            ("imp", 0, 0.9),
-            ("untrained", 0, 0.1),
-            ("trained_twice", 0, 0.9),
-            ("my_net", 0, 0.8),
-            ("my_net_shuffled_labels", 0, 0.8),
-            ("my_net_random", 0, 0.8),  # begins with that very network
-            ("my_net_random", 1, 0.4),
-            ("my_net_global", 0, 0.7),  # does not
-            ("other_random", 0, 0.8),
-        ],
-        columns=["arm", "level", "test_accuracy"],
-    ).assign(replicate=1)
-    assert name_arms(networks) == {
+            arm_row("imp", label="iterative magnitude pruning"),
+            arm_row("untrained", "imp", role="baseline", label="untrained"),
+            arm_row("imp_random", "imp", label="one-shot, random"),
+        ]
+    )
+    assert name_arms(arms) == {
         "imp": "iterative magnitude pruning",
         "untrained": "untrained",
-        "trained_twice": "dense, trained twice",
-        "my_net": "my net",
-        "my_net_shuffled_labels": "my net, dense, labels shuffled",
-        "my_net_random": "my net, one-shot, random",
-        "my_net_global": "my net global",
-        "other_random": "other random",
+        "imp_random": "one-shot, random",
     }
+    more = [arm_row("my_net"), arm_row("null", "imp_random", role="baseline", label="untrained")]
+    assert name_arms(pd.concat([arms, pd.DataFrame(more)])) == {
+        "imp": "iterative magnitude pruning",
+        "untrained": "iterative magnitude pruning, untrained",
+        "imp_random": "iterative magnitude pruning, one-shot, random",
+        "my_net": "my net",
+        "null": "iterative magnitude pruning, one-shot, random, untrained",
+    }
+
+
+def test_a_new_baseline_and_a_new_reference_have_looks_and_labels_of_their_own(tmp_path):
+    networks = write_experiment(tmp_path, replicates=2, levels=3)
+    arms = arms_of(networks)
+    for replicate in range(2):
+        for level in range(3):
+            networks.append(write_network(tmp_path, "rotated", replicate, level, 0.3**level, 0.5))
+        networks.append(write_network(tmp_path, "noise", replicate, 0, 1.0, 0.2))
+        networks.append(write_network(tmp_path, "best", replicate, 0, 1.0, 1.0))
+    arms += [arm_row(name, "imp", "baseline", "rotate", label=f"units {name}") for name in ("rotated", "noise")]
+    arms += [arm_row("best", "imp", "reference", label="the best there is")]
+    tables = collected(networks, tmp_path, arms=arms)
+    described = read_tables(tables)["networks"].drop_duplicates("arm").set_index("arm")
+    assert described["look"].tolist() == [0, 0, 1, 2, 0, 3, 4, 1]
+    labels = {"units rotated", "units noise", "the best there is"}
+
+    overview = figure_of("overview", tables)
+    _, units, concepts = overview.axes[:3]
+    rows = pd.read_csv(tables / "networks.csv").query("arm == 'rotated'").groupby("level").mean(numeric_only=True)
+    assert is_drawn(concepts, rows[["density", "concepts_a"]].to_numpy() * [100, 1])  # a baseline with levels
+    drawn = {line.get_label(): line for line in baseline_lines(units)}
+    assert drawn.keys() == {*BASELINES.values(), "units rotated", "units noise"}
+    assert len({line.get_color() for line in drawn.values()}) == 5
+    marks = [legend_of(overview)[name].get_marker() for name in (*REFERENCES.values(), "the best there is")]
+    assert marks[0] == "D" and marks[1] != "D"
+
+    scatter = legend_of(figure_of("against_accuracy", tables))
+    assert labels <= scatter.keys()
+    looks = [(scatter[name].get_color(), scatter[name].get_marker()) for name in (*BASELINES.values(), *labels)]
+    assert len(set(looks)) == len(looks)
+    bars = [label.get_text() for label in figure_of("stacked_categories", tables).axes[0].get_xticklabels()]
+    names = [*BASELINES.values(), "units rotated", "units noise", *REFERENCES.values(), "the best there is"]
+    assert [bar.replace("\n", " ") for bar in bars[3:]] == names
+    assert labels - {"the best there is"} <= legend_of(figure_of("iou_distribution", tables)).keys()
+
+
+def test_arms_of_two_kinds_stand_in_one_experiment(tmp_path):
+    """Each is compared with its own baselines, and drawn in the order of arms.csv."""
+    networks = write_experiment(tmp_path, replicates=1) + write_brought(tmp_path, "alex", ["global"], ["7"])
+    ordered = arms_of(networks)
+    tables = collected(networks, tmp_path, arms=ordered)
+    figure = figure_of("stacked_categories", tables)
+    titles = [axes.get_title().replace("\n", " ") for axes in figure.axes]
+    assert titles == [f"{LAYER} iterative magnitude pruning", "7 alex, one-shot, global magnitude"]
+    for axes, wanted in zip(figure.axes, ([*BASELINES, *REFERENCES], OWN_BASELINES), strict=True):
+        bars = [label.get_text().replace("\n", " ") for label in axes.get_xticklabels()][3:]
+        assert bars == [(BASELINES | REFERENCES)[name] for name in wanted]
+    figure = figure_of("overview", tables)
+    labels = [{line.get_label() for line in baseline_lines(axes)} for axes in figure.axes if axes.get_title()]
+    assert labels == [set(BASELINES.values()), {BASELINES[name] for name in OWN_BASELINES}]

@@ -8,10 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from small_experiments import (
+    BASELINES,
     CUT,
     LAYER,
-    OWN_FLOORS,
+    ONE_SHOT,
+    OWN_BASELINES,
     a_score,
+    arm_row,
     collected,
     figure_of,
     is_drawn,
@@ -22,17 +25,19 @@ from small_experiments import (
     write_metrics,
     write_network,
 )
-from workflow_scripts.figures.distributions import share_detected
 
-from workflow_scripts.figures.curves import curve_look, floor_lines, floors
+from workflow_scripts.figures.arms import of_role
+from workflow_scripts.figures.curves import baseline_lines, curve_look, look_of
 from workflow_scripts.figures.draw_figures import draw_figures, make_figure, read_tables
 from workflow_scripts.figures.panels import density_ticks
+from workflow_scripts.figures.plots.iou_distribution import share_detected
 from workflow_scripts.figures.style import FORMATS, STYLE, save_figure
-from workflow_scripts.plan.figures import FIGURES, OF_ACCURACY
+from workflow_scripts.plan.figures import figure_names
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.tables.arms import FLOOR_NAMES, ONE_SHOT_NAMES
-from workflow_scripts.tables.collect import collect
+from workflow_scripts.tables.arms import BASELINE
 from workflow_scripts.tables.read_tables import detector_rule_of
+
+FIGURES = figure_names(with_accuracy=True)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +45,7 @@ def experiment(tmp_path_factory):
     """The networks of a small experiment with every control, and the folder of its tables."""
     folder = tmp_path_factory.mktemp("experiment")
     networks = write_experiment(folder / "results")
-    collect(networks, CUT, "above", folder / "tables")
+    collected(networks, folder)
     return networks, folder / "tables"
 
 
@@ -48,7 +53,7 @@ def test_figures_come_from_tables_alone_and_are_the_same_bytes(experiment, tmp_p
     _, tables = experiment
     shutil.copytree(tables, tmp_path / "elsewhere")
     draw_figures(tmp_path / "elsewhere", tmp_path / "once")
-    names = {f"{name}.{form}" for name in FIGURES for form in FORMATS}
+    names = {f"{name}.{form}" for name in FIGURES for form in (*FORMATS, "rst")}
     assert {path.name for path in (tmp_path / "once").iterdir()} == names
     for figure in ("overview", "concept_trajectories"):
         with matplotlib.rc_context(STYLE):
@@ -78,18 +83,18 @@ def test_overview_plots_the_table(experiment):
         mean = imp.groupby("level")[["density", column]].mean().to_numpy()
         for wanted in (*by_replicate, mean, mean[:1]):
             assert is_drawn(axes, wanted * [100, 1]), column
-        floors = {line.get_label(): line.get_ydata()[0] for line in floor_lines(axes)}
+        baselines = {line.get_label(): line.get_ydata()[0] for line in baseline_lines(axes)}
         means = rows.groupby("arm")[column].mean()
-        wanted = {} if column == "accuracy" else {name: means[arm] for arm, name in FLOOR_NAMES.items()}
-        assert floors == pytest.approx(wanted)
+        wanted = {} if column == "accuracy" else {name: means[arm] for arm, name in BASELINES.items()}
+        assert baselines == pytest.approx(wanted)
 
 
 def test_the_distribution_gives_the_detectors_at_the_cut(tmp_path):
     cut = a_score(write_experiment(tmp_path))
-    told = {"above": (">", "above"), "at_least": ("≥", "of at least")}
+    signs_and_words = {"above": (">", "above"), "at_least": ("≥", "of at least")}
     found = {}
-    for rule, (sign, words) in told.items():
-        collect(write_experiment(tmp_path, cut=cut, rule=rule), cut, rule, tmp_path / "tables")
+    for rule, (sign, words) in signs_and_words.items():
+        collected(write_experiment(tmp_path, cut=cut, rule=rule), tmp_path, cut, rule)
         networks = pd.read_csv(tmp_path / "tables" / "networks.csv")
         networks["share"] = 100 * networks["detectors_a"] / networks["units"]
         axes = figure_of("iou_distribution", tmp_path / "tables").axes[0]
@@ -99,9 +104,9 @@ def test_the_distribution_gives_the_detectors_at_the_cut(tmp_path):
         imp = networks[networks["arm"] == "imp"].groupby("level")[["detectors_a", "units"]].sum()
         wanted = 100 * imp["detectors_a"] / imp["units"]
         assert sorted(at_the_cut) == pytest.approx(sorted(wanted))
-        floors_drawn = {line.get_label(): line.get_ydata()[list(line.get_xdata()).index(cut)] for line in dashed}
+        baselines_drawn = {line.get_label(): line.get_ydata()[list(line.get_xdata()).index(cut)] for line in dashed}
         means = networks.groupby("arm")["share"].mean()
-        assert floors_drawn == pytest.approx({name: means[arm] for arm, name in FLOOR_NAMES.items()})
+        assert baselines_drawn == pytest.approx({name: means[arm] for arm, name in BASELINES.items()})
         assert axes.get_ylabel() == f"Units {words} that IoU (%)"
         [line] = [line for line in axes.lines if line.get_label() == f"detectors: IoU {sign} {cut:g}"]
         assert list(line.get_xdata()) == [cut, cut]
@@ -136,7 +141,7 @@ def test_panels_by_category_add_up_to_the_whole(experiment):
 )
 @pytest.mark.parametrize("cut", [CUT, 0.99], ids=["", "no detectors"])
 def test_every_figure_can_be_made_of_little_and_of_much(tmp_path, shape, cut):
-    collect(write_experiment(tmp_path, **shape, cut=cut), cut, "above", tmp_path / "tables")
+    collected(write_experiment(tmp_path, **shape, cut=cut), tmp_path, cut)
     frames = read_tables(tmp_path / "tables")
     layers = len(shape.get("layers", (LAYER,)))
     panels = {"overview": 3 * layers, "accuracy": 1, "units_by_category": 3 * layers}
@@ -158,28 +163,28 @@ def test_every_figure_can_be_made_of_little_and_of_much(tmp_path, shape, cut):
 
 @pytest.fixture(scope="module")
 def brought(tmp_path_factory):
-    """The tables of one network that came trained, pruned in every way, whose accuracy nobody measured."""
+    """The tables of one network that was brought along, pruned in every way, whose accuracy nobody measured."""
     folder = tmp_path_factory.mktemp("brought")
-    return collected(write_brought(folder, "lite0", ONE_SHOT_NAMES), folder)
+    return collected(write_brought(folder, "lite0", ONE_SHOT), folder)
 
 
-def floor_values(tables, base, column):
+def baseline_values(tables, base, column):
     """What the floors of `base` are called and their values."""
-    return {FLOOR_NAMES[floor]: points_of(tables, f"{base}_{floor}", column)[0, 1] for floor in OWN_FLOORS}
+    return {BASELINES[baseline]: points_of(tables, f"{base}_{baseline}", column)[0, 1] for baseline in OWN_BASELINES}
 
 
 def test_one_shot_arms_are_the_curves_of_a_network(brought):
     assert "lite0" in pd.read_csv(brought / "networks.csv")["arm"].tolist()
     figure = figure_of("overview", brought)
-    assert list(legend_of(figure)) == [*ONE_SHOT_NAMES.values(), "dense"]
+    assert list(legend_of(figure)) == [*ONE_SHOT.values(), "dense"]
     for axes, column in zip(figure.axes, ("share", "concepts_a"), strict=True):
-        points = {method: points_of(brought, f"lite0_{method}", column) for method in ONE_SHOT_NAMES}
+        points = {method: points_of(brought, f"lite0_{method}", column) for method in ONE_SHOT}
         for curve in points.values():
             assert is_drawn(axes, curve)
         assert len([line for line in axes.lines if line.get_linewidth() == 1.6]) == len(points)
-        floors_drawn = {line.get_label(): line.get_ydata()[0] for line in floor_lines(axes)}
-        assert floors_drawn == pytest.approx(floor_values(brought, "lite0", column))
-        assert {text.get_text() for text in axes.texts} == floors_drawn.keys()
+        baselines_drawn = {line.get_label(): line.get_ydata()[0] for line in baseline_lines(axes)}
+        assert baselines_drawn == pytest.approx(baseline_values(brought, "lite0", column))
+        assert {text.get_text() for text in axes.texts} == baselines_drawn.keys()
 
 
 def test_curves_run_from_dense_to_sparse(tmp_path):
@@ -193,41 +198,45 @@ def test_curves_run_from_dense_to_sparse(tmp_path):
         assert is_drawn(axes, points * [100, 1])
 
 
-def test_a_network_is_a_curve_where_no_other_begins_with_it(tmp_path):
-    """Names alone do not make one arm another's: "net_random" may be any network."""
+def test_roles_come_from_the_table_and_not_from_names(tmp_path):
+    """Here "net_random" and "plain_untrained" are networks of their own."""
     networks = [write_network(tmp_path, "net", 0, level, 0.5**level, 0.9) for level in range(2)]
     networks += [networks[0]._replace(arm="net_global"), write_network(tmp_path, "net_global", 0, 1, 0.3, 0.5)]
     networks += [write_network(tmp_path, "net_random", 0, level, 0.4**level, 0.6) for level in range(2)]
     networks += [write_network(tmp_path, "plain_untrained", 0, 0, 1.0, 0.1)]
-    names = list(legend_of(figure_of("overview", collected(networks, tmp_path))))
-    assert names == ["net", "net, one-shot, global magnitude", "net random", "plain untrained", "dense"]
+    arms = [arm_row("net"), arm_row("net_global", "net", recipe="prune_once", starts_from="net", label="global")]
+    arms += [arm_row("plain_untrained"), arm_row("net_random")]
+    names = list(legend_of(figure_of("overview", collected(networks, tmp_path, arms=arms))))
+    assert names == ["net", "net, global", "plain untrained", "net random", "dense"]
 
 
-def test_an_untrained_network_alone_is_no_floor(tmp_path):
-    tables = collected([write_network(tmp_path, "untrained", 0, 0, 1.0, 0.5)], tmp_path)
+def test_baselines_alone_are_drawn_as_curves(tmp_path):
+    arms = [arm_row("untrained", role="baseline", recipe="untrained")]
+    tables = collected([write_network(tmp_path, "untrained", 0, 0, 1.0, 0.5)], tmp_path, arms=arms)
     for name in FIGURES:
         assert figure_of(name, tables).axes
     [label] = figure_of("overview", tables).axes[0].get_yticklabels()
     assert label.get_text() == f"untrained\n{LAYER}"
 
 
-def test_floors_say_whose_they_are_where_they_share_a_panel(tmp_path):
+def test_baselines_say_whose_they_are_where_they_share_a_panel(tmp_path):
     networks = write_brought(tmp_path, "one", ["global"]) + write_brought(tmp_path, "other", ["global"])
     tables = collected(networks, tmp_path)
-    wanted = {f"{base}, {FLOOR_NAMES[floor]}" for base in ("one", "other") for floor in OWN_FLOORS}
+    wanted = {f"{base}, {BASELINES[baseline]}" for base in ("one", "other") for baseline in OWN_BASELINES}
     for name in ("overview", "unique_concepts", "units_by_category"):
         figure = figure_of(name, tables)
         assert wanted <= legend_of(figure).keys()
         for axes in figure.axes:
-            assert {line.get_label() for line in floor_lines(axes)} == wanted
+            assert {line.get_label() for line in baseline_lines(axes)} == wanted
             assert not axes.texts  # names in the panel would lie over each other and the curves
-    looks = [(look["color"], look["linestyle"][1]) for _, look, _ in floors(read_tables(tables)["networks"])]
+    looks = [look_of(of_arm) for of_arm in of_role(read_tables(tables)["networks"], BASELINE)]
+    looks = [(look["color"], look["linestyle"][1]) for look in looks]
     assert len(set(looks)) == len(looks) == len(wanted)
     # A distribution has a panel to itself, with its own floors.
     for axes, base in zip(figure_of("iou_distribution", tables).axes, ("one", "other"), strict=False):
         dashed = {line.get_label(): line.get_data() for line in axes.lines if line.get_linestyle() == "--"}
         at_the_cut = {name: y[list(x).index(CUT)] for name, (x, y) in dashed.items()}
-        assert at_the_cut == pytest.approx(floor_values(tables, base, "share"))
+        assert at_the_cut == pytest.approx(baseline_values(tables, base, "share"))
 
 
 @pytest.fixture(scope="module")
@@ -253,8 +262,8 @@ def test_a_panel_shows_what_has_its_layer(two_layers):
             [name] = [name for name in names if legend[name].get_color() == curve.get_color()]
             assert name.startswith(arm.partition("_")[0])
         base = arms[0].partition("_")[0]
-        floors_drawn = {line.get_label(): line.get_ydata()[0] for line in floor_lines(axes)}
-        assert floors_drawn == pytest.approx(floor_values(two_layers, base, "share"))
+        baselines_drawn = {line.get_label(): line.get_ydata()[0] for line in baseline_lines(axes)}
+        assert baselines_drawn == pytest.approx(baseline_values(two_layers, base, "share"))
     titles = [axes.get_title(loc="right") for axes in figure_of("iou_distribution", two_layers).axes[:-1]]
     assert titles == [f"7\n{names[0]}", f"7\n{names[1]}", f"8\n{names[2]}"]
 
@@ -274,7 +283,7 @@ def test_accuracy_is_drawn_where_it_was_measured(two_layers, brought, tmp_path, 
         "workflow_scripts.figures.draw_figures.save_figure", lambda figure, out, name: drawn.append(name)
     )
     draw_figures(brought, tmp_path)
-    assert drawn == [name for name in FIGURES if name not in OF_ACCURACY]
+    assert drawn == figure_names(with_accuracy=False)
 
 
 def test_dense_networks_stand_on_lines_of_their_own(tmp_path):
@@ -294,13 +303,13 @@ def test_dense_networks_stand_on_lines_of_their_own(tmp_path):
         for place, label in enumerate(labels):
             arm, layer = label.split("\n")
             assert is_drawn(axes, [[means[arm, layer], place]])
-            for floor in OWN_FLOORS:
+            for baseline in OWN_BASELINES:
                 [stroke] = [
                     line
                     for line in axes.lines
-                    if line.get_label() == FLOOR_NAMES[floor] and abs(line.get_ydata().mean() - place) < 0.5
+                    if line.get_label() == BASELINES[baseline] and abs(line.get_ydata().mean() - place) < 0.5
                 ]
-                assert stroke.get_xdata() == pytest.approx([means[f"{arm}_{floor}", layer]] * 2)
+                assert stroke.get_xdata() == pytest.approx([means[f"{arm}_{baseline}", layer]] * 2)
     [accuracy] = figure_of("accuracy", tables).axes
     assert [label.get_text() for label in accuracy.get_yticklabels()] == ["one"]
     assert "Weights remaining (%)" not in [
@@ -332,7 +341,7 @@ def test_the_legend_fits_and_leaves_room(tmp_path, name, inches):
     networks = [
         network
         for base in ("a_network_with_a_long_name", "another_one_whose_name_is_long")
-        for network in write_brought(tmp_path, base, ONE_SHOT_NAMES)
+        for network in write_brought(tmp_path, base, ONE_SHOT)
     ]
     figure = figure_of(name, collected(networks, tmp_path))
     figure.draw_without_rendering()
@@ -343,7 +352,7 @@ def test_the_legend_fits_and_leaves_room(tmp_path, name, inches):
     assert extent.y0 >= 0 and extent.y1 <= min(axes.get_tightbbox().y0 for axes in figure.axes)
 
 
-@pytest.mark.parametrize("table", ["networks", "categories", "units", "layers"])
+@pytest.mark.parametrize("table", ["networks", "categories", "units", "layers", "arms"])
 def test_tables_that_are_not_there_are_told(experiment, tmp_path, table):
     shutil.copytree(experiment[1], tmp_path / "tables")
     (tmp_path / "tables" / f"{table}.csv").unlink()

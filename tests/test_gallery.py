@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from small_experiments import write_metrics
+from small_experiments import arm_row, write_metrics
 from torch import nn
 
 from workflow_scripts.data.hdf5 import FORMAT
@@ -222,10 +222,10 @@ def test_data_scripts_say_what_the_tables_say(dissected, tmp_path, tally):
             assert (label, ["object", "part"][category]) == (row["label"], row["category"])
             assert best[1] == float(row["score"])
             assert best[1::2] == sorted(best[1::2], reverse=True)
-            told = {data["labels"][position][0]: iou for position, iou in zip(best[::2], best[1::2], strict=True)}
-            assert "never" not in told
+            listed = {data["labels"][position][0]: iou for position, iou in zip(best[::2], best[1::2], strict=True)}
+            assert "never" not in listed
             for name in ("object", "part"):
-                assert told.get(row[f"{name}-label"], 0) == pytest.approx(float(row[f"{name}-iou"]), abs=1e-4)
+                assert listed.get(row[f"{name}-label"], 0) == pytest.approx(float(row[f"{name}-iou"]), abs=1e-4)
         assert sorted(data["slot"]) == list(range(UNITS))
         by_slot = sorted(range(UNITS), key=lambda unit: data["slot"][unit])
         assert by_slot == sorted(range(UNITS), key=lambda unit: (-scores[unit], unit))
@@ -254,8 +254,8 @@ def ious_of(dissected: Path, tally: str, layer: str) -> list[list[Fraction]]:
 def least_iou_of(dissected: Path, folder: Path, rule: tuple[float, str]) -> float:
     """The least IoU of a detector, as experiment.js has it."""
     write_networks(folder / "networks.csv")
-    said = dict(zip(("detector_iou", "detector_rule"), rule, strict=True))
-    write_gallery(said, folder / "networks.csv", dissected / "concepts.h5", {}, folder)
+    about = dict(zip(("detector_iou", "detector_rule"), rule, strict=True))
+    write_gallery(about, folder / "networks.csv", folder / "arms.csv", dissected / "concepts.h5", {}, folder)
     return read_call(folder / "experiment.js")[0]["least_iou"]
 
 
@@ -276,9 +276,9 @@ def test_what_the_page_calls_a_detector_is_one_in_the_tables(dissected, tmp_path
         of_layer = [row for row in rows if row["layer"] == layer]
         for row, best, count in zip(of_layer, data["best"], past, strict=True):
             assert row["detector"] == str(count > 0)
-            told = {data["labels"][position][0] for position in best[: 2 * count : 2]}
+            listed = {data["labels"][position][0] for position in best[: 2 * count : 2]}
             for name in ("object", "part"):
-                assert row[f"{name}-detector"] == str(row[f"{name}-label"] in told)
+                assert row[f"{name}-detector"] == str(row[f"{name}-label"] in listed)
         detected += past
     assert (sum(detected) == 0) == (rule[0] == 0.3)
 
@@ -420,7 +420,7 @@ def test_a_tally_that_does_not_say_what_lies_beyond_its_maps_is_refused(dissecte
 # The page's list of networks
 
 
-def write_networks(path: Path) -> None:
+def write_networks(path: Path, imp_first: bool = True) -> None:
     columns = ["arm", "replicate", "level", "density", "test_accuracy", "layer", "units", "detectors_a", "concepts_a"]
     with open(path, "w", newline="") as file:
         table = csv.writer(file)
@@ -429,38 +429,45 @@ def write_networks(path: Path) -> None:
             for layer in LAYERS:
                 table.writerow(["imp", 1, level, density, accuracy, layer, 96, 40 - level, 12 + level])
         table.writerow(["NA", 1, 0, 1, 0.1, LAYERS[1], 96, 0, 0])
+    arms = [arm_row("NA", "imp", "baseline", label="null"), arm_row("imp", label="pruned", same_units=False)]
+    pd.DataFrame(arms[::-1] if imp_first else arms).to_csv(path.with_name("arms.csv"), index=False)
 
 
 def test_the_experiment_is_listed_and_the_pages_files_are_copied(dissected, tmp_path):
     write_networks(tmp_path / "networks.csv")
     other = {network_folder("imp", 1, 1): network_folder("imp", 1, 0)}
-    said = {"name": "small", "quantile": 0.2, "detector_iou": 0.04, "detector_rule": "above", "images": 3, "tile": 16}
+    about = {"name": "small", "quantile": 0.2, "detector_iou": 0.04, "detector_rule": "above", "images": 3, "tile": 16}
     gallery = tmp_path / "gallery"
     gallery.mkdir()
-    write_gallery(said, tmp_path / "networks.csv", dissected / "concepts.h5", other, gallery)
+    write_gallery(about, tmp_path / "networks.csv", tmp_path / "arms.csv", dissected / "concepts.h5", other, gallery)
     (experiment,) = read_call(gallery / "experiment.js")
-    assert said.items() <= experiment.items()
+    assert about.items() <= experiment.items()
     assert experiment["least_iou"] == np.nextafter(0.04, 1)
     assert experiment["categories"] == ["object", "part"]
     assert experiment["units_per_sheet"] == UNITS_PER_SHEET
     dense, pruned, control = experiment["networks"]
     assert (dense["arm"], dense["replicate"], dense["level"]) == ("imp", 1, 0)
-    assert dense["name"] == "iterative magnitude pruning"
+    assert (dense["name"], dense["same_units"]) == ("pruned", False)
     assert (dense["density"], dense["accuracy"], dense["folder"]) == (1, 0.9, "networks/imp/replicate_1/level_0")
     assert (pruned["density"], pruned["accuracy"], pruned["folder"]) == (0.25, None, dense["folder"])
     assert [layer["name"] for layer in pruned["layers"]] == list(LAYERS)
     assert pruned["layers"][1] == {"name": LAYERS[1], "units": 96, "detectors": 39, "concepts": 13}
-    assert control["arm"] == "NA"
+    assert (control["arm"], control["name"], control["same_units"]) == ("NA", "null", True)
     assert len(control["layers"]) == 1
     for file in site_files():
         assert (gallery / file.name).read_bytes() == file.read_bytes()
     assert not list(gallery.glob("*.part"))
+    # The order is that of arms.csv.
+    write_networks(tmp_path / "networks.csv", imp_first=False)
+    write_gallery(about, tmp_path / "networks.csv", tmp_path / "arms.csv", dissected / "concepts.h5", other, gallery)
+    (experiment,) = read_call(gallery / "experiment.js")
+    assert experiment["networks"] == [control, dense, pruned]
 
 
-def test_a_missing_table_is_told(dissected, tmp_path):
-    said = {"detector_iou": 0.04, "detector_rule": "above"}
-    with pytest.raises(UserError, match="collect the tables first"):
-        write_gallery(said, tmp_path / "networks.csv", dissected / "concepts.h5", {}, tmp_path)
+def test_a_missing_table_is_named(dissected, tmp_path):
+    about = {"detector_iou": 0.04, "detector_rule": "above"}
+    with pytest.raises(UserError, match="run snakemake, which collects the tables"):
+        write_gallery(about, tmp_path / "networks.csv", tmp_path / "arms.csv", dissected / "concepts.h5", {}, tmp_path)
 
 
 # The order of layers
@@ -505,7 +512,7 @@ def test_layers_keep_the_configs_order_from_the_dump_to_the_summary(dissected, t
         write_metrics(metrics, density=0.5**level)
         networks.append(MeasuredNetwork("imp", 1, level, metrics, units))
     tables = tmp_path / "results" / "tables"
-    collect(networks, *RULE, tables)
+    collect(networks, [arm_row("imp")], *RULE, tables)
     of_layers = pd.read_csv(tables / "networks.csv")
     assert of_layers[["layer", "units", "knots"]].to_numpy().tolist() == [
         [layer, count, knots[layer]] for layer, count in ORDER.items()
@@ -523,8 +530,8 @@ def test_layers_keep_the_configs_order_from_the_dump_to_the_summary(dissected, t
         of_layer = [row for row in rows if row["layer"] == layer]
         assert [best[1] if best else 0 for best in data["best"]] == [float(row["score"]) for row in of_layer]
         assert {label for label, _ in data["labels"]} >= {row["label"] for row in of_layer} - {""}
-    said = dict(zip(("detector_iou", "detector_rule"), RULE, strict=True))
-    write_gallery(said, tables / "networks.csv", concepts, {}, gallery)
+    about = dict(zip(("detector_iou", "detector_rule"), RULE, strict=True))
+    write_gallery(about, tables / "networks.csv", tables / "arms.csv", concepts, {}, gallery)
     (experiment,) = read_call(gallery / "experiment.js")
     for network in experiment["networks"]:
         assert {layer["name"]: layer["units"] for layer in network["layers"]} == ORDER

@@ -15,10 +15,12 @@ from urllib.parse import unquote
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import reference_dissection as reference
 from PIL import Image
 from playwright.sync_api import sync_playwright
+from small_experiments import arm_row
 
 from benchmarks.gallery import BROWSERS, IMAGES, TILE, TILE_BYTES, UNITS_PER_SHEET, write_synthetic
 from workflow_scripts.data.hdf5 import FORMAT
@@ -47,6 +49,7 @@ NETWORKS = [  # arm, replicate, level, density, accuracy
     ("trained_twice", 1, 0, 1, 0.98),
     ("untrained", 1, 0, 1, 0.05),
 ]
+ARMS = {"imp": "curve", "trained_twice": "reference", "untrained": "baseline"}  # and their roles
 ONE_LAYER = "untrained"  # has stages.3 alone
 SHARED = ("trained_twice", ("imp", 2, 0))  # drawn where the other is
 DESK = (1400, 900)  # pixels
@@ -69,10 +72,10 @@ def gallery(tmp_path_factory) -> Path:
             name = network_folder(arm, replicate, level)
             draw_units(*files, TILES, name, folder / name)
     write_networks(folder, work / "networks.csv")
-    said = {"name": "browsed", "quantile": 0.005, "detector_iou": CUT, "detector_rule": "above"}
-    said |= {"images": TILES.count, "tile": TILES.side}
+    about = {"name": "browsed", "quantile": 0.005, "detector_iou": CUT, "detector_rule": "above"}
+    about |= {"images": TILES.count, "tile": TILES.side}
     other = {network_folder(SHARED[0], 1, 0): network_folder(*SHARED[1])}
-    write_gallery(said, work / "networks.csv", work / "concepts.h5", other, folder)
+    write_gallery(about, work / "networks.csv", work / "arms.csv", work / "concepts.h5", other, folder)
     return folder
 
 
@@ -146,6 +149,8 @@ def chosen_scores(units: int, seed: int, level: int) -> np.ndarray:
 
 
 def write_networks(folder: Path, table: Path) -> None:
+    arms = [arm_row(arm, "imp", role) for arm, role in ARMS.items()]
+    pd.DataFrame(arms).to_csv(table.with_name("arms.csv"), index=False)
     columns = ["arm", "replicate", "level", "density", "test_accuracy", "layer", "units", "detectors_a", "concepts_a"]
     with open(table, "w", newline="") as file:
         rows = csv.writer(file)
@@ -166,7 +171,7 @@ def read_call(path: Path) -> list:
 
 
 def read_units(folder: Path, arm="imp", replicate=1, level=0, index=1) -> list[dict]:
-    """A layer's units as its data script tells them: their concepts are (name, category, IoU)."""
+    """A layer's units as its data script lists them: their concepts are (name, category, IoU)."""
     _, data = read_call(folder / network_folder(arm, replicate, level) / f"layer_{index}.js")
     units = []
     for number, best in enumerate(data["best"]):
@@ -267,8 +272,8 @@ def expected_units(units: list[dict], sort="iou", category="", concept="", searc
 
     def is_left(unit):
         name, its_category, _ = unit["best"][0] if unit["best"] else (None, None, 0)
-        told = [each[0] for rank, each in enumerate(unit["best"]) if rank == 0 or each[2] > CUT]
-        found = search == str(unit["number"]) or any(search.lower() in each.lower() for each in told)
+        listed = [each[0] for rank, each in enumerate(unit["best"]) if rank == 0 or each[2] > CUT]
+        found = search == str(unit["number"]) or any(search.lower() in each.lower() for each in listed)
         return (
             (not search or found)
             and (not category or its_category == category)
@@ -523,8 +528,8 @@ def test_a_unit_is_shown_at_all_levels(gallery, visit, number):
         assert f"accuracy {97 - 10 * level} %" in row.inner_text()
         assert (row.get_attribute("class").split().count("here") == 1) == (level == 1)
         assert row.query_selector(".level").get_attribute("aria-current") == ("true" if level == 1 else None)
-        told = texts(row, ".short > span")
-        assert told == [f"{name}{category}{iou:.3f}" for name, category, iou in unit["best"]]
+        listed = texts(row, ".short > span")
+        assert listed == [f"{name}{category}{iou:.3f}" for name, category, iou in unit["best"]]
         assert len(texts(row, ".short > .weak")) == sum(iou <= CUT for *_, iou in unit["best"])
         name = unit["best"][0][0] if unit["detector"] else ""
         change = "name lost" if not name else f"was {before}" if before else "named"
@@ -556,6 +561,35 @@ def test_from_unit_to_unit_and_from_level_to_level(gallery, visit):
     page.wait_for_selector("#across li:nth-child(3).here")
     assert page.inner_text("#focus .concepts h3") == f"Level 2, {density(2)}"
     assert address_of(page) == f"#level=2&layer=stages.3&category=object&unit={order[1]}"
+
+
+def test_a_unit_is_not_followed_where_levels_have_other_units(copied, visit):
+    (experiment,) = read_call(copied / "experiment.js")
+    for network in experiment["networks"]:
+        assert network["same_units"]
+        network["same_units"] = network["arm"] != "imp"
+    (copied / "experiment.js").write_text(f"gallery.experiment({json.dumps(experiment)});")
+    page = visit.open(copied, "#layer=stages.3&level=1&unit=6", view="#across li")
+    [row] = page.query_selector_all("#across li")
+    assert row.query_selector(".level b").inner_text() + " of the weights" == density(1)
+    assert texts(page, "#across em") == []
+    assert not page.is_visible("#across-title")
+    note = "Unit 6 of another level is another unit: every level of this arm has a shape of its own."
+    assert page.inner_text("#across-note") == note
+    assert page.locator("svg").count() == 0  # no curve over the levels
+    assert visit.files("layer_1.js") == {copied / network_folder("imp", 1, 1) / "layer_1.js"}
+    # The keys that lead from level to level leave an open unit alone; among all units they work.
+    page.keyboard.press("]")
+    page.keyboard.press("[")
+    assert address_of(page) == "#level=1&layer=stages.3&unit=6"
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".card", state="visible")
+    page.keyboard.press("]")
+    page.wait_for_function("d => document.querySelector('#facts').textContent.endsWith(d)", arg=density(2))
+    assert address_of(page) == "#level=2&layer=stages.3"
+    # An arm of one level has no other units, and its page nothing to explain.
+    page = visit.open(copied, f"#arm={ONE_LAYER}&unit=6", view="#across li")
+    assert not page.is_visible("#across-note")
 
 
 def test_back_and_forward(gallery, visit):
@@ -780,13 +814,13 @@ def shorten_a_column(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"), [(Path.unlink, "missing"), (truncate, "damaged"), (shorten_a_column, "damaged")]
+    ("harm", "problem"), [(Path.unlink, "missing"), (truncate, "damaged"), (shorten_a_column, "damaged")]
 )
-def test_a_layer_that_cannot_be_read_is_told(copied, visit, harm, said):
+def test_a_layer_that_cannot_be_read_is_named(copied, visit, harm, problem):
     name = f"{network_folder('imp', 1, 1)}/layer_1.js"
     harm(copied / name)
     page = visit.open(copied, "#layer=stages.3&level=1", view="#problems p")
-    assert page.inner_text("#problems") == f"{name} is {said}. Run the workflow again."
+    assert page.inner_text("#problems") == f"{name} is {problem}. Run the workflow again."
     assert shown_units(page) == []
     page.keyboard.press("[")
     page.wait_for_selector(".card")
@@ -794,7 +828,9 @@ def test_a_layer_that_cannot_be_read_is_told(copied, visit, harm, said):
     assert not page.is_visible("#problems")
     page.click('.card[data-unit="6"]')
     page.wait_for_selector("#across li")
-    assert page.locator("#across li").nth(1).locator("p").inner_text() == f"{name} is {said}. Run the workflow again."
+    assert (
+        page.locator("#across li").nth(1).locator("p").inner_text() == f"{name} is {problem}. Run the workflow again."
+    )
     assert page.locator("#across .strip").count() == 3
     allow_browsers_own_errors(visit, harm)
 
@@ -808,14 +844,14 @@ def allow_browsers_own_errors(visit: Visit, harm) -> None:
 
 
 @pytest.mark.parametrize("harm", [Path.unlink, truncate])
-def test_an_experiment_that_cannot_be_read_is_told(copied, visit, harm):
+def test_an_experiment_that_cannot_be_read_is_named(copied, visit, harm):
     harm(copied / "experiment.js")
     page = visit.open(copied, view="#problems p")
     assert "experiment.js is missing or damaged" in page.inner_text("#problems")
     allow_browsers_own_errors(visit, harm)
 
 
-def test_missing_pictures_are_told(copied, visit):
+def test_missing_pictures_are_named(copied, visit):
     for sheet in (copied / network_folder("imp", 1, 0) / "sheets").glob("layer_1_*"):
         sheet.unlink()
     page = visit.open(copied, "#layer=stages.3", view="#problems p")
@@ -825,7 +861,7 @@ def test_missing_pictures_are_told(copied, visit):
     allow_browsers_own_errors(visit, Path.unlink)
 
 
-def test_a_layer_or_unit_that_a_level_does_not_have_is_told(copied, visit):
+def test_a_layer_or_unit_that_a_level_does_not_have_is_named(copied, visit):
     (experiment,) = read_call(copied / "experiment.js")
     experiment["networks"][1]["layers"].pop()
     experiment["networks"][2]["layers"][1]["units"] = 5
@@ -836,8 +872,8 @@ def test_a_layer_or_unit_that_a_level_does_not_have_is_told(copied, visit):
         data[key] = data[key][:5]
     path.write_text(f"gallery.layer({json.dumps(name)}, {json.dumps(data)});")
     page = visit.open(copied, "#layer=stages.3&unit=11", view="#across li")
-    said = [texts(row, ":scope > p") for row in page.query_selector_all("#across li")]
-    assert said == [[], ["This layer is not there."], ["There is no unit 11 in this network."], []]
+    problems = [texts(row, ":scope > p") for row in page.query_selector_all("#across li")]
+    assert problems == [[], ["This layer is not there."], ["There is no unit 11 in this network."], []]
 
 
 def test_without_scripts_a_sentence_says_so(gallery, visit):

@@ -5,9 +5,10 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from small_experiments import BASELINES, REFERENCES, arm_row
 
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.tables.summarise import ROWS, WIDTH, summarise
+from workflow_scripts.tables.summarise import ROWS, WIDTH, main, summarise
 
 
 def row(arm: str, replicate: int, level: int, density: float, accuracy: float, detectors: int, concepts: int, **more):
@@ -16,9 +17,23 @@ def row(arm: str, replicate: int, level: int, density: float, accuracy: float, d
     return {"arm": arm, "replicate": replicate, "level": level} | base | measured | more
 
 
-def summary(tmp_path, rows: list[dict]) -> list[str]:
-    (tmp_path / "tables").mkdir(exist_ok=True)
-    pd.DataFrame(rows).to_csv(tmp_path / "tables" / "networks.csv", index=False)
+IMP = arm_row("imp", recipe="imp", label="iterative magnitude pruning")
+ARMS = [IMP, *(arm_row(name, "imp", "baseline", name, label=label) for name, label in BASELINES.items())]
+ARMS += [arm_row(name, "imp", "reference", name, label=label) for name, label in REFERENCES.items()]
+
+
+def write_tables(folder, rows: list[dict], arms: list[dict]) -> None:
+    """Write the table of networks, and that of arms: those of `arms` that have networks, then other curves."""
+    names = list(dict.fromkeys(row["arm"] for row in rows))
+    listed = [arm for arm in arms if arm["arm"] in names]
+    others = [arm_row(name) for name in names if name not in [arm["arm"] for arm in listed]]
+    (folder / "tables").mkdir(exist_ok=True)
+    pd.DataFrame(rows).to_csv(folder / "tables" / "networks.csv", index=False)
+    pd.DataFrame(listed + others).to_csv(folder / "tables" / "arms.csv", index=False)
+
+
+def summary(tmp_path, rows: list[dict], arms: list[dict] = ARMS) -> list[str]:
+    write_tables(tmp_path, rows, arms)
     text = summarise(tmp_path)
     lines = text.split("\n")
     assert len(lines) <= 40
@@ -64,7 +79,7 @@ def test_means_over_replicates_and_their_range(tmp_path):
 
 
 @pytest.mark.parametrize(("rule", "sign"), [("above", ">"), ("at_least", "≥")])
-def test_the_cut_is_told_as_the_rule_has_it(tmp_path, rule, sign):
+def test_the_cut_is_written_as_the_rule_has_it(tmp_path, rule, sign):
     rows = [row("imp", 1, 0, 1.0, 0.96, 80, 30, detector_iou=0.125, detector_rule=rule)]
     assert summary(tmp_path, rows)[0] == f"Each unit under its best concept; cut: IoU {sign} 0.125."
 
@@ -81,10 +96,43 @@ def test_one_replicate_has_no_range_and_accuracy_may_be_missing(tmp_path):
     assert cells(lines[3]) == ["mine", "99.9 %", "-", "7.0 %", "3"]
 
 
-def test_floors_come_last(tmp_path):
-    rows = [row(arm, 1, 0, 1.0, 0.5, 5, 5) for arm in ("imp", "shuffled_labels", "trained_twice", "zebra")]
-    names = [cells(line)[0] for line in summary(tmp_path, rows)[3:7]]
-    assert names == ["iterative magnitude pruning", "zebra", "dense, labels shuffled", "dense, trained twice"]
+def test_curves_come_first_then_baselines_then_references(tmp_path):
+    arms = [arm_row("trained_twice", "imp", "reference", label="twice"), IMP]
+    arms += [arm_row(name, "imp", "baseline", label=f"the {name}") for name in ("rotated", "abc")]
+    arms += [arm_row("zebra", "imp", label="a zebra"), arm_row("horse", "imp", label="a horse")]
+    rows = [row(arm["arm"], 1, 0, 1.0, 0.5, 5, 5) for arm in sorted(arms, key=lambda arm: arm["arm"])]
+    names = [cells(line)[0] for line in summary(tmp_path, rows, arms)[3:9]]
+    assert names == ["iterative magnitude pruning", "a zebra", "a horse", "the rotated", "the abc", "twice"]
+
+
+def test_curves_without_a_baseline_are_named(tmp_path):
+    more = [arm_row("imp_random", "imp"), arm_row("null", "imp_random", "baseline")]
+
+    def named(*arms: str) -> list[str]:
+        lines = summary(tmp_path, [row(arm, 1, 0, 1.0, 0.5, 5, 5) for arm in arms], [*ARMS, *more])
+        return [line for line in lines if "no baseline" in line]
+
+    sentence = "no baseline: how many detectors chance alone gives is not known."
+    assert named("imp", "imp_random", "untrained") == []
+    assert named("imp", "trained_twice") == [f"Arm imp has {sentence}"]
+    assert named("imp", "imp_random", "null") == [f"Arm imp has {sentence}"]
+    assert named("imp", "mine", "yours", "shuffled_labels") == [f"Arms mine and yours have {sentence}"]
+    assert named("a", "b", "c", "d", "e") == [f"Arms a, b, c and 2 more have {sentence}"]
+
+
+def test_the_summary_is_printed_and_written(tmp_path, monkeypatch, capsys):
+    write_tables(tmp_path, [row("imp", 1, 0, 1.0, 0.96, 80, 30)], ARMS)
+    arguments = [str(tmp_path), "--quantile", "0.2", "--out", str(tmp_path / "summary.txt")]
+    monkeypatch.setattr("sys.argv", ["summarise", *arguments])
+    main()
+    assert (tmp_path / "summary.txt").read_text() == capsys.readouterr().out == f"{summarise(tmp_path, 0.2)}\n"
+
+
+def test_an_arm_that_is_not_listed_is_named(tmp_path):
+    write_tables(tmp_path, [row("imp", 1, 0, 1.0, 0.96, 80, 30)], ARMS)
+    pd.DataFrame([arm_row("other")]).to_csv(tmp_path / "tables" / "arms.csv", index=False)
+    with pytest.raises(UserError, match=r"arms.csv does not list arm imp of networks.csv"):
+        summarise(tmp_path)
 
 
 def test_many_levels_lose_those_in_between(tmp_path):

@@ -23,7 +23,7 @@ from workflow_scripts.plan.protocols import BORDERS, MASKS, SCHEMES
 from workflow_scripts.shared.files import UserError, run_command, whole_file, write_checksums
 from workflow_scripts.shared.progress import Progress
 
-BEST = 5  # concepts that are told of a unit
+BEST = 5  # concepts that are listed of a unit
 BYTES_IN_MEMORY = 2**27  # of scaled pictures
 
 
@@ -81,7 +81,7 @@ def draw_units(
             top = top_maps(maps, np.where(units.dead, np.float32(np.inf), cut), tiles.count)
             scheme, fields = layer_knots(receptive_fields, layer, knots)
             to = grid((maps.height, maps.width), (labels.height, labels.width), scheme, fields, border)
-            progress, taken = Progress(f"units of {layer}", len(cut)), 0
+            progress, sheet_bytes = Progress(f"units of {layer}", len(cut)), 0
             for number, first in enumerate(range(0, len(cut), UNITS_PER_SHEET)):
                 rows = [
                     unit_row(top, unit, maps, to, cut[unit], scaled)
@@ -89,9 +89,9 @@ def draw_units(
                 ]
                 sheet = join_rows(rows, tiles.count, tiles.side)
                 most = len(rows) * tiles.count * tiles.most_bytes
-                taken += sheet_file(folder, index, number).write_bytes(encode(sheet, most))
+                sheet_bytes += sheet_file(folder, index, number).write_bytes(encode(sheet, most))
                 progress.log(first + len(rows))
-            progress.finish(f", {taken / 1e6:.1f} MB")
+            progress.finish(f", {sheet_bytes / 1e6:.1f} MB")
             write_layer(folder, network, index, units.columns(labels) | image_columns(top, len(cut)))
     write_checksums(out, out.with_name(out.name + ".sha256"))
 
@@ -130,8 +130,9 @@ class Units(NamedTuple):
         best = []
         for places, ious in zip(place, self.best_iou, strict=True):
             # Whether a unit is a detector must not hang on rounding.
-            told = [float(ious[0]), *(round(float(iou), 6) for iou in ious[1:])]
-            best.append([number for pair in zip(places.tolist(), told, strict=True) if pair[1] > 0 for number in pair])
+            rounded = [float(ious[0]), *(round(float(iou), 6) for iou in ious[1:])]
+            pairs = zip(places.tolist(), rounded, strict=True)
+            best.append([number for pair in pairs if pair[1] > 0 for number in pair])
         return {
             "labels": [[labels.label_name[label], int(labels.label_category[label])] for label in used],
             "best": best,
@@ -173,7 +174,7 @@ def scaled_pictures(images: Rows, side: int) -> Callable[[int], np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--activations", required=True, help="activations.h5")
-    parser.add_argument("--tally", required=True, help="tally.h5, which tells the thresholds, too")
+    parser.add_argument("--tally", required=True, help="tally.h5, which has the thresholds, too")
     parser.add_argument("--concepts", required=True, help="concepts.h5")
     parser.add_argument("--receptive-fields", type=Path, help="receptive_fields.json, for those knots")
     parser.add_argument("--tiles", type=int, nargs=3, required=True, metavar=("IMAGES", "SIDE", "MOST_BYTES"))

@@ -19,16 +19,16 @@ function passes(state, unit) {
   );
 }
 
-/** Whether a search finds a unit: by its number, or by part of the name of a concept that its card tells. */
+/** Whether a search finds a unit: by its number, or by part of the name of a concept that its card lists. */
 function isFound(search, unit) {
   const text = search.trim().toLowerCase();
   return (
-    !text || text === String(unit.number) || toldConcepts(unit).some((each) => each.name.toLowerCase().includes(text))
+    !text || text === String(unit.number) || listedConcepts(unit).some((each) => each.name.toLowerCase().includes(text))
   );
 }
 
 /** The best concept, and the others past the cut. */
-function toldConcepts(unit) {
+function listedConcepts(unit) {
   return unit.best.filter((concept, rank) => rank === 0 || isDetected(concept.iou));
 }
 
@@ -56,7 +56,7 @@ function showCards(state, units) {
   nearby.disconnect();
   nearBlocks.disconnect();
   grid.replaceChildren(...blocksOf(elements));
-  // At the next level the focus is on the same unit.
+  // At the next level the focus is on the unit of that number.
   if (focused) grid.querySelector(`[data-unit="${focused}"]`)?.focus();
   byId("nothing").hidden = chosen.length > 0;
   showCount(state, chosen.length, units.length);
@@ -89,7 +89,7 @@ function makeCards(units) {
 }
 
 function makeCard(unit, scale) {
-  const [named, ...others] = toldConcepts(unit);
+  const [named, ...others] = listedConcepts(unit);
   const line = make("span", { className: "line" }, make("b", {}, `unit ${unit.number}`));
   const about = make("span", { className: "about" }, line);
   if (named) {

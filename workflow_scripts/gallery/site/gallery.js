@@ -4,7 +4,7 @@
 let state;
 let turn = 0; // counts what was asked for: what arrives late is not shown
 let browseScroll = 0;
-let kept = {}; // what stays of the state when a unit is closed by going back
+let changesAtReturn = {}; // to the state that is gone back to when a unit is closed
 let unitSeen = null; // the last one that was open
 
 /** Change the state, and the address with it; a unit that is opened can be left by going back. */
@@ -85,13 +85,14 @@ function filter(changes) {
 /** Back to all units, at the level that was gone to. */
 function closeUnit() {
   if (!history.state?.opened) return go({ unit: null });
-  kept = { level: state.level };
+  changesAtReturn = { level: state.level };
   history.back();
 }
 
+/** Go so many levels on; an open unit goes along, where it is the same unit there. */
 function goToLevel(step) {
   const network = levelBeside(state, step);
-  if (network) go({ level: network.level });
+  if (network && (state.unit === null || network.same_units)) go({ level: network.level });
 }
 
 // ---------------------------------------------------------------- what people do
@@ -126,8 +127,8 @@ function listen() {
   document.onkeydown = onKey;
   window.onhashchange = () => {
     state = readAddress(location.hash);
-    go(kept);
-    kept = {};
+    go(changesAtReturn);
+    changesAtReturn = {};
   };
   // What is printed is loaded at once, as far as the browser waits for it.
   window.onbeforeprint = () => document.querySelectorAll("[data-sheet]").forEach(showPictures);

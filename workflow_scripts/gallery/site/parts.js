@@ -75,7 +75,7 @@ function whenNear(margin, act) {
 
 const nearby = whenNear("25%", (target) => target.querySelectorAll("[data-sheet]").forEach(showPictures));
 
-/** The pictures of a unit: its row of a sheet, which `nearby` loads when it is told to observe what the strip is in. */
+/** The pictures of a unit: its row of a sheet, which `nearby` loads when it observes what the strip is in. */
 function strip(unit) {
   if (!unit.shown) {
     const why = unit.dead ? "dead: the same activation everywhere" : "no picture above its threshold";

@@ -1,4 +1,4 @@
-// The view of one unit: at the chosen level large, then at all levels of its replicate, below each other.
+// The view of one unit: at the chosen level large, then at all levels at which it is the same unit, below each other.
 "use strict";
 
 function showUnitHead(state, units) {
@@ -60,9 +60,10 @@ function conceptTable(unit, scale) {
 
 // ---------------------------------------------------------------- across the levels
 
-/** The same unit at every level: [{network, unit}], or {network, problem} where it cannot be shown. */
+/** The same unit at every level that has it: [{network, unit}], or {network, problem} where it cannot be shown. */
 async function unitAtLevels(state) {
-  const levels = levelsOf(state);
+  const network = networkOf(state);
+  const levels = network.same_units ? levelsOf(state) : [network];
   const all = await Promise.allSettled(levels.map((network) => unitsAt(network, state.layer)));
   return levels.map((network, index) => {
     const { value: units, reason } = all[index];
@@ -86,11 +87,22 @@ function showAcross(state, found, scale) {
     }),
   );
   for (const row of byId("across").children) nearby.observe(row);
+  byId("across-title").hidden = found.length < 2;
+  byId("across-note").hidden = levelsOf(state).length < 2;
+  byId("across-note").textContent = acrossNote(state);
+}
+
+/** What is said of the levels below, or why there are none. */
+function acrossNote(state) {
+  if (!networkOf(state).same_units) {
+    return `Unit ${state.unit} of another level is another unit: every level of this arm has a shape of its own.`;
+  }
   const changes = byId("across").querySelectorAll(".changed").length;
-  byId("across-title").hidden = byId("across-note").hidden = found.length < 2;
-  byId("across-note").textContent =
-    `Its name is its best concept, if it is a detector. ` +
-    (changes ? `The name changes ${changes === 1 ? "once" : `${changes} times`}, marked ◆.` : "It never changes.");
+  const often = changes === 1 ? "once" : `${changes} times`;
+  return (
+    "Its name is its best concept, if it is a detector. " +
+    (changes ? `The name changes ${often}, marked ◆.` : "It never changes.")
+  );
 }
 
 function levelRow(state, { network, unit, problem }, before, scale) {

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_experiments import write_metrics
 from torch import nn
+from workflow_scripts.plan.config import least_tile_bytes
 
 from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.pack_concepts import pack_concepts
@@ -33,7 +34,6 @@ from workflow_scripts.gallery.draw_units import Tiles, draw_units
 from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, network_folder, site_files
 from workflow_scripts.gallery.top_maps import top_maps
 from workflow_scripts.gallery.write_gallery import write_gallery
-from workflow_scripts.plan.config import least_tile_bytes
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.collect import MeasuredNetwork, collect
 from workflow_scripts.tables.summarise import summarise

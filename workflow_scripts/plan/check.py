@@ -29,6 +29,7 @@ from workflow_scripts.shared.files import UserError
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 NUMBER = re.compile(r"[-+]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 SMALL_RESNET = "workflow_scripts.networks.architectures:small_resnet"
+OF_ALL_RECIPES = (("name",), ("floors",))  # places within an arm
 Check = Callable[[dict], Iterator[str]]
 CHECKS: list[tuple[tuple[Place, ...], Check]] = []  # those across keys, and the keys that each needs
 
@@ -105,9 +106,9 @@ def renamed(error: ValidationError, validator: Validator) -> Iterator[tuple[str,
     properties = error.schema["properties"]
     for key in unknown_keys(error):
         meant = nearest(key, properties)
-        if meant and meant not in error.instance:
-            if validator.evolve(schema=properties[meant]).is_valid(error.instance[key]):
-                yield key, meant
+        missing = meant and meant not in error.instance
+        if missing and validator.evolve(schema=properties[meant]).is_valid(error.instance[key]):
+            yield key, meant
 
 
 def read_text(text: str) -> object:
@@ -144,7 +145,7 @@ def schema_mistakes(config: dict, validator: Validator) -> dict[Place, str]:
 def unknown_key(error: ValidationError, key: object, name: str) -> str:
     """Return a sentence on a key that the schema does not have."""
     known = list(error.schema["properties"])
-    if "recipe" in known and not nearest(key, known):
+    if "recipe" in error.instance and not nearest(key, known):
         return f"unknown key {name}; an arm of the recipe {error.instance['recipe']} has {', '.join(known)}"
     return f"unknown key {name}; {hint(key, known)}"
 
@@ -256,14 +257,20 @@ def check_stages(config: dict) -> Iterator[str]:
             yield f"network.arguments: {told}: write the same number of items into each, one for each stage"
 
 
-@needs("training.micro_batch", "training.batch_size", "gpus")
-def check_batches(config: dict) -> Iterator[str]:
-    """Yield a sentence unless micro-batches make up the batch and can be shared out among the GPUs."""
-    batch, micro_batch, gpus = config["training"]["batch_size"], config["training"]["micro_batch"], config["gpus"]
-    passes = 1 if micro_batch == "batch_size" else batch // micro_batch
-    if micro_batch != "batch_size" and passes * micro_batch != batch:
+@needs("training.micro_batch", "training.batch_size")
+def check_micro_batch(config: dict) -> Iterator[str]:
+    """Yield a sentence unless micro-batches make up the batch."""
+    batch, micro_batch = config["training"]["batch_size"], config["training"]["micro_batch"]
+    if micro_batch != "batch_size" and batch % micro_batch:
         yield f"training.micro_batch is {micro_batch}: write a divisor of training.batch_size, {batch}"
-    elif gpus != "auto" and gpus > 1 and passes % gpus:
+
+
+@needs("training.micro_batch", "training.batch_size", "gpus")
+def check_gpus(config: dict) -> Iterator[str]:
+    """Yield a sentence unless the micro-batches of a step can be shared out among the GPUs."""
+    batch, micro_batch, gpus = config["training"]["batch_size"], config["training"]["micro_batch"], config["gpus"]
+    passes, left = (1, 0) if micro_batch == "batch_size" else divmod(batch, micro_batch)
+    if gpus != "auto" and gpus > 1 and not left and passes % gpus:
         yield (
             f"gpus is {gpus}, and a step has {passes} micro-batches: make training.micro_batch a divisor of"
             " training.batch_size / gpus"

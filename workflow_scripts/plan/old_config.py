@@ -50,7 +50,8 @@ def old_network_keys(network: dict) -> Iterator[tuple[Place, str]]:
         constructor = ARCHITECTURES.get(str(network["architecture"]), "package.module:function")
         yield (
             ("network", "architecture"),
-            f"network.architecture is no longer a key: name what makes the network, as network.constructor: {constructor}",
+            "network.architecture is no longer a key: name what makes the network, as network:"
+            f" {written({'constructor': constructor})}",
         )
     if arguments := {key: network[key] for key in ARGUMENTS if key in network}:
         keys = [f"network.{key}" for key in arguments]

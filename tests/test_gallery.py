@@ -33,7 +33,7 @@ from workflow_scripts.gallery.draw_units import Tiles, draw_units
 from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, network_folder, site_files
 from workflow_scripts.gallery.top_maps import top_maps
 from workflow_scripts.gallery.write_gallery import write_gallery
-from workflow_scripts.plan.config import least_tile_bytes
+from workflow_scripts.plan.check import least_tile_bytes
 from workflow_scripts.plan.protocols import SCHEMES
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.collect import MeasuredNetwork, collect

@@ -20,9 +20,10 @@ from itertools import groupby
 from pathlib import Path
 from statistics import median
 
+from workflow_scripts.plan.check import is_archive
 from workflow_scripts.plan.code import ROOT
 from workflow_scripts.plan.experiment import Experiment
-from workflow_scripts.plan.load import is_archive, read_config
+from workflow_scripts.plan.load import read_config
 from workflow_scripts.run import forecast
 from workflow_scripts.run.costs import Costs, Job, archive_bytes, read_sizes
 from workflow_scripts.run.run_times import BENCHMARKS, read_benchmarks

@@ -15,10 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-import jsonschema
 import pandas as pd
 import torch
-import yaml
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
@@ -30,12 +28,11 @@ from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.networks.constructors import show_picture
-from workflow_scripts.plan.config import Validator, explain
+from workflow_scripts.plan.check import require_valid
 from workflow_scripts.plan.protocols import OF_FIELDS, Protocol, resolve_protocol
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.collect import count_detectors, read_units
 
-SCHEMA = Path(__file__).parent.parent / "schemas" / "config.schema.yaml"
 CHOICES = tuple(asdict(Protocol()))
 COUNTS = ["detectors_a", "concepts_a", "detectors_b", "concepts_b"]
 PIXEL_COLUMNS = ("-truth", "-activation", "-intersect")
@@ -106,15 +103,6 @@ def resolve_choices(protocol: str, precision: str, choices: dict) -> dict:
     rules = {"protocol": protocol, "precision": precision} | dict.fromkeys(CHOICES, "protocol") | choices
     require_valid(rules, "dissection")
     return resolve_protocol(rules | {"dump": "all", "largest_quantile": "quantile"})
-
-
-def require_valid(values: dict, section: str) -> None:
-    """Raise UserError for a value that the config would refuse in this section."""
-    schema = yaml.safe_load(SCHEMA.read_text())
-    known = {"properties": schema["properties"][section]["properties"], "$defs": schema["$defs"]}
-    error = jsonschema.exceptions.best_match(Validator(known).iter_errors(values))
-    if error is not None:
-        raise UserError(explain(error))
 
 
 def packed(concepts: str | Path, size: int | None, folder: Path) -> Path:

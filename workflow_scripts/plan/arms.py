@@ -7,9 +7,7 @@ from graphlib import TopologicalSorter
 from workflow_scripts.plan.brought import has_levels_of_their_own, read_brought
 from workflow_scripts.plan.designs import Design, trained_design
 from workflow_scripts.plan.networks import Key, Network
-from workflow_scripts.plan.recipes import METHODS, RECIPES
-
-INITIAL = "untrained"  # where the networks that trainings start from lie, unless an arm of another name is made of them
+from workflow_scripts.plan.recipes import INITIAL, METHODS, RECIPES
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import shlex
 from pathlib import Path
 
 from workflow_scripts.plan.arms import initial_arm, read_arms
+from workflow_scripts.plan.check import is_archive
 from workflow_scripts.plan.designs import Design, trained_design
 from workflow_scripts.plan.figures import figure_names
-from workflow_scripts.plan.load import is_archive
 from workflow_scripts.plan.networks import Key, Network
 from workflow_scripts.plan.protocols import OF_FIELDS
 from workflow_scripts.plan.resources import gpus_of, threads_of

@@ -10,6 +10,7 @@ from pathlib import Path
 from workflow_scripts.plan.code import ROOT
 
 CURVE, BASELINE, REFERENCE = ROLES = ("curve", "baseline", "reference")
+INITIAL = "untrained"  # where the networks that trainings start from lie, unless an arm is made of them
 CONTROLS = ROOT / "workflow_scripts" / "train" / "controls"
 METHODS = {  # of the recipe prune_once, and what figures call its arms
     "global": "one-shot, global magnitude",

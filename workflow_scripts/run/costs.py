@@ -11,8 +11,8 @@ from workflow_scripts.data.world.labels import CLASSES, NUMBERS
 from workflow_scripts.dissect.layer_outputs import layer_outputs
 from workflow_scripts.networks.architectures import prunable_weights
 from workflow_scripts.networks.constructors import build
+from workflow_scripts.plan.check import is_archive
 from workflow_scripts.plan.experiment import Experiment
-from workflow_scripts.plan.load import is_archive
 from workflow_scripts.plan.networks import Key, Network
 from workflow_scripts.plan.resources import TESTED, TRAININGS
 from workflow_scripts.shared.files import UserError

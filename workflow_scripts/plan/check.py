@@ -1,0 +1,376 @@
+"""Checks of the config that name all mistakes at once, a sentence each, before anything runs."""
+
+import copy
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import yaml
+from jsonschema import ValidationError
+
+from workflow_scripts.plan.check_arms import RECIPES, arm_mistakes
+from workflow_scripts.plan.old_config import old_keys
+from workflow_scripts.plan.protocols import resolve_protocol
+from workflow_scripts.plan.schema import (
+    Place,
+    Validator,
+    errors_of,
+    explain,
+    hint,
+    nearest,
+    place_of,
+    read_schema,
+    shown,
+    unknown_keys,
+    wanted,
+)
+from workflow_scripts.shared.files import UserError
+
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+NUMBER = re.compile(r"[-+]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
+SMALL_RESNET = "workflow_scripts.networks.architectures:small_resnet"
+OF_ALL_RECIPES = (("name",), ("floors",))  # places within an arm
+Check = Callable[[dict], Iterator[str]]
+CHECKS: list[tuple[tuple[Place, ...], Check]] = []  # those across keys, and the keys that each needs
+
+
+def check_config(config: dict) -> tuple[dict, list[str]]:
+    """Return a config with text that means a number, a truth value or a list turned into it, and the mistakes in it.
+
+    A mistake is one sentence, and is not told again in the words of another.
+
+    Args:
+        config: with all sections; it is not changed.
+    """
+    config = copy.deepcopy(config)
+    validator = Validator(read_schema())
+    mistakes = dict(old_keys(config))
+    for *place, key in mistakes:
+        del value_at(config, place)[key]
+    mistakes |= mend(config, validator)
+    mistakes |= schema_mistakes(config, validator)
+    check_recipes(config, mistakes)
+    sentences = list(dict.fromkeys(mistakes.values()))
+    for keys, check in CHECKS:
+        if not any(concerns(place, key) for place in mistakes for key in keys):
+            sentences += check(config)
+    return config, sentences + check_arms(config, mistakes)
+
+
+def require_valid(values: dict, section: str) -> None:
+    """Raise UserError for values that the config would refuse in a section; it says all that is wrong."""
+    schema = read_schema()
+    known = {"properties": schema["properties"][section]["properties"], "$defs": schema["$defs"]}
+    require_none(list(schema_mistakes(values, Validator(known)).values()))
+
+
+def require_none(mistakes: list[str], where: str = "") -> None:
+    """Raise UserError if there are mistakes: for one its sentence, for several a list."""
+    if len(mistakes) == 1:
+        raise UserError(where + mistakes[0])
+    if mistakes:
+        raise UserError("\n  ".join([f"{where}{len(mistakes)} mistakes", *mistakes]))
+
+
+def mend(config: dict | list, validator: Validator) -> dict[Place, str]:
+    """Turn text into what it means where text cannot stand, in place: within a section --config gives nothing but text.
+
+    Misspelt keys get the names that were meant, so that these are not missing as well.
+
+    Returns:
+        by place, a sentence on each of those keys.
+    """
+    misspelt: dict[Place, str] = {}
+    mended = True
+    while mended:
+        mended = False
+        for error in list(errors_of(validator, config)):
+            place, part = place_of(error), validator.evolve(schema=error.schema)
+            if error.validator == "additionalProperties":
+                for key, meant in list(renamed(error, validator)):
+                    misspelt[*place, key] = unknown_key(error, key, name_of(config, (*place, key)))
+                    error.instance[meant] = error.instance.pop(key)
+                    mended = True
+            elif isinstance(error.instance, str):
+                value = read_text(error.instance)
+                if isinstance(value, list):
+                    mend(value, part)
+                if not isinstance(value, str) and part.is_valid(value):
+                    value_at(config, place[:-1])[place[-1]] = value
+                    mended = True
+    return misspelt
+
+
+def renamed(error: ValidationError, validator: Validator) -> Iterator[tuple[str, str]]:
+    """Yield the unknown keys that come near one that is not there and may have such a value, and that one."""
+    properties = error.schema["properties"]
+    for key in unknown_keys(error):
+        meant = nearest(key, properties)
+        missing = meant and meant not in error.instance
+        if missing and validator.evolve(schema=properties[meant]).is_valid(error.instance[key]):
+            yield key, meant
+
+
+def read_text(text: str) -> object:
+    """Return the number, truth value or list that a text means beyond doubt, or else the text."""
+    if NUMBER.fullmatch(text):
+        return float(text) if re.search(r"[.eE]", text) else int(text)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return value if isinstance(value, bool | list) else text
+
+
+def schema_mistakes(config: dict, validator: Validator) -> dict[Place, str]:
+    """Return what is wrong with keys and values by themselves, a sentence for each place."""
+    mistakes: dict[Place, str] = {}
+    for error in errors_of(validator, config):
+        place = place_of(error)
+        if error.validator == "additionalProperties":
+            for key in unknown_keys(error):
+                mistakes.setdefault((*place, key), unknown_key(error, key, name_of(config, (*place, key))))
+        elif error.validator == "required":
+            for key in error.validator_value:
+                if key not in error.instance:
+                    sentence = (
+                        f"{name_of(config, (*place, key))} is missing: write {wanted(error.schema['properties'][key])}"
+                    )
+                    mistakes.setdefault((*place, key), sentence)
+        else:
+            mistakes.setdefault(place, explain(error, name_of(config, place)))
+    return mistakes
+
+
+def unknown_key(error: ValidationError, key: object, name: str) -> str:
+    """Return a sentence on a key that the schema does not have."""
+    known = list(error.schema["properties"])
+    if "recipe" in error.instance and not nearest(key, known):
+        return f"unknown key {name}; an arm of the recipe {error.instance['recipe']} has {', '.join(known)}"
+    return f"unknown key {name}; {hint(key, known)}"
+
+
+def name_of(config: dict, place: Place) -> str:
+    """Return the name of a place: its keys, and of an arm the arm's name."""
+    parts = list(place)
+    if len(parts) > 1 and parts[0] == "arms":
+        item = config["arms"][parts[1]]
+        if isinstance(item, dict) and isinstance(item.get("name"), str):
+            parts[1] = item["name"]
+    return ".".join(map(str, parts)) or "the config"
+
+
+def value_at(config: dict | list, place: Iterable[str | int]) -> dict | list:
+    """Return what stands at a place."""
+    for part in place:
+        config = config[part]
+    return config
+
+
+def concerns(place: Place, key: Place) -> bool:
+    """Tell whether one of two places lies within the other."""
+    return all(one == other for one, other in zip(place, key, strict=False))
+
+
+def check_recipes(config: dict, mistakes: dict[Place, str]) -> None:
+    """Put arms of unknown recipes among the mistakes, in place of what is wrong with their other keys."""
+    for index, item in enumerate(config["arms"] if isinstance(config["arms"], list) else []):
+        if not isinstance(item, dict) or "recipe" not in item:
+            continue
+        recipe, place = item["recipe"], ("arms", index, "recipe")
+        if isinstance(recipe, str) and recipe in RECIPES:
+            continue
+        for other in [
+            other for other in mistakes if other[:2] == place[:2] and other[2:] not in (("name",), ("floors",))
+        ]:
+            del mistakes[other]
+        mistakes[place] = f"{name_of(config, place)} is {shown(recipe)}; {hint(recipe, list(RECIPES))}"
+
+
+def check_arms(config: dict, mistakes: dict[Place, str]) -> list[str]:
+    """Return what is wrong with the arms beyond the values of each."""
+    if ("arms",) in mistakes:
+        return []
+    items = [
+        # A value that is wrong is there, and that is all that is known of it.
+        {key: None if ("arms", index, key) in mistakes else value for key, value in item.items()}
+        for index, item in enumerate(config["arms"])
+        if isinstance(item, dict)
+    ]
+    known = [item for item in items if item.get("name") is not None and item.get("recipe") is not None]
+    return list(arm_mistakes(known, all_known=len(known) == len(config["arms"])))
+
+
+def needs(*keys: str) -> Callable[[Check], Check]:
+    """Mark a check across keys, which is left out where one of these is wrong by itself."""
+
+    def mark(check: Check) -> Check:
+        CHECKS.append((tuple(tuple(key.split(".")) for key in keys), check))
+        return check
+
+    return mark
+
+
+@needs("pruning.rewind_epoch", "training.epochs")
+def check_rewind(config: dict) -> Iterator[str]:
+    """Yield a sentence unless the rewind point lies within the training."""
+    rewind, epochs = config["pruning"]["rewind_epoch"], config["training"]["epochs"]
+    if rewind >= epochs:
+        yield f"pruning.rewind_epoch is {rewind}: write a number below training.epochs, {epochs}"
+
+
+@needs("training.warmup_epochs", "training.epochs")
+def check_warmup(config: dict) -> Iterator[str]:
+    """Yield a sentence unless the warm-up ends within the training."""
+    warmup, epochs = config["training"]["warmup_epochs"], config["training"]["epochs"]
+    if warmup >= epochs:
+        yield f"training.warmup_epochs is {warmup}: write a number below training.epochs, {epochs}"
+
+
+@needs("training.crop_scale")
+def check_crop_scale(config: dict) -> Iterator[str]:
+    """Yield a sentence unless the shares rise."""
+    yield from falling("crop_scale", config)
+
+
+@needs("training.crop_ratio")
+def check_crop_ratio(config: dict) -> Iterator[str]:
+    """Yield a sentence unless the ratios rise."""
+    yield from falling("crop_ratio", config)
+
+
+def falling(key: str, config: dict) -> Iterator[str]:
+    """Yield a sentence if the first of two numbers is the higher one."""
+    low, high = config["training"][key]
+    if low > high:
+        yield f"training.{key} is [{low}, {high}]: write the lower number first, [{high}, {low}]"
+
+
+@needs("network")
+def check_stages(config: dict) -> Iterator[str]:
+    """Yield a sentence unless the lists of the small network have an item for each stage."""
+    network = config["network"]
+    if network["constructor"] == SMALL_RESNET:
+        lengths = {key: len(network["arguments"][key]) for key in ("widths", "blocks", "strides")}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+            yield f"network.arguments: {told}: write the same number of items into each, one for each stage"
+
+
+@needs("training.micro_batch", "training.batch_size")
+def check_micro_batch(config: dict) -> Iterator[str]:
+    """Yield a sentence unless micro-batches make up the batch."""
+    batch, micro_batch = config["training"]["batch_size"], config["training"]["micro_batch"]
+    if micro_batch != "batch_size" and batch % micro_batch:
+        yield f"training.micro_batch is {micro_batch}: write a divisor of training.batch_size, {batch}"
+
+
+@needs("training.micro_batch", "training.batch_size", "gpus")
+def check_gpus(config: dict) -> Iterator[str]:
+    """Yield a sentence unless the micro-batches of a step can be shared out among the GPUs."""
+    batch, micro_batch, gpus = config["training"]["batch_size"], config["training"]["micro_batch"], config["gpus"]
+    passes, left = (1, 0) if micro_batch == "batch_size" else divmod(batch, micro_batch)
+    if gpus != "auto" and gpus > 1 and not left and passes % gpus:
+        yield (
+            f"gpus is {gpus}, and a step has {passes} micro-batches: make training.micro_batch a divisor of"
+            " training.batch_size / gpus"
+        )
+
+
+@needs("gallery.tile", "gallery.tile_bytes")
+def check_tile_bytes(config: dict) -> Iterator[str]:
+    """Yield a sentence unless any tile can be made small enough."""
+    tile, tile_bytes = config["gallery"]["tile"], config["gallery"]["tile_bytes"]
+    if tile_bytes < least_tile_bytes(tile):
+        yield f"gallery.tile_bytes is {tile_bytes}: write at least {least_tile_bytes(tile)}, or a smaller gallery.tile"
+
+
+def least_tile_bytes(side: int) -> int:
+    """Return what a picture of so many pixels a side may take at least: WebP can make any noise as small."""
+    return side**2 // 4 + 64
+
+
+@needs("images.source", "images.addresses", "images.storage")
+def check_images_source(config: dict) -> Iterator[str]:
+    """Yield a sentence unless the pictures to classify are there, or come later."""
+    yield from source_mistakes("images", config["images"])
+
+
+@needs("concepts.source", "concepts.addresses")
+def check_concepts_source(config: dict) -> Iterator[str]:
+    """Yield a sentence unless the pictures with concepts are there, or come later."""
+    yield from source_mistakes("concepts", config["concepts"])
+
+
+def source_mistakes(section: str, settings: dict) -> Iterator[str]:
+    """Yield a sentence unless a source is there, or will be made or fetched.
+
+    A folder of files too large to be packed is looked for when the work starts: its jobs can be listed before.
+    """
+    source, addresses = settings["source"], settings["addresses"]
+    if addresses and not is_archive(source):
+        yield (
+            f"{section}.addresses are of an archive, and {section}.source, {source}, is none: write a name that ends"
+            f" in {' or '.join(ARCHIVE_SUFFIXES[:3])}"
+        )
+    elif source != "shapes" and not addresses and settings.get("storage") != "files" and not Path(source).exists():
+        yield (
+            f"{section}.source is {source}, and there is no such folder or archive: correct it, or put the"
+            f" {'pictures' if section == 'images' else 'concepts'} there"
+        )
+
+
+def is_archive(source: str) -> bool:
+    """Tell whether a source is an archive by its name."""
+    return source.endswith(ARCHIVE_SUFFIXES)
+
+
+@needs("images.size", "images.source", "concepts.source")
+def check_world_size(config: dict) -> Iterator[str]:
+    """Yield a sentence unless the generated world can be drawn in this size."""
+    size = config["images"]["size"]
+    if "shapes" in (config["images"]["source"], config["concepts"]["source"]) and (size < 16 or size % 2):
+        yield f"images.size is {size}: the generated world needs an even number of at least 16, such as 48"
+
+
+@needs("images.storage", "images.source")
+def check_files_source(config: dict) -> Iterator[str]:
+    """Yield a sentence if pictures of the generated world are to stay in files."""
+    if in_files(config) and config["images"]["source"] == "shapes":
+        yield "images.storage is files, and images.source is shapes: write a folder of your own, such as data/imagenet"
+
+
+@needs("images.storage", "images.per_class")
+def check_files_per_class(config: dict) -> Iterator[str]:
+    """Yield a sentence if some pictures of a folder are to be left out."""
+    if in_files(config) and config["images"]["per_class"] != "all":
+        yield f"images.per_class is {config['images']['per_class']}, and images.storage is files: write per_class: all"
+
+
+@needs("images.storage", "images.test_resize", "images.size")
+def check_test_resize(config: dict) -> Iterator[str]:
+    """Yield a sentence if test pictures are scaled to less than what is cut out of them."""
+    resize, size = config["images"]["test_resize"], config["images"]["size"]
+    if in_files(config) and resize < size:
+        yield f"images.test_resize is {resize}: write at least images.size, {size}"
+
+
+@needs("images.storage", "images.test_labels")
+def check_test_labels(config: dict) -> Iterator[str]:
+    """Yield a sentence if the classes of test pictures are given where folders say them."""
+    if not in_files(config) and config["images"]["test_labels"] != "none":
+        yield "images.test_labels needs images.storage: files: write that, or test_labels: none"
+
+
+def in_files(config: dict) -> bool:
+    """Tell whether the pictures to classify stay in their files."""
+    return config["images"]["storage"] == "files"
+
+
+@needs("dissection")
+def check_protocol(config: dict) -> Iterator[str]:
+    """Yield what the choices of the dissection do not do together."""
+    try:
+        resolve_protocol(config["dissection"])
+    except UserError as error:
+        yield str(error)

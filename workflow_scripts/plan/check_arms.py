@@ -1,0 +1,85 @@
+"""Checks of the config's `arms` that concern more than one key."""
+
+from collections import Counter
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+
+from workflow_scripts.plan.recipes import INITIAL, RECIPES
+from workflow_scripts.plan.schema import hint
+
+# Other files of an experiment lie under these names.
+FOLDERS = ("data", "logs", "benchmarks", "tables", "figures", "gallery")
+
+
+def arm_mistakes(items: list[dict], all_known: bool) -> Iterator[str]:
+    """Yield what is wrong with arms beyond each one's keys and values, a sentence each.
+
+    Args:
+        items: those arms whose names and recipes are known.
+        all_known: there are no others; else a name may be that of one of them.
+    """
+    arms: dict[str, dict] = {}
+    for item in items:
+        arms.setdefault(item["name"], item)
+    yield from name_mistakes(items)
+    for item in items:
+        yield from item_mistakes(item, arms[item["name"]])
+    unfitting = list(of_mistakes(items, all_known))
+    yield from unfitting or circles(arms)
+
+
+def name_mistakes(items: list[dict]) -> Iterator[str]:
+    """Yield the names that cannot be given, or not twice."""
+    for name, times in Counter(item["name"] for item in items).items():
+        recipes = {item["recipe"] for item in items if item["name"] == name}
+        if name in FOLDERS:
+            yield f"arms.{name}: the folder {name} of the results holds other files: choose another name"
+        if times > 1 and recipes != {"brought"}:
+            yield f"arms: the name {name} stands {times} times: give each arm a name of its own"
+    trained = list(dict.fromkeys(item["name"] for item in items if item["recipe"] == "imp"))
+    if len(trained) > 1:
+        yield f"arms: {' and '.join(trained)} have the recipe imp: keep one of them"
+    from_start = any(item["recipe"] == "untrained" and item.get("of") in trained for item in items)
+    if trained and not from_start and any(item["name"] == INITIAL for item in items):
+        yield f"arms.{INITIAL}: the networks that {trained[0]} starts from lie under this name: choose another"
+
+
+def item_mistakes(item: dict, first: dict) -> Iterator[str]:
+    """Yield what is wrong with an arm that came along; `first` is the first item of its name."""
+    name = item["name"]
+    if item["recipe"] != "brought" or first["recipe"] != "brought":
+        return
+    for key in ("of", "role", "label"):
+        if item.get(key) != first.get(key):
+            yield f"arms.{name}.{key} differs between the items of that name: write the same into each"
+    if item.get("role") in ("baseline", "reference") and "of" not in item:
+        yield f"arms.{name}.of is missing: write the name of the arm that this {item['role']} is compared with"
+
+
+def of_mistakes(items: list[dict], all_known: bool) -> Iterator[str]:
+    """Yield what is wrong with the arms that arms are `of`."""
+    recipes = {item["name"]: item["recipe"] for item in reversed(items)}
+    for item in items:
+        name, base, fitting = item["name"], item.get("of"), RECIPES[item["recipe"]].of
+        if not isinstance(base, str):
+            continue
+        others = [other for other, recipe in recipes.items() if other != name and recipe in (fitting or RECIPES)]
+        if base in recipes and fitting and recipes[base] not in fitting:
+            advice = f"name one, such as {others[0]}" if others else "add one, and name it"
+            yield (
+                f"arms.{name}.of is {base}, whose recipe is {recipes[base]}; the recipe {item['recipe']} is of an arm"
+                f" of the recipe {' or '.join(fitting)}: {advice}"
+            )
+        elif base not in recipes and all_known:
+            advice = hint(base, others) if others else f"add an arm of the recipe {' or '.join(fitting or RECIPES)}"
+            yield f"arms.{name}.of is {base}, and there is no such arm; {advice}"
+
+
+def circles(arms: dict[str, dict]) -> Iterator[str]:
+    """Yield a sentence if arms are of one another."""
+    bases = {name: {item["of"]} for name, item in arms.items() if isinstance(item.get("of"), str)}
+    try:
+        TopologicalSorter(bases).prepare()
+    except CycleError as error:
+        circle = ", which is of ".join(reversed(error.args[1])).replace(", which", "", 1)
+        yield f"arms: {circle}: leave out `of` where it is not needed"

@@ -1,0 +1,69 @@
+"""Write the JSON schema that editors check a config with, and show a key's explanation from.
+
+python -m workflow_scripts.plan.editor_schema
+
+It is made of schemas/config.schema.yaml, what config.yaml explains, and the recipes that there are.
+"""
+
+import copy
+import json
+import re
+
+from workflow_scripts.plan.check_arms import RECIPES
+from workflow_scripts.plan.code import ROOT
+from workflow_scripts.plan.load import DEFAULT
+from workflow_scripts.plan.schema import Place, read_schema, resolved
+
+FILE = ROOT / "schemas" / "config.schema.json"
+
+
+def editor_schema() -> dict:
+    """Return the schema, in the draft that editors know best: every keyword in it is of both."""
+    schema = copy.deepcopy(read_schema()) | {"$schema": "http://json-schema.org/draft-07/schema#"}
+    recipe = schema["$defs"]["recipe"]
+    recipe["anyOf"] = [{"enum": list(RECIPES)}, {"pattern": recipe.pop("pattern")}]
+    for place, text in explanations(DEFAULT.read_text()).items():
+        properties = properties_at(schema, place[:-1])
+        # That draft leaves out what stands beside a reference.
+        properties[place[-1]] = resolved(properties[place[-1]]) | {"description": text}
+    return schema
+
+
+def properties_at(schema: dict, place: Place) -> dict:
+    """Return the properties of a section; of the network's arguments those of the default's constructor."""
+    if place == ("network", "arguments"):
+        return schema["$defs"]["small_resnet"]["properties"]
+    for key in place:
+        schema = schema["properties"][key]
+    return schema["properties"]
+
+
+def explanations(text: str) -> dict[Place, str]:
+    """Return what the comments of a config say of its keys: those on the lines above, beside, and going on below."""
+    found: dict[Place, str] = {}
+    above: list[str] = []
+    place: Place = ()
+    column = -1  # of the comment beside the last key
+    for line in text.splitlines():
+        code, mark, comment = re.fullmatch(r"(.*?)(?:(?:^|(?<=\s))(#) ?(.*))?", line).groups()
+        if key := re.match(r"( *)(\w+):", code):
+            place = (*place[: len(key[1]) // 2], key[2])
+            column = len(code) if mark else -1
+            if said := "\n".join([*above, *([comment] if mark else [])]):
+                found[place] = said
+            above = []
+        elif mark and len(code) == column:
+            found[place] += f"\n{comment}"
+        elif mark:
+            above.append(comment)
+        else:
+            above = []
+    return found
+
+
+def main() -> None:
+    FILE.write_text(json.dumps(editor_schema(), indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

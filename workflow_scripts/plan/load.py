@@ -1,0 +1,129 @@
+"""The config of an experiment: what a user gives, laid over the default, and checked."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from workflow_scripts.plan.check import check_config, require_none
+from workflow_scripts.plan.code import ROOT
+from workflow_scripts.plan.protocols import resolve_protocol
+from workflow_scripts.shared.files import UserError, reading
+
+DEFAULT = ROOT / "config.yaml"
+
+
+def read_config(configfiles: Sequence[str | Path]) -> dict:
+    """Return the complete config that snakemake has with `--configfile` and these files.
+
+    Raises:
+        UserError: a file cannot be read; or as `complete_config`.
+    """
+    given: dict = {}
+    for file in configfiles:
+        given = lay_over(given, read_file(file))
+    return complete_config(given, configfiles)
+
+
+def complete_config(given: Mapping, files: Sequence[str | Path] = ()) -> dict:
+    """Return the complete config: `given` laid over the repository's, with the choices of its protocol.
+
+    The arguments of the default's network hold for its constructor alone: with another one they are left out.
+
+    Args:
+        given: what Snakemake has made of the files and of values on the command line; it is not changed.
+        files: those files. Snakemake has not told which keys stand in them twice.
+
+    Raises:
+        UserError: it names all mistakes, a sentence each.
+    """
+    default = read_default()
+    network = given.get("network")
+    constructor = default["network"]["constructor"]
+    if isinstance(network, Mapping) and network.get("constructor", constructor) != constructor:
+        default = default | {"network": default["network"] | {"arguments": {}}}
+    config, mistakes = check_config(lay_over(default, given))
+    duplicates = [sentence for file in [DEFAULT, *files] for sentence in duplicate_keys(file)]
+    require_none(duplicates + mistakes, "config: ")
+    return config | {"dissection": resolve_protocol(config["dissection"])}
+
+
+def lay_over(base: Mapping, changes: Mapping) -> dict:
+    """Return a config with changes, as Snakemake lays one file over another: dicts are merged, all else replaced."""
+    result = dict(base)
+    for key, value in changes.items():
+        below = result.get(key)
+        if isinstance(value, Mapping):
+            value = lay_over(below if isinstance(below, Mapping) else {}, value)
+        result[key] = value
+    return result
+
+
+@cache
+def read_default() -> dict:
+    """Return the repository's config; it must not be changed."""
+    return read_file(DEFAULT)
+
+
+def read_file(file: str | Path) -> dict:
+    """Return a config file, YAML or JSON, as Snakemake reads it.
+
+    Raises:
+        UserError: it is missing, is neither, or has no keys.
+    """
+    text = read_text(file)
+    try:
+        config = json.loads(text)
+    except ValueError:
+        try:
+            config = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"config: {file} is neither YAML nor JSON ({in_one_line(error)}): correct it") from None
+    if not isinstance(config, dict):
+        raise UserError(f"config: {file} has no keys: write them as in config.yaml, such as experiment: mine")
+    return config
+
+
+def duplicate_keys(file: str | Path) -> Iterator[str]:
+    """Yield a sentence for each key that stands twice at one place of a config file."""
+    # JSON is YAML but for tabs between its words; within them there can be none.
+    text = read_text(file)
+    try:
+        node = yaml.compose(text if not text.lstrip().startswith("{") else text.replace("\t", " "), yaml.SafeLoader)
+    except yaml.YAMLError:
+        return  # whoever reads the file tells it
+    yield from duplicates_in(node, str(file), ())
+
+
+def duplicates_in(node: yaml.Node | None, file: str, place: tuple[str, ...]) -> Iterator[str]:
+    """Yield the same for a part of a file, whose keys `place` lead to it."""
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from duplicates_in(item, file, (*place, str(index)))
+    elif isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            here = (*place, str(key.value))
+            line = key.start_mark.line + 1
+            if here[-1] in lines:
+                yield (
+                    f"{file}, line {line}: the key {'.'.join(here)} stands in line {lines[here[-1]]} already: leave one"
+                    " out"
+                )
+            lines[here[-1]] = line
+            yield from duplicates_in(value, file, here)
+
+
+def read_text(file: str | Path) -> str:
+    """Return the text of a config file; UserError if there is none."""
+    with reading(f"config: the file {file}", UnicodeDecodeError):
+        return Path(file).read_text(encoding="utf-8")
+
+
+def in_one_line(error: yaml.YAMLError) -> str:
+    """Return what YAML has against a text, and where."""
+    mark = getattr(error, "problem_mark", None)
+    where = f"line {mark.line + 1}: " if mark else ""
+    return where + " ".join(str(getattr(error, "problem", None) or error).split())

@@ -1,0 +1,115 @@
+"""Keys that configs had before they named their arms: what to write in their place."""
+
+from collections.abc import Iterator
+
+from workflow_scripts.plan.schema import Place, written
+
+ARCHITECTURES = {
+    "small_resnet": "workflow_scripts.networks.architectures:small_resnet",
+    "resnet50": "torchvision.models:resnet50",
+}
+ARGUMENTS = ("widths", "blocks", "strides", "stem_kernel", "stem_stride")  # of small_resnet
+FLOORS = ("untrained", "shuffled_labels")
+
+
+def old_keys(config: dict) -> Iterator[tuple[Place, str]]:
+    """Yield the places of keys that are no longer known, and of each place a sentence; one may stand for several."""
+    if "controls" in config:
+        yield (
+            ("controls",),
+            f"controls is no longer a key: name the arms that are wanted, as arms: {written(with_controls(config))}",
+        )
+    if "networks" in config:
+        yield (
+            ("networks",),
+            "networks is no longer a key: write each of them under arms, with recipe: brought, and its baselines beside"
+            f" it, as arms: {written(brought_arms(config))}, with its other keys as they are",
+        )
+    if "one_shot" in config:
+        yield (
+            ("one_shot",),
+            f"one_shot is no longer a key: write an arm for each method, as arms: {written(pruned_arms(config))}",
+        )
+    network = config.get("network")
+    if isinstance(network, dict):
+        yield from old_network_keys(network)
+    arms = config.get("arms")
+    for index, arm in enumerate(arms if isinstance(arms, list) else []):
+        if isinstance(arm, dict) and "floors" in arm:
+            name, floors = arm.get("name", "NAME"), floors_of(arm)
+            beside = written([baseline(name, floor) for floor in floors]) if floors else "none here"
+            yield (
+                ("arms", index, "floors"),
+                f"arms.{name}.floors is no longer a key: the baselines are arms of their own, {beside}",
+            )
+
+
+def old_network_keys(network: dict) -> Iterator[tuple[Place, str]]:
+    """Yield the same for the section `network`."""
+    if "architecture" in network:
+        constructor = ARCHITECTURES.get(str(network["architecture"]), "package.module:function")
+        yield (
+            ("network", "architecture"),
+            "network.architecture is no longer a key: name what makes the network, as network:"
+            f" {written({'constructor': constructor})}",
+        )
+    if arguments := {key: network[key] for key in ARGUMENTS if key in network}:
+        keys = [f"network.{key}" for key in arguments]
+        sentence = (
+            f"{' and '.join([', '.join(keys[:-1]), keys[-1]] if keys[1:] else keys)} belong under network.arguments:"
+            f" write network: {written({'arguments': arguments})}"
+        )
+        for key in arguments:
+            yield ("network", key), sentence
+
+
+def with_controls(config: dict) -> list[dict]:
+    """Return the arms that controls stood for."""
+    controls = config["controls"] if isinstance(config["controls"], list) else ["untrained"]
+    return [{"name": "imp", "recipe": "imp"}, *({"name": c, "recipe": c, "of": "imp"} for c in controls)]
+
+
+def brought_arms(config: dict) -> list[dict]:
+    """Return the arms that networks stood for, as far as names and recipes go."""
+    arms: dict[str, dict] = {}
+    for entry in old_entries(config):
+        name = entry["name"]
+        arms[name] = {"name": name, "recipe": "brought"}
+        arms |= {f"{name}_{floor}": baseline(name, floor) for floor in floors_of(entry)}
+    return list(arms.values())
+
+
+def pruned_arms(config: dict) -> list[dict]:
+    """Return the arms that one_shot stood for."""
+    one_shot = config["one_shot"] if isinstance(config["one_shot"], dict) else {}
+    densities = one_shot.get("densities", [0.5, 0.25, 0.12, 0.06, 0.03])
+    exempt = {"exempt": one_shot["exempt"]} if one_shot.get("exempt") else {}
+    methods = one_shot.get("methods")
+    return [
+        {"name": f"{name}_{method}", "recipe": "prune_once", "of": name, "method": method, "densities": densities}
+        | exempt
+        for name in dict.fromkeys(entry["name"] for entry in old_entries(config))
+        for method in (methods if isinstance(methods, list) and methods else ["global"])
+    ]
+
+
+def old_entries(config: dict) -> list[dict]:
+    """Return the entries of networks that have a name, or one that stands for any."""
+    networks = config.get("networks")
+    named = [entry for entry in networks if isinstance(entry, dict) and "name" in entry] if is_list(networks) else []
+    return named or [{"name": "NAME"}]
+
+
+def floors_of(entry: dict) -> list[str]:
+    """Return the floors that an entry of networks had."""
+    return entry["floors"] if is_list(entry.get("floors")) else list(FLOORS)
+
+
+def baseline(name: object, floor: object) -> dict:
+    """Return the arm that a floor stood for."""
+    return {"name": f"{name}_{floor}", "recipe": floor, "of": name}
+
+
+def is_list(value: object) -> bool:
+    """Tell whether a value is a list."""
+    return isinstance(value, list)

@@ -1,0 +1,158 @@
+"""The schema of the config, and its errors as sentences that say what to write."""
+
+import difflib
+import json
+import math
+from collections.abc import Iterator
+from functools import cache
+
+import jsonschema
+import yaml
+
+from workflow_scripts.plan.code import ROOT
+
+Place = tuple[str | int, ...]  # of a value: the keys that lead to it
+
+# A JSON schema takes 8.0 for a whole number, and no bound stops .nan: every comparison with it is false.
+TYPES = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+    {
+        "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+        "number": lambda _, value: (
+            isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        ),
+    }
+)
+Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=TYPES)
+
+
+@cache
+def read_schema() -> dict:
+    """Return the schema of the config."""
+    return yaml.safe_load((ROOT / "schemas" / "config.schema.yaml").read_text())
+
+
+def resolved(schema: dict) -> dict:
+    """Return a part of the schema without a reference at its top."""
+    if "$ref" not in schema:
+        return schema
+    target = read_schema()["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    return resolved(target) | {key: value for key, value in schema.items() if key != "$ref"}
+
+
+def errors_of(validator: Validator, value: object) -> Iterator[jsonschema.ValidationError]:
+    """Yield the errors of a value, in its order; of one of several kinds those of the kind that was meant."""
+    for error in sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path]):
+        yield from innermost(error)
+
+
+def innermost(error: jsonschema.ValidationError) -> Iterator[jsonschema.ValidationError]:
+    """Yield an error, or if a value of several kinds has the type of one of them, what is wrong with it as such."""
+    kinds: dict[int, list[jsonschema.ValidationError]] = {}
+    for inner in error.context:
+        kinds.setdefault(inner.schema_path[0], []).append(inner)
+    meant = [
+        inners
+        for inners in kinds.values()
+        if all(inner.path or inner.validator in ("required", "additionalProperties") for inner in inners)
+    ]
+    if len(meant) != 1:
+        yield error
+        return
+    for inner in meant[0]:
+        yield from innermost(inner)
+
+
+def place_of(error: jsonschema.ValidationError) -> Place:
+    """Return the place of the value that an error concerns."""
+    return tuple(error.absolute_path)
+
+
+def unknown_keys(error: jsonschema.ValidationError) -> list:
+    """Return the keys of a value that its schema does not have."""
+    return [key for key in error.instance if key not in error.schema["properties"]]
+
+
+def nearest(word: object, known: Iterator[str] | list[str]) -> str | None:
+    """Return the known word that one comes nearest to, if any comes near."""
+    return next(iter(difflib.get_close_matches(str(word), list(known), 1)), None)
+
+
+def hint(word: object, known: list[str]) -> str:
+    """Return what to say of a word that is none of those known."""
+    close = nearest(word, known)
+    return f"did you mean {close}?" if close else f"known are {', '.join(known)}"
+
+
+def explain(error: jsonschema.ValidationError, name: str) -> str:
+    """Return an error as a sentence; `name` is that of the value. Not of unknown and missing keys."""
+    value, schema = error.instance, error.schema
+    if error.validator == "uniqueItems":
+        twice = next(item for item in value if value.count(item) > 1)
+        return f"{name} has {shown(twice)} twice: leave one out"
+    if error.validator == "not":
+        return f"{name} is {schema['description']}: leave it out"
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return f"{name} is {value}, which is not finite: write {wanted(schema)}"
+        kinds = [resolved(kind).get("type") for kind in [schema, *schema.get("anyOf", [])]]
+        if value.is_integer() and "integer" in kinds:
+            return f"{name} is {value}, where a whole number belongs: write {value:.0f}"
+    return f"{name} is {shown(value)}: write {wanted(schema)}"
+
+
+def wanted(schema: dict) -> str:
+    """Return what a part of the schema wants: what to write, and an example."""
+    schema = resolved(schema)
+    examples = schema.get("examples", [])
+    return in_words(schema) + (f", such as {' or '.join(map(written, examples))}" if examples else "")
+
+
+def in_words(schema: dict) -> str:
+    """Return what a part of the schema wants, without an example."""
+    schema = resolved(schema)
+    if "description" in schema:
+        return schema["description"]
+    if "anyOf" in schema:
+        return " or ".join(in_words(kind) for kind in schema["anyOf"])
+    if "const" in schema or "enum" in schema:
+        *others, last = [shown(value) for value in schema.get("enum", [schema.get("const")])]
+        return f"{', '.join(others)} or {last}" if others else last
+    match schema["type"]:
+        case "boolean":
+            return "true or false"
+        case "integer":
+            return f"a whole number{bounds(schema)}"
+        case "number":
+            return f"a number{bounds(schema)}"
+        case "object":
+            return f"its keys below it, such as {next(iter(schema['properties']))}"
+    raise ValueError(f"a schema of type {schema['type']} wants a description")
+
+
+def bounds(schema: dict) -> str:
+    """Return the bounds of a number in words, after it."""
+    if "minimum" in schema and "maximum" in schema:
+        return f" from {schema['minimum']} to {schema['maximum']}"
+    words = {
+        "minimum": "of at least {}",
+        "exclusiveMinimum": "above {}",
+        "maximum": "at most {}",
+        "exclusiveMaximum": "below {}",
+    }
+    said = [phrase.format(schema[key]) for key, phrase in words.items() if key in schema]
+    return "".join(f" {phrase}" for phrase in [" and ".join(said)] if phrase)
+
+
+def shown(value: object) -> str:
+    """Return a value as a sentence shows it: short, and text in quotes."""
+    if value is None:
+        return "empty"
+    text = str(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def written(value: object) -> str:
+    """Return a value as it is written into a config, on one line."""
+    if not isinstance(value, dict | list):
+        return str(value)
+    return yaml.safe_dump(value, default_flow_style=True, width=math.inf, sort_keys=False).strip()

@@ -5,7 +5,7 @@ import shlex
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from workflow_scripts.plan.load import complete_config
 
@@ -96,6 +96,7 @@ def test_the_folder_of_a_source(source, folder, made, tmp_path, monkeypatch):
     assert (found.packed_folder("images", "train"), found.is_made("images")) == (folder, made)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["a", "b_c"]), st.text() | st.integers() | st.lists(st.text(min_size=1))))
 def test_arguments_survive_the_shell(values):
     words = []

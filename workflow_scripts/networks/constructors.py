@@ -174,7 +174,7 @@ def find_constructor(constructor: str) -> Callable[..., nn.Module]:
     """Return the function that "package.module:function" names; UserError if it cannot be imported."""
     module, _, path = constructor.partition(":")
     if module.partition(".")[0] != OWN_PACKAGE:  # the workflow's own do without torchvision, which takes a second
-        importlib.import_module("workflow_scripts.networks.torchvision_models")  # see there
+        import workflow_scripts.networks.torchvision_models  # noqa: F401 - see there
     try:
         found = importlib.import_module(module)
         for name in path.split("."):

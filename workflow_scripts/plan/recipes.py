@@ -38,11 +38,11 @@ class Recipe:
 
 BUILT_IN = {
     "imp": Recipe(CURVE, "iterative magnitude pruning"),
-    "brought": Recipe(CURVE, ""),
-    "prune_once": Recipe(CURVE, "", of=("brought",), starts_from="first"),
     "untrained": Recipe(BASELINE, "untrained", of=("imp", "brought")),
     "shuffled_labels": Recipe(BASELINE, "dense, labels shuffled", of=("imp", "brought"), starts_from="first"),
     "trained_twice": Recipe(REFERENCE, "dense, trained twice", of=("imp",), starts_from="first"),
+    "brought": Recipe(CURVE, ""),
+    "prune_once": Recipe(CURVE, "", of=("brought",), starts_from="first"),
 }
 
 

@@ -145,7 +145,7 @@ def write_synthetic(folder: Path, sheets: list[bytes], units: int, levels: int) 
         detected = [best[0] for best in columns["best"] if best[1] > 0.04]
         layer = {"name": LAYER, "units": units, "detectors": len(detected), "concepts": len(set(detected))}
         networks.append(
-            {"arm": "imp", "name": "iterative magnitude pruning", "replicate": 1, "level": level}
+            {"arm": "imp", "name": "iterative magnitude pruning", "same_units": True, "replicate": 1, "level": level}
             | {"density": 0.8**level, "accuracy": 0.76 - 0.002 * level, "folder": network, "layers": [layer]}
         )
     experiment = {"name": "synthetic", "quantile": 0.005, "detector_iou": 0.04, "detector_rule": "above"}

@@ -95,15 +95,15 @@ def write_network(folder, arm, replicate, level, density, quality, layers=(LAYER
 
 
 def write_experiment(
-    folder, replicates=2, levels=3, keep=0.3, controls=(*BASELINES, *REFERENCES), layers=(LAYER,), **rule
+    folder, replicates=2, levels=3, keep=0.3, comparisons=(*BASELINES, *REFERENCES), layers=(LAYER,), **rule
 ):
     networks = []
     for replicate in range(replicates):
         for level in range(levels):
             numbers = (keep**level, 1 - level / levels)
             networks.append(write_network(folder, "imp", replicate, level, *numbers, layers, **rule))
-        for control in controls:
-            networks.append(write_network(folder, control, replicate, 0, 1.0, 0.1, layers, **rule))
+        for comparison in comparisons:
+            networks.append(write_network(folder, comparison, replicate, 0, 1.0, 0.1, layers, **rule))
     return networks
 
 

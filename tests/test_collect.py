@@ -33,7 +33,7 @@ UNITS_BY_HAND = {
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
-    """The networks of a small experiment with every control, and the folder of its tables."""
+    """The networks of a small experiment with every baseline and reference, and the folder of its tables."""
     folder = tmp_path_factory.mktemp("experiment")
     networks = write_experiment(folder / "results")
     collected(networks, folder)
@@ -222,7 +222,7 @@ def test_arms_that_do_not_fit_are_refused(by_hand, tmp_path, arms, message):
 
 def test_layers_are_rows(tmp_path):
     layers = ("layer10", "layer9", "layer2")  # sorted neither as text nor as numbers
-    networks = write_experiment(tmp_path, replicates=1, levels=2, controls=(), layers=layers)
+    networks = write_experiment(tmp_path, replicates=1, levels=2, comparisons=(), layers=layers)
     collected(networks, tmp_path)
     rows = pd.read_csv(tmp_path / "tables" / "networks.csv")
     assert rows[["level", "layer"]].apply(tuple, axis=1).tolist() == [

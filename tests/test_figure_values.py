@@ -58,7 +58,7 @@ NETWORK = ["arm", "replicate", "level"]
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory):
-    """The tables of a small experiment with every control."""
+    """The tables of a small experiment with every baseline and reference."""
     folder = tmp_path_factory.mktemp("experiment")
     return collected(write_experiment(folder / "results", replicates=3, levels=4), folder)
 
@@ -177,7 +177,7 @@ def test_stacks_add_up_to_the_interpretable_units(tables):
     )
     categories["share"] = 100 * categories["detectors_a"] / categories["units"]
     means = categories.groupby(["arm", "level", "category"])["share"].mean()
-    bars = [("imp", level) for level in range(4)] + [(control, 0) for control in (*BASELINES, *REFERENCES)]
+    bars = [("imp", level) for level in range(4)] + [(comparison, 0) for comparison in (*BASELINES, *REFERENCES)]
     drawn = np.array([[bar.get_height() for bar in container] for container in axes.containers])
     assert drawn.shape == (len(CATEGORIES), len(bars))
     assert drawn == pytest.approx(np.array([[means[*bar, category] for bar in bars] for category in CATEGORIES]))
@@ -187,9 +187,9 @@ def test_stacks_add_up_to_the_interpretable_units(tables):
     assert tops == pytest.approx([whole[bar] for bar in bars])
     labels = [label.get_text().replace("\n", " ") for label in axes.get_xticklabels()]
     names = BASELINES | REFERENCES
-    assert labels == ["100", "30", "9", "2.7", *(names[control] for control, _ in bars[4:])]
+    assert labels == ["100", "30", "9", "2.7", *(names[comparison] for comparison, _ in bars[4:])]
     lefts = np.diff([bar.get_x() for bar in axes.containers[0]])
-    assert lefts[3] > 1.5 and np.delete(lefts, 3) == pytest.approx(1)  # controls stand apart
+    assert lefts[3] > 1.5 and np.delete(lefts, 3) == pytest.approx(1)  # baselines and references stand apart
     [legend] = axes.figure.legends
     for category, container, patch in zip(CATEGORIES, axes.containers, legend.get_patches(), strict=True):
         assert patch.get_facecolor() == container[0].get_facecolor()
@@ -220,8 +220,8 @@ def test_points_are_networks(tables):
             assert is_drawn(axes, points)  # the line that joins them
             assert cloud.get_facecolors() == pytest.approx(colours(norm(of_replicate["remaining"])))
         assert len({cloud.get_paths()[0].vertices.tobytes() for cloud in clouds}) == len(clouds)
-        for control in (*BASELINES, *REFERENCES):
-            assert is_drawn(axes, rows.loc[rows["arm"] == control, ["accuracy", column]].to_numpy())
+        for comparison in (*BASELINES, *REFERENCES):
+            assert is_drawn(axes, rows.loc[rows["arm"] == comparison, ["accuracy", column]].to_numpy())
         low, high = axes.get_xlim()
         assert low < rows["accuracy"].min() and rows["accuracy"].max() < high < 100
         assert len(axes.get_xticks()) >= 2
@@ -535,6 +535,7 @@ def test_a_new_baseline_and_a_new_reference_have_looks_and_labels_of_their_own(t
     drawn = {line.get_label(): line for line in baseline_lines(units)}
     assert drawn.keys() == {*BASELINES.values(), "units rotated", "units noise"}
     assert len({line.get_color() for line in drawn.values()}) == 5
+    assert drawn.keys() <= legend_of(overview).keys() and not units.texts  # a name would lie over a line with levels
     marks = [legend_of(overview)[name].get_marker() for name in (*REFERENCES.values(), "the best there is")]
     assert marks[0] == "D" and marks[1] != "D"
 

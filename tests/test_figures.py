@@ -42,7 +42,7 @@ FIGURES = figure_names(with_accuracy=True)
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
-    """The networks of a small experiment with every control, and the folder of its tables."""
+    """The networks of a small experiment with every baseline and reference, and the folder of its tables."""
     folder = tmp_path_factory.mktemp("experiment")
     networks = write_experiment(folder / "results")
     collected(networks, folder)
@@ -133,11 +133,11 @@ def test_panels_by_category_add_up_to_the_whole(experiment):
 @pytest.mark.parametrize(
     "shape",
     [
-        {"replicates": 1, "levels": 2, "controls": ()},
-        {"replicates": 1, "levels": 1, "keep": 0.5, "controls": ("untrained",)},
+        {"replicates": 1, "levels": 2, "comparisons": ()},
+        {"replicates": 1, "levels": 1, "keep": 0.5, "comparisons": ("untrained",)},
         {"replicates": 1, "levels": 19, "keep": 0.8, "layers": ("layer3", "layer4")},
     ],
-    ids=["no controls", "dense alone", "19 levels and two layers"],
+    ids=["no comparisons", "dense alone", "19 levels and two layers"],
 )
 @pytest.mark.parametrize("cut", [CUT, 0.99], ids=["", "no detectors"])
 def test_every_figure_can_be_made_of_little_and_of_much(tmp_path, shape, cut):
@@ -169,7 +169,7 @@ def brought(tmp_path_factory):
 
 
 def baseline_values(tables, base, column):
-    """What the floors of `base` are called and their values."""
+    """What the baselines of `base` are called and their values."""
     return {BASELINES[baseline]: points_of(tables, f"{base}_{baseline}", column)[0, 1] for baseline in OWN_BASELINES}
 
 
@@ -232,7 +232,7 @@ def test_baselines_say_whose_they_are_where_they_share_a_panel(tmp_path):
     looks = [look_of(of_arm) for of_arm in of_role(read_tables(tables)["networks"], BASELINE)]
     looks = [(look["color"], look["linestyle"][1]) for look in looks]
     assert len(set(looks)) == len(looks) == len(wanted)
-    # A distribution has a panel to itself, with its own floors.
+    # A distribution has a panel to itself, with its own baselines.
     for axes, base in zip(figure_of("iou_distribution", tables).axes, ("one", "other"), strict=False):
         dashed = {line.get_label(): line.get_data() for line in axes.lines if line.get_linestyle() == "--"}
         at_the_cut = {name: y[list(x).index(CUT)] for name, (x, y) in dashed.items()}
@@ -318,7 +318,7 @@ def test_dense_networks_stand_on_lines_of_their_own(tmp_path):
 
 
 def test_a_single_network_beside_curves_is_points(tmp_path):
-    networks = write_experiment(tmp_path, controls=())
+    networks = write_experiment(tmp_path, comparisons=())
     networks += [write_network(tmp_path, "sparse", replicate, 0, 0.4, 0.9) for replicate in range(2)]
     figure = figure_of("overview", collected(networks, tmp_path))
     points = [line for line in figure.axes[0].lines if list(line.get_xdata()) == [40]]

@@ -445,15 +445,15 @@ def test_the_experiment_is_listed_and_the_pages_files_are_copied(dissected, tmp_
     assert experiment["least_iou"] == np.nextafter(0.04, 1)
     assert experiment["categories"] == ["object", "part"]
     assert experiment["units_per_sheet"] == UNITS_PER_SHEET
-    dense, pruned, control = experiment["networks"]
+    dense, pruned, baseline = experiment["networks"]
     assert (dense["arm"], dense["replicate"], dense["level"]) == ("imp", 1, 0)
     assert (dense["name"], dense["same_units"]) == ("pruned", False)
     assert (dense["density"], dense["accuracy"], dense["folder"]) == (1, 0.9, "networks/imp/replicate_1/level_0")
     assert (pruned["density"], pruned["accuracy"], pruned["folder"]) == (0.25, None, dense["folder"])
     assert [layer["name"] for layer in pruned["layers"]] == list(LAYERS)
     assert pruned["layers"][1] == {"name": LAYERS[1], "units": 96, "detectors": 39, "concepts": 13}
-    assert (control["arm"], control["name"], control["same_units"]) == ("NA", "null", True)
-    assert len(control["layers"]) == 1
+    assert (baseline["arm"], baseline["name"], baseline["same_units"]) == ("NA", "null", True)
+    assert len(baseline["layers"]) == 1
     for file in site_files():
         assert (gallery / file.name).read_bytes() == file.read_bytes()
     assert not list(gallery.glob("*.part"))
@@ -461,7 +461,7 @@ def test_the_experiment_is_listed_and_the_pages_files_are_copied(dissected, tmp_
     write_networks(tmp_path / "networks.csv", imp_first=False)
     write_gallery(about, tmp_path / "networks.csv", tmp_path / "arms.csv", dissected / "concepts.h5", other, gallery)
     (experiment,) = read_call(gallery / "experiment.js")
-    assert experiment["networks"] == [control, dense, pruned]
+    assert experiment["networks"] == [baseline, dense, pruned]
 
 
 def test_a_missing_table_is_named(dissected, tmp_path):

@@ -66,7 +66,7 @@ def test_means_over_replicates_and_their_range(tmp_path):
     lines = summary(tmp_path, rows)
     means = "Means of 2 replicates (lowest to highest)."
     assert lines[0] == f"{means} Each unit under its best concept; cut: IoU > 0.04."
-    dense, pruned, floor = (cells(line) for line in lines[3:6])
+    dense, pruned, baseline = (cells(line) for line in lines[3:6])
     assert dense == [
         "iterative magnitude pruning",
         "100 %",
@@ -75,7 +75,7 @@ def test_means_over_replicates_and_their_range(tmp_path):
         "31.5 (30-33)",
     ]
     assert pruned == ["50 %", "91.0 % (90.0-92.0)", "20.0 % (20.0-20.0)", "7.5 (7-8)"]
-    assert floor == ["untrained", "100 %", "5.0 % (5.0-5.0)", "1.5 % (0.0-3.0)", "0.5 (0-1)"]
+    assert baseline == ["untrained", "100 %", "5.0 % (5.0-5.0)", "1.5 % (0.0-3.0)", "0.5 (0-1)"]
 
 
 @pytest.mark.parametrize(("rule", "sign"), [("above", ">"), ("at_least", "≥")])

@@ -175,7 +175,7 @@ def finish(
 ) -> None:
     """Give every panel its density axis and the figure its legend.
 
-    The baselines are named there, or with `label_baselines` on their lines, if all in a panel belong to one arm.
+    The baselines are named there, or with `label_baselines` on their lines, if these are level and of one base.
     """
     for axes in figure.axes:
         set_density_axis(axes, sparsest(rows), max_ticks)
@@ -185,7 +185,8 @@ def finish(
     handles = legend_handles(rows, other)
     baselines = of_role(rows, BASELINE)
     several = any(of_baseline["number"].iloc[0] for of_baseline in baselines)
-    on_lines = label_baselines and not several
+    level = all(of_baseline["level"].nunique() == 1 for of_baseline in baselines)
+    on_lines = label_baselines and level and not several
     if not on_lines:
         dashed = {} if several else {"linestyle": "--"}
         looks = {of_baseline["name"].iloc[0]: look_of(of_baseline) | dashed for of_baseline in baselines}

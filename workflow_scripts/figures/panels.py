@@ -19,7 +19,7 @@ from workflow_scripts.figures.style import COLUMN_WIDTH, DENSITY_COLOURS, LIGHT_
 from workflow_scripts.tables.arms import CURVE
 
 REMAINING, PRUNED = "Weights remaining (%)", "Weights pruned (%)"
-CLAIMED = 10  # % of the weights that remain where the paper sees the decline set in
+NINE_TENTHS_PRUNED = 10  # % of the weights that remain where the paper sees the decline set in
 DENSE = 99  # %; a few weights of a network that nobody pruned may be zero, and count as pruned
 LEGEND_HEIGHT = 0.7  # inches
 BAR = 2.5  # inches: the length of a bar of colours, at most
@@ -63,7 +63,7 @@ def columns_for(count: int) -> int:
     return 1 if count == 1 else 2 if count <= 4 else 3
 
 
-def say(sentence: str) -> Figure:
+def draw_sentence(sentence: str) -> Figure:
     """A figure that says why there is nothing to draw."""
     figure = Figure(figsize=(COLUMN_WIDTH, 0.8), layout="constrained")
     axes = figure.subplots()
@@ -107,7 +107,7 @@ def percent(share: float) -> str:
 
 
 def mark_nine_tenths(axes: Axes) -> None:
-    axes.axvline(CLAIMED, color=LIGHT_GREY, linewidth=0.8, zorder=0)
+    axes.axvline(NINE_TENTHS_PRUNED, color=LIGHT_GREY, linewidth=0.8, zorder=0)
 
 
 def density_colours(lowest: float) -> ScalarMappable:

@@ -9,14 +9,14 @@ from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.read_tables import read_table
 
 COLUMNS = ["arm", "base", "role", "recipe", "starts_from", "label", "same_units"]
-# A curve has levels of density. A baseline is what chance gives, a reference what an unpruned network can reach.
+# A curve goes from dense to sparse. A baseline shows what chance gives, a reference what an unpruned network reaches.
 CURVE, BASELINE, REFERENCE = ROLES = ("curve", "baseline", "reference")
 
 
-def tabulate_arms(arms: Sequence[dict], drawn_of: Sequence[str]) -> pd.DataFrame:
-    """The table of arms from a row for each of them; `drawn_of` has the arms of the networks that are collected.
+def tabulate_arms(arms: Sequence[dict], collected: Sequence[str]) -> pd.DataFrame:
+    """The table of arms, from a row for each; `collected` has the arms of the networks that are collected.
 
-    Raises UserError if a row has other keys than `COLUMNS`, a role is unknown, an arm stands there twice or is missing.
+    Raises UserError if a row has other keys than `COLUMNS` or an unknown role, or if an arm is listed twice or missing.
     """
     for row in arms:
         if not isinstance(row, dict) or sorted(row) != sorted(COLUMNS):
@@ -26,9 +26,9 @@ def tabulate_arms(arms: Sequence[dict], drawn_of: Sequence[str]) -> pd.DataFrame
     table = pd.DataFrame(arms, columns=COLUMNS)
     if table["arm"].duplicated().any():
         raise UserError(f"--arms: arm {table.loc[table['arm'].duplicated(), 'arm'].iloc[0]} is listed twice")
-    for arm in [*drawn_of, *table["base"]]:
+    for arm in [*collected, *table["base"]]:
         if arm not in table["arm"].array:
-            raise UserError(f"--arms: arm {arm} is not listed, but networks or other arms belong to it: add it")
+            raise UserError(f"--arms: arm {arm} is not listed, but networks or other arms refer to it: add it")
     return table
 
 

@@ -30,7 +30,7 @@ from workflow_scripts.figures.heat_maps import (
     name_blocks,
     starts,
 )
-from workflow_scripts.figures.panels import DENSE, LEGEND_HEIGHT, add_legend, bar_look, say
+from workflow_scripts.figures.panels import DENSE, LEGEND_HEIGHT, add_legend, bar_look, draw_sentence
 from workflow_scripts.figures.style import COUNT_COLOURS, GREY, PAGE_HEIGHT, SMALL, category_looks
 from workflow_scripts.tables.arms import CURVE
 
@@ -54,7 +54,7 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
     curves = units[units["role"] == CURVE]
     layers = {layer: rows for layer, rows in curves.groupby("layer", sort=False) if rows["detector"].any()}
     if not layers:
-        return say("No unit of any network detects a concept.")
+        return draw_sentence("No unit of any network detects a concept.")
     rest = LEGEND_HEIGHT + len(layers) * (STRIP + FRAME)
     most = max(5, int((PAGE_HEIGHT - rest) / ROW / len(layers)))
     maps = {layer: concept_map(rows, categories, most) for layer, rows in layers.items()}

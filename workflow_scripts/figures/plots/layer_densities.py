@@ -16,7 +16,7 @@ from workflow_scripts.figures.heat_maps import (
     name_blocks,
     row_height,
 )
-from workflow_scripts.figures.panels import DENSE, add_density_bar, density_colours, percent, say
+from workflow_scripts.figures.panels import DENSE, add_density_bar, density_colours, draw_sentence, percent
 from workflow_scripts.tables.arms import CURVE
 
 ORDER = 100
@@ -31,7 +31,7 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
     curves = layers[(layers["role"] == CURVE) & layers["prunable"]]
     pruned = curves[curves.groupby("arm")["remaining %"].transform("min") < DENSE]
     if pruned.empty:
-        return say("No network here is pruned: every layer has all its weights.")
+        return draw_sentence("No network here is pruned: every layer has all its weights.")
     maps = [density_map(of_base) for _, of_base in pruned.groupby("base", sort=False)]
     rows = [len(names) for names, _ in maps]
     row = row_height(sum(rows), rest=FRAME * len(maps))

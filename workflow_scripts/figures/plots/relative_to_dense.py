@@ -19,10 +19,10 @@ from workflow_scripts.figures.panels import (
     add_legend,
     add_pruned_axis,
     columns_for,
+    draw_sentence,
     mark_nine_tenths,
     panels,
     places,
-    say,
     set_density_axis,
     sparsest,
 )
@@ -54,7 +54,7 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
     """What each network has of its own dense network's accuracy, units and concepts; a panel per layer and curve."""
     related = relate_to_dense(frames["networks"])
     if related.empty:
-        return say("No network here is a pruned copy of a dense one: there is nothing to relate.")
+        return draw_sentence("No network here is a pruned copy of a dense one: there is nothing to relate.")
     shown = places(related)
     columns = columns_for(len(shown))
     width = min(columns * COLUMN_WIDTH, TEXT_WIDTH)

@@ -7,9 +7,9 @@ from itertools import combinations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from workflow_scripts.plan.load import complete_config
 
 from workflow_scripts.plan.experiment import Experiment, named_arguments
+from workflow_scripts.plan.load import complete_config
 from workflow_scripts.plan.networks import Key
 from workflow_scripts.plan.resources import DISSECTION, TESTED, TRAININGS
 

@@ -17,8 +17,8 @@ def require_shared_files(storage: Any) -> None:
     """Make sure that jobs find all files where the others have left them.
 
     Args:
-        storage: Snakemake's settings: `default_storage_provider`, and `shared_fs_usage`, which tells what kinds of files
-            all machines share.
+        storage: Snakemake's settings: `default_storage_provider`, and `shared_fs_usage`, which tells what
+            files all machines share.
 
     Raises:
         UserError: files would go through a storage provider, or not all are shared.

@@ -10,7 +10,7 @@ from workflow_scripts.plan.code import ROOT, code_fingerprint
 from workflow_scripts.plan.contents import Contents
 from workflow_scripts.plan.experiment import TABLES as COLLECTED
 from workflow_scripts.plan.experiment import Experiment, named_arguments
-from workflow_scripts.plan.figures import figure_modules
+from workflow_scripts.plan.figures import module_of
 from workflow_scripts.plan.load import complete_config
 from workflow_scripts.plan.networks import Key
 from workflow_scripts.run.executors import require_executor, require_shared_files

@@ -66,7 +66,7 @@ rule draw_figures:
     conda:
         "../envs/workflow.yaml"
     params:
-        code=code_fingerprint("workflow_scripts.figures.draw_figures", *figure_modules()),
+        code=code_fingerprint("workflow_scripts.figures.draw_figures", *map(module_of, FIGURES)),
     shell:
         "python -m workflow_scripts.figures.draw_figures"
         " --tables $(dirname {input.networks:q})"

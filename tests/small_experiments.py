@@ -9,13 +9,24 @@ import pandas as pd
 
 from workflow_scripts.figures.draw_figures import make_figure, read_tables
 from workflow_scripts.figures.style import STYLE
-from workflow_scripts.tables.arms import FLOOR_NAMES
 from workflow_scripts.tables.collect import MeasuredNetwork, collect
 
 CUT = 0.04
 LAYER = "stages.3.conv2"
 KNOTS = "receptive_field"
-OWN_FLOORS = ("untrained", "shuffled_labels")  # of a network that came trained
+BASELINES = {
+    "untrained": "untrained",
+    "untrained_calibrated": "untrained, calibrated",
+    "shuffled_labels": "dense, labels shuffled",
+}
+REFERENCES = {"trained_twice": "dense, trained twice"}
+ONE_SHOT = {
+    "global": "one-shot, global magnitude",
+    "layerwise": "one-shot, layerwise magnitude",
+    "random": "one-shot, random",
+    "structured": "one-shot, whole filters",
+}
+OWN_BASELINES = ("untrained", "shuffled_labels")  # of a network that was brought along
 
 
 def write_units(path, units, layers=(LAYER,), cut=CUT, rule="above"):
@@ -84,7 +95,7 @@ def write_network(folder, arm, replicate, level, density, quality, layers=(LAYER
 
 
 def write_experiment(
-    folder, replicates=2, levels=3, keep=0.3, controls=(*FLOOR_NAMES, "trained_twice"), layers=(LAYER,), **rule
+    folder, replicates=2, levels=3, keep=0.3, controls=(*BASELINES, *REFERENCES), layers=(LAYER,), **rule
 ):
     networks = []
     for replicate in range(replicates):
@@ -97,13 +108,13 @@ def write_experiment(
 
 
 def write_brought(folder, name, methods=(), layers=(LAYER,), measured=False, densities=(0.5, 0.2), replicates=1):
-    """A network that came trained, its floors, and its one-shot arms, which begin with that same network."""
+    """A network that was brought along, its baselines, and its one-shot arms, which begin with that same network."""
     networks = []
     for replicate in range(replicates):
         dense = write_network(folder, name, replicate, 0, 1.0, 0.9, layers, measured)
         networks.append(dense)
-        for floor in OWN_FLOORS:
-            networks.append(write_network(folder, f"{name}_{floor}", replicate, 0, 1.0, 0.5, layers, measured))
+        for baseline in OWN_BASELINES:
+            networks.append(write_network(folder, f"{name}_{baseline}", replicate, 0, 1.0, 0.5, layers, measured))
         for method in methods:
             networks.append(dense._replace(arm=f"{name}_{method}"))
             for level, density in enumerate(densities, 1):
@@ -112,9 +123,46 @@ def write_brought(folder, name, methods=(), layers=(LAYER,), measured=False, den
     return networks
 
 
-def collected(networks, folder):
-    """The folder of their tables, in `folder`."""
-    collect(networks, CUT, "above", folder / "tables")
+def arm_row(arm, base=None, role="curve", recipe="brought", starts_from="", label=None, same_units=True):
+    """A row of arms.csv; of a network that was brought along, unless it is told otherwise."""
+    label = label or arm.replace("_", " ")
+    row = {"arm": arm, "base": base or arm, "role": role, "recipe": recipe, "starts_from": starts_from}
+    return row | {"label": label, "same_units": same_units}
+
+
+def split_name(name, names):
+    """The base and the recipe, or the method, of one of the `names` of arms: ("lite0", "untrained")."""
+    for recipe in (*BASELINES, *REFERENCES, *ONE_SHOT):
+        base = "imp" if name == recipe else name.removesuffix(f"_{recipe}")
+        if base != name and base in names:
+            return base, recipe
+    return name, ""
+
+
+def arms_of(networks):
+    """Rows of arms.csv for the arms that `write_experiment` and `write_brought` write, told by their names."""
+    names = list(dict.fromkeys(network.arm for network in networks))
+    rows = []
+    for name in names:
+        base, recipe = split_name(name, names)
+        if name == "imp":
+            rows.append(arm_row("imp", recipe="imp", label="iterative magnitude pruning"))
+        elif recipe in ONE_SHOT:
+            rows.append(arm_row(name, base, recipe="prune_once", starts_from=base, label=ONE_SHOT[recipe]))
+        elif recipe in BASELINES:
+            starts_from = "" if recipe == "untrained" else base
+            rows.append(arm_row(name, base, "baseline", recipe, starts_from, BASELINES[recipe]))
+        elif recipe in REFERENCES:
+            rows.append(arm_row(name, base, "reference", recipe, base, REFERENCES[recipe]))
+        else:
+            rows.append(arm_row(name))
+    known = [*BASELINES, *REFERENCES]
+    return sorted(rows, key=lambda row: known.index(row["recipe"]) if row["recipe"] in known else -1)
+
+
+def collected(networks, folder, cut=CUT, rule="above", arms=None):
+    """The folder of their tables, in `folder`; `arms` are rows of arms.csv, if not those of `arms_of`."""
+    collect(networks, arms or arms_of(networks), cut, rule, folder / "tables")
     return folder / "tables"
 
 

@@ -7,6 +7,8 @@ from small_experiments import (
     CUT,
     KNOTS,
     LAYER,
+    arm_row,
+    arms_of,
     collected,
     write_experiment,
     write_metrics,
@@ -15,7 +17,8 @@ from small_experiments import (
 )
 
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.tables.collect import TABLES, MeasuredNetwork, collect, count_detectors, parse_network, read_units
+from workflow_scripts.tables.collect import TABLES, MeasuredNetwork, count_detectors, parse_network, read_units
+from workflow_scripts.tables.read_tables import read_table
 
 # unit: (maximum, threshold, {category: (label, IoU)}); what each is there for stands beside it.
 UNITS_BY_HAND = {
@@ -33,7 +36,7 @@ def experiment(tmp_path_factory):
     """The networks of a small experiment with every control, and the folder of its tables."""
     folder = tmp_path_factory.mktemp("experiment")
     networks = write_experiment(folder / "results")
-    collect(networks, CUT, "above", folder / "tables")
+    collected(networks, folder)
     return networks, folder / "tables"
 
 
@@ -61,7 +64,7 @@ def test_counts_by_hand(by_hand):
 
 
 def test_row_by_hand(by_hand, tmp_path):
-    collect([by_hand], CUT, "above", tmp_path / "tables")
+    collected([by_hand], tmp_path)
     [row] = pd.read_csv(tmp_path / "tables" / "networks.csv").to_dict("records")
     expected = {
         "arm": "imp",
@@ -103,19 +106,19 @@ RULES = [(CUT, "at_least"), (JUST_BELOW, "above"), (CUT, "above"), (JUST_ABOVE, 
 
 
 @pytest.mark.parametrize("named", RULES)
-@pytest.mark.parametrize("collected", RULES)
-def test_units_that_were_named_by_another_rule_are_refused(by_hand, tmp_path, named, collected):
+@pytest.mark.parametrize("rule", RULES)
+def test_units_that_were_named_by_another_rule_are_refused(by_hand, tmp_path, named, rule):
     write_by_hand(by_hand, *named)
-    if (named in RULES[:2]) != (collected in RULES[:2]):
+    if (named in RULES[:2]) != (rule in RULES[:2]):
         with pytest.raises(UserError, match=r"units\.csv: its detectors are not those of an IoU .* 0\.04"):
-            collect([by_hand], *collected, tmp_path / "tables")
+            collected([by_hand], tmp_path, *rule)
         assert not (tmp_path / "tables").exists()
         return
-    collect([by_hand], *collected, tmp_path / "tables")
+    collected([by_hand], tmp_path, *rule)
     [row] = pd.read_csv(tmp_path / "tables" / "networks.csv").to_dict("records")
     counts = [row[name] for name in ("detectors_a", "concepts_a", "detectors_b", "concepts_b")]
     assert counts == ([5, 4, 7, 5] if named in RULES[:2] else [4, 3, 6, 4])  # unit 4, cat
-    assert (row["detector_iou"], row["detector_rule"]) == (CUT, collected[1])  # to six digits
+    assert (row["detector_iou"], row["detector_rule"]) == (CUT, rule[1])  # to six digits
     by_category = count_detectors(read_units(by_hand.units)).set_index("category")
     assert by_category.loc["object"].tolist() == ([3, 2, 4, 2] if named in RULES[:2] else [2, 1, 3, 1])
     assert by_category.loc["part"].tolist() == [2, 2, 3, 3]
@@ -125,7 +128,7 @@ def test_units_that_were_named_by_another_rule_are_refused(by_hand, tmp_path, na
 def test_one_detector_that_is_not_the_rules_is_refused(by_hand, tmp_path, unit, text):
     write_by_hand(by_hand, CUT, "above", detector=(unit, text))
     with pytest.raises(UserError, match="its detectors are not those of an IoU"):
-        collect([by_hand], CUT, "above", tmp_path / "tables")
+        collected([by_hand], tmp_path)
 
 
 def test_the_flags_alone_say_what_is_counted(by_hand):
@@ -141,14 +144,14 @@ def test_a_unit_without_a_concept_is_no_detector_even_at_a_cut_of_zero(by_hand, 
     counts = count_detectors(read_units(by_hand.units))
     assert counts["detectors_b"].tolist() == [5, 5]
     assert counts["detectors_a"].sum() == 5
-    collect([by_hand], 0, rule, tmp_path / "tables")
+    collected([by_hand], tmp_path, 0, rule)
     rows = pd.read_csv(tmp_path / "tables" / "units.csv", dtype=str, keep_default_na=False)
     assert rows.loc[rows["unit"] == "6", ["category", "label", "score", "detector"]].to_numpy().tolist() == [
         ["", "", "0", "False"]
     ]
     write_by_hand(by_hand, 0, rule, detector=(6, "True"))
     with pytest.raises(UserError, match=r"its detectors are not those of an IoU (above|at least) 0:"):
-        collect([by_hand], 0, rule, tmp_path / "tables")
+        collected([by_hand], tmp_path, 0, rule)
 
 
 def test_columns_are_read_as_what_they_are(by_hand):
@@ -164,7 +167,7 @@ def test_columns_are_read_as_what_they_are(by_hand):
 
 def test_tables_have_a_row_for_everything(experiment):
     networks, tables = experiment
-    assert {path.name for path in tables.iterdir()} == {f"{table}.csv" for table in TABLES}
+    assert {path.name for path in tables.iterdir()} == {"arms.csv", *(f"{table}.csv" for table in TABLES)}
     frames = {table: pd.read_csv(tables / f"{table}.csv") for table in TABLES}
     keys = ["arm", "replicate", "level"]
     wanted = sorted(network[:3] for network in networks)
@@ -185,15 +188,42 @@ def test_tables_have_a_row_for_everything(experiment):
 
 def test_tables_do_not_depend_on_the_order_of_networks(experiment, tmp_path):
     networks, tables = experiment
-    collect(networks[::-1], CUT, "above", tmp_path)
-    for table in TABLES:
-        assert (tmp_path / f"{table}.csv").read_bytes() == (tables / f"{table}.csv").read_bytes()
+    again = collected(networks[::-1], tmp_path, arms=arms_of(networks))
+    for table in ("arms", *TABLES):
+        assert (again / f"{table}.csv").read_bytes() == (tables / f"{table}.csv").read_bytes()
+
+
+def test_arms_are_listed_in_the_order_given(experiment, tmp_path):
+    networks, _ = experiment
+    arms = arms_of(networks)[::-1]
+    table = read_table(collected(networks, tmp_path, arms=arms) / "arms.csv")
+    assert table.to_dict("records") == arms
+    text = (tmp_path / "tables" / "arms.csv").read_text()
+    assert text.startswith("arm,base,role,recipe,starts_from,label,same_units\n")
+    assert 'untrained_calibrated,imp,baseline,untrained_calibrated,imp,"untrained, calibrated",True\n' in text
+
+
+@pytest.mark.parametrize(
+    ("arms", "message"),
+    [
+        ([arm_row("other")], "arm imp is not listed"),
+        ([arm_row("imp", base="gone")], "arm gone is not listed"),
+        ([arm_row("imp"), arm_row("imp")], "arm imp is listed twice"),
+        ([arm_row("imp", role="floor")], "the role floor: give one of curve, baseline, reference"),
+        ([{"arm": "imp"}], "is not an object with the keys arm, base, role"),
+        (["imp"], "is not an object with the keys"),
+    ],
+)
+def test_arms_that_do_not_fit_are_refused(by_hand, tmp_path, arms, message):
+    with pytest.raises(UserError, match=message):
+        collected([by_hand], tmp_path, arms=arms)
+    assert not (tmp_path / "tables").exists()
 
 
 def test_layers_are_rows(tmp_path):
     layers = ("layer10", "layer9", "layer2")  # sorted neither as text nor as numbers
     networks = write_experiment(tmp_path, replicates=1, levels=2, controls=(), layers=layers)
-    collect(networks, CUT, "above", tmp_path / "tables")
+    collected(networks, tmp_path)
     rows = pd.read_csv(tmp_path / "tables" / "networks.csv")
     assert rows[["level", "layer"]].apply(tuple, axis=1).tolist() == [
         (level, layer) for level in (0, 1) for layer in layers
@@ -208,7 +238,7 @@ def test_networks_without_epochs_are_collected(by_hand, tmp_path, epochs):
         metrics = tmp_path / f"{replicate}.json"
         write_metrics(metrics, epochs=number)
         networks.append(by_hand._replace(replicate=replicate, metrics=metrics))
-    collect(networks, CUT, "above", tmp_path / "tables")
+    collected(networks, tmp_path)
     lines = ["arm,replicate,level,epoch,learning_rate,train_loss,train_accuracy"]
     for replicate, number in enumerate(epochs):
         lines += [f"imp,{replicate},1,{epoch + 1},0.123457,1.5,0.5" for epoch in range(number)]
@@ -223,7 +253,7 @@ def test_accuracy_that_nobody_measured_is_an_empty_cell(by_hand, tmp_path, accur
         metrics = tmp_path / f"{replicate}.json"
         write_metrics(metrics, accuracy=accuracy)
         networks.append(by_hand._replace(replicate=replicate, metrics=metrics))
-    collect(networks, CUT, "above", tmp_path / "tables")
+    collected(networks, tmp_path)
     cells = pd.read_csv(tmp_path / "tables" / "networks.csv", dtype=str, keep_default_na=False)["test_accuracy"]
     assert cells.tolist() == ["" if accuracy is None else "0.123457" for accuracy in accuracies]
 
@@ -270,7 +300,7 @@ def test_arms_may_have_layers_of_their_own(tmp_path):
 def test_malformed_inputs_are_named(by_hand, tmp_path, break_it, says):
     break_it(by_hand)
     with pytest.raises(UserError, match=says):
-        collect([by_hand], CUT, "above", tmp_path / "tables")
+        collected([by_hand], tmp_path)
     assert not (tmp_path / "tables").exists()
 
 
@@ -280,7 +310,7 @@ def edit(path, old, new):
 
 def test_a_network_is_named_once(by_hand, tmp_path):
     with pytest.raises(UserError, match="named twice"):
-        collect([by_hand, by_hand], CUT, "above", tmp_path)
+        collected([by_hand, by_hand], tmp_path)
 
 
 def test_replicate_and_level_are_whole_numbers():

@@ -28,21 +28,13 @@ from workflow_scripts.dissect import tensor_samples, tensor_tallies, tensors
 from workflow_scripts.dissect.concept_data import ConceptData, LabelBlock
 from workflow_scripts.dissect.dump_activations import Candidates
 from workflow_scripts.dissect.find_thresholds import find_thresholds
-from workflow_scripts.dissect.interpolation import (
-    BORDERS,
-    LARGEST_WEIGHT,
-    SCHEMES,
-    Field,
-    Grid,
-    grid,
-    grid_at,
-    interpolate,
-)
+from workflow_scripts.dissect.interpolation import LARGEST_WEIGHT, Field, Grid, grid, grid_at, interpolate
 from workflow_scripts.dissect.maps import LayerMaps, whole_block
 from workflow_scripts.dissect.name_units import iou, name_units
 from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, OrderStatistics, order_statistic_rank
 from workflow_scripts.dissect.tallies import Pairing, Tally, TallySettings, own_labels, tally_layer
 from workflow_scripts.dissect.tally_units import COUNTED_IMAGES, MASKS, PLANES, tally_units
+from workflow_scripts.plan.protocols import BORDERS, SCHEMES
 from workflow_scripts.shared.files import UserError
 
 LAYER = "stages.3"

@@ -98,11 +98,10 @@ def test_the_folder_of_a_source(source, folder, made, tmp_path, monkeypatch):
 
 @given(st.dictionaries(st.sampled_from(["a", "b_c"]), st.text() | st.integers() | st.lists(st.text(min_size=1))))
 def test_arguments_survive_the_shell(values):
-    words = [
-        [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value])]
-        for name, value in values.items()
-    ]
-    assert shlex.split(named_arguments(**values)) == sum(words, [])
+    words = []
+    for name, value in values.items():
+        words += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value])]
+    assert shlex.split(named_arguments(**values)) == words
 
 
 @pytest.mark.parametrize("gpus", [0, 1, 4])

@@ -29,13 +29,13 @@ from small_experiments import (
     write_experiment,
     write_network,
 )
+from workflow_scripts.figures.scatter import to_accuracy, to_place
+from workflow_scripts.figures.trajectories import FATES, follow
 
 from workflow_scripts.figures.draw_figures import draw_figures, read_arguments, read_tables
 from workflow_scripts.figures.heat_maps import Block, draw_heat_map, label_columns, name_blocks, row_height
 from workflow_scripts.figures.panels import density_colours, percent
-from workflow_scripts.figures.scatter import to_accuracy, to_place
 from workflow_scripts.figures.style import BRODEN_CATEGORIES, PAGE_HEIGHT, STYLE, category_looks
-from workflow_scripts.figures.trajectories import FATES, follow
 from workflow_scripts.plan.figures import FIGURES, OF_ACCURACY
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.arms import FLOOR_NAMES, ONE_SHOT_NAMES, SUFFIX_NAMES, name_arms

@@ -22,9 +22,9 @@ from small_experiments import (
     write_metrics,
     write_network,
 )
+from workflow_scripts.figures.distributions import share_detected
 
 from workflow_scripts.figures.curves import curve_look, floor_lines, floors
-from workflow_scripts.figures.distributions import share_detected
 from workflow_scripts.figures.draw_figures import draw_figures, make_figure, read_tables
 from workflow_scripts.figures.panels import density_ticks
 from workflow_scripts.figures.style import FORMATS, STYLE, save_figure

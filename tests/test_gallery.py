@@ -23,7 +23,7 @@ from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.dissect.dump_activations import Candidates, dump_activations
 from workflow_scripts.dissect.find_thresholds import find_thresholds
-from workflow_scripts.dissect.interpolation import SCHEMES, grid, interpolate
+from workflow_scripts.dissect.interpolation import grid, interpolate
 from workflow_scripts.dissect.maps import LayerMaps
 from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.dissect.tally_units import tally_units
@@ -34,6 +34,7 @@ from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, network_folder, 
 from workflow_scripts.gallery.top_maps import top_maps
 from workflow_scripts.gallery.write_gallery import write_gallery
 from workflow_scripts.plan.config import least_tile_bytes
+from workflow_scripts.plan.protocols import SCHEMES
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.collect import MeasuredNetwork, collect
 from workflow_scripts.tables.summarise import summarise

@@ -29,21 +29,13 @@ from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.dissect.find_receptive_fields import find_receptive_fields
 from workflow_scripts.dissect.find_thresholds import find_thresholds
-from workflow_scripts.dissect.interpolation import (
-    LARGEST_WEIGHT,
-    OF_FIELDS,
-    SCHEMES,
-    Field,
-    grid,
-    interpolate,
-    layer_knots,
-)
+from workflow_scripts.dissect.interpolation import LARGEST_WEIGHT, Field, grid, interpolate, layer_knots
 from workflow_scripts.dissect.name_units import detects, name_units
 from workflow_scripts.dissect.order_statistics import order_statistic_rank
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.networks.constructors import build
 from workflow_scripts.notebook import copied
-from workflow_scripts.plan.protocols import PROTOCOLS, Protocol, resolve_protocol
+from workflow_scripts.plan.protocols import OF_FIELDS, PROTOCOLS, SCHEMES, Protocol, resolve_protocol
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.collect import count_detectors, read_units
 

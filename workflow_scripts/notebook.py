@@ -27,12 +27,11 @@ from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.dissect.dump_activations import dump_activations, find_pictures
 from workflow_scripts.dissect.find_receptive_fields import find_receptive_fields
 from workflow_scripts.dissect.find_thresholds import find_thresholds
-from workflow_scripts.dissect.interpolation import OF_FIELDS
 from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.networks.constructors import show_picture
 from workflow_scripts.plan.config import Validator, explain
-from workflow_scripts.plan.protocols import Protocol, resolve_protocol
+from workflow_scripts.plan.protocols import OF_FIELDS, Protocol, resolve_protocol
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.collect import count_detectors, read_units
 

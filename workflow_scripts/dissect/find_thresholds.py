@@ -9,10 +9,11 @@ import numpy as np
 
 from workflow_scripts.data.hdf5 import FORMAT, create_hdf5, find_group, member_names, open_hdf5, read_attribute
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
-from workflow_scripts.dissect.interpolation import BORDERS, SCHEMES, Grid, grid, layer_knots, read_receptive_fields
+from workflow_scripts.dissect.interpolation import Grid, grid, layer_knots, read_receptive_fields
 from workflow_scripts.dissect.maps import LayerMaps
 from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, OrderStatistics, order_statistic_rank
 from workflow_scripts.dissect.parallel import in_shards
+from workflow_scripts.plan.protocols import BORDERS, SCHEMES
 from workflow_scripts.shared.files import UserError, run_command, whole_file
 from workflow_scripts.shared.gpus import lease_gpu, use_gpus
 from workflow_scripts.shared.progress import Progress
@@ -34,8 +35,8 @@ def find_thresholds(
 
     A unit's threshold T is chosen such that P(activation > T) = quantile (Bau et al. 2017, section 2.2):
     of n samples the (floor(quantile * n) + 1)-th largest. Samples are all values of the raw maps; or, with
-    `upsampled`, one of interpolation.SCHEMES, all values of the maps interpolated to the size of the label
-    maps of `concepts`, with `border`, one of interpolation.BORDERS. `maximum` and `minimum` are of the raw maps.
+    `upsampled`, one of SCHEMES, all values of the maps interpolated to the size of the label
+    maps of `concepts`, with `border`, one of BORDERS. `maximum` and `minimum` are of the raw maps.
     `receptive_fields` as `layer_knots` takes them. Layers lie in the dump's order. Attributes: `format`,
     `activations` (fingerprint of the dump), `quantile`, and `samples` ("raw", or the knots of the interpolation).
 

@@ -17,12 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from workflow_scripts.plan.protocols import BORDERS, CELL_CENTRES, OF_FIELDS
 from workflow_scripts.shared.files import UserError, reading
 
-BORDERS = ("clamp", "zero")
-CELL_CENTRES = "align_corners_false"
-OF_FIELDS = ("receptive_field", "receptive_field_exact")  # which need to know where receptive fields lie
-SCHEMES = (CELL_CENTRES, "align_corners_true", *OF_FIELDS)
 LARGEST_WEIGHT = 1 - 2.0**-22
 
 

@@ -16,7 +16,7 @@ from workflow_scripts.data.hdf5 import (
     wrong,
 )
 from workflow_scripts.dissect.concept_data import ConceptData
-from workflow_scripts.dissect.interpolation import SCHEMES
+from workflow_scripts.plan.protocols import SCHEMES
 
 
 class Thresholds(NamedTuple):

@@ -1,4 +1,4 @@
-"""Measures against density, a curve for each arm: the overview, the counts large, the counts by category."""
+"""Measures against density, a curve for each arm: one measure in large, or by category, or parts of a figure."""
 
 import math
 from itertools import product
@@ -10,16 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from workflow_scripts.figures.arms import of_role
 from workflow_scripts.figures.dense import draw_dense
 from workflow_scripts.figures.measures import (
     ACCURACY,
-    CONCEPTS,
     OTHER_NAME,
     UNITS,
     Measure,
     count_limits,
-    has_accuracy,
-    units_title,
 )
 from workflow_scripts.figures.panels import (
     DENSE,
@@ -36,7 +34,6 @@ from workflow_scripts.figures.style import (
     CURVE_COLOURS,
     CURVE_SHAPES,
     DENSE_MARK,
-    FLOOR_COLOURS,
     GREY,
     MEAN_LINE,
     OTHER_LINE,
@@ -44,33 +41,10 @@ from workflow_scripts.figures.style import (
     REPLICATE_LINE,
     SMALL,
     TEXT_WIDTH,
-    TWIN_MARK,
+    baseline_line,
+    reference_mark,
 )
-from workflow_scripts.tables.arms import CURVE, FLOOR_NAMES, SUFFIX_NAMES, TWIN
-
-# Where a floor's dashes begin: those of floors that coincide fall between each other.
-FLOOR_STARTS = {"untrained": 0, "untrained_calibrated": 4, "shuffled_labels": 8}
-FLOOR_DASHES = ((4, 8), (2, 2), (9, 2))  # of the first arm's floors, of the second's, ...
-
-
-def draw_overview(networks: pd.DataFrame) -> Figure:
-    """The paper's question: accuracy, interpretable units and unique concepts against density."""
-    measures = [*([ACCURACY] if has_accuracy(networks) else []), UNITS, CONCEPTS._replace(other=None)]
-    if all_dense(networks):
-        return draw_dense([("", networks, measure) for measure in measures])
-    layers = networks["layer"].unique()
-    figure, grid = panels(len(layers), len(measures), width=TEXT_WIDTH, panel_height=2.0)
-    for row, layer in zip(grid, layers, strict=True):
-        of_layer = networks[networks["layer"] == layer]
-        for axes, measure in zip(row, measures, strict=True):
-            draw_measure(axes, of_layer, measure)
-        if has_accuracy(networks) and not has_accuracy(of_layer):
-            row[0].remove()
-        row[-2].set_ylabel(units_title(of_layer))
-        if len(layers) > 1:
-            row[-2].set_title(layer)
-    finish(figure, grid, networks, max_ticks=6)
-    return figure
+from workflow_scripts.tables.arms import BASELINE, CURVE, REFERENCE
 
 
 def draw_single(measure: Measure, networks: pd.DataFrame) -> Figure:
@@ -105,12 +79,12 @@ def draw_by_category(measure: Measure, categories: pd.DataFrame) -> Figure:
         axes.set_title(name if len(layers) == 1 else f"{layer}: {name}")
     for axes in grid.flat[len(places) :]:
         axes.remove()
-    finish(figure, grid, categories, max_ticks=6, other=measure.other, top_axis=False, label_floors=False)
+    finish(figure, grid, categories, max_ticks=6, other=measure.other, top_axis=False, label_baselines=False)
     return figure
 
 
 def draw_measure(axes: Axes, rows: pd.DataFrame, measure: Measure) -> None:
-    """Draw one measure against density: replicates thin, their mean bold, controls as floors and a point.
+    """Draw one measure against density: replicates thin, their mean bold, baselines dashed, references as points.
 
     `rows` has one row per network, with the columns of `describe_arms`, replicate, level, "remaining %" and the
     measure's; where the measure's is empty a network is left out.
@@ -119,31 +93,34 @@ def draw_measure(axes: Axes, rows: pd.DataFrame, measure: Measure) -> None:
     mark_nine_tenths(axes)
     rows = rows[rows[measure.column].notna()]
     if counted:
-        for name, look, of_floor in floors(rows):
-            axes.axhline(of_floor[measure.column].mean(), linewidth=1, label=name, **look)
+        for of_baseline in of_role(rows, BASELINE):
+            draw_baseline(axes, of_baseline, measure)
     for number, of_arm in rows[rows["role"] == CURVE].groupby("number"):
         draw_curve(axes, of_arm, measure, curve_look(number))
         mark_dense(axes, of_arm, measure, curve_look(number))
-    twins = rows[rows["role"] == TWIN]
-    if len(twins):
-        axes.plot(twins["remaining %"].mean(), twins[measure.column].mean(), **TWIN_MARK)
+    for of_reference in of_role(rows, REFERENCE):
+        mark = reference_mark(of_reference["look"].iloc[0])
+        for _, of_level in of_reference.groupby("level"):
+            axes.plot(of_level["remaining %"].mean(), of_level[measure.column].mean(), **mark)
     axes.set_ylabel(measure.title)
     if counted:
         axes.set_ylim(count_limits(rows, measure))
         axes.yaxis.set_major_locator(MaxNLocator(**COUNT_TICKS))
 
 
-def floors(rows: pd.DataFrame) -> list[tuple[str, dict, pd.DataFrame]]:
-    """Each floor in `rows`: its name, its colour and dashes, and its rows."""
-    return [
-        (
-            name,
-            {"color": colour, "linestyle": (FLOOR_STARTS[floor], FLOOR_DASHES[number % len(FLOOR_DASHES)])},
-            of_floor,
-        )
-        for floor, colour in FLOOR_COLOURS.items()
-        for (number, name), of_floor in rows[rows["role"] == floor].groupby(["number", "name"])
-    ]
+def draw_baseline(axes: Axes, rows: pd.DataFrame, measure: Measure) -> None:
+    """Draw the mean of a baseline's networks: one level as a line across the panel, several against density."""
+    look = {"linewidth": 1, "label": rows["name"].iloc[0], **look_of(rows)}
+    if rows["level"].nunique() == 1:
+        axes.axhline(rows[measure.column].mean(), **look)
+    else:
+        mean = mean_of_replicates(rows.sort_values("remaining %", ascending=False, kind="stable"))
+        axes.plot(mean["remaining %"], mean[measure.column], **look)
+
+
+def look_of(rows: pd.DataFrame) -> dict:
+    """Colour and dashes of the baseline that `rows` belong to."""
+    return baseline_line(rows["look"].iloc[0], rows["number"].iloc[0])
 
 
 def curve_look(number: int) -> dict:
@@ -194,11 +171,11 @@ def finish(
     other: str | None = None,
     legend_columns: int = 4,
     top_axis: bool = True,
-    label_floors: bool = True,
+    label_baselines: bool = True,
 ) -> None:
     """Give every panel its density axis and the figure its legend.
 
-    The floors are named there, or with `label_floors` on their lines, if all in a panel belong to one arm.
+    The baselines are named there, or with `label_baselines` on their lines, if all in a panel belong to one arm.
     """
     for axes in figure.axes:
         set_density_axis(axes, sparsest(rows), max_ticks)
@@ -206,17 +183,18 @@ def finish(
         for column in grid.T:
             add_pruned_axis(next(axes for axes in column if axes in figure.axes))
     handles = legend_handles(rows, other)
-    several = rows.loc[rows["role"].isin(FLOOR_NAMES), "number"].any()
-    on_lines = label_floors and not several
+    baselines = of_role(rows, BASELINE)
+    several = any(of_baseline["number"].iloc[0] for of_baseline in baselines)
+    on_lines = label_baselines and not several
     if not on_lines:
         dashed = {} if several else {"linestyle": "--"}
-        looks = {name: look | dashed for name, look, _ in floors(rows)}
+        looks = {of_baseline["name"].iloc[0]: look_of(of_baseline) | dashed for of_baseline in baselines}
         handles += [Line2D([], [], linewidth=1, label=name, **look) for name, look in looks.items()]
     add_legend(figure, handles, legend_columns)
     if on_lines:
         figure.draw_without_rendering()  # settles where things are
         for axes in figure.axes:
-            name_floors(axes)
+            name_baselines(axes)
 
 
 def legend_handles(rows: pd.DataFrame, other: str | None) -> list[Line2D]:
@@ -236,22 +214,24 @@ def legend_handles(rows: pd.DataFrame, other: str | None) -> list[Line2D]:
         ]
     if (curves["remaining %"] >= DENSE).any():
         handles.append(Line2D([], [], color=colour, label="dense", **DENSE_MARK))
-    if (rows["role"] == TWIN).any():
-        handles.append(Line2D([], [], label=SUFFIX_NAMES[TWIN], **TWIN_MARK))
+    for of_reference in of_role(rows, REFERENCE):
+        handles.append(
+            Line2D([], [], label=of_reference["name"].iloc[0], **reference_mark(of_reference["look"].iloc[0]))
+        )
     if other:
         handles.append(Line2D([], [], color=colour, label=OTHER_NAME, **OTHER_LINE))
     return handles
 
 
-def floor_lines(axes: Axes) -> list[Line2D]:
-    """The floors of a panel against density: there they are the lines that have a label."""
+def baseline_lines(axes: Axes) -> list[Line2D]:
+    """The baselines of a panel against density: there they are the lines that have a label."""
     return [line for line in axes.lines if not line.get_label().startswith("_")]
 
 
-def name_floors(axes: Axes) -> None:
-    """Write each floor's name over its line, at the dense end; where lines lie close, stack the names above them."""
+def name_baselines(axes: Axes) -> None:
+    """Write each baseline's name over its line, at the dense end; where lines lie close, stack the names above them."""
     points = 72 / axes.figure.dpi
-    lines = sorted(floor_lines(axes), key=lambda line: line.get_ydata()[0])
+    lines = sorted(baseline_lines(axes), key=lambda line: line.get_ydata()[0])
     heights = [axes.transData.transform((100, line.get_ydata()[0]))[1] * points for line in lines]
     free = -np.inf
     for line, line_at in zip(lines, heights, strict=True):

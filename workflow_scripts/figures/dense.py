@@ -7,19 +7,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from workflow_scripts.figures.arms import compared_with, of_role
 from workflow_scripts.figures.measures import ACCURACY, OTHER_NAME, Measure, count_limits
 from workflow_scripts.figures.panels import add_legend, labelled, panels
 from workflow_scripts.figures.style import (
     BLUE,
     COUNT_TICKS,
     DENSE_MARK,
-    FLOOR_COLOURS,
     LIGHT_GREY,
     REPLICATE_DOT,
     TEXT_WIDTH,
-    TWIN_MARK,
+    baseline_colour,
+    reference_mark,
 )
-from workflow_scripts.tables.arms import CURVE, FLOOR_NAMES, SUFFIX_NAMES, TWIN
+from workflow_scripts.tables.arms import BASELINE, CURVE, REFERENCE
 
 OTHER_DOT = {"marker": "x", "markersize": 4, "linestyle": "none"}
 
@@ -48,16 +49,17 @@ def draw_dense(cells: list[tuple[str, pd.DataFrame, Measure]]) -> Figure:
 
 
 def draw_dots(axes: Axes, rows: pd.DataFrame, measure: Measure, dots: pd.DataFrame) -> None:
-    """Draw one measure of dense networks: from the top down a line for each of `dots`, on it its floors as strokes.
+    """Draw one measure of dense networks: from the top down a line for each of `dots`, on it its baselines as strokes.
 
     `rows` is as for `draw_measure`; `dots` has the columns arm, base, name and layer.
     """
     measured = rows[rows[measure.column].notna()]
     for place, (arm, base, _, layer) in enumerate(dots.itertuples(index=False)):
         axes.axhline(place, color=LIGHT_GREY, linewidth=0.6, zorder=0)
-        of_layer = measured[(measured["layer"] == layer) & measured["base"].isin(["", base])]
+        of_layer = measured[measured["layer"] == layer]
+        comparisons = compared_with(of_layer, arm, base)
         if measure is not ACCURACY:
-            draw_strokes(axes, of_layer, measure, place)
+            draw_strokes(axes, of_role(comparisons, BASELINE), measure, place)
         of_arm = of_layer[of_layer["arm"] == arm]
         if len(of_arm) > 1:
             places = [place] * len(of_arm)
@@ -67,9 +69,9 @@ def draw_dots(axes: Axes, rows: pd.DataFrame, measure: Measure, dots: pd.DataFra
             axes.plot(of_arm[measure.column].mean(), place, color=BLUE, label=label, **DENSE_MARK)
         if measure.other and len(of_arm):
             axes.plot(of_arm[measure.other].mean(), place, color=BLUE, label=OTHER_NAME, **OTHER_DOT)
-        twins = of_layer[of_layer["role"] == TWIN]
-        if len(twins):
-            axes.plot(twins[measure.column].mean(), place, label=SUFFIX_NAMES[TWIN], **TWIN_MARK)
+        for reference in of_role(comparisons, REFERENCE):
+            look = {"label": reference["short_name"].iloc[0], **reference_mark(reference["look"].iloc[0])}
+            axes.plot(reference[measure.column].mean(), place, **look)
     axes.set(xlabel=measure.title, ylim=(len(dots) - 0.5, -0.5), yticks=[])
     if measure is ACCURACY:
         axes.margins(x=0.15)
@@ -78,12 +80,11 @@ def draw_dots(axes: Axes, rows: pd.DataFrame, measure: Measure, dots: pd.DataFra
         axes.xaxis.set_major_locator(MaxNLocator(**COUNT_TICKS))
 
 
-def draw_strokes(axes: Axes, rows: pd.DataFrame, measure: Measure, place: float) -> None:
-    """The floors in `rows` as strokes across the line at `place`, below each other, so that none hides another."""
-    present = [floor for floor in FLOOR_NAMES if (rows["role"] == floor).any()]
-    height = 0.8 / max(len(present), 1)
-    for number, floor in enumerate(present):
-        look = {"color": FLOOR_COLOURS[floor], "linewidth": 1.6, "label": FLOOR_NAMES[floor]}
-        value = rows.loc[rows["role"] == floor, measure.column].mean()
+def draw_strokes(axes: Axes, baselines: list[pd.DataFrame], measure: Measure, place: float) -> None:
+    """Draw baselines as strokes across the line at `place`, below each other, so that none hides another."""
+    height = 0.8 / max(len(baselines), 1)
+    for number, rows in enumerate(baselines):
+        colour, label = baseline_colour(rows["look"].iloc[0]), rows["short_name"].iloc[0]
+        value = rows[measure.column].mean()
         top = place - 0.4 + number * height
-        axes.plot([value, value], [top, top + height], **look)
+        axes.plot([value, value], [top, top + height], color=colour, linewidth=1.6, label=label)

@@ -14,8 +14,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from workflow_scripts.figures.arms import compared_with
 from workflow_scripts.figures.style import COLUMN_WIDTH, DENSITY_COLOURS, LIGHT_GREY
-from workflow_scripts.tables.arms import CURVE, controls_beside
+from workflow_scripts.tables.arms import CURVE
 
 REMAINING, PRUNED = "Weights remaining (%)", "Weights pruned (%)"
 CLAIMED = 10  # % of the weights that remain where the paper sees the decline set in
@@ -25,11 +26,14 @@ BAR = 2.5  # inches: the length of a bar of colours, at most
 
 
 class Place(NamedTuple):
-    """What a panel of its own shows: an arm in a layer, and the controls there. `title` says which."""
+    """What a panel of its own shows: an arm in a layer, and the baselines and references that it is compared with.
+
+    `title` says which arm and layer.
+    """
 
     title: str
     rows: pd.DataFrame
-    controls: pd.DataFrame
+    comparisons: pd.DataFrame
 
 
 def places(rows: pd.DataFrame) -> list[Place]:
@@ -44,7 +48,7 @@ def places(rows: pd.DataFrame) -> list[Place]:
             continue
         title = [layer] if len(layers) > 1 or len(arms) == 1 else []
         title += textwrap.wrap(of_arm["name"].iloc[0], 38, break_on_hyphens=False) if len(arms) > 1 else []
-        found.append(Place("\n".join(title), of_arm, controls_beside(of_layer, of_arm["base"].iloc[0])))
+        found.append(Place("\n".join(title), of_arm, compared_with(of_layer, arm, of_arm["base"].iloc[0])))
     return found
 
 

@@ -22,13 +22,20 @@ BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = (
 )
 GREY, LIGHT_GREY = "#666666", "#cccccc"
 DENSITY_COLOURS = "viridis_r"  # even in lightness, dense dark
-CURVE_COLOURS = (BLUE, ORANGE, SKY, "black")  # the other colours are the floors'
+CURVE_COLOURS = (BLUE, ORANGE, SKY, "black")  # the other colours are the baselines'
 CURVE_SHAPES = (  # one after the other, each with all the colours
     {"linestyle": "-", "marker": "o"},
     {"linestyle": (0, (4, 1)), "marker": "s"},
     {"linestyle": (0, (6, 1, 1, 1)), "marker": "^"},
 )
-FLOOR_COLOURS = {"untrained": VERMILION, "untrained_calibrated": PURPLE, "shuffled_labels": GREEN}
+# Looks of baselines and references: the known recipes have the first, in this order, others those that follow.
+KNOWN_BASELINES = ("untrained", "untrained_calibrated", "shuffled_labels")
+BASELINE_COLOURS = (VERMILION, PURPLE, GREEN, "#999933", "#882255", "#332288", "#8C564B", "#DDCC77", "#44AA99")
+BASELINE_MARKERS = ("X", "P", "*", "d", "p", "H", "8")
+BASELINE_STARTS = (0, 4, 8, 2, 6, 10)  # where dashes begin: those of baselines that coincide fall between each other
+BASELINE_DASHES = ((4, 8), (2, 2), (9, 2))  # of the first base's baselines, of the second's, ...
+KNOWN_REFERENCES = ("trained_twice",)
+REFERENCE_MARKERS = ("D", "s", "^", "v", "p", "h")
 # Of Tol's (2021) high-contrast scheme: accuracy, units, concepts, where they share axes; apart in grey, too.
 MEASURE_COLOURS = ("#004488", "#BB5566", "#DDAA33")
 # Mostly of Tol's (2021) muted scheme: as far apart in lightness as eight can be, those that follow each other farthest.
@@ -39,8 +46,7 @@ CATEGORY_HATCHES = ("", "////", "....")  # one after the other, each with all th
 COUNT_COLOURS = LinearSegmentedColormap.from_list("counts", colormaps["Blues"](np.linspace(0.12, 1, 256)))
 
 COUNT_TICKS = {"nbins": 6, "steps": (1, 2, 5, 10), "integer": True}
-TWIN_MARK = {
-    "marker": "D",
+REFERENCE_MARK = {
     "markersize": 4.5,
     "color": "black",
     "markerfacecolor": "none",
@@ -86,6 +92,33 @@ STYLE = {
 # Nothing of the day on which a figure was drawn.
 METADATA = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
 FORMATS = tuple(METADATA)
+
+
+def baseline_colour(look: int) -> str:
+    return BASELINE_COLOURS[look % len(BASELINE_COLOURS)]
+
+
+def baseline_line(look: int, number: int) -> dict:
+    """Colour and dashes of a baseline's line; `number` counts the bases whose baselines share a panel."""
+    start = BASELINE_STARTS[look % len(BASELINE_STARTS)]
+    return {"color": baseline_colour(look), "linestyle": (start, BASELINE_DASHES[number % len(BASELINE_DASHES)])}
+
+
+def baseline_mark(look: int) -> dict:
+    """Colour and marker of a baseline's points."""
+    marker = BASELINE_MARKERS[look % len(BASELINE_MARKERS)]
+    return {
+        "marker": marker,
+        "color": baseline_colour(look),
+        "linestyle": "none",
+        "markersize": 5,
+        "markeredgewidth": 0,
+    }
+
+
+def reference_mark(look: int) -> dict:
+    """Marker of a reference's points."""
+    return {"marker": REFERENCE_MARKERS[look % len(REFERENCE_MARKERS)], **REFERENCE_MARK}
 
 
 def category_looks(names: Sequence[str]) -> dict[str, dict]:

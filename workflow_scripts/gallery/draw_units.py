@@ -12,22 +12,14 @@ import numpy as np
 from workflow_scripts.data.chunks import Rows
 from workflow_scripts.data.hdf5 import find_dataset, member_names, open_hdf5, read_attribute, wrong
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
-from workflow_scripts.dissect.interpolation import (
-    BORDERS,
-    SCHEMES,
-    Grid,
-    grid,
-    interpolate,
-    layer_knots,
-    read_receptive_fields,
-)
+from workflow_scripts.dissect.interpolation import Grid, grid, interpolate, layer_knots, read_receptive_fields
 from workflow_scripts.dissect.maps import LayerMaps, strict_bound
 from workflow_scripts.dissect.name_units import iou
 from workflow_scripts.dissect.unit_files import Counts, read_counts
 from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, sheet_file, write_layer
 from workflow_scripts.gallery.sprites import draw_mask, encode, join_rows, resize
 from workflow_scripts.gallery.top_maps import TopMaps, top_maps
-from workflow_scripts.plan.protocols import MASKS
+from workflow_scripts.plan.protocols import BORDERS, MASKS, SCHEMES
 from workflow_scripts.shared.files import UserError, run_command, whole_file, write_checksums
 from workflow_scripts.shared.progress import Progress
 

@@ -11,20 +11,20 @@ from workflow_scripts.dissect.concept_data import ConceptData
 from workflow_scripts.dissect.name_units import least_iou
 from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, network_folder, site_files, write_call
 from workflow_scripts.shared.files import run_command, whole_file
-from workflow_scripts.tables.arms import name_arms
+from workflow_scripts.tables.arms import name_arms, read_arms
 from workflow_scripts.tables.read_tables import read_table
 
 LAYER_KEYS = ["name", "units", "detectors", "concepts"]
 
 
 def write_gallery(
-    experiment: dict, networks: Path, concepts: str | Path, other_names: dict[str, str], gallery: Path
+    experiment: dict, networks: Path, arms: Path, concepts: str | Path, other_names: dict[str, str], gallery: Path
 ) -> None:
     """Write into the folder `gallery` the page's files and experiment.js, whose networks are drawn there.
 
     Args:
         experiment: name, quantile, detector_iou, detector_rule, images (of a unit), tile (the side of one).
-        networks: the table of that name, as `collect` writes it.
+        networks, arms: the tables of these names, as `collect` writes them.
         concepts: the concept set, for the names of the categories.
         other_names: for networks that are others under a second name, the folder of that name and where it is drawn.
 
@@ -37,7 +37,7 @@ def write_gallery(
         "least_iou": least_iou(experiment["detector_iou"], experiment["detector_rule"]),
         "units_per_sheet": UNITS_PER_SHEET,
         "categories": categories,
-        "networks": list_networks(networks, other_names),
+        "networks": list_networks(networks, arms, other_names),
     }
     with whole_file(gallery / "experiment.js") as part:
         write_call(part, "experiment", content)
@@ -46,16 +46,19 @@ def write_gallery(
             shutil.copyfile(file, part)
 
 
-def list_networks(table: Path, other_names: dict[str, str]) -> list[dict]:
-    """What experiment.js says of each network, in the order of networks.csv."""
-    rows = read_table(table)
-    names = name_arms(rows)
+def list_networks(networks_table: Path, arms_table: Path, other_names: dict[str, str]) -> list[dict]:
+    """What experiment.js says of each network: arms in the order of arms.csv, networks in that of networks.csv."""
+    rows = read_table(networks_table)
+    arms = read_arms(arms_table, rows)
+    names, same_units = name_arms(arms), dict(zip(arms["arm"], arms["same_units"].tolist(), strict=True))
+    rows = arms[["arm"]].merge(rows, on="arm")
     networks = []
     for (arm, replicate, level), layers in rows.groupby(["arm", "replicate", "level"], sort=False):
         first, folder = layers.iloc[0], network_folder(arm, replicate, level)
         network = {
             "arm": arm,
             "name": names[arm],
+            "same_units": same_units[arm],
             "replicate": int(replicate),
             "level": int(level),
             "density": float(first["density"]),
@@ -71,6 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--experiment", type=json.loads, required=True, help="JSON, as `write_gallery` takes it")
     parser.add_argument("--networks", type=Path, required=True, help="networks.csv")
+    parser.add_argument("--arms", type=Path, required=True, help="arms.csv")
     parser.add_argument("--concepts", required=True, help="concepts.h5")
     parser.add_argument(
         "--other-name",
@@ -83,7 +87,12 @@ def main() -> None:
     parser.add_argument("--gallery", type=Path, required=True, help="the folder to write into")
     arguments = parser.parse_args()
     write_gallery(
-        arguments.experiment, arguments.networks, arguments.concepts, dict(arguments.other_name), arguments.gallery
+        arguments.experiment,
+        arguments.networks,
+        arguments.arms,
+        arguments.concepts,
+        dict(arguments.other_name),
+        arguments.gallery,
     )
 
 

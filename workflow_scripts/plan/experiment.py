@@ -214,19 +214,19 @@ class Experiment:
             if network.made_by == "prune_once" and network.design is design
             for layer in network.exempt
         }
-        arguments = named_arguments(
+        return named_arguments(
             network=design.settings_text,
             size=design.preprocessing["size"],
             layers=design.layers,
             exempt=pruning["exempt"] if design.is_trained else sorted(once),
             levels=pruning["levels"] if design.is_trained else 0,
             fraction=pruning["fraction"],
-        )
-        return f"{arguments} --trained" if design.is_trained else arguments
+        ) + trained_flag(design)
 
     def geometry(self, design: Design) -> str:
         """Return the arguments for finding where the units of a design look."""
-        return named_arguments(network=design.settings_text, size=design.preprocessing["size"], layers=design.layers)
+        size, layers = design.preprocessing["size"], design.layers
+        return named_arguments(network=design.settings_text, size=size, layers=layers) + trained_flag(design)
 
     def dump(self, design: Design) -> str:
         """Return the arguments for passing pictures through a network and keeping its maps."""
@@ -303,6 +303,11 @@ class Experiment:
 def traits(network: Network | None) -> dict[str, bool]:
     """Return what a job's resources depend on, as `gpus_of` takes it."""
     return {} if network is None else {"shuffled": network.shuffled, "tested": network.design.test != "none"}
+
+
+def trained_flag(design: Design) -> str:
+    """Return the flag by which a script knows that the number of classes follows from the pictures."""
+    return " --trained" if design.is_trained else ""
 
 
 def named_arguments(**values: object) -> str:

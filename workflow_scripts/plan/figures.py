@@ -1,17 +1,61 @@
-"""The figures' names: what the rules need of them, without a plotting library."""
+"""The figures: what the rules need to know of each, read from its file without a plotting library.
 
-FIGURES = (
-    "overview",
-    "relative_to_dense",
-    "accuracy",
-    "interpretable_units",
-    "unique_concepts",
-    "against_accuracy",
-    "units_by_category",
-    "concepts_by_category",
-    "stacked_categories",
-    "concept_trajectories",
-    "iou_distribution",
-    "layer_densities",
-)
-OF_ACCURACY = ("accuracy", "against_accuracy")  # there are these where accuracy was measured
+A figure is a file of its name in figures/plots/: the docstring is its caption (reStructuredText), `ORDER` (a number)
+its place among the others, `NEEDS_ACCURACY = True` says that it draws the networks' accuracy, `draw(frames)` draws it.
+"""
+
+import ast
+from pathlib import Path
+from typing import NamedTuple
+
+from workflow_scripts.shared.files import UserError, reading
+
+PLOTS = Path(__file__).parents[1] / "figures" / "plots"
+
+
+class Plot(NamedTuple):
+    """What a figure's file says of it."""
+
+    order: float
+    name: str
+    caption: str
+    needs_accuracy: bool
+
+
+def figure_names(with_accuracy: bool) -> list[str]:
+    """The names of all figures, in their order; without those that draw accuracy where nobody measured it.
+
+    Raises UserError if the file of a figure lacks its caption, its order or the function that draws it.
+    """
+    plots = sorted(read_plot(path) for path in PLOTS.glob("[!_]*.py"))
+    return [plot.name for plot in plots if with_accuracy or not plot.needs_accuracy]
+
+
+def caption_of(name: str) -> str:
+    """The caption of a figure, reStructuredText without a line break at its ends; UserError as of `figure_names`."""
+    return read_plot(PLOTS / f"{name}.py").caption
+
+
+def module_of(name: str) -> str:
+    """The module that draws a figure."""
+    return f"workflow_scripts.figures.plots.{name}"
+
+
+def read_plot(path: Path) -> Plot:
+    with reading(path, SyntaxError, ValueError):
+        tree = ast.parse(path.read_bytes())
+    constants = {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    order, caption = constants.get("ORDER"), ast.get_docstring(tree)
+    if not isinstance(order, int | float):
+        raise UserError(f"{path} has no ORDER: add a line ORDER = 10, the figure's place among the others")
+    if not caption:
+        raise UserError(f"{path} has no caption: add one as the module's docstring")
+    if not any(isinstance(node, ast.FunctionDef) and node.name == "draw" for node in tree.body):
+        raise UserError(f"{path} draws nothing: add a function draw(frames) that returns a Figure")
+    return Plot(order, path.stem, caption, bool(constants.get("NEEDS_ACCURACY")))

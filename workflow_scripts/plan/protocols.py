@@ -8,6 +8,10 @@ from dataclasses import asdict, dataclass
 
 from workflow_scripts.shared.files import UserError
 
+BORDERS = ("clamp", "zero")
+CELL_CENTRES = "align_corners_false"
+OF_FIELDS = ("receptive_field", "receptive_field_exact")  # knots that need to know where receptive fields lie
+SCHEMES = (CELL_CENTRES, "align_corners_true", *OF_FIELDS)
 MASKS = ("above", "at_least")
 COUNTED_IMAGES = ("with_category", "with_label_in_mask", "all")
 DETECTOR_RULES = {"above": ">", "at_least": "≥"}  # and how figures write them
@@ -20,8 +24,8 @@ class Protocol:
 
     quantile: float = 0.005  # the share of samples above a unit's threshold
     quantile_of: str = "raw"  # samples: "raw" activations, or those of the map "upsampled" to the label maps' size
-    knots: str = "receptive_field"  # where activations lie in the picture: one of interpolation.SCHEMES
-    border: str = "clamp"  # what a map is beyond its outer activations: one of interpolation.BORDERS
+    knots: str = "receptive_field"  # where activations lie in the picture: one of SCHEMES
+    border: str = "clamp"  # what a map is beyond its outer activations: one of BORDERS
     mask: str = "above"  # the threshold, strictly, or "at_least" it
     counted_images: str = "with_category"  # in a unit's area: see tally_units
     planes: str = "once"  # a pixel that carries a label in several planes counts "once", or once for "each"

@@ -1,103 +1,53 @@
-"""Which arms an experiment has, what part each plays, and what figures and pages call it."""
+"""The arms of an experiment, as arms.csv lists them: what part each plays, and what people call it."""
 
-from collections.abc import Collection
+from collections.abc import Sequence
+from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-# Controls are single networks. Floors become horizontal lines, the dense network's twin a point;
-# every other arm is a curve. The floors and the one-shot arms of an arm have its name before theirs: lite0_untrained.
-FLOOR_NAMES = {
-    "untrained": "untrained",
-    "untrained_calibrated": "untrained, calibrated",
-    "shuffled_labels": "dense, labels shuffled",
-}
-TWIN = "trained_twice"
-CURVE = "curve"
-CURVE_NAMES = {"imp": "iterative magnitude pruning"}
-ONE_SHOT_NAMES = {
-    "global": "one-shot, global magnitude",
-    "layerwise": "one-shot, layerwise magnitude",
-    "random": "one-shot, random",
-    "structured": "one-shot, whole filters",
-}
-SUFFIX_NAMES = FLOOR_NAMES | ONE_SHOT_NAMES | {TWIN: "dense, trained twice"}
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.tables.read_tables import read_table
+
+COLUMNS = ["arm", "base", "role", "recipe", "starts_from", "label", "same_units"]
+# A curve has levels of density. A baseline is what chance gives, a reference what an unpruned network can reach.
+CURVE, BASELINE, REFERENCE = ROLES = ("curve", "baseline", "reference")
 
 
-def name_arms(networks: pd.DataFrame) -> dict[str, str]:
-    """What a person calls each arm in the table of networks: "lite0, one-shot, random" for "lite0_random"."""
-    return {arm: label_arm(base, suffix) for arm, base, suffix in split_arms(networks).itertuples(index=False)}
+def tabulate_arms(arms: Sequence[dict], drawn_of: Sequence[str]) -> pd.DataFrame:
+    """The table of arms from a row for each of them; `drawn_of` has the arms of the networks that are collected.
 
-
-def split_arms(networks: pd.DataFrame) -> pd.DataFrame:
-    """A row for each arm in the table of networks: its name (arm), and base and suffix as `split_arm` has them."""
-    names = networks["arm"].unique()
-    arms = pd.DataFrame([(arm, *split_arm(arm, names)) for arm in names], columns=["arm", "base", "suffix"])
-    # Names alone do not make one network another, pruned: "net_random" may be any.
-    unlike = [
-        suffix in ONE_SHOT_NAMES and not first_networks(arm, networks).equals(first_networks(base, networks))
-        for arm, base, suffix in arms.itertuples(index=False)
-    ]
-    return arms.assign(base=arms["base"].mask(unlike, arms["arm"]), suffix=arms["suffix"].mask(unlike, ""))
-
-
-def split_arm(arm: str, arms: Collection[str]) -> tuple[str, str]:
-    """The base of `arm` and what follows it: ("lite0", "untrained"); ("", "untrained"); of others ("lite0", "")."""
-    if arm in FLOOR_NAMES or arm == TWIN:
-        return "", arm
-    for suffix in (*FLOOR_NAMES, *ONE_SHOT_NAMES):
-        base = arm.removesuffix(f"_{suffix}")
-        if base != arm and base in arms:
-            return base, suffix
-    return arm, ""
-
-
-def label_arm(base: str, suffix: str, say_base: bool = True) -> str:
-    base_name = CURVE_NAMES.get(base, base.replace("_", " "))
-    if not suffix:
-        return base_name
-    return f"{base_name}, {SUFFIX_NAMES[suffix]}" if say_base and base else SUFFIX_NAMES[suffix]
-
-
-def describe_arms(networks: pd.DataFrame) -> pd.DataFrame:
-    """How arms are drawn: a row for each that is, with the columns arm, base, role, name (str) and number (int).
-
-    base    the arm whose floor or one-shot arm it is, or "" for a floor of them all; of other arms the arm itself
-    role    "curve", a key of `FLOOR_NAMES`, or `TWIN`
-    name    what figures call it: with its base, where it could be another's as well
-    number  gives it its look: counts the curves; counts the bases of floors, where their floors share panels
-
-    An arm of one network (of each replicate) is not drawn if it has one-shot arms: their curves begin with it.
+    Raises UserError if a row has other keys than `COLUMNS`, a role is unknown, an arm stands there twice or is missing.
     """
-    arms = split_arms(networks)
-    one_shot = arms["suffix"].isin(ONE_SHOT_NAMES)
-    levels = networks.groupby(["arm", "replicate"])["level"].nunique().groupby("arm").max()
-    arms = arms[~arms["arm"].isin(arms.loc[one_shot, "base"]) | (arms["arm"].map(levels) > 1)]
-    curve = arms["suffix"].isin(["", *ONE_SHOT_NAMES])
-    if not curve.any():  # floors of nothing
-        curve = ~curve
-    several = arms.loc[curve, "base"].nunique() > 1
-    shared = networks.merge(arms[curve], on="arm").groupby("layer")["base"].nunique().max() > 1
-    say_base = np.where(curve, several, shared)
-    floor_bases, _ = pd.factorize(arms["base"].where(~curve))
-    return pd.DataFrame(
-        {
-            "arm": arms["arm"],
-            "base": arms["base"],
-            "role": arms["suffix"].where(~curve, CURVE),
-            "name": [label_arm(*row) for row in zip(arms["base"], arms["suffix"], say_base, strict=True)],
-            "number": np.where(curve, curve.cumsum() - 1, floor_bases * shared),
-        }
-    )
+    for row in arms:
+        if not isinstance(row, dict) or sorted(row) != sorted(COLUMNS):
+            raise UserError(f"--arms: {row} is not an object with the keys {', '.join(COLUMNS)}")
+        if row["role"] not in ROLES:
+            raise UserError(f"--arms: arm {row['arm']} has the role {row['role']}: give one of {', '.join(ROLES)}")
+    table = pd.DataFrame(arms, columns=COLUMNS)
+    if table["arm"].duplicated().any():
+        raise UserError(f"--arms: arm {table.loc[table['arm'].duplicated(), 'arm'].iloc[0]} is listed twice")
+    for arm in [*drawn_of, *table["base"]]:
+        if arm not in table["arm"].array:
+            raise UserError(f"--arms: arm {arm} is not listed, but networks or other arms belong to it: add it")
+    return table
 
 
-def first_networks(arm: str, networks: pd.DataFrame) -> pd.DataFrame:
-    """All that was measured of an arm's first network of each replicate."""
-    rows = networks[networks["arm"] == arm]
-    first = rows["level"] == rows.groupby("replicate")["level"].transform("min")
-    return rows[first].drop(columns=["arm", "level"]).reset_index(drop=True)
+def read_arms(path: Path, networks: pd.DataFrame) -> pd.DataFrame:
+    """arms.csv, with the columns `COLUMNS`; UserError if it lacks an arm of the table of networks."""
+    arms = read_table(path)
+    for arm in networks["arm"].unique():
+        if arm not in arms["arm"].array:
+            raise UserError(f"{path} does not list arm {arm} of networks.csv: run snakemake to collect both again")
+    return arms
 
 
-def controls_beside(rows: pd.DataFrame, base: str) -> pd.DataFrame:
-    """Of `rows` those of the controls that the curves of `base` are compared with."""
-    return rows[(rows["role"] != CURVE) & rows["base"].isin(["", base])]
+def name_arms(arms: pd.DataFrame) -> dict[str, str]:
+    """What a person calls each arm: "one-shot, random", or where there are several bases "lite0, one-shot, random"."""
+    several = arms["base"].nunique() > 1
+    return {arm: name_arm(arm, arms, with_base=several) for arm in arms["arm"]}
+
+
+def name_arm(arm: str, arms: pd.DataFrame, with_base: bool) -> str:
+    """What a person calls one arm of the table, which lists its base, too."""
+    [(base, label)] = arms.loc[arms["arm"] == arm, ["base", "label"]].itertuples(index=False)
+    return f"{name_arm(base, arms, with_base)}, {label}" if with_base and base != arm else label

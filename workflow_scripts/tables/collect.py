@@ -13,6 +13,7 @@ import pandas as pd
 from workflow_scripts.dissect.name_units import detects
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
+from workflow_scripts.tables.arms import tabulate_arms
 
 TABLES = ("networks", "categories", "units", "epochs", "layers")
 EPOCH_COLUMNS = ["epoch", "learning_rate", "train_loss", "train_accuracy"]
@@ -35,40 +36,50 @@ class MeasuredNetwork(NamedTuple):
         return {"arm": self.arm, "replicate": self.replicate, "level": self.level}
 
 
-def collect(networks: Sequence[MeasuredNetwork], detector_iou: float, detector_rule: str, tables: str | Path) -> None:
-    """Write the tables of `TABLES` as CSV into the folder `tables`.
+def collect(
+    networks: Sequence[MeasuredNetwork],
+    arms: Sequence[dict],
+    detector_iou: float,
+    detector_rule: str,
+    tables: str | Path,
+) -> None:
+    """Write arms.csv and the tables of `TABLES` into the folder `tables`.
 
+    arms.csv        a row per arm: its part in the comparison, its recipe, what people call it
     networks.csv    a row per network and dissected layer: densities, accuracy, both counts, dead units
     categories.csv  a row per network, layer and category: both counts
     units.csv       a row per unit: its best concept and that concept's IoU
     epochs.csv      a row per network and epoch of training
     layers.csv      a row per network and layer that has weights: how many remain
 
-    A network whose accuracy nobody measured has an empty cell there; one that came trained has no epochs.
-    Rows are sorted by arm, replicate and level, then stand in the order of the files they come from.
+    A network whose accuracy nobody measured has an empty cell there; one that was brought along has no epochs.
+    Rows are sorted by arm, replicate and level, then stand in the order of the files they come from; those of arms.csv
+    stand in the order of `arms`, which have its columns as keys (see `tables.arms`).
     `detector_iou` and `detector_rule` are those by which the units were named; see `name_units.detects`.
-    Raises UserError if a network is named twice, or if a file is not what its writer promises.
+    Raises UserError if a network is named twice, its arm is not listed, or if a file is not what its writer promises.
     """
     networks = sorted(networks)
-    refuse_twins(networks)
+    refuse_duplicates(networks)
+    arm_rows = tabulate_arms(arms, [network.arm for network in networks])
     rows = {table: [] for table in TABLES}
     for network in networks:
         metrics, units = read_metrics(network.metrics), read_units(network.units)
         refuse_other_rule(network.units, units, detector_iou, detector_rule)
         for table, new in tabulate(network, metrics, units, detector_iou, detector_rule).items():
             rows[table].append(new)
-    for table in TABLES:
+    frames = {table: join(rows[table]) for table in TABLES}
+    for table, frame in {"arms": arm_rows, **frames}.items():
         with whole_file(Path(tables) / f"{table}.csv") as part:
-            join(rows[table]).to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
+            frame.to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def join(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """`frames` below each other; one without rows knows nothing of its columns' types, so it has no say in them."""
+    """`frames` below each other; a frame without rows has no types of columns, and so no influence on them."""
     filled = [frame for frame in frames if len(frame)]
     return pd.concat(filled or frames[:1], ignore_index=True)
 
 
-def refuse_twins(networks: Sequence[MeasuredNetwork]) -> None:
+def refuse_duplicates(networks: Sequence[MeasuredNetwork]) -> None:
     if not networks:
         raise UserError("there is no network to collect: name at least one with --network")
     for one, next_one in pairwise(networks):
@@ -130,7 +141,7 @@ def network_row(metrics: dict, layer: str, by_category: pd.DataFrame, units: pd.
 
 
 def with_detectors(units: pd.DataFrame, detector_iou: float, detector_rule: str) -> pd.DataFrame:
-    """The units, with the flags that tell detectors by this rule."""
+    """The units, with the flags that mark detectors by this rule."""
     ious = {"detector": "score"} | {f"{name}-detector": f"{name}-iou" for name in categories_of(units.columns)}
     return units.assign(**{flag: detects(units[iou], detector_iou, detector_rule) for flag, iou in ious.items()})
 
@@ -258,12 +269,15 @@ def main() -> None:
         metavar=("ARM", "REPLICATE", "LEVEL", "METRICS", "UNITS"),
         help="a network, its metrics.json and its units.csv; may be repeated",
     )
+    parser.add_argument(
+        "--arms", type=json.loads, required=True, help="JSON: a list of the arms, objects with the columns of arms.csv"
+    )
     parser.add_argument("--detector-iou", type=float, required=True, help="a detector's IoU is above this")
     parser.add_argument("--detector-rule", choices=DETECTOR_RULES, required=True, help="or at least this")
     parser.add_argument("--tables", type=Path, required=True, help="the folder to write the tables into")
     arguments = parser.parse_args()
     networks = [parse_network(words) for words in arguments.network]
-    collect(networks, arguments.detector_iou, arguments.detector_rule, arguments.tables)
+    collect(networks, arguments.arms, arguments.detector_iou, arguments.detector_rule, arguments.tables)
 
 
 if __name__ == "__main__":

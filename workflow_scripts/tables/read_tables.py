@@ -6,18 +6,20 @@ import pandas as pd
 
 from workflow_scripts.shared.files import UserError, reading, require_file
 
+NAMES = ("arm", "base", "role", "recipe", "starts_from", "layer", "name", "category", "label")
+
 
 def read_table(path: Path) -> pd.DataFrame:
     """A table that `collect` has written; names are str, an accuracy that nobody measured is NaN.
 
     Raises UserError if it is not there, or is no table.
     """
-    require_file(path, "collect the tables first")
+    require_file(path, "run snakemake, which collects the tables")
     with reading(path, ValueError):
         # An arm, a layer or a concept may be called "7", "true" or "NA".
         return pd.read_csv(
             path,
-            dtype=dict.fromkeys(("arm", "layer", "name", "category", "label"), str),
+            dtype=dict.fromkeys(NAMES, str),
             keep_default_na=False,
             na_values={"test_accuracy": [""]},
         )

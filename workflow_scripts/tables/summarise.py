@@ -4,6 +4,7 @@ python -m workflow_scripts.tables.summarise results/shapes
 """
 
 import argparse
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,11 +12,12 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.plan.protocols import DETECTOR_RULES
-from workflow_scripts.shared.files import run_command
-from workflow_scripts.tables.arms import FLOOR_NAMES, TWIN, name_arms, split_arms
+from workflow_scripts.shared.files import run_command, whole_file
+from workflow_scripts.tables.arms import BASELINE, CURVE, ROLES, name_arms, read_arms
 from workflow_scripts.tables.read_tables import detector_rule_of, read_table
 
 ROWS, WIDTH = 26, 100  # of the table at most, and columns of the screen
+NAMED = 3  # arms in a sentence
 LARGE_QUANTILE = 0.1  # of places; above it IoU tells how large a concept is more than what a unit detects
 PLACES = {
     "report": "report.html",
@@ -30,24 +32,26 @@ HEAD = ("", "weights", "test accuracy", "interpretable units", "unique concepts"
 def summarise(results: Path, quantile: float | None = None) -> str:
     """Return a table with a row for each arm and level, means over replicates, and the places of what was made.
 
-    Curves come first, the floors and the network trained twice after them. What is too much for a screen is left out,
-    and said to be: layers but the last, then levels between the densest and the sparsest, then arms. `quantile` is that
-    of the thresholds, if it is known; it is named where it is doubtfully large.
+    Curves come first, then baselines, then references. What is too much for a screen is left out, and a line names it:
+    layers but the last, then levels between the densest and the sparsest, then arms. Curves without a baseline are
+    named. `quantile` is that of the thresholds, if it is known; it is named where it is doubtfully large.
 
     Raises:
-        UserError: the experiment has no table of networks.
+        UserError: the experiment has no table of networks or of arms.
     """
     path = results / "tables" / "networks.csv"
     networks = read_table(path)
+    arms = read_arms(path.with_name("arms.csv"), networks)
     layers = list(dict.fromkeys(networks["layer"]))
     shown = last_layers(networks, layers)
-    rows, left_out = tabulate(networks, shown)
+    rows, left_out = tabulate(networks, arms, shown)
     lines = [heading(networks), *align([HEAD, *rows])]
     if quantile is not None and quantile > LARGE_QUANTILE:
         share = f"{100 * quantile:g} %"
         lines.append(
             f"Doubtful: dissection.quantile is {quantile:g}: units are active at {share} of places; 0.005 is usual."
         )
+    lines += missing_baselines(arms)
     if len(shown) < len(layers):
         left_out.append(f"{len(layers) - len(shown)} of {len(layers)} layers")
     if left_out:
@@ -73,24 +77,39 @@ def last_layers(networks: pd.DataFrame, layers: list[str]) -> list[str]:
     return layers[-1:]
 
 
-def tabulate(networks: pd.DataFrame, layers: Sequence[str]) -> tuple[list[tuple[str, ...]], list[str]]:
+def missing_baselines(arms: pd.DataFrame) -> list[str]:
+    """A sentence, in lines, that names the curves of which neither they nor their base have a baseline, if any."""
+    with_baseline = arms.loc[arms["role"] == BASELINE, "base"]
+    curves = arms[arms["role"] == CURVE]
+    bare = curves.loc[~(curves["base"].isin(with_baseline) | curves["arm"].isin(with_baseline)), "arm"].tolist()
+    if not bare:
+        return []
+    named = bare if len(bare) <= NAMED else [*bare[:NAMED], f"{len(bare) - NAMED} more"]
+    subject = f"Arm {named[0]} has" if len(named) == 1 else f"Arms {', '.join(named[:-1])} and {named[-1]} have"
+    return textwrap.wrap(f"{subject} no baseline: how many detectors chance alone gives is not known.", WIDTH)
+
+
+def tabulate(
+    networks: pd.DataFrame, arms: pd.DataFrame, layers: Sequence[str]
+) -> tuple[list[tuple[str, ...]], list[str]]:
     """The rows of these layers, and what of them is left out."""
     rows, left_out = [], []
-    called, suffixes = name_arms(networks), split_arms(networks).set_index("arm")["suffix"]
+    called = name_arms(arms)
+    order = arms.sort_values("role", key=lambda roles: roles.map(ROLES.index), kind="stable")["arm"].tolist()
     for layer in layers:
         of_layer = networks[networks["layer"] == layer]
         units = sorted(set(of_layer["units"]))
         rows.append((f"{layer}, {' or '.join(map(str, units))} units", "", "", "", ""))
-        arms = {arm: list(levels.groupby("level")) for arm, levels in of_layer.groupby("arm", sort=False)}
-        names = sorted(arms, key=lambda arm: suffixes[arm] in (*FLOOR_NAMES, TWIN))
+        levels_of = {arm: list(levels.groupby("level")) for arm, levels in of_layer.groupby("arm")}
+        names = [arm for arm in order if arm in levels_of]
         if len(names) > ROWS:
             left_out.append(f"{len(names) - ROWS} of {len(names)} arms")
-        each = most_levels([len(arms[arm]) for arm in names[:ROWS]]) if len(layers) == 1 else ROWS
-        if any(len(arms[arm]) > each for arm in names[:ROWS]):
+        each = most_levels([len(levels_of[arm]) for arm in names[:ROWS]]) if len(layers) == 1 else ROWS
+        if any(len(levels_of[arm]) > each for arm in names[:ROWS]):
             left_out.append("levels in between")
         for arm in names[:ROWS]:
             name = f"  {called[arm]}"
-            for _, level in spread(arms[arm], each):
+            for _, level in spread(levels_of[arm], each):
                 rows.append((name, *measures(level)))
                 name = ""
     return rows, left_out
@@ -153,8 +172,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="the folder of an experiment")
     parser.add_argument("--quantile", type=float, help="of the thresholds; one that is doubtful is named")
+    parser.add_argument("--out", type=Path, help="a file to write the summary into, besides printing it")
     args = parser.parse_args()
-    print(summarise(args.results, args.quantile))
+    summary = summarise(args.results, args.quantile)
+    if args.out:
+        with whole_file(args.out) as part:
+            part.write_text(f"{summary}\n")
+    print(summary)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""How many of its weights each layer of a pruned network has left."""
+"""The weights that remain of each layer, in per cent of the layer's own: a row for each layer that can be pruned, in
+the network's order, a column for each level, headed below by what remains of the whole network; means of the
+replicates. The colours are logarithmic; a layer that has lost everything is white. Arms of one network stand side by
+side. Networks that nobody pruned are not shown.
+"""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -15,12 +19,15 @@ from workflow_scripts.figures.heat_maps import (
 from workflow_scripts.figures.panels import DENSE, add_density_bar, density_colours, percent, say
 from workflow_scripts.tables.arms import CURVE
 
+ORDER = 100
+
 FRAME = 1.1  # inches of a heat map's height that are not rows
 SHORTEST = 2  # inches: so that what the colours mean can be read
 
 
-def draw_layer_densities(layers: pd.DataFrame) -> Figure:
+def draw(frames: dict[str, pd.DataFrame]) -> Figure:
     """A row for each layer that can be pruned, a column for each level; arms of one base stand side by side."""
+    layers = frames["layers"]
     curves = layers[(layers["role"] == CURVE) & layers["prunable"]]
     pruned = curves[curves.groupby("arm")["remaining %"].transform("min") < DENSE]
     if pruned.empty:

@@ -1,4 +1,10 @@
-"""Does interpretability follow accuracy or sparsity? One point for each network."""
+"""Does interpretability follow accuracy or sparsity? A point for each network: interpretable units and unique
+concepts against test accuracy (the axis is logarithmic in the error), coloured by the weights that remain. Lines join
+the networks of a replicate from dense to sparse. Where they fall steeply, interpretability goes while accuracy stays;
+where networks of unlike colours lie together, it follows accuracy whatever the sparsity. Crosses, stars and other
+filled marks in colours of their own: baselines; open marks: references, as the dense network trained once more with
+all its weights. A row for each layer and each curve of the other figures.
+"""
 
 from itertools import cycle
 
@@ -9,6 +15,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from workflow_scripts.figures.arms import of_role
 from workflow_scripts.figures.measures import ACCURACY, CONCEPTS, UNITS, Measure, count_limits, units_title
 from workflow_scripts.figures.panels import (
     Place,
@@ -21,8 +28,11 @@ from workflow_scripts.figures.panels import (
     places,
     sparsest,
 )
-from workflow_scripts.figures.style import COUNT_TICKS, FLOOR_COLOURS, GREY, LIGHT_GREY, TEXT_WIDTH, TWIN_MARK
-from workflow_scripts.tables.arms import SUFFIX_NAMES, TWIN
+from workflow_scripts.figures.style import COUNT_TICKS, GREY, LIGHT_GREY, TEXT_WIDTH, baseline_mark, reference_mark
+from workflow_scripts.tables.arms import BASELINE, REFERENCE
+
+ORDER = 70
+NEEDS_ACCURACY = True
 
 LEAST_ERROR = 0.01  # %: where no error at all is drawn
 # In per cent; of two that are too close, the first in this order is written.
@@ -38,15 +48,11 @@ LEGEND_DOT = {
     "markeredgecolor": GREY,
     "markeredgewidth": 0.4,
 }
-FLOOR_MARKERS = {"untrained": "X", "untrained_calibrated": "P", "shuffled_labels": "*"}
-CONTROL_MARKS = {
-    floor: {"marker": marker, "color": FLOOR_COLOURS[floor], "linestyle": "none", "markersize": 5, "markeredgewidth": 0}
-    for floor, marker in FLOOR_MARKERS.items()
-} | {TWIN: TWIN_MARK}
 
 
-def draw_against_accuracy(networks: pd.DataFrame) -> Figure:
+def draw(frames: dict[str, pd.DataFrame]) -> Figure:
     """Units and concepts against accuracy, where that was measured; a row of panels for each layer and curve."""
+    networks = frames["networks"]
     measured = networks[networks["accuracy %"].notna()]
     shown = places(measured)
     figure, grid = panels(len(shown), 2, width=TEXT_WIDTH, panel_height=2.2 if len(shown) < 4 else 1.7)
@@ -63,19 +69,18 @@ def draw_against_accuracy(networks: pd.DataFrame) -> Figure:
 
 
 def draw_networks(axes: Axes, place: Place, measure: Measure, colours: ScalarMappable) -> None:
-    """Draw the networks of an arm as points, those of each replicate joined from dense to sparse, and the controls."""
+    """Draw networks of an arm as points, those of each replicate joined from dense to sparse, and its comparisons."""
     for marker, (replicate, rows) in zip(cycle(REPLICATE_MARKERS), place.rows.groupby("replicate"), strict=False):
         rows = rows.sort_values("remaining %", ascending=False, kind="stable")
         points = rows["accuracy %"], rows[measure.column]
         axes.plot(*points, color=JOIN, linewidth=0.7, zorder=1)
         axes.scatter(*points, s=16, c=colours.to_rgba(rows["remaining %"]), marker=marker, **EDGE, zorder=2)
         axes.plot([], [], marker=marker, label=f"replicate {replicate}", **LEGEND_DOT)
-    for role, look in CONTROL_MARKS.items():
-        of_control = place.controls[place.controls["role"] == role]
-        if len(of_control):
-            label = SUFFIX_NAMES[role]
-            axes.plot(of_control["accuracy %"], of_control[measure.column], label=label, zorder=3, **look)
-    drawn = pd.concat([place.rows, place.controls])
+    for role, mark in ((BASELINE, baseline_mark), (REFERENCE, reference_mark)):
+        for of_arm in of_role(place.comparisons, role):
+            look = {"label": of_arm["short_name"].iloc[0], **mark(of_arm["look"].iloc[0])}
+            axes.plot(of_arm["accuracy %"], of_arm[measure.column], zorder=3, **look)
+    drawn = pd.concat([place.rows, place.comparisons])
     set_accuracy_axis(axes, drawn["accuracy %"])
     axes.set_ylabel(measure.title)
     axes.set_ylim(count_limits(drawn, measure))

@@ -1,4 +1,9 @@
-"""The paper's three curves in one panel: accuracy, units and concepts, each relative to the dense network's."""
+"""The paper's three curves in one panel: test accuracy, interpretable units and unique concepts of every network,
+each in per cent of what the dense network of the same replicate has, against the weights that remain. Bold: the mean
+of the replicates; thin: one replicate. Grey lines: the dense network's level, and 90 % pruned, the paper's mark.
+Curves that part say that the measures do not decline together. A panel for each layer and each curve of the other
+figures. Accuracy is shown where it was measured, and nothing where no dense network was pruned.
+"""
 
 import math
 
@@ -31,6 +36,8 @@ from workflow_scripts.figures.style import (
 )
 from workflow_scripts.tables.arms import CURVE
 
+ORDER = 10
+
 MEASURES = (
     Measure("accuracy %", None, "test accuracy"),
     Measure("detectors_a %", None, "interpretable units"),
@@ -43,9 +50,9 @@ LOOKS = [
 ]
 
 
-def draw_relative_to_dense(networks: pd.DataFrame) -> Figure:
+def draw(frames: dict[str, pd.DataFrame]) -> Figure:
     """What each network has of its own dense network's accuracy, units and concepts; a panel per layer and curve."""
-    related = relate_to_dense(networks)
+    related = relate_to_dense(frames["networks"])
     if related.empty:
         return say("No network here is a pruned copy of a dense one: there is nothing to relate.")
     shown = places(related)

@@ -1,4 +1,8 @@
-"""Detectors by the category of their concept, stacked: they add up to the interpretable units."""
+"""Interpretable units by the category of their concept, in per cent of the layer's units. A unit counts once, under
+its best concept, so a bar's height is the share of interpretable units in the overview. Bars from dense to sparse,
+below each the weights that remain; apart, at the right, the baselines and references. Means of the replicates; a
+panel for each layer and each curve of the other figures.
+"""
 
 import math
 
@@ -8,19 +12,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from workflow_scripts.figures.arms import first_level, of_role
 from workflow_scripts.figures.measures import units_title
 from workflow_scripts.figures.panels import REMAINING, add_legend, columns_for, panels, percent, places
 from workflow_scripts.figures.style import TEXT_WIDTH, category_looks
-from workflow_scripts.tables.arms import FLOOR_NAMES, SUFFIX_NAMES, TWIN
+from workflow_scripts.tables.arms import BASELINE, REFERENCE
 
-BAR, CONTROLS_APART = 0.85, 0.7  # of a bar's place
+ORDER = 60
+
+BAR, COMPARISONS_APART = 0.85, 0.7  # of a bar's place
 FEWEST = 5  # bars: with fewer they do not grow wider
 SIDES = 0.6  # inches of a panel's width that are not bars
 LABELLED = 0.25  # inches: below narrower bars all labels are turned, and on one line
 
 
-def draw_stacked_categories(categories: pd.DataFrame) -> Figure:
-    """A bar for each level and, apart, for each control; a panel for each layer and curve."""
+def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+    """A bar for each level and, apart, for each baseline and reference; a panel for each layer and curve."""
+    categories = frames["categories"]
     shown = places(categories)
     columns = columns_for(len(shown))
     figure, grid = panels(
@@ -32,10 +40,10 @@ def draw_stacked_categories(categories: pd.DataFrame) -> Figure:
     looks = category_looks(categories["category"].unique())
     top = max(1, 1.04 * categories.groupby(["arm", "level", "replicate", "layer"])["detectors_a %"].sum().max())
     for axes, place in zip(grid.flat, shown, strict=False):
-        levels, controls = bars_of_levels(place.rows), bars_of_controls(place.controls)
-        heights = np.array([[bar.get(name, 0) for name in looks] for _, bar in levels + controls]).T
+        levels, comparisons = bars_of_levels(place.rows), bars_of_comparisons(place.comparisons)
+        heights = np.array([[bar.get(name, 0) for name in looks] for _, bar in levels + comparisons]).T
         draw_bars(axes, heights, list(looks.values()), len(levels))
-        label_bars(axes, [label for label, _ in levels], [label for label, _ in controls])
+        label_bars(axes, [label for label, _ in levels], [label for label, _ in comparisons])
         axes.set(title=place.title, ylabel=units_title(place.rows), ylim=(0, top))
     for axes in grid.flat[len(shown) :]:
         axes.remove()
@@ -52,10 +60,10 @@ def bars_of_levels(rows: pd.DataFrame) -> list[tuple[str, pd.Series]]:
     return [(percent(of_level["remaining %"].mean()), mean_shares(of_level)) for of_level in levels]
 
 
-def bars_of_controls(rows: pd.DataFrame) -> list[tuple[str, pd.Series]]:
-    """What each control is called, and the heights of its bar."""
-    present = [role for role in (*FLOOR_NAMES, TWIN) if (rows["role"] == role).any()]
-    return [(SUFFIX_NAMES[role], mean_shares(rows[rows["role"] == role])) for role in present]
+def bars_of_comparisons(rows: pd.DataFrame) -> list[tuple[str, pd.Series]]:
+    """What each baseline and then each reference is called, and the heights of its bar: its first level's."""
+    arms = of_role(rows, BASELINE) + of_role(rows, REFERENCE)
+    return [(of_arm["short_name"].iloc[0], mean_shares(first_level(of_arm))) for of_arm in arms]
 
 
 def mean_shares(rows: pd.DataFrame) -> pd.Series:
@@ -66,7 +74,7 @@ def mean_shares(rows: pd.DataFrame) -> pd.Series:
 def draw_bars(axes: Axes, heights: np.ndarray, looks: list[dict], levels: int) -> None:
     """Draw `heights` (categories, bars) on each other, each row in its look; the bars after `levels` stand apart."""
     at = np.arange(heights.shape[1], dtype=float)
-    at[levels:] += CONTROLS_APART
+    at[levels:] += COMPARISONS_APART
     bottoms = np.cumsum(heights, axis=0) - heights
     for of_category, bottom, look in zip(heights, bottoms, looks, strict=True):
         axes.bar(at, of_category, BAR, bottom, **look)
@@ -74,14 +82,14 @@ def draw_bars(axes: Axes, heights: np.ndarray, looks: list[dict], levels: int) -
     axes.set_xlim(-0.6, max(at[-1], FEWEST) + 0.6)
 
 
-def label_bars(axes: Axes, levels: list[str], controls: list[str]) -> None:
-    """Write below the bars how much the levels have of their weights, and what the controls are called."""
+def label_bars(axes: Axes, levels: list[str], comparisons: list[str]) -> None:
+    """Write below the bars how much the levels have of their weights, and what baselines and references are called."""
     columns = axes.get_subplotspec().get_gridspec().ncols
     wide = (axes.figure.get_figwidth() / columns - SIDES) / np.diff(axes.get_xlim())[0]
     few = wide >= LABELLED
     if few:
-        controls = [name.replace(", ", ",\n") for name in controls]
-    axes.set_xticks(axes.get_xticks(), labels=levels + controls)
+        comparisons = [name.replace(", ", ",\n") for name in comparisons]
+    axes.set_xticks(axes.get_xticks(), labels=levels + comparisons)
     axes.tick_params(axis="x", length=0)
     for number, label in enumerate(axes.get_xticklabels()):
         label.set_rotation(0 if few and number < len(levels) else 90)

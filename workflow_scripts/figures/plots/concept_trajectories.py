@@ -1,4 +1,10 @@
-"""Which concepts appear, persist and vanish over the levels."""
+"""Which concepts appear, persist and vanish: a row for each concept, grouped by category, a column for each level,
+and in the cell how many units detect the concept (mean of the replicates; a unit counts once, under its best concept;
+white: none). Within a category: concepts of dense networks first, then the others, both by the number of levels that
+have them. Where a page has no room for all, those with most detectors are shown, and the last row adds up the others.
+Below, how many concepts were kept since the first level, came later or came back, are new, and (downwards) were seen
+at an earlier level but not here: counted in each replicate, then averaged. Layers without any detector are left out.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -28,6 +34,8 @@ from workflow_scripts.figures.panels import DENSE, LEGEND_HEIGHT, add_legend, ba
 from workflow_scripts.figures.style import COUNT_COLOURS, GREY, PAGE_HEIGHT, SMALL, category_looks
 from workflow_scripts.tables.arms import CURVE
 
+ORDER = 80
+
 STRIP, FRAME = 0.75, 0.6  # inches of a layer's height: the strip below its heat map; what is neither
 COUNTS = (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # ticks
 CONCEPT = ["category", "label"]
@@ -40,11 +48,9 @@ FATES = {
 }
 
 
-def draw_concept_trajectories(units: pd.DataFrame, categories: list[str]) -> Figure:
-    """A heat map for each layer, a row per concept, a column per level; below it what becomes of concepts.
-
-    `categories` gives the order in which they stand.
-    """
+def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+    """A heat map for each layer, a row per concept, a column per level; below it what becomes of concepts."""
+    units, categories = frames["units"], list(frames["categories"]["category"].unique())
     curves = units[units["role"] == CURVE]
     layers = {layer: rows for layer, rows in curves.groupby("layer", sort=False) if rows["detector"].any()}
     if not layers:

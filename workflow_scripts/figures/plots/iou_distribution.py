@@ -1,4 +1,9 @@
-"""How the IoUs of units are distributed."""
+"""For every level the share of units whose IoU with their best concept is above the value on the horizontal axis (or
+at least it, as the experiment's rule for detectors has it), all replicates together; a panel for each layer and each
+curve of the other figures. Where a curve crosses the vertical line, the experiment's IoU threshold, it gives the
+share of interpretable units; elsewhere, what another threshold would have found. Thick: dense. Dashed: the network's
+baselines.
+"""
 
 import math
 
@@ -7,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from workflow_scripts.dissect.name_units import detects
+from workflow_scripts.figures.arms import first_level, of_role
 from workflow_scripts.figures.panels import (
     DENSE,
     add_density_bar,
@@ -18,13 +24,18 @@ from workflow_scripts.figures.panels import (
     places,
     sparsest,
 )
-from workflow_scripts.figures.style import FLOOR_COLOURS, GREY, TEXT_WIDTH
+from workflow_scripts.figures.style import GREY, TEXT_WIDTH, baseline_colour
 from workflow_scripts.plan.protocols import DETECTOR_RULES
-from workflow_scripts.tables.arms import FLOOR_NAMES
+from workflow_scripts.tables.arms import BASELINE
+from workflow_scripts.tables.read_tables import detector_rule_of
+
+ORDER = 90
 
 
-def draw_iou_distribution(units: pd.DataFrame, detector_iou: float, detector_rule: str) -> Figure:
+def draw(frames: dict[str, pd.DataFrame]) -> Figure:
     """The share of units whose best IoU is above x, or at least x as the rule has it; at the cut, the detectors."""
+    units = frames["units"]
+    detector_iou, detector_rule = detector_rule_of(frames["networks"])
     shown = places(units)
     columns = min(2, len(shown))
     figure, grid = panels(
@@ -39,11 +50,10 @@ def draw_iou_distribution(units: pd.DataFrame, detector_iou: float, detector_rul
     cuts = np.union1d(np.linspace(0, end, 500), [detector_iou])
     for axes, place in zip(grid.flat, shown, strict=False):
         axes.axvline(detector_iou, color=GREY, linewidth=0.8, label=f"detectors: IoU {sign} {detector_iou:g}")
-        for floor, name in FLOOR_NAMES.items():
-            scores = place.controls.loc[place.controls["role"] == floor, "score"]
-            if len(scores):
-                look = {"color": FLOOR_COLOURS[floor], "linestyle": "--", "linewidth": 1}
-                axes.plot(cuts, share_detected(scores, cuts, detector_rule), label=name, **look)
+        for of_baseline in of_role(place.comparisons, BASELINE):
+            scores, label = first_level(of_baseline)["score"], of_baseline["short_name"].iloc[0]
+            look = {"color": baseline_colour(of_baseline["look"].iloc[0]), "linestyle": "--", "linewidth": 1}
+            axes.plot(cuts, share_detected(scores, cuts, detector_rule), label=label, **look)
         # The dense network last, so that it lies on top.
         for _, of_level in sorted(place.rows.groupby("level"), reverse=True):
             remaining = of_level["remaining %"].mean()

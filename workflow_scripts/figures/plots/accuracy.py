@@ -1,0 +1,19 @@
+"""Accuracy on the test images against the weights that remain. Thin lines: replicates; bold: their mean; open circle:
+dense; other open marks: references, as the dense network trained once more with all its weights; grey line: 90 %
+pruned. Networks whose accuracy nobody measured are not shown. Where every network is dense there is a line for each
+instead.
+"""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from workflow_scripts.figures.curves import draw_single
+from workflow_scripts.figures.measures import ACCURACY, accuracy_rows
+
+ORDER = 30
+NEEDS_ACCURACY = True
+
+
+def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+    """Test accuracy, in one panel."""
+    return draw_single(ACCURACY, accuracy_rows(frames["networks"]))

@@ -1,0 +1,18 @@
+"""Distinct concepts detected, by category, against the weights that remain; every panel has a scale of its own.
+Solid: a unit counts once, under its best concept. Dotted: a unit counts in every category in which it detects a
+concept. Dashed lines: baselines, counted as the solid line. Where every network is dense there is a line for each
+network and layer instead; its baselines are strokes, and a cross stands for the dotted line.
+"""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from workflow_scripts.figures.curves import draw_by_category
+from workflow_scripts.figures.measures import CONCEPTS
+
+ORDER = 120
+
+
+def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+    """Unique concepts, a panel for each layer and category."""
+    return draw_by_category(CONCEPTS, frames["categories"])

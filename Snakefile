@@ -43,7 +43,7 @@ rule all:
 
 
 onstart:
-    require_executor(workflow, config)
+    or_exit(require_executor, workflow, GPUS_SAID)
     or_exit(EXPERIMENT.require_source)
     if TERMINAL:
         TERMINAL.watch()

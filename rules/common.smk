@@ -13,7 +13,7 @@ from workflow_scripts.plan.experiment import Experiment, named_arguments
 from workflow_scripts.plan.figures import module_of
 from workflow_scripts.plan.load import complete_config
 from workflow_scripts.plan.networks import Key
-from workflow_scripts.run.executors import require_executor
+from workflow_scripts.run.executors import require_executor, require_shared_files
 from workflow_scripts.run.terminal import tell_failures, use_terminal
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.gpus import has_gpu
@@ -26,6 +26,8 @@ def or_exit(function, *values):
     except UserError as error:
         sys.exit(f"error: {error}")
 
+
+or_exit(require_shared_files, workflow.storage_settings)
 
 # Jobs find the package from whatever folder they run in, and constructors of the user's own in that folder.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))

@@ -105,7 +105,11 @@ def methods_of(one_shot: object) -> list:
 def old_entries(config: dict) -> list[dict]:
     """Return the entries of networks that have a name, or one that stands for any."""
     networks = config.get("networks")
-    named = [entry for entry in networks if isinstance(entry, dict) and "name" in entry] if is_list(networks) else []
+    named = (
+        [entry for entry in networks if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
+        if is_list(networks)
+        else []
+    )
     return named or [{"name": "NAME"}]
 
 

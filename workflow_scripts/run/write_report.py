@@ -103,7 +103,7 @@ def show_figure(results: Path, name: str) -> str:
     for file in formats:
         require_made(results / file)
     caption, first_sentence = read_caption(results / "figures" / f"{name}.rst")
-    title = name.replace("_", " ").capitalize()
+    title = name.replace("_", " ").capitalize().replace("Iou", "IoU")
     return (
         f'<section><h3 id="figure-{name}">{title}</h3>'
         f'<figure><img src="{quote(formats[1])}" alt="{escape(f"{title}: {first_sentence}")}">'

@@ -291,7 +291,7 @@ def test_text_that_means_nothing_there_is_refused(given, sentence):
             'experiment is "a b": write a name of letters, digits, _, - and dots, such as shapes',
         ),
         ({"experiment": ".."}, "experiment"),
-        ({"experiment": 12}, "experiment is 12: write a name of letters"),
+        ({"experiment": 12}, "experiment is 12, a number, where text belongs: put it into quotes"),
         ({"images": {"size": 33}}, "images.size is 33: the generated world needs an even number"),
         ({"images": {"per_class": "some"}}, 'images.per_class is "some": write "all" or a whole number of at least 1'),
         ({1: 2}, "unknown key 1; known are experiment"),
@@ -455,6 +455,14 @@ def test_one_mistake_has_no_others_in_its_wake():
             " prune_once, of: NAME, method: global, densities: [0.8, 0.6]}]",
         ),
         (
+            {"one_shot": {"methods": ["global", "random"], "densities": [0.8], "exempt": ["fc"]}},
+            "one_shot is no longer a key: write an arm for each method, as arms: [{name: NAME_global, recipe:"
+            " prune_once, of: NAME, method: global, densities: [0.8], exempt: [fc]}, {name: NAME_random, recipe:"
+            " prune_once, of: NAME, method: random, densities: [0.8], exempt: [fc]}]",
+        ),
+        ({"networks": []}, "networks is no longer a key: leave it out"),
+        ({"one_shot": {"methods": []}}, "one_shot is no longer a key: leave it out"),
+        (
             {"network": {"architecture": "resnet50"}},
             "network.architecture is no longer a key: name what makes the network, as network: {constructor:"
             " 'torchvision.models:resnet50'}",
@@ -541,7 +549,7 @@ def test_arms_that_are_right_are_accepted(arms):
         ([IMP | {"rol": "curve"}], "unknown key arms.imp.rol; did you mean role?"),
         ([IMP | {"role": "control"}], 'arms.imp.role is "control": write "curve", "baseline" or "reference"'),
         ([IMP, {"name": "a", "recipe": "untrained"}], "arms.a.of is missing: write the name of an arm, such as imp"),
-        ([IMP, arm("a", "untrained", 3)], "arms.a.of is 3: write the name of an arm, such as imp"),
+        ([IMP, arm("a", "untrained", 3)], "arms.a.of is 3, a number, where text belongs"),
         ([IMP, arm("a", "untrained", "impp")], "arms.a.of is impp, and there is no such arm; did you mean imp?"),
         ([arm("a", "untrained", "imp")], "arms.a.of is imp, and there is no such arm; add an arm of the recipe imp or"),
         (
@@ -587,7 +595,7 @@ def test_arms_that_are_right_are_accepted(arms):
             [BROUGHT | {"preprocessing": {"size": 32, "mean": [0.5] * 3}}],
             "arms.own.preprocessing.std is missing: write a list of three numbers",
         ),
-        ([BROUGHT | {"class_order": [0, "b"]}], "arms.own.class_order.0 is 0: write text, in quotes"),
+        ([BROUGHT | {"class_order": [0, "b"]}], "arms.own.class_order.0 is 0, a number, where text belongs"),
         ([BROUGHT | {"class_order": "numbers"}], 'arms.own.class_order is "numbers": write "text", "number" or a list'),
         (
             [{"name": "lottery", "recipe": "brought", "openlth": "data/l", "layers": ["x"], "masks": "m.pth"}],
@@ -647,7 +655,7 @@ def test_every_value_that_cannot_be_listed_has_an_example_that_would_do():
             assert part.get("examples"), part
         known = jsonschema.Draft202012Validator({"$defs": schema["$defs"]} | part)
         for example in part.get("examples", []):
-            known.validate(example.strip('"') if isinstance(example, str) else example)
+            known.validate(example)
             assert written(example) in wanted(part)
 
 

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import NETWORK, RESNET50, TRAINING
+from torch import nn
 
 from workflow_scripts.data.packed_images import write_packed_images
 from workflow_scripts.networks.checkpoints import load_network, load_tensors, save_network, save_tensors
 from workflow_scripts.networks.constructors import build
-from workflow_scripts.networks.pruning import full_masks, prune_by_magnitude
+from workflow_scripts.networks.prunable import weights_of
+from workflow_scripts.networks.pruning import full_masks, prune_by_magnitude, remaining_weights
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.train import init_network
 from workflow_scripts.train import train_dense as train_dense_script
@@ -269,38 +271,112 @@ def test_too_few_pictures_are_refused(pictures):
         Trainer(network, full_masks(network, []), pictures, TRAINING | {"batch_size": 64}, 1)
 
 
+def call(module, folder, replicate, name, *more, pictures="pictures.h5", network=NETWORK):
+    """Run a script on the packed pictures in a folder, where it writes the network `name`."""
+    words = ["script", "--train", folder / pictures, "--test", folder / pictures]
+    words += ["--mean", 0.5, 0.5, 0.5, "--std", 1, 1, 1, "--network", json.dumps(network)]
+    words += ["--replicate", replicate, "--out", folder / name, "--metrics", folder / f"{name}.json", *more]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(word) for word in words])
+        module.main()
+
+
+class Stochastic(nn.Module):
+    """A network with dropout, attention, a batch-norm without statistics, and two names for one layer."""
+
+    def __init__(self, width: int, num_classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, width, 3, stride=2)
+        self.norm = nn.BatchNorm2d(width, track_running_stats=False)
+        self.attention = nn.MultiheadAttention(width, 2, dropout=0.1, batch_first=True)
+        self.one = nn.Linear(width, width)
+        self.two = self.one
+        self.head = nn.Sequential(nn.Dropout(), nn.Linear(width, num_classes))
+
+    def forward(self, x):
+        x = torch.relu(self.norm(self.conv(x))).flatten(2).transpose(1, 2)
+        x = x + self.attention(x, x, x)[0]
+        return self.head(self.two(torch.relu(self.one(x))).mean(1))
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"constructor": f"{__name__}:Stochastic", "arguments": {"width": 8}, "source": "abc"},
+        {"constructor": "torchvision.models:mobilenet_v3_small", "arguments": {"width_mult": 0.3}},
+        {"constructor": "workflow_scripts.networks.openlth_models:cifar_vgg", "arguments": {"depth": 11}},
+    ],
+    ids=["own", "torchvision", "openlth"],
+)
+def test_any_constructors_network_is_trained_pruned_and_loaded_again(packed, tmp_path, network):
+    write_packed_images(tmp_path / "pictures.h5", replace(packed, images=packed.images.repeat(3, 1).repeat(3, 2)))
+    training = ["--training", json.dumps(TRAINING | {"micro_batch": 8, "epochs": 2})]
+    call(init_network, tmp_path, 1, "start.pt", "--precision", "float32", network=network)
+    rewind = ["--rewind", tmp_path / "rewind.pt", *training]
+    dense = ["--initial", tmp_path / "start.pt", "--rewind-epoch", 1, *rewind]
+    call(train_dense_script, tmp_path, 1, "dense.pt", *dense, network=network)
+    call(
+        train_level_script,
+        tmp_path,
+        1,
+        "level.pt",
+        "--parent",
+        tmp_path / "dense.pt",
+        "--fraction",
+        0.5,
+        *rewind,
+        network=network,
+    )
+    trained, masks = load_network(tmp_path / "level.pt", network)
+    started, _ = load_network(tmp_path / "start.pt", network)
+    assert not trained.training and trained(torch.zeros(2, 3, 36, 36)).shape == (2, 4)
+    weights = weights_of(trained)
+    assert all((weights[name].tensor[~mask] == 0).all() for name, mask in masks.items())
+    assert not same(tensors_of(trained), tensors_of(started))
+    kept = sum(int(mask.sum()) for mask in masks.values())
+    assert kept == remaining_weights(sum(mask.numel() for mask in masks.values()), 0, 0.5, 1)[1]
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (
+            {"constructor": "small_networks:small", "arguments": {}},
+            r"output for 2 pictures is \(2, 3\) .* should be 2 x 4",
+        ),
+        (
+            {"constructor": "torchvision.models:googlenet", "arguments": {"init_weights": False}},
+            "returns a GoogLeNetOutputs in training mode",
+        ),
+    ],
+)
+def test_a_network_that_cannot_learn_these_classes_is_refused_before_it_is_trained(packed, tmp_path, network, words):
+    write_packed_images(tmp_path / "pictures.h5", replace(packed, images=packed.images.repeat(6, 1).repeat(6, 2)))
+    with pytest.raises(UserError, match=words):
+        call(init_network, tmp_path, 1, "start.pt", "--precision", "float32", network=network)
+    assert not (tmp_path / "start.pt").exists()
+
+
 def test_a_level_refuses_a_rewind_point_of_another_training(packed, tmp_path):
     write_packed_images(tmp_path / "pictures.h5", packed)
     write_packed_images(tmp_path / "others.h5", replace(packed, images=255 - packed.images))
-
-    def arguments(replicate, name, *more, pictures="pictures.h5"):
-        words = ["script", "--train", tmp_path / pictures, "--test", tmp_path / pictures]
-        words += ["--mean", 0.5, 0.5, 0.5, "--std", 1, 1, 1, "--network", json.dumps(NETWORK)]
-        words += ["--replicate", replicate, "--out", tmp_path / name, "--metrics", tmp_path / f"{name}.json", *more]
-        return [str(word) for word in words]
-
-    def call(module, *words, **options):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", arguments(*words, **options))
-            module.main()
-
     training = ["--training", json.dumps(TRAINING)]
     for replicate in (1, 2):
         start, rewind = tmp_path / f"start_{replicate}.pt", tmp_path / f"rewind_{replicate}.pt"
-        call(init_network, replicate, start.name, "--precision", "float32")
+        call(init_network, tmp_path, replicate, start.name, "--precision", "float32")
         dense = ["--initial", start, "--rewind", rewind, "--rewind-epoch", 1, *training]
-        call(train_dense_script, replicate, f"dense_{replicate}.pt", *dense)
+        call(train_dense_script, tmp_path, replicate, f"dense_{replicate}.pt", *dense)
     level = ["--parent", tmp_path / "dense_1.pt", "--fraction", 0.5, *training, "--rewind"]
-    call(train_level_script, 1, "level.pt", *level, tmp_path / "rewind_1.pt")
+    call(train_level_script, tmp_path, 1, "level.pt", *level, tmp_path / "rewind_1.pt")
     assert (tmp_path / "level.pt").exists()
     with pytest.raises(UserError, match=r"dense_1\.pt does not come from the training of .*rewind_2\.pt"):
-        call(train_level_script, 1, "wrong.pt", *level, tmp_path / "rewind_2.pt")
+        call(train_level_script, tmp_path, 1, "wrong.pt", *level, tmp_path / "rewind_2.pt")
     with pytest.raises(UserError, match="another replicate"):
-        call(train_level_script, 2, "wrong.pt", *level, tmp_path / "rewind_1.pt")
+        call(train_level_script, tmp_path, 2, "wrong.pt", *level, tmp_path / "rewind_1.pt")
     with pytest.raises(UserError, match="other pictures"):
-        call(train_level_script, 1, "wrong.pt", *level, tmp_path / "rewind_1.pt", pictures="others.h5")
+        call(train_level_script, tmp_path, 1, "wrong.pt", *level, tmp_path / "rewind_1.pt", pictures="others.h5")
     with pytest.raises(UserError, match="settings"):
-        call(train_level_script, 1, "wrong.pt", *level, tmp_path / "rewind_1.pt", "--no-rewind-momentum")
+        call(train_level_script, tmp_path, 1, "wrong.pt", *level, tmp_path / "rewind_1.pt", "--no-rewind-momentum")
     assert not (tmp_path / "wrong.pt").exists()
 
 

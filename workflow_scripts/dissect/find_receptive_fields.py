@@ -65,7 +65,7 @@ def measured_fields(network: nn.Module, layers: list[str], size: int, side: int)
                 network(pictures if rows else pictures.transpose(2, 3))
             except UserError:
                 raise
-            except Exception as error:  # whatever somebody else's network says to such a picture
+            except Exception as error:  # whatever the network's code raises
                 reason = str(error).partition("\n")[0]
                 log.warning("a picture of %d x %d pixels does not go through (%s)", *pictures.shape[2:], reason)
             outputs = dict(outputs)

@@ -7,11 +7,11 @@ import numpy as np
 
 from workflow_scripts.data.hdf5 import FORMAT, create_hdf5, find_group, member_names, open_hdf5, read_attribute
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
-from workflow_scripts.dissect.interpolation import BORDERS, SCHEMES, Grid, grid, layer_knots, read_receptive_fields
+from workflow_scripts.dissect.interpolation import Grid, grid, layer_knots, read_receptive_fields
 from workflow_scripts.dissect.maps import LayerMaps, strict_bound
 from workflow_scripts.dissect.tallies import TallySettings, own_labels, tally_layer
 from workflow_scripts.dissect.unit_files import read_thresholds
-from workflow_scripts.plan.protocols import COUNTED_IMAGES, MASKS, PLANES
+from workflow_scripts.plan.protocols import BORDERS, COUNTED_IMAGES, MASKS, PLANES, SCHEMES
 from workflow_scripts.shared.files import UserError, run_command, whole_file
 from workflow_scripts.shared.gpus import lease_gpu, use_gpus
 
@@ -40,7 +40,7 @@ def tally_units(
 
     A unit's mask is where its interpolated map is `mask` its threshold. "above" is strict: after a ReLU a
     nearly dead unit has threshold 0, and its mask stays empty; with "at_least" it is the whole image.
-    `knots`: one of interpolation.SCHEMES; `border`: one of interpolation.BORDERS. Images that count for a
+    `knots`: one of SCHEMES; `border`: one of BORDERS. Images that count for a
     category are those "with_category", which carry a label of it; "with_label_in_mask", where such a label lies
     in the unit's mask; or "all". A label's category is its primary one. A pixel that carries a label in several
     `planes` counts for it "once", or, in intersections and label areas, once for "each". `receptive_fields` as

@@ -30,7 +30,7 @@ def load_tensors(path: Path) -> dict:
     """
     require_file(path, "run the step that writes it")
     with reading(path, Exception):  # whatever torch says of contents that are not its own
-        # Read before torch sees them: it does not tell what the system says from what is damaged.
+        # Read here, for torch reports an error of the system as it reports a damaged file.
         contents = io.BytesIO(path.read_bytes())
         tensors = torch.load(contents, map_location="cpu", weights_only=True)
     if not isinstance(tensors, dict):
@@ -81,7 +81,7 @@ def write_metrics(
 ) -> None:
     """Write `metrics.json`: test accuracy (share; null if it was not measured), densities, layers, a row per epoch.
 
-    `density` takes the place of the prunable weights' where masks cannot tell it.
+    `density` replaces that of the prunable weights where masks do not show it.
     """
     metrics = {"test_accuracy": test_accuracy, **describe_density(network, masks), "epochs": history}
     if density is not None:

@@ -56,7 +56,7 @@ def takes_classes(settings: dict) -> bool:
 
 
 def class_argument(function: Callable, arguments: dict, classes: int | None) -> dict[str, int]:
-    """Return the argument that tells a constructor the number of classes, by name; none if it is not to be told."""
+    """Return the number of classes as an argument by name; empty if the constructor is not to get it."""
     if classes is None or "num_classes" in arguments:
         return {}
     try:

@@ -28,7 +28,7 @@ def import_network(
         settings: as `build` takes them.
         weights: a file; the further arguments with which the constructor brings weights; or None for those that it
             draws.
-        masks: a file of masks. Without one, those in the weights' file count, or else of given weights what is zero.
+        masks: a file of masks. Without one, masks in the file of weights count; without these, zeros among its weights.
         seed: of what the constructor draws.
         size: of its pictures, in pixels.
         reading: which tensors of the file are the network's.
@@ -97,7 +97,7 @@ def equal(one: object, other: object) -> bool:
 
 
 def require_reported(masks: Masks, path: Path) -> None:
-    """Raise UserError unless masks keep as many weights as a report beside their file says; OpenLTH writes one."""
+    """Raise UserError unless masks keep as many weights as the report beside their file, if there is one."""
     report = path.with_name(SPARSITY_REPORT)
     if not report.is_file():
         return

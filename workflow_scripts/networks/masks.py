@@ -151,5 +151,5 @@ def plain_numbers(tensor: Tensor, name: str, path: Path) -> Tensor:
 
 
 def masks_of_zeros(network: nn.Module) -> Masks:
-    """Return masks that say of every weight that is zero, of those that pruning takes, that it was pruned."""
+    """Return masks that count every zero among the prunable weights as pruned."""
     return {name: weight.detach() != 0 for name, weight in prunable_weights(network, exempt=[]).items()}

@@ -116,7 +116,7 @@ def choose_place(
     if not found and (reading.part or reading.prefix):
         keys = " with ".join(f"{key}: {getattr(reading, key)}" for key in ("part", "prefix") if getattr(reading, key))
         raise UserError(f"{path} has none of the network's names below {keys}: it holds {listed(tops(containers))}")
-    # One that lacks a few is the one that is meant, rather than a whole copy; what it lacks is told later.
+    # A place without a few of the names is still preferred to a whole copy; what is missing is reported later.
     most = [place for place, names in found.items() if 2 * len(names & required) > len(required)]
     if not most:
         return max(found, key=lambda place: len(found[place]), default="")

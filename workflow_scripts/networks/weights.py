@@ -160,9 +160,9 @@ def choose_tensors(
 
 
 def require_choice(checkpoint: Checkpoint, path: Path, reading: Reading) -> None:
-    """Raise UserError for files of programs that put the running average in the place of the network, unless told.
+    """Raise UserError for files that have the running average in the place of the network, unless `part` chooses.
 
-    They are Lightning's WeightAveraging and mmengine's EMAHook.
+    Lightning's WeightAveraging and mmengine's EMAHook write such files.
     """
     names = checkpoint.tensors.keys() | checkpoint.rest
     of_mmengine = any(within(name, "meta.mmengine_version") or within(name, "message_hub") for name in names)

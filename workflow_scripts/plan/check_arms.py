@@ -58,7 +58,9 @@ def item_mistakes(item: dict, first: dict) -> Iterator[str]:
 
 def of_mistakes(items: list[dict], all_known: bool) -> Iterator[str]:
     """Yield what is wrong with the arms that arms are `of`."""
-    recipes = {item["name"]: item["recipe"] for item in reversed(items)}
+    recipes: dict[str, str] = {}
+    for item in items:
+        recipes.setdefault(item["name"], item["recipe"])
     for item in items:
         name, base, fitting = item["name"], item.get("of"), RECIPES[item["recipe"]].of
         if not isinstance(base, str):

@@ -19,13 +19,17 @@ def old_keys(config: dict) -> Iterator[tuple[Place, str]]:
             ("controls",),
             f"controls is no longer a key: name the arms that are wanted, as arms: {written(with_controls(config))}",
         )
-    if "networks" in config:
+    if "networks" in config and not config["networks"]:
+        yield ("networks",), "networks is no longer a key: leave it out"
+    elif "networks" in config:
         yield (
             ("networks",),
             "networks is no longer a key: write each of them under arms, with recipe: brought, and its baselines beside"
             f" it, as arms: {written(brought_arms(config))}, with its other keys as they are",
         )
-    if "one_shot" in config:
+    if "one_shot" in config and not methods_of(config["one_shot"]):
+        yield ("one_shot",), "one_shot is no longer a key: leave it out"
+    elif "one_shot" in config:
         yield (
             ("one_shot",),
             f"one_shot is no longer a key: write an arm for each method, as arms: {written(pruned_arms(config))}",
@@ -84,19 +88,28 @@ def pruned_arms(config: dict) -> list[dict]:
     one_shot = config["one_shot"] if isinstance(config["one_shot"], dict) else {}
     densities = one_shot.get("densities", [0.5, 0.25, 0.12, 0.06, 0.03])
     exempt = {"exempt": one_shot["exempt"]} if one_shot.get("exempt") else {}
-    methods = one_shot.get("methods")
     return [
         {"name": f"{name}_{method}", "recipe": "prune_once", "of": name, "method": method, "densities": densities}
         | exempt
         for name in dict.fromkeys(entry["name"] for entry in old_entries(config))
-        for method in (methods if isinstance(methods, list) and methods else ["global"])
+        for method in methods_of(one_shot)
     ]
+
+
+def methods_of(one_shot: object) -> list:
+    """Return the methods that one_shot names, or one that stands for any."""
+    methods = one_shot.get("methods") if isinstance(one_shot, dict) else None
+    return methods if is_list(methods) else ["global"]
 
 
 def old_entries(config: dict) -> list[dict]:
     """Return the entries of networks that have a name, or one that stands for any."""
     networks = config.get("networks")
-    named = [entry for entry in networks if isinstance(entry, dict) and "name" in entry] if is_list(networks) else []
+    named = (
+        [entry for entry in networks if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
+        if is_list(networks)
+        else []
+    )
     return named or [{"name": "NAME"}]
 
 

@@ -3,7 +3,7 @@
 import difflib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 import jsonschema
@@ -18,7 +18,7 @@ TYPES = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
     {
         "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
         "number": lambda _, value: (
-            isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
         ),
     }
 )
@@ -40,7 +40,7 @@ def resolved(schema: dict) -> dict:
 
 
 def errors_of(validator: Validator, value: object) -> Iterator[jsonschema.ValidationError]:
-    """Yield the errors of a value, in its order; of one of several kinds those of the kind that was meant."""
+    """Yield the errors of a value by their places; of one of several kinds those of the kind that was meant."""
     for error in sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path]):
         yield from innermost(error)
 
@@ -72,9 +72,9 @@ def unknown_keys(error: jsonschema.ValidationError) -> list:
     return [key for key in error.instance if key not in error.schema["properties"]]
 
 
-def nearest(word: object, known: Iterator[str] | list[str]) -> str | None:
+def nearest(word: object, known: Iterable[str]) -> str | None:
     """Return the known word that one comes nearest to, if any comes near."""
-    return next(iter(difflib.get_close_matches(str(word), list(known), 1)), None)
+    return next(iter(difflib.get_close_matches(str(word), known, 1)), None)
 
 
 def hint(word: object, known: list[str]) -> str:
@@ -84,13 +84,15 @@ def hint(word: object, known: list[str]) -> str:
 
 
 def explain(error: jsonschema.ValidationError, name: str) -> str:
-    """Return an error as a sentence; `name` is that of the value. Not of unknown and missing keys."""
+    """Return an error of a value, `name`, as a sentence; those of unknown and missing keys need other words."""
     value, schema = error.instance, error.schema
     if error.validator == "uniqueItems":
         twice = next(item for item in value if value.count(item) > 1)
         return f"{name} has {shown(twice)} twice: leave one out"
     if error.validator == "not":
         return f"{name} is {schema['description']}: leave it out"
+    if schema.get("type") == "string" and isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{name} is {shown(value)}, a number, where text belongs: put it into quotes"
     if isinstance(value, float):
         if not math.isfinite(value):
             return f"{name} is {value}, which is not finite: write {wanted(schema)}"
@@ -155,4 +157,11 @@ def written(value: object) -> str:
     """Return a value as it is written into a config, on one line."""
     if not isinstance(value, dict | list):
         return str(value)
-    return yaml.safe_dump(value, default_flow_style=True, width=math.inf, sort_keys=False).strip()
+    return yaml.dump(value, Dumper=Plain, default_flow_style=True, width=math.inf, sort_keys=False).strip()
+
+
+class Plain(yaml.SafeDumper):
+    """Writes a list that stands in two places twice, in place of a reference."""
+
+    def ignore_aliases(self, _: object) -> bool:
+        return True

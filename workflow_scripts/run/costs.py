@@ -9,8 +9,8 @@ import torch
 from workflow_scripts.data.hdf5 import find_dataset, open_hdf5
 from workflow_scripts.data.world.labels import CLASSES, NUMBERS
 from workflow_scripts.dissect.layer_outputs import layer_outputs
-from workflow_scripts.networks.architectures import prunable_weights
 from workflow_scripts.networks.constructors import build
+from workflow_scripts.networks.prunable import prunable_weights
 from workflow_scripts.plan.check import is_archive
 from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.plan.networks import Key, Network

@@ -51,7 +51,7 @@ def training_parser(description: str | None) -> argparse.ArgumentParser:
         "--rewind-momentum",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="go on from the rewind point with its momentum, or with none",
+        help="continue from the rewind point with its momentum, or with none",
     )
     return parser
 

@@ -93,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", type=Path, required=True, help="network.pt")
     parser.add_argument("--settings", type=json.loads, required=True, help="JSON, as `build` takes it")
-    parser.add_argument("--density", type=float, help="of the weights, where masks and zeros do not tell")
+    parser.add_argument("--density", type=float, help="of the weights, if masks and zeros do not show it")
     parser.add_argument("--test", type=Path, help="class folders of pictures to test with")
     parser.add_argument(
         "--class-order", type=json.loads, help='JSON: "text", "number" or a list of the folders\' names'

@@ -69,7 +69,9 @@ def joined_group(gpus: int | None) -> Iterator[Group]:
         group.any(False)  # the others wait for the first, which writes the outputs
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "by peer" in str(error):  # gloo's closed or reset connections
-            raise UserError("another process of this training has ended, which should have said why") from None
+            raise UserError(
+                "another process of this training has ended: correct what its own message says, and run again"
+            ) from None
         raise
     if group.size > 1:
         dist.destroy_process_group()

@@ -11,9 +11,9 @@ from workflow_scripts.train.training import Trainer, accuracy
 
 
 def train_dense(trainer: Trainer, rewind_epoch: int, rewind_momentum: bool = True) -> dict:
-    """Train for all epochs, or go on with what was interrupted; return the state after `rewind_epoch` epochs.
+    """Train for all epochs, or continue an interrupted training; return the state after `rewind_epoch` epochs.
 
-    Without `rewind_momentum` that state has no momentum, and neither has the training when it goes on from there.
+    Without `rewind_momentum` that state has no momentum, and neither has the training that continues from there.
     """
     trainer.resume()
     trainer.train_to(rewind_epoch)

@@ -23,7 +23,7 @@ def prune(network: nn.Module, masks: Masks, fraction: float) -> Masks:
 
 
 def train_level(trainer: Trainer, rewind_point: dict) -> None:
-    """Rewind the weights that the masks leave (Frankle et al. 2020) and train to the end, or go on with that.
+    """Rewind what the masks leave (Frankle et al. 2020) and train to the end, or continue an interrupted training.
 
     `rewind_point` is what `train_dense` returned, with momentum or without; the schedule and the data order continue
     there.
@@ -33,7 +33,7 @@ def train_level(trainer: Trainer, rewind_point: dict) -> None:
     trainer.train_to(trainer.settings["epochs"])
 
 
-def refuse_strangers(args: argparse.Namespace, parent: dict, rewind_point: dict) -> None:
+def require_one_training(args: argparse.Namespace, parent: dict, rewind_point: dict) -> None:
     """Raise UserError unless parent, rewind point, pictures, settings and replicate are those of one training."""
     lineage = rewind_point.get("lineage")
     if parent.get("lineage") != lineage:
@@ -55,7 +55,7 @@ def main() -> None:
 def train(args: argparse.Namespace, group: Group) -> None:
     """Do what the arguments say, unless it has been done."""
     parent, rewind_point = load_tensors(args.parent), load_tensors(args.rewind)
-    refuse_strangers(args, parent, rewind_point)
+    require_one_training(args, parent, rewind_point)
     depends_on = (file_fingerprint(args.parent), file_fingerprint(args.rewind), args.fraction)
     kept = training_state(args, group, "workflow_scripts.train.train_level", *depends_on)
     outputs = (args.out, args.metrics)

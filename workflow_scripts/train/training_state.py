@@ -1,4 +1,4 @@
-"""What an interrupted training goes on from, beside the network that it is to write.
+"""The saved progress of a training, beside the network that it writes: it continues from there when interrupted.
 
 Snakemake deletes a rule's outputs before each attempt, and knows nothing of this folder:
 
@@ -31,7 +31,7 @@ class TrainingState:
 
     Args:
         folder: where they are kept.
-        recipe: a fingerprint of all that the training depends on; states of another recipe are not gone on from.
+        recipe: a fingerprint of all that the training depends on; states of another recipe are ignored.
         writes: whether this process writes; of several that train together one does.
 
     Attributes:
@@ -60,7 +60,7 @@ class TrainingState:
         """Return the state in a file; None, and a line in the log, if it is damaged or of another recipe.
 
         Raises:
-            UserError: it cannot be read, which says nothing of the state.
+            UserError: it cannot be read, whether it is whole or not.
         """
         with reading(path, RuntimeError):
             try:
@@ -97,7 +97,8 @@ class TrainingState:
                     os.replace(self.folder / "state", self.folder / "previous")
         except OSError as error:
             raise UserError(
-                f"the state in {self.folder} cannot be saved ({error.strerror}): make room or mend that, and run again"
+                f"the state in {self.folder} cannot be saved ({error.strerror}): make room or correct that, and run"
+                " again"
             ) from None
 
     @contextmanager
@@ -134,7 +135,7 @@ class TrainingState:
         Always false in a process that does not write.
 
         Raises:
-            UserError: what is kept cannot be read, which says nothing of the training.
+            UserError: the kept outputs cannot be read, whether they are whole or not.
         """
         finished = self.folder / "finished"
         if not self.writes or not finished.is_dir():

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
-from test_workflow import ROOT
 
 from workflow_scripts.__main__ import COMMANDS
+from workflow_scripts.plan.code import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PINS = [

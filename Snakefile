@@ -15,21 +15,6 @@ include: "rules/figures.smk"
 include: "rules/gallery.smk"
 
 
-# On a cluster these run where snakemake does: seconds each, or they need the internet.
-localrules:
-    fetch_archive,
-    import_network,
-    check_network,
-    find_receptive_fields,
-    collect,
-    draw_figures,
-    compare_published,
-    write_gallery,
-    sum_costs,
-    summarise,
-    write_report,
-
-
 rule all:
     default_target: True
     input:

@@ -1,4 +1,7 @@
-"""The experiment that the config asks for, and the input functions that the rules share."""
+"""The experiment that the config asks for, and the input functions that the rules share.
+
+On a cluster a rule that is `localrule` runs where snakemake does: it takes seconds, or needs the internet.
+"""
 
 import os
 import shlex

@@ -72,6 +72,7 @@ rule fetch_archive:
     wildcard_constraints:
         kind="images|concepts",
     priority: 30
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:

@@ -16,6 +16,7 @@ rule check_network:
     # Nothing needs the output: it only has to come first, and to fail if something is wrong, which no retry mends.
     priority: 30
     retries: 0
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:
@@ -34,6 +35,7 @@ rule find_receptive_fields:
     benchmark:
         f"{RESULTS}/benchmarks/data/find_receptive_fields{{suffix}}.tsv"
     retries: 0
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:

@@ -23,6 +23,7 @@ rule collect:
         f"{RESULTS}/logs/figures/collect.log",
     benchmark:
         f"{RESULTS}/benchmarks/figures/collect.tsv"
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:
@@ -63,6 +64,7 @@ rule draw_figures:
         f"{RESULTS}/logs/figures/draw_figures.log",
     benchmark:
         f"{RESULTS}/benchmarks/figures/draw_figures.tsv"
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:
@@ -90,6 +92,7 @@ rule compare_published:
         f"{RESULTS}/logs/figures/compare_published.log",
     benchmark:
         f"{RESULTS}/benchmarks/figures/compare_published.tsv"
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:
@@ -131,6 +134,7 @@ rule sum_costs:
         ),
     log:
         f"{RESULTS}/logs/figures/sum_costs.log",
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:
@@ -150,6 +154,7 @@ rule summarise:
         f"{RESULTS}/summary.txt",
     log:
         f"{RESULTS}/logs/figures/summarise.log",
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:
@@ -174,6 +179,7 @@ rule write_report:
         f"{RESULTS}/report.html",
     log:
         f"{RESULTS}/logs/figures/write_report.log",
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:

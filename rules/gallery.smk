@@ -55,6 +55,7 @@ rule write_gallery:
         f"{RESULTS}/logs/gallery/write_gallery.log",
     benchmark:
         f"{RESULTS}/benchmarks/gallery/write_gallery.tsv"
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:

@@ -16,6 +16,7 @@ rule import_network:
     wildcard_constraints:
         arm=EXPERIMENT.arms_of("import_network"),
     priority: 10
+    localrule: True
     conda:
         "../envs/workflow.yaml"
     params:

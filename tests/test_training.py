@@ -315,18 +315,8 @@ def test_any_constructors_network_is_trained_pruned_and_loaded_again(packed, tmp
     rewind = ["--rewind", tmp_path / "rewind.pt", *training]
     dense = ["--initial", tmp_path / "start.pt", "--rewind-epoch", 1, *rewind]
     call(train_dense_script, tmp_path, 1, "dense.pt", *dense, network=network)
-    call(
-        train_level_script,
-        tmp_path,
-        1,
-        "level.pt",
-        "--parent",
-        tmp_path / "dense.pt",
-        "--fraction",
-        0.5,
-        *rewind,
-        network=network,
-    )
+    level = ["--parent", tmp_path / "dense.pt", "--fraction", 0.5, *rewind]
+    call(train_level_script, tmp_path, 1, "level.pt", *level, network=network)
     trained, masks = load_network(tmp_path / "level.pt", network)
     started, _ = load_network(tmp_path / "start.pt", network)
     assert not trained.training and trained(torch.zeros(2, 3, 36, 36)).shape == (2, 4)

@@ -1,4 +1,4 @@
-"""Check, before hours of training, that networks can be built, trained, pruned to the end, and dissected."""
+"""Check, before hours of training, that a network can be built, trained, pruned to the end, and dissected."""
 
 import argparse
 import json
@@ -52,15 +52,8 @@ def check_network(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--network",
-        type=json.loads,
-        required=True,
-        action="append",
-        dest="networks",
-        help="JSON, as `build` takes it; given again for each further network",
-    )
-    parser.add_argument("--trained", action="store_true", help="the networks are to be trained")
+    parser.add_argument("--network", type=json.loads, required=True, help="JSON, as `build` takes it")
+    parser.add_argument("--trained", action="store_true", help="the network is to be trained")
     parser.add_argument("--size", type=int, required=True, help="of the pictures, in pixels")
     parser.add_argument("--layers", nargs="+", required=True)
     parser.add_argument("--exempt", nargs="*", default=[], help="names of layers that are never pruned")
@@ -68,10 +61,7 @@ def main() -> None:
     parser.add_argument("--fraction", type=float, required=True)
     parser.add_argument("--out", type=Path, required=True, help="network.json")
     args = parser.parse_args()
-    found = [
-        check_network(network, args.size, args.layers, args.exempt, args.levels, args.fraction, args.trained)
-        for network in args.networks
-    ]
+    found = check_network(args.network, args.size, args.layers, args.exempt, args.levels, args.fraction, args.trained)
     with whole_file(args.out) as part:
         part.write_text(json.dumps(found, indent=1) + "\n")
     logging.info("%s", found)

@@ -184,8 +184,12 @@ rule write_report:
         "../envs/workflow.yaml"
     params:
         code=code_fingerprint("workflow_scripts.run.write_report", files=CAPTIONS),
+        figures=FIGURES,
+        tables=[Path(table).stem for table in EXPERIMENT.tables()],
     shell:
         "python -m workflow_scripts.run.write_report"
         " --results $(dirname {output:q})"
+        " --figures {params.figures}"
+        " --tables {params.tables}"
         " --out {output:q}"
         " 2> {log:q}"

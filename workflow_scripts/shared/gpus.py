@@ -1,4 +1,9 @@
-"""GPUs: one for each process, and never one for two jobs at once."""
+"""GPUs: one for each process, and never one for two jobs at once.
+
+A lease is a lock in this machine's folder for temporary files. It cannot see who uses a card without one: other
+programs than this workflow's, and jobs that a container or a scheduler gives a temporary folder of their own. There the
+scheduler must give each job cards of its own.
+"""
 
 import fcntl
 import logging

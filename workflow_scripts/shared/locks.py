@@ -5,6 +5,9 @@ for the first. What holds it back is a lock of the kernel's, which ends with its
 however that ends. But not every file system carries locks from machine to machine (with Lustre, BeeGFS and NFS it
 depends on the mount), and some grant them all the same. So the lock's file says who has it; where that is another of
 SLURM's jobs, the scheduler is asked, too, whether it runs. (There, two that come in the same moment both pass.)
+
+What no lock can see: a process on another machine, where the file system does not carry locks and SLURM has not started
+it. Then a warning names the process.
 """
 
 import errno
@@ -152,7 +155,7 @@ def may_run(holder: dict, lock: Path, locked: bool) -> bool:
     if runs is None:
         warn_once(
             f"process {holder['process']} on {holder['machine']} has begun what {lock} guards, and whether it still"
-            " runs cannot be known here: if it does, end it"
+            " runs cannot be known here, for it is no job of a SLURM that this machine can ask: if it runs, end it"
         )
     return bool(runs)
 

@@ -1,0 +1,58 @@
+"""The commands that people call, beside snakemake itself.
+
+python -m workflow_scripts            lists them
+python -m workflow_scripts COMMAND    runs one; --help says what it takes
+"""
+
+import ast
+import difflib
+import importlib
+import sys
+
+from workflow_scripts.plan.code import PACKAGE, ROOT
+from workflow_scripts.shared.files import UserError, run_command
+
+COMMANDS = {
+    "list_layers": f"{PACKAGE}.list_layers",
+    "cost_sheet": f"{PACKAGE}.cost_sheet",
+    "summarise": f"{PACKAGE}.tables.summarise",
+    "draw_figures": f"{PACKAGE}.figures.draw_figures",
+}
+
+
+def list_commands() -> str:
+    """Return a line for each command: its name, and how its docstring begins."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {first_line(module)}" for name, module in COMMANDS.items()]
+    return "\n".join([f"usage: python -m {PACKAGE} COMMAND [--help]", "", *lines])
+
+
+def first_line(module: str) -> str:
+    """Return the first line of a module's docstring, without importing it, which for some takes seconds."""
+    source = (ROOT / module.replace(".", "/")).with_suffix(".py").read_text()
+    return ast.get_docstring(ast.parse(source)).splitlines()[0]
+
+
+def run() -> None:
+    """Run the command that the arguments name; without any, list all.
+
+    Raises:
+        UserError: there is no such command, or as the command.
+    """
+    name, *arguments = sys.argv[1:] or ["--help"]
+    if name in ("--help", "-h"):
+        print(list_commands())
+        return
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, 1)
+        raise UserError(f"there is no command {name}: choose {' or '.join(close or COMMANDS)}")
+    sys.argv = [f"python -m {PACKAGE} {name}", *arguments]
+    importlib.import_module(COMMANDS[name]).main()
+
+
+def main() -> None:
+    run_command(run)
+
+
+if __name__ == "__main__":
+    main()

@@ -109,5 +109,5 @@ def packed_folder(kind, split=None):
 
 def show_summary():
     """At the end of a run that has made it, show what was found."""
-    if not workflow.touch and "summarise" in {job.rule.name for job in workflow.dag.jobs}:
+    if not workflow.touch and "write_report" in {job.rule.name for job in workflow.dag.jobs}:
         logger.info(f"\n{Path(f'{RESULTS}/summary.txt').read_text()}")

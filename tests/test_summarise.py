@@ -120,12 +120,11 @@ def test_curves_without_a_baseline_are_named(tmp_path):
     assert named("a", "b", "c", "d", "e") == [f"Arms a, b, c and 2 more have {sentence}"]
 
 
-def test_the_summary_is_printed_and_written(tmp_path, monkeypatch, capsys):
+def test_the_command_says_where_things_lie_too(tmp_path, monkeypatch, capsys):
     write_tables(tmp_path, [row("imp", 1, 0, 1.0, 0.96, 80, 30)], ARMS)
-    arguments = [str(tmp_path), "--quantile", "0.2", "--out", str(tmp_path / "summary.txt")]
-    monkeypatch.setattr("sys.argv", ["summarise", *arguments])
+    monkeypatch.setattr("sys.argv", ["summarise", str(tmp_path), "--quantile", "0.2"])
     main()
-    assert (tmp_path / "summary.txt").read_text() == capsys.readouterr().out == f"{summarise(tmp_path, 0.2)}\n"
+    assert capsys.readouterr().out == f"{summarise(tmp_path, 0.2)}\n\ntables   {tmp_path}/tables\n"
 
 
 def test_an_arm_that_is_not_listed_is_named(tmp_path):

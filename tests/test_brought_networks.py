@@ -30,9 +30,10 @@ CONFIG = {
     "experiment": "brought",
     "world": {"concept_images": 30},
     "images": {"size": 32},
-    "networks": [
+    "arms": [
         {
             "name": "mine",
+            "recipe": "brought",
             "constructor": "my_networks:small",
             "arguments": {"width": 10},
             "weights": "runs/{replicate}/level_{level}.pt",
@@ -41,9 +42,12 @@ CONFIG = {
             "preprocessing": VIEW,
             "test": "pictures",
         },
-        {"name": "lottery", "openlth": "lottery_abc", "layers": ["blocks.2"], "floors": []},
+        {"name": "mine_untrained", "recipe": "untrained", "of": "mine"},
+        {"name": "mine_shuffled_labels", "recipe": "shuffled_labels", "of": "mine"},
+        {"name": "lottery", "recipe": "brought", "openlth": "lottery_abc", "layers": ["blocks.2"]},
         {
             "name": "vit",
+            "recipe": "brought",
             "constructor": "torchvision.models:VisionTransformer",
             "arguments": {
                 "image_size": 24,
@@ -56,11 +60,15 @@ CONFIG = {
             "weights": "none",
             "layers": ["encoder.layers.encoder_layer_0@3x3"],
             "preprocessing": VIEW | {"size": 24, "interpolation": "bicubic"},
-            "floors": [],
         },
+        *(
+            {"name": f"{base}_structured", "recipe": "prune_once", "of": base, "method": "structured"}
+            | {"densities": [0.5]}
+            for base in ("mine", "lottery", "vit")
+        ),
     ],
-    "one_shot": {"methods": ["structured"], "densities": [0.5]},
 }
+MINE, OTHERS = CONFIG["arms"][0], CONFIG["arms"][1:]
 
 pytestmark = pytest.mark.slow
 
@@ -190,7 +198,8 @@ def test_accuracy_is_measured_where_there_are_pictures_and_else_left_empty(finis
     assert all(0 <= float(accuracies[arm]) <= 1 for arm in accuracies if arm.startswith("mine"))
     assert (finished / "results/brought/figures/accuracy.svg").is_file()
     # Without any, the figures that show nothing else are left out.
-    without = CONFIG | {"experiment": "untested", "networks": CONFIG["networks"][1:]}
+    without = [arm for arm in CONFIG["arms"] if not arm["name"].startswith("mine")]
+    without = CONFIG | {"experiment": "untested", "arms": without}
     (finished / "untested.yaml").write_text(yaml.safe_dump(without))
     dry = snakemake(finished, "-n", "--configfile", "untested.yaml")
     assert "figures/overview.svg" in dry.stdout and "accuracy.svg" not in dry.stdout
@@ -222,7 +231,8 @@ def test_what_is_finished_is_left_alone_and_what_changed_is_made_again(finished)
     }
     edit(finished / "my_networks.py", "nn.AdaptiveMaxPool2d(1)", "nn.AdaptiveAvgPool2d(1)")
     # A further density only adds: a level of each network that is pruned.
-    (finished / "denser.yaml").write_text("one_shot: {densities: [0.5, 0.1]}")
+    denser = [arm | ({"densities": [0.5, 0.1]} if "densities" in arm else {}) for arm in CONFIG["arms"]]
+    (finished / "denser.yaml").write_text(yaml.safe_dump({"arms": denser}))
     assert planned(finished, "denser.yaml") == {"prune_once": 3} | dissected(3)
 
 
@@ -278,8 +288,8 @@ def test_of_openlths_settings_those_count_that_are_used(finished):
 
 
 def test_another_order_of_the_classes_measures_again_and_does_nothing_else(finished):
-    reversed_classes = CONFIG["networks"][0] | {"class_order": ["light", "dark"]}
-    (finished / "reversed.yaml").write_text(yaml.safe_dump({"networks": [reversed_classes, *CONFIG["networks"][1:]]}))
+    reversed_classes = MINE | {"class_order": ["light", "dark"]}
+    (finished / "reversed.yaml").write_text(yaml.safe_dump({"arms": [reversed_classes, *OTHERS]}))
     assert planned(finished, "reversed.yaml") == {"measure_network": 4}
     metrics = "results/brought/mine/replicate_2/level_0/metrics.json"
     folder = Path(shutil.copytree(finished, finished.parent / "reversed"))
@@ -299,9 +309,9 @@ def test_a_file_that_a_constructor_is_named_is_noticed_too(finished):
     scope: dict = {}
     exec(MODULE, scope)
     torch.save(scope["small"]().state_dict(), folder / "own.pt")
-    network = CONFIG["networks"][0] | {"constructor": "from_a_file:load", "weights": {"weights": "own.pt"}}
+    network = MINE | {"constructor": "from_a_file:load", "weights": {"weights": "own.pt"}}
     del network["arguments"], network["unused"]
-    config = CONFIG | {"experiment": "from_a_file", "networks": [network]}
+    config = CONFIG | {"experiment": "from_a_file", "arms": [network]}
     (folder / "from_a_file.yaml").write_text(yaml.safe_dump(config))
     arguments = ["results/from_a_file/mine/replicate_1/level_0/network.pt", "--configfile", "from_a_file.yaml"]
     run = snakemake(folder, *arguments, "--cores", "1")
@@ -332,18 +342,18 @@ def test_a_file_that_cannot_be_read_is_told_before_anything_runs(finished):
         ({"layers": ["6"]}, "the output of 6 is (1, 2), not (images, units, height, width)"),
         ({"masks": "lottery_abc/replicate_3/level_0/main/mask.pth"}, "the network has no such weight"),
         ({"constructor": "my_networks:large"}, "constructor my_networks:large cannot be imported"),
-        ({"weights": "runs/none.pt"}, "networks.mine.weights is 'runs/none.pt', and there is no such file"),
+        ({"weights": "runs/none.pt"}, "arms.mine.weights is 'runs/none.pt', and there is no such file"),
         ({"constructor": "my_networks"}, "which is not package.module:function"),
-        ({"wieghts": "x"}, "unknown key networks.0.wieghts; did you mean weights?"),
+        ({"wieghts": "x"}, "arms.mine.wieghts"),
         ({"openlth": "lottery_abc"}, "whose replicates, levels, weights and masks are those of the folder openlth"),
         ({"preprocessing": {"size": 32}}, "which is neither a preset of torchvision's nor size, mean and std"),
-        ({"density": 0}, "networks.0.density"),
-        ({"class_order": ["dark", "dim"]}, "networks.mine.class_order names 'dim', and there is no such class folder"),
+        ({"density": 0}, "arms.mine.density"),
+        ({"class_order": ["dark", "dim"]}, "arms.mine.class_order names 'dim', and there is no such class folder"),
     ],
 )
 def test_wrong_inputs_end_in_a_sentence(finished, change, words):
-    network = CONFIG["networks"][0] | {"weights": "runs/2/level_0.pt"} | change
-    config = CONFIG | {"experiment": "wrong", "networks": [network]}
+    network = MINE | {"weights": "runs/2/level_0.pt"} | change
+    config = CONFIG | {"experiment": "wrong", "arms": [network]}
     (finished / "wrong.yaml").write_text(yaml.safe_dump(config))
     run = snakemake(finished, "--cores", "2", "--configfile", "wrong.yaml")
     assert run.returncode != 0
@@ -356,22 +366,22 @@ def test_published_counts_stand_beside_those_of_the_network_that_they_are_of(fin
     torch.save(models.resnet50().state_dict(), finished / "runs/resnet50-0676ba61.pth")  # in name only
     network = {
         "name": "resnet50",
+        "recipe": "brought",
         "constructor": "torchvision.models:resnet50",
         "weights": "runs/resnet50-0676ba61.pth",
         "layers": ["layer4"],
         "preprocessing": "ResNet50_Weights.IMAGENET1K_V1",
-        "floors": [],
     }
     config = {
         "experiment": "published",
-        "networks": [network],
+        "arms": [network],
         "concepts": {"source": "results/brought/data/shapes/concepts"},
         "dissection": {"protocol": "lite"},
     }
     (finished / "published.yaml").write_text(yaml.safe_dump(config))
     table = "results/published/tables/published.csv"
     assert table in snakemake(finished, "-n", "--configfile", "published.yaml").stdout
-    other = config | {"networks": [network | {"preprocessing": VIEW}]}  # to which the counts do not apply
+    other = config | {"arms": [network | {"preprocessing": VIEW}]}  # to which the counts do not apply
     (finished / "other.yaml").write_text(yaml.safe_dump(other))
     assert table not in snakemake(finished, "-n", "--configfile", "other.yaml").stdout
     run = snakemake(finished, table, "--cores", "2", "--configfile", "published.yaml")

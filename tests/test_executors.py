@@ -121,6 +121,7 @@ def through_bash(tmp_path):
     (tmp_path / "small.yaml").write_text(SMALL)
     configs = ["--configfile", str(ROOT / "configs" / "tiny.yaml"), "small.yaml"]
     cluster = ["--executor", "cluster-generic", "--cluster-generic-submit-cmd", "bash", "--jobs", "2"]
+    cluster += ["--seconds-between-status-checks", "1"]
     return ["--snakefile", str(ROOT / "Snakefile"), *cluster, *configs]
 
 

@@ -16,8 +16,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from benchmarks.gallery import BROWSERS
-from workflow_scripts.plan.figures import FIGURES
-from workflow_scripts.run.sum_costs import PLACEHOLDER
+from workflow_scripts.plan.figures import figure_names
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ["Snakefile", "config.yaml", "configs", "envs", "profiles", "report", "rules", "schemas", "workflow_scripts"]
@@ -25,7 +24,8 @@ TINY = ["--cores", "2", "--configfile", "configs/tiny.yaml"]
 NETWORKS = 7  # levels 0 to 2 of imp, and four controls
 ONE_NETWORK = "results/tiny/imp/replicate_1/level_2"
 # The shuffled control takes its dump and thresholds from the dense network.
-FROM_TABLES = {"collect": 1, "draw_figures": 1, "write_gallery": 1, "sum_costs": 1}
+LAST = {"sum_costs": 1, "write_report": 1}
+FROM_TABLES = {"collect": 1, "draw_figures": 1, "write_gallery": 1, **LAST}
 FROM_TALLIES = {"tally_units": NETWORKS, "name_units": NETWORKS, "draw_units": NETWORKS, **FROM_TABLES}
 FROM_THRESHOLDS = {"find_thresholds": NETWORKS - 1, **FROM_TALLIES}
 
@@ -208,8 +208,9 @@ def test_editing_the_tally_reruns_tallies_and_what_follows(copied):
     ("file", "follows"),
     [
         ("workflow_scripts/dissect/tally_units.py", FROM_TALLIES),
-        ("workflow_scripts/gallery/site/gallery.css", {"write_gallery": 1, "sum_costs": 1}),
-        ("report/overview.rst", {"sum_costs": 1}),
+        ("workflow_scripts/gallery/site/gallery.css", {"write_gallery": 1, **LAST}),
+        ("report/units.rst", {"write_report": 1}),
+        ("workflow_scripts/figures/plots/overview.py", {"draw_figures": 1, **LAST}),
     ],
 )
 def test_another_version_with_older_times_is_noticed(copied, file, follows):
@@ -229,18 +230,18 @@ def test_editing_a_module_deep_in_training_reruns_training(copied):
 
 def test_editing_the_figures_reruns_the_figures(copied):
     edit(copied / "workflow_scripts/figures/draw_figures.py", '"""', '"""Edited. ')
-    assert planned(copied) == {"draw_figures": 1, "sum_costs": 1}
+    assert planned(copied) == {"draw_figures": 1, **LAST}
 
 
 def test_editing_the_gallerys_page_draws_no_unit_again(copied):
     with open(copied / "workflow_scripts/gallery/site/gallery.css", "a") as page:
         page.write("/* edited */")
-    assert planned(copied) == {"write_gallery": 1, "sum_costs": 1}
+    assert planned(copied) == {"write_gallery": 1, **LAST}
 
 
 def test_another_size_of_the_gallerys_pictures_draws_the_units_again(copied):
     edit(copied / "config.yaml", "tile: 96", "tile: 64")
-    assert planned(copied) == {"draw_units": NETWORKS, "write_gallery": 1, "sum_costs": 1}
+    assert planned(copied) == {"draw_units": NETWORKS, "write_gallery": 1, **LAST}
 
 
 def test_another_iou_cut_reruns_the_counting_only(copied):

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from workflow_scripts.gallery.site_data import site_files
-from workflow_scripts.plan.code import ROOT, code_fingerprint
+from workflow_scripts.plan.code import ROOT, code_fingerprint, require_one_package
 from workflow_scripts.plan.contents import Contents
 from workflow_scripts.plan.experiment import TABLES as COLLECTED
 from workflow_scripts.plan.experiment import Experiment, named_arguments
@@ -32,7 +32,8 @@ def or_exit(function, *values):
 
 or_exit(require_shared_files, workflow.storage_settings)
 
-# Jobs find the package from whatever folder they run in, and constructors of the user's own in that folder.
+# Jobs find the package from whatever folder they run in, but look for it in that folder first.
+or_exit(require_one_package)
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 # What --configfile, --config or another workflow's module statement gives is laid over the default here.
@@ -109,5 +110,5 @@ def packed_folder(kind, split=None):
 
 def show_summary():
     """At the end of a run that has made it, show what was found."""
-    if not workflow.touch and "summarise" in {job.rule.name for job in workflow.dag.jobs}:
+    if not workflow.touch and "write_report" in {job.rule.name for job in workflow.dag.jobs}:
         logger.info(f"\n{Path(f'{RESULTS}/summary.txt').read_text()}")

@@ -146,37 +146,16 @@ rule sum_costs:
         " 2> {log:q}"
 
 
-rule summarise:
-    """Say in a table what was found."""
-    input:
-        **TABLES,
-    output:
-        f"{RESULTS}/summary.txt",
-    log:
-        f"{RESULTS}/logs/figures/summarise.log",
-    localrule: True
-    conda:
-        "../envs/workflow.yaml"
-    params:
-        code=code_fingerprint("workflow_scripts.tables.summarise"),
-        quantile=config["dissection"]["quantile"],
-    shell:
-        "python -m workflow_scripts.tables.summarise $(dirname {output:q})"
-        " --quantile {params.quantile}"
-        " --out {output:q}"
-        " > {log:q} 2>&1"
-
-
 rule write_report:
-    """Put figures, tables and costs on one page, last of all."""
+    """Put what was found, figures, tables and costs on one page, last of all; and the first of it into a text."""
     input:
-        tables=EXPERIMENT.tables(),
-        figures=EXPERIMENT.figures("svg", "rst"),
-        costs=f"{RESULTS}/costs.csv",
-        summary=f"{RESULTS}/summary.txt",
-        gallery=f"{GALLERY}/index.html",
+        EXPERIMENT.tables(),
+        EXPERIMENT.figures("pdf", "svg", "png", "rst"),
+        f"{RESULTS}/costs.csv",
+        f"{GALLERY}/index.html",
     output:
-        f"{RESULTS}/report.html",
+        report=f"{RESULTS}/report.html",
+        summary=f"{RESULTS}/summary.txt",
     log:
         f"{RESULTS}/logs/figures/write_report.log",
     localrule: True
@@ -184,12 +163,13 @@ rule write_report:
         "../envs/workflow.yaml"
     params:
         code=code_fingerprint("workflow_scripts.run.write_report", files=CAPTIONS),
-        figures=FIGURES,
-        tables=[Path(table).stem for table in EXPERIMENT.tables()],
+        arguments=named_arguments(
+            figures=FIGURES, tables=EXPERIMENT.table_names(), quantile=config["dissection"]["quantile"]
+        ),
     shell:
         "python -m workflow_scripts.run.write_report"
-        " --results $(dirname {output:q})"
-        " --figures {params.figures}"
-        " --tables {params.tables}"
-        " --out {output:q}"
+        " --results $(dirname {output.report:q})"
+        " {params.arguments}"
+        " --summary {output.summary:q}"
+        " --out {output.report:q}"
         " 2> {log:q}"

@@ -60,7 +60,7 @@ def benchmarks() -> list[tuple[str, str]]:
     return [(rule, match[1]) for rule, match in found if match]
 
 
-WILDCARDS = {"{{kind}}": "images", "{{split}}": "test", "{{entry}}": "_mine", "{{view}}": "_224_bilinear"}
+WILDCARDS = {"{{kind}}": "images", "{{split}}": "test", "{{suffix}}": "_mine", "{{view}}": "_224_bilinear"}
 
 
 @pytest.mark.parametrize(("rule", "pattern"), benchmarks())

@@ -1,8 +1,5 @@
 """Activation dumps: the maps are the network's own, and what cannot be dissected is refused."""
 
-import json
-import sys
-
 import h5py
 import numpy as np
 import pytest
@@ -12,7 +9,6 @@ from conftest import NETWORK, RESNET50
 
 from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.pack_concepts import pack_concepts
-from workflow_scripts.dissect import check_network as check_module
 from workflow_scripts.dissect import dump_activations as dump_module
 from workflow_scripts.dissect.check_network import check_network
 from workflow_scripts.dissect.dump_activations import dump_activations, picture_batches
@@ -318,24 +314,3 @@ def test_a_network_is_checked_for_training_just_if_it_is_to_be_trained():
         check_network(twofold, **sound, trained=True)
     alone = twofold | {"arguments": twofold["arguments"] | {"aux_logits": False}}
     assert check_network(alone, **sound, trained=True)
-
-
-def test_all_networks_of_an_arm_are_checked(tmp_path, monkeypatch):
-    def arguments_of(width):
-        return {"num_classes": 3, "stem_kernel": 3, "stem_stride": 1, "widths": [width], "blocks": [1], "strides": [1]}
-
-    def check(*widths, layer="stages.0"):
-        words = ["check_network", "--size", 12, "--layers", layer, "--levels", 0, "--fraction", 0.5]
-        for width in widths:
-            words += ["--network", json.dumps(NETWORK | {"arguments": arguments_of(width)})]
-        monkeypatch.setattr(sys, "argv", [*map(str, words), "--out", str(tmp_path / "network.json")])
-        check_module.main()
-
-    check(16, 12)
-    found = json.loads((tmp_path / "network.json").read_text())
-    assert [list(shapes.values()) for shapes in (row["units, height and width of each layer"] for row in found)] == [
-        [[16, 12, 12]],
-        [[12, 12, 12]],
-    ]
-    with pytest.raises(UserError, match=r"small_resnet failed with .*-1"):
-        check(16, -1)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_scripts.cost_sheet import read_config
+from workflow_scripts.cost_sheet import read_experiment
 from workflow_scripts.run.forecast import Forecast, last_line, longest_chain, rate, seconds_left
 
 HOUR = 3600
@@ -141,12 +141,12 @@ def test_a_chain_as_long_as_an_experiment_of_weeks():
 
 def test_the_configs_rates_are_those_of_the_cost_sheet(tiny_config):
     train, dump = Job("train_level"), Job("tally_units")
-    train.wildcards_dict, dump.wildcards_dict = {"replicate": "1", "level": "1"}, {"arm": "imp"}
+    train.wildcards_dict, dump.wildcards_dict = {"arm": "imp", "replicate": "1", "level": "1"}, {"arm": "imp"}
     rated = rate([train, dump], tiny_config, 2)
     rates, start = tiny_config["rates"], tiny_config["rates"]["start"]
     assert rated[train] == pytest.approx(start + 384 / rates["train"] + 40 / rates["forward"])
     assert rated[dump] == pytest.approx(start + 40 * 32 / (rates["tally"] * 1e6))
-    assert rate([train], tiny_config | {"networks": [{"name": "mine"}]}, 2) == {}
+    assert rate([train], tiny_config | {"arms": [{"name": "mine", "recipe": "brought"}]}, 2) == {}
 
 
 @pytest.fixture(scope="module")
@@ -155,4 +155,4 @@ def tiny_config() -> dict:
     root = Path(__file__).resolve().parent.parent
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        return json.loads(json.dumps(read_config([Path("configs/tiny.yaml")], gpus=0)))
+        return json.loads(json.dumps(read_experiment([Path("configs/tiny.yaml")], gpus=0).config))

@@ -62,8 +62,10 @@ def results(tmp_path):
     ]
     write_csv(results / "tables" / "arms.csv", list(arms[0]), [list(arm.values()) for arm in arms])
     write_csv(results / "costs.csv", COLUMNS, [["train_dense", 2, 3.5, 1.0, 2.5, 7.0, 512.0]])
-    (results / "summary.txt").write_text("units > 10 %\n")
     return results
+
+
+SUMMARY = "units > 10 %"
 
 
 def write_csv(path: Path, columns, rows) -> None:
@@ -72,7 +74,7 @@ def write_csv(path: Path, columns, rows) -> None:
 
 
 def report(results: Path) -> Page:
-    write_report(results, FIGURES, list(TABLES), results / "report.html")
+    write_report(results, SUMMARY, FIGURES, list(TABLES), results / "report.html")
     return Page(results / "report.html")
 
 
@@ -111,7 +113,7 @@ def test_the_page_needs_no_script_and_nothing_from_elsewhere(results):
 
 @pytest.mark.parametrize(
     "lost",
-    ["figures/overview.svg", "figures/overview.pdf", "figures/overview.rst", "tables/units.csv", "summary.txt"],
+    ["figures/overview.svg", "figures/overview.pdf", "figures/overview.rst", "tables/units.csv", "costs.csv"],
 )
 def test_what_is_to_be_shown_and_is_missing_is_named(results, lost):
     (results / lost).unlink()
@@ -121,7 +123,7 @@ def test_what_is_to_be_shown_and_is_missing_is_named(results, lost):
 
 
 def test_what_is_not_asked_for_is_not_shown(results):
-    write_report(results, FIGURES[:1], list(TABLES), results / "report.html")
+    write_report(results, SUMMARY, FIGURES[:1], list(TABLES), results / "report.html")
     assert FIGURES[1] not in (results / "report.html").read_text()
 
 

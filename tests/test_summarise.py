@@ -8,7 +8,7 @@ import pytest
 from small_experiments import BASELINES, REFERENCES, arm_row
 
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.tables.summarise import ROWS, WIDTH, main, summarise
+from workflow_scripts.tables.summarise import ROWS, WIDTH, list_places, main, summarise
 
 
 def row(arm: str, replicate: int, level: int, density: float, accuracy: float, detectors: int, concepts: int, **more):
@@ -120,12 +120,11 @@ def test_curves_without_a_baseline_are_named(tmp_path):
     assert named("a", "b", "c", "d", "e") == [f"Arms a, b, c and 2 more have {sentence}"]
 
 
-def test_the_summary_is_printed_and_written(tmp_path, monkeypatch, capsys):
+def test_the_command_says_where_things_lie_too(tmp_path, monkeypatch, capsys):
     write_tables(tmp_path, [row("imp", 1, 0, 1.0, 0.96, 80, 30)], ARMS)
-    arguments = [str(tmp_path), "--quantile", "0.2", "--out", str(tmp_path / "summary.txt")]
-    monkeypatch.setattr("sys.argv", ["summarise", *arguments])
+    monkeypatch.setattr("sys.argv", ["summarise", str(tmp_path), "--quantile", "0.2"])
     main()
-    assert (tmp_path / "summary.txt").read_text() == capsys.readouterr().out == f"{summarise(tmp_path, 0.2)}\n"
+    assert capsys.readouterr().out == f"{summarise(tmp_path, 0.2)}\n\ntables   {tmp_path}/tables\n"
 
 
 def test_an_arm_that_is_not_listed_is_named(tmp_path):
@@ -163,8 +162,8 @@ def test_nothing_is_left_out_without_need(tmp_path):
 
 def test_places_are_named_that_are_there(tmp_path):
     (tmp_path / "report.html").touch()
-    places = summary(tmp_path, [row("imp", 1, 0, 1.0, 0.5, 5, 5)])[-2:]
-    assert places == [f"report   {tmp_path}/report.html", f"tables   {tmp_path}/tables"]
+    summary(tmp_path, [row("imp", 1, 0, 1.0, 0.5, 5, 5)])
+    assert list_places(tmp_path).splitlines() == [f"report   {tmp_path}/report.html", f"tables   {tmp_path}/tables"]
 
 
 def test_without_tables_it_is_a_sentence(tmp_path):

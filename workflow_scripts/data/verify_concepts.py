@@ -144,8 +144,8 @@ def share(row: dict[str, int]) -> float:
 
 def read_totals(path: Path) -> dict[str, tuple[str, int]]:
     """The published category and number of pixels of each label; `path` may name a table that lies beside this file."""
-    packaged = Path(__file__).with_name(f"{path}_label_pixels.csv")
-    path = packaged if packaged.is_file() else path
+    packaged = Path(__file__).with_name(f"{path.name}_label_pixels.csv")
+    path = packaged if packaged.is_file() and path.name == str(path) else path
     if not path.is_file():
         raise UserError(f"there is no table {path} of published pixel totals; name the right one, or none")
     totals = {}

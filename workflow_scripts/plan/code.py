@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from workflow_scripts.shared.files import file_fingerprint, text_fingerprint
+from workflow_scripts.shared.files import UserError, file_fingerprint, text_fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "workflow_scripts"
@@ -25,6 +25,16 @@ def code_fingerprint(*modules: str, files: Sequence[str] = ()) -> str:
 def fingerprint_of(path: str) -> str:
     """Return a fingerprint of a file of the repository's."""
     return file_fingerprint(ROOT / path)
+
+
+def require_one_package() -> None:
+    """Raise UserError if jobs, which look in the folder they run in first, would find another copy of the package."""
+    here = Path.cwd()
+    if (here / PACKAGE).is_dir() and not (here / PACKAGE).samefile(ROOT / PACKAGE):
+        raise UserError(
+            f"the folder {here} has a folder {PACKAGE} of its own, and the Snakefile is that of {ROOT}: run it in another"
+            " folder, or run the Snakefile that lies there"
+        )
 
 
 def code_of(module: str) -> list[str]:

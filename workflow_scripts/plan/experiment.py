@@ -97,10 +97,13 @@ class Experiment:
         """Return the named units of all networks, likewise."""
         return [self.file(network.dissection_of, "units.csv") for network in self.networks.values()]
 
+    def table_names(self) -> list[str]:
+        """Return the names of all tables."""
+        return [*TABLES, *(["published"] if self.published() else [])]
+
     def tables(self) -> list[str]:
         """Return all tables."""
-        names = [*TABLES, *(["published"] if self.published() else [])]
-        return [f"{self.results}/tables/{name}.csv" for name in names]
+        return [f"{self.results}/tables/{name}.csv" for name in self.table_names()]
 
     def figure_names(self) -> list[str]:
         """Return the names of the figures that this experiment has, in their order."""

@@ -16,6 +16,7 @@ from docutils.writers import html5_polyglot
 
 from workflow_scripts.plan.code import ROOT
 from workflow_scripts.shared.files import UserError, reading, run_command, whole_file
+from workflow_scripts.tables.summarise import list_places, summarise
 
 CAPTIONS = ROOT / "report"  # of the page, the tables and the costs; those of figures lie beside the figures
 ARM_COLUMNS = ("arm", "label", "role", "recipe", "starts_from", "base")
@@ -51,11 +52,12 @@ figcaption pre { white-space: pre-wrap; }
 """
 
 
-def write_report(results: Path, figures: list[str], tables: list[str], out: Path) -> None:
+def write_report(results: Path, summary: str, figures: list[str], tables: list[str], out: Path) -> None:
     """Write the page of an experiment.
 
     Args:
-        results: the experiment's folder, which has its name: summary.txt, costs.csv, and the folders of what follows.
+        results: the experiment's folder, which has its name: costs.csv, and the folders of what follows.
+        summary: what was found, in a few lines.
         figures, tables: names of those to show, in this order.
         out: the page, in the same folder.
 
@@ -70,7 +72,7 @@ def write_report(results: Path, figures: list[str], tables: list[str], out: Path
         + '<a href="gallery/index.html">Gallery of all units</a></nav>',
         show_caption("workflow"),
         '<h2 id="summary">Summary</h2>',
-        scrolling("Summary", f"<pre>{escape(read_text(results / 'summary.txt'))}</pre>"),
+        scrolling("Summary", f"<pre>{escape(summary)}</pre>"),
         html_table("Arms: the ways to come by networks", select(read_rows(results / "tables" / "arms.csv"))),
         '<h2 id="figures">Figures</h2>',
         *(show_figure(results, figure) for figure in figures),
@@ -194,9 +196,14 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True, help="the experiment's folder")
     parser.add_argument("--figures", nargs="+", required=True, help="names of the figures to show, in this order")
     parser.add_argument("--tables", nargs="+", required=True, help="names of the tables to list, in this order")
+    parser.add_argument("--quantile", type=float, help="of the thresholds; one that is doubtful is named")
+    parser.add_argument("--summary", type=Path, required=True, help="summary.txt: the page's summary alone")
     parser.add_argument("--out", type=Path, required=True, help="report.html, in the experiment's folder")
     args = parser.parse_args()
-    write_report(args.results, args.figures, args.tables, args.out)
+    summary = summarise(args.results, args.quantile)
+    write_report(args.results, summary, args.figures, args.tables, args.out)
+    with whole_file(args.summary) as part:
+        part.write_text(f"{summary}\n\n{list_places(args.results)}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.plan.protocols import DETECTOR_RULES
-from workflow_scripts.shared.files import run_command, whole_file
+from workflow_scripts.shared.files import run_command
 from workflow_scripts.tables.arms import BASELINE, CURVE, ROLES, name_arms, read_arms
 from workflow_scripts.tables.read_tables import detector_rule_of, read_table
 
@@ -30,7 +30,7 @@ HEAD = ("", "weights", "test accuracy", "interpretable units", "unique concepts"
 
 
 def summarise(results: Path, quantile: float | None = None) -> str:
-    """Return a table with a row for each arm and level, means over replicates, and the places of what was made.
+    """Return a table with a row for each arm and level, means over replicates.
 
     Curves come first, then baselines, then references. What is too much for a screen is left out, and a line names it:
     layers but the last, then levels between the densest and the sparsest, then arms. Curves without a baseline are
@@ -56,8 +56,13 @@ def summarise(results: Path, quantile: float | None = None) -> str:
         left_out.append(f"{len(layers) - len(shown)} of {len(layers)} layers")
     if left_out:
         lines.append(f"Left out here: {' and '.join(left_out)}; {path} has all.")
+    return "\n".join(lines)
+
+
+def list_places(results: Path) -> str:
+    """Return where what has been made of an experiment lies, a line each."""
     places = [(name, results / place) for name, place in PLACES.items() if (results / place).exists()]
-    return "\n".join([*lines, "", *(f"{name:<8} {place}" for name, place in places)])
+    return "\n".join(f"{name:<8} {place}" for name, place in places)
 
 
 def heading(networks: pd.DataFrame) -> str:
@@ -172,13 +177,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="the folder of an experiment")
     parser.add_argument("--quantile", type=float, help="of the thresholds; one that is doubtful is named")
-    parser.add_argument("--out", type=Path, help="a file to write the summary into, besides printing it")
     args = parser.parse_args()
-    summary = summarise(args.results, args.quantile)
-    if args.out:
-        with whole_file(args.out) as part:
-            part.write_text(f"{summary}\n")
-    print(summary)
+    print(summarise(args.results, args.quantile), list_places(args.results), sep="\n\n")
 
 
 if __name__ == "__main__":

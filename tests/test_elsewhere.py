@@ -106,7 +106,7 @@ def test_another_workflow_uses_it_with_a_prefix(elsewhere, tmp_path):
 
 
 def test_without_a_prefix_results_lie_where_the_workflow_itself_has_them(elsewhere, tmp_path):
-    clone, run = elsewhere
+    clone, _ = elsewhere
     (tmp_path / "Snakefile").write_text(OUTER.format(clone=clone, prefix=""))
     (tmp_path / "config.yaml").write_text(CONFIG)
     dry = snakemake(tmp_path, "-n", "--configfile", "config.yaml")

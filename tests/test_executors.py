@@ -37,8 +37,9 @@ def workflow(executor: str | None, shared: frozenset = ALL) -> SimpleNamespace:
     """What Snakemake knows of where jobs go; None for this machine."""
     return SimpleNamespace(
         storage_settings=storage(shared=shared),
-        non_local_exec=executor is not None,
-        executor_plugin=SimpleNamespace(name=executor),
+        executor_plugin=SimpleNamespace(
+            name=executor or "local", common_settings=SimpleNamespace(non_local_exec=executor is not None)
+        ),
         executor_settings=SimpleNamespace(status_command="squeue"),
     )
 
@@ -121,6 +122,7 @@ def through_bash(tmp_path):
     (tmp_path / "small.yaml").write_text(SMALL)
     configs = ["--configfile", str(ROOT / "configs" / "tiny.yaml"), "small.yaml"]
     cluster = ["--executor", "cluster-generic", "--cluster-generic-submit-cmd", "bash", "--jobs", "2"]
+    cluster += ["--seconds-between-status-checks", "1"]
     return ["--snakefile", str(ROOT / "Snakefile"), *cluster, *configs]
 
 

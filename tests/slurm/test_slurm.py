@@ -200,7 +200,7 @@ def test_the_tiny_experiment_goes_through_sbatch(cluster, sources, tmp_path):
     here = {"all", *re.findall(r"^[\d:]{8}  start +(\w+)", done.stdout, re.M)}
     before, after = (
         {"check_network", "find_receptive_fields"},
-        {"collect", "draw_figures", "write_gallery", "sum_costs"},
+        {"collect", "draw_figures", "write_gallery", "sum_costs", "write_report"},
     )
     assert here == {"all"} | before | after
     through_jobs = sum(listed(done.stdout).values()) - len(here)
@@ -230,7 +230,7 @@ def given(records: Path, script: str) -> list[str]:
 
 def test_jobs_that_run_at_once_have_gpus_of_their_own(cluster, sources, pretended_gpus, tmp_path):
     folder = Path(shutil.copytree(sources, tmp_path / "run"))
-    (folder / "gpus.yaml").write_text("{gpus: 1, replicates: [1, 2], controls: []}")
+    (folder / "gpus.yaml").write_text("{gpus: 1, replicates: [1, 2], arms: [{name: imp, recipe: imp}]}")
     config = ["--configfile", "configs/tiny.yaml", "gpus.yaml"]
     networks = [f"results/tiny/imp/replicate_{replicate}/level_0" for replicate in (1, 2)]
     targets = [f"{networks[0]}/units.csv", f"{networks[1]}/network.pt"]

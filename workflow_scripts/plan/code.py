@@ -32,8 +32,8 @@ def require_one_package() -> None:
     here = Path.cwd()
     if (here / PACKAGE).is_dir() and not (here / PACKAGE).samefile(ROOT / PACKAGE):
         raise UserError(
-            f"the folder {here} has a folder {PACKAGE} of its own, and the Snakefile is that of {ROOT}: run it in another"
-            " folder, or run the Snakefile that lies there"
+            f"the folder {here} has a folder {PACKAGE} of its own, and the Snakefile is that of {ROOT}: run it in"
+            " another folder, or run the Snakefile that lies there"
         )
 
 

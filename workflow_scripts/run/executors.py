@@ -47,20 +47,21 @@ def require_executor(workflow: Any, gpus: int | str) -> None:
         UserError: as `require_shared_files`; jobs go to other machines and `gpus` is "auto"; as `require_answers`.
     """
     require_shared_files(workflow.storage_settings)  # once more, for an executor may imply that none are shared
-    if not workflow.non_local_exec:
+    executor = workflow.executor_plugin
+    if not executor.common_settings.non_local_exec:
         return
     if gpus == "auto":
         raise UserError(
             "gpus is auto, which looks for a GPU on this machine, not where the jobs run: say how many each training"
             " gets, as in --config gpus=1, or gpus=0 for none"
         )
-    if workflow.executor_plugin.name == "slurm":
+    if executor.name == "slurm":
         require_answers(workflow.executor_settings.status_command)
         for warning in left_over(jobs_left(Path.cwd())):
             logger.warning(warning)
     else:
         logger.warning(
-            f"Under {workflow.executor_plugin.name} jobs cannot see whether a process on another machine still runs:"
+            f"Under {executor.name} jobs cannot see whether a process on another machine still runs:"
             " after a run from this folder was killed, make sure that none of its jobs is left."
         )
 

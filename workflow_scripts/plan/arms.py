@@ -6,7 +6,8 @@ from graphlib import TopologicalSorter
 
 from workflow_scripts.plan.brought import has_levels_of_their_own, read_brought
 from workflow_scripts.plan.designs import Design, trained_design
-from workflow_scripts.plan.networks import Key, Network
+from workflow_scripts.plan.keys import Key
+from workflow_scripts.plan.networks import Network
 from workflow_scripts.plan.recipes import INITIAL, METHODS, RECIPES
 
 

@@ -4,6 +4,8 @@ In:  what the config's arms of the recipes `brought` and `prune_once` name
 Out: <arm>/replicate_<r>/level_<n>/network.pt and metrics.json
 """
 
+import json
+
 
 rule import_network:
     """Read a network: a constructor's, with weights and masks from files."""

@@ -3,7 +3,9 @@
 import csv
 import json
 import os
+import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +32,10 @@ CONFIG = {
     "experiment": "brought",
     "world": {"concept_images": 30},
     "images": {"size": 32},
-    "networks": [
+    "arms": [
         {
             "name": "mine",
+            "recipe": "brought",
             "constructor": "my_networks:small",
             "arguments": {"width": 10},
             "weights": "runs/{replicate}/level_{level}.pt",
@@ -41,9 +44,12 @@ CONFIG = {
             "preprocessing": VIEW,
             "test": "pictures",
         },
-        {"name": "lottery", "openlth": "lottery_abc", "layers": ["blocks.2"], "floors": []},
+        {"name": "mine_untrained", "recipe": "untrained", "of": "mine"},
+        {"name": "mine_shuffled_labels", "recipe": "shuffled_labels", "of": "mine"},
+        {"name": "lottery", "recipe": "brought", "openlth": "lottery_abc", "layers": ["blocks.2"]},
         {
             "name": "vit",
+            "recipe": "brought",
             "constructor": "torchvision.models:VisionTransformer",
             "arguments": {
                 "image_size": 24,
@@ -56,11 +62,15 @@ CONFIG = {
             "weights": "none",
             "layers": ["encoder.layers.encoder_layer_0@3x3"],
             "preprocessing": VIEW | {"size": 24, "interpolation": "bicubic"},
-            "floors": [],
         },
+        *(
+            {"name": f"{base}_structured", "recipe": "prune_once", "of": base, "method": "structured"}
+            | {"densities": [0.5]}
+            for base in ("mine", "lottery", "vit")
+        ),
     ],
-    "one_shot": {"methods": ["structured"], "densities": [0.5]},
 }
+MINE, OTHERS = CONFIG["arms"][0], CONFIG["arms"][1:]
 
 pytestmark = pytest.mark.slow
 
@@ -118,14 +128,14 @@ def finished(tmp_path_factory):
     return folder
 
 
-def read_table(folder: Path, name: str) -> list[dict[str, str]]:
-    with open(folder / "results" / "brought" / "tables" / f"{name}.csv", newline="") as file:
+def read_table(folder: Path, name: str, experiment: str = "brought") -> list[dict[str, str]]:
+    with open(folder / "results" / experiment / "tables" / f"{name}.csv", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def planned(folder: Path, *arguments: str) -> dict[str, int]:
+def planned(folder: Path, *arguments: str, config: Sequence[str] = BROUGHT) -> dict[str, int]:
     """How many jobs of each rule a dry run lists, those left out that concern all networks."""
-    run = snakemake(folder, "-n", *BROUGHT, *arguments)
+    run = snakemake(folder, "-n", *config, *arguments)
     assert run.returncode == 0, run.stdout
     if "Nothing to be done" in run.stdout:
         return {}
@@ -190,7 +200,8 @@ def test_accuracy_is_measured_where_there_are_pictures_and_else_left_empty(finis
     assert all(0 <= float(accuracies[arm]) <= 1 for arm in accuracies if arm.startswith("mine"))
     assert (finished / "results/brought/figures/accuracy.svg").is_file()
     # Without any, the figures that show nothing else are left out.
-    without = CONFIG | {"experiment": "untested", "networks": CONFIG["networks"][1:]}
+    without = [arm for arm in CONFIG["arms"] if not arm["name"].startswith("mine")]
+    without = CONFIG | {"experiment": "untested", "arms": without}
     (finished / "untested.yaml").write_text(yaml.safe_dump(without))
     dry = snakemake(finished, "-n", "--configfile", "untested.yaml")
     assert "figures/overview.svg" in dry.stdout and "accuracy.svg" not in dry.stdout
@@ -222,7 +233,8 @@ def test_what_is_finished_is_left_alone_and_what_changed_is_made_again(finished)
     }
     edit(finished / "my_networks.py", "nn.AdaptiveMaxPool2d(1)", "nn.AdaptiveAvgPool2d(1)")
     # A further density only adds: a level of each network that is pruned.
-    (finished / "denser.yaml").write_text("one_shot: {densities: [0.5, 0.1]}")
+    denser = [arm | ({"densities": [0.5, 0.1]} if "densities" in arm else {}) for arm in CONFIG["arms"]]
+    (finished / "denser.yaml").write_text(yaml.safe_dump({"arms": denser}))
     assert planned(finished, "denser.yaml") == {"prune_once": 3} | dissected(3)
 
 
@@ -278,8 +290,8 @@ def test_of_openlths_settings_those_count_that_are_used(finished):
 
 
 def test_another_order_of_the_classes_measures_again_and_does_nothing_else(finished):
-    reversed_classes = CONFIG["networks"][0] | {"class_order": ["light", "dark"]}
-    (finished / "reversed.yaml").write_text(yaml.safe_dump({"networks": [reversed_classes, *CONFIG["networks"][1:]]}))
+    reversed_classes = MINE | {"class_order": ["light", "dark"]}
+    (finished / "reversed.yaml").write_text(yaml.safe_dump({"arms": [reversed_classes, *OTHERS]}))
     assert planned(finished, "reversed.yaml") == {"measure_network": 4}
     metrics = "results/brought/mine/replicate_2/level_0/metrics.json"
     folder = Path(shutil.copytree(finished, finished.parent / "reversed"))
@@ -299,9 +311,9 @@ def test_a_file_that_a_constructor_is_named_is_noticed_too(finished):
     scope: dict = {}
     exec(MODULE, scope)
     torch.save(scope["small"]().state_dict(), folder / "own.pt")
-    network = CONFIG["networks"][0] | {"constructor": "from_a_file:load", "weights": {"weights": "own.pt"}}
+    network = MINE | {"constructor": "from_a_file:load", "weights": {"weights": "own.pt"}}
     del network["arguments"], network["unused"]
-    config = CONFIG | {"experiment": "from_a_file", "networks": [network]}
+    config = CONFIG | {"experiment": "from_a_file", "arms": [network]}
     (folder / "from_a_file.yaml").write_text(yaml.safe_dump(config))
     arguments = ["results/from_a_file/mine/replicate_1/level_0/network.pt", "--configfile", "from_a_file.yaml"]
     run = snakemake(folder, *arguments, "--cores", "1")
@@ -332,18 +344,18 @@ def test_a_file_that_cannot_be_read_is_told_before_anything_runs(finished):
         ({"layers": ["6"]}, "the output of 6 is (1, 2), not (images, units, height, width)"),
         ({"masks": "lottery_abc/replicate_3/level_0/main/mask.pth"}, "the network has no such weight"),
         ({"constructor": "my_networks:large"}, "constructor my_networks:large cannot be imported"),
-        ({"weights": "runs/none.pt"}, "networks.mine.weights is 'runs/none.pt', and there is no such file"),
-        ({"constructor": "my_networks"}, "which is not package.module:function"),
-        ({"wieghts": "x"}, "unknown key networks.0.wieghts; did you mean weights?"),
-        ({"openlth": "lottery_abc"}, "whose replicates, levels, weights and masks are those of the folder openlth"),
-        ({"preprocessing": {"size": 32}}, "which is neither a preset of torchvision's nor size, mean and std"),
-        ({"density": 0}, "networks.0.density"),
-        ({"class_order": ["dark", "dim"]}, "networks.mine.class_order names 'dim', and there is no such class folder"),
+        ({"weights": "runs/none.pt"}, "arms.mine.weights is 'runs/none.pt', and there is no such file"),
+        ({"constructor": "my_networks"}, 'arms.mine.constructor is "my_networks": write package.module:function'),
+        ({"wieghts": "x"}, "unknown key arms.mine.wieghts; did you mean weights?"),
+        ({"openlth": "lottery_abc"}, "arms.mine.weights is what the folder openlth says: leave it out"),
+        ({"preprocessing": {"size": 32}}, "arms.mine.preprocessing.mean is missing: write a list of three numbers"),
+        ({"density": 0}, "arms.mine.density is 0: write a number above 0 and at most 1"),
+        ({"class_order": ["dark", "dim"]}, "arms.mine.class_order names 'dim', and there is no such class folder"),
     ],
 )
 def test_wrong_inputs_end_in_a_sentence(finished, change, words):
-    network = CONFIG["networks"][0] | {"weights": "runs/2/level_0.pt"} | change
-    config = CONFIG | {"experiment": "wrong", "networks": [network]}
+    network = MINE | {"weights": "runs/2/level_0.pt"} | change
+    config = CONFIG | {"experiment": "wrong", "arms": [network]}
     (finished / "wrong.yaml").write_text(yaml.safe_dump(config))
     run = snakemake(finished, "--cores", "2", "--configfile", "wrong.yaml")
     assert run.returncode != 0
@@ -356,22 +368,22 @@ def test_published_counts_stand_beside_those_of_the_network_that_they_are_of(fin
     torch.save(models.resnet50().state_dict(), finished / "runs/resnet50-0676ba61.pth")  # in name only
     network = {
         "name": "resnet50",
+        "recipe": "brought",
         "constructor": "torchvision.models:resnet50",
         "weights": "runs/resnet50-0676ba61.pth",
         "layers": ["layer4"],
         "preprocessing": "ResNet50_Weights.IMAGENET1K_V1",
-        "floors": [],
     }
     config = {
         "experiment": "published",
-        "networks": [network],
+        "arms": [network],
         "concepts": {"source": "results/brought/data/shapes/concepts"},
         "dissection": {"protocol": "lite"},
     }
     (finished / "published.yaml").write_text(yaml.safe_dump(config))
     table = "results/published/tables/published.csv"
     assert table in snakemake(finished, "-n", "--configfile", "published.yaml").stdout
-    other = config | {"networks": [network | {"preprocessing": VIEW}]}  # to which the counts do not apply
+    other = config | {"arms": [network | {"preprocessing": VIEW}]}  # to which the counts do not apply
     (finished / "other.yaml").write_text(yaml.safe_dump(other))
     assert table not in snakemake(finished, "-n", "--configfile", "other.yaml").stdout
     run = snakemake(finished, table, "--cores", "2", "--configfile", "published.yaml")
@@ -389,3 +401,139 @@ def test_the_shipped_config_of_a_published_network_lists_its_layers_and_the_comp
     assert jobs["dump_activations"] == jobs["compare_published"] == 1 and "train_dense" not in jobs
     assert "--layers layer1 layer2 layer3 layer4" in run.stdout
     assert """--weights '{"weights": "IMAGENET1K_V1"}'""" in run.stdout
+
+
+# Networks that are trained, of an architecture of the user's own, beside ones that came pruned to fewer channels; and a
+# control that is one file.
+
+TOGETHER = ["--cores", "2", "--configfile", "together.yaml"]
+CONTROL = '''"""The dense network with the filters of each layer in another order than its next layer expects."""
+
+import torch
+
+LABEL = "dense, filters turned"
+STARTS_FROM = "dense"
+
+
+@torch.no_grad()
+def make(network, masks, train, seed):
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.weight.copy_(module.weight.roll(1, 0))
+'''
+ARCHITECTURE = """
+from torch import nn
+
+def plain(num_classes, width=4):
+    return nn.Sequential(nn.Conv2d(3, width, 3, 2), nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+                         nn.Flatten(), nn.Linear(width, num_classes))
+"""
+CHANNELS = [{"width": 8}, {"width": 5}]  # of the networks that came pruned, level by level
+BESIDE = {
+    "experiment": "together",
+    "replicates": [1],
+    "gpus": 0,
+    "world": {"train_images": 40, "test_images": 40, "concept_images": 30},
+    "images": {"size": 32},
+    "network": {"constructor": "own_network:plain", "arguments": {"width": 6}},
+    "training": {"epochs": 2, "batch_size": 20},
+    "pruning": {"levels": 1},
+    "dissection": {"layers": ["2"]},
+    "arms": [
+        {"name": "imp", "recipe": "imp"},
+        {"name": "turned", "recipe": "filters_turned", "of": "imp"},
+        {
+            "name": "slim",
+            "recipe": "brought",
+            "constructor": "my_networks:small",
+            "arguments": "slim/channels_{level}.json",
+            "weights": "slim/level_{level}.pt",
+            "layers": ["0"],
+            "preprocessing": VIEW,
+        },
+        {"name": "slim_untrained", "recipe": "untrained", "of": "slim"},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    folder = copy_sources(ROOT, tmp_path_factory.mktemp("together") / "run")
+    (folder / "workflow_scripts/train/controls/filters_turned.py").write_text(CONTROL)
+    (folder / "own_network.py").write_text(ARCHITECTURE)
+    (folder / "my_networks.py").write_text(MODULE)
+    (folder / "slim").mkdir()
+    scope: dict = {}
+    exec(MODULE, scope)
+    for level, arguments in enumerate(CHANNELS):
+        torch.save(scope["small"](**arguments).state_dict(), folder / f"slim/level_{level}.pt")
+        (folder / f"slim/channels_{level}.json").write_text(json.dumps(arguments))
+    (folder / "together.yaml").write_text(yaml.safe_dump(BESIDE))
+    run = snakemake(folder, *TOGETHER)
+    assert run.returncode == 0, run.stdout
+    return folder
+
+
+def test_trained_and_brought_arms_stand_side_by_side(together):
+    arms = read_table(together, "arms", "together")
+    assert [list(arm.values()) for arm in arms] == [
+        ["imp", "imp", "curve", "imp", "", "iterative magnitude pruning", "True"],
+        ["turned", "imp", "baseline", "filters_turned", "imp", "dense, filters turned", "True"],
+        ["slim", "slim", "curve", "brought", "", "slim", "False"],
+        ["slim_untrained", "slim", "baseline", "untrained", "", "untrained", "True"],
+    ]
+    rows = read_table(together, "networks", "together")
+    # The networks that trainings start from are no arm here, and so in no table.
+    assert [(row["arm"], row["level"], row["layer"], row["units"]) for row in rows] == [
+        *[("imp", level, "2", "6") for level in "01"],
+        ("turned", "0", "2", "6"),
+        ("slim", "0", "0", "8"),
+        ("slim", "1", "0", "5"),
+        ("slim_untrained", "0", "0", "8"),
+    ]
+    assert [row["density"] for row in rows if row["arm"] == "slim"] == ["1.0", "1.0"]
+    assert planned(together, config=TOGETHER) == {}
+
+
+def test_an_architecture_and_a_control_are_a_file_each(together):
+    state = {
+        arm: torch.load(together / f"results/together/{arm}/replicate_1/level_0/network.pt")["model"]
+        for arm in ("imp", "turned")
+    }
+    assert state["imp"]["0.weight"].shape == (6, 3, 3, 3) and len(state["imp"]["5.weight"]) > 2  # classes of the world
+    assert torch.equal(state["turned"]["0.weight"], state["imp"]["0.weight"].roll(1, 0))
+    assert torch.equal(state["turned"]["5.weight"], state["imp"]["5.weight"])
+    assert "dense, filters turned" in (together / "results/together/figures/overview.svg").read_text()
+    assert "dense, filters turned" in (together / "results/together/summary.txt").read_text()
+
+
+def test_units_of_networks_whose_shapes_change_have_no_ancestors(together):
+    text = (together / "results/together/gallery/experiment.js").read_text()
+    content = json.loads(re.fullmatch(r"gallery\.experiment\((.*)\);\n", text)[1])
+    assert {network["arm"]: network["same_units"] for network in content["networks"]} == {
+        "imp": True,
+        "turned": True,
+        "slim": False,
+        "slim_untrained": True,
+    }
+
+
+def test_a_file_of_an_arm_concerns_what_is_made_of_it(together):
+    looked_at = {"check_network": 1, "find_receptive_fields": 1}
+    # A level's arguments concern that level.
+    channels = together / "slim/channels_1.json"
+    channels.write_text(json.dumps({"width": 4}))
+    assert planned(together, config=TOGETHER) == looked_at | {"import_network": 1} | dissected(1)
+    channels.write_text(json.dumps(CHANNELS[1]))
+    # The architecture of trained networks concerns these, and not the ones that were brought along.
+    edit(together / "own_network.py", "nn.ReLU()", "nn.GELU()")
+    trained = {"init_network": 1, "train_dense": 1, "train_level": 1, "make_control": 1}
+    dissections = {rule: count for rule, count in dissected(3).items() if rule != "measure_network"}
+    assert planned(together, config=TOGETHER) == looked_at | trained | dissections
+    edit(together / "own_network.py", "nn.GELU()", "nn.ReLU()")
+    # A control's file concerns its networks alone.
+    edit(together / "workflow_scripts/train/controls/filters_turned.py", "roll(1, 0)", "roll(2, 0)")
+    dissections = {rule: count for rule, count in dissected(1).items() if rule != "measure_network"}
+    assert planned(together, config=TOGETHER) == {"make_control": 1} | dissections
+    edit(together / "workflow_scripts/train/controls/filters_turned.py", "roll(2, 0)", "roll(1, 0)")
+    assert planned(together, config=TOGETHER) == {}

@@ -1,6 +1,7 @@
 """Layers by name: tokens become maps in their places, what is no map is refused, and what there is gets listed."""
 
 import csv
+import json
 import re
 import sys
 
@@ -20,9 +21,11 @@ from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.layer_outputs import find_module, layer_names, layer_outputs, suggested_layer
 from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.dissect.tally_units import tally_units
-from workflow_scripts.list_layers import list_layers, networks_of
+from workflow_scripts.list_layers import designs_of, list_layers
 from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.torchvision_models import models
+from workflow_scripts.plan.experiment import Experiment
+from workflow_scripts.plan.load import complete_config
 from workflow_scripts.shared.files import UserError
 
 ROWS, COLUMNS = 8, 4  # of patches and of label maps, so that rows and columns cannot be taken for each other
@@ -378,25 +381,44 @@ def test_pictures_that_a_network_does_not_take_are_refused(transformer):
     assert not any(module._forward_hooks for module in transformer.modules())
 
 
-def test_the_configs_networks_are_listed_or_else_the_one_that_is_trained():
-    entries = [
-        {
-            "name": name,
-            "constructor": f"torchvision.models:{name}",
-            "weights": "none",
-            "layers": ["layer4"],
-            "preprocessing": {"size": size, "mean": [0.5] * 3, "std": [0.25] * 3},
-        }
+def test_the_networks_of_a_configs_arms_are_listed_each_design_once():
+    view = {"mean": [0.5] * 3, "std": [0.25] * 3}
+    brought = [
+        {"name": name, "recipe": "brought", "constructor": f"torchvision.models:{name}", "weights": "none"}
+        | {"layers": ["layer4"], "preprocessing": view | {"size": size}}
         for name, size in (("resnet18", 64), ("resnet34", 96))
     ]
-    one_shot = {"methods": ["global"], "densities": [0.5], "exempt": []}
-    config = {"networks": entries, "one_shot": one_shot, "network": NETWORK, "images": {"size": 12}}
-    found = [(settings["constructor"], size) for settings, _, size in networks_of(config, None)]
-    assert found == [("torchvision.models:resnet18", 64), ("torchvision.models:resnet34", 96)]
-    assert [(classes, size) for _, classes, size in networks_of(config, "resnet34")] == [(None, 96)]
-    with pytest.raises(UserError, match=r"no 'resnet5'.* resnet18, resnet34"):
-        networks_of(config, "resnet5")
-    trained = config | {"networks": [], "one_shot": config["one_shot"] | {"methods": []}}
-    assert networks_of(trained, None) == [(NETWORK, CLASSES, 12)]
-    with pytest.raises(UserError, match="it names none"):
-        networks_of(trained, "resnet18")
+    trained = [{"name": "imp", "recipe": "imp"}, {"name": "drawn", "recipe": "untrained", "of": "imp"}]
+    pruned = {"name": "pruned", "recipe": "prune_once", "of": "resnet34", "method": "global", "densities": [0.5]}
+    network, images = NETWORK | {"norm_init": "as_built"}, {"size": 16} | view
+    experiment = Experiment(
+        complete_config({"arms": [*trained, *brought, pruned], "network": network, "images": images})
+    )
+
+    def found(wanted):
+        designs = designs_of(experiment, wanted)
+        return [
+            (design.settings["constructor"].split(":")[1], design.is_trained, design.preprocessing["size"])
+            for design in designs
+        ]
+
+    assert found(None) == [("small_resnet", True, 16), ("resnet18", False, 64), ("resnet34", False, 96)]
+    assert found("resnet34") == found("pruned") == [("resnet34", False, 96)]
+    assert found("drawn") == [("small_resnet", True, 16)]
+    with pytest.raises(UserError, match="no arm 'resnet5': it names drawn, imp, pruned, resnet18, resnet34"):
+        found("resnet5")
+
+
+def test_layers_are_listed_for_a_config_of_trained_and_brought_networks(capsys, monkeypatch, tmp_path):
+    brought = {"name": "mine", "recipe": "brought", "constructor": "torchvision.models:resnet18", "weights": "none"}
+    brought |= {"layers": ["layer4"], "preprocessing": {"size": 64, "mean": [0.5] * 3, "std": [0.25] * 3}}
+    config = {"arms": [{"name": "imp", "recipe": "imp"}, brought], "images": {"size": 16}, "network": NETWORK}
+    (tmp_path / "both.yaml").write_text(json.dumps(config))
+    monkeypatch.setattr(sys, "argv", ["list_layers", "--configfile", str(tmp_path / "both.yaml")])
+    list_layers_script.main()
+    lines = [re.split(r"\s{2,}", line) for line in capsys.readouterr().out.splitlines()]
+    trained, own = (number for number, line in enumerate(lines) if line[0].endswith(" pixels"))
+    assert (trained, lines[own]) == (0, ["torchvision.models:resnet18 {}, 64 pixels"])
+    # How many classes there are shows only when pictures are packed; the list takes a thousand.
+    assert ["classifier", "Linear", f"not to be dissected: output (1, {CLASSES})"] in lines[:own]
+    assert ["layer4.1.conv2", "Conv2d", "512 units x 2 x 2"] in lines[own:]

@@ -18,11 +18,17 @@ from torch.nn import functional as F
 from workflow_scripts.networks.architectures import small_resnet
 from workflow_scripts.networks.import_network import import_network
 from workflow_scripts.networks.openlth_models import cifar_resnet, cifar_vgg
-from workflow_scripts.plan import own_networks as entries
+from workflow_scripts.plan.arms import read_arms
+from workflow_scripts.plan.brought import read_brought
 from workflow_scripts.plan.openlth import read_model, read_networks, read_preprocessing
 from workflow_scripts.shared.files import UserError
 
 START = (0, 0)
+CONFIG = {  # what there is in every config, beside arms
+    "network": {"constructor": "workflow_scripts.networks.architectures:small_resnet", "arguments": {}},
+    "images": {"size": 8, "mean": [0, 0, 0], "std": [1, 1, 1]},
+    "dissection": {"layers": ["stages.0"]},
+}
 
 
 def write_level(main, level, models):
@@ -111,21 +117,24 @@ def test_the_untrained_floor_is_the_start_that_the_folder_holds(tmp_path):
     write_level(pretrain, 7, [START, (2, 0)])
     settings = {
         "name": "lottery",
+        "recipe": "brought",
         "openlth": str(folder),
         "constructor": "torch.nn:Linear",
         "arguments": {"in_features": 8, "out_features": 8},
         "preprocessing": {"size": 8, "mean": [0, 0, 0], "std": [1, 1, 1]},
         "layers": ["fc"],
     }
-    found = entries.read_networks({"networks": [settings], "one_shot": {"methods": ["global"], "densities": [0.5]}})
-    floors = {network.replicate: network for network in found.values() if network.arm == "lottery_untrained"}
-    assert {replicate: (network.role, network.level, network.weights) for replicate, network in floors.items()} == {
-        1: ("imported", 0, f"{pretrain}/model_ep0_it0.pth"),
-        2: ("imported", 0, f"{folder}/replicate_2/level_0/main/model_ep0_it0.pth"),
-        3: ("imported", 0, None),
+    others = {"untrained": {}, "prune_once": {"method": "global", "densities": [0.5]}}
+    arms = [{"name": f"lottery_{recipe}", "recipe": recipe, "of": "lottery"} | more for recipe, more in others.items()]
+    _, found = read_arms(CONFIG | {"arms": [settings, *arms]})
+    floors = {key.replicate: network for key, network in found.items() if key.arm == "lottery_untrained"}
+    assert {number: (floor.made_by, floor.key.level, floor.weights) for number, floor in floors.items()} == {
+        1: ("import_network", 0, f"{pretrain}/model_ep0_it0.pth"),
+        2: ("import_network", 0, f"{folder}/replicate_2/level_0/main/model_ep0_it0.pth"),
+        3: ("import_network", 0, None),
     }
     assert floors[3].masks is None
-    assert all(network.start is None for key, network in found.items() if key[0] != "lottery")
+    assert all(network.start is None for key, network in found.items() if key.arm != "lottery")
 
     # The weights that stood at the start, none of which is pruned, though most are zero.
     described = {"constructor": f"{__name__}:OneLayer", "arguments": {}}
@@ -141,8 +150,8 @@ def test_a_log_that_cannot_be_read_ends_in_a_sentence(lottery):
     log.unlink()
     log.symlink_to("/proc/self/mem")  # which nobody can read from its beginning
     settings = {"name": "mine", "openlth": str(lottery), "layers": ["fc"]}
-    with pytest.raises(UserError, match=r"config: networks.mine: a file cannot be read \(.*Input/output error"):
-        entries.read_networks({"networks": [settings], "one_shot": {"methods": [], "densities": [0.5]}})
+    with pytest.raises(UserError, match=r"config: arms.mine: a file cannot be read \(.*Input/output error"):
+        read_brought("mine", [settings])
 
 
 @pytest.mark.parametrize(

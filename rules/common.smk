@@ -15,7 +15,7 @@ from workflow_scripts.plan.experiment import TABLES as COLLECTED
 from workflow_scripts.plan.experiment import Experiment, named_arguments
 from workflow_scripts.plan.figures import module_of
 from workflow_scripts.plan.load import complete_config
-from workflow_scripts.plan.networks import Key
+from workflow_scripts.plan.keys import Key
 from workflow_scripts.run.executors import require_executor, require_shared_files
 from workflow_scripts.run.terminal import tell_failures, use_terminal
 from workflow_scripts.shared.files import UserError
@@ -42,9 +42,8 @@ GPUS_SAID = config["gpus"]
 config["gpus"] = int(has_gpu()) if GPUS_SAID == "auto" else GPUS_SAID
 EXPERIMENT = or_exit(Experiment, config)
 RESULTS, DATA, GALLERY = EXPERIMENT.results, EXPERIMENT.data, EXPERIMENT.gallery
-NETWORK = f"{RESULTS}/{{arm}}/replicate_{{replicate}}/level_{{level}}"
-LOGS = f"{RESULTS}/logs/{{arm}}/replicate_{{replicate}}/level_{{level}}"
-TIMES = f"{RESULTS}/benchmarks/{{arm}}/replicate_{{replicate}}/level_{{level}}"
+FOLDER = Key("{arm}", "{replicate}", "{level}").folder
+NETWORK, LOGS, TIMES = f"{RESULTS}/{FOLDER}", f"{RESULTS}/logs/{FOLDER}", f"{RESULTS}/benchmarks/{FOLDER}"
 # Where this workflow, used by another with a prefix, has what lies at a path: for paths that are no input or output.
 placed = workflow.modifier.modify_path
 is_main = workflow.modifier.is_main_snakefile()

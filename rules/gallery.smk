@@ -4,7 +4,7 @@ In:  <network>/activations.h5, tally.h5, data/concepts*.h5, tables/networks.csv
 Out: gallery/index.html and what it shows, gallery/networks/<network>/
 """
 
-DRAWN = "networks/{arm}/replicate_{replicate}/level_{level}"  # within the gallery
+DRAWN = f"networks/{FOLDER}"  # within the gallery
 SITE = [file.relative_to(ROOT).as_posix() for file in site_files()]
 
 

@@ -618,6 +618,8 @@ def test_arms_that_are_right_are_accepted(arms):
             [BROUGHT | {"of": "more"}, BROUGHT | {"name": "more", "of": "own"}],
             "arms: own is of more, which is of own: leave out `of` where it is not needed",
         ),
+        ([IMP, arm("a", "untrained", "imp"), arm("b", "untrained", "imp")], "arms.b.label: figures would call it"),
+        ([IMP, arm("a", "untrained", "imp", label="_a")], "arms.a.label begins with _, which legends leave out"),
     ],
 )
 def test_a_mistake_in_arms_is_named_once_by_arm_and_recipe(arms, words):

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workflow_scripts.plan.experiment import Experiment, named_arguments
+from workflow_scripts.plan.keys import Key
 from workflow_scripts.plan.load import complete_config
-from workflow_scripts.plan.networks import Key
 from workflow_scripts.plan.resources import DISSECTION, TESTED, TRAININGS
 
 VIEW = {"size": 224, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}

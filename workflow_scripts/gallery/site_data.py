@@ -22,6 +22,8 @@ dead        the units that are constant over the concept set
 import json
 from pathlib import Path
 
+from workflow_scripts.plan.keys import Key
+
 SITE = Path(__file__).with_name("site")
 UNITS_PER_SHEET = 4  # few enough that scattered units load little, enough that there are not too many files
 
@@ -33,7 +35,7 @@ def site_files() -> list[Path]:
 
 def network_folder(arm: str, replicate: int, level: int) -> str:
     """The folder of a network within the gallery's."""
-    return f"networks/{arm}/replicate_{replicate}/level_{level}"
+    return f"networks/{Key(arm, replicate, level).folder}"
 
 
 def sheet_file(folder: Path, layer: int, number: int) -> Path:

@@ -6,8 +6,9 @@ from graphlib import TopologicalSorter
 
 from workflow_scripts.plan.brought import has_levels_of_their_own, read_brought
 from workflow_scripts.plan.designs import Design, trained_design
-from workflow_scripts.plan.networks import Key, Network
-from workflow_scripts.plan.recipes import INITIAL, METHODS, RECIPES
+from workflow_scripts.plan.keys import Key
+from workflow_scripts.plan.networks import Network
+from workflow_scripts.plan.recipes import INITIAL, RECIPES, label_of
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,6 @@ def read_arms(config: dict) -> tuple[list[Arm], dict[Key, Network]]:
 def arm_of(item: dict, networks: list[Network], config: dict) -> Arm:
     """Return the row of an arm that the config's item describes."""
     recipe = RECIPES[item["recipe"]]
-    label = METHODS[item["method"]] if item["recipe"] == "prune_once" else recipe.label
     base = item.get("of", item["name"])
     return Arm(
         name=item["name"],
@@ -65,7 +65,7 @@ def arm_of(item: dict, networks: list[Network], config: dict) -> Arm:
         role=item.get("role", recipe.role),
         recipe=item["recipe"],
         starts_from={"first": base, "initial": initial_arm(config), "": ""}[recipe.starts_from],
-        label=item.get("label", label or item["name"].replace("_", " ")),
+        label=label_of(item),
         same_units=not has_levels_of_their_own(networks),
     )
 

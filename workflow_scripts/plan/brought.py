@@ -11,7 +11,8 @@ from pathlib import Path
 from workflow_scripts.plan import openlth
 from workflow_scripts.plan.class_order import list_classes
 from workflow_scripts.plan.designs import Design, read_preprocessing, source_of
-from workflow_scripts.plan.networks import Key, Network
+from workflow_scripts.plan.keys import Key
+from workflow_scripts.plan.networks import Network
 from workflow_scripts.shared.files import UserError, reading
 
 PLACES = ("{replicate}", "{level}")

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 
-from workflow_scripts.plan.recipes import INITIAL, RECIPES
+from workflow_scripts.plan.recipes import INITIAL, RECIPES, label_of
 from workflow_scripts.plan.schema import hint
 
 # Other files of an experiment lie under these names.
@@ -24,6 +24,7 @@ def arm_mistakes(items: list[dict], all_known: bool) -> Iterator[str]:
     yield from name_mistakes(items)
     for item in items:
         yield from item_mistakes(item, arms[item["name"]])
+    yield from label_mistakes(arms)
     unfitting = list(of_mistakes(items, all_known))
     yield from unfitting or circles(arms)
 
@@ -42,6 +43,18 @@ def name_mistakes(items: list[dict]) -> Iterator[str]:
     from_start = any(item["recipe"] == "untrained" and item.get("of") in trained for item in items)
     if trained and not from_start and any(item["name"] == INITIAL for item in items):
         yield f"arms.{INITIAL}: the networks that {trained[0]} starts from lie under this name: choose another"
+
+
+def label_mistakes(arms: dict[str, dict]) -> Iterator[str]:
+    """Yield the labels that figures cannot show, or that two arms of one arm have, or two that are of none."""
+    names: dict[tuple[str, str], str] = {}
+    for name, item in arms.items():
+        label = label_of(item)
+        other = names.setdefault((item.get("of", ""), label), name)
+        if label.startswith("_"):
+            yield f"arms.{name}.label begins with _, which legends leave out: write another"
+        elif other != name:
+            yield f"arms.{name}.label: figures would call it {label!r}, as {other}: give it a label of its own"
 
 
 def item_mistakes(item: dict, first: dict) -> Iterator[str]:

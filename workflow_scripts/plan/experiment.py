@@ -9,7 +9,8 @@ from workflow_scripts.plan.arms import initial_arm, read_arms
 from workflow_scripts.plan.check import is_archive
 from workflow_scripts.plan.designs import Design, trained_design
 from workflow_scripts.plan.figures import figure_names
-from workflow_scripts.plan.networks import Key, Network
+from workflow_scripts.plan.keys import Key
+from workflow_scripts.plan.networks import Network
 from workflow_scripts.plan.protocols import OF_FIELDS
 from workflow_scripts.plan.resources import gpus_of, threads_of
 from workflow_scripts.shared.files import UserError
@@ -74,7 +75,7 @@ class Experiment:
 
     def file(self, key: Key, name: str) -> str:
         """Return the path of one file of one network."""
-        return f"{self.results}/{key.arm}/replicate_{key.replicate}/level_{key.level}/{name}"
+        return f"{self.results}/{key.folder}/{name}"
 
     def concepts(self, design: Design) -> str:
         """Return the packed concepts, with pictures scaled for networks of this design."""
@@ -116,8 +117,7 @@ class Experiment:
 
     def drawn(self, network: Network) -> str:
         """Return the gallery's folder of a network."""
-        key = network.dissection_of
-        return f"{self.gallery}/networks/{key.arm}/replicate_{key.replicate}/level_{key.level}"
+        return f"{self.gallery}/networks/{network.dissection_of.folder}"
 
     def all_drawn(self) -> list[str]:
         """Return the gallery's folders of all networks, each once."""
@@ -281,9 +281,9 @@ class Experiment:
     def other_names(self) -> list[str]:
         """Return the arguments for networks that the gallery has under the names of others."""
         return [
-            shlex.join(["--other-name", *(f"networks/{k.arm}/replicate_{k.replicate}/level_{k.level}" for k in pair)])
+            f"--other-name networks/{network.key.folder} networks/{network.dissection_of.folder}"
             for network in self.networks.values()
-            if (pair := (network.key, network.dissection_of))[0] != pair[1]
+            if network.key != network.dissection_of
         ]
 
     def gallery_settings(self) -> str:

@@ -2,18 +2,10 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from workflow_scripts.plan.designs import Design
+from workflow_scripts.plan.keys import Key
 from workflow_scripts.plan.openlth import SPARSITY_REPORT
-
-
-class Key(NamedTuple):
-    """Names one network of an experiment."""
-
-    arm: str
-    replicate: int
-    level: int
 
 
 @dataclass(frozen=True)

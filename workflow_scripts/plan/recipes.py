@@ -46,6 +46,12 @@ BUILT_IN = {
 }
 
 
+def label_of(item: dict) -> str:
+    """Return what figures call the arm that an item of the config's `arms` describes."""
+    known = METHODS.get(item.get("method"), RECIPES[item["recipe"]].label)
+    return item.get("label") or known or item["name"].replace("_", " ")
+
+
 def read_control(file: Path) -> Recipe:
     """Return the recipe that a file in train/controls is, from its constants; it is not run, for it imports torch."""
     constants = {

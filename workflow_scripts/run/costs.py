@@ -13,7 +13,8 @@ from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.prunable import prunable_weights
 from workflow_scripts.plan.check import is_archive
 from workflow_scripts.plan.experiment import Experiment
-from workflow_scripts.plan.networks import Key, Network
+from workflow_scripts.plan.keys import Key
+from workflow_scripts.plan.networks import Network
 from workflow_scripts.plan.resources import TESTED, TRAININGS
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.train.controls.untrained_calibrated import BATCH, CALIBRATION_BATCHES

@@ -77,9 +77,10 @@ def read_item(item: dict) -> Iterator[Network]:
     name, weights, masks = item["name"], item["weights"], item.get("masks")
     in_files = isinstance(weights, str) and weights != "none"
     if "density" in item and (masks or any(place in str(weights) for place in PLACES)):
-        raise UserError(
-            f"config: arms.{name}.density is of one file without masks: leave it out, for masks or zeros tell it"
-        )
+        # Where shapes change, no zeros tell what was pruned.
+        of_shapes = isinstance(item.get("arguments"), list | str) and not masks
+        advice = "give each level an item with its own" if of_shapes else "leave it out, for masks or zeros tell it"
+        raise UserError(f"config: arms.{name}.density is of one file without masks: {advice}")
     read = {key: item[key] for key in READING if key in item}
     require_file_of_weights(item, read, in_files)
     if in_files:

@@ -7,16 +7,9 @@ report: "report/workflow.rst"
 
 
 include: "rules/common.smk"
-include: "rules/data.smk"
-include: "rules/train.smk"
-include: "rules/networks.smk"
-include: "rules/dissect.smk"
-include: "rules/figures.smk"
-include: "rules/gallery.smk"
 
 
 rule all:
-    default_target: True
     input:
         EXPERIMENT.checked(),
         EXPERIMENT.tables(),
@@ -25,6 +18,14 @@ rule all:
         f"{GALLERY}/index.html",
         f"{RESULTS}/costs.csv",
         f"{RESULTS}/report.html",
+
+
+include: "rules/data.smk"
+include: "rules/train.smk"
+include: "rules/networks.smk"
+include: "rules/dissect.smk"
+include: "rules/figures.smk"
+include: "rules/gallery.smk"
 
 
 onstart:

@@ -128,8 +128,8 @@ def of_level(item: dict, key: str, place: dict[str, str]) -> Any:
     values, level = item[key], int(place["level"])
     if level >= len(values):
         raise UserError(
-            f"config: arms.{item['name']}.{key} are {len(values)} for levels from 0 on, and there is a level {level}: add"
-            " its own"
+            f"config: arms.{item['name']}.{key} are {len(values)} for levels from 0 on, and there is a level {level}:"
+            " add its own"
         )
     return values[level]
 

@@ -485,13 +485,14 @@ def test_trained_and_brought_arms_stand_side_by_side(together):
     rows = read_table(together, "networks", "together")
     # The networks that trainings start from are no arm here, and so in no table.
     assert [(row["arm"], row["level"], row["layer"], row["units"]) for row in rows] == [
-        *[("imp", level, "2", "6") for level in "01"],
-        ("turned", "0", "2", "6"),
+        ("imp", "0", "2", "6"),
+        ("imp", "1", "2", "6"),
         ("slim", "0", "0", "8"),
         ("slim", "1", "0", "5"),
         ("slim_untrained", "0", "0", "8"),
+        ("turned", "0", "2", "6"),
     ]
-    assert [row["density"] for row in rows if row["arm"] == "slim"] == ["1.0", "1.0"]
+    assert {float(row["density"]) for row in rows if row["arm"] == "slim"} == {1}
     assert planned(together, config=TOGETHER) == {}
 
 
@@ -504,7 +505,6 @@ def test_an_architecture_and_a_control_are_a_file_each(together):
     assert torch.equal(state["turned"]["0.weight"], state["imp"]["0.weight"].roll(1, 0))
     assert torch.equal(state["turned"]["5.weight"], state["imp"]["5.weight"])
     assert "dense, filters turned" in (together / "results/together/figures/overview.svg").read_text()
-    assert "dense, filters turned" in (together / "results/together/summary.txt").read_text()
 
 
 def test_units_of_networks_whose_shapes_change_have_no_ancestors(together):

@@ -29,7 +29,7 @@ include: "rules/gallery.smk"
 
 
 onstart:
-    or_exit(require_executor, workflow, GPUS_SAID)
+    or_exit(require_executor, workflow, GPUS_WANTED)
     or_exit(EXPERIMENT.require_source)
     if TERMINAL:
         TERMINAL.watch()

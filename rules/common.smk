@@ -35,8 +35,8 @@ or_exit(let_jobs_find_package)
 
 # What --configfile, --config or another workflow's module statement gives is laid over the default here.
 config = or_exit(complete_config, config, workflow.overwrite_configfiles)
-GPUS_SAID = config["gpus"]
-config["gpus"] = int(has_gpu()) if GPUS_SAID == "auto" else GPUS_SAID
+GPUS_WANTED = config["gpus"]
+config["gpus"] = int(has_gpu()) if GPUS_WANTED == "auto" else GPUS_WANTED
 EXPERIMENT = or_exit(Experiment, config)
 RESULTS, DATA, GALLERY = EXPERIMENT.results, EXPERIMENT.data, EXPERIMENT.gallery
 FOLDER = Key("{arm}", "{replicate}", "{level}").folder

@@ -15,8 +15,8 @@ PACKAGE = "workflow_scripts"
 def code_fingerprint(*modules: str, files: Sequence[str] = ()) -> str:
     """Return a fingerprint of the code of a script's modules, and of other `files` of the repository's.
 
-    As a parameter of a rule it makes a job stale just when code that it runs has changed: by an edit, or by another
-    version of any age, in whatever folder. Times and places of files do not matter.
+    As a parameter of a rule it makes a job stale just when code that it runs has changed, by an edit or by another
+    version, an earlier one, too. Times and places of files do not matter.
     """
     paths = sorted({path for module in modules for path in code_of(module)}.union(files))
     return text_fingerprint(*map(fingerprint_of, paths))

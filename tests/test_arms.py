@@ -228,6 +228,14 @@ def test_networks_whose_shapes_change_are_levels_of_one_arm(tmp_path, in_files):
     assert rows(equal)["mine"]["same_units"] and networks(equal)["mine", 1, 2].design.suffix == "_mine"
 
 
+def test_more_values_than_levels_are_told(tmp_path):
+    weights = level_files(tmp_path, {"width": 8})
+    for key in ("arguments", "density"):
+        values = {"arguments": [{"width": 8}] * 2, "density": [1, 0.5]}[key]
+        with pytest.raises(UserError, match=rf"arms\.mine\.{key} are 2 .* the last level is 0: leave out the others"):
+            networks(brought(weights=weights, **{key: values}))
+
+
 def test_densities_by_level(tmp_path):
     weights = level_files(tmp_path, {"width": 8}, {"width": 4})
     arm = brought(weights=weights, arguments=[{"width": 8}, {"width": 4}], density=[1, 0.3])

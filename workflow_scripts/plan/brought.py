@@ -90,6 +90,7 @@ def read_item(item: dict) -> Iterator[Network]:
     else:
         levels = range(len(item["arguments"])) if isinstance(item.get("arguments"), list) else [item.get("level", 0)]
         found = [(None if weights == "none" else weights, {"level": str(level)}) for level in levels]
+    require_all_used(item, max(int(numbers.get("level", item.get("level", 0))) for _, numbers in found))
     for file, numbers in found:
         place = {"replicate": str(item.get("replicate", 1)), "level": str(item.get("level", 0))} | numbers
         network = Network(
@@ -121,6 +122,17 @@ def arguments_of(item: dict, place: dict[str, str]) -> dict:
         if not isinstance(arguments, dict):
             raise UserError(f'{key}: {file} holds no arguments by name: write it as {{"width": 8}}')
     return arguments
+
+
+def require_all_used(item: dict, last: int) -> None:
+    """Raise UserError if a list of one for each level has more than there are levels, up to the last."""
+    for key in ("arguments", "density"):
+        values = item.get(key)
+        if isinstance(values, list) and len(values) > last + 1:
+            raise UserError(
+                f"config: arms.{item['name']}.{key} are {len(values)} for levels from 0 on, and the last level is {last}:"
+                " leave out the others"
+            )
 
 
 def of_level(item: dict, key: str, place: dict[str, str]) -> Any:

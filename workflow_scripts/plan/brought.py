@@ -130,8 +130,8 @@ def require_all_used(item: dict, last: int) -> None:
         values = item.get(key)
         if isinstance(values, list) and len(values) > last + 1:
             raise UserError(
-                f"config: arms.{item['name']}.{key} are {len(values)} for levels from 0 on, and the last level is {last}:"
-                " leave out the others"
+                f"config: arms.{item['name']}.{key} are {len(values)} for levels from 0 on, and the last level is"
+                f" {last}: leave out the others"
             )
 
 

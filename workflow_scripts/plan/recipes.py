@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workflow_scripts.plan.code import ROOT
+from workflow_scripts.plan.keys import BASELINE, CURVE, REFERENCE, ROLES
 from workflow_scripts.shared.files import UserError, reading
 
-CURVE, BASELINE, REFERENCE = ROLES = ("curve", "baseline", "reference")
 INITIAL = "untrained"  # where the networks that trainings start from lie, unless an arm is made of them
 CONTROLS = ROOT / "workflow_scripts" / "train" / "controls"
 STARTS = {"untrained": "initial", "dense": "first"}  # what a control may be made from, and `Recipe.starts_from`

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.plan.keys import BASELINE, CURVE, ROLES
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.shared.files import run_command
-from workflow_scripts.tables.arms import BASELINE, CURVE, ROLES, name_arms, read_arms
+from workflow_scripts.tables.arms import name_arms, read_arms
 from workflow_scripts.tables.read_tables import detector_rule_of, read_table
 
 ROWS, WIDTH = 26, 100  # of the table at most, and columns of the screen

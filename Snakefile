@@ -7,16 +7,9 @@ report: "report/workflow.rst"
 
 
 include: "rules/common.smk"
-include: "rules/data.smk"
-include: "rules/train.smk"
-include: "rules/networks.smk"
-include: "rules/dissect.smk"
-include: "rules/figures.smk"
-include: "rules/gallery.smk"
 
 
 rule all:
-    default_target: True
     input:
         EXPERIMENT.checked(),
         EXPERIMENT.tables(),
@@ -27,8 +20,16 @@ rule all:
         f"{RESULTS}/report.html",
 
 
+include: "rules/data.smk"
+include: "rules/train.smk"
+include: "rules/networks.smk"
+include: "rules/dissect.smk"
+include: "rules/figures.smk"
+include: "rules/gallery.smk"
+
+
 onstart:
-    or_exit(require_executor, workflow, GPUS_SAID)
+    or_exit(require_executor, workflow, GPUS_WANTED)
     or_exit(EXPERIMENT.require_source)
     if TERMINAL:
         TERMINAL.watch()

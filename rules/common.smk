@@ -1,6 +1,6 @@
 """The experiment that the config asks for, and the input functions that the rules share.
 
-On a cluster a rule that is `localrule` runs where snakemake does: it takes seconds, or needs the internet.
+What is a `localrule` runs beside snakemake, also on a cluster: it takes seconds, or needs the internet.
 """
 
 import os
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from workflow_scripts.gallery.site_data import site_files
-from workflow_scripts.plan.code import ROOT, code_fingerprint, require_one_package
+from workflow_scripts.plan.code import ROOT, code_fingerprint, let_jobs_find_package
 from workflow_scripts.plan.contents import Contents
 from workflow_scripts.plan.experiment import TABLES as COLLECTED
 from workflow_scripts.plan.experiment import Experiment, named_arguments
@@ -31,15 +31,12 @@ def or_exit(function, *values):
 
 
 or_exit(require_shared_files, workflow.storage_settings)
-
-# Jobs find the package from whatever folder they run in, but look for it in that folder first.
-or_exit(require_one_package)
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+or_exit(let_jobs_find_package)
 
 # What --configfile, --config or another workflow's module statement gives is laid over the default here.
 config = or_exit(complete_config, config, workflow.overwrite_configfiles)
-GPUS_SAID = config["gpus"]
-config["gpus"] = int(has_gpu()) if GPUS_SAID == "auto" else GPUS_SAID
+GPUS_WANTED = config["gpus"]
+config["gpus"] = int(has_gpu()) if GPUS_WANTED == "auto" else GPUS_WANTED
 EXPERIMENT = or_exit(Experiment, config)
 RESULTS, DATA, GALLERY = EXPERIMENT.results, EXPERIMENT.data, EXPERIMENT.gallery
 FOLDER = Key("{arm}", "{replicate}", "{level}").folder

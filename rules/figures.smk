@@ -32,7 +32,7 @@ rule collect:
         names=[" ".join(map(str, key)) for key in EXPERIMENT.networks],
         # Snakemake does not see a change of what follows from inputs; names and inputs it does.
         networks=lambda wildcards, input: [
-            f"--network {' '.join(map(str, key))} {metrics} {units}"
+            shlex.join(["--network", *map(str, key), metrics, units])
             for key, metrics, units in zip(EXPERIMENT.networks, input.metrics, input.units, strict=True)
         ],
         rule=EXPERIMENT.choices("detector_iou", "detector_rule"),
@@ -41,7 +41,7 @@ rule collect:
         " {params.networks}"
         " --arms {params.arms:q}"
         " {params.rule}"
-        " --tables $(dirname {output.networks:q})"
+        ' --tables "$(dirname {output.networks:q})"'
         " 2> {log:q}"
 
 
@@ -71,8 +71,8 @@ rule draw_figures:
         code=code_fingerprint("workflow_scripts.figures.draw_figures", *map(module_of, FIGURES)),
     shell:
         "python -m workflow_scripts.figures.draw_figures"
-        " --tables $(dirname {input.networks:q})"
-        " --out $(dirname {output.overview:q})"
+        ' --tables "$(dirname {input.networks:q})"'
+        ' --out "$(dirname {output.overview:q})"'
         " 2> {log:q}"
 
 
@@ -141,7 +141,7 @@ rule sum_costs:
         code=code_fingerprint("workflow_scripts.run.sum_costs"),
     shell:
         "python -m workflow_scripts.run.sum_costs"
-        " --benchmarks $(dirname {output:q})/benchmarks"
+        ' --benchmarks "$(dirname {output:q})"/benchmarks'
         " --out {output:q}"
         " 2> {log:q}"
 
@@ -168,7 +168,7 @@ rule write_report:
         ),
     shell:
         "python -m workflow_scripts.run.write_report"
-        " --results $(dirname {output.report:q})"
+        ' --results "$(dirname {output.report:q})"'
         " {params.arguments}"
         " --summary {output.summary:q}"
         " --out {output.report:q}"

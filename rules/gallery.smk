@@ -27,7 +27,7 @@ rule draw_units:
     params:
         code=code_fingerprint("workflow_scripts.gallery.draw_units"),
         tiles=[config["gallery"][key] for key in ("images", "tile", "tile_bytes")],
-        fields=lambda wildcards, input: f"--receptive-fields {input.fields}" if input.fields else "",
+        fields=lambda wildcards, input: (named_arguments(receptive_fields=input.fields) if input.fields else ""),
         network=DRAWN,
     shell:
         "python -m workflow_scripts.gallery.draw_units"
@@ -69,5 +69,5 @@ rule write_gallery:
         " --arms {input.arms:q}"
         " --concepts {input.concepts:q}"
         " {params.other_names}"
-        " --gallery $(dirname {output.experiment:q})"
+        ' --gallery "$(dirname {output.experiment:q})"'
         " 2> {log:q}"

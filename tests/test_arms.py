@@ -228,6 +228,56 @@ def test_networks_whose_shapes_change_are_levels_of_one_arm(tmp_path, in_files):
     assert rows(equal)["mine"]["same_units"] and networks(equal)["mine", 1, 2].design.suffix == "_mine"
 
 
+def test_more_values_than_levels_are_told(tmp_path):
+    weights = level_files(tmp_path, {"width": 8})
+    for key in ("arguments", "density"):
+        values = {"arguments": [{"width": 8}] * 2, "density": [1, 0.5]}[key]
+        with pytest.raises(UserError, match=rf"arms\.mine\.{key} are 2 .* the last level is 0: leave out the others"):
+            networks(brought(weights=weights, **{key: values}))
+
+
+def test_densities_by_level(tmp_path):
+    weights = level_files(tmp_path, {"width": 8}, {"width": 4})
+    arm = brought(weights=weights, arguments=[{"width": 8}, {"width": 4}], density=[1, 0.3])
+    assert [network.density for network in networks(arm).values()] == [1, 0.3]
+    with pytest.raises(UserError, match=r"arms\.mine\.density are 1 for levels from 0 on, and there is a level 1"):
+        networks(arm | {"density": [1]})
+
+
+def test_arguments_that_json_cannot_hold_are_refused_of_a_network_that_is_trained_too():
+    network = CONFIG["network"] | {"arguments": {"day": date(2026, 1, 1)}}
+    with pytest.raises(UserError, match=r"network\.arguments hold more than numbers"):
+        networks(*TRAINED, network=network)
+
+
+def test_of_a_module_by_itself_what_it_imports_beside_it_counts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text("import parts\nimport torch")
+    (tmp_path / "parts.py").write_text("from shapes import two")
+    (tmp_path / "shapes.py").write_text("two = 2")
+    (tmp_path / "other.py").write_text("three = 3")
+    first = source_of("net:make")
+    (tmp_path / "other.py").write_text("three = 4")
+    assert source_of("net:make") == first
+    (tmp_path / "shapes.py").write_text("two = 3")
+    assert source_of("net:make") != first
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("STARTS_FROM = 'dense'", "has no LABEL"),
+        ("LABEL = 'halved'\nSTARTS_FROM = 'imp'", "write STARTS_FROM"),
+        ("LABEL = 'halved'\nSTARTS_FROM = 'dense'\nROLE = 'foo'", "write ROLE"),
+        ("LABEL = ", "is damaged"),
+    ],
+)
+def test_a_control_that_lacks_something_is_told(tmp_path, text, words):
+    (tmp_path / "halved.py").write_text(text)
+    with pytest.raises(UserError, match=rf"halved.py.*{words}"):
+        recipes.read_control(tmp_path / "halved.py")
+
+
 def test_wrong_arguments_by_level_are_told(tmp_path):
     weights = level_files(tmp_path, {"width": 8}, [8])
     with pytest.raises(UserError, match=r"arms\.mine\.arguments are 1 for levels from 0 on, and there is a level 1"):

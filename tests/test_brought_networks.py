@@ -18,8 +18,6 @@ from test_workflow import FROM_TABLES, ROOT, copy_sources, edit, listed, snakema
 
 from workflow_scripts.networks.openlth_models import cifar_resnet
 from workflow_scripts.networks.torchvision_models import models
-from workflow_scripts.plan.brought import read_brought
-from workflow_scripts.shared.files import UserError
 
 BROUGHT = ["--cores", "2", "--configfile", "brought.yaml"]
 MODULE = """
@@ -450,6 +448,7 @@ BESIDE = {
             "constructor": "my_networks:small",
             "arguments": "slim/channels_{level}.json",
             "weights": "slim/level_{level}.pt",
+            "density": [1, 0.6],
             "layers": ["0"],
             "preprocessing": VIEW,
         },
@@ -494,7 +493,7 @@ def test_trained_and_brought_arms_stand_side_by_side(together):
         ("slim_untrained", "0", "0", "8"),
         ("turned", "0", "2", "6"),
     ]
-    assert {float(row["density"]) for row in rows if row["arm"] == "slim"} == {1}
+    assert [float(row["density"]) for row in rows if row["arm"] == "slim"] == [1, 0.6]
     assert planned(together, config=TOGETHER) == {}
 
 
@@ -518,19 +517,6 @@ def test_units_of_networks_whose_shapes_change_have_no_ancestors(together):
         "slim": False,
         "slim_untrained": True,
     }
-
-
-def test_levels_of_other_shapes_may_state_their_densities(together, monkeypatch):
-    """There are no zeros that tell them."""
-    monkeypatch.chdir(together)
-    slim = next(arm for arm in BESIDE["arms"] if arm["name"] == "slim")
-    files = [{"weights": f"slim/level_{level}.pt", "level": level} for level in range(2)]
-    items = [slim | file | {"density": density} for file, density in zip(files, (1, 0.6), strict=True)]
-    found = {network.key.level: network for network in read_brought("slim", items)}
-    assert {level: network.density for level, network in found.items()} == {0: 1, 1: 0.6}
-    assert [found[level].design.settings["arguments"] for level in range(2)] == CHANNELS
-    with pytest.raises(UserError, match=r"arms\.slim\.density is of one file .*: give each level an item with its own"):
-        read_brought("slim", [slim | {"density": 0.6}])
 
 
 def test_a_file_of_an_arm_concerns_what_is_made_of_it(together):

@@ -558,18 +558,21 @@ def test_arms_that_are_right_are_accepted(arms):
         ),
         (
             [IMP, arm("a", "untrained", "a")],
-            "arms.a.of is a, whose recipe is untrained; the recipe untrained is",
+            "arms.a.of is a, an arm of the recipe untrained; the recipe untrained needs",
         ),
         (
             [IMP, BROUGHT, arm("a", "trained_twice", "own")],
-            "arms.a.of is own, whose recipe is brought; the recipe trained_twice is of an arm of the recipe imp: name"
-            " one, such as imp",
+            "arms.a.of is own, an arm of the recipe brought; the recipe trained_twice needs an arm of the recipe imp:"
+            " name one, such as imp",
         ),
-        ([IMP, BROUGHT, arm("a", "untrained_calibrated", "own")], "arms.a.of is own, whose recipe is brought"),
-        ([IMP, PRUNED | {"of": "imp"}], "arms.own_global.of is imp, whose recipe is imp; the recipe prune_once is of"),
+        ([IMP, BROUGHT, arm("a", "untrained_calibrated", "own")], "arms.a.of is own, an arm of the recipe brought"),
+        (
+            [IMP, PRUNED | {"of": "imp"}],
+            "arms.own_global.of is imp, an arm of the recipe imp; the recipe prune_once needs",
+        ),
         (
             [IMP, arm("a", "untrained", "imp"), arm("b", "shuffled_labels", "a")],
-            "arms.b.of is a, whose recipe is",
+            "arms.b.of is a, an arm of the recipe",
         ),
         (
             [BROUGHT, without(PRUNED, "method")],

@@ -11,24 +11,23 @@ from test_workflow import ROOT, copy_sources, environment, listed
 # A smaller tiny experiment; what stands within braces reaches the workflow as text.
 SMALLER = ["--config", "pruning={levels: 1}", "dissection={layers: [stages.1]}"]
 OUTER = """
-module dissection:
-    snakefile: "{clone}/Snakefile"
-    config: config["small"]
-    {prefix}
-
-
-use rule * from dissection as d_*
-
-
 rule count_units:
-    default_target: True
     input:
-        units=rules.d_collect.output.units,
-        all=rules.d_all.input,
+        units="{prefix}results/tiny/tables/units.csv",
+        all="{prefix}results/tiny/report.html",
     output:
         "counted.txt",
     shell:
-        "wc --lines < {{input.units}} > {{output}}"
+        "wc --lines < {{input.units:q}} > {{output}}"
+
+
+module dissection:
+    snakefile: "{clone}/Snakefile"
+    config: config["small"]
+    prefix: "{prefix}"
+
+
+use rule * from dissection as d_*
 """
 CONFIG = """
 small:
@@ -91,13 +90,13 @@ def test_moving_the_clone_or_the_results_reruns_nothing(elsewhere, tmp_path):
 
 def test_another_workflow_uses_it_with_a_prefix(elsewhere, tmp_path):
     clone, run = elsewhere
-    (tmp_path / "Snakefile").write_text(OUTER.format(clone=clone, prefix='prefix: "within"'))
+    (tmp_path / "Snakefile").write_text(OUTER.format(clone=clone, prefix="with in/"))
     (tmp_path / "config.yaml").write_text(CONFIG)
     arguments = ("--configfile", "config.yaml")
     said = snakemake(tmp_path, *arguments)
     jobs = listed(said)
     assert jobs["d_train_level"] == jobs["count_units"] == 1
-    results = tmp_path / "within/results/tiny"
+    results = tmp_path / "with in/results/tiny"
     assert tables(results) == tables(run / "results/tiny")
     assert (tmp_path / "counted.txt").read_text().strip() == str(1 + 16 * 6)
     assert {"report.html", "summary.txt", "gallery"} <= {path.name for path in results.iterdir()}

@@ -60,7 +60,10 @@ def test_trained_and_brought_networks_stand_side_by_side():
     assert both.density("lite", "1", "0") is both.density("no_such", "1", "0") is None
 
 
-@pytest.mark.parametrize("arms", [[IMP], [BROUGHT, PRUNED], [IMP, BROUGHT, PRUNED]])
+UNTRAINED = {"name": "untrained", "recipe": "untrained", "of": "lite"}
+
+
+@pytest.mark.parametrize("arms", [[IMP], [BROUGHT, PRUNED, UNTRAINED], [IMP, BROUGHT, PRUNED]])
 def test_every_network_is_made_by_one_rule(arms):
     found = experiment(arms=arms)
     expressions = {rule: re.compile(found.arms_of(rule)) for rule in RULES}

@@ -33,8 +33,8 @@ from workflow_scripts.figures.panels import density_ticks
 from workflow_scripts.figures.plots.iou_distribution import share_detected
 from workflow_scripts.figures.style import FORMATS, STYLE, save_figure
 from workflow_scripts.plan.figures import figure_names
+from workflow_scripts.plan.keys import BASELINE
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.tables.arms import BASELINE
 from workflow_scripts.tables.read_tables import detector_rule_of
 
 FIGURES = figure_names(with_accuracy=True)

@@ -103,3 +103,10 @@ def test_the_program_runs_a_command_from_any_folder(installed, tmp_path):
     done = run(installed / "dissection", "list_layers", "--configfile", config, cwd=tmp_path)
     assert done.returncode == 0 and "stages.1" in done.stdout, done.stderr
     assert os.listdir(tmp_path) == []
+
+
+def test_the_program_finds_constructors_in_the_folder_it_runs_in(installed, tmp_path):
+    (tmp_path / "mine.py").write_text("from torch import nn\n\n\ndef net():\n    return nn.Conv2d(3, 5, 1)\n")
+    arguments = ["list_layers", "--constructor", "mine:net", "--size", "8"]
+    listed = run(installed / "dissection", *arguments, cwd=tmp_path)
+    assert listed.returncode == 0, listed.stderr

@@ -65,7 +65,7 @@ def test_means_over_replicates_and_their_range(tmp_path):
     ]
     lines = summary(tmp_path, rows)
     means = "Means of 2 replicates (lowest to highest)."
-    assert lines[0] == f"{means} Each unit under its best concept; cut: IoU > 0.04."
+    assert lines[0] == f"{means} Each unit under its best concept; detectors: IoU > 0.04."
     dense, pruned, baseline = (cells(line) for line in lines[3:6])
     assert dense == [
         "iterative magnitude pruning",
@@ -79,9 +79,9 @@ def test_means_over_replicates_and_their_range(tmp_path):
 
 
 @pytest.mark.parametrize(("rule", "sign"), [("above", ">"), ("at_least", "≥")])
-def test_the_cut_is_written_as_the_rule_has_it(tmp_path, rule, sign):
+def test_the_threshold_is_written_as_the_rule_has_it(tmp_path, rule, sign):
     rows = [row("imp", 1, 0, 1.0, 0.96, 80, 30, detector_iou=0.125, detector_rule=rule)]
-    assert summary(tmp_path, rows)[0] == f"Each unit under its best concept; cut: IoU {sign} 0.125."
+    assert summary(tmp_path, rows)[0] == f"Each unit under its best concept; detectors: IoU {sign} 0.125."
 
 
 def test_long_names_are_cut_and_the_screen_is_wide_enough(tmp_path):

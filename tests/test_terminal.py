@@ -79,7 +79,7 @@ def end(terminal: Terminal, *numbers: int, done: int, total: int) -> str:
 
 
 def test_jobs_have_a_line_when_they_start_and_when_they_end(clock):
-    train = Job(3, "train_level", replicate="1", level="3")
+    train = Job(3, "train_level", arm="imp", replicate="1", level="3")
     pack = Job(4, "pack_images", split="train")
     terminal = make_terminal(train, pack)
     assert terminal.format(record(LogEvent.JOB_STARTED, jobs=[3, 4])).split("\n") == [
@@ -147,7 +147,7 @@ def test_jobs_are_described_by_their_network(job, words):
 
 def test_what_runs_for_long_is_reported_with_the_last_words_of_its_log(clock, tmp_path):
     log = tmp_path / "train.log"
-    train = Job(3, "train_level", log=log, replicate="1", level="1")
+    train = Job(3, "train_level", log=log, arm="imp", replicate="1", level="1")
     short = Job(4, "pack_images", split="train")
     terminal = make_terminal(train, short)
     terminal.format(record(LogEvent.JOB_STARTED, jobs=[3]))
@@ -184,7 +184,7 @@ def test_errors_are_shown_as_ever_and_chatter_is_not():
 def test_failures_are_named_with_their_logs(tmp_path):
     log = tmp_path / "train.log"
     log.touch()
-    train = Job(3, "train_level", log=log, replicate="1", level="1")
+    train = Job(3, "train_level", log=log, arm="imp", replicate="1", level="1")
     other = Job(4, "pack_images", split="train", log=tmp_path / "none.log")
     last = "What has finished is kept: the same command goes on from here."
     said = tell_failures(SimpleNamespace(scheduler=SimpleNamespace(failed=[train, other])), share_left)

@@ -7,6 +7,7 @@ python -m workflow_scripts COMMAND    runs one; --help says what it takes
 import ast
 import difflib
 import importlib
+import os
 import sys
 
 from workflow_scripts.plan.code import PACKAGE, ROOT
@@ -46,6 +47,7 @@ def run() -> None:
     if name not in COMMANDS:
         close = difflib.get_close_matches(name, COMMANDS, 1)
         raise UserError(f"there is no command {name}: choose {' or '.join(close or COMMANDS)}")
+    sys.path.insert(0, os.getcwd())  # where the user's constructors lie, also if an installed program runs this
     sys.argv = [f"python -m {PACKAGE} {name}", *arguments]
     importlib.import_module(COMMANDS[name]).main()
 

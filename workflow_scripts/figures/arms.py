@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.figures.style import KNOWN_BASELINES, KNOWN_REFERENCES
-from workflow_scripts.tables.arms import BASELINE, CURVE, REFERENCE, name_arm
+from workflow_scripts.plan.keys import BASELINE, CURVE, REFERENCE
+from workflow_scripts.tables.arms import name_arm
 
 
 def describe_arms(networks: pd.DataFrame, arms: pd.DataFrame) -> pd.DataFrame:

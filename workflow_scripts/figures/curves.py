@@ -44,7 +44,7 @@ from workflow_scripts.figures.style import (
     baseline_line,
     reference_mark,
 )
-from workflow_scripts.tables.arms import BASELINE, CURVE, REFERENCE
+from workflow_scripts.plan.keys import BASELINE, CURVE, REFERENCE
 
 
 def draw_single(measure: Measure, networks: pd.DataFrame) -> Figure:

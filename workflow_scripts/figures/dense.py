@@ -20,7 +20,7 @@ from workflow_scripts.figures.style import (
     baseline_colour,
     reference_mark,
 )
-from workflow_scripts.tables.arms import BASELINE, CURVE, REFERENCE
+from workflow_scripts.plan.keys import BASELINE, CURVE, REFERENCE
 
 OTHER_DOT = {"marker": "x", "markersize": 4, "linestyle": "none"}
 

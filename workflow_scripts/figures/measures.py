@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from workflow_scripts.tables.arms import CURVE
+from workflow_scripts.plan.keys import CURVE
 
 OTHER_NAME = "units counted in every category"
 

@@ -16,7 +16,7 @@ from matplotlib.ticker import NullLocator
 
 from workflow_scripts.figures.arms import compared_with
 from workflow_scripts.figures.style import COLUMN_WIDTH, DENSITY_COLOURS, LIGHT_GREY
-from workflow_scripts.tables.arms import CURVE
+from workflow_scripts.plan.keys import CURVE
 
 REMAINING, PRUNED = "Weights remaining (%)", "Weights pruned (%)"
 NINE_TENTHS_PRUNED = 10  # % of the weights that remain where the paper sees the decline set in

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from workflow_scripts.plan.keys import Key
 
-SITE = Path(__file__).with_name("site")
+SITE = Path(__file__).resolve().with_name("site")
 UNITS_PER_SHEET = 4  # few enough that scattered units load little, enough that there are not too many files
 
 

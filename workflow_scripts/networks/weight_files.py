@@ -39,7 +39,7 @@ def read_tensors(path: Path) -> dict:
         UserError: it cannot be read, is damaged or another kind of file, or holds objects that only running code could
             restore.
     """
-    require_file(path, "correct the config's networks, or put it there")
+    require_file(path, "correct the config's arms, or put it there")
     with reading(path, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, safetensors.SafetensorError):
         with open(path, "rb") as file:
             start = file.read(64)

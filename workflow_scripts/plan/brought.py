@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from workflow_scripts.plan import openlth
 from workflow_scripts.plan.class_order import list_classes
-from workflow_scripts.plan.designs import Design, read_preprocessing, source_of
+from workflow_scripts.plan.designs import Design, read_preprocessing, with_source
 from workflow_scripts.plan.keys import Key
 from workflow_scripts.plan.networks import Network
 from workflow_scripts.shared.files import UserError, reading
@@ -76,11 +77,12 @@ def read_item(item: dict) -> Iterator[Network]:
         return
     name, weights, masks = item["name"], item["weights"], item.get("masks")
     in_files = isinstance(weights, str) and weights != "none"
-    if "density" in item and (masks or any(place in str(weights) for place in PLACES)):
-        # Where shapes change, no zeros tell what was pruned.
-        of_shapes = isinstance(item.get("arguments"), list | str) and not masks
-        advice = "give each level an item with its own" if of_shapes else "leave it out, for masks or zeros tell it"
-        raise UserError(f"config: arms.{name}.density is of one file without masks: {advice}")
+    by_level = isinstance(item.get("density"), list)
+    if "density" in item and not by_level and (masks or any(place in str(weights) for place in PLACES)):
+        raise UserError(
+            f"config: arms.{name}.density is of one file without masks: leave it out, where masks or zeros show it, or"
+            " give a list of one for each level"
+        )
     read = {key: item[key] for key in READING if key in item}
     require_file_of_weights(item, read, in_files)
     if in_files:
@@ -88,6 +90,7 @@ def read_item(item: dict) -> Iterator[Network]:
     else:
         levels = range(len(item["arguments"])) if isinstance(item.get("arguments"), list) else [item.get("level", 0)]
         found = [(None if weights == "none" else weights, {"level": str(level)}) for level in levels]
+    require_all_used(item, max(int(numbers.get("level", item.get("level", 0))) for _, numbers in found))
     for file, numbers in found:
         place = {"replicate": str(item.get("replicate", 1)), "level": str(item.get("level", 0))} | numbers
         network = Network(
@@ -98,7 +101,7 @@ def read_item(item: dict) -> Iterator[Network]:
             weights=file,
             masks=masks and fill(masks, place),
             reading=read,
-            density=item.get("density"),
+            density=of_level(item, "density", place) if by_level else item.get("density"),
         )
         if network.masks and not Path(network.masks).is_file():
             raise UserError(f"config: arms.{name}.masks: there is no file {network.masks}: add it, or leave it out")
@@ -109,12 +112,7 @@ def arguments_of(item: dict, place: dict[str, str]) -> dict:
     """Return the constructor's arguments at a level: the item's, one of its list, or those in a JSON file."""
     arguments, key = item.get("arguments", {}), f"config: arms.{item['name']}.arguments"
     if isinstance(arguments, list):
-        level = int(place["level"])
-        if level >= len(arguments):
-            raise UserError(
-                f"{key} are {len(arguments)} for levels from 0 on, and there is a level {level}: add its own"
-            )
-        return arguments[level]
+        return of_level(item, "arguments", place)
     if isinstance(arguments, str):
         file = fill(arguments, place)
         if not Path(file).is_file():
@@ -124,6 +122,28 @@ def arguments_of(item: dict, place: dict[str, str]) -> dict:
         if not isinstance(arguments, dict):
             raise UserError(f'{key}: {file} holds no arguments by name: write it as {{"width": 8}}')
     return arguments
+
+
+def require_all_used(item: dict, last: int) -> None:
+    """Raise UserError if a list of one for each level has more than there are levels, up to the last."""
+    for key in ("arguments", "density"):
+        values = item.get(key)
+        if isinstance(values, list) and len(values) > last + 1:
+            raise UserError(
+                f"config: arms.{item['name']}.{key} are {len(values)} for levels from 0 on, and the last level is"
+                f" {last}: leave out the others"
+            )
+
+
+def of_level(item: dict, key: str, place: dict[str, str]) -> Any:
+    """Return what a list of one for each level has for a level."""
+    values, level = item[key], int(place["level"])
+    if level >= len(values):
+        raise UserError(
+            f"config: arms.{item['name']}.{key} are {len(values)} for levels from 0 on, and there is a level {level}:"
+            " add its own"
+        )
+    return values[level]
 
 
 def require_file_of_weights(item: dict, read: dict, in_files: bool) -> None:
@@ -165,19 +185,10 @@ def from_openlth(item: dict) -> Iterator[Network]:
 
 def read_design(item: dict, resolved: dict) -> Design:
     """Return the design of an item's networks; `resolved` has the arguments of one, and what else was found for it."""
-    name, constructor = item["name"], resolved["constructor"]
-    settings = {
-        "constructor": constructor,
-        "arguments": resolved.get("arguments", {}),
-        "source": source_of(constructor),
-    }
-    try:
-        json.dumps(settings, sort_keys=True)
-    except TypeError as error:
-        raise UserError(
-            f"config: arms.{name}.arguments hold more than numbers, texts, lists and the like ({error}): put quotes"
-            " around what is meant as text"
-        ) from None
+    name = item["name"]
+    settings = with_source(
+        {"constructor": resolved["constructor"], "arguments": resolved.get("arguments", {})}, f"arms.{name}"
+    )
     test, class_order = item.get("test", "none"), item.get("class_order")
     if test != "none":
         if not Path(test).is_dir():

@@ -8,9 +8,10 @@ from pathlib import Path
 import yaml
 from jsonschema import ValidationError
 
-from workflow_scripts.plan.check_arms import RECIPES, arm_mistakes
+from workflow_scripts.plan.check_arms import arm_mistakes
 from workflow_scripts.plan.old_config import old_keys
 from workflow_scripts.plan.protocols import resolve_protocol
+from workflow_scripts.plan.recipes import RECIPES
 from workflow_scripts.plan.schema import (
     Place,
     Validator,
@@ -29,7 +30,6 @@ from workflow_scripts.shared.files import UserError
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 NUMBER = re.compile(r"[-+]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 SMALL_RESNET = "workflow_scripts.networks.architectures:small_resnet"
-OF_ALL_RECIPES = (("name",), ("floors",))  # places within an arm
 Check = Callable[[dict], Iterator[str]]
 CHECKS: list[tuple[tuple[Place, ...], Check]] = []  # those across keys, and the keys that each needs
 

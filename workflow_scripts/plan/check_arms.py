@@ -53,7 +53,7 @@ def label_mistakes(arms: dict[str, dict]) -> Iterator[str]:
         other = names.setdefault((item.get("of", ""), label), name)
         if label.startswith("_"):
             yield f"arms.{name}.label begins with _, which legends leave out: write another"
-        elif other != name:
+        elif other != name and item["recipe"] != "imp":  # of which there is one
             yield f"arms.{name}.label: figures would call it {label!r}, as {other}: give it a label of its own"
 
 
@@ -82,11 +82,19 @@ def of_mistakes(items: list[dict], all_known: bool) -> Iterator[str]:
         if base in recipes and fitting and recipes[base] not in fitting:
             advice = f"name one, such as {others[0]}" if others else "add one, and name it"
             yield (
-                f"arms.{name}.of is {base}, whose recipe is {recipes[base]}; the recipe {item['recipe']} is of an arm"
-                f" of the recipe {' or '.join(fitting)}: {advice}"
+                f"arms.{name}.of is {base}, an arm of the recipe {recipes[base]}; the recipe {item['recipe']} needs an"
+                f" arm of the recipe {' or '.join(fitting)}: {advice}"
             )
         elif base not in recipes and all_known:
-            advice = hint(base, others) if others else f"add an arm of the recipe {' or '.join(fitting or RECIPES)}"
+            advice = (
+                hint(base, others)
+                if others
+                else (
+                    f"add an arm of the recipe {' or '.join(fitting)}"
+                    if fitting
+                    else "name one that there is, or leave it out"
+                )
+            )
             yield f"arms.{name}.of is {base}, and there is no such arm; {advice}"
 
 

@@ -1,6 +1,7 @@
 """What a script is made of: the workflow's own modules, and a fingerprint of them."""
 
 import ast
+import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -14,8 +15,8 @@ PACKAGE = "workflow_scripts"
 def code_fingerprint(*modules: str, files: Sequence[str] = ()) -> str:
     """Return a fingerprint of the code of a script's modules, and of other `files` of the repository's.
 
-    As a parameter of a rule it makes a job stale just when code that it runs has changed: by an edit, or by another
-    version of any age, in whatever folder. Times and places of files do not matter.
+    As a parameter of a rule it makes a job stale just when code that it runs has changed, by an edit or by another
+    version, an earlier one, too. Times and places of files do not matter.
     """
     paths = sorted({path for module in modules for path in code_of(module)}.union(files))
     return text_fingerprint(*map(fingerprint_of, paths))
@@ -27,14 +28,19 @@ def fingerprint_of(path: str) -> str:
     return file_fingerprint(ROOT / path)
 
 
-def require_one_package() -> None:
-    """Raise UserError if jobs, which look in the folder they run in first, would find another copy of the package."""
+def let_jobs_find_package() -> None:
+    """Let the processes that this one starts find the package from whatever folder they run in.
+
+    Raises:
+        UserError: they would find another copy of it, for they look in that folder first.
+    """
     here = Path.cwd()
     if (here / PACKAGE).is_dir() and not (here / PACKAGE).samefile(ROOT / PACKAGE):
         raise UserError(
             f"the folder {here} has a folder {PACKAGE} of its own, and the Snakefile is that of {ROOT}: run it in"
             " another folder, or run the Snakefile that lies there"
         )
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 
 def code_of(module: str) -> list[str]:

@@ -59,7 +59,9 @@ class Contents:
 
     def test_pictures(self, design: Design) -> str:
         """Return that of the pictures that networks of a design are tested with."""
-        return self.remembered(design.test, f"test{design.suffix}") if design.test != "none" else ""
+        if design.test == "none":
+            return ""
+        return self.remembered(design.test, f"test_{text_fingerprint(design.test)[:12]}")
 
 
 @cache

@@ -1,5 +1,6 @@
 """What is needed of a network besides its weights: how it is built, shown pictures, and dissected."""
 
+import ast
 import csv
 import importlib.machinery
 import json
@@ -54,9 +55,25 @@ class Design:
 def trained_design(config: dict) -> Design:
     """Return the design of the networks that are trained here."""
     images = config["images"]
-    settings = config["network"] | {"source": source_of(config["network"]["constructor"])}
+    settings = with_source(config["network"], "network")
     preprocessing = {key: images[key] for key in ("size", "mean", "std")} | {"interpolation": "bilinear"}
     return Design("", settings, tuple(config["dissection"]["layers"]), preprocessing)
+
+
+def with_source(settings: dict, key: str) -> dict:
+    """Return settings with a fingerprint of the constructor's code; `key` is theirs in the config.
+
+    Raises:
+        UserError: the arguments are not such that JSON can hold them.
+    """
+    try:
+        json.dumps(settings, sort_keys=True)
+    except TypeError as error:
+        raise UserError(
+            f"config: {key}.arguments hold more than numbers, texts, lists and the like ({error}): put quotes around"
+            " what is meant as text"
+        ) from None
+    return settings | {"source": source_of(settings["constructor"])}
 
 
 def read_preprocessing(settings: str | dict, key: str) -> dict:
@@ -95,11 +112,12 @@ def read_presets() -> dict[str, dict]:
 
 
 def source_of(constructor: str) -> str:
-    """Return a fingerprint of the module that a constructor stands in; "" if there is none, which is told later.
+    """Return a fingerprint of the code that a constructor is made of; "" if it is not found, which a job tells.
 
-    If the module is part of a package of the user's own, which is not installed, all of that counts. Among a rule's
-    parameters it makes the rule run again when the code changes. Nothing is imported to find it, and it is looked for
-    where jobs look: in the folder that snakemake runs in first.
+    Of an installed package, and of this workflow, its module alone counts; of a package of the user's own all files;
+    of a module by itself also those beside it that it imports, at any depth. Among a rule's parameters it makes the
+    rule run again when the code changes. Nothing is imported to find it, and it is looked for where jobs look: in the
+    folder that snakemake runs in first.
     """
     package, *names = constructor.partition(":")[0].split(".")
     try:
@@ -109,11 +127,36 @@ def source_of(constructor: str) -> str:
     if spec is None:
         return ""
     if spec.submodule_search_locations is None:
-        files = [Path(spec.origin)]
+        file = Path(spec.origin)
+        files = [file] if "site-packages" in file.parts else modules_beside(file)
     else:
         folder = Path(next(iter(spec.submodule_search_locations)))
         stem = folder.joinpath(*names)
-        # This workflow's own constructors need nothing of its other code.
         alone = "site-packages" in folder.parts or package == PACKAGE
         files = [stem.with_suffix(".py"), stem / "__init__.py"] if alone else sorted(folder.rglob("*.py"))
     return text_fingerprint(*(file_fingerprint(file) for file in files if file.is_file()))
+
+
+def modules_beside(file: Path) -> list[Path]:
+    """Return a module's file, and those in its folder that it imports, at any depth."""
+    found: set[Path] = set()
+    waiting = {file}
+    while waiting:
+        path = waiting.pop()
+        found.add(path)
+        for name in imported_names(path):
+            for beside in (file.parent / f"{name}.py", *(file.parent / name).rglob("*.py")):
+                if beside.is_file() and beside not in found:
+                    waiting.add(beside)
+    return sorted(found)
+
+
+def imported_names(file: Path) -> set[str]:
+    """Return the first names of what a file imports; none of one that is no Python, which a job tells."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return set()
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    return {name.partition(".")[0] for name in names}

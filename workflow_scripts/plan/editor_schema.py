@@ -9,9 +9,9 @@ import copy
 import json
 import re
 
-from workflow_scripts.plan.check_arms import RECIPES
 from workflow_scripts.plan.code import ROOT
 from workflow_scripts.plan.load import DEFAULT
+from workflow_scripts.plan.recipes import BUILT_IN
 from workflow_scripts.plan.schema import Place, read_schema, resolved
 
 FILE = ROOT / "schemas" / "config.schema.json"
@@ -21,7 +21,7 @@ def editor_schema() -> dict:
     """Return the schema, in the draft that editors know best: every keyword in it is of both."""
     schema = copy.deepcopy(read_schema()) | {"$schema": "http://json-schema.org/draft-07/schema#"}
     recipe = schema["$defs"]["recipe"]
-    recipe["anyOf"] = [{"enum": list(RECIPES)}, {"pattern": recipe.pop("pattern")}]
+    recipe["anyOf"] = [{"enum": list(BUILT_IN)}, {"pattern": recipe.pop("pattern")}]
     for place, text in explanations(DEFAULT.read_text()).items():
         properties = properties_at(schema, place[:-1])
         # That draft leaves out what stands beside a reference.

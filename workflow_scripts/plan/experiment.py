@@ -44,7 +44,7 @@ class Experiment:
     def arms_of(self, *rules: str) -> str:
         """Return a regular expression of the arms with networks that a rule of these makes; it may match nothing."""
         arms = {network.key.arm for network in self.networks.values() if network.made_by in rules}
-        if "init_network" in rules:
+        if "init_network" in rules and any(arm.recipe == "imp" for arm in self.arms):
             arms.add(initial_arm(self.config))  # trainings start from it, also where it is not among the arms
         return "|".join(sorted(arms)) or "(?!)"
 
@@ -214,7 +214,7 @@ class Experiment:
         once = {
             layer
             for network in self.networks.values()
-            if network.made_by == "prune_once" and network.design is design
+            if network.made_by == "prune_once" and network.design.suffix == design.suffix
             for layer in network.exempt
         }
         return named_arguments(
@@ -260,7 +260,7 @@ class Experiment:
     def test_label_files(self, split: str) -> list[Path]:
         """Return the files of that ground truth: itself, and the development kit's list of classes beside it."""
         labels = Path(self.config["images"]["test_labels"])
-        return [labels, labels.with_name("meta.mat")] if split == "test" else []
+        return [labels, labels.with_name("meta.mat")] if self.test_labels(split) else []
 
     def pixel_totals(self) -> str:
         """Return the argument for the pixel totals that labels should have."""
@@ -314,7 +314,7 @@ def trained_flag(design: Design) -> str:
 
 
 def named_arguments(**values: object) -> str:
-    """Arguments as text, --NAME VALUE for each: Snakemake does not tell two values of a rule that change places."""
+    """Arguments as text, --NAME VALUE for each: Snakemake does not notice when two values of a rule change places."""
     words = []
     for name, value in values.items():
         words += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list | tuple) else [value])]

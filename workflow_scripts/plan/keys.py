@@ -1,6 +1,9 @@
-"""The names of networks. Jobs import this, so that it imports nothing itself."""
+"""The names of networks, and the roles of arms. Jobs import this, so that it imports nothing itself."""
 
 from typing import NamedTuple
+
+# A curve has levels of density. A baseline is what chance gives, a reference what an unpruned network can reach.
+CURVE, BASELINE, REFERENCE = ROLES = ("curve", "baseline", "reference")
 
 
 class Key(NamedTuple):

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workflow_scripts.plan.code import ROOT
+from workflow_scripts.plan.keys import BASELINE, CURVE, REFERENCE, ROLES
+from workflow_scripts.shared.files import UserError, reading
 
-CURVE, BASELINE, REFERENCE = ROLES = ("curve", "baseline", "reference")
 INITIAL = "untrained"  # where the networks that trainings start from lie, unless an arm is made of them
 CONTROLS = ROOT / "workflow_scripts" / "train" / "controls"
+STARTS = {"untrained": "initial", "dense": "first"}  # what a control may be made from, and `Recipe.starts_from`
 METHODS = {  # of the recipe prune_once, and what figures call its arms
     "global": "one-shot, global magnitude",
     "layerwise": "one-shot, layerwise magnitude",
@@ -53,22 +55,33 @@ def label_of(item: dict) -> str:
 
 
 def read_control(file: Path) -> Recipe:
-    """Return the recipe that a file in train/controls is, from its constants; it is not run, for it imports torch."""
+    """Return the recipe that a file in train/controls is, from its constants; it is not run, for it imports torch.
+
+    Raises:
+        UserError: the file is no Python, or lacks a constant.
+    """
+    with reading(file, SyntaxError, ValueError):
+        tree = ast.parse(file.read_bytes())
     constants = {
-        node.targets[0].id: ast.literal_eval(node.value)
-        for node in ast.parse(file.read_text()).body
+        node.targets[0].id: node.value.value
+        for node in tree.body
         if isinstance(node, ast.Assign)
         and isinstance(node.targets[0], ast.Name)
-        and node.targets[0].id.isupper()
-        and node.targets[0].id in ("LABEL", "STARTS_FROM", "ROLE")
+        and isinstance(node.value, ast.Constant)
     }
-    starts_from = {"untrained": "initial", "dense": "first"}[constants["STARTS_FROM"]]
-    return Recipe(constants.get("ROLE", BASELINE), constants["LABEL"], of=("imp",), starts_from=starts_from)
+    label, start, role = (constants.get(name) for name in ("LABEL", "STARTS_FROM", "ROLE"))
+    if not isinstance(label, str) or not label:
+        raise UserError(f'{file} has no LABEL: add what figures call the control, as LABEL = "dense, halved"')
+    if start not in STARTS:
+        raise UserError(f'{file}: write STARTS_FROM = "untrained" or "dense": the network that it is made from')
+    if role not in (None, *ROLES):
+        raise UserError(f"{file}: write ROLE as one of {', '.join(ROLES)}, or leave it out")
+    return Recipe(role or BASELINE, label, of=("imp",), starts_from=STARTS[start])
 
 
 def list_controls() -> dict[str, Recipe]:
     """Return the recipes that are files in train/controls, by name."""
-    return {file.stem: read_control(file) for file in sorted(CONTROLS.glob("*.py")) if file.stem != "__init__"}
+    return {file.stem: read_control(file) for file in sorted(CONTROLS.glob("[!_]*.py"))}
 
 
-RECIPES = BUILT_IN | list_controls()
+RECIPES = BUILT_IN | list_controls() | BUILT_IN  # in this order, and none of them is replaced

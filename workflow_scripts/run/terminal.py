@@ -174,7 +174,7 @@ def describe_job(job: Job, share_left: Callable[[str, str, str], float | None]) 
     jobs = members(job)
     rules = " + ".join(dict.fromkeys(member.rule.name for member in jobs))
     of = {name: value for member in jobs for name, value in member.wildcards_dict.items() if value}
-    arm, replicate, level = of.pop("arm", "imp" if "level" in of else ""), of.pop("replicate", ""), of.pop("level", "")
+    arm, replicate, level = of.pop("arm", ""), of.pop("replicate", ""), of.pop("level", "")
     share = share_left(arm, replicate, level) if level else None
     network = [arm, f"replicate {replicate}" if replicate else "", f"level {level}" if level else ""]
     weights = f" ({100 * share:.3g} % of weights)" if share is not None else ""

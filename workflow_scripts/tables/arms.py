@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from workflow_scripts.plan.keys import ROLES
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.read_tables import read_table
 
 COLUMNS = ["arm", "base", "role", "recipe", "starts_from", "label", "same_units"]
-# A curve goes from dense to sparse. A baseline shows what chance gives, a reference what an unpruned network reaches.
-CURVE, BASELINE, REFERENCE = ROLES = ("curve", "baseline", "reference")
 
 
 def tabulate_arms(arms: Sequence[dict], collected: Sequence[str]) -> pd.DataFrame:

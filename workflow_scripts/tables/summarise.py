@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.plan.keys import BASELINE, CURVE, ROLES
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.shared.files import run_command
-from workflow_scripts.tables.arms import BASELINE, CURVE, ROLES, name_arms, read_arms
+from workflow_scripts.tables.arms import name_arms, read_arms
 from workflow_scripts.tables.read_tables import detector_rule_of, read_table
 
 ROWS, WIDTH = 26, 100  # of the table at most, and columns of the screen
@@ -69,8 +70,8 @@ def heading(networks: pd.DataFrame) -> str:
     """What the numbers are."""
     replicates = networks["replicate"].nunique()
     means = f"Means of {replicates} replicates (lowest to highest). " if replicates > 1 else ""
-    cut, rule = detector_rule_of(networks)
-    return f"{means}Each unit under its best concept; cut: IoU {DETECTOR_RULES[rule]} {cut:g}."
+    threshold, rule = detector_rule_of(networks)
+    return f"{means}Each unit under its best concept; detectors: IoU {DETECTOR_RULES[rule]} {threshold:g}."
 
 
 def last_layers(networks: pd.DataFrame, layers: list[str]) -> list[str]:
@@ -161,14 +162,14 @@ def align(rows: Iterable[Sequence[str]]) -> list[str]:
     widths = [max((len(row[column]) for row in rows if row[1]), default=0) for column in range(len(HEAD))]
     widths[0] = min(widths[0], WIDTH - sum(2 + width for width in widths[1:]))
     return [
-        "  ".join(cell.ljust(width) for cell, width in zip(cut(row, widths[0]), widths, strict=True)).rstrip()
+        "  ".join(cell.ljust(width) for cell, width in zip(shortened(row, widths[0]), widths, strict=True)).rstrip()
         if row[1]
         else row[0]
         for row in rows
     ]
 
 
-def cut(row: Sequence[str], width: int) -> Sequence[str]:
+def shortened(row: Sequence[str], width: int) -> Sequence[str]:
     """The row with a first cell of at most so many characters."""
     return row if len(row[0]) <= width else (f"{row[0][: width - 3]}...", *row[1:])
 

@@ -29,7 +29,7 @@ from workflow_scripts.figures.panels import (
     sparsest,
 )
 from workflow_scripts.figures.style import COUNT_TICKS, GREY, LIGHT_GREY, TEXT_WIDTH, baseline_mark, reference_mark
-from workflow_scripts.tables.arms import BASELINE, REFERENCE
+from workflow_scripts.plan.keys import BASELINE, REFERENCE
 
 ORDER = 70
 NEEDS_ACCURACY = True

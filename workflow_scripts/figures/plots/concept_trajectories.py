@@ -32,7 +32,7 @@ from workflow_scripts.figures.heat_maps import (
 )
 from workflow_scripts.figures.panels import DENSE, LEGEND_HEIGHT, add_legend, bar_look, draw_sentence
 from workflow_scripts.figures.style import COUNT_COLOURS, GREY, PAGE_HEIGHT, SMALL, category_looks
-from workflow_scripts.tables.arms import CURVE
+from workflow_scripts.plan.keys import CURVE
 
 ORDER = 80
 

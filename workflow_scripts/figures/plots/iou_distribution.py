@@ -25,8 +25,8 @@ from workflow_scripts.figures.panels import (
     sparsest,
 )
 from workflow_scripts.figures.style import GREY, TEXT_WIDTH, baseline_colour
+from workflow_scripts.plan.keys import BASELINE
 from workflow_scripts.plan.protocols import DETECTOR_RULES
-from workflow_scripts.tables.arms import BASELINE
 from workflow_scripts.tables.read_tables import detector_rule_of
 
 ORDER = 90

@@ -17,7 +17,7 @@ from workflow_scripts.figures.heat_maps import (
     row_height,
 )
 from workflow_scripts.figures.panels import DENSE, add_density_bar, density_colours, draw_sentence, percent
-from workflow_scripts.tables.arms import CURVE
+from workflow_scripts.plan.keys import CURVE
 
 ORDER = 100
 

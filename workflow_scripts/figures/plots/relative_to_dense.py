@@ -34,7 +34,7 @@ from workflow_scripts.figures.style import (
     REPLICATE_LINE,
     TEXT_WIDTH,
 )
-from workflow_scripts.tables.arms import CURVE
+from workflow_scripts.plan.keys import CURVE
 
 ORDER = 10
 

@@ -16,7 +16,7 @@ from workflow_scripts.figures.arms import first_level, of_role
 from workflow_scripts.figures.measures import units_title
 from workflow_scripts.figures.panels import REMAINING, add_legend, columns_for, panels, percent, places
 from workflow_scripts.figures.style import TEXT_WIDTH, category_looks
-from workflow_scripts.tables.arms import BASELINE, REFERENCE
+from workflow_scripts.plan.keys import BASELINE, REFERENCE
 
 ORDER = 60
 

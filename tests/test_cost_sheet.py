@@ -14,7 +14,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from test_workflow import ROOT, copy_sources, environment, listed, snakemake
+from test_workflow import ROOT, environment, listed, snakemake
 
 from workflow_scripts.cost_sheet import (
     list_jobs,
@@ -32,7 +32,8 @@ from workflow_scripts.plan.load import lay_over, read_config
 from workflow_scripts.run.costs import Costs, Job, Sizes, read_sizes
 from workflow_scripts.shared.files import UserError
 
-TINY, PAPER = Path("configs/tiny.yaml"), Path("configs/paper.yaml")
+TINY, PAPER = ROOT / "configs/tiny.yaml", ROOT / "configs/paper.yaml"
+HERE = ("--snakefile", str(ROOT / "Snakefile"), "--configfile", str(TINY))
 SMALL = {
     "gpus": 0,
     "images": {"size": 16},
@@ -55,21 +56,22 @@ SIZES = Sizes(
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    return copy_sources(ROOT, tmp_path_factory.mktemp("sheet") / "clone")
+def folder(tmp_path_factory):
+    """Where the experiments run: neither sources nor results are there."""
+    return tmp_path_factory.mktemp("sheet")
 
 
 @pytest.fixture
-def in_clone(clone, monkeypatch):
-    monkeypatch.chdir(clone)
-    return clone
+def in_folder(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def paper(clone):
+def paper(folder):
     """The paper's config and jobs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(clone)
+        patch.chdir(folder)
         return read_experiment([PAPER]).config, list_jobs([PAPER])
 
 
@@ -108,9 +110,9 @@ def chain_hours(config: dict, jobs: dict[str, Job]) -> float:
 
 
 @pytest.mark.slow
-def test_the_jobs_are_those_that_a_dry_run_lists(in_clone):
+def test_the_jobs_are_those_that_a_dry_run_lists(in_folder):
     jobs = list_jobs([TINY])
-    dry_run = listed(snakemake(in_clone, "-n", "--configfile", str(TINY)).stdout)
+    dry_run = listed(snakemake(in_folder, "-n", *HERE).stdout)
     assert Counter(job.rule for job in jobs.values()) == Counter(dry_run) - Counter(["all"])
     assert not any(job.finished for job in jobs.values())
     packed = {job.wildcards["split"]: job for job in jobs.values() if job.rule == "pack_images"}
@@ -120,7 +122,7 @@ def test_the_jobs_are_those_that_a_dry_run_lists(in_clone):
     assert [job.wildcards["level"] for job in chain if job.rule == "train_level"] == ["1", "2"]
 
 
-def test_the_gpus_of_another_machine_can_be_given(in_clone):
+def test_the_gpus_of_another_machine_can_be_given(in_folder):
     assert read_experiment([TINY], gpus=2).config["gpus"] == 2
     assert read_experiment([PAPER], gpus=0).config["gpus"] == 0
     assert read_experiment([PAPER]).config["gpus"] == 4
@@ -128,9 +130,8 @@ def test_the_gpus_of_another_machine_can_be_given(in_clone):
 
 @pytest.mark.slow
 def test_finished_jobs_cost_nothing_more_and_rates_rerun_nothing(tmp_path, monkeypatch):
-    folder = copy_sources(ROOT, tmp_path / "clone")
-    monkeypatch.chdir(folder)
-    made = snakemake(folder, "results/tiny/data/network.json", "--cores", "2", "--configfile", str(TINY))
+    monkeypatch.chdir(tmp_path)
+    made = snakemake(tmp_path, "results/tiny/data/network.json", "--cores", "2", *HERE)
     assert made.returncode == 0, made.stdout
     Path("rates.yaml").write_text("rates: {start: 99, train: 1}")
     jobs = list_jobs([TINY, Path("rates.yaml")])
@@ -286,10 +287,10 @@ def test_what_is_measured_replaces_rates(default, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_papers_sheet(clone, paper):
+def test_the_papers_sheet(folder, paper):
     run = subprocess.run(
         [sys.executable, "-m", "workflow_scripts.cost_sheet", "--configfile", str(PAPER)],
-        cwd=clone, env=environment(), capture_output=True, text=True,
+        cwd=folder, env=environment() | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     config, jobs = paper
@@ -351,7 +352,7 @@ def test_packed_pictures_are_counted(default, packed, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_what_is_wrong_ends_in_one_sentence(in_clone, tmp_path):
+def test_what_is_wrong_ends_in_one_sentence(in_folder, tmp_path):
     with pytest.raises(UserError, match=r"no_such.yaml is missing"):
         read_config([Path("no_such.yaml")])
     for name, text, words in [

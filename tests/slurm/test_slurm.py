@@ -104,7 +104,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
 def start_training(folder: Path) -> subprocess.Popen:
     """Start a run for the pruned network on the cluster, and halt its training when it has saved some states."""
     main = start(folder, NETWORK, *PROFILE, *HERE, *FAULTS)
-    wait_until(lambda: "epoch 4 of" in log(folder), "epoch 4", 120)
+    wait_until(lambda: "epoch 4 of" in log(folder), "epoch 4", 400)
     halt(folder)
     return main
 
@@ -264,7 +264,7 @@ def test_a_training_saves_its_state_before_the_time_limit(cluster, before_level,
     # It stands still until SIGTERM comes, as the profile asks for: a minute after the job's start, or a little later.
     wait_until(lambda: "stopped as asked after step" in log(before_level), "the state to be saved", 150)
     # The second attempt is not warned, and stopped at its limit.
-    wait_until(lambda: resumed(before_level), "the second attempt", 120)
+    wait_until(lambda: resumed(before_level), "the second attempt", 400)
     halt(before_level)
     finish(main)
     assert resumed(before_level)
@@ -304,7 +304,7 @@ def kill(main: subprocess.Popen, folder: Path) -> None:
 def test_after_a_kill_what_jobs_have_finished_is_kept(cluster, before_level, undisturbed):
     kill(start_training(before_level), before_level)
     go_on(before_level)
-    wait_until(lambda: not run("squeue", "-h"), "the job that runs on", 120)
+    wait_until(lambda: not run("squeue", "-h"), "the job that runs on", 400)
     trained = (before_level / STATE / "finished" / "network.pt").stat()
     finish(start(before_level, NETWORK, *PROFILE, *HERE, *FAULTS))
     assert (before_level / NETWORK).stat().st_ino == trained.st_ino  # handed out, not trained
@@ -338,7 +338,7 @@ def test_an_outage_of_the_controller_is_sat_out(cluster, before_level, undisturb
     main = start_training(before_level)
     cluster.stop_controller()
     go_on(before_level)
-    wait_until((before_level / NETWORK).exists, "the training to end", 120)
+    wait_until((before_level / NETWORK).exists, "the training to end", 400)
     time.sleep(25)
     assert main.poll() is None
     cluster.start_controller()
@@ -353,7 +353,7 @@ def test_two_gpus_train_one_network_and_go_on_after_a_cancellation(cluster, befo
     dense = before_level / "results/faults/logs/imp/replicate_1/level_0/train_dense.log"
     dense.unlink()
     main = start(before_level, f"{IMP}/level_0/network.pt", *PROFILE, *HERE, *config)
-    wait_until(lambda: dense.exists() and "epoch 4 of" in dense.read_text(), "epoch 4", 120)
+    wait_until(lambda: dense.exists() and "epoch 4 of" in dense.read_text(), "epoch 4", 400)
     run("scancel", run("squeue", "-h", "-o", "%A").split()[0])
     finish(main)
     assert re.search(r"going on after ([4-9]|\d\d) epochs", dense.read_text())

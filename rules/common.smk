@@ -82,6 +82,11 @@ def fields(wildcards):
     return EXPERIMENT.fields(design(wildcards))
 
 
+def fields_argument(wildcards, input):
+    """The argument for the file that says so, where it is an input."""
+    return named_arguments(receptive_fields=input.fields) if input.fields else ""
+
+
 def of_network(name):
     """An input function for a file of the network that is dissected: itself, or the one that it is but for labels."""
     return lambda wildcards: EXPERIMENT.file(network(wildcards).files_of, name)

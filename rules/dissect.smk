@@ -101,7 +101,7 @@ rule find_thresholds:
         code=code_fingerprint("workflow_scripts.dissect.find_thresholds"),
         quantile=config["dissection"]["quantile"],
         samples=EXPERIMENT.samples(),
-        fields=lambda wildcards, input: (named_arguments(receptive_fields=input.fields) if input.fields else ""),
+        fields=fields_argument,
     shell:
         "python -m workflow_scripts.dissect.find_thresholds"
         " --activations {input.activations:q}"
@@ -137,7 +137,7 @@ rule tally_units:
         code=code_fingerprint("workflow_scripts.dissect.tally_units"),
         shuffle=lambda wildcards: f"--shuffle-labels {wildcards.replicate}" if network(wildcards).shuffled else "",
         choices=EXPERIMENT.choices("knots", "border", "mask", "counted_images", "planes"),
-        fields=lambda wildcards, input: (named_arguments(receptive_fields=input.fields) if input.fields else ""),
+        fields=fields_argument,
     shell:
         "python -m workflow_scripts.dissect.tally_units"
         " --activations {input.activations:q}"

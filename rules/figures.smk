@@ -6,7 +6,7 @@ Out: tables/*.csv, figures/*.{pdf,svg,png,rst}, costs.csv, summary.txt, report.h
 
 CAPTIONS = sorted(file.relative_to(ROOT).as_posix() for file in (ROOT / "report").glob("*.rst"))
 TABLES = {name: f"{RESULTS}/tables/{name}.csv" for name in COLLECTED}
-FIGURES = EXPERIMENT.figure_names()
+FIGURES = EXPERIMENT.figure_names
 
 
 rule collect:

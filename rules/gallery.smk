@@ -27,7 +27,7 @@ rule draw_units:
     params:
         code=code_fingerprint("workflow_scripts.gallery.draw_units"),
         tiles=[config["gallery"][key] for key in ("images", "tile", "tile_bytes")],
-        fields=lambda wildcards, input: (named_arguments(receptive_fields=input.fields) if input.fields else ""),
+        fields=fields_argument,
         network=DRAWN,
     shell:
         "python -m workflow_scripts.gallery.draw_units"

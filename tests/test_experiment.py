@@ -78,9 +78,9 @@ def test_every_network_is_made_by_one_rule(arms):
 def test_figures_of_accuracy_need_accuracy(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-    assert "accuracy" not in experiment(arms=[BROUGHT]).figure_names()
-    assert "accuracy" in experiment(arms=[BROUGHT | {"test": str(tmp_path)}]).figure_names()
-    assert "accuracy" in experiment(arms=[BROUGHT, IMP]).figure_names()
+    assert "accuracy" not in experiment(arms=[BROUGHT]).figure_names
+    assert "accuracy" in experiment(arms=[BROUGHT | {"test": str(tmp_path)}]).figure_names
+    assert "accuracy" in experiment(arms=[BROUGHT, IMP]).figure_names
 
 
 @pytest.mark.parametrize(

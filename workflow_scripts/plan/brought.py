@@ -91,11 +91,12 @@ def read_item(item: dict) -> Iterator[Network]:
         levels = range(len(item["arguments"])) if isinstance(item.get("arguments"), list) else [item.get("level", 0)]
         found = [(None if weights == "none" else weights, {"level": str(level)}) for level in levels]
     require_all_used(item, max(int(numbers.get("level", item.get("level", 0))) for _, numbers in found))
+    design = read_design(item, item)
     for file, numbers in found:
         place = {"replicate": str(item.get("replicate", 1)), "level": str(item.get("level", 0))} | numbers
         network = Network(
             Key(name, int(place["replicate"]), int(place["level"])),
-            read_design(item, item | {"arguments": arguments_of(item, place)}),
+            replace(design, settings=design.settings | {"arguments": arguments_of(item, place)}),
             made_by="import_network",
             recipe="brought",
             weights=file,
@@ -184,7 +185,7 @@ def from_openlth(item: dict) -> Iterator[Network]:
 
 
 def read_design(item: dict, resolved: dict) -> Design:
-    """Return the design of an item's networks; `resolved` has the arguments of one, and what else was found for it."""
+    """Return the design of an item's networks, with the arguments as given; `resolved` has what was found for it."""
     name = item["name"]
     settings = with_source(
         {"constructor": resolved["constructor"], "arguments": resolved.get("arguments", {})}, f"arms.{name}"

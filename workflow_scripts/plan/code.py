@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from workflow_scripts.plan.source_files import imported_names
 from workflow_scripts.shared.files import UserError, file_fingerprint, text_fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,10 +73,5 @@ def files_of(module: str) -> list[str]:
 @cache
 def imports_of(path: str) -> frozenset[str]:
     """Return the names below the package that a file imports anywhere; some may be objects, not modules."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    names = imported_names(ast.parse((ROOT / path).read_text()))
     return frozenset(name for name in names if name.split(".")[0] == PACKAGE)

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from workflow_scripts.plan.code import PACKAGE
+from workflow_scripts.plan.source_files import imported_names
 from workflow_scripts.shared.files import UserError, file_fingerprint, text_fingerprint
 
 PRESETS = Path(__file__).with_name("torchvision_presets.csv")
@@ -144,19 +145,17 @@ def modules_beside(file: Path) -> list[Path]:
     while waiting:
         path = waiting.pop()
         found.add(path)
-        for name in imported_names(path):
+        for name in packages_imported(path):
             for beside in (file.parent / f"{name}.py", *(file.parent / name).rglob("*.py")):
                 if beside.is_file() and beside not in found:
                     waiting.add(beside)
     return sorted(found)
 
 
-def imported_names(file: Path) -> set[str]:
+def packages_imported(file: Path) -> set[str]:
     """Return the first names of what a file imports; none of one that is no Python, which a job tells."""
     try:
         tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return set()
-    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
-    return {name.partition(".")[0] for name in names}
+    return {name.partition(".")[0] for name in imported_names(tree)}

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from functools import cached_property
 from pathlib import Path
 
 from workflow_scripts.plan.arms import initial_arm, read_arms
@@ -106,14 +107,15 @@ class Experiment:
         """Return all tables."""
         return [f"{self.results}/tables/{name}.csv" for name in self.table_names()]
 
+    @cached_property
     def figure_names(self) -> list[str]:
-        """Return the names of the figures that this experiment has, in their order."""
+        """The names of the figures that this experiment has, in their order."""
         tested = any(design.is_trained or design.test != "none" for design in self.designs.values())
         return figure_names(tested)
 
     def figures(self, *endings: str) -> list[str]:
         """Return all figures in the formats given."""
-        return [f"{self.results}/figures/{name}.{ending}" for name in self.figure_names() for ending in endings]
+        return [f"{self.results}/figures/{name}.{ending}" for name in self.figure_names for ending in endings]
 
     def drawn(self, network: Network) -> str:
         """Return the gallery's folder of a network."""

@@ -8,6 +8,7 @@ import ast
 from pathlib import Path
 from typing import NamedTuple
 
+from workflow_scripts.plan.source_files import constants_of
 from workflow_scripts.shared.files import UserError, reading
 
 PLOTS = Path(__file__).parents[1] / "figures" / "plots"
@@ -44,13 +45,7 @@ def module_of(name: str) -> str:
 def read_plot(path: Path) -> Plot:
     with reading(path, SyntaxError, ValueError):
         tree = ast.parse(path.read_bytes())
-    constants = {
-        target.id: node.value.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+    constants = constants_of(tree)
     order, caption = constants.get("ORDER"), ast.get_docstring(tree)
     if not isinstance(order, int | float):
         raise UserError(f"{path} has no ORDER: add a line ORDER = 10, the figure's place among the others")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from workflow_scripts.plan.code import ROOT
 from workflow_scripts.plan.keys import BASELINE, CURVE, REFERENCE, ROLES
+from workflow_scripts.plan.source_files import constants_of
 from workflow_scripts.shared.files import UserError, reading
 
 INITIAL = "untrained"  # where the networks that trainings start from lie, unless an arm is made of them
@@ -62,13 +63,7 @@ def read_control(file: Path) -> Recipe:
     """
     with reading(file, SyntaxError, ValueError):
         tree = ast.parse(file.read_bytes())
-    constants = {
-        node.targets[0].id: node.value.value
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        and isinstance(node.targets[0], ast.Name)
-        and isinstance(node.value, ast.Constant)
-    }
+    constants = constants_of(tree)
     label, start, role = (constants.get(name) for name in ("LABEL", "STARTS_FROM", "ROLE"))
     if not isinstance(label, str) or not label:
         raise UserError(f'{file} has no LABEL: add what figures call the control, as LABEL = "dense, halved"')

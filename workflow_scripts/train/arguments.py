@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from workflow_scripts.data.packed_images import read_packed_images
-from workflow_scripts.plan.code import ROOT, code_of
+from workflow_scripts.plan.code import code_fingerprint
 from workflow_scripts.shared.files import UserError, file_fingerprint, text_fingerprint
 from workflow_scripts.train.pictures import MemoryPictures
 from workflow_scripts.train.processes import Group
@@ -100,6 +100,6 @@ def training_state(args: argparse.Namespace, group: Group, module: str, *depends
 
     Its recipe is all that the outputs' bytes depend on: the arguments, `depends_on`, and the code.
     """
-    code = [torch.__version__, *(file_fingerprint(ROOT / path) for path in code_of(module))]
+    code = [torch.__version__, code_fingerprint(module)]
     recipe = text_fingerprint(recipe_fingerprint(args), file_fingerprint(args.test), *depends_on, *code)
     return TrainingState(args.out.with_name(args.out.name + ".training"), recipe, writes=group.rank == 0)

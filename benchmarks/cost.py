@@ -38,7 +38,7 @@ def main() -> None:
     args = cost_parser(__doc__).parse_args()
     experiment = read_experiment(args.configfile, args.gpus)
     config = experiment.config
-    costs = Costs(experiment, read_sizes(config), args.cores or os.cpu_count())
+    costs = Costs(experiment, read_sizes(experiment), args.cores or os.cpu_count())
     jobs = list_jobs(args.configfile)
     times = read_benchmarks(config["experiment"])
 

@@ -80,6 +80,10 @@ def default():
     return yaml.safe_load((ROOT / "config.yaml").read_text())
 
 
+def sizes_of(config: dict) -> Sizes:
+    return read_sizes(Experiment(config))
+
+
 def costs_of(config: dict, sizes: Sizes, cores: int | None = None) -> Costs:
     return Costs(Experiment(config), sizes, cores)
 
@@ -101,12 +105,12 @@ def rows(text: str) -> dict[str, list[str]]:
 
 
 def gpu_hours(config: dict, jobs: dict[str, Job]) -> float:
-    costs = costs_of(config, read_sizes(config))
+    costs = costs_of(config, sizes_of(config))
     return sum(costs.gpus(job) * costs.seconds(job) for job in jobs.values()) / 3600
 
 
 def chain_hours(config: dict, jobs: dict[str, Job]) -> float:
-    return longest_chain(jobs, costs_of(config, read_sizes(config)).seconds)[0] / 3600
+    return longest_chain(jobs, costs_of(config, sizes_of(config)).seconds)[0] / 3600
 
 
 @pytest.mark.slow
@@ -137,7 +141,7 @@ def test_finished_jobs_cost_nothing_more_and_rates_rerun_nothing(tmp_path, monke
     jobs = list_jobs([TINY, Path("rates.yaml")])
     assert [job.rule for job in jobs.values() if job.finished] == ["check_network"]
     config = read_experiment([TINY]).config
-    text = sheet(jobs, costs_of(config, read_sizes(config)), {})
+    text = sheet(jobs, costs_of(config, sizes_of(config)), {})
     assert text.startswith(f"{len(jobs) - 1} jobs to run, 1 finished\n")
     assert "check_network" not in text
 
@@ -213,7 +217,7 @@ def test_gpus_share_pictures_and_wait_for_decoding(default):
 
 
 def test_sizes_follow_from_the_config(default):
-    sizes = read_sizes(lay_over(default, {"pruning": {"exempt": ["classifier"]}}))
+    sizes = sizes_of(lay_over(default, {"pruning": {"exempt": ["classifier"]}}))
     assert (sizes.train, sizes.test, sizes.concepts, sizes.labels) == (6000, 1500, 2000, 122)
     # A stem and two stages of stride 2 make 6 x 6 of 48 x 48.
     assert (sizes.units, sizes.values) == (96, 96 * 6 * 6)
@@ -241,7 +245,7 @@ def test_disk_counted_by_hand(default, tmp_path):
     assert 0 < fewer.maps_bytes() < costs.maps_bytes() / 5
     network = build(default["network"], 20, seed=0)
     save_network(tmp_path / "network.pt", network, full_masks(network, []), classes=20)
-    predicted = costs_of(default, read_sizes(default)).bytes(job("train_level")) - small
+    predicted = costs_of(default, sizes_of(default)).bytes(job("train_level")) - small
     assert predicted == pytest.approx((tmp_path / "network.pt").stat().st_size, rel=0.03)
 
 
@@ -330,12 +334,12 @@ def test_unknown_numbers_end_in_one_sentence(default, tmp_path, monkeypatch):
     config["images"]["source"] = "own"
     for key in ("classes", "train", "test"):
         with pytest.raises(UserError, match=f"images.expect.{key} is any"):
-            read_sizes(config)
+            sizes_of(config)
         config["images"]["expect"][key] = 40
-    assert read_sizes(config).train == 40
+    assert sizes_of(config).train == 40
     config["concepts"]["source"] = "own.tar"
     with pytest.raises(UserError, match=r"concepts.expect.images is any"):
-        read_sizes(config)
+        sizes_of(config)
 
 
 def test_packed_pictures_are_counted(default, packed, tmp_path, monkeypatch):
@@ -346,9 +350,9 @@ def test_packed_pictures_are_counted(default, packed, tmp_path, monkeypatch):
     Path("results/shapes/data").mkdir(parents=True)
     for split in ("train", "test"):
         write_packed_images(f"results/shapes/data/{split}.h5", packed)
-    sizes = read_sizes(config)
+    sizes = sizes_of(config)
     assert (sizes.train, sizes.test) == (40, 40)
-    assert sizes.state < read_sizes(default).state  # 4 classes, not 20
+    assert sizes.state < sizes_of(default).state  # 4 classes, not 20
 
 
 @pytest.mark.slow

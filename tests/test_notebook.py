@@ -285,6 +285,7 @@ def test_networks_that_torch_prunes_in_place_can_be_dissected(network, concepts)
         ({"planes": "both"}, r'planes is "both".*once.*each'),
         ({"protocol": "netdisect"}, r'protocol is "netdisect".*netdissect.*'),
         ({"precision": "float64"}, r'precision is "float64".*float16'),
+        ({"detector_iou": 1}, r"detector_iou is 1, and no IoU is above that"),
     ],
 )
 def test_wrong_choices_are_refused_naming_the_known_ones(choices, words, network, concepts, temporary):

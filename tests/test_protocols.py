@@ -35,7 +35,7 @@ from workflow_scripts.dissect.order_statistics import order_statistic_rank
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.networks.constructors import build
 from workflow_scripts.notebook import copied
-from workflow_scripts.plan.protocols import OF_FIELDS, PROTOCOLS, SCHEMES, Protocol, resolve_protocol
+from workflow_scripts.plan.protocols import OF_FIELDS, PROTOCOLS, SCHEMES, Protocol, protocol_mistakes, resolve_protocol
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.collect import count_detectors, read_units
 
@@ -955,9 +955,9 @@ def test_resolving_leaves_the_config_as_it_was():
 
 
 def test_a_cut_that_no_iou_passes_is_refused():
-    with pytest.raises(UserError, match=r"^dissection\.detector_iou is 1"):
-        choices(detector_iou=1)
-    assert choices(detector_iou=1, detector_rule="at_least")["detector_iou"] == 1
+    [mistake] = protocol_mistakes(choices(detector_iou=1))
+    assert mistake.startswith("dissection.detector_iou is 1")
+    assert not list(protocol_mistakes(choices(detector_iou=1, detector_rule="at_least")))
 
 
 @pytest.mark.parametrize(
@@ -970,9 +970,19 @@ def test_a_cut_that_no_iou_passes_is_refused():
     ],
 )
 def test_candidates_that_would_not_do_are_refused(protocol, given, key):
-    with pytest.raises(UserError, match=rf"^dissection\.{key}\b"):
-        choices(protocol, dump="candidates", **given)
-    choices(protocol, **given)  # all maps do
+    [mistake] = protocol_mistakes(choices(protocol, dump="candidates", **given))
+    assert mistake.startswith(f"dissection.{key}")
+    assert not list(protocol_mistakes(choices(protocol, **given)))  # all maps do
+
+
+def test_all_that_would_not_do_is_named():
+    given = {"detector_iou": 1, "dump": "candidates", "quantile": 0.02, "largest_quantile": 0.01}
+    mistakes = list(protocol_mistakes(choices("pnas", **given)))
+    assert [mistake.split(" ")[0].rstrip(":") for mistake in mistakes] == [
+        "dissection.detector_iou",
+        "dissection.dump",
+        "dissection.largest_quantile",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -987,7 +997,7 @@ def test_candidates_that_would_not_do_are_refused(protocol, given, key):
 )
 def test_candidates_that_do_are_taken(protocol, given):
     found = choices(protocol, dump="candidates", **given)
-    assert found["dump"] == "candidates" and found["largest_quantile"] >= found["quantile"]
+    assert not list(protocol_mistakes(found)) and found["largest_quantile"] >= found["quantile"]
 
 
 # 5. Detectors

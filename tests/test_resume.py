@@ -54,9 +54,9 @@ def folder(packed, tmp_path_factory):
 def command(script: str, folder: Path, out: str, *more: object, training: dict | None = None) -> list[str]:
     words = ["--train", folder / "pictures.h5", "--test", folder / "test.h5", "--network", json.dumps(NETWORK)]
     words += ["--mean", 0.5, 0.5, 0.5, "--std", 0.25, 0.25, 0.25, "--replicate", 1, "--gpus", 0]
-    words += ["--out", folder / out, "--metrics", (folder / out).with_suffix(".json"), *more]
-    words += ["--training", json.dumps(training)] if training else []
-    return [f"workflow_scripts.train.{script}", *(str(word) for word in words)]
+    words += ["--out", folder / out, "--metrics", (folder / out).with_suffix(".json")]
+    words += ["--training", json.dumps(training), "--code", "as it is"] if training else []
+    return [f"workflow_scripts.train.{script}", *(str(word) for word in (*words, *more))]
 
 
 def run(script: str, folder: Path, out: str, *more: object, training: dict | None = None, processes: int = 1) -> str:
@@ -167,6 +167,8 @@ def test_a_finished_training_is_handed_out_again_after_its_outputs_are_deleted(f
     changed = run("train_dense", folder, *arguments, training=TRAINING | {"learning_rate": 0.01})
     assert "by another recipe" in changed
     assert outputs(folder / "again") != before
+    assert "by another recipe" in run("train_dense", folder, *arguments, "--code", "edited", training=TRAINING)
+    assert outputs(folder / "again") == before
 
 
 def test_two_processes_train_as_one_does(folder):

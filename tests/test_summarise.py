@@ -87,8 +87,14 @@ def test_the_threshold_is_written_as_the_rule_has_it(tmp_path, rule, sign):
 def test_long_names_are_cut_and_the_screen_is_wide_enough(tmp_path):
     rows = [row("n" * 90, r, 0, 0.125, 0.9 + r / 10, 50 + 25 * r, 1000 + r, layer="l" * 60) for r in (0, 1, 2)]
     lines = summary(tmp_path, rows)
-    assert cells(lines[3])[0].startswith("nnnn") and "... " in lines[3]
+    assert cells(lines[3])[0].startswith("nnnn") and "n...n" in lines[3]
     assert lines[3].rstrip().endswith("1001.0 (1000-1002)")
+
+
+def test_names_that_differ_in_one_end_alone_stay_apart(tmp_path):
+    arms = [arm_row(name, name, label=name) for name in ("a" + 90 * "n", 90 * "n" + "a", 90 * "n" + "b")]
+    lines = summary(tmp_path, [row(arm["arm"], 1, 0, 1.0, 0.5, 5, 5) for arm in arms], arms)[3:6]
+    assert len({line.split("  ")[1] for line in lines}) == 3 and all("n...n" in line for line in lines)
 
 
 def test_one_replicate_has_no_range_and_accuracy_may_be_missing(tmp_path):

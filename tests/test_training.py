@@ -310,7 +310,7 @@ class Stochastic(nn.Module):
 )
 def test_any_constructors_network_is_trained_pruned_and_loaded_again(packed, tmp_path, network):
     write_packed_images(tmp_path / "pictures.h5", replace(packed, images=packed.images.repeat(3, 1).repeat(3, 2)))
-    training = ["--training", json.dumps(TRAINING | {"micro_batch": 8, "epochs": 2})]
+    training = ["--training", json.dumps(TRAINING | {"micro_batch": 8, "epochs": 2}), "--code", "as it is"]
     call(init_network, tmp_path, 1, "start.pt", "--precision", "float32", network=network)
     rewind = ["--rewind", tmp_path / "rewind.pt", *training]
     dense = ["--initial", tmp_path / "start.pt", "--rewind-epoch", 1, *rewind]
@@ -350,7 +350,7 @@ def test_a_network_that_cannot_learn_these_classes_is_refused_before_it_is_train
 def test_a_level_refuses_a_rewind_point_of_another_training(packed, tmp_path):
     write_packed_images(tmp_path / "pictures.h5", packed)
     write_packed_images(tmp_path / "others.h5", replace(packed, images=255 - packed.images))
-    training = ["--training", json.dumps(TRAINING)]
+    training = ["--training", json.dumps(TRAINING), "--code", "as it is"]
     for replicate in (1, 2):
         start, rewind = tmp_path / f"start_{replicate}.pt", tmp_path / f"rewind_{replicate}.pt"
         call(init_network, tmp_path, replicate, start.name, "--precision", "float32")

@@ -171,7 +171,7 @@ def main() -> None:
             "the cost sheet knows nothing of networks that are brought along, and there are arms of them: snakemake -n"
             " lists the jobs"
         )
-    costs = Costs(experiment, read_sizes(experiment.config), args.cores)
+    costs = Costs(experiment, read_sizes(experiment), args.cores)
     print_sheet(list_jobs(args.configfile), costs, read_benchmarks(experiment.config["experiment"]))
 
 

@@ -28,8 +28,8 @@ from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.networks.constructors import show_picture
-from workflow_scripts.plan.check import require_valid
-from workflow_scripts.plan.protocols import OF_FIELDS, Protocol, resolve_protocol
+from workflow_scripts.plan.check import require_none, require_valid
+from workflow_scripts.plan.protocols import OF_FIELDS, Protocol, protocol_mistakes, resolve_protocol
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.collect import count_detectors, read_units
 
@@ -102,7 +102,9 @@ def resolve_choices(protocol: str, precision: str, choices: dict) -> dict:
         raise UserError(f"there is no choice {unknown[0]}: known are {', '.join(CHOICES)}")
     rules = {"protocol": protocol, "precision": precision} | dict.fromkeys(CHOICES, "protocol") | choices
     require_valid(rules, "dissection")
-    return resolve_protocol(rules | {"dump": "all", "largest_quantile": "quantile"})
+    resolved = resolve_protocol(rules | {"dump": "all", "largest_quantile": "quantile"})
+    require_none(list(protocol_mistakes(resolved)))
+    return resolved
 
 
 def packed(concepts: str | Path, size: int | None, folder: Path) -> Path:

@@ -70,7 +70,7 @@ def chain(bench: Bench, name: str) -> list[list]:
     path = {script: folder / output for script, output in OUTPUTS.items()}
     gpus = ["--gpus", int(bench.device == "cuda")]
     rewind = ["--rewind", folder / "rewind.pt"]
-    training = ["--training", json.dumps(settings_of(SMALL, compiled=False) | {"epochs": EPOCHS})]
+    training = ["--training", json.dumps(settings_of(SMALL, compiled=False) | {"epochs": EPOCHS}), "--code", "as it is"]
     concepts = ["--concepts", common / "concepts.h5"]
     activations = ["--activations", path["dump_activations"], *concepts, "--threads", 2, *gpus]
     thresholds, level = path["find_thresholds"], path["train_level"]

@@ -101,7 +101,7 @@ def training_command(bench: Bench, name: str) -> list:
     """Return the command that trains the network `name`."""
     settings = settings_of(SMALL, compiled=False) | {"epochs": EPOCHS}
     more = ["--initial", bench.folder / "start.pt", "--rewind-epoch", REWIND_EPOCH]
-    more += ["--rewind", bench.folder / f"{name}_rewind.pt", "--training", json.dumps(settings)]
+    more += ["--rewind", bench.folder / f"{name}_rewind.pt", "--training", json.dumps(settings), "--code", "as it is"]
     return network_command(bench, "train_dense", name) + more
 
 

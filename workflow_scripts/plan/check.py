@@ -10,7 +10,7 @@ from jsonschema import ValidationError
 
 from workflow_scripts.plan.check_arms import arm_mistakes
 from workflow_scripts.plan.old_config import old_keys
-from workflow_scripts.plan.protocols import resolve_protocol
+from workflow_scripts.plan.protocols import protocol_mistakes, resolve_protocol
 from workflow_scripts.plan.recipes import RECIPES
 from workflow_scripts.plan.schema import (
     Place,
@@ -37,7 +37,7 @@ CHECKS: list[tuple[tuple[Place, ...], Check]] = []  # those across keys, and the
 def check_config(config: dict) -> tuple[dict, list[str]]:
     """Return a config with text that means a number, a truth value or a list turned into it, and the mistakes in it.
 
-    A mistake is one sentence, and is not told again in the words of another.
+    A mistake is one sentence, and is not repeated in the words of another.
 
     Args:
         config: with all sections; it is not changed.
@@ -253,8 +253,8 @@ def check_stages(config: dict) -> Iterator[str]:
     if network["constructor"] == SMALL_RESNET:
         lengths = {key: len(network["arguments"][key]) for key in ("widths", "blocks", "strides")}
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{key} has {length}" for key, length in lengths.items())
-            yield f"network.arguments: {told}: write the same number of items into each, one for each stage"
+            counts = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+            yield f"network.arguments: {counts}: write the same number of items into each, one for each stage"
 
 
 @needs("training.micro_batch", "training.batch_size")
@@ -370,7 +370,4 @@ def in_files(config: dict) -> bool:
 @needs("dissection")
 def check_protocol(config: dict) -> Iterator[str]:
     """Yield what the choices of the dissection do not do together."""
-    try:
-        resolve_protocol(config["dissection"])
-    except UserError as error:
-        yield str(error)
+    yield from protocol_mistakes(resolve_protocol(config["dissection"]))

@@ -49,8 +49,8 @@ def explanations(text: str) -> dict[Place, str]:
         if key := re.match(r"( *)(\w+):", code):
             place = (*place[: len(key[1]) // 2], key[2])
             column = len(code) if mark else -1
-            if said := "\n".join([*above, *([comment] if mark else [])]):
-                found[place] = said
+            if description := "\n".join([*above, *([comment] if mark else [])]):
+                found[place] = description
             above = []
         elif mark and len(code) == column:
             found[place] += f"\n{comment}"

@@ -34,7 +34,7 @@ def complete_config(given: Mapping, files: Sequence[str | Path] = ()) -> dict:
 
     Args:
         given: what Snakemake has made of the files and of values on the command line; it is not changed.
-        files: those files. Snakemake has not told which keys stand in them twice.
+        files: those files. Of those Snakemake does not know which keys stand in them twice.
 
     Raises:
         UserError: it names all mistakes, a sentence each.

@@ -4,9 +4,8 @@ See each generation's code for where they come from: Bau et al. 2017 (NetDissect
 Bau et al. 2018 (quick-netdissect), Bau et al. 2020 (dissect, PNAS).
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-
-from workflow_scripts.shared.files import UserError
 
 BORDERS = ("clamp", "zero")
 CELL_CENTRES = "align_corners_false"
@@ -50,19 +49,20 @@ PROTOCOLS = {
 
 
 def resolve_protocol(dissection: dict) -> dict:
-    """The config's dissection section with every choice that reads "protocol" taken from its protocol.
-
-    Raises UserError if nothing could be a detector, or a dump of candidates would not do for the thresholds.
-    """
+    """The config's dissection section with every choice that reads "protocol" taken from its protocol."""
     named = asdict(PROTOCOLS[dissection["protocol"]])
     resolved = {key: named[key] if key in named and value == "protocol" else value for key, value in dissection.items()}
     if resolved["largest_quantile"] == "quantile":
         resolved["largest_quantile"] = resolved["quantile"]
+    return resolved
+
+
+def protocol_mistakes(resolved: dict) -> Iterator[str]:
+    """Yield a sentence if nothing could be a detector, and each reason why candidates would not do for thresholds."""
     if resolved["detector_iou"] == 1 and resolved["detector_rule"] == "above":
-        raise UserError("dissection.detector_iou is 1, and no IoU is above that: lower it, as to 0.04")
+        yield "dissection.detector_iou is 1, and no IoU is above that: lower it, as to 0.04"
     if resolved["dump"] == "candidates":
         if resolved["quantile_of"] == "upsampled":
-            raise UserError("dissection.dump: candidates are known for quantiles of raw maps only; set it to all")
+            yield "dissection.dump: candidates are known for quantiles of raw maps only; set it to all"
         if resolved["quantile"] > resolved["largest_quantile"]:
-            raise UserError("dissection.largest_quantile is less than dissection.quantile; make it at least as large")
-    return resolved
+            yield "dissection.largest_quantile is less than dissection.quantile; make it at least as large"

@@ -141,8 +141,8 @@ def bounds(schema: dict) -> str:
         "maximum": "at most {}",
         "exclusiveMaximum": "below {}",
     }
-    said = [phrase.format(schema[key]) for key, phrase in words.items() if key in schema]
-    return "".join(f" {phrase}" for phrase in [" and ".join(said)] if phrase)
+    limits = [phrase.format(schema[key]) for key, phrase in words.items() if key in schema]
+    return "".join(f" {phrase}" for phrase in [" and ".join(limits)] if phrase)
 
 
 def shown(value: object) -> str:

@@ -58,24 +58,25 @@ class Sizes:
     masks: int
 
 
-def read_sizes(config: dict) -> Sizes:
-    """Return what the config says of amounts, and what follows from it; nothing is computed but shapes.
+def read_sizes(experiment: Experiment) -> Sizes:
+    """Return what an experiment's config says of amounts, and what follows from it; nothing is computed but shapes.
 
     Raises:
         UserError: the config leaves open how many pictures, classes or labels there are, and nothing is packed yet.
     """
+    config = experiment.config
     images, concepts, world = config["images"], config["concepts"], config["world"]
     if images["source"] == "shapes":
         classes, train, test = len(CLASSES), world["train_images"], world["test_images"]
     else:
         ending = "_index.h5" if images["storage"] == "files" else ".h5"
-        classes = count(config, "images", "classes", f"train{ending}", "classes")
-        train, test = (count(config, "images", split, f"{split}{ending}", "labels") for split in ("train", "test"))
+        classes = count(experiment, "images", "classes", f"train{ending}", "classes")
+        train, test = (count(experiment, "images", split, f"{split}{ending}", "labels") for split in ("train", "test"))
     if concepts["source"] == "shapes":
         pictures, labels = world["concept_images"], len(NUMBERS)
     else:
-        pictures = count(config, "concepts", "images", "concepts.h5", "image_name")
-        labels = count(config, "concepts", "labels", "concepts.h5", "label_name")
+        pictures = count(experiment, "concepts", "images", "concepts.h5", "image_name")
+        labels = count(experiment, "concepts", "labels", "concepts.h5", "label_name")
     side = images["size"]
     with torch.device("meta"), torch.no_grad():
         network = build(config["network"], classes, seed=0)
@@ -95,12 +96,12 @@ def read_sizes(config: dict) -> Sizes:
     )
 
 
-def count(config: dict, section: str, what: str, packed: str, dataset: str) -> int:
+def count(experiment: Experiment, section: str, what: str, packed: str, dataset: str) -> int:
     """Return `expect`'s number of `what`, or else how many a packed file lists."""
-    expected = config[section]["expect"][what]
+    expected = experiment.config[section]["expect"][what]
     if expected != "any":
         return expected
-    path = Path("results") / config["experiment"] / "data" / packed
+    path = Path(experiment.data, packed)
     if not path.is_file():
         raise UserError(f"config: {section}.expect.{what} is any, and nothing is packed yet: say how many to expect")
     with open_hdf5(path, dataset) as file:
@@ -109,12 +110,12 @@ def count(config: dict, section: str, what: str, packed: str, dataset: str) -> i
 
 def archive_bytes(config: dict, kind: str) -> float | None:
     """Return the size of the archive of `kind`, "images" or "concepts"; None if it is not known or there is none."""
-    source, said = Path(config[kind]["source"]), config["rates"][f"{kind}_archive"]
+    source, gigabytes = Path(config[kind]["source"]), config["rates"][f"{kind}_archive"]
     if not is_archive(str(source)):
         return None
     if source.is_file():
         return source.stat().st_size
-    return None if said == "unknown" else said * 1e9
+    return None if gigabytes == "unknown" else gigabytes * 1e9
 
 
 class Costs:

@@ -67,10 +67,10 @@ def require_executor(workflow: Any, gpus: int | str) -> None:
 
 
 def require_answers(status_command: str) -> None:
-    """Make sure that Snakemake will hear how its jobs are, which it asks sacct or squeue, as it was told to.
+    """Make sure that Snakemake will hear how its jobs are, for which it asks sacct or squeue, as its options have it.
 
     Raises:
-        UserError: it is told to ask sacct, and that does not work: it would take every job to be running for ever.
+        UserError: it is to ask sacct, and that does not work: it would take every job to be running for ever.
     """
     if ask("sacct", "--allocations", "--noheader", "--starttime=now") is not None:
         return

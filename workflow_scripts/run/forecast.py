@@ -62,16 +62,17 @@ class Forecast:
             limits: how much of each resource all jobs may hold together.
         """
         jobs, now = set(jobs), time.time()
-        said = {job: seconds_left(job, start) for job, start in running.items() if now - start > SHORT}
-        said = {job: seconds for job, seconds in said.items() if seconds is not None}
+        foretold = {job: seconds_left(job, start) for job, start in running.items() if now - start > SHORT}
+        foretold = {job: seconds for job, seconds in foretold.items() if seconds is not None}
         foreseen = defaultdict(list)
-        for job, seconds in said.items():
+        for job, seconds in foretold.items():
             foreseen[job.rule.name].append(now - running[job] + seconds)
         times = {job: self.seconds(job, foreseen) for job in jobs}
         if sum(seconds is None for seconds in times.values()) > max(UNKNOWN, UNKNOWN_SHARE * len(jobs)):
             return None
         rest = {
-            job: said.get(job, max((seconds or 0) - (now - running.get(job, now)), 0)) for job, seconds in times.items()
+            job: foretold.get(job, max((seconds or 0) - (now - running.get(job, now)), 0))
+            for job, seconds in times.items()
         }
         bounds = [longest_chain(rest, needs)[0]]
         for resource, limit in limits.items():

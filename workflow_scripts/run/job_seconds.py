@@ -13,7 +13,8 @@ from workflow_scripts.shared.files import run_command
 
 def main() -> None:
     asked = json.load(sys.stdin)
-    costs = Costs(Experiment(asked["config"]), read_sizes(asked["config"]), asked["cores"])
+    experiment = Experiment(asked["config"])
+    costs = Costs(experiment, read_sizes(experiment), asked["cores"])
     jobs = [Job(rule, wildcards, finished=False, needs=()) for rule, wildcards in asked["jobs"]]
     json.dump([costs.seconds(job) for job in jobs], sys.stdout)
 

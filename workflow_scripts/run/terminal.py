@@ -74,7 +74,7 @@ class Terminal(logging.Formatter):
         self.started: dict[Job, float] = {}  # jobs and groups of jobs that run, and since when
         self.ended: set[int] = set()
         self.done, self.total = 0, 0
-        self.said_steps = time.time()
+        self.showed_steps = time.time()
 
     def format(self, record: logging.LogRecord) -> str:
         event = getattr(record, "event", None)
@@ -111,13 +111,13 @@ class Terminal(logging.Formatter):
                     self.forecast.note(member, seconds / len(members(job)))
                 if job.output:
                     lines.append(line("done", f"{describe_job(job, self.share_left)}: {duration(seconds)}"))
-        if self.done < self.total and time.time() - self.said_steps > STEPS:
+        if self.done < self.total and time.time() - self.showed_steps > STEPS:
             lines.append(self.steps())
         return "\n".join(lines)
 
     def steps(self) -> str:
-        """Return how many steps are done, and how long the others will take, if that can be told."""
-        self.said_steps = time.time()
+        """Return how many steps are done, and how long the others will take, if that is known."""
+        self.showed_steps = time.time()
         left = self.seconds_left()
         still = f", about {clock(left)} left" if left else ""
         return line(f"{self.done} of {self.total} steps ({100 * self.done / max(self.total, 1):.0f} %){still}")

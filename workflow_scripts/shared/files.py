@@ -39,8 +39,8 @@ def reading(path: str | Path, *damages: type[Exception]) -> Iterator[None]:
     except (OSError, MemoryError, *damages) as error:
         if reason := system_reason(error):
             raise unreadable(path, reason) from error
-        said = " ".join(str(error).split())[:150] or type(error).__name__
-        raise UserError(f"{path} is damaged, or another kind of file ({said}): make or copy it again") from error
+        reason = " ".join(str(error).split())[:150] or type(error).__name__
+        raise UserError(f"{path} is damaged, or another kind of file ({reason}): make or copy it again") from error
 
 
 def unreadable(path: str | Path, reason: str) -> Unreadable:
@@ -52,8 +52,8 @@ def system_reason(error: Exception) -> str | None:
     """Return the system's words for an error that says nothing of a file's contents; None for any other error."""
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
-    if told := re.search(r"errno = (\d+)", str(error)):  # HDF5's way, which h5py puts into errors of several kinds
-        return os.strerror(int(told[1])) if int(told[1]) else None
+    if number := re.search(r"errno = (\d+)", str(error)):  # HDF5's way, which h5py puts into errors of several kinds
+        return os.strerror(int(number[1])) if int(number[1]) else None
     if isinstance(error, MemoryError) or "allocat" in str(error):  # libraries have errors of their own for it
         return os.strerror(errno.ENOMEM)
     return None

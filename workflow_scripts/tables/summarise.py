@@ -170,8 +170,9 @@ def align(rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def shortened(row: Sequence[str], width: int) -> Sequence[str]:
-    """The row with a first cell of at most so many characters."""
-    return row if len(row[0]) <= width else (f"{row[0][: width - 3]}...", *row[1:])
+    """The row with a first cell of at most so many characters: names differ in their ends as well."""
+    start, end = (width - 3) // 2, (width - 2) // 2
+    return row if len(row[0]) <= width else (f"{row[0][:start]}...{row[0][-end:]}", *row[1:])
 
 
 def main() -> None:

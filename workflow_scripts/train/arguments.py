@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from workflow_scripts.data.packed_images import read_packed_images
-from workflow_scripts.plan.code import code_fingerprint
 from workflow_scripts.shared.files import UserError, file_fingerprint, text_fingerprint
 from workflow_scripts.train.pictures import MemoryPictures
 from workflow_scripts.train.processes import Group
@@ -47,6 +46,7 @@ def training_parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser for a network that is trained."""
     parser = network_parser(description)
     parser.add_argument("--training", type=json.loads, required=True, help="the config's training section")
+    parser.add_argument("--code", required=True, help="fingerprint of this script's code: with another it starts anew")
     parser.add_argument(
         "--rewind-momentum",
         action=argparse.BooleanOptionalAction,
@@ -95,11 +95,11 @@ def recipe_fingerprint(args: argparse.Namespace) -> str:
     return text_fingerprint(file_fingerprint(args.train), *parts)
 
 
-def training_state(args: argparse.Namespace, group: Group, module: str, *depends_on: object) -> TrainingState:
-    """Return where the training that the script `module` does is kept, beside the network that it writes.
+def training_state(args: argparse.Namespace, group: Group, *depends_on: object) -> TrainingState:
+    """Return where a training is kept, beside the network that it writes.
 
     Its recipe is all that the outputs' bytes depend on: the arguments, `depends_on`, and the code.
     """
-    code = [torch.__version__, code_fingerprint(module)]
+    code = [torch.__version__, args.code]
     recipe = text_fingerprint(recipe_fingerprint(args), file_fingerprint(args.test), *depends_on, *code)
     return TrainingState(args.out.with_name(args.out.name + ".training"), recipe, writes=group.rank == 0)

@@ -39,7 +39,7 @@ def train(args: argparse.Namespace, group: Group) -> None:
     """Do what the arguments say, unless it has been done."""
     start = file_fingerprint(args.initial)
     lineage = text_fingerprint(start, recipe_fingerprint(args), args.rewind_epoch)
-    kept = training_state(args, group, "workflow_scripts.train.train_dense", lineage)
+    kept = training_state(args, group, lineage)
     outputs = (args.rewind, args.out, args.metrics)
     with kept.alone():
         if group.any(kept.was_finished(*outputs)):

@@ -57,7 +57,7 @@ def train(args: argparse.Namespace, group: Group) -> None:
     parent, rewind_point = load_tensors(args.parent), load_tensors(args.rewind)
     require_one_training(args, parent, rewind_point)
     depends_on = (file_fingerprint(args.parent), file_fingerprint(args.rewind), args.fraction)
-    kept = training_state(args, group, "workflow_scripts.train.train_level", *depends_on)
+    kept = training_state(args, group, *depends_on)
     outputs = (args.out, args.metrics)
     with kept.alone():
         if group.any(kept.was_finished(*outputs)):

@@ -11,7 +11,6 @@ include: "rules/common.smk"
 
 rule all:
     input:
-        EXPERIMENT.checked(),
         EXPERIMENT.tables(),
         EXPERIMENT.figures("pdf", "svg", "png"),
         EXPERIMENT.all_drawn(),

@@ -34,7 +34,9 @@ or_exit(require_shared_files, workflow.storage_settings)
 or_exit(let_jobs_find_package)
 
 # What --configfile, --config or another workflow's module statement gives is laid over the default here.
-config = or_exit(complete_config, config, workflow.overwrite_configfiles)
+is_main = workflow.modifier.is_main_snakefile()
+on_command_line = workflow.config_settings.config if is_main else {}
+config = or_exit(complete_config, config, workflow.configfiles, on_command_line)
 GPUS_WANTED = config["gpus"]
 config["gpus"] = int(has_gpu()) if GPUS_WANTED == "auto" else GPUS_WANTED
 EXPERIMENT = or_exit(Experiment, config)
@@ -43,7 +45,6 @@ FOLDER = Key("{arm}", "{replicate}", "{level}").folder
 NETWORK, LOGS, TIMES = f"{RESULTS}/{FOLDER}", f"{RESULTS}/logs/{FOLDER}", f"{RESULTS}/benchmarks/{FOLDER}"
 # Where this workflow, used by another with a prefix, has what lies at a path: for paths that are no input or output.
 placed = workflow.modifier.modify_path
-is_main = workflow.modifier.is_main_snakefile()
 CONTENTS = Contents(EXPERIMENT, Path(placed(RESULTS)))
 TERMINAL = use_terminal(workflow, config, EXPERIMENT.density) if is_main else None
 

@@ -224,7 +224,7 @@ rule verify_concepts:
         f"{RESULTS}/logs/data/verify_concepts.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/verify_concepts.tsv"
-    # Nothing needs the output: it only has to come early, and to fail if something is wrong.
+    # Nothing reads the output: it only has to come early, and to fail if something is wrong.
     priority: 30
     conda:
         "../envs/workflow.yaml"

@@ -13,7 +13,7 @@ rule check_network:
         f"{RESULTS}/logs/data/check_network{{suffix}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/check_network{{suffix}}.tsv"
-    # Nothing needs the output: it only has to come first, and to fail if something is wrong, which no retry mends.
+    # Nothing reads the output: it only has to come first, and to fail if something is wrong, which no retry mends.
     priority: 30
     retries: 0
     localrule: True

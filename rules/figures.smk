@@ -14,6 +14,8 @@ rule collect:
     input:
         metrics=EXPERIMENT.metrics(),
         units=EXPERIMENT.units(),
+        # Nothing reads them: whatever is asked for, they come, and first.
+        checks=ancient(EXPERIMENT.checked()),
     output:
         **{
             name: report(file, caption=f"../report/{name}.rst", category="Tables", labels={"table": name})

@@ -2,7 +2,6 @@
 
 import json
 import re
-from datetime import date
 
 import pytest
 from hypothesis import given, settings
@@ -144,12 +143,47 @@ def test_arms_may_be_named_before_the_one_that_they_are_of():
     assert found.keys() == networks(*TRAINED).keys()
 
 
-def test_a_control_is_a_file(tmp_path, monkeypatch):
-    (tmp_path / "halved.py").write_text(
-        '"""The dense network, half as large."""\n\nimport torch\n\nLABEL = "dense, halved"\nSTARTS_FROM = "dense"\n'
-    )
+HALVED = """\"\"\"The dense network, half as large.\"\"\"
+
+import torch
+
+LABEL: str = "dense, halved"
+STARTS_FROM = "dense"
+
+
+def make(network, masks, train, seed):
+    network.half()
+"""
+
+
+@pytest.fixture
+def controls(tmp_path, monkeypatch):
+    """A folder of controls, in place of those of this repository."""
     monkeypatch.setattr(recipes, "CONTROLS", tmp_path)
-    monkeypatch.setitem(recipes.RECIPES, "halved", recipes.list_controls()["halved"])
+    recipes.known_recipes.cache_clear()
+    yield tmp_path
+    recipes.known_recipes.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "words"),
+    [
+        ("halved", "def make", "def mak", r"halved\.py makes nothing: add a function make"),
+        ("halved", "):", ")", r"halved\.py, line 9 is no Python \(.*\): correct it"),
+        ("halved", '"dense, halved"', "1", r"halved\.py has no LABEL"),
+        ("halved", '= "dense"', '= "sparse"', r"STARTS_FROM = \"untrained\" or \"dense\""),
+        ("halved", "import torch", 'ROLE = ["curve"]', r"write ROLE as one of"),
+        ("imp", "", "", r"imp\.py: imp is a recipe already: give the file another name"),
+    ],
+)
+def test_the_file_of_a_control_is_checked_before_anything_runs(controls, name, old, new, words):
+    (controls / f"{name}.py").write_text(HALVED.replace(old, new))
+    with pytest.raises(UserError, match=words):
+        networks(TRAINED[0])
+
+
+def test_a_control_is_a_file(controls):
+    (controls / "halved.py").write_text(HALVED)
     halved = {"name": "half", "recipe": "halved", "of": "imp"}
     assert networks(TRAINED[0], halved)["half", 1, 0].made_by == "make_control"
     assert networks(TRAINED[0], halved)["half", 1, 0].parent == ("imp", 1, 0)
@@ -244,12 +278,6 @@ def test_densities_by_level(tmp_path):
         networks(arm | {"density": [1]})
 
 
-def test_arguments_that_json_cannot_hold_are_refused_of_a_network_that_is_trained_too():
-    network = CONFIG["network"] | {"arguments": {"day": date(2026, 1, 1)}}
-    with pytest.raises(UserError, match=r"network\.arguments hold more than numbers"):
-        networks(*TRAINED, network=network)
-
-
 def test_of_a_module_by_itself_what_it_imports_beside_it_counts(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.py").write_text("import parts\nimport torch")
@@ -263,19 +291,33 @@ def test_of_a_module_by_itself_what_it_imports_beside_it_counts(tmp_path, monkey
     assert source_of("net:make") != first
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("STARTS_FROM = 'dense'", "has no LABEL"),
-        ("LABEL = 'halved'\nSTARTS_FROM = 'imp'", "write STARTS_FROM"),
-        ("LABEL = 'halved'\nSTARTS_FROM = 'dense'\nROLE = 'foo'", "write ROLE"),
-        ("LABEL = ", "is damaged"),
-    ],
-)
-def test_a_control_that_lacks_something_is_told(tmp_path, text, words):
-    (tmp_path / "halved.py").write_text(text)
-    with pytest.raises(UserError, match=rf"halved.py.*{words}"):
-        recipes.read_control(tmp_path / "halved.py")
+def test_all_that_is_wrong_with_networks_brought_along_is_told_at_once(tmp_path):
+    pattern = f"{tmp_path}/level_{{level}}.pt"
+    for level in (0, 1):
+        (tmp_path / f"level_{level}.pt").touch()
+    with pytest.raises(UserError) as error:
+        networks(
+            brought(weights=pattern, masks="no/{level}.pt", test="no/such", preprocessing="None_such", arguments=[{}]),
+            brought(name="other", weights="no/file.pt"),
+            of("other", "untrained"),
+            {"name": "lottery", "recipe": "brought", "openlth": "no/lottery", "layers": ["a"]},
+        )
+    first, *sentences = str(error.value).split("\n  ")
+    assert first == "config: 7 mistakes"
+    for sentence, words in zip(
+        sentences,
+        [
+            "arms.mine.test is 'no/such'",
+            "arms.mine.preprocessing is 'None_such'",
+            "arms.mine.masks: there is no file no/0.pt",
+            "arms.mine.arguments are 1 for levels from 0 on, and there is a level 1",
+            "arms.mine.masks: there is no file no/1.pt",
+            "arms.other.weights is 'no/file.pt'",
+            "arms.lottery: there is no folder no/lottery",
+        ],
+        strict=True,
+    ):
+        assert sentence.startswith(words)
 
 
 def test_wrong_arguments_by_level_are_told(tmp_path):
@@ -311,7 +353,6 @@ def test_other_characters_of_a_pattern_mean_themselves(tmp_path_factory, name):
         ([brought(), brought()], "arm mine, replicate 1, level 0 is named twice"),
         ([brought(density=0.5, weights="{level}.pt")], "arms.mine.density is of one file without masks"),
         ([brought(density=0.5, masks="masks.pt")], "arms.mine.density is of one file without masks"),
-        ([brought(arguments={"day": date(2026, 1, 1)})], "arms.mine.arguments hold more than numbers"),
         ([brought(preprocessing=VIEW | {"resize": 6})], "arms.mine.preprocessing.resize must be at least size, 12"),
         ([brought(preprocessing="R3D_18_Weights.DEFAULT")], "which is no preset of torchvision's for classifying"),
         ([brought(masks="no/such.pt")], "arms.mine.masks: there is no file no/such.pt"),

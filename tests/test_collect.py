@@ -15,7 +15,10 @@ from small_experiments import (
     write_network,
     write_units,
 )
+from torch import nn
 
+from workflow_scripts.networks import checkpoints
+from workflow_scripts.networks.pruning import full_masks
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.collect import TABLES, MeasuredNetwork, count_detectors, parse_network, read_units
 from workflow_scripts.tables.read_tables import read_table
@@ -256,6 +259,18 @@ def test_accuracy_that_nobody_measured_is_an_empty_cell(by_hand, tmp_path, accur
     collected(networks, tmp_path)
     cells = pd.read_csv(tmp_path / "tables" / "networks.csv", dtype=str, keep_default_na=False)["test_accuracy"]
     assert cells.tolist() == ["" if accuracy is None else "0.123457" for accuracy in accuracies]
+
+
+def test_of_a_stated_density_the_others_and_the_layers_are_not_known(by_hand, tmp_path):
+    network = nn.Conv2d(2, 3, 3)
+    metrics = tmp_path / "stated.json"
+    checkpoints.write_metrics(metrics, network, full_masks(network, []), None, [], density=0.25)
+    collected([by_hand, by_hand._replace(level=2, metrics=metrics)], tmp_path)
+    rows = pd.read_csv(tmp_path / "tables" / "networks.csv")
+    assert rows["density"].tolist() == [0.5, 0.25]
+    for column in ("density_weights", "density_all", "pruned_of_all"):
+        assert rows[column].isna().tolist() == [False, True]
+    assert pd.read_csv(tmp_path / "tables" / "layers.csv")["level"].tolist() == [1]
 
 
 def test_arms_may_have_layers_of_their_own(tmp_path):

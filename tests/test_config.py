@@ -11,10 +11,10 @@ import yaml
 from snakemake.utils import update_config
 
 from workflow_scripts.plan.check import require_valid
-from workflow_scripts.plan.check_arms import RECIPES
 from workflow_scripts.plan.editor_schema import FILE as EDITOR_SCHEMA
 from workflow_scripts.plan.editor_schema import editor_schema, explanations
 from workflow_scripts.plan.load import complete_config, lay_over, read_config
+from workflow_scripts.plan.recipes import known_recipes
 from workflow_scripts.plan.schema import read_schema, resolved, wanted, written
 from workflow_scripts.shared.files import UserError
 
@@ -498,6 +498,47 @@ def test_what_is_said_to_write_is_accepted():
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "network: {constructor: a:b, arguments: {day: 2026-01-01}}",
+            "network.arguments.day is 2026-01-01, a date: put",
+        ),
+        ("network: {constructor: a:b, arguments: {1: 2}}", "network.arguments.1 is a key that is no text: put it"),
+        ("network: {constructor: a:b, arguments: {a: [!!set {x}]}}", "network.arguments.a.0 is {'x'}, a set: put it"),
+        ("experiment: 2026-01-01", "experiment is 2026-01-01, a date, where text belongs: put it into quotes"),
+        ("experiment: yes", "experiment is true, a truth value, where text belongs: put it into quotes"),
+    ],
+)
+def test_values_that_yaml_takes_for_something_else_are_named(text, words):
+    assert any(sentence.startswith(words) for sentence in mistakes_in(yaml.safe_load(text)))
+
+
+def test_where_nothing_is_trained_what_trainings_need_is_not_asked_for():
+    wrong = {"training": {"epochs": 1}, "images": {"source": "no/such"}}
+    assert len(mistakes_in(wrong)) == 3
+    complete_config(wrong | {"arms": [BROUGHT]})
+    assert len(mistakes_in(wrong | {"arms": [BROUGHT | {"recipe": "brougt"}]})) == 4  # it may be trained
+
+
+def test_text_of_the_command_line_is_turned_into_the_arguments_that_it_means():
+    typed = {
+        "network": {
+            "constructor": "a:b",
+            "arguments": {"width": "64", "flag": "false", "name": "x1", "list": ["1", "a"]},
+        },
+        "arms": [BROUGHT | {"arguments": [{"rate": "0.5"}], "weights": {"pretrained": "true"}}],
+    }
+    config = complete_config(typed, command_line=typed)
+    assert config["network"]["arguments"] == {"width": 64, "flag": False, "name": "x1", "list": [1, "a"]}
+    [item] = config["arms"]
+    assert (item["arguments"], item["weights"]) == ([{"rate": 0.5}], {"pretrained": True})
+    assert item["name"] == BROUGHT["name"]
+    quoted = complete_config({"network": {"constructor": "a:b", "arguments": {"width": "64"}}})
+    assert quoted["network"]["arguments"] == {"width": "64"}  # in a file quotes mean text
+
+
 # Arms
 
 
@@ -505,7 +546,7 @@ def test_what_is_said_to_write_is_accepted():
     "arms",
     [
         [IMP],
-        [IMP, *(arm(name, name, "imp") for name in RECIPES if name not in ("imp", "brought", "prune_once"))],
+        [IMP, *(arm(name, name, "imp") for name in known_recipes() if name not in ("imp", "brought", "prune_once"))],
         [
             BROUGHT,
             arm("own_untrained", "untrained", "own"),
@@ -673,7 +714,7 @@ def test_every_key_stands_in_the_default_config_with_an_explanation():
     for recipe in ("imp", "control", "brought", "prune_once"):
         for key in read_schema()["$defs"][recipe]["properties"]:
             assert re.search(rf"^ +\[?{key}\]? ", explained["arms",], re.M), key
-    for recipe in RECIPES:
+    for recipe in known_recipes():
         assert re.search(rf"^ .* {recipe} ", explained["arms",], re.M)
 
 

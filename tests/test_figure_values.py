@@ -354,6 +354,8 @@ def test_layers_that_cannot_be_pruned_and_dense_networks_have_no_densities(tmp_p
     assert names == ["stem", "gone"]
     assert cells == pytest.approx(np.array([[100, 50, 20], [100, 50, 0]]))
     assert [text.get_text() for text in axes.texts] == ["100", "50", "20", "100", "50", "0"]
+    layers.head(0).to_csv(tables / "layers.csv", index=False)
+    assert "not known here" in figure_of("layer_densities", tables).axes[0].texts[0].get_text()
     dense = collected(write_brought(tmp_path, "other"), tmp_path)
     assert "No network here is pruned" in figure_of("layer_densities", dense).axes[0].texts[0].get_text()
 

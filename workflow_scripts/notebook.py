@@ -28,7 +28,8 @@ from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.networks.constructors import show_picture
-from workflow_scripts.plan.check import require_none, require_valid
+from workflow_scripts.plan.check import require_valid
+from workflow_scripts.plan.mistakes import require_none
 from workflow_scripts.plan.protocols import OF_FIELDS, Protocol, protocol_mistakes, resolve_protocol
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.collect import count_detectors, read_units

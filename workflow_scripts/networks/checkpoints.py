@@ -81,10 +81,11 @@ def write_metrics(
 ) -> None:
     """Write `metrics.json`: test accuracy (share; null if it was not measured), densities, layers, a row per epoch.
 
-    `density` replaces that of the prunable weights where masks do not show it.
+    `density` is that of the prunable weights where masks do not show it. Of what they do not show, the other densities
+    are null, and layers are left out.
     """
     metrics = {"test_accuracy": test_accuracy, **describe_density(network, masks), "epochs": history}
     if density is not None:
-        metrics["density"]["prunable"] = density
+        metrics |= {"density": {"prunable": density, "weights": None, "all": None}, "layers": []}
     with whole_file(path) as part:
         part.write_text(json.dumps(metrics, indent=1) + "\n")

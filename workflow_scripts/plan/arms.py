@@ -7,8 +7,9 @@ from graphlib import TopologicalSorter
 from workflow_scripts.plan.brought import has_levels_of_their_own, read_brought
 from workflow_scripts.plan.designs import Design, trained_design
 from workflow_scripts.plan.keys import Key
+from workflow_scripts.plan.mistakes import Attempts, require_none
 from workflow_scripts.plan.networks import Network
-from workflow_scripts.plan.recipes import INITIAL, RECIPES, label_of
+from workflow_scripts.plan.recipes import INITIAL, known_recipes, label_of
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def read_arms(config: dict) -> tuple[list[Arm], dict[Key, Network]]:
     """Return the arms that a checked config names, in its order, and the networks that are dissected, by their keys.
 
     Raises:
-        UserError: as `read_brought`.
+        UserError: as `read_brought`, for all arms at once.
     """
     items: dict[str, list[dict]] = {}
     for item in config["arms"]:
@@ -49,15 +50,17 @@ def read_arms(config: dict) -> tuple[list[Arm], dict[Key, Network]]:
     trained = trained_design(config)
     bases = {name: items[name][0].get("of", name) for name in items}
     of_arms: dict[str, list[Network]] = {}
+    attempts = Attempts()
     for name in TopologicalSorter({name: {base} - {name} for name, base in bases.items()}).static_order():
-        of_arms[name] = networks_of(items[name], of_arms.get(bases[name], []), config, trained)
+        of_arms[name] = attempts(networks_of, items[name], of_arms.get(bases[name], []), config, trained) or []
+    require_none(attempts.sentences, "config: ")
     arms = [arm_of(items[name][0], of_arms[name], config) for name in items]
     return arms, {network.key: network for name in items for network in of_arms[name]}
 
 
 def arm_of(item: dict, networks: list[Network], config: dict) -> Arm:
     """Return the row of an arm that the config's item describes."""
-    recipe = RECIPES[item["recipe"]]
+    recipe = known_recipes()[item["recipe"]]
     base = item.get("of", item["name"])
     return Arm(
         name=item["name"],
@@ -104,7 +107,7 @@ def networks_of(items: list[dict], base: list[Network], config: dict, trained: D
 
 def parent_of(item: dict, replicate: int, config: dict) -> Key | None:
     """Return the network that one of an arm of trained networks starts from."""
-    starts_from = RECIPES[item["recipe"]].starts_from
+    starts_from = known_recipes()[item["recipe"]].starts_from
     if not starts_from:
         return None
     return Key(item["of"] if starts_from == "first" else initial_arm(config), replicate, 0)

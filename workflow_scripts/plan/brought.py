@@ -3,7 +3,6 @@
 import glob
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +12,7 @@ from workflow_scripts.plan import openlth
 from workflow_scripts.plan.class_order import list_classes
 from workflow_scripts.plan.designs import Design, read_preprocessing, with_source
 from workflow_scripts.plan.keys import Key
+from workflow_scripts.plan.mistakes import Attempts, require_none
 from workflow_scripts.plan.networks import Network
 from workflow_scripts.shared.files import UserError, reading
 
@@ -24,22 +24,26 @@ def read_brought(name: str, items: list[dict]) -> list[Network]:
     """Return the networks of an arm, in the order of replicates and levels; `items` are what `arms` says of it.
 
     Raises:
-        UserError: a file is missing or cannot be read, a preset is unknown, two networks have one replicate and level,
-            items do not belong together, or as `openlth` and `list_classes` do.
+        UserError: a file is missing or cannot be read, a preset is unknown, keys make no sense together, or as
+            `openlth` and `list_classes` do: all that is wrong at once; then, if two networks have one replicate and
+            level, or items do not belong together.
     """
-    with reading(f"config: arms.{name}: a file"):
-        networks = [network for item in items for network in read_item(item)]
+    attempts = Attempts()
+    with reading(f"arms.{name}: a file"):
+        networks = [network for item in items for network in attempts(read_item, item) or []]
+    begin = f"arms.{name}"
+    require_none([words if words.startswith(begin) else f"{begin}: {words}" for words in attempts.sentences])
     networks.sort(key=lambda network: network.key)
     for one, following in pairwise(networks):
         if one.key == following.key:
             raise UserError(
-                f"config: arm {name}, replicate {one.key.replicate}, level {one.key.level} is named twice: give one"
+                f"arm {name}, replicate {one.key.replicate}, level {one.key.level} is named twice: give one"
                 " another name, replicate or level"
             )
     by_level = all(isinstance(item.get("arguments"), list | str) for item in items)
     if any(common(network.design, by_level) != common(networks[0].design, by_level) for network in networks):
         raise UserError(
-            f"config: arms of the name {name} differ in more than weights, masks, density, replicate and level: give"
+            f"arms of the name {name} differ in more than weights, masks, density, replicate and level: give"
             " them different names, or the arguments by level"
         )
     return with_suffixes(networks) if has_levels_of_their_own(networks) else networks
@@ -70,55 +74,76 @@ def with_suffixes(networks: list[Network]) -> list[Network]:
     return found
 
 
-def read_item(item: dict) -> Iterator[Network]:
-    """Yield the networks that an item of `arms` names."""
+def read_item(item: dict) -> list[Network]:
+    """Return the networks that an item of `arms` names."""
     if "openlth" in item:
-        yield from from_openlth(item)
-        return
-    name, weights, masks = item["name"], item["weights"], item.get("masks")
-    in_files = isinstance(weights, str) and weights != "none"
-    by_level = isinstance(item.get("density"), list)
-    if "density" in item and not by_level and (masks or any(place in str(weights) for place in PLACES)):
-        raise UserError(
-            f"config: arms.{name}.density is of one file without masks: leave it out, where masks or zeros show it, or"
-            " give a list of one for each level"
-        )
-    read = {key: item[key] for key in READING if key in item}
-    require_file_of_weights(item, read, in_files)
-    if in_files:
-        found = list(matches(weights, f"arms.{name}.weights").items())
-    else:
-        levels = range(len(item["arguments"])) if isinstance(item.get("arguments"), list) else [item.get("level", 0)]
-        found = [(None if weights == "none" else weights, {"level": str(level)}) for level in levels]
-    require_all_used(item, max(int(numbers.get("level", item.get("level", 0))) for _, numbers in found))
-    design = read_design(item, item)
+        return from_openlth(item)
+    attempts = Attempts()
+    attempts(require_sense, item)
+    found = attempts(files_of_weights, item) or []
+    if found:
+        attempts(require_all_used, item, max(int(numbers.get("level", item.get("level", 0))) for _, numbers in found))
+    design = attempts(read_design, item, item)
+    parts = []
     for file, numbers in found:
         place = {"replicate": str(item.get("replicate", 1)), "level": str(item.get("level", 0))} | numbers
-        network = Network(
-            Key(name, int(place["replicate"]), int(place["level"])),
-            replace(design, settings=design.settings | {"arguments": arguments_of(item, place)}),
+        made = [attempts(part, item, place) for part in (arguments_of, masks_of, density_of)]
+        parts.append((file, place, *made))
+    require_none(attempts.sentences)
+    return [
+        Network(
+            Key(item["name"], int(place["replicate"]), int(place["level"])),
+            replace(design, settings=design.settings | {"arguments": arguments}),
             made_by="import_network",
             recipe="brought",
             weights=file,
-            masks=masks and fill(masks, place),
-            reading=read,
-            density=of_level(item, "density", place) if by_level else item.get("density"),
+            masks=masks,
+            reading={key: item[key] for key in READING if key in item},
+            density=density,
         )
-        if network.masks and not Path(network.masks).is_file():
-            raise UserError(f"config: arms.{name}.masks: there is no file {network.masks}: add it, or leave it out")
-        yield network
+        for file, place, arguments, masks, density in parts
+    ]
+
+
+def files_of_weights(item: dict) -> list[tuple[str | dict | None, dict[str, str]]]:
+    """Return the weights that an item names, and the replicate and level that each file's name says."""
+    weights = item["weights"]
+    if in_files(item):
+        return list(matches(weights, f"arms.{item['name']}.weights").items())
+    levels = range(len(item["arguments"])) if isinstance(item.get("arguments"), list) else [item.get("level", 0)]
+    return [(None if weights == "none" else weights, {"level": str(level)}) for level in levels]
+
+
+def in_files(item: dict) -> bool:
+    """Tell whether an item's weights lie in files."""
+    return isinstance(item["weights"], str) and item["weights"] != "none"
+
+
+def masks_of(item: dict, place: dict[str, str]) -> str | None:
+    """Return the file of masks of a network, if it has one."""
+    if "masks" not in item:
+        return None
+    file = fill(item["masks"], place)
+    if not Path(file).is_file():
+        raise UserError(f"arms.{item['name']}.masks: there is no file {file}: add it, or leave it out")
+    return file
+
+
+def density_of(item: dict, place: dict[str, str]) -> float | None:
+    """Return the share of weights that remain in a network, where the item states it."""
+    return of_level(item, "density", place) if isinstance(item.get("density"), list) else item.get("density")
 
 
 def arguments_of(item: dict, place: dict[str, str]) -> dict:
     """Return the constructor's arguments at a level: the item's, one of its list, or those in a JSON file."""
-    arguments, key = item.get("arguments", {}), f"config: arms.{item['name']}.arguments"
+    arguments, key = item.get("arguments", {}), f"arms.{item['name']}.arguments"
     if isinstance(arguments, list):
         return of_level(item, "arguments", place)
     if isinstance(arguments, str):
         file = fill(arguments, place)
         if not Path(file).is_file():
             raise UserError(f"{key}: there is no file {file}: write the arguments of that level into it, as JSON")
-        with reading(file, ValueError):
+        with reading(f"{key}: {file}", ValueError):
             arguments = json.loads(Path(file).read_text())
         if not isinstance(arguments, dict):
             raise UserError(f'{key}: {file} holds no arguments by name: write it as {{"width": 8}}')
@@ -131,7 +156,7 @@ def require_all_used(item: dict, last: int) -> None:
         values = item.get(key)
         if isinstance(values, list) and len(values) > last + 1:
             raise UserError(
-                f"config: arms.{item['name']}.{key} are {len(values)} for levels from 0 on, and the last level is"
+                f"arms.{item['name']}.{key} are {len(values)} for levels from 0 on, and the last level is"
                 f" {last}: leave out the others"
             )
 
@@ -141,18 +166,25 @@ def of_level(item: dict, key: str, place: dict[str, str]) -> Any:
     values, level = item[key], int(place["level"])
     if level >= len(values):
         raise UserError(
-            f"config: arms.{item['name']}.{key} are {len(values)} for levels from 0 on, and there is a level {level}:"
+            f"arms.{item['name']}.{key} are {len(values)} for levels from 0 on, and there is a level {level}:"
             " add its own"
         )
     return values[level]
 
 
-def require_file_of_weights(item: dict, read: dict, in_files: bool) -> None:
-    """Raise UserError for keys of `READING` without a file, and for what `missing` weights leave no sense in."""
-    key = f"config: arms.{item['name']}"
-    if read and not in_files:
-        raise UserError(f"{key}.{next(iter(read))} is of a file of weights: leave it out")
-    missing = read.get("missing", [])
+def require_sense(item: dict) -> None:
+    """Raise UserError for keys that make no sense together."""
+    key = f"arms.{item['name']}"
+    several = "masks" in item or any(place in str(item["weights"]) for place in PLACES)
+    if "density" in item and not isinstance(item["density"], list) and several:
+        raise UserError(
+            f"{key}.density is of one file without masks: leave it out, where masks or zeros show it, or give a list of"
+            " one for each level"
+        )
+    of_files = [name for name in READING if name in item]
+    if of_files and not in_files(item):
+        raise UserError(f"{key}.{of_files[0]} is of a file of weights: leave it out")
+    missing = item.get("missing", [])
     if missing and item.get("test", "none") != "none":
         raise UserError(
             f"{key}.missing leaves weights as they are drawn, so that no accuracy can be measured: leave out test"
@@ -162,18 +194,19 @@ def require_file_of_weights(item: dict, read: dict, in_files: bool) -> None:
             raise UserError(f"{key}.layers: {layer} is among the missing: choose a layer that was trained")
 
 
-def from_openlth(item: dict) -> Iterator[Network]:
-    """Yield the networks of a folder that OpenLTH wrote; what the item itself says goes first."""
-    folder = item["openlth"]
+def from_openlth(item: dict) -> list[Network]:
+    """Return the networks of a folder that OpenLTH wrote; what the item itself says goes first."""
+    folder, attempts = item["openlth"], Attempts()
     found: dict = {}
     if "constructor" not in item:
-        found["constructor"], found["arguments"] = openlth.read_model(folder)
+        found["constructor"], found["arguments"] = attempts(openlth.read_model, folder) or (None, None)
     if "preprocessing" not in item:
-        found["preprocessing"] = openlth.read_preprocessing(folder)
+        found["preprocessing"] = attempts(openlth.read_preprocessing, folder)
+    networks, starts = attempts(openlth.read_networks, folder), attempts(openlth.read_starts, folder)
+    require_none(list(dict.fromkeys(attempts.sentences)))
     design = read_design(item, item | found)
-    starts = openlth.read_starts(folder)
-    for replicate, level, weights, masks in openlth.read_networks(folder):
-        yield Network(
+    return [
+        Network(
             Key(item["name"], replicate, level),
             design,
             made_by="import_network",
@@ -182,31 +215,37 @@ def from_openlth(item: dict) -> Iterator[Network]:
             masks=masks,
             start=starts.get(replicate),
         )
+        for replicate, level, weights, masks in networks
+    ]
 
 
 def read_design(item: dict, resolved: dict) -> Design:
     """Return the design of an item's networks, with the arguments as given; `resolved` has what was found for it."""
-    name = item["name"]
-    settings = with_source(
-        {"constructor": resolved["constructor"], "arguments": resolved.get("arguments", {})}, f"arms.{name}"
-    )
-    test, class_order = item.get("test", "none"), item.get("class_order")
-    if test != "none":
-        if not Path(test).is_dir():
+    attempts = Attempts()
+    attempts(require_test, item)
+    preprocessing = attempts(read_preprocessing, resolved["preprocessing"], f"arms.{item['name']}.preprocessing")
+    require_none(attempts.sentences)
+    settings = with_source({"constructor": resolved["constructor"], "arguments": resolved.get("arguments", {})})
+    layers, test = tuple(item["layers"]), item.get("test", "none")
+    return Design(f"_{item['name']}", settings, layers, preprocessing, test, item.get("class_order"))
+
+
+def require_test(item: dict) -> None:
+    """Raise UserError unless the pictures to test with, if any, are there, and their classes have an order."""
+    key, test, class_order = f"arms.{item['name']}", item.get("test", "none"), item.get("class_order")
+    if test == "none":
+        if class_order is not None:
             raise UserError(
-                f"config: arms.{name}.test is {test!r}, and there is no such folder: correct it, or leave it out"
+                f"{key}.class_order is the order of the class folders in test, which is not given: give test, or leave"
+                " it out"
             )
-        try:
-            list_classes(Path(test), class_order)
-        except UserError as error:
-            raise UserError(f"config: arms.{name}.{error}") from None
-    elif class_order is not None:
-        raise UserError(
-            f"config: arms.{name}.class_order is the order of the class folders in test, which is not given: give test,"
-            " or leave it out"
-        )
-    preprocessing = read_preprocessing(resolved["preprocessing"], f"arms.{name}.preprocessing")
-    return Design(f"_{name}", settings, tuple(item["layers"]), preprocessing, test, class_order)
+        return
+    if not Path(test).is_dir():
+        raise UserError(f"{key}.test is {test!r}, and there is no such folder: correct it, or leave it out")
+    try:
+        list_classes(Path(test), class_order)
+    except UserError as error:
+        raise UserError(f"{key}.{error}") from None
 
 
 def matches(pattern: str, key: str) -> dict[str, dict[str, str]]:
@@ -227,7 +266,7 @@ def matches(pattern: str, key: str) -> dict[str, dict[str, str]]:
         if match := re.fullmatch(expression, path):
             found[path] = match.groupdict()
     if not found:
-        raise UserError(f"config: {key} is {pattern!r}, and there is no such file: correct it, or put it there")
+        raise UserError(f"{key} is {pattern!r}, and there is no such file: correct it, or put it there")
     return found
 
 

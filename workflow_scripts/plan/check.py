@@ -9,9 +9,10 @@ import yaml
 from jsonschema import ValidationError
 
 from workflow_scripts.plan.check_arms import arm_mistakes
+from workflow_scripts.plan.mistakes import require_none
 from workflow_scripts.plan.old_config import old_keys
 from workflow_scripts.plan.protocols import protocol_mistakes, resolve_protocol
-from workflow_scripts.plan.recipes import RECIPES
+from workflow_scripts.plan.recipes import known_recipes
 from workflow_scripts.plan.schema import (
     Place,
     Validator,
@@ -25,13 +26,13 @@ from workflow_scripts.plan.schema import (
     unknown_keys,
     wanted,
 )
-from workflow_scripts.shared.files import UserError
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 NUMBER = re.compile(r"[-+]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 SMALL_RESNET = "workflow_scripts.networks.architectures:small_resnet"
 Check = Callable[[dict], Iterator[str]]
-CHECKS: list[tuple[tuple[Place, ...], Check]] = []  # those across keys, and the keys that each needs
+# Those across keys, the keys that each needs, and whether it is only of networks that are trained.
+CHECKS: list[tuple[tuple[Place, ...], bool, Check]] = []
 
 
 def check_config(config: dict) -> tuple[dict, list[str]]:
@@ -50,11 +51,22 @@ def check_config(config: dict) -> tuple[dict, list[str]]:
     mistakes |= mend(config, validator)
     mistakes |= schema_mistakes(config, validator)
     check_recipes(config, mistakes)
+    for place, sentence in unwritable(config, ()):
+        mistakes.setdefault(place, f"{name_of(config, place)} {sentence}")
     sentences = list(dict.fromkeys(mistakes.values()))
-    for keys, check in CHECKS:
+    for keys, of_training, check in CHECKS:
+        if of_training and not may_train(config["arms"]):
+            continue
         if not any(concerns(place, key) for place in mistakes for key in keys):
             sentences += check(config)
     return config, sentences + check_arms(config, mistakes)
+
+
+def may_train(arms: object) -> bool:
+    """Tell whether arms, which may be wrong, leave open that a network is trained."""
+    others = [recipe for recipe in known_recipes() if recipe != "imp"]
+    known = isinstance(arms, list) and all(isinstance(item, dict) and item.get("recipe") in others for item in arms)
+    return not known
 
 
 def require_valid(values: dict, section: str) -> None:
@@ -62,14 +74,6 @@ def require_valid(values: dict, section: str) -> None:
     schema = read_schema()
     known = {"properties": schema["properties"][section]["properties"], "$defs": schema["$defs"]}
     require_none(list(schema_mistakes(values, Validator(known)).values()))
-
-
-def require_none(mistakes: list[str], where: str = "") -> None:
-    """Raise UserError if there are mistakes: for one its sentence, for several a list."""
-    if len(mistakes) == 1:
-        raise UserError(where + mistakes[0])
-    if mistakes:
-        raise UserError("\n  ".join([f"{where}{len(mistakes)} mistakes", *mistakes]))
 
 
 def mend(config: dict | list, validator: Validator) -> dict[Place, str]:
@@ -92,7 +96,7 @@ def mend(config: dict | list, validator: Validator) -> dict[Place, str]:
                     error.instance[meant] = error.instance.pop(key)
                     mended = True
             elif isinstance(error.instance, str):
-                value = read_text(error.instance)
+                value = parse_text(error.instance)
                 if isinstance(value, list):
                     mend(value, part)
                 if not isinstance(value, str) and part.is_valid(value):
@@ -111,7 +115,7 @@ def renamed(error: ValidationError, validator: Validator) -> Iterator[tuple[str,
             yield key, meant
 
 
-def read_text(text: str) -> object:
+def parse_text(text: str) -> object:
     """Return the number, truth value or list that a text means beyond doubt, or else the text."""
     if NUMBER.fullmatch(text):
         return float(text) if re.search(r"[.eE]", text) else int(text)
@@ -140,6 +144,21 @@ def schema_mistakes(config: dict, validator: Validator) -> dict[Place, str]:
         else:
             mistakes.setdefault(place, explain(error, name_of(config, place)))
     return mistakes
+
+
+def unwritable(value: object, place: Place) -> Iterator[tuple[Place, str]]:
+    """Yield the places of keys and values that no argument of a job can hold, as a date, and what to say of each."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if isinstance(key, str):
+                yield from unwritable(inner, (*place, key))
+            else:
+                yield (*place, key), "is a key that is no text: put it into quotes"
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from unwritable(inner, (*place, index))
+    elif value is not None and not isinstance(value, bool | int | float | str):
+        yield place, f"is {value}, a {type(value).__name__}: put it into quotes if text is meant"
 
 
 def unknown_key(error: ValidationError, key: object, name: str) -> str:
@@ -178,13 +197,13 @@ def check_recipes(config: dict, mistakes: dict[Place, str]) -> None:
         if not isinstance(item, dict) or "recipe" not in item:
             continue
         recipe, place = item["recipe"], ("arms", index, "recipe")
-        if isinstance(recipe, str) and recipe in RECIPES:
+        if isinstance(recipe, str) and recipe in known_recipes():
             continue
         for other in [
             other for other in mistakes if other[:2] == place[:2] and other[2:] not in (("name",), ("floors",))
         ]:
             del mistakes[other]
-        mistakes[place] = f"{name_of(config, place)} is {shown(recipe)}; {hint(recipe, list(RECIPES))}"
+        mistakes[place] = f"{name_of(config, place)} is {shown(recipe)}; {hint(recipe, list(known_recipes()))}"
 
 
 def check_arms(config: dict, mistakes: dict[Place, str]) -> list[str]:
@@ -201,17 +220,20 @@ def check_arms(config: dict, mistakes: dict[Place, str]) -> list[str]:
     return list(arm_mistakes(known, all_known=len(known) == len(config["arms"])))
 
 
-def needs(*keys: str) -> Callable[[Check], Check]:
-    """Mark a check across keys, which is left out where one of these is wrong by itself."""
+def needs(*keys: str, of_training: bool = False) -> Callable[[Check], Check]:
+    """Mark a check across keys, which is left out where one of these is wrong by itself.
+
+    With `of_training` it is left out, too, where no network is trained.
+    """
 
     def mark(check: Check) -> Check:
-        CHECKS.append((tuple(tuple(key.split(".")) for key in keys), check))
+        CHECKS.append((tuple(tuple(key.split(".")) for key in keys), of_training, check))
         return check
 
     return mark
 
 
-@needs("pruning.rewind_epoch", "training.epochs")
+@needs("pruning.rewind_epoch", "training.epochs", of_training=True)
 def check_rewind(config: dict) -> Iterator[str]:
     """Yield a sentence unless the rewind point lies within the training."""
     rewind, epochs = config["pruning"]["rewind_epoch"], config["training"]["epochs"]
@@ -219,7 +241,7 @@ def check_rewind(config: dict) -> Iterator[str]:
         yield f"pruning.rewind_epoch is {rewind}: write a number below training.epochs, {epochs}"
 
 
-@needs("training.warmup_epochs", "training.epochs")
+@needs("training.warmup_epochs", "training.epochs", of_training=True)
 def check_warmup(config: dict) -> Iterator[str]:
     """Yield a sentence unless the warm-up ends within the training."""
     warmup, epochs = config["training"]["warmup_epochs"], config["training"]["epochs"]
@@ -227,13 +249,13 @@ def check_warmup(config: dict) -> Iterator[str]:
         yield f"training.warmup_epochs is {warmup}: write a number below training.epochs, {epochs}"
 
 
-@needs("training.crop_scale")
+@needs("training.crop_scale", of_training=True)
 def check_crop_scale(config: dict) -> Iterator[str]:
     """Yield a sentence unless the shares rise."""
     yield from falling("crop_scale", config)
 
 
-@needs("training.crop_ratio")
+@needs("training.crop_ratio", of_training=True)
 def check_crop_ratio(config: dict) -> Iterator[str]:
     """Yield a sentence unless the ratios rise."""
     yield from falling("crop_ratio", config)
@@ -246,7 +268,7 @@ def falling(key: str, config: dict) -> Iterator[str]:
         yield f"training.{key} is [{low}, {high}]: write the lower number first, [{high}, {low}]"
 
 
-@needs("network")
+@needs("network", of_training=True)
 def check_stages(config: dict) -> Iterator[str]:
     """Yield a sentence unless the lists of the small network have an item for each stage."""
     network = config["network"]
@@ -257,7 +279,7 @@ def check_stages(config: dict) -> Iterator[str]:
             yield f"network.arguments: {counts}: write the same number of items into each, one for each stage"
 
 
-@needs("training.micro_batch", "training.batch_size")
+@needs("training.micro_batch", "training.batch_size", of_training=True)
 def check_micro_batch(config: dict) -> Iterator[str]:
     """Yield a sentence unless micro-batches make up the batch."""
     batch, micro_batch = config["training"]["batch_size"], config["training"]["micro_batch"]
@@ -265,7 +287,7 @@ def check_micro_batch(config: dict) -> Iterator[str]:
         yield f"training.micro_batch is {micro_batch}: write a divisor of training.batch_size, {batch}"
 
 
-@needs("training.micro_batch", "training.batch_size", "gpus")
+@needs("training.micro_batch", "training.batch_size", "gpus", of_training=True)
 def check_gpus(config: dict) -> Iterator[str]:
     """Yield a sentence unless the micro-batches of a step can be shared out among the GPUs."""
     batch, micro_batch, gpus = config["training"]["batch_size"], config["training"]["micro_batch"], config["gpus"]
@@ -290,7 +312,7 @@ def least_tile_bytes(side: int) -> int:
     return side**2 // 4 + 64
 
 
-@needs("images.source", "images.addresses", "images.storage")
+@needs("images.source", "images.addresses", "images.storage", of_training=True)
 def check_images_source(config: dict) -> Iterator[str]:
     """Yield a sentence unless the pictures to classify are there, or come later."""
     yield from source_mistakes("images", config["images"])
@@ -333,21 +355,21 @@ def check_world_size(config: dict) -> Iterator[str]:
         yield f"images.size is {size}: the generated world needs an even number of at least 16, such as 48"
 
 
-@needs("images.storage", "images.source")
+@needs("images.storage", "images.source", of_training=True)
 def check_files_source(config: dict) -> Iterator[str]:
     """Yield a sentence if pictures of the generated world are to stay in files."""
     if in_files(config) and config["images"]["source"] == "shapes":
         yield "images.storage is files, and images.source is shapes: write a folder of your own, such as data/imagenet"
 
 
-@needs("images.storage", "images.per_class")
+@needs("images.storage", "images.per_class", of_training=True)
 def check_files_per_class(config: dict) -> Iterator[str]:
     """Yield a sentence if some pictures of a folder are to be left out."""
     if in_files(config) and config["images"]["per_class"] != "all":
         yield f"images.per_class is {config['images']['per_class']}, and images.storage is files: write per_class: all"
 
 
-@needs("images.storage", "images.test_resize", "images.size")
+@needs("images.storage", "images.test_resize", "images.size", of_training=True)
 def check_test_resize(config: dict) -> Iterator[str]:
     """Yield a sentence if test pictures are scaled to less than what is cut out of them."""
     resize, size = config["images"]["test_resize"], config["images"]["size"]
@@ -355,7 +377,7 @@ def check_test_resize(config: dict) -> Iterator[str]:
         yield f"images.test_resize is {resize}: write at least images.size, {size}"
 
 
-@needs("images.storage", "images.test_labels")
+@needs("images.storage", "images.test_labels", of_training=True)
 def check_test_labels(config: dict) -> Iterator[str]:
     """Yield a sentence if the classes of test pictures are given where folders say them."""
     if not in_files(config) and config["images"]["test_labels"] != "none":

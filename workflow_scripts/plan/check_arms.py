@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 
-from workflow_scripts.plan.recipes import INITIAL, RECIPES, label_of
+from workflow_scripts.plan.recipes import INITIAL, known_recipes, label_of
 from workflow_scripts.plan.schema import hint
 
 # Other files of an experiment lie under these names.
@@ -75,10 +75,10 @@ def of_mistakes(items: list[dict], all_known: bool) -> Iterator[str]:
     for item in items:
         recipes.setdefault(item["name"], item["recipe"])
     for item in items:
-        name, base, fitting = item["name"], item.get("of"), RECIPES[item["recipe"]].of
+        name, base, fitting = item["name"], item.get("of"), known_recipes()[item["recipe"]].of
         if not isinstance(base, str):
             continue
-        others = [other for other, recipe in recipes.items() if other != name and recipe in (fitting or RECIPES)]
+        others = [other for other, recipe in recipes.items() if other != name and (not fitting or recipe in fitting)]
         if base in recipes and fitting and recipes[base] not in fitting:
             advice = f"name one, such as {others[0]}" if others else "add one, and name it"
             yield (

@@ -56,24 +56,13 @@ class Design:
 def trained_design(config: dict) -> Design:
     """Return the design of the networks that are trained here."""
     images = config["images"]
-    settings = with_source(config["network"], "network")
+    settings = with_source(config["network"])
     preprocessing = {key: images[key] for key in ("size", "mean", "std")} | {"interpolation": "bilinear"}
     return Design("", settings, tuple(config["dissection"]["layers"]), preprocessing)
 
 
-def with_source(settings: dict, key: str) -> dict:
-    """Return settings with a fingerprint of the constructor's code; `key` is theirs in the config.
-
-    Raises:
-        UserError: the arguments are not such that JSON can hold them.
-    """
-    try:
-        json.dumps(settings, sort_keys=True)
-    except TypeError as error:
-        raise UserError(
-            f"config: {key}.arguments hold more than numbers, texts, lists and the like ({error}): put quotes around"
-            " what is meant as text"
-        ) from None
+def with_source(settings: dict) -> dict:
+    """Return settings with a fingerprint of the constructor's code."""
     return settings | {"source": source_of(settings["constructor"])}
 
 
@@ -85,12 +74,12 @@ def read_preprocessing(settings: str | dict, key: str) -> dict:
     """
     if isinstance(settings, dict):
         if settings.get("resize", settings["size"]) < settings["size"]:
-            raise UserError(f"config: {key}.resize must be at least size, {settings['size']}")
+            raise UserError(f"{key}.resize must be at least size, {settings['size']}")
         return {"resize": settings["size"], "interpolation": "bilinear"} | settings
     presets = read_presets()
     if settings not in presets:
         raise UserError(
-            f"config: {key} is {settings!r}, which is no preset of torchvision's for classifying pictures, such as"
+            f"{key} is {settings!r}, which is no preset of torchvision's for classifying pictures, such as"
             " ResNet50_Weights.IMAGENET1K_V1; name one, or give size, mean and std"
         )
     return presets[settings]

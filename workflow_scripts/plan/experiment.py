@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-from functools import cached_property
 from pathlib import Path
 
 from workflow_scripts.plan.arms import initial_arm, read_arms
@@ -28,7 +27,7 @@ class Experiment:
         config: as `complete_config` returns it, and `gpus` a number.
 
     Raises:
-        UserError: as `read_arms`.
+        UserError: as `read_arms` and `figure_names`.
     """
 
     def __init__(self, config: dict) -> None:
@@ -39,6 +38,8 @@ class Experiment:
         self.results = f"results/{config['experiment']}"
         self.data = f"{self.results}/data"
         self.gallery = f"{self.results}/gallery"
+        tested = any(design.is_trained or design.test != "none" for design in self.designs.values())
+        self.figure_names = figure_names(tested)  # in their order
 
     # Networks
 
@@ -107,12 +108,6 @@ class Experiment:
         """Return all tables."""
         return [f"{self.results}/tables/{name}.csv" for name in self.table_names()]
 
-    @cached_property
-    def figure_names(self) -> list[str]:
-        """The names of the figures that this experiment has, in their order."""
-        tested = any(design.is_trained or design.test != "none" for design in self.designs.values())
-        return figure_names(tested)
-
     def figures(self, *endings: str) -> list[str]:
         """Return all figures in the formats given."""
         return [f"{self.results}/figures/{name}.{ending}" for name in self.figure_names for ending in endings]
@@ -156,9 +151,10 @@ class Experiment:
         return self.config["images"]["storage"] == "files"
 
     def require_source(self) -> None:
-        """Raise UserError if the pictures to classify are to stay in their files and are not there."""
+        """Raise UserError if the pictures to train on are to stay in their files and are not there."""
         source = self.config["images"]["source"]
-        if self.in_files and not is_archive(source) and not Path(source).is_dir():
+        trained = any(network.design.is_trained for network in self.networks.values())
+        if trained and self.in_files and not is_archive(source) and not Path(source).is_dir():
             raise UserError(
                 f"there is no folder {source} (images.source): ImageNet cannot be downloaded freely; ask for it at"
                 " image-net.org, unpack it, and put or link the folder there"

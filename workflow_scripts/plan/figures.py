@@ -8,8 +8,8 @@ import ast
 from pathlib import Path
 from typing import NamedTuple
 
-from workflow_scripts.plan.source_files import constants_of
-from workflow_scripts.shared.files import UserError, reading
+from workflow_scripts.plan.source_files import constants_of, has_function, parse
+from workflow_scripts.shared.files import UserError
 
 PLOTS = Path(__file__).parents[1] / "figures" / "plots"
 
@@ -43,14 +43,13 @@ def module_of(name: str) -> str:
 
 
 def read_plot(path: Path) -> Plot:
-    with reading(path, SyntaxError, ValueError):
-        tree = ast.parse(path.read_bytes())
+    tree = parse(path)
     constants = constants_of(tree)
     order, caption = constants.get("ORDER"), ast.get_docstring(tree)
     if not isinstance(order, int | float):
         raise UserError(f"{path} has no ORDER: add a line ORDER = 10, the figure's place among the others")
     if not caption:
         raise UserError(f"{path} has no caption: add one as the module's docstring")
-    if not any(isinstance(node, ast.FunctionDef) and node.name == "draw" for node in tree.body):
+    if not has_function(tree, "draw"):
         raise UserError(f"{path} draws nothing: add a function draw(frames) that returns a Figure")
     return Plot(order, path.stem, caption, bool(constants.get("NEEDS_ACCURACY")))

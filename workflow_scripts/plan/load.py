@@ -7,8 +7,9 @@ from pathlib import Path
 
 import yaml
 
-from workflow_scripts.plan.check import check_config, require_none
+from workflow_scripts.plan.check import check_config, parse_text
 from workflow_scripts.plan.code import ROOT
+from workflow_scripts.plan.mistakes import require_none
 from workflow_scripts.plan.protocols import resolve_protocol
 from workflow_scripts.shared.files import UserError, reading
 
@@ -27,7 +28,7 @@ def read_config(configfiles: Sequence[str | Path]) -> dict:
     return complete_config(given, configfiles)
 
 
-def complete_config(given: Mapping, files: Sequence[str | Path] = ()) -> dict:
+def complete_config(given: Mapping, files: Sequence[str | Path] = (), command_line: Mapping | None = None) -> dict:
     """Return the complete config: `given` laid over the repository's, with the choices of its protocol.
 
     The arguments of the default's network hold for its constructor alone: with another one they are left out.
@@ -35,10 +36,12 @@ def complete_config(given: Mapping, files: Sequence[str | Path] = ()) -> dict:
     Args:
         given: what Snakemake has made of the files and of values on the command line; it is not changed.
         files: those files. Of those Snakemake does not know which keys stand in them twice.
+        command_line: what `--config` gave, of `given`. Snakemake takes all within its values for text.
 
     Raises:
         UserError: it names all mistakes, a sentence each.
     """
+    given = lay_over(given, typed(command_line or {}))
     default = read_default()
     network = given.get("network")
     constructor = default["network"]["constructor"]
@@ -48,6 +51,32 @@ def complete_config(given: Mapping, files: Sequence[str | Path] = ()) -> dict:
     duplicates = [sentence for file in [DEFAULT, *files] for sentence in duplicate_keys(file)]
     require_none(duplicates + mistakes, "config: ")
     return config | {"dissection": resolve_protocol(config["dissection"])}
+
+
+def typed(command_line: Mapping) -> dict:
+    """Return those of the values of `--config` that hold arguments, in which text is turned into what it means.
+
+    What arguments may be the schema does not know; all else it tells.
+    """
+    changes: dict = {}
+    network, arms = command_line.get("network"), command_line.get("arms")
+    if isinstance(network, Mapping) and "arguments" in network:
+        changes["network"] = {"arguments": meant(network["arguments"])}
+    if isinstance(arms, list) and all(isinstance(item, Mapping) for item in arms):
+        changes["arms"] = [
+            {key: meant(value) if key in ("arguments", "weights") else value for key, value in item.items()}
+            for item in arms
+        ]
+    return changes
+
+
+def meant(value: object) -> object:
+    """Return what text means, also within lists and by keys."""
+    if isinstance(value, Mapping):
+        return {key: meant(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [meant(inner) for inner in value]
+    return parse_text(value) if isinstance(value, str) else value
 
 
 def lay_over(base: Mapping, changes: Mapping) -> dict:

@@ -3,14 +3,14 @@
 One that makes a control from another network is a file in train/controls, and needs to be named nowhere else.
 """
 
-import ast
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from workflow_scripts.plan.code import ROOT
 from workflow_scripts.plan.keys import BASELINE, CURVE, REFERENCE, ROLES
-from workflow_scripts.plan.source_files import constants_of
-from workflow_scripts.shared.files import UserError, reading
+from workflow_scripts.plan.source_files import constants_of, has_function, parse
+from workflow_scripts.shared.files import UserError
 
 INITIAL = "untrained"  # where the networks that trainings start from lie, unless an arm is made of them
 CONTROLS = ROOT / "workflow_scripts" / "train" / "controls"
@@ -51,7 +51,7 @@ BUILT_IN = {
 
 def label_of(item: dict) -> str:
     """Return what figures call the arm that an item of the config's `arms` describes."""
-    known = METHODS.get(item.get("method"), RECIPES[item["recipe"]].label)
+    known = METHODS.get(item.get("method"), known_recipes()[item["recipe"]].label)
     return item.get("label") or known or item["name"].replace("_", " ")
 
 
@@ -59,10 +59,9 @@ def read_control(file: Path) -> Recipe:
     """Return the recipe that a file in train/controls is, from its constants; it is not run, for it imports torch.
 
     Raises:
-        UserError: the file is no Python, or lacks a constant.
+        UserError: the file is no Python, lacks a constant or the function `make`, or has the name of another recipe.
     """
-    with reading(file, SyntaxError, ValueError):
-        tree = ast.parse(file.read_bytes())
+    tree = parse(file)
     constants = constants_of(tree)
     label, start, role = (constants.get(name) for name in ("LABEL", "STARTS_FROM", "ROLE"))
     if not isinstance(label, str) or not label:
@@ -71,12 +70,14 @@ def read_control(file: Path) -> Recipe:
         raise UserError(f'{file}: write STARTS_FROM = "untrained" or "dense": the network that it is made from')
     if role not in (None, *ROLES):
         raise UserError(f"{file}: write ROLE as one of {', '.join(ROLES)}, or leave it out")
+    if not has_function(tree, "make"):
+        raise UserError(f"{file} makes nothing: add a function make, as docs/extending.md has it")
+    if file.stem in BUILT_IN:
+        raise UserError(f"{file}: {file.stem} is a recipe already: give the file another name")
     return Recipe(role or BASELINE, label, of=("imp",), starts_from=STARTS[start])
 
 
-def list_controls() -> dict[str, Recipe]:
-    """Return the recipes that are files in train/controls, by name."""
-    return {file.stem: read_control(file) for file in sorted(CONTROLS.glob("[!_]*.py"))}
-
-
-RECIPES = BUILT_IN | list_controls() | BUILT_IN  # in this order, and none of them is replaced
+@cache
+def known_recipes() -> dict[str, Recipe]:
+    """Return all recipes by name, those that are files in train/controls last; UserError as `read_control`."""
+    return BUILT_IN | {file.stem: read_control(file) for file in sorted(CONTROLS.glob("[!_]*.py"))}

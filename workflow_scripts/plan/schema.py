@@ -4,6 +4,7 @@ import difflib
 import json
 import math
 from collections.abc import Iterable, Iterator
+from datetime import date
 from functools import cache
 
 import jsonschema
@@ -91,8 +92,9 @@ def explain(error: jsonschema.ValidationError, name: str) -> str:
         return f"{name} has {shown(twice)} twice: leave one out"
     if error.validator == "not":
         return f"{name} is {schema['description']}: leave it out"
-    if schema.get("type") == "string" and isinstance(value, int | float) and not isinstance(value, bool):
-        return f"{name} is {shown(value)}, a number, where text belongs: put it into quotes"
+    if schema.get("type") == "string" and isinstance(value, bool | int | float | date):
+        kind = {bool: "a truth value", date: "a date"}.get(type(value), "a number")
+        return f"{name} is {str(value).lower()}, {kind}, where text belongs: put it into quotes"
     if isinstance(value, float):
         if not math.isfinite(value):
             return f"{name} is {value}, which is not finite: write {wanted(schema)}"

@@ -1,17 +1,39 @@
 """What Python files say of themselves, read without running them."""
 
 import ast
+from pathlib import Path
+
+from workflow_scripts.shared.files import UserError, reading
+
+
+def parse(path: Path) -> ast.Module:
+    """Return the syntax tree of a file; UserError, with the line, if it is no Python."""
+    with reading(path):
+        source = path.read_bytes()
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if getattr(error, "lineno", None) else ""
+        raise UserError(f"{path}{line} is no Python ({getattr(error, 'msg', error)}): correct it") from None
 
 
 def constants_of(tree: ast.Module) -> dict[str, object]:
-    """Return the plain constants that a module assigns to names, at its top."""
-    return {
-        target.id: node.value.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+    """Return the literal values that a module assigns to names, at its top."""
+    constants = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            try:
+                value = ast.literal_eval(node.value)
+            except ValueError:
+                continue
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            constants |= {target.id: value for target in targets if isinstance(target, ast.Name)}
+    return constants
+
+
+def has_function(tree: ast.Module, name: str) -> bool:
+    """Tell whether a module defines a function of this name, at its top."""
+    return any(isinstance(node, ast.FunctionDef) and node.name == name for node in tree.body)
 
 
 def imported_names(tree: ast.Module) -> set[str]:

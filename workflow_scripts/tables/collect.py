@@ -52,7 +52,8 @@ def collect(
     epochs.csv      a row per network and epoch of training
     layers.csv      a row per network and layer that has weights: how many remain
 
-    A network whose accuracy nobody measured has an empty cell there; one that was brought along has no epochs.
+    A network whose accuracy nobody measured has an empty cell there; one that was brought along has no epochs. One
+    whose masks do not show what remains has empty cells of all densities but the stated one, and no layers.
     Rows are sorted by arm, replicate and level, then stand in the order of the files they come from; those of arms.csv
     stand in the order of `arms`, which have its columns as keys (see `tables.arms`).
     `detector_iou` and `detector_rule` are those by which the units were named; see `name_units.detects`.
@@ -118,14 +119,14 @@ def tabulate(
 
 def network_row(metrics: dict, layer: str, by_category: pd.DataFrame, units: pd.DataFrame, rule: dict) -> dict:
     """One row of networks.csv, less the network's name: shares in [0, 1], counts of units and of concepts."""
-    density, accuracy = metrics["density"], metrics["test_accuracy"]
+    density = metrics["density"]
     best = units[units["detector"]]
     return {
         "density": density["prunable"],
-        "density_weights": density["weights"],
-        "density_all": density["all"],
-        "pruned_of_all": 1 - density["all"],
-        "test_accuracy": np.nan if accuracy is None else accuracy,
+        "density_weights": or_nan(density["weights"]),
+        "density_all": or_nan(density["all"]),
+        "pruned_of_all": 1 - or_nan(density["all"]),
+        "test_accuracy": or_nan(accuracy),
         "layer": layer,
         "knots": units["knots"].iloc[0],
         **rule,
@@ -138,6 +139,11 @@ def network_row(metrics: dict, layer: str, by_category: pd.DataFrame, units: pd.
         "zero_threshold_units": int((units["threshold"] == 0).sum()),
         "median_score": units["score"].median(),
     }
+
+
+def or_nan(share: float | None) -> float:
+    """A share, or NaN if it is not known."""
+    return np.nan if share is None else share
 
 
 def with_detectors(units: pd.DataFrame, detector_iou: float, detector_rule: str) -> pd.DataFrame:
@@ -184,7 +190,7 @@ def layer_rows(layers: list[dict]) -> pd.DataFrame:
 
 
 def read_metrics(path: str | Path) -> dict:
-    """Read a metrics.json; its test_accuracy may be None.
+    """Read a metrics.json; its test_accuracy may be None, and densities but that of prunable weights.
 
     Raises UserError if it is no JSON or lacks a key that the tables need.
     """

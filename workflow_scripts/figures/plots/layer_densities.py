@@ -31,7 +31,8 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
     curves = layers[(layers["role"] == CURVE) & layers["prunable"]]
     pruned = curves[curves.groupby("arm")["remaining %"].transform("min") < DENSE]
     if pruned.empty:
-        return draw_sentence("No network here is pruned: every layer has all its weights.")
+        whole = "No network here is pruned: every layer has all its weights."
+        return draw_sentence("What remains of each layer is not known here." if curves.empty else whole)
     maps = [density_map(of_base) for _, of_base in pruned.groupby("base", sort=False)]
     rows = [len(names) for names, _ in maps]
     row = row_height(sum(rows), rest=FRAME * len(maps))

@@ -479,7 +479,7 @@ def test_a_figure_is_added_as_one_file(tables, tmp_path):
         ("ORDER = 15", "", "has no ORDER"),
         ('"""How many networks each arm has."""', "", "has no caption"),
         ("def draw(", "def paint(", "draws nothing"),
-        ("def draw(", "def draw", "is damaged"),
+        ("def draw(", "def draw", "is no Python"),
     ]:
         (plots / "networks_of_arms.py").write_text(OWN_FIGURE.replace(old, new))
         failed = run(*draw)

@@ -126,7 +126,7 @@ def network_row(metrics: dict, layer: str, by_category: pd.DataFrame, units: pd.
         "density_weights": or_nan(density["weights"]),
         "density_all": or_nan(density["all"]),
         "pruned_of_all": 1 - or_nan(density["all"]),
-        "test_accuracy": or_nan(accuracy),
+        "test_accuracy": or_nan(metrics["test_accuracy"]),
         "layer": layer,
         "knots": units["knots"].iloc[0],
         **rule,

@@ -40,6 +40,8 @@ def main() -> None:
     config = experiment.config
     costs = Costs(experiment, read_sizes(experiment), args.cores or os.cpu_count())
     jobs = list_jobs(args.configfile)
+    if any(map(costs.is_brought, jobs.values())):
+        raise UserError("there are no rates of networks that are brought along: compare an experiment without them")
     times = read_benchmarks(config["experiment"])
 
     def measured(job: Job) -> float:

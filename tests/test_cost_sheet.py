@@ -19,6 +19,7 @@ from test_workflow import ROOT, environment, listed, snakemake
 from workflow_scripts.cost_sheet import (
     list_jobs,
     longest_chain,
+    main,
     parse_dot,
     print_sheet,
     read_benchmarks,
@@ -146,20 +147,30 @@ def test_finished_jobs_cost_nothing_more_and_rates_rerun_nothing(tmp_path, monke
     assert "check_network" not in text
 
 
-def test_wildcards_are_a_jobs_own_and_its_dependencies():
+def test_wildcards_are_a_jobs_own_and_those_of_all_before_it():
     graph = r"""
 	0[label = "all", color = "0 0 0", style="rounded"];
 	1[label = "unpack_archive", color = "0 0 0", style="rounded"];
 	2[label = "fetch_archive\nkind: concepts", color = "0 0 0", style="rounded,dashed"];
 	3[label = "dump_activations\narm: imp\nlevel: 0", color = "0 0 0", style="rounded"];
+	4[label = "tally_units", color = "0 0 0", style="rounded"];
+	5[label = "tally_units\narm: shuffled", color = "0 0 0", style="rounded"];
+	6[label = "name_units", color = "0 0 0", style="rounded"];
 	2 -> 1
 	1 -> 0
-	3 -> 0
+	5 -> 6
+	3 -> 4
+	3 -> 5
+	4 -> 0
+	6 -> 0
 """
     assert parse_dot(graph) == {
         "1": job("unpack_archive", "2", kind="concepts"),
         "2": job("fetch_archive", kind="concepts", finished=True),
         "3": job("dump_activations", arm="imp", level="0"),
+        "4": job("tally_units", "3", arm="imp", level="0"),
+        "5": job("tally_units", "3", arm="shuffled", level="0"),
+        "6": job("name_units", "5", arm="shuffled", level="0"),
     }
 
 
@@ -261,6 +272,101 @@ def test_an_archives_size_is_its_own_or_what_the_config_says_or_left_out(default
     assert said.bytes(unpack) == nothing + 0.5e9 * 1.5
     archive.write_bytes(bytes(1000))
     assert said.bytes(unpack) == nothing + 1000 * 1.5
+
+
+def with_brought(config: dict, weights: Path) -> dict:
+    """A config of networks that are trained, of one that is brought along, and of others that are made from it."""
+    weights.write_bytes(b"read by jobs alone")
+    mine = {"name": "mine", "recipe": "brought", "constructor": "torchvision.models:resnet18", "layers": ["layer4"]}
+    mine |= {"weights": str(weights), "preprocessing": {"size": 64, "mean": [0.5] * 3, "std": [0.25] * 3}}
+    pruned = {"name": "pruned", "recipe": "prune_once", "of": "mine", "method": "global", "densities": [0.5]}
+    drawn = {"name": "drawn", "recipe": "untrained", "of": "mine"}
+    return lay_over(config, {"arms": [{"name": "imp", "recipe": "imp"}, mine, pruned, drawn]})
+
+
+def of_network(rule: str, arm: str, *needs: str, level: str = "0", finished: bool = False, **others: str) -> Job:
+    return job(rule, *needs, finished=finished, arm=arm, replicate="1", level=level, **others)
+
+
+def test_networks_that_are_brought_along_are_named_and_the_rest_is_priced(default, tmp_path):
+    config = with_brought(lay_over(default, SMALL), tmp_path / "weights.pt")
+    assert sizes_of(config) == sizes_of(lay_over(default, SMALL))
+    trained = {
+        "0": job("pack_concepts", view=""),
+        "1": of_network("train_dense", "imp"),
+        "2": of_network("dump_activations", "imp", "0", "1", view=""),
+        "3": of_network("tally_units", "imp", "2", view=""),
+        "4": job("check_network", suffix=""),
+        "5": of_network("init_network", "untrained"),
+    }
+    brought = {
+        "10": job("pack_concepts", view="_64_bilinear"),
+        "11": of_network("import_network", "mine"),
+        "12": of_network("dump_activations", "mine", "10", "11", view="_64_bilinear"),
+        "13": of_network("tally_units", "mine", "12", view="_64_bilinear"),
+        "14": of_network("prune_once", "pruned", "11", level="1"),
+        "15": of_network("dump_activations", "pruned", "10", "14", level="1", view="_64_bilinear"),
+        "16": of_network("import_network", "drawn"),
+        "17": job("check_network", suffix="_mine"),
+        "18": of_network("measure_network", "mine", "11", finished=True),
+    }
+    # What waits for networks has their wildcards, and is none of theirs.
+    end = {"20": of_network("collect", "mine", "3", "13", "15", view="_64_bilinear")}
+    costs, alone = costs_of(config, SIZES), costs_of(lay_over(default, SMALL), SIZES)
+    both = sheet(trained | brought | end, costs, {})
+    plain = sheet(trained | {"20": job("collect", "3")}, alone, {})
+    assert both.startswith("15 jobs to run, 1 finished\n")
+    assert rows(both) == rows(plain) and rows(both)["total"][0] == "7"
+    more = "; the time of networks that are brought along (8 jobs); the disk that networks that are brought along take"
+    assert both.partition("longest chain")[2] == plain.partition("longest chain")[2].rstrip() + more + "\n"
+
+
+def test_what_is_measured_of_networks_that_are_brought_along_counts(default, tmp_path):
+    config = with_brought(lay_over(default, SMALL), tmp_path / "weights.pt")
+    jobs = {
+        "0": job("pack_concepts", view=""),
+        "1": job("pack_concepts", view="_64_bilinear"),
+        "2": of_network("dump_activations", "imp", "0", view=""),
+        "3": of_network("dump_activations", "mine", "1", view="_64_bilinear"),
+        "4": of_network("import_network", "drawn"),
+    }
+    measured = {"dump_activations": [100], "pack_concepts_64_bilinear": [50]}
+    text = sheet(jobs, costs_of(config, SIZES), measured)
+    assert rows(text)["dump_activations"][:3] == ["2", "100.0", "s"]
+    assert rows(text)["pack_concepts"][:3] == ["2", "29.0", "s"]  # 2 s to start, and 6 s to decode
+    assert rows(text)["total"][0] == "4"
+    assert "longest chain: 2.5 min: pack_concepts, dump_activations\n" in text
+    assert "brought along (1 jobs); the disk" in text
+
+
+def test_without_networks_that_are_trained_there_is_no_sheet(default, tmp_path, monkeypatch):
+    config = with_brought(default, tmp_path / "weights.pt")
+    (tmp_path / "brought.yaml").write_text(yaml.safe_dump({"arms": config["arms"][1:]}))
+    monkeypatch.setattr(sys, "argv", ["cost_sheet", "--configfile", str(tmp_path / "brought.yaml")])
+    with pytest.raises(UserError, match="brought along, and there are arms of no others: snakemake -n lists"):
+        main()
+
+
+@pytest.mark.slow
+def test_the_jobs_of_networks_that_are_brought_along_are_found(default, in_folder, tmp_path):
+    config = with_brought(default, tmp_path / "weights.pt")
+    (tmp_path / "both.yaml").write_text(yaml.safe_dump({"arms": config["arms"]}))
+    files = [TINY, tmp_path / "both.yaml"]
+    jobs, costs = list_jobs(files), Costs(experiment := read_experiment(files), read_sizes(experiment))
+    assert Counter(job.rule for job in jobs.values() if costs.is_brought(job)) == {
+        "check_network": 1,
+        "find_receptive_fields": 1,
+        "pack_concepts": 1,
+        "import_network": 2,
+        "prune_once": 1,
+        **dict.fromkeys(
+            [
+                *("measure_network", "dump_activations", "find_thresholds", "tally_units"),
+                *("name_units", "draw_units"),
+            ],
+            3,
+        ),
+    }
 
 
 def test_what_is_measured_replaces_rates(default, tmp_path, monkeypatch):

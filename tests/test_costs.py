@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from workflow_scripts.run.run_times import read_benchmarks, rule_of
+from workflow_scripts.run.costs import OF_NETWORK
+from workflow_scripts.run.run_times import SEVERAL, read_benchmarks, rule_of
 from workflow_scripts.run.sum_costs import COLUMNS, sum_costs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,6 +72,12 @@ def test_every_benchmark_is_known_to_be_its_rules(rule, pattern):
         none = none.replace(wildcard, value if wildcard in ("{{kind}}", "{{split}}") else "")
     assert "{" not in some
     assert rule_of(some) == rule_of(none) == rule
+
+
+def test_rules_of_one_network_are_known():
+    text = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
+    assert set(re.findall(r"\{TIMES\}/(\w+)\.tsv", text)) == set(OF_NETWORK)
+    assert set(re.findall(r"(\w+)\{\{(?:suffix|view)\}\}\.tsv", text)) == set(SEVERAL)
 
 
 def test_there_are_benchmarks_to_test():

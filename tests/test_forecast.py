@@ -146,7 +146,24 @@ def test_the_configs_rates_are_those_of_the_cost_sheet(tiny_config):
     rates, start = tiny_config["rates"], tiny_config["rates"]["start"]
     assert rated[train] == pytest.approx(start + 384 / rates["train"] + 40 / rates["forward"])
     assert rated[dump] == pytest.approx(start + 40 * 32 / (rates["tally"] * 1e6))
-    assert rate([train], tiny_config | {"arms": [{"name": "mine", "recipe": "brought"}]}, 2) == {}
+
+
+def test_rates_are_not_of_networks_that_are_brought_along(tiny_config, tmp_path):
+    weights = tmp_path / "weights.pt"
+    weights.write_bytes(b"read by jobs alone")
+    mine = {"name": "mine", "recipe": "brought", "constructor": "torchvision.models:resnet18", "layers": ["layer4"]}
+    mine |= {"weights": str(weights), "preprocessing": {"size": 64, "mean": [0.5] * 3, "std": [0.25] * 3}}
+    train, dump, check, collect = (
+        Job(rule) for rule in ("train_dense", "dump_activations", "check_network", "collect")
+    )
+    train.wildcards_dict = {"arm": "imp", "replicate": "1", "level": "0"}
+    dump.wildcards_dict = {"arm": "mine", "replicate": "1", "level": "0"}
+    check.wildcards_dict = {"suffix": "_mine"}
+    jobs = [train, dump, check, collect]
+    alone = rate([train, collect], tiny_config, 2)
+    assert alone.keys() == {train, collect}
+    assert rate(jobs, tiny_config | {"arms": [*tiny_config["arms"], mine]}, 2) == alone
+    assert rate(jobs, tiny_config | {"arms": [mine]}, 2) == {}
 
 
 @pytest.fixture(scope="module")

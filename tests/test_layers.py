@@ -375,6 +375,32 @@ def test_layers_are_listed_for_a_constructor(capsys, monkeypatch):
     assert ["fc", "Linear", "not to be dissected: output (1, 3)"] in lines
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--constructor", "a:b", "--arm", "imp"], "--arm does not go together with --constructor: "),
+        (["--configfile", "a.yaml", "--size", "64"], "--size does not go together with --configfile: "),
+        (
+            ["--configfile", "a.yaml", "--size", "224", "--arguments", "{}"],
+            "--arguments and --size do not go together with --configfile: ",
+        ),
+    ],
+)
+def test_arguments_that_would_be_passed_over_are_refused(monkeypatch, words, sentence):
+    monkeypatch.setattr(sys, "argv", ["list_layers", *words])
+    with pytest.raises(UserError, match=f"^{sentence}leave one or the other out$"):
+        list_layers_script.main()
+
+
+@pytest.mark.parametrize("text", ["{", "8", "width=8"])
+def test_arguments_of_a_constructor_are_asked_for_as_json(capsys, monkeypatch, text):
+    monkeypatch.setattr(sys, "argv", ["list_layers", "--constructor", "a:b", "--arguments", text])
+    with pytest.raises(SystemExit):
+        list_layers_script.main()
+    sentence = f"""--arguments: '{text}' holds no arguments by name: write JSON, such as '{{"width": 8}}'\n"""
+    assert capsys.readouterr().err.endswith(sentence)
+
+
 def test_pictures_that_a_network_does_not_take_are_refused(transformer):
     with pytest.raises(UserError, match=r"33 pixels .*height"):
         list_layers(transformer, 33)

@@ -297,6 +297,35 @@ def test_what_the_system_refuses_a_script_ends_in_one_sentence(error, words):
     assert str(ended.value).startswith(f"error: {words}")
 
 
+PRINTER = """
+import os, sys
+from workflow_scripts.shared.files import run_command
+def main():
+    for _ in range(int(sys.argv[1])):
+        print("a line of a long list")
+    if "break" in sys.argv:
+        reader, writer = os.pipe()
+        os.close(reader)
+        os.write(writer, b"x")
+run_command(main)
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["-u"]])
+@pytest.mark.parametrize("lines", ["1", "10000"])
+def test_a_list_that_is_not_read_to_its_end_is_no_error(options, lines):
+    reader, writer = os.pipe()
+    os.close(reader)
+    run = subprocess.run([sys.executable, *options, "-c", PRINTER, lines], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (run.returncode, run.stderr) == (1, b"")
+
+
+def test_another_pipe_that_breaks_is_an_error():
+    run = subprocess.run([sys.executable, "-c", PRINTER, "1", "break"], capture_output=True, text=True)
+    assert run.returncode == 1 and run.stderr.startswith("error: a file cannot be read or written (Broken pipe)")
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [

@@ -7,6 +7,8 @@ seconds and its amount of work over the config's rate for it. As soon as jobs of
 all others of the rule are taken to last as long as the median of what Snakemake has measured of them in
 `results/<experiment>/benchmarks`. (Of a training that was interrupted or handed out once more, it has measured the
 last attempt alone; the median bears some of these. After a change of the config, what was measured before it counts.)
+Rates and sizes are of the networks that are trained here: of those that are brought along only what has been measured
+is counted.
 """
 
 import argparse
@@ -14,8 +16,9 @@ import math
 import re
 import subprocess
 import sys
-from collections import defaultdict
+from collections import ChainMap, defaultdict
 from collections.abc import Callable
+from graphlib import TopologicalSorter
 from itertools import groupby
 from pathlib import Path
 from statistics import median
@@ -26,7 +29,7 @@ from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.plan.load import read_config
 from workflow_scripts.run import forecast
 from workflow_scripts.run.costs import Costs, Job, archive_bytes, read_sizes
-from workflow_scripts.run.run_times import BENCHMARKS, read_benchmarks
+from workflow_scripts.run.run_times import BENCHMARKS, SEVERAL, read_benchmarks
 from workflow_scripts.shared.files import UserError, run_command
 from workflow_scripts.shared.gpus import has_gpu
 
@@ -59,25 +62,28 @@ def list_jobs(configfiles: list[Path]) -> dict[str, Job]:
 def parse_dot(text: str) -> dict[str, Job]:
     """Return the jobs of a graph that `snakemake --dag` has printed, without `all`.
 
-    A node is labelled with those wildcards that its dependencies lack; a finished job has a dashed line.
+    A node is labelled with those wildcards alone that none of its dependencies has, so that it gets the others from
+    these, also where it has none; a finished job has a dashed line.
     """
     needs = defaultdict(list)
     for before, after in re.findall(r"^\s*(\d+) -> (\d+)$", text, re.M):
         needs[after].append(before)
     nodes = re.findall(r'^\s*(\d+)\[label = "([^"]*)".*style="([^"]*)"', text, re.M)
     own = {node: dict(line.split(": ", 1) for line in label.split(r"\n")[1:]) for node, label, _ in nodes}
-    jobs = {}
-    for node, label, style in nodes:
-        wildcards: dict[str, str] = {}
-        for before in needs[node]:
-            wildcards |= own[before]
-        jobs[node] = Job(label.split(r"\n")[0], wildcards | own[node], "dashed" in style, tuple(needs[node]))
+    wildcards: dict[str, dict[str, str]] = {}
+    for node in TopologicalSorter({node: needs[node] for node in own}).static_order():
+        wildcards[node] = dict(ChainMap(own[node], *(wildcards[before] for before in needs[node])))
+    jobs = {
+        node: Job(label.split(r"\n")[0], wildcards[node], "dashed" in style, tuple(needs[node]))
+        for node, label, style in nodes
+    }
     return {node: job for node, job in jobs.items() if job.rule != "all"}
 
 
 def benchmark_name(job: Job) -> str:
     """Return the name, without its ending, of the file that Snakemake writes a job's run time to."""
-    return BENCHMARKS.get(job.rule, job.rule).format(**job.wildcards)
+    ending = job.wildcards.get(SEVERAL[job.rule], "") if job.rule in SEVERAL else ""
+    return BENCHMARKS.get(job.rule, job.rule).format(**job.wildcards) + ending
 
 
 def longest_chain(jobs: dict[str, Job], seconds: Callable[[Job], float]) -> tuple[float, list[Job]]:
@@ -90,17 +96,18 @@ def longest_chain(jobs: dict[str, Job], seconds: Callable[[Job], float]) -> tupl
 def print_sheet(jobs: dict[str, Job], costs: Costs, measured: dict[str, list[float]]) -> None:
     """Print the sheet of all `jobs` of an experiment."""
 
-    def seconds(job: Job) -> float:
+    def seconds(job: Job) -> float | None:
         if job.finished:
             return 0
         times = measured.get(benchmark_name(job))
         return median(times) if times else costs.seconds(job)
 
     left = sorted((job for job in jobs.values() if not job.finished), key=lambda job: job.rule)
+    counted = [job for job in left if seconds(job) is not None]
     print(f"{len(left)} jobs to run, {len(jobs) - len(left)} finished\n")
     print(f"{'rule':<21} {'jobs':>5} {'each':>10} {'GPU hours':>11} {'core hours':>11}  from")
     gpu_total = core_total = 0.0
-    for rule, group in groupby(left, key=lambda job: job.rule):
+    for rule, group in groupby(counted, key=lambda job: job.rule):
         same = list(group)
         each = sum(map(seconds, same)) / len(same)
         gpu = sum(costs.gpus(job) * seconds(job) for job in same) / 3600
@@ -109,9 +116,10 @@ def print_sheet(jobs: dict[str, Job], costs: Costs, measured: dict[str, list[flo
         source = f"measured ({sum(times)})" if all(times) else "rate"
         print(f"{rule:<21} {len(same):>5} {duration(each):>10} {gpu:>11,.3f} {core:>11,.3f}  {source}")
         gpu_total, core_total = gpu_total + gpu, core_total + core
-    print(f"{'total':<21} {len(left):>5} {'':>10} {gpu_total:>11,.3f} {core_total:>11,.3f}\n")
-    total, chain = longest_chain(jobs, seconds)
-    if left:
+    print(f"{'total':<21} {len(counted):>5} {'':>10} {gpu_total:>11,.3f} {core_total:>11,.3f}\n")
+    total, chain = longest_chain(jobs, lambda job: seconds(job) or 0)
+    chain = [job for job in chain if seconds(job) is not None]
+    if counted:
         what, hours = ("GPUs", gpu_total) if gpu_total else ("cores", core_total)
         hours_too = f" ({total / 3600:,.1f} hours)" if total > 86400 else ""
         print(f"longest chain: {duration(total)}{hours_too}: {summary(chain)}")
@@ -120,7 +128,7 @@ def print_sheet(jobs: dict[str, Job], costs: Costs, measured: dict[str, list[flo
         )
     end = sum(map(costs.bytes, jobs.values()))
     print(f"disk: {size(end)} at the end, {size(end + costs.scratch_bytes())} at its peak")
-    print(f"not counted: {'; '.join(not_counted(jobs, costs.config))}")
+    print(f"not counted: {'; '.join(not_counted(jobs, costs, len(left) - len(counted)))}")
 
 
 def summary(chain: list[Job]) -> str:
@@ -130,14 +138,19 @@ def summary(chain: list[Job]) -> str:
     return ", ".join(rule if times == 1 else f"{times} x {rule}" for rule, times in runs)
 
 
-def not_counted(jobs: dict[str, Job], config: dict) -> list[str]:
-    """Return what the sheet leaves out."""
+def not_counted(jobs: dict[str, Job], costs: Costs, without_time: int) -> list[str]:
+    """Return what the sheet leaves out; of so many jobs it does not know the time."""
     left_out = ["waiting for free cores and GPUs", "failures", "data of your own"]
     if any(job.rule in ("fetch_archive", "unpack_archive") for job in jobs.values()):
         left_out.append("the time to fetch and unpack archives")
     for kind in ("images", "concepts"):
-        if is_archive(config[kind]["source"]) and archive_bytes(config, kind) is None:
-            left_out.append(f"the disk that {config[kind]['source']} takes, for its size is not known")
+        source = costs.config[kind]["source"]
+        if is_archive(source) and archive_bytes(costs.config, kind) is None:
+            left_out.append(f"the disk that {source} takes, for its size is not known")
+    if without_time:
+        left_out.append(f"the time of networks that are brought along ({without_time} jobs)")
+    if any(map(costs.is_brought, jobs.values())):
+        left_out.append("the disk that networks that are brought along take")
     return left_out
 
 
@@ -166,10 +179,10 @@ def cost_parser(description: str | None) -> argparse.ArgumentParser:
 def main() -> None:
     args = cost_parser(__doc__).parse_args()
     experiment = read_experiment(args.configfile, args.gpus)
-    if any(arm.recipe == "brought" for arm in experiment.arms):
+    if not any(design.is_trained for design in experiment.designs.values()):
         raise UserError(
-            "the cost sheet knows nothing of networks that are brought along, and there are arms of them: snakemake -n"
-            " lists the jobs"
+            "the cost sheet knows nothing of networks that are brought along, and there are arms of no others:"
+            " snakemake -n lists the jobs"
         )
     costs = Costs(experiment, read_sizes(experiment), args.cores)
     print_sheet(list_jobs(args.configfile), costs, read_benchmarks(experiment.config["experiment"]))

@@ -19,6 +19,8 @@ from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.plan.load import read_config
 from workflow_scripts.shared.files import UserError, run_command
 
+SIZE = 224  # of a constructor's pictures, in pixels, unless another is given
+
 
 def list_layers(network: nn.Module, size: int) -> list[tuple[str, str, str]]:
     """Return for each module its name, its class, and what it puts out or why it cannot be dissected.
@@ -87,17 +89,38 @@ def print_layers(settings: dict, classes: int | None, size: int) -> None:
         print(f"{name:<{names}}  {kind:<{classes}}  {output}")
 
 
+def read_arguments(text: str) -> dict:
+    """Return arguments by name from JSON; argparse makes a sentence of the error."""
+    try:
+        arguments = json.loads(text)
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} holds no arguments by name: write JSON, such as '{{\"width\": 8}}'")
+    return arguments
+
+
+def require_fitting(args: argparse.Namespace) -> None:
+    """Raise UserError for what is of a constructor beside a config, or the other way round."""
+    source, others = ("constructor", ["arm"]) if args.constructor else ("configfile", ["arguments", "size"])
+    if wrong := [f"--{name}" for name in others if getattr(args, name) is not None]:
+        go = "does not go" if len(wrong) == 1 else "do not go"
+        raise UserError(f"{' and '.join(wrong)} {go} together with --{source}: leave one or the other out")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--constructor", help="package.module:function")
     source.add_argument("--configfile", type=Path, nargs="+", help="as for snakemake")
-    parser.add_argument("--arguments", type=json.loads, default={}, help="the constructor's, as JSON")
-    parser.add_argument("--size", type=int, default=224, help="of the constructor's pictures, in pixels")
+    parser.add_argument("--arguments", type=read_arguments, help="the constructor's, as JSON")
+    parser.add_argument("--size", type=int, help=f"of the constructor's pictures, in pixels; without it {SIZE}")
     parser.add_argument("--arm", help="one of the config's arms; without it the networks of all are listed")
     args = parser.parse_args()
+    require_fitting(args)
     if args.constructor:
-        networks = [({"constructor": args.constructor, "arguments": args.arguments}, None, args.size)]
+        size = SIZE if args.size is None else args.size
+        networks = [({"constructor": args.constructor, "arguments": args.arguments or {}}, None, size)]
     else:
         networks = [
             (design.settings, CLASSES if design.is_trained else None, design.preprocessing["size"])

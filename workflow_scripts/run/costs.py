@@ -15,7 +15,8 @@ from workflow_scripts.plan.check import is_archive
 from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.plan.keys import Key
 from workflow_scripts.plan.networks import Network
-from workflow_scripts.plan.resources import TESTED, TRAININGS
+from workflow_scripts.plan.resources import DISSECTION, TESTED, TRAININGS
+from workflow_scripts.run.run_times import SEVERAL
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.train.controls.untrained_calibrated import BATCH, CALIBRATION_BATCHES
 
@@ -26,6 +27,12 @@ PACKED_LABELS = 0.05  # of the pictures that they are packed with; measured of t
 UNPACKED = 1.5  # bytes for each of an archive's: a guess, of many small files that fill whole blocks
 CANDIDATES = 0.14  # of the bytes of all maps: ResNet-50's last stage, benchmarks.full_size
 CATEGORIES = 6  # of labels, in Broden
+
+# Rules whose jobs concern one network; the wildcards of others may be those of any network that they wait for.
+OF_NETWORK = (
+    *("import_network", "prune_once", "measure_network", "name_units", "draw_units"),
+    *(*TRAININGS, *TESTED, *DISSECTION),
+)
 
 
 @dataclass(frozen=True)
@@ -138,6 +145,13 @@ class Costs:
             return None
         return self.experiment.networks.get(Key(names[0], int(names[1]), int(names[2])))
 
+    def is_brought(self, job: Job) -> bool:
+        """Tell whether a job concerns networks brought along, or pruned from one, of which rates and sizes are not."""
+        if job.rule in SEVERAL:
+            return bool(job.wildcards.get(SEVERAL[job.rule]))
+        network = self.network(job) if job.rule in OF_NETWORK else None
+        return network is not None and not network.design.is_trained
+
     def gpus(self, job: Job) -> int:
         """Return how many GPUs a job holds."""
         return self.experiment.gpus(job.rule, self.network(job))
@@ -183,13 +197,17 @@ class Costs:
         decoding = self.experiment.in_files and job.rule in (*TRAININGS, *TESTED)
         return min(together, rates["decode"] * threads) if decoding else together
 
-    def seconds(self, job: Job) -> float:
-        """Return how long a job takes."""
+    def seconds(self, job: Job) -> float | None:
+        """Return how long a job takes; None for a network that is brought along."""
+        if self.is_brought(job):
+            return None
         work = self.work(job).items()
         return self.config["rates"]["start"] + sum(amount / self.speed(job, rate) for rate, amount in work)
 
     def bytes(self, job: Job) -> float:
-        """Return how much disk a job's outputs take in the end."""
+        """Return how much disk a job's outputs take in the end; nothing is counted of networks brought along."""
+        if self.is_brought(job):
+            return 0
         sizes, config = self.sizes, self.config
         side, archive = config["images"]["size"], archive_bytes(config, job.wildcards.get("kind", "images")) or 0
         picture = 3 * side**2

@@ -133,13 +133,16 @@ def seconds_left(job: Job, since: float) -> float | None:
 
 
 def rate(jobs: list[Job], config: dict, cores: int | None) -> dict[Job, float]:
-    """Return what jobs take by the rates of the config; none where networks are brought along, of which these are not.
+    """Return what jobs take by the rates of the config, which are of networks that are trained here.
 
     In a process of its own, for it imports torch.
     """
-    if any(arm["recipe"] == "brought" for arm in config["arms"]):
+    if not any(arm["recipe"] == "imp" for arm in config["arms"]):
         return {}
     asked = {"config": config, "cores": cores, "jobs": [[job.rule.name, job.wildcards_dict] for job in jobs]}
     command = [sys.executable, "-m", "workflow_scripts.run.job_seconds"]
     answer = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True)
-    return dict(zip(jobs, json.loads(answer.stdout), strict=True)) if answer.returncode == 0 else {}
+    if answer.returncode:
+        return {}
+    rated = zip(jobs, json.loads(answer.stdout), strict=True)
+    return {job: seconds for job, seconds in rated if seconds is not None}

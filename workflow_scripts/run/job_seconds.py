@@ -1,6 +1,7 @@
 """Say how long jobs will take by the rates of the config; see the cost sheet.
 
-Reads {"config": ..., "cores": ..., "jobs": [[rule, wildcards], ...]} as JSON, and writes a list of seconds.
+Reads {"config": ..., "cores": ..., "jobs": [[rule, wildcards], ...]} as JSON, and writes a list of seconds, null
+where rates do not tell.
 """
 
 import json

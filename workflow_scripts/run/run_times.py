@@ -13,8 +13,8 @@ BENCHMARKS = {
     "pack_images": "pack_{split}",
     "index_images": "index_{split}",
 }
-# And these have a word after the rule's name, where there are several entries or views.
-SEVERAL = ("pack_concepts", "check_network", "find_receptive_fields")
+# And these end in a wildcard's value, which is empty for networks that are trained here.
+SEVERAL = {"pack_concepts": "view", "check_network": "suffix", "find_receptive_fields": "suffix"}
 
 
 def read_benchmark(path: str | Path) -> list[dict[str, str]]:

@@ -5,12 +5,14 @@ import hashlib
 import logging
 import os
 import re
+import select
 import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from workflow_scripts.shared.locks import exclusive
 
@@ -140,18 +142,30 @@ def text_fingerprint(*parts: object) -> str:
 def run_command(main: Callable[[], None]) -> None:
     """Run a script's `main`: log to standard error, end a `UserError` with its sentence and exit status 1.
 
-    So does what else the system refuses, as to write where no room is left.
+    So does what else the system refuses, as to write where no room is left. But nobody is told that standard output is
+    not read to its end, as by `head`.
     """
     start_log()
     try:
         main()
+        print(end="", flush=True)
     except UserError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and has_no_reader(sys.stdout):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is flushed at exit needs a place
+            sys.exit(1)
         if not error.errno:
             raise
         file = error.filename or "a file"
         sys.exit(f"error: {file} cannot be read or written ({os.strerror(error.errno)}): mend that, and run again")
+
+
+def has_no_reader(stream: TextIO) -> bool:
+    """Tell whether nobody reads from the other end of a pipe."""
+    ends = select.poll()
+    ends.register(stream, 0)  # errors are reported unasked
+    return bool(ends.poll(0))
 
 
 def start_log() -> None:

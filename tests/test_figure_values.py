@@ -39,7 +39,7 @@ from small_experiments import (
 )
 
 from workflow_scripts.figures.curves import baseline_lines
-from workflow_scripts.figures.draw_figures import draw_figures, read_arguments, read_tables, write_caption
+from workflow_scripts.figures.draw_figures import REDRAWN_BY, draw_figures, read_arguments, read_tables, write_caption
 from workflow_scripts.figures.heat_maps import Block, draw_heat_map, label_columns, name_blocks, row_height
 from workflow_scripts.figures.panels import density_colours, percent
 from workflow_scripts.figures.plots.against_accuracy import to_accuracy, to_place
@@ -103,7 +103,9 @@ def write_large(folder, levels=19, replicates=3, units=400, concepts=150, layers
             )
             network = key | {"density": 0.8**level, "test_accuracy": 0.7 - 0.02 * level, "layer": "layer4"}
             rule = {"detector_iou": CUT, "detector_rule": "above", "knots": KNOTS}
-            rows["networks"].append(pd.DataFrame([network | counts | rule]))
+            shares = dict.fromkeys(("density_weights", "density_all"), 0.8**level) | {"pruned_of_all": 1 - 0.8**level}
+            others = {"dead_units": level, "zero_threshold_units": 0, "median_score": found["score"].median()}
+            rows["networks"].append(pd.DataFrame([network | counts | rule | shares | others]))
             for category in CATEGORIES:
                 of_category = detectors[detectors["category"] == category]
                 names = of_category["label"].nunique()
@@ -432,11 +434,11 @@ def test_captions_end_with_the_command_that_draws_the_figure(name, tmp_path):
     tables, out = "results/a b/tables", tmp_path / "drawn anew"
     write_caption(tables, out, name)
     text = (out / f"{name}.rst").read_text()
-    assert text.startswith(f"{caption_of(name)}\n\nDrawn by::\n\n    ")
+    assert text.startswith(f"{caption_of(name)}\n\n{REDRAWN_BY}::\n\n    ")
     words = shlex.split(text.splitlines()[-1])
-    assert words[:3] == ["python", "-m", "workflow_scripts.figures.draw_figures"]
-    arguments = read_arguments(words[3:])
-    assert (arguments.tables, arguments.out, arguments.figure) == (Path(tables), out, [name])
+    assert words[:4] == ["python", "-m", "workflow_scripts", "draw_figures"]
+    arguments = read_arguments(words[4:])
+    assert (arguments.tables, arguments.out, arguments.figure) == (Path(tables), Path("redrawn"), [name])
     assert vars(arguments).keys() == {"tables", "out", "figure"}
 
 
@@ -469,7 +471,7 @@ def test_a_figure_is_added_as_one_file(tables, tmp_path):
     listed = run("-c", "from workflow_scripts.plan.figures import figure_names; print(*figure_names(False))")
     others = figure_names(with_accuracy=False)
     assert listed.stdout.split() == [others[0], "networks_of_arms", *others[1:]]
-    draw = ("-m", "workflow_scripts.figures.draw_figures", "--tables", str(tables), "--out", "drawn")
+    draw = ("-m", "workflow_scripts", "draw_figures", "--tables", str(tables), "--out", "drawn")
     drawn = run(*draw, "--figure", "networks_of_arms")
     assert drawn.returncode == 0, drawn.stderr
     assert "dense, trained twice" in (tmp_path / "drawn" / "networks_of_arms.svg").read_text()

@@ -301,7 +301,7 @@ def test_an_unknown_layer_is_answered_with_the_nearest_names_alone():
     def near(name):
         with pytest.raises(UserError) as error:
             find_module(network, name)
-        assert "python -m workflow_scripts.list_layers" in str(error.value)
+        assert "python -m workflow_scripts list_layers" in str(error.value)
         found = re.search(r"near it are (.*?);", str(error.value))
         return found[1].split(", ") if found else []
 

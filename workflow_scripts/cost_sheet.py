@@ -1,6 +1,6 @@
 """What an experiment will cost: jobs, GPU and core hours, the longest chain and disk, before anything runs.
 
-    python -m workflow_scripts.cost_sheet --configfile configs/paper.yaml
+    python -m workflow_scripts cost_sheet --configfile configs/paper.yaml
 
 The jobs are Snakemake's own (`snakemake --dag`); those that are finished cost nothing more. A job takes `rates.start`
 seconds and its amount of work over the config's rate for it. As soon as jobs of a rule have run in this experiment,

@@ -1,7 +1,7 @@
 """List the modules of a network, what each puts out, and how to write it among the layers in a config.
 
-python -m workflow_scripts.list_layers --constructor torchvision.models:vit_b_16 --size 224
-python -m workflow_scripts.list_layers --configfile configs/tiny.yaml
+python -m workflow_scripts list_layers --constructor torchvision.models:vit_b_16 --size 224
+python -m workflow_scripts list_layers --configfile configs/tiny.yaml
 """
 
 import argparse

@@ -169,7 +169,7 @@ def find_module(network: nn.Module, name: str) -> nn.Module:
         near = nearest_names(name, [known for known in modules if known])
         hint = f"; near it are {', '.join(near)}" if near else ""
         raise UserError(
-            f"layers: the network has no layer {name!r}{hint}; all are listed by python -m workflow_scripts.list_layers"
+            f"layers: the network has no layer {name!r}{hint}; all are listed by python -m workflow_scripts list_layers"
         )
     return modules[name]
 

@@ -21,6 +21,8 @@ from workflow_scripts.tables.read_tables import read_table
 
 TABLES = ("networks", "categories", "units", "layers")
 NETWORK = ["arm", "replicate", "level"]
+REDRAWN = "redrawn"  # the folder that captions redraw into: figures in the results are Snakemake's to write
+REDRAWN_BY = "To draw it again where snakemake ran, in a clone or, after ``pip install -e`` of it, in another folder"
 
 
 def draw_figures(tables: str | Path, out: str | Path, names: Sequence[str] = ()) -> None:
@@ -44,11 +46,11 @@ def draw_figures(tables: str | Path, out: str | Path, names: Sequence[str] = ())
 
 
 def write_caption(tables: str | Path, out: str | Path, name: str) -> None:
-    """Write a figure's caption, with the command that draws it again, into the folder `out`."""
-    module = ["python", "-m", "workflow_scripts.figures.draw_figures"]
-    command = shlex.join([*module, "--tables", str(tables), "--out", str(out), "--figure", name])
+    """Write a figure's caption, with the command that draws it again elsewhere, into the folder `out`."""
+    words = ["python", "-m", "workflow_scripts", "draw_figures", "--tables", str(tables), "--out", REDRAWN]
+    command = shlex.join([*words, "--figure", name])
     with whole_file(Path(out) / f"{name}.rst") as part:
-        part.write_text(f"{caption_of(name)}\n\nDrawn by::\n\n    {command}\n")
+        part.write_text(f"{caption_of(name)}\n\n{REDRAWN_BY}::\n\n    {command}\n")
 
 
 def read_tables(tables: str | Path) -> dict[str, pd.DataFrame]:

@@ -1,6 +1,7 @@
 """Recipes: the ways to come by networks, which the config's `arms` name.
 
-One that makes a control from another network is a file in train/controls, and needs to be named nowhere else.
+One that makes a control from another network is a file in train/controls, and works without being named elsewhere. (Of
+those that come with the workflow, the tests want an explanation in config.yaml.)
 """
 
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ class Recipe:
     role: that of its arms, unless they say another.
     label: what figures call its arms, unless they say something else; "" for their names.
     of: recipes of the arms that it may be `of`; empty for one that is of none.
-    starts_from: which of that arm's networks it starts from: "initial" or "first", as `Network.parent`; or "".
+    starts_from: the network of the same replicate that each of its own starts from: "first", level 0 of that arm;
+        "initial", the one that trainings start from; or "", none.
     """
 
     role: str

@@ -1,6 +1,6 @@
 """Say what an experiment has found, and where it lies, on one screen.
 
-python -m workflow_scripts.tables.summarise results/shapes
+python -m workflow_scripts summarise results/shapes
 """
 
 import argparse

@@ -1,7 +1,6 @@
 """Accuracy on the test images against the weights that remain. Thin lines: replicates; bold: their mean; open circle:
-dense; other open marks: references, as the dense network trained once more with all its weights; grey line: 90 %
-pruned. Networks whose accuracy nobody measured are not shown. Where every network is dense there is a line for each
-instead.
+dense; other open marks: references; grey line: 90 % pruned. Networks whose accuracy nobody measured are not shown.
+Where every network is dense there is a line for each instead.
 """
 
 import pandas as pd

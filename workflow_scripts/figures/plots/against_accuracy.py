@@ -2,8 +2,8 @@
 concepts against test accuracy (the axis is logarithmic in the error), coloured by the weights that remain. Lines join
 the networks of a replicate from dense to sparse. Where they fall steeply, interpretability goes while accuracy stays;
 where networks of unlike colours lie together, it follows accuracy whatever the sparsity. Crosses, stars and other
-filled marks in colours of their own: baselines; open marks: references, as the dense network trained once more with
-all its weights. A row for each layer and each curve of the other figures.
+filled marks in colours of their own: baselines; open marks: references. A row for each layer and each curve of the
+other figures.
 """
 
 from itertools import cycle

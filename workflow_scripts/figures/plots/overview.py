@@ -1,12 +1,10 @@
 """Test accuracy, interpretable units and unique concepts against the weights that remain (logarithmic; the dense
 network is at the left). A unit is interpretable if its IoU with its best concept passes the IoU threshold; it counts
 once, under that concept. Thin lines: replicates; bold: their mean; open circle: dense. Other open marks: references,
-as the dense network trained once more with all its weights, so any rise of the curve above it is not a matter of
-longer training. Dashed lines, means over replicates: baselines, that is, what the same counting finds by chance, as
-in the untrained network, in the untrained network with calibrated batch-norm statistics, and in the dense network
-with the labels shuffled between the images. Grey line: 90 % of the prunable weights are pruned, the paper's mark.
-One-shot curves begin at the network that was pruned. Where every network is dense there is a line for each network
-and layer instead, on it its baselines as strokes. Accuracy is shown where it was measured.
+that is, what a network reaches that was not pruned. Dashed lines, means over replicates: baselines, that is, what the
+same counting finds by chance. The table of arms says how each came about. Grey line: 90 % of the prunable weights are
+pruned, the paper's mark. One-shot curves begin at the network that was pruned. Where every network is dense there is a
+line for each network and layer instead, on it its baselines as strokes. Accuracy is shown where it was measured.
 """
 
 import pandas as pd

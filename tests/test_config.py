@@ -508,6 +508,7 @@ def test_what_is_said_to_write_is_accepted():
         ("network: {constructor: a:b, arguments: {1: 2}}", "network.arguments.1 is a key that is no text: put it"),
         ("network: {constructor: a:b, arguments: {a: [!!set {x}]}}", "network.arguments.a.0 is {'x'}, a set: put it"),
         ("experiment: 2026-01-01", "experiment is 2026-01-01, a date, where text belongs: put it into quotes"),
+        ("experiment: 2026-01-01 12:00:00", "experiment is 2026-01-01 12:00:00, a date, where text belongs: put it"),
         ("experiment: yes", "experiment is true, a truth value, where text belongs: put it into quotes"),
     ],
 )
@@ -535,6 +536,9 @@ def test_text_of_the_command_line_is_turned_into_the_arguments_that_it_means():
     [item] = config["arms"]
     assert (item["arguments"], item["weights"]) == ([{"rate": 0.5}], {"pretrained": True})
     assert item["name"] == BROUGHT["name"]
+    files = {"arms": [BROUGHT | {"weights": "16"}]}
+    [item] = complete_config(files, command_line=files)["arms"]
+    assert item["weights"] == "16"  # a file of that name
     quoted = complete_config({"network": {"constructor": "a:b", "arguments": {"width": "64"}}})
     assert quoted["network"]["arguments"] == {"width": "64"}  # in a file quotes mean text
 

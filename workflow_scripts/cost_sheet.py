@@ -179,7 +179,7 @@ def cost_parser(description: str | None) -> argparse.ArgumentParser:
 def main() -> None:
     args = cost_parser(__doc__).parse_args()
     experiment = read_experiment(args.configfile, args.gpus)
-    if not any(design.is_trained for design in experiment.designs.values()):
+    if not experiment.trains:
         raise UserError(
             "the cost sheet knows nothing of networks that are brought along, and there are arms of no others:"
             " snakemake -n lists the jobs"

@@ -108,13 +108,13 @@ def read_item(item: dict) -> list[Network]:
 def files_of_weights(item: dict) -> list[tuple[str | dict | None, dict[str, str]]]:
     """Return the weights that an item names, and the replicate and level that each file's name says."""
     weights = item["weights"]
-    if in_files(item):
+    if has_files(item):
         return list(matches(weights, f"arms.{item['name']}.weights").items())
     levels = range(len(item["arguments"])) if isinstance(item.get("arguments"), list) else [item.get("level", 0)]
     return [(None if weights == "none" else weights, {"level": str(level)}) for level in levels]
 
 
-def in_files(item: dict) -> bool:
+def has_files(item: dict) -> bool:
     """Tell whether an item's weights lie in files."""
     return isinstance(item["weights"], str) and item["weights"] != "none"
 
@@ -182,7 +182,7 @@ def require_sense(item: dict) -> None:
             " one for each level"
         )
     of_files = [name for name in READING if name in item]
-    if of_files and not in_files(item):
+    if of_files and not has_files(item):
         raise UserError(f"{key}.{of_files[0]} is of a file of weights: leave it out")
     missing = item.get("missing", [])
     if missing and item.get("test", "none") != "none":

@@ -54,8 +54,9 @@ def check_config(config: dict) -> tuple[dict, list[str]]:
     for place, sentence in unwritable(config, ()):
         mistakes.setdefault(place, f"{name_of(config, place)} {sentence}")
     sentences = list(dict.fromkeys(mistakes.values()))
+    trained = may_train(config["arms"])
     for keys, of_training, check in CHECKS:
-        if of_training and not may_train(config["arms"]):
+        if of_training and not trained:
             continue
         if not any(concerns(place, key) for place in mistakes for key in keys):
             sentences += check(config)

@@ -1,6 +1,5 @@
 """What is needed of a network besides its weights: how it is built, shown pictures, and dissected."""
 
-import ast
 import csv
 import importlib.machinery
 import json
@@ -10,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from workflow_scripts.plan.code import PACKAGE
-from workflow_scripts.plan.source_files import imported_names
+from workflow_scripts.plan.source_files import imported_names, parse
 from workflow_scripts.shared.files import UserError, file_fingerprint, text_fingerprint
 
 PRESETS = Path(__file__).with_name("torchvision_presets.csv")
@@ -144,7 +143,7 @@ def modules_beside(file: Path) -> list[Path]:
 def packages_imported(file: Path) -> set[str]:
     """Return the first names of what a file imports; none of one that is no Python, which a job tells."""
     try:
-        tree = ast.parse(file.read_bytes())
-    except (OSError, SyntaxError, ValueError):
+        tree = parse(file)
+    except UserError:
         return set()
     return {name.partition(".")[0] for name in imported_names(tree)}

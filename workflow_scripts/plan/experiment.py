@@ -38,7 +38,7 @@ class Experiment:
         self.results = f"results/{config['experiment']}"
         self.data = f"{self.results}/data"
         self.gallery = f"{self.results}/gallery"
-        tested = any(design.is_trained or design.test != "none" for design in self.designs.values())
+        tested = self.trains or any(design.test != "none" for design in self.designs.values())
         self.figure_names = figure_names(tested)  # in their order
 
     # Networks
@@ -49,6 +49,11 @@ class Experiment:
         if "init_network" in rules and any(arm.recipe == "imp" for arm in self.arms):
             arms.add(initial_arm(self.config))  # trainings start from it, also where it is not among the arms
         return "|".join(sorted(arms)) or "(?!)"
+
+    @property
+    def trains(self) -> bool:
+        """Whether networks are trained here, and not only brought along."""
+        return any(design.is_trained for design in self.designs.values())
 
     def first_design(self) -> Design:
         """Return the design of the first arm's networks."""
@@ -153,8 +158,7 @@ class Experiment:
     def require_source(self) -> None:
         """Raise UserError if the pictures to train on are to stay in their files and are not there."""
         source = self.config["images"]["source"]
-        trained = any(network.design.is_trained for network in self.networks.values())
-        if trained and self.in_files and not is_archive(source) and not Path(source).is_dir():
+        if self.trains and self.in_files and not is_archive(source) and not Path(source).is_dir():
             raise UserError(
                 f"there is no folder {source} (images.source): ImageNet cannot be downloaded freely; ask for it at"
                 " image-net.org, unpack it, and put or link the folder there"

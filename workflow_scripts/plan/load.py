@@ -64,7 +64,8 @@ def typed(command_line: Mapping) -> dict:
         changes["network"] = {"arguments": meant(network["arguments"])}
     if isinstance(arms, list) and all(isinstance(item, Mapping) for item in arms):
         changes["arms"] = [
-            {key: meant(value) if key in ("arguments", "weights") else value for key, value in item.items()}
+            # Text by itself is a file's name there.
+            item | {key: meant(item[key]) for key in ("arguments", "weights") if isinstance(item.get(key), dict | list)}
             for item in arms
         ]
     return changes

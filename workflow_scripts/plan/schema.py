@@ -93,7 +93,7 @@ def explain(error: jsonschema.ValidationError, name: str) -> str:
     if error.validator == "not":
         return f"{name} is {schema['description']}: leave it out"
     if schema.get("type") == "string" and isinstance(value, bool | int | float | date):
-        kind = {bool: "a truth value", date: "a date"}.get(type(value), "a number")
+        kind = "a truth value" if isinstance(value, bool) else "a date" if isinstance(value, date) else "a number"
         return f"{name} is {str(value).lower()}, {kind}, where text belongs: put it into quotes"
     if isinstance(value, float):
         if not math.isfinite(value):

@@ -26,7 +26,7 @@ import torch
 from benchmarks.concept_files import broden_images, write_broden
 from benchmarks.synthetic import broden_like, relu_maps
 from workflow_scripts.data.hdf5 import FORMAT, create_hdf5
-from workflow_scripts.dissect.dump_activations import AllMaps, Candidates
+from workflow_scripts.dissect.map_writers import AllMaps, Candidates
 
 UNITS, MAP_SIDE, QUANTILE = 2048, 7, 0.005
 BATCH, DRAWN = 128, 1024  # images: written at once; drawn anew

@@ -26,9 +26,9 @@ from workflow_scripts.dissect import maps as maps_module
 from workflow_scripts.dissect import tally_units as tally_module
 from workflow_scripts.dissect import tensor_samples, tensor_tallies, tensors
 from workflow_scripts.dissect.concept_data import ConceptData, LabelBlock
-from workflow_scripts.dissect.dump_activations import Candidates
 from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.interpolation import LARGEST_WEIGHT, Field, Grid, grid, grid_at, interpolate
+from workflow_scripts.dissect.map_writers import Candidates
 from workflow_scripts.dissect.maps import LayerMaps, whole_block
 from workflow_scripts.dissect.name_units import iou, name_units
 from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, OrderStatistics, order_statistic_rank

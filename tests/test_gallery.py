@@ -21,9 +21,10 @@ from torch import nn
 
 from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.pack_concepts import pack_concepts
-from workflow_scripts.dissect.dump_activations import Candidates, dump_activations
+from workflow_scripts.dissect.dump_activations import dump_activations
 from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.interpolation import grid, interpolate
+from workflow_scripts.dissect.map_writers import Candidates
 from workflow_scripts.dissect.maps import LayerMaps
 from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.dissect.tally_units import tally_units

@@ -7,8 +7,8 @@ import torch
 
 from workflow_scripts.dissect import find_thresholds, tensor_tallies
 from workflow_scripts.dissect.concept_data import ConceptData
-from workflow_scripts.dissect.dump_activations import AllMaps, Candidates
 from workflow_scripts.dissect.interpolation import Grid
+from workflow_scripts.dissect.map_writers import AllMaps, Candidates
 from workflow_scripts.dissect.maps import LayerMaps
 from workflow_scripts.dissect.tallies import Pairing, Tally, TallySettings, tally_layer
 

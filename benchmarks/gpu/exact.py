@@ -19,8 +19,8 @@ from benchmarks.gpu.chain import NAME, compare_chains
 from benchmarks.synthetic import UNIT_KINDS, broden_like, relu_maps, unit_maps
 from workflow_scripts.data.hdf5 import create_hdf5
 from workflow_scripts.dissect.concept_data import ConceptData
-from workflow_scripts.dissect.dump_activations import AllMaps, Candidates
 from workflow_scripts.dissect.interpolation import Field, Grid, grid, grid_at
+from workflow_scripts.dissect.map_writers import AllMaps, Candidates
 from workflow_scripts.dissect.maps import LayerMaps, strict_bound
 from workflow_scripts.dissect.order_statistics import order_statistic_rank
 from workflow_scripts.dissect.tallies import Pairing, Tally, TallySettings, own_labels

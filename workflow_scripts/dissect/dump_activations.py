@@ -22,18 +22,8 @@ from workflow_scripts.data.hdf5 import (
     wrong,
 )
 from workflow_scripts.data.unfolding import require_bounded_chunks
-from workflow_scripts.dissect import tensor_samples
 from workflow_scripts.dissect.layer_outputs import layer_names, layer_outputs
-from workflow_scripts.dissect.maps import (
-    CandidateWriter,
-    LayerMaps,
-    create_maps,
-    exceed,
-    keep,
-    strict_bound,
-    whole_block,
-)
-from workflow_scripts.dissect.order_statistics import LargestSamples, order_statistic_rank
+from workflow_scripts.dissect.map_writers import PRECISIONS, bad_unit, map_writer
 from workflow_scripts.networks.checkpoints import load_network
 from workflow_scripts.plan.protocols import MASKS
 from workflow_scripts.shared.files import (
@@ -49,7 +39,6 @@ from workflow_scripts.shared.progress import Progress
 from workflow_scripts.train.pictures import normaliser, portions
 
 BATCH = 128  # pictures; a power of two, so that batches fill whole chunks of the dump
-PRECISIONS = {"float16": torch.float16, "float32": torch.float32}
 FORWARD = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -117,11 +106,7 @@ def dump_activations(
                 maps = torch.cat(parts)
                 if name not in writers:
                     shape, dtype = (images, *maps.shape[1:]), np.dtype(precision)
-                    writers[name] = (
-                        Candidates(dump, found, name, shape, dtype, *candidates, lease_gpu())
-                        if candidates
-                        else AllMaps(dump, name, shape, dtype)
-                    )
+                    writers[name] = map_writer(dump, found, name, shape, dtype, candidates)
                 writers[name].add(maps)
             done += len(pictures)
             progress.log(done, f", {written(part, scratch):.2f} GB written")
@@ -172,12 +157,6 @@ def picture_batches(concepts: Path, workers: int) -> Iterator[Tensor]:
     return iter(DataLoader(PictureBatches(concepts), batch_size=None, num_workers=workers, **context))
 
 
-def bad_unit(maps: Tensor) -> int | None:
-    """The first unit of maps (n, units, h, w) that has a value that is not finite, or None."""
-    finite = torch.isfinite(maps).all(3).all(2).all(0)
-    return None if finite.all() else int(finite.long().argmin())
-
-
 def not_finite(layer: str, output: Tensor, forward: str, single: Tensor, precision: str) -> UserError:
     """The error for a layer whose `output`, as the pass in the precision `forward` gave it, cannot be dumped.
 
@@ -205,82 +184,8 @@ def written(*files: Path) -> float:
     return sum(file.stat().st_size for file in files if file.exists()) / 1e9
 
 
-class AllMaps:
-    """Writes all maps of a layer, (images, units, h, w), to the dump."""
-
-    def __init__(self, dump: h5py.File, layer: str, shape: tuple[int, ...], dtype: np.dtype):
-        self.dataset = create_maps(dump, layer, shape, dtype)
-        self.done = 0
-        self.bytes = self.dataset.nbytes
-
-    def add(self, maps: Tensor) -> None:
-        """Write the maps of the next images."""
-        self.dataset[self.done : self.done + len(maps)] = maps.cpu().numpy()
-        self.done += len(maps)
-
-    def finish(self) -> None:
-        """Nothing is left to do."""
-
-
-class Candidates:
-    """Writes those maps of a layer that can have a mask at quantiles up to the one given.
-
-    A map that does not exceed a number that its unit's threshold is not below has no mask. That lower bound rises
-    while images come in: what exceeds it at the time goes to a scratch file, and in the end what exceeds the last
-    one to the dump.
-    """
-
-    def __init__(
-        self,
-        dump: h5py.File,
-        scratch: h5py.File,
-        layer: str,
-        shape: tuple[int, ...],
-        dtype: np.dtype,
-        quantile: float,
-        mask: str,
-        device: str | None = None,
-    ):
-        """`device`: the torch device that the maps are on and are chosen on; None for the compiled kernels."""
-        images, units, self.height, self.width = shape
-        self.layer, self.mask, self.dump, self.scratch = layer, mask, dump, scratch
-        rank = order_statistic_rank(quantile, images * self.height * self.width)
-        ranks, half = np.full(units, rank), dtype == np.float16
-        self.largest = (
-            tensor_samples.LargestSamples(ranks, half, device=device) if device else LargestSamples(ranks, half)
-        )
-        self.writer = CandidateWriter(scratch, layer, self.height, self.width, dtype)
-        self.bytes = int(np.prod(shape)) * dtype.itemsize
-
-    def add(self, maps: Tensor) -> None:
-        """Take in the maps of the next images."""
-        if isinstance(self.largest, LargestSamples):
-            block = whole_block(maps.numpy())
-            self.largest.add(self.layer, block.values, block.unit, self.width, None)
-            self.writer.append(*keep(block, exceed(block, self.cut())))
-        else:
-            values = maps.flatten(2).flatten(0, 1)
-            unit = torch.arange(maps.shape[1], device=maps.device).repeat(len(maps))
-            self.largest.add(self.layer, values, unit, self.width, None)
-            self.writer.append(*tensor_samples.keep(values, unit, len(maps), self.cut()))
-
-    def finish(self) -> None:
-        """Write the dump's part of this layer."""
-        self.largest.raise_floors()
-        self.writer.finish(self.largest.lower_bound, self.largest.minimum, self.largest.maximum)
-        found = LayerMaps(self.scratch, self.layer)
-        writer = CandidateWriter(self.dump, self.layer, self.height, self.width, found.values.dtype)
-        for block in found.blocks(0, found.images):
-            writer.append(*keep(block, exceed(block, self.cut())))
-        writer.finish(self.largest.lower_bound, self.largest.minimum, self.largest.maximum)
-
-    def cut(self) -> np.ndarray:
-        """What a map must exceed to be a candidate, float32 (units)."""
-        return strict_bound(self.largest.lower_bound, self.mask)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_dump_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which maps are made, of which network and of which pictures."""
     parser.add_argument("--network", type=Path, required=True, help="network.pt")
     parser.add_argument("--settings", type=json.loads, required=True, help="JSON, as `build` takes it")
     parser.add_argument("--layers", nargs="+", required=True)
@@ -289,14 +194,10 @@ def main() -> None:
     parser.add_argument("--std", type=float, nargs=3, required=True)
     parser.add_argument("--precision", choices=PRECISIONS, required=True, help="of the maps")
     parser.add_argument("--forward", choices=FORWARD, required=True, help="precision of the forward pass")
-    parser.add_argument(
-        "--candidates", type=float, metavar="QUANTILE", help="keep only maps that matter up to this quantile"
-    )
-    parser.add_argument("--mask", choices=MASKS, default="above", help="how masks will be taken, for --candidates")
-    parser.add_argument("--gpus", type=int, help="0 for none; without this one is used if there is one")
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
-    use_gpus(args.gpus)
+
+
+def dump_network(args: argparse.Namespace, out: Path, candidates: tuple[float, str] | None) -> None:
+    """Write the dump that `add_dump_arguments` describe, of all maps or of `candidates`."""
     network, _ = load_network(args.network, args.settings)
     dump_activations(
         network,
@@ -306,10 +207,24 @@ def main() -> None:
         args.std,
         args.precision,
         file_fingerprint(args.network),
-        args.out,
+        out,
         args.forward,
-        (args.candidates, args.mask) if args.candidates else None,
+        candidates,
     )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_dump_arguments(parser)
+    parser.add_argument(
+        "--candidates", type=float, metavar="QUANTILE", help="keep only maps that matter up to this quantile"
+    )
+    parser.add_argument("--mask", choices=MASKS, default="above", help="how masks will be taken, for --candidates")
+    parser.add_argument("--gpus", type=int, help="0 for none; without this one is used if there is one")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    use_gpus(args.gpus)
+    dump_network(args, args.out, (args.candidates, args.mask) if args.candidates else None)
 
 
 if __name__ == "__main__":

@@ -73,12 +73,12 @@ class FilePictures:
     def __len__(self) -> int:
         return len(self.index.paths)
 
-    def draw_augmentation(self, settings: dict, replicate: int, epoch: int) -> Crops:
-        """Draw an epoch's order, crops and flips, from nothing but (replicate, epoch) and the pictures' sizes.
+    def draw_augmentation(self, settings: dict, seed: tuple[int, ...], epoch: int) -> Crops:
+        """Draw an epoch's order, crops and flips, from nothing but (seed, epoch) and the pictures' sizes.
 
         `settings` is the config's `training` section.
         """
-        rng = np.random.default_rng([replicate, epoch])
+        rng = np.random.default_rng([*seed, epoch])
         order = rng.permutation(len(self))
         flip = rng.random(len(self)) < 0.5 if settings["flip"] else np.zeros(len(self), bool)
         boxes = draw_boxes(rng, self.index.height, self.index.width, settings["crop_scale"], settings["crop_ratio"])

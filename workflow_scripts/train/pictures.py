@@ -67,13 +67,13 @@ class MemoryPictures:
             index = torch.from_numpy(positions).to(self.device)
             yield self.normalise(self.images[index]), self.labels[index]
 
-    def draw_augmentation(self, settings: dict, replicate: int, epoch: int) -> Augmentation:
-        """Draw an epoch's order, shifts and flips, from nothing but (replicate, epoch, picture).
+    def draw_augmentation(self, settings: dict, seed: tuple[int, ...], epoch: int) -> Augmentation:
+        """Draw an epoch's order, shifts and flips, from nothing but (seed, epoch, picture).
 
         So level n sees in epoch k just what the dense network saw there (the data order continues at the rewind
         point). `settings` is the config's `training` section.
         """
-        rng = np.random.default_rng([replicate, epoch])
+        rng = np.random.default_rng([*seed, epoch])
         shift = settings["shift"]
         flip = rng.random(len(self)) < 0.5 if settings["flip"] else np.zeros(len(self), bool)
         arrays = (

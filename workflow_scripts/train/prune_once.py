@@ -5,15 +5,15 @@ import json
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from workflow_scripts.networks.checkpoints import load_tensors, rebuild, save_network
 from workflow_scripts.networks.prunable import PRUNABLE, prunable_weights, weights_of
 from workflow_scripts.networks.pruning import Masks, apply_masks, log_dense
 from workflow_scripts.shared.files import UserError, run_command
+from workflow_scripts.train.selection import best_filters, highest, highest_of_all
 
 METHODS = ("global", "layerwise", "random", "structured")
-Scores = dict[str, Tensor]  # as masks, a number for each weight: the higher, the longer the weight stays
 
 
 def prune_once(network: nn.Module, parent: Masks, method: str, density: float, exempt: list[str], seed: int) -> Masks:
@@ -44,41 +44,18 @@ def prune_once(network: nn.Module, parent: Masks, method: str, density: float, e
         scores = {name: weight.abs() for name, weight in weights.items()}
     scores = {name: score.masked_fill(~remaining[name], -1) for name, score in scores.items()}
     if method == "layerwise":
-        kept = {name: highest(score, density) for name, score in scores.items()}
+        kept = {name: highest(score, round(density * score.numel())) for name, score in scores.items()}
     elif method == "structured":
         kinds = {name: weight.kind for name, weight in weights_of(network).items() if weight.kind in PRUNABLE}
         kept = {name: best_filters(weight, kinds[name], density) for name, weight in weights.items()}
         kept[list(kinds)[-1]] = torch.ones((), dtype=torch.bool)
     else:
-        kept = highest_of_all(scores, density)
+        kept = highest_of_all(scores, round(density * sum(score.numel() for score in scores.values())))
     masks = {name: kept[name] & mask for name, mask in remaining.items()}
     if not any(mask.any() for mask in masks.values()):
         raise UserError(f"densities: at {density} no weight would be left: raise it")
     apply_masks(network, masks)
     return masks
-
-
-def best_filters(weight: Tensor, kind: str, density: float) -> Tensor:
-    """Return which filters of a weight have the largest L1 norms: bool, 1 long along all axes but that of filters."""
-    filters = 1 if kind == "transposed_conv" else 0
-    # Summed in double precision, so that the order of addition does not choose between filters.
-    norm = weight.double().abs().sum([axis for axis in range(weight.ndim) if axis != filters], keepdim=True)
-    return highest(norm, max(density, 1 / norm.numel()))
-
-
-def highest_of_all(scores: Scores, density: float) -> Masks:
-    """Return masks of the highest scores of all layers together."""
-    kept = highest(torch.cat([score.flatten() for score in scores.values()]), density)
-    parts = kept.split([score.numel() for score in scores.values()])
-    return {name: part.view_as(score) for (name, score), part in zip(scores.items(), parts, strict=True)}
-
-
-def highest(scores: Tensor, density: float) -> Tensor:
-    """Return where the highest scores are, bool: as many as their share rounds to, of equals the first."""
-    order = scores.flatten().sort(descending=True, stable=True).indices
-    kept = torch.zeros(scores.numel(), dtype=torch.bool)
-    kept[order[: round(density * scores.numel())]] = True
-    return kept.view_as(scores)
 
 
 def main() -> None:

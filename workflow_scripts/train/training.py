@@ -36,7 +36,7 @@ class Pictures(Protocol):
 
     def __len__(self) -> int: ...
     def plain(self, batches: list[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]: ...
-    def draw_augmentation(self, settings: dict, replicate: int, epoch: int) -> Any: ...
+    def draw_augmentation(self, settings: dict, seed: tuple[int, ...], epoch: int) -> Any: ...
     def augmented(self, batches: list, augmentation: Any) -> Iterator[tuple[Tensor, Tensor]]: ...
 
 
@@ -98,6 +98,7 @@ class Trainer:
         replicate: seeds the data order, the augmentation, and what the network draws.
         group: the processes that train together.
         kept: where to save the state, at each epoch's end and when asked to stop; None saves nothing.
+        order: another number is another order of the data, another augmentation and other draws of the network.
 
     Attributes:
         epoch, step: epochs that are done, and steps of the next one; training goes on there.
@@ -114,6 +115,7 @@ class Trainer:
         replicate: int,
         group: Group | None = None,
         kept: TrainingState | None = None,
+        order: int = 0,
     ) -> None:
         self.group = group or alone(pictures.device)
         if len(pictures) < settings["batch_size"]:
@@ -127,7 +129,9 @@ class Trainer:
         self.network = network.to(self.group.device)
         self.masks = {name: mask.to(self.group.device) for name, mask in masks.items()}
         self.pictures = pictures
-        self.settings, self.replicate, self.kept = settings, replicate, kept
+        self.settings, self.kept = settings, kept
+        # numpy takes (1, 1) and (1, 1, 0) for one seed: another order begins with a number that no replicate has.
+        self.seed = (2**31 + order, replicate) if order else (replicate,)
         self.epoch, self.step = 0, 0
         self.loss_sum, self.correct = (torch.zeros((), device=self.group.device) for _ in range(2))
         self.history: list[dict] = []
@@ -232,7 +236,7 @@ class Trainer:
         size = batch // self.passes
         share = self.passes // self.group.size
         mine = range(share * self.group.rank, share * (self.group.rank + 1))
-        augmentation = self.pictures.draw_augmentation(self.settings, self.replicate, self.epoch)
+        augmentation = self.pictures.draw_augmentation(self.settings, self.seed, self.epoch)
         starts = [step * batch + number * size for step in range(self.step, steps) for number in mine]
         batches = [augmentation.order[start : start + size] for start in starts]
         weights = weights_of(self.network)
@@ -259,7 +263,7 @@ class Trainer:
     def add_gradients(self, pictures: Tensor, labels: Tensor, number: int, last: bool) -> None:
         """Add the gradients of a micro-batch, `number` within the step; the `last` one shares them among processes."""
         together = self.group.size > 1
-        seed_torch(self.group.device, self.replicate, self.epoch, self.step, number)
+        seed_torch(self.group.device, *self.seed, self.epoch, self.step, number)
         with (
             self.forward.no_sync() if together and not last else nullcontext(),
             frozen_statistics(self.norms) if number else nullcontext(),

@@ -1,0 +1,106 @@
+"""Which weights a level keeps, by each way to choose them."""
+
+import pytest
+import torch
+from conftest import NETWORK
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workflow_scripts.networks.constructors import build
+from workflow_scripts.networks.prunable import weights_of
+from workflow_scripts.networks.pruning import full_masks, prune_by_magnitude
+from workflow_scripts.train.level_masks import Pruned, choose_masks
+
+thorough = settings(max_examples=30, deadline=None)
+seeds = st.integers(0, 2**31)
+
+
+@pytest.fixture(scope="module")
+def dense():
+    network = build(NETWORK, 4, seed=3)
+    return Pruned(network, full_masks(network, []))
+
+
+@pytest.fixture(scope="module")
+def like():
+    """Masks of another network's second round."""
+    network = build(NETWORK, 4, seed=8)
+    masks = full_masks(network, [])
+    for _ in range(2):
+        masks = prune_by_magnitude(network, masks, 0.5)
+    return masks
+
+
+def counts(masks):
+    return {name: int(mask.sum()) for name, mask in masks.items()}
+
+
+def test_a_round_and_another_arms_masks_are_taken_as_they_are(dense, like):
+    found = choose_masks("round", dense, None, 0.25, 0)
+    expected = prune_by_magnitude(*dense, 0.25)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert choose_masks("same", dense, like, None, 0) is like
+    assert choose_masks("whole", dense, like, None, 0) is dense.masks
+
+
+@pytest.mark.parametrize("how", ["magnitude", "layerwise"])
+def test_the_largest_weights_are_kept_as_many_as_the_other_arm_has(dense, like, how):
+    found = choose_masks(how, dense, like, None, 0)
+    if how == "layerwise":
+        assert counts(found) == counts(like)
+    else:
+        assert sum(counts(found).values()) == sum(counts(like).values())
+    weights = {name: weight.tensor.detach().abs() for name, weight in weights_of(dense.network).items()}
+    groups = [[name] for name in found] if how == "layerwise" else [list(found)]
+    for names in groups:
+        kept = torch.cat([weights[name][found[name]] for name in names])
+        gone = torch.cat([weights[name][~found[name]] for name in names])
+        assert not gone.numel() or not kept.numel() or kept.min() >= gone.max()
+
+
+@thorough
+@given(seed=seeds)
+def test_shuffled_masks_have_the_counts_of_the_other_arm_at_other_places(dense, like, seed):
+    within = choose_masks("shuffled_layers", dense, like, None, seed)
+    over = choose_masks("shuffled", dense, like, None, seed)
+    assert counts(within) == counts(like)
+    assert sum(counts(over).values()) == sum(counts(like).values())
+    for found, how in ((within, "shuffled_layers"), (over, "shuffled")):
+        assert all(mask.shape == like[name].shape and mask.dtype == torch.bool for name, mask in found.items())
+        assert any(not torch.equal(found[name], like[name]) for name in like)
+        again = choose_masks(how, dense, like, None, seed)
+        assert all(torch.equal(found[name], again[name]) for name in like)
+        other = choose_masks(how, dense, like, None, seed + 1)
+        assert any(not torch.equal(found[name], other[name]) for name in like)
+
+
+def test_shuffling_is_uniform(dense):
+    """Each place of a small mask is kept equally often."""
+    like = {name: torch.zeros_like(mask) for name, mask in dense.masks.items()}
+    name = next(iter(like))
+    like[name] = (torch.arange(like[name].numel()) < 30).view_as(like[name])
+    total = sum(choose_masks("shuffled_layers", dense, like, None, seed)[name].float() for seed in range(500))
+    share = 30 / like[name].numel()
+    deviation = (500 * share * (1 - share)) ** 0.5
+    assert (total - 500 * share).abs().max() < 5 * deviation
+
+
+def test_whole_filters_stay_or_go_and_the_last_layer_stays(dense, like):
+    found = choose_masks("filters", dense, like, None, 0)
+    density = sum(counts(like).values()) / sum(mask.numel() for mask in like.values())
+    *others, last = found
+    assert found[last].all()
+    for name in others:
+        filters = found[name].flatten(1)
+        assert (filters.all(1) | ~filters.any(1)).all()
+        kept = filters.any(1)
+        assert int(kept.sum()) == max(1, round(density * len(kept)))
+        norms = weights_of(dense.network)[name].tensor.detach().double().abs().flatten(1).sum(1)
+        assert kept.all() or norms[kept].min() >= norms[~kept].max()
+
+
+def test_what_is_pruned_already_stays_so(dense, like):
+    pruned = Pruned(dense.network, prune_by_magnitude(*dense, 0.5))
+    for how in ("round", "magnitude", "layerwise", "filters"):
+        found = choose_masks(how, pruned, like, 0.5, 0)
+        assert all(not (found[name] & ~pruned.masks[name]).any() for name in found)

@@ -98,6 +98,11 @@ def of_parent(name):
     return lambda wildcards: EXPERIMENT.file(network(wildcards).parent, name)
 
 
+def needed(wildcards):
+    """Files of other networks that a network is made from, by the argument that each is."""
+    return {name: EXPERIMENT.file(*place) for name, place in network(wildcards).needs.items()}
+
+
 def made_source(kind):
     """The source folder as an input, where a rule makes it; its checksums tell whether it has changed."""
     folder = EXPERIMENT.source(kind)

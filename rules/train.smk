@@ -136,10 +136,9 @@ rule train_dense:
 
 
 rule train_level:
-    """Prune, rewind, and train again: one round of iterative magnitude pruning."""
+    """Prune, choose what the weights that remain start from, and train them: a level of an arm."""
     input:
-        parent=of_parent("network.pt"),
-        rewind=f"{RESULTS}/{{arm}}/replicate_{{replicate}}/level_0/rewind.pt",
+        unpack(needed),
         train=EXPERIMENT.pictures("train"),
         test=EXPERIMENT.pictures("test"),
     output:
@@ -151,7 +150,7 @@ rule train_level:
         f"{TIMES}/train_level.tsv"
     wildcard_constraints:
         arm=EXPERIMENT.arms_of("train_level"),
-        level=r"[1-9]\d*",
+        level=EXPERIMENT.levels_of("train_level"),
     # The levels of a replicate wait for one another: they go first, everything else fills the gaps.
     priority: 15
     conda:
@@ -161,16 +160,15 @@ rule train_level:
         gpu=EXPERIMENT.gpus("train_level"),
     params:
         code=code_fingerprint("workflow_scripts.train.train_level"),
-        settings=EXPERIMENT.training_settings(FOLDERS),
-        fraction=config["pruning"]["fraction"],
+        settings=lambda wildcards: EXPERIMENT.training_settings(FOLDERS, design(wildcards)),
+        choices=lambda wildcards: named_arguments(**network(wildcards).choices),
+        files=lambda wildcards, input: named_arguments(**{name: input[name] for name in network(wildcards).needs}),
+        state="",
     # exec: a scheduler's SIGTERM goes to all processes, and with a shell gone the job would end while its state is saved.
     shell:
         "exec python -m workflow_scripts.train.train_level"
-        " --parent {input.parent:q}"
-        " --rewind {input.rewind:q}"
-        " --mask round"
-        " --fraction {params.fraction}"
-        " --weights rewound"
+        " {params.files}"
+        " {params.choices}"
         " --train {input.train:q}"
         " --test {input.test:q}"
         " {params.settings}"
@@ -180,4 +178,31 @@ rule train_level:
         " --workers {threads}"
         " --out {output.network:q}"
         " --metrics {output.metrics:q}"
+        " {params.state}"
         " 2> {log:q}"
+
+
+# The level 0 of some arms is trained by the one rule, that of others by the other.
+ruleorder: train_dense > train_level
+
+
+# Reaches an earlier epoch of the dense training once more, and keeps the state for the next one.
+use rule train_level as train_early with:
+    output:
+        network=f"{NETWORK}/network.pt",
+        metrics=f"{NETWORK}/metrics.json",
+        state=f"{NETWORK}/state.pt",
+    log:
+        f"{LOGS}/train_early.log",
+    benchmark:
+        f"{TIMES}/train_early.tsv"
+    wildcard_constraints:
+        arm=EXPERIMENT.arms_of("train_early"),
+        level=EXPERIMENT.levels_of("train_early"),
+    priority: 10
+    params:
+        code=code_fingerprint("workflow_scripts.train.train_level"),
+        settings=lambda wildcards: EXPERIMENT.training_settings(FOLDERS, design(wildcards)),
+        choices=lambda wildcards: named_arguments(**network(wildcards).choices),
+        files=lambda wildcards, input: named_arguments(**{name: input[name] for name in network(wildcards).needs}),
+        state=lambda wildcards, output: named_arguments(state=output.state),

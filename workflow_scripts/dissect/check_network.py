@@ -5,6 +5,8 @@ import json
 import logging
 from pathlib import Path
 
+from torch import nn
+
 from workflow_scripts.dissect.layer_outputs import layer_outputs
 from workflow_scripts.networks.constructors import (
     black_pictures,
@@ -14,7 +16,7 @@ from workflow_scripts.networks.constructors import (
     takes_classes,
 )
 from workflow_scripts.networks.pruning import exempt_weights, full_masks, remaining_weights
-from workflow_scripts.shared.files import run_command, whole_file
+from workflow_scripts.shared.files import UserError, run_command, whole_file
 
 # How many classes there are shows only when the pictures are unpacked. More than there are, so as to refuse nothing
 # that would do; and no more than there are, for the weights of a classifier that is exempt.
@@ -22,7 +24,14 @@ CLASSES, FEWEST_CLASSES = 1000, 2
 
 
 def check_network(
-    settings: dict, size: int, layers: list[str], exempt: list[str], levels: int, fraction: float, trained: bool = False
+    settings: dict,
+    size: int,
+    layers: list[str],
+    exempt: list[str],
+    levels: int,
+    fraction: float,
+    trained: bool = False,
+    units_like: dict | None = None,
 ) -> dict:
     """Return the most weights that remain at each level, and the units and map size of each dissected layer.
 
@@ -30,24 +39,39 @@ def check_network(
         settings: as `build` takes them.
         size: of the pictures, in pixels.
         trained: whether the network is to be trained, on pictures whose number of classes is not known yet.
+        units_like: settings of another network, whose layers are to have as many units.
 
     Raises:
         UserError: a layer is missing or cannot be dissected, an exempt pattern matches nothing, nothing would be left
-            at the last level, or the network cannot be trained.
+            at the last level, the network cannot be trained, or a layer has other units than in that other network.
     """
     network = build(settings, CLASSES if trained else None, seed=0)
     masks = full_masks(network, exempt)
     prunable = sum(mask.numel() for mask in masks.values())
     smaller = build(settings, FEWEST_CLASSES, seed=0) if trained else network
     left_out = exempt_weights(smaller, masks)
-    with layer_outputs(network, layers) as outputs:
-        show_picture(network, size)
+    shapes = shapes_of(network, size, layers)
+    if units_like:
+        wanted = shapes_of(build(units_like, CLASSES, seed=0), size, layers)
+        for layer, (units, *_) in shapes.items():
+            if units != wanted[layer][0]:
+                raise UserError(
+                    f"the smaller network has {units} units in {layer}, and the dense one {wanted[layer][0]}: counts of"
+                    " units only compare where there are as many; take arguments that leave that layer its width"
+                )
     if trained:
         require_trainable(smaller, black_pictures(2, size), FEWEST_CLASSES if takes_classes(settings) else None)
     return {
         "weights at each level, at most": remaining_weights(prunable, left_out, fraction, levels),
-        "units, height and width of each layer": {name: list(output.shape[1:]) for name, output in outputs.items()},
+        "units, height and width of each layer": shapes,
     }
+
+
+def shapes_of(network: nn.Module, size: int, layers: list[str]) -> dict[str, list[int]]:
+    """Return the units, height and width of each layer for pictures of `size` x `size` pixels."""
+    with layer_outputs(network, layers) as outputs:
+        show_picture(network, size)
+    return {name: list(output.shape[1:]) for name, output in outputs.items()}
 
 
 def main() -> None:
@@ -59,9 +83,12 @@ def main() -> None:
     parser.add_argument("--exempt", nargs="*", default=[], help="names of layers that are never pruned")
     parser.add_argument("--levels", type=int, required=True)
     parser.add_argument("--fraction", type=float, required=True)
+    parser.add_argument("--units-like", type=json.loads, help="JSON: a network that layers have as many units as in")
     parser.add_argument("--out", type=Path, required=True, help="network.json")
     args = parser.parse_args()
-    found = check_network(args.network, args.size, args.layers, args.exempt, args.levels, args.fraction, args.trained)
+    found = check_network(
+        args.network, args.size, args.layers, args.exempt, args.levels, args.fraction, args.trained, args.units_like
+    )
     with whole_file(args.out) as part:
         part.write_text(json.dumps(found, indent=1) + "\n")
     logging.info("%s", found)

@@ -9,11 +9,11 @@ from workflow_scripts.shared.files import UserError
 class Block(nn.Module):
     """A basic residual block (He et al. 2015, figure 2): two 3x3 convolutions and a shortcut."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+    def __init__(self, channels_in: int, inner: int, channels_out: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(channels_out)
-        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
+        self.conv1 = nn.Conv2d(channels_in, inner, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, channels_out, 3, 1, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(channels_out)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels_in != channels_out:
@@ -35,6 +35,7 @@ class SmallResNet(nn.Module):
         widths: list[int],
         blocks: list[int],
         strides: list[int],
+        inner: list[int],
         stem_kernel: int,
         stem_stride: int,
     ) -> None:
@@ -43,10 +44,10 @@ class SmallResNet(nn.Module):
         self.norm = nn.BatchNorm2d(widths[0])
         stages = []
         channels = widths[0]
-        for width, depth, stride in zip(widths, blocks, strides, strict=True):
+        for width, between, depth, stride in zip(widths, inner, blocks, strides, strict=True):
             stage = []
             for i in range(depth):
-                stage.append(Block(channels, width, stride if i == 0 else 1))
+                stage.append(Block(channels, between, width, stride if i == 0 else 1))
                 channels = width
             stages.append(nn.Sequential(*stage))
         self.stages = nn.Sequential(*stages)
@@ -61,7 +62,13 @@ class SmallResNet(nn.Module):
 
 
 def small_resnet(
-    num_classes: int, widths: list[int], blocks: list[int], strides: list[int], stem_kernel: int, stem_stride: int
+    num_classes: int,
+    widths: list[int],
+    blocks: list[int],
+    strides: list[int],
+    stem_kernel: int,
+    stem_stride: int,
+    inner: list[int] | None = None,
 ) -> nn.Module:
     """Return a residual network for small pictures: a convolution, stages of blocks, global average, classifier.
 
@@ -75,13 +82,15 @@ def small_resnet(
         strides: stride of each stage's first block.
         stem_kernel: size of the first convolution, odd.
         stem_stride: its stride.
+        inner: channels between the two convolutions of a stage's blocks; without it as many as behind them.
 
     Raises:
-        UserError: `widths`, `blocks` and `strides` have different lengths.
+        UserError: `widths`, `blocks`, `strides` and `inner` have different lengths.
     """
-    if not len(widths) == len(blocks) == len(strides):
+    inner = widths if inner is None else inner
+    if not len(widths) == len(blocks) == len(strides) == len(inner):
         raise UserError(
-            f"small_resnet has {len(widths)} widths, {len(blocks)} blocks and {len(strides)} strides: give one of each"
-            " for every stage in its arguments"
+            f"small_resnet has {len(widths)} widths, {len(blocks)} blocks, {len(strides)} strides and {len(inner)} inner"
+            " widths: give one of each for every stage in its arguments"
         )
-    return SmallResNet(num_classes, widths, blocks, strides, stem_kernel, stem_stride)
+    return SmallResNet(num_classes, widths, blocks, strides, inner, stem_kernel, stem_stride)

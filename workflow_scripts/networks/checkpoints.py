@@ -38,16 +38,20 @@ def load_tensors(path: Path) -> dict:
     return tensors
 
 
-def save_network(path: Path, network: nn.Module, masks: Masks, classes: int | None = None, lineage: str = "") -> None:
+def save_network(
+    path: Path, network: nn.Module, masks: Masks, classes: int | None, epochs: int | None, lineage: str = ""
+) -> None:
     """Write `network.pt`: the state dict under `model`, the masks (bool, by name as `weights_of` has it) under `masks`.
 
-    `classes` is what `build` was given, so that the network can be built again. `lineage` names the dense training
-    that a trained network comes from; see `train_dense`.
+    `classes` is what `build` was given, so that the network can be built again. `epochs` is how long its weights have
+    been trained since they were drawn, None if nobody knows. `lineage` names the dense training that a trained network
+    comes from; see `train_dense`.
     """
     tensors = {
         "model": {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()},
         "masks": {name: mask.cpu() for name, mask in masks.items()},
         "classes": classes,
+        "epochs": epochs,
         "lineage": lineage,
     }
     save_tensors(path, tensors)
@@ -64,7 +68,7 @@ def rebuild(tensors: dict, settings: dict, path: Path) -> tuple[nn.Module, Masks
     Raises:
         UserError: they are not a network's; or as `build` and `require_fit`.
     """
-    if not tensors.get("model") or not tensors.get("masks") or "classes" not in tensors:
+    if not tensors.get("model") or not tensors.get("masks") or not tensors.keys() >= {"classes", "epochs"}:
         raise UserError(f"{path} holds no network with its masks: check that it is the right file, or make it again")
     network = build(settings, tensors["classes"], seed=0)
     network.load_state_dict(require_fit(tensors["model"], network.state_dict(), path))
@@ -77,14 +81,19 @@ def write_metrics(
     masks: Masks,
     test_accuracy: float | None,
     history: list[dict],
+    epochs: int | None = None,
+    pictures: int = 0,
     density: float | None = None,
 ) -> None:
     """Write `metrics.json`: test accuracy (share; null if it was not measured), densities, layers, a row per epoch.
 
+    The budget has the epochs of `history` and the `pictures` that were shown in them, one in several epochs several
+    times; and `epochs_in_all`, as `save_network` takes it.
     `density` is that of the prunable weights where masks do not show it. Of what they do not show, the other densities
     are null, and layers are left out.
     """
-    metrics = {"test_accuracy": test_accuracy, **describe_density(network, masks), "epochs": history}
+    budget = {"epochs": len(history), "pictures": pictures, "epochs_in_all": epochs}
+    metrics = {"test_accuracy": test_accuracy, **describe_density(network, masks), "budget": budget, "epochs": history}
     if density is not None:
         metrics |= {"density": {"prunable": density, "weights": None, "all": None}, "layers": []}
     with whole_file(path) as part:

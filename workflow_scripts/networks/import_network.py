@@ -130,7 +130,7 @@ def main() -> None:
         args.settings, args.weights, args.masks, args.seed, args.size, Reading(**args.reading)
     )
     log_dense(network, masks)
-    save_network(args.out, network, masks)
+    save_network(args.out, network, masks, classes=None, epochs=None)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@ from graphlib import TopologicalSorter
 from workflow_scripts.plan.brought import has_levels_of_their_own, read_brought
 from workflow_scripts.plan.designs import Design, trained_design
 from workflow_scripts.plan.keys import Key
+from workflow_scripts.plan.methods import method_of
 from workflow_scripts.plan.mistakes import Attempts, require_none
 from workflow_scripts.plan.networks import Network
 from workflow_scripts.plan.recipes import INITIAL, known_recipes, label_of
+from workflow_scripts.plan.trained import early, iterative, pruned, require_pictures, smaller
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,15 @@ def networks_of(items: list[dict], base: list[Network], config: dict, trained: D
     if recipe == "brought":
         return read_brought(name, items)
     if recipe == "imp":
-        return list(iterative(name, config, trained))
+        return list(iterative(name, config, trained, initial_arm(config)))
     firsts = first_networks(base)
+    if recipe == "dense_early":
+        return list(early(item, firsts, config["pruning"]["rewind_epoch"]))
+    if recipe == "dense_small":
+        return list(smaller(item, config, trained))
+    if method := method_of(item):
+        require_pictures(item, firsts, config)
+        return list(pruned(item, method, firsts, config, initial_arm(config)))
     if recipe == "shuffled_labels":
         return [
             Network(
@@ -118,19 +127,6 @@ def initial_arm(config: dict) -> str:
     trained = [item["name"] for item in config["arms"] if item["recipe"] == "imp"]
     untrained = (item["name"] for item in config["arms"] if item["recipe"] == "untrained" and item["of"] in trained)
     return next(untrained, INITIAL)
-
-
-def iterative(name: str, config: dict, design: Design) -> Iterator[Network]:
-    """Yield the dense network of each replicate, and its levels of iterative magnitude pruning."""
-    pruning = config["pruning"]
-    for replicate in config["replicates"]:
-        parent = Key(initial_arm(config), replicate, 0)
-        for level in range(pruning["levels"] + 1):
-            made_by = "train_level" if level else "train_dense"
-            density = (1 - pruning["fraction"]) ** level
-            network = Network(Key(name, replicate, level), design, made_by, "imp", parent=parent, density=density)
-            yield network
-            parent = network.key
 
 
 def first_networks(networks: list[Network]) -> list[Network]:

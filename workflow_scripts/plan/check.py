@@ -9,10 +9,11 @@ import yaml
 from jsonschema import ValidationError
 
 from workflow_scripts.plan.check_arms import arm_mistakes
+from workflow_scripts.plan.check_trained import trained_mistakes
 from workflow_scripts.plan.mistakes import require_none
 from workflow_scripts.plan.old_config import old_keys
 from workflow_scripts.plan.protocols import protocol_mistakes, resolve_protocol
-from workflow_scripts.plan.recipes import known_recipes
+from workflow_scripts.plan.recipes import TRAINING, known_recipes
 from workflow_scripts.plan.schema import (
     Place,
     Validator,
@@ -65,7 +66,7 @@ def check_config(config: dict) -> tuple[dict, list[str]]:
 
 def may_train(arms: object) -> bool:
     """Tell whether arms, which may be wrong, leave open that a network is trained."""
-    others = [recipe for recipe in known_recipes() if recipe != "imp"]
+    others = [recipe for recipe in known_recipes() if recipe not in TRAINING]
     known = isinstance(arms, list) and all(isinstance(item, dict) and item.get("recipe") in others for item in arms)
     return not known
 
@@ -274,7 +275,8 @@ def check_stages(config: dict) -> Iterator[str]:
     """Yield a sentence unless the lists of the small network have an item for each stage."""
     network = config["network"]
     if network["constructor"] == SMALL_RESNET:
-        lengths = {key: len(network["arguments"][key]) for key in ("widths", "blocks", "strides")}
+        stages = [key for key in ("widths", "blocks", "strides", "inner") if key in network["arguments"]]
+        lengths = {key: len(network["arguments"][key]) for key in stages}
         if len(set(lengths.values())) > 1:
             counts = ", ".join(f"{key} has {length}" for key, length in lengths.items())
             yield f"network.arguments: {counts}: write the same number of items into each, one for each stage"
@@ -298,6 +300,23 @@ def check_gpus(config: dict) -> Iterator[str]:
             f"gpus is {gpus}, and a step has {passes} micro-batches: make training.micro_batch a divisor of"
             " training.batch_size / gpus"
         )
+
+
+@needs("arms", "pruning", "training", "replicates", "network", "dissection.layers", of_training=True)
+def check_trained(config: dict) -> Iterator[str]:
+    """Yield what is wrong with arms that are trained beyond each one's keys and values."""
+    yield from trained_mistakes(config)
+
+
+@needs("arms", "network", of_training=True)
+def check_smaller(config: dict) -> Iterator[str]:
+    """Yield what is wrong with the arguments of smaller networks, as of the network itself."""
+    network, validator = config["network"], Validator(read_schema())
+    for item in config["arms"]:
+        for arguments in item["arguments"] if item["recipe"] == "dense_small" else ():
+            own = {"network": network | {"arguments": network["arguments"] | arguments}}
+            for sentence in list(schema_mistakes(own, validator).values()) or check_stages(own):
+                yield f"arms.{item['name']}.arguments: {sentence}"
 
 
 @needs("gallery.tile", "gallery.tile_bytes")

@@ -19,12 +19,13 @@ PRESETS = Path(__file__).with_name("torchvision_presets.csv")
 class Design:
     """How networks are built, shown pictures, tested and dissected.
 
-    suffix: ends the names of files that concern all networks of this design: "" of those that are trained here.
+    suffix: ends the names of files that concern all networks of this design: "" of that which the config describes.
     settings: constructor, its arguments, `norm_init`, and a fingerprint of the file that the constructor stands in.
     layers: as `layer_outputs` takes them.
     preprocessing: size, resize, mean, std and interpolation.
     test: a folder of class folders, or "none": pictures that a network brought along is tested with.
     class_order: as `list_classes` takes it.
+    is_trained: its networks are trained here, from initial weights on, for the classes of the pictures.
     """
 
     suffix: str
@@ -33,11 +34,7 @@ class Design:
     preprocessing: dict
     test: str = "none"
     class_order: str | list[str] | None = None
-
-    @property
-    def is_trained(self) -> bool:
-        """Whether its networks are trained here."""
-        return not self.suffix
+    is_trained: bool = False
 
     @property
     def settings_text(self) -> str:
@@ -57,7 +54,7 @@ def trained_design(config: dict) -> Design:
     images = config["images"]
     settings = with_source(config["network"])
     preprocessing = {key: images[key] for key in ("size", "mean", "std")} | {"interpolation": "bilinear"}
-    return Design("", settings, tuple(config["dissection"]["layers"]), preprocessing)
+    return Design("", settings, tuple(config["dissection"]["layers"]), preprocessing, is_trained=True)
 
 
 def with_source(settings: dict) -> dict:

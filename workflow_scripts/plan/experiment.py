@@ -12,7 +12,7 @@ from workflow_scripts.plan.figures import figure_names
 from workflow_scripts.plan.keys import Key
 from workflow_scripts.plan.networks import Network
 from workflow_scripts.plan.protocols import OF_FIELDS
-from workflow_scripts.plan.resources import gpus_of, threads_of
+from workflow_scripts.plan.resources import TESTED, TRAININGS, gpus_of, threads_of
 from workflow_scripts.shared.files import UserError
 
 TABLES = ("networks", "arms", "categories", "units", "epochs", "layers")
@@ -50,10 +50,15 @@ class Experiment:
             arms.add(initial_arm(self.config))  # trainings start from it, also where it is not among the arms
         return "|".join(sorted(arms)) or "(?!)"
 
+    def levels_of(self, rule: str) -> str:
+        """Return a regular expression of the levels of the networks that a rule makes; it may match nothing."""
+        levels = {network.key.level for network in self.networks.values() if network.made_by == rule}
+        return "|".join(map(str, sorted(levels))) or "(?!)"
+
     @property
     def trains(self) -> bool:
-        """Whether networks are trained here, and not only brought along."""
-        return any(design.is_trained for design in self.designs.values())
+        """Whether networks are made from pictures here, and not only brought along."""
+        return any(network.made_by in (*TRAININGS, *TESTED) for network in self.networks.values())
 
     def first_design(self) -> Design:
         """Return the design of the first arm's networks."""
@@ -196,36 +201,43 @@ class Experiment:
             return ""
         return named_arguments(upsampled=dissection["knots"], border=dissection["border"])
 
-    def network_settings(self, folders: dict[str, str]) -> str:
-        """Return the arguments of scripts that make a network; `folders`, by split, of pictures that stay in files."""
-        images = self.config["images"]
-        arguments = {"mean": images["mean"], "std": images["std"], "network": self.trained.settings_text}
+    def network_settings(self, folders: dict[str, str], design: Design | None = None) -> str:
+        """Return the arguments of scripts that make a network.
+
+        `folders`, by split, are of pictures that stay in files; `design` is the network's, if not the config's own.
+        """
+        images, design = self.config["images"], design or self.trained
+        arguments = {key: design.preprocessing[key] for key in ("mean", "std")} | {"network": design.settings_text}
         if self.in_files:
             arguments |= {"size": images["size"], "resize": images["test_resize"]}
             arguments |= {f"{split}_folder": folder for split, folder in folders.items()}
         return named_arguments(**arguments)
 
-    def training_settings(self, folders: dict[str, str]) -> str:
-        """Return the arguments of a script that trains a network."""
+    def training_settings(self, folders: dict[str, str], design: Design | None = None) -> str:
+        """Return the arguments of a script that trains a network, as `network_settings`."""
         momentum = "--rewind-momentum" if self.config["pruning"]["rewind_momentum"] else "--no-rewind-momentum"
-        return f"{self.network_settings(folders)} {named_arguments(training=self.section('training'))} {momentum}"
+        return f"{self.network_settings(folders, design)} {named_arguments(training=self.section('training'))} {momentum}"
 
     def checks(self, design: Design) -> str:
         """Return the arguments of the check that networks of a design can be pruned to the end, and dissected."""
         pruning = self.config["pruning"]
-        once = {
-            layer
-            for network in self.networks.values()
-            if network.made_by == "prune_once" and network.design.suffix == design.suffix
-            for layer in network.exempt
-        }
+        networks = [network for network in self.networks.values() if network.design.suffix == design.suffix]
+        once = {layer for network in networks if network.made_by == "prune_once" for layer in network.exempt}
+        levels = [
+            network.key.level
+            for network in networks
+            if network.made_by in TRAININGS and network.choices.get("mask", "all") != "all"
+        ]
+        trained = any(network.made_by in TRAININGS for network in networks)
+        like = {"units_like": self.trained.settings_text} if design.is_trained and design.suffix else {}
         return named_arguments(
             network=design.settings_text,
             size=design.preprocessing["size"],
             layers=design.layers,
-            exempt=pruning["exempt"] if design.is_trained else sorted(once),
-            levels=pruning["levels"] if design.is_trained else 0,
+            exempt=sorted(once.union(pruning["exempt"] if trained else ())),
+            levels=max(levels, default=0),
             fraction=pruning["fraction"],
+            **like,
         ) + trained_flag(design)
 
     def geometry(self, design: Design) -> str:

@@ -20,6 +20,8 @@ class Network:
     masks, reading: its file of masks, and the keys that say which tensors of the file of weights are the network's.
     start: the file of the weights that its training started from, where there is one.
     recipe, method, exempt: of the arm, as the rule needs them.
+    choices: arguments of `train_level`, by name.
+    needs: its arguments that are files: for each the network in whose folder the file lies, and its name there.
     """
 
     key: Key
@@ -35,6 +37,8 @@ class Network:
     reading: dict = field(default_factory=dict)
     method: str | None = None
     exempt: tuple[str, ...] = ()
+    choices: dict = field(default_factory=dict)
+    needs: dict[str, tuple[Key, str]] = field(default_factory=dict)
 
     @property
     def files_of(self) -> Key:

@@ -10,12 +10,14 @@ from pathlib import Path
 
 from workflow_scripts.plan.code import ROOT
 from workflow_scripts.plan.keys import BASELINE, CURVE, REFERENCE, ROLES
+from workflow_scripts.plan.methods import PUBLISHED
 from workflow_scripts.plan.source_files import constants_of, has_function, parse
 from workflow_scripts.shared.files import UserError
 
 INITIAL = "untrained"  # where the networks that trainings start from lie, unless an arm is made of them
 CONTROLS = ROOT / "workflow_scripts" / "train" / "controls"
 STARTS = {"untrained": "initial", "dense": "first"}  # what a control may be made from, and `Recipe.starts_from`
+TRAINING = ("imp", "dense_early", "dense_small", "pruned", *PUBLISHED)  # those that train on pictures
 METHODS = {  # of the recipe prune_once, and what figures call its arms
     "global": "one-shot, global magnitude",
     "layerwise": "one-shot, layerwise magnitude",
@@ -46,6 +48,18 @@ BUILT_IN = {
     "untrained": Recipe(BASELINE, "untrained", of=("imp", "brought")),
     "shuffled_labels": Recipe(BASELINE, "dense, labels shuffled", of=("imp", "brought"), starts_from="first"),
     "trained_twice": Recipe(REFERENCE, "dense, trained twice", of=("imp",), starts_from="first"),
+    "imp_rewind0": Recipe(CURVE, "IMP, rewound to the start", of=("imp",), starts_from="first"),
+    "lr_rewind": Recipe(CURVE, "learning-rate rewinding", of=("imp", "brought"), starts_from="first"),
+    "finetune": Recipe(CURVE, "fine-tuning", of=("imp", "brought"), starts_from="first"),
+    "oneshot": Recipe(CURVE, "one-shot magnitude, rewound", of=("imp",), starts_from="first"),
+    "random_layerwise": Recipe(CURVE, "random masks, layer by layer", of=("imp",), starts_from="first"),
+    "random_global": Recipe(CURVE, "random masks", of=("imp",), starts_from="first"),
+    "reinit": Recipe(CURVE, "IMP's masks, new weights", of=("imp",), starts_from="first"),
+    "structured": Recipe(CURVE, "whole filters, rewound", of=("imp",), starts_from="first"),
+    "pruned": Recipe(CURVE, "", of=("imp", "brought"), starts_from="first"),
+    "dense_again": Recipe(REFERENCE, "dense, another data order", of=("imp",), starts_from="first"),
+    "dense_early": Recipe(REFERENCE, "dense, stopped early", of=("imp",), starts_from="first"),
+    "dense_small": Recipe(REFERENCE, "dense, smaller", of=("imp",)),
     "brought": Recipe(CURVE, ""),
     "prune_once": Recipe(CURVE, "", of=("brought",), starts_from="first"),
 }

@@ -23,8 +23,8 @@ def main() -> None:
     pictures, _ = next(iter(test.plain([np.arange(2) % len(test)])))
     require_trainable(build(args.network, classes, args.replicate).to(device), pictures, classes)
     network.to(device)
-    save_network(args.out, network, masks, classes)
-    write_metrics(args.metrics, network, masks, accuracy(network, test, args.precision), [])
+    save_network(args.out, network, masks, classes, epochs=0)
+    write_metrics(args.metrics, network, masks, accuracy(network, test, args.precision), [], epochs=0)
 
 
 if __name__ == "__main__":

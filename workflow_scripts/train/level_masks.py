@@ -1,8 +1,4 @@
-"""How the weights that a level keeps are chosen: what parts one arm of pruning from another.
-
-Magnitude over the whole network: Frankle and Carbin 2019; in each layer: Han et al. 2015; whole filters: Li et al.
-2017; masks shuffled within layers: Frankle et al. 2021, arXiv 2009.08576.
-"""
+"""How the weights that a level keeps are chosen: what parts one arm of pruning from another; see `plan.methods`."""
 
 from typing import NamedTuple
 
@@ -13,8 +9,6 @@ from workflow_scripts.networks.prunable import PRUNABLE, weights_of
 from workflow_scripts.networks.pruning import Masks, prune_by_magnitude
 from workflow_scripts.train.selection import best_filters, highest, highest_of_all
 
-MASKS = ("round", "magnitude", "layerwise", "filters", "same", "shuffled_layers", "shuffled", "whole")
-
 
 class Pruned(NamedTuple):
     """What is pruned: a network with its weights, and the masks that it has."""
@@ -23,42 +17,63 @@ class Pruned(NamedTuple):
     masks: Masks
 
 
-def choose_masks(how: str, pruned: Pruned, like: Masks | None, fraction: float | None, seed: int) -> Masks:
-    """Return the masks of a level.
+class Size(NamedTuple):
+    """How many weights are to stay: all but a `fraction` of those that remain, a share of all, or as many as masks have.
+
+    One of the three is given.
+    """
+
+    fraction: float | None = None
+    density: float | None = None
+    like: Masks | None = None
+
+    def of_layer(self, name: str, mask: Tensor) -> int:
+        """Return how many weights of a layer that are."""
+        return int(self.like[name].sum()) if self.like else round(self.density * mask.numel())
+
+    def of_all(self, masks: Masks) -> int:
+        """Return how many weights of all layers together that are."""
+        if self.like:
+            return sum(int(mask.sum()) for mask in self.like.values())
+        return round(self.density * sum(mask.numel() for mask in masks.values()))
+
+
+def choose_masks(how: str, pruned: Pruned, size: Size, seed: int = 0) -> Masks:
+    """Return the masks of a level. What is pruned already stays so, but where masks of another network are taken.
 
     Args:
-        how: one of `MASKS`:
-            round: the remaining weights less the `fraction` of lowest magnitude, as `prune_by_magnitude`.
-            magnitude: the largest of the whole network, as many as `like` keeps.
-            layerwise: the largest of each layer, in each as many as `like` keeps.
-            filters: of each layer but the last the whole filters of the largest L1 norm, their share the density of
-                `like`; the density that results is its own.
-            same: `like` itself.
-            shuffled_layers, shuffled: `like`, its places drawn anew within each layer, or over all of them.
-            whole: all weights that the network has left.
-        like: the masks of another arm at this level.
+        how: one of `plan.methods.MASKS`:
+            global: the largest weights of the whole network; with a fraction by OpenLTH's rule, `prune_by_magnitude`.
+            layerwise: the largest of each layer.
+            structured: of each layer but the last the whole filters of the largest L1 norm, their share being the
+                density; the density that results is its own.
+            same: the masks `size.like`.
+            shuffled_layerwise, shuffled_global: these at places drawn anew, in each layer or in all together.
+            all: all weights that the network has left.
         seed: of what is drawn.
     """
-    if how == "round":
-        return prune_by_magnitude(*pruned, fraction)
-    if how == "whole":
+    if how == "all":
         return pruned.masks
     if how == "same":
-        return like
-    if how in ("shuffled_layers", "shuffled"):
-        return shuffled(like, within_layers=how == "shuffled_layers", seed=seed)
+        return size.like
+    if how.startswith("shuffled"):
+        return shuffled(size.like, within_layers=how == "shuffled_layerwise", seed=seed)
+    if size.fraction is not None:
+        return prune_by_magnitude(*pruned, size.fraction)
     weights = weights_of(pruned.network)
+    if how == "structured":
+        return filters(weights, pruned.masks, size)
     scores = {name: weights[name].tensor.detach().abs().masked_fill(~mask, -1) for name, mask in pruned.masks.items()}
     if how == "layerwise":
-        return {name: highest(score, int(like[name].sum())) for name, score in scores.items()}
-    if how == "magnitude":
-        return highest_of_all(scores, sum(int(mask.sum()) for mask in like.values()))
-    return filters(weights, pruned.masks, like)
+        kept = {name: highest(score, size.of_layer(name, score)) for name, score in scores.items()}
+    else:
+        kept = highest_of_all(scores, size.of_all(pruned.masks))
+    return {name: mask & kept[name] for name, mask in pruned.masks.items()}
 
 
-def filters(weights: dict, masks: Masks, like: Masks) -> Masks:
-    """Return masks that keep whole filters, in each layer but the last the share of `like`'s density."""
-    density = sum(int(mask.sum()) for mask in like.values()) / sum(mask.numel() for mask in like.values())
+def filters(weights: dict, masks: Masks, size: Size) -> Masks:
+    """Return masks that keep whole filters, in each layer but the last the share that is the density of `size`."""
+    density = size.of_all(masks) / sum(mask.numel() for mask in masks.values())
     last = [name for name, weight in weights.items() if weight.kind in PRUNABLE][-1]
     return {
         name: mask if name == last else mask & best_filters(weights[name].tensor.detach(), weights[name].kind, density)

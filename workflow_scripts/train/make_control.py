@@ -25,8 +25,8 @@ def main() -> None:
     network.to(device)
     torch.manual_seed(args.replicate)  # for what the network itself draws, as dropout does
     control.make(network, masks, train, args.replicate)
-    save_network(args.out, network, masks, tensors["classes"])
-    write_metrics(args.metrics, network, masks, accuracy(network, test, args.precision), [])
+    save_network(args.out, network, masks, tensors["classes"], tensors["epochs"])
+    write_metrics(args.metrics, network, masks, accuracy(network, test, args.precision), [], tensors["epochs"])
 
 
 if __name__ == "__main__":

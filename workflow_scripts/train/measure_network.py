@@ -108,7 +108,7 @@ def main() -> None:
     accuracy = None
     if args.test:
         accuracy = measure_accuracy(network, args.test, args.preprocessing, args.workers, args.class_order)
-    write_metrics(args.out, network, masks, accuracy, [], args.density)
+    write_metrics(args.out, network, masks, accuracy, [], density=args.density)
 
 
 if __name__ == "__main__":

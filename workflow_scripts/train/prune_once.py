@@ -72,7 +72,7 @@ def main() -> None:
     network, parent = rebuild(tensors, args.settings, args.network)
     masks = prune_once(network, parent, args.method, args.density, args.exempt, args.seed)
     log_dense(network, masks)
-    save_network(args.out, network, masks, tensors["classes"])
+    save_network(args.out, network, masks, tensors["classes"], tensors["epochs"])
 
 
 if __name__ == "__main__":

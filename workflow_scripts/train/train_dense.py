@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from workflow_scripts.networks.checkpoints import load_network, save_network, save_tensors, write_metrics
+from workflow_scripts.networks.checkpoints import load_tensors, rebuild, save_network, save_tensors, write_metrics
 from workflow_scripts.shared.files import file_fingerprint, run_command, text_fingerprint
 from workflow_scripts.train.arguments import load_pictures, recipe_fingerprint, training_parser, training_state
 from workflow_scripts.train.processes import Group, joined_group
@@ -45,15 +45,20 @@ def train(args: argparse.Namespace, group: Group) -> None:
         if group.any(kept.was_finished(*outputs)):
             return
         pictures, test = load_pictures(args, group.device)
-        network, masks = load_network(args.initial, args.network)
+        initial = load_tensors(args.initial)
+        network, masks = rebuild(initial, args.network, args.initial)
         trainer = Trainer(network, masks, pictures, args.training, args.replicate, group, kept)
         rewind_point = train_dense(trainer, args.rewind_epoch, args.rewind_momentum)
         test_accuracy = accuracy(network, test, args.training["precision"], group)
+        epochs = initial["epochs"] + len(trainer.history)
         if group.rank == 0:
+            origin = {"start": start, "lineage": lineage, "rewound": args.rewind_epoch}
             with kept.outputs(*outputs) as (rewind, out, metrics):
-                save_tensors(rewind, rewind_point | {"start": start, "lineage": lineage})
-                save_network(out, network, masks, len(test.classes), lineage)
-                write_metrics(metrics, network, masks, test_accuracy, trainer.history)
+                save_tensors(rewind, rewind_point | origin)
+                save_network(out, network, masks, len(test.classes), epochs, lineage)
+                write_metrics(
+                    metrics, network, masks, test_accuracy, trainer.history, epochs, trainer.pictures_shown()
+                )
 
 
 if __name__ == "__main__":

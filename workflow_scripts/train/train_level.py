@@ -1,40 +1,44 @@
 """Make a network of an arm: prune, choose what the weights that remain start from, and train them.
 
-Arms are combinations of four choices, each an argument here (`plan.methods` has those of the published ones): how masks
-are chosen and of which network, from where the weights start, in which epoch, and by which schedule they are trained.
+What parts one arm from another are arguments here (`plan.methods` says which the published ones have): how masks are
+chosen and of which network, from where the weights start, in which epoch, and by which schedule they are trained.
 """
 
 import argparse
 import logging
 from pathlib import Path
 
-from workflow_scripts.networks.checkpoints import load_tensors, rebuild, save_network, write_metrics
-from workflow_scripts.networks.constructors import build
-from workflow_scripts.networks.pruning import describe_density
+import numpy as np
+from torch import nn
+
+from workflow_scripts.networks.checkpoints import load_tensors, rebuild, save_network, save_tensors, write_metrics
+from workflow_scripts.networks.constructors import build, require_trainable
+from workflow_scripts.networks.pruning import Masks, describe_density, full_masks
+from workflow_scripts.plan.methods import MASKS, WEIGHTS
 from workflow_scripts.shared.files import UserError, file_fingerprint, run_command, text_fingerprint
 from workflow_scripts.train.arguments import load_pictures, recipe_fingerprint, training_parser, training_state
-from workflow_scripts.train.level_masks import MASKS, Pruned, choose_masks
+from workflow_scripts.train.level_masks import Pruned, Size, choose_masks
 from workflow_scripts.train.processes import Group, joined_group
-from workflow_scripts.train.training import Trainer, accuracy
+from workflow_scripts.train.training import Pictures, Trainer, accuracy
 
-WEIGHTS = ("rewound", "kept", "fresh")
+FILES = ("parent", "rewind", "like", "initial")  # arguments that are files that other jobs have written
 
 
-def start_state(args: argparse.Namespace, parent: dict, rewind_point: dict | None) -> dict:
-    """Return what the weights start from, as `Trainer.state` has it, with the epoch that training goes on from.
+def start_of(args: argparse.Namespace, files: dict[str, dict], classes: int) -> tuple[dict, int | None]:
+    """Return what the weights start from, as `Trainer.state` has it, and for how many epochs they have been trained.
 
-    rewound: the rewind point, with its momentum if it has any, or the initial network (Frankle et al. 2020); kept: the
-    parent's weights (learning-rate rewinding and fine-tuning, Renda et al. 2020); fresh: drawn anew by `--seed`.
+    rewound: the rewind point, with its momentum if it has any (Frankle et al. 2020); initial: the network that the
+    dense training started from (Frankle and Carbin 2019); kept: the parent's weights (Renda et al. 2020); fresh: drawn
+    by `--seed`.
     """
-    if args.weights == "rewound" and args.initial is None:
-        return rewind_point
     if args.weights == "rewound":
-        model = load_tensors(args.initial)["model"]
-    elif args.weights == "kept":
-        model = parent["model"]
+        return files["rewind"] | {"epoch": args.from_epoch}, files["rewind"]["epoch"]
+    source = {"initial": "initial", "kept": "parent"}.get(args.weights)
+    if source:
+        model, epochs = files[source]["model"], files[source]["epochs"]
     else:
-        model = build(args.network, parent["classes"], args.seed).state_dict()
-    return {"epoch": args.from_epoch, "model": model, "momentum": {}}
+        model, epochs = build(args.network, classes, args.seed).state_dict(), 0
+    return {"epoch": args.from_epoch, "model": model, "momentum": {}}, epochs
 
 
 def schedule_of(training: dict, constant_rate: float | None) -> dict:
@@ -44,41 +48,64 @@ def schedule_of(training: dict, constant_rate: float | None) -> dict:
     return training | {"learning_rate": constant_rate, "schedule": "milestones", "milestones": [], "warmup_epochs": 0}
 
 
-def train_level(trainer: Trainer, start: dict) -> None:
-    """Start from what the masks leave of a state and train to the end, or continue an interrupted training.
+def train_level(trainer: Trainer, start: dict, until_epoch: int | None = None) -> None:
+    """Start from what the masks leave of a state and train to an epoch, or continue an interrupted training.
 
-    The schedule and the data order go on from the epoch of the state.
+    The schedule and the data order go on from the epoch of the state; without `until_epoch`, to the last of them.
     """
     if not trainer.resume():
         trainer.rewind(start)
-    trainer.train_to(trainer.settings["epochs"])
+    trainer.train_to(trainer.settings["epochs"] if until_epoch is None else until_epoch)
 
 
-def require_one_training(args: argparse.Namespace, networks: dict[Path, dict], rewind_point: dict) -> None:
+def require_one_training(args: argparse.Namespace, files: dict[str, dict]) -> None:
     """Raise UserError unless networks, rewind point, pictures, settings and replicate are those of one training."""
+    rewind_point = files["rewind"]
     lineage = rewind_point.get("lineage")
-    for path, tensors in networks.items():
-        if tensors.get("lineage") != lineage:
-            raise UserError(f"{path} does not come from the training of {args.rewind}: run both again")
-    if lineage != text_fingerprint(rewind_point.get("start"), recipe_fingerprint(args), rewind_point.get("epoch")):
+    for name in ("parent", "like"):
+        if name in files and files[name].get("lineage") != lineage:
+            raise UserError(
+                f"{getattr(args, name)} does not come from the training of {args.rewind}: run both again"
+            )
+    if lineage != text_fingerprint(rewind_point.get("start"), recipe_fingerprint(args), rewind_point.get("rewound")):
         raise UserError(f"{args.rewind} was made with other pictures, settings or another replicate: make it again")
-    if args.initial and file_fingerprint(args.initial) != rewind_point.get("start"):
-        raise UserError(f"{args.initial} is not what the training of {args.rewind} started from: make both again")
+
+
+def pruned_network(args: argparse.Namespace, files: dict[str, dict], classes: int) -> tuple[nn.Module, Masks]:
+    """Return the network that is pruned, with the masks of its weights that may be, or a new one with all of them."""
+    if "parent" not in files:
+        network = build(args.network, classes, args.seed)
+        return network, full_masks(network, args.exempt)
+    network, masks = rebuild(files["parent"], args.network, args.parent)
+    prunable = full_masks(network, args.exempt)
+    # What was pruned of a layer that is exempt stays so.
+    return network, {name: mask for name, mask in masks.items() if name in prunable or not mask.all()}
+
+
+def require_classes(args: argparse.Namespace, parent: dict, test: Pictures) -> None:
+    """Raise UserError unless a network that was brought along puts out a score for each class of the pictures."""
+    pictures, _ = next(iter(test.plain([np.arange(2) % len(test)])))
+    require_trainable(rebuild(parent, args.network, args.parent)[0].to(test.device), pictures, len(test.classes))
 
 
 def main() -> None:
     parser = training_parser(__doc__)
-    parser.add_argument("--parent", type=Path, required=True, help="network.pt that is pruned")
-    parser.add_argument("--rewind", type=Path, help="rewind.pt of the dense training, where there was one")
-    parser.add_argument("--mask", choices=MASKS, required=True, help="how the weights that stay are chosen")
-    parser.add_argument("--fraction", type=float, help="with --mask round: share of the remaining weights to prune")
+    parser.add_argument("--parent", type=Path, help="network.pt that is pruned; without it a new one is trained")
+    parser.add_argument("--rewind", type=Path, help="rewind.pt, or the state of another epoch of the dense training")
     parser.add_argument("--like", type=Path, help="network.pt of another arm at this level: its masks or their counts")
+    parser.add_argument("--initial", type=Path, help="network.pt that the dense training started from")
+    parser.add_argument("--mask", choices=MASKS, required=True, help="which weights stay")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--fraction", type=float, help="of the remaining weights that goes, of the smallest ones")
+    size.add_argument("--density", type=float, help="share of all weights that stays")
+    parser.add_argument("--exempt", nargs="*", default=[], help="names of layers that are never pruned")
     parser.add_argument("--weights", choices=WEIGHTS, required=True, help="what they start from")
-    parser.add_argument("--initial", type=Path, help="with --weights rewound: network.pt to go back to")
-    parser.add_argument("--from-epoch", type=int, default=0, help="where the schedule starts, but at a rewind point")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and masks that are drawn")
+    parser.add_argument("--from-epoch", type=int, required=True, help="where schedule and order of the data start")
+    parser.add_argument("--until-epoch", type=int, help="where they end, if before their last epoch")
     parser.add_argument("--constant-rate", type=float, help="learning rate of all epochs, in place of the schedule")
     parser.add_argument("--order", type=int, default=0, help="another number is another order of the data")
-    parser.add_argument("--seed", type=int, default=0, help="of fresh weights and of shuffled masks")
+    parser.add_argument("--state", type=Path, help="state.pt to write, for a training that goes on from here")
     args = parser.parse_args()
     with joined_group(args.gpus) as group:
         train(args, group)
@@ -86,31 +113,43 @@ def main() -> None:
 
 def train(args: argparse.Namespace, group: Group) -> None:
     """Do what the arguments say, unless it has been done."""
-    parent = load_tensors(args.parent)
-    like = load_tensors(args.like) if args.like else None
-    rewind_point = load_tensors(args.rewind) if args.rewind else None
-    if rewind_point:
-        require_one_training(args, {args.parent: parent} | ({args.like: like} if like else {}), rewind_point)
-    files = (args.parent, args.rewind, args.like, args.initial)
-    choices = (args.mask, args.fraction, args.weights, args.from_epoch, args.constant_rate, args.order, args.seed)
-    kept = training_state(args, group, *(file_fingerprint(file) for file in files if file), *choices)
-    outputs = (args.out, args.metrics)
+    paths = {name: path for name in FILES if (path := getattr(args, name))}
+    files = {name: load_tensors(path) for name, path in paths.items()}
+    if "rewind" in files:
+        require_one_training(args, files)
+    choices = (
+        *(args.mask, args.fraction, args.density, args.exempt, args.weights, args.seed),
+        *(args.from_epoch, args.until_epoch, args.constant_rate, args.order),
+    )
+    kept = training_state(args, group, *map(file_fingerprint, paths.values()), *choices)
+    outputs = [path for path in (args.out, args.metrics, args.state) if path]
     with kept.alone():
         if group.any(kept.was_finished(*outputs)):
             return
-        network, masks = rebuild(parent, args.network, args.parent)
         pictures, test = load_pictures(args, group.device)
-        masks = choose_masks(args.mask, Pruned(network, masks), like and like["masks"], args.fraction, args.seed)
+        parent = files.get("parent", {"classes": len(test.classes)})
+        if parent["classes"] is None:
+            require_classes(args, parent, test)
+        network, masks = pruned_network(args, files, parent["classes"])
+        size = Size(args.fraction, args.density, files["like"]["masks"] if args.like else None)
+        masks = choose_masks(args.mask, Pruned(network, masks), size, args.seed)
         density = describe_density(network, masks)["density"]["prunable"]
         logging.info("%.2f %% of the prunable weights remain", 100 * density)
         settings = schedule_of(args.training, args.constant_rate)
         trainer = Trainer(network, masks, pictures, settings, args.replicate, group, kept, args.order)
-        train_level(trainer, start_state(args, parent, rewind_point))
+        start, epochs = start_of(args, files, parent["classes"])
+        train_level(trainer, start, args.until_epoch)
+        epochs = None if epochs is None else epochs + len(trainer.history)
         test_accuracy = accuracy(network, test, args.training["precision"], group)
         if group.rank == 0:
-            with kept.outputs(*outputs) as (out, metrics):
-                save_network(out, network, masks, len(test.classes), parent.get("lineage", ""))
-                write_metrics(metrics, network, masks, test_accuracy, trainer.history)
+            with kept.outputs(*outputs) as (out, metrics, *state):
+                save_network(out, network, masks, parent["classes"], epochs, parent.get("lineage", ""))
+                write_metrics(
+                    metrics, network, masks, test_accuracy, trainer.history, epochs, trainer.pictures_shown()
+                )
+                for path in state:
+                    origin = {name: files["rewind"][name] for name in ("start", "lineage", "rewound")}
+                    save_tensors(path, trainer.state() | origin)
 
 
 if __name__ == "__main__":

@@ -203,6 +203,11 @@ class Trainer:
         logging.info("going on after %d epochs and %d steps", self.epoch, self.step)
         return True
 
+    def pictures_shown(self) -> int:
+        """Return how many pictures the epochs of the history have shown the network, one in several several times."""
+        batch = self.settings["batch_size"]
+        return len(self.history) * (len(self.pictures) // batch) * batch
+
     def train_to(self, last_epoch: int) -> None:
         """Train until `last_epoch` epochs are done; log a line after each, and save the state.
 

@@ -1,0 +1,117 @@
+"""Checks of arms that are pruned and trained here, which the rest of the config has to allow."""
+
+import re
+from collections.abc import Iterator
+
+from workflow_scripts.plan.methods import OF_MASKS, OF_TRAINING, Method, method_of
+from workflow_scripts.plan.trained import RESEEDED, last_rate, levels_wanted
+
+STAGE = re.compile(r"stages\.(\d+)$")  # a layer of the small network whose units are the stage's width
+
+
+def trained_mistakes(config: dict) -> Iterator[str]:
+    """Yield what is wrong with arms of pruning and of dense networks, a sentence each; each item is right by itself."""
+    recipes = {item["name"]: item["recipe"] for item in config["arms"]}
+    for item in config["arms"]:
+        if item["recipe"] == "dense_early":
+            yield from early_mistakes(item, config)
+        elif item["recipe"] == "dense_small":
+            yield from width_mistakes(item, config)
+        elif method := method_of(item):
+            yield from method_mistakes(item, method, brought=recipes.get(item["of"]) == "brought")
+            yield from level_mistakes(item, method, config)
+            yield from rate_mistakes(item, method, config["training"])
+            yield from seed_mistakes(item, method, config["replicates"])
+
+
+def method_mistakes(item: dict, method: Method, brought: bool) -> Iterator[str]:
+    """Yield the choices that do not go together."""
+    name = f"arms.{item['name']}"
+    if method.mask == "all" and "levels" in item:
+        yield f"{name}.levels: with mask: all nothing is pruned, and there are no levels: leave it out"
+    if method == Method("all", method.rounds, "rewound", "continued"):
+        yield f"{name} would be the dense network once more, to the bit: write another order of the data, order: 1"
+    if method.mask.startswith("shuffled") and method.rounds == "iterative":
+        yield f"{name}.rounds: masks at random places are drawn anew at each level: write straight"
+    if brought and method.mask in OF_MASKS:
+        yield f"{name}.mask is {method.mask}, which needs masks of an arm of the recipe imp: write global or layerwise"
+    if brought and method.weights in OF_TRAINING:
+        yield f"{name}.weights: the training of {item['of']}, to go back to, is not known: write kept or fresh"
+
+
+def level_mistakes(item: dict, method: Method, config: dict) -> Iterator[str]:
+    """Yield the levels that there cannot be."""
+    if method.mask == "all":
+        return
+    wanted, last = levels_wanted(item, config), config["pruning"]["levels"]
+    if wanted and wanted[-1] > last:
+        yield (
+            f"arms.{item['name']}.levels has {wanted[-1]}, and pruning.levels is {last}: there is no such level to take"
+            " masks and densities of; leave it out, or raise pruning.levels"
+        )
+    elif method.rounds == "iterative" and wanted != list(range(1, len(wanted) + 1)):
+        yield (
+            f"arms.{item['name']}.levels: each round prunes the one before it: write all from 1 on,"
+            f" {list(range(1, wanted[-1] + 1))}"
+        )
+
+
+def rate_mistakes(item: dict, method: Method, training: dict) -> Iterator[str]:
+    """Yield a rate that is missing, or is of no use."""
+    name = f"arms.{item['name']}"
+    if method.schedule != "constant":
+        if "rate" in item:
+            yield f"{name}.rate is of the schedule constant, and this one is {method.schedule}: leave it out"
+    elif "rate" not in item and last_rate(training) is None:
+        yield (
+            f"{name}.rate is missing: a cosine ends at a rate of 0, with which nothing is trained; write one, such as"
+            f" rate: {training['learning_rate'] / 100:g}"
+        )
+
+
+def seed_mistakes(item: dict, method: Method, replicates: list[int]) -> Iterator[str]:
+    """Yield a seed that is of no use, or draws the weights that a replicate's dense network started from."""
+    name = f"arms.{item['name']}.seed"
+    if method.weights != "fresh":
+        if "seed" in item:
+            yield f"{name} is of fresh weights, and these are {method.weights}: leave it out"
+        return
+    seed = item.get("seed", RESEEDED)
+    taken = [replicate for replicate in replicates if seed + replicate in replicates]
+    if taken:
+        yield (
+            f"{name} is {seed}: with it replicate {taken[0]} would get the weights that replicate"
+            f" {seed + taken[0]} started from; write a number above {max(replicates)}"
+        )
+
+
+def early_mistakes(item: dict, config: dict) -> Iterator[str]:
+    """Yield the epochs that the dense training does not pass after the rewind point."""
+    first, last = config["pruning"]["rewind_epoch"] + 1, config["training"]["epochs"] - 1
+    outside = [epoch for epoch in item["epochs"] if not first <= epoch <= last]
+    if first > last:
+        yield (
+            f"arms.{item['name']}.epochs: there is none between pruning.rewind_epoch and training.epochs: raise"
+            " training.epochs, or leave the arm out"
+        )
+    elif outside:
+        yield (
+            f"arms.{item['name']}.epochs has {', '.join(map(str, outside))}: write numbers from {first} to {last}, after"
+            " pruning.rewind_epoch and before training.epochs"
+        )
+
+
+def width_mistakes(item: dict, config: dict) -> Iterator[str]:
+    """Yield the widths that change the number of a dissected layer's units; of other networks a job tells it."""
+    widths = config["network"]["arguments"].get("widths")
+    for arguments in item["arguments"]:
+        own = arguments.get("widths", widths)
+        if not isinstance(widths, list) or not isinstance(own, list):
+            continue
+        for layer in config["dissection"]["layers"]:
+            if (match := STAGE.match(layer)) and (stage := int(match[1])) < len(own) and own[stage] != widths[stage]:
+                yield (
+                    f"arms.{item['name']}.arguments: widths {own} change {layer}, which is dissected: counts of units"
+                    f" only compare where there are as many; write {widths[stage]} for it, and fewer channels for other"
+                    " stages or for inner"
+                )

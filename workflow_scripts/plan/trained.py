@@ -1,0 +1,163 @@
+"""The networks of arms that are pruned and trained here: which there are, and what each is made from."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from workflow_scripts.plan.designs import Design, with_source
+from workflow_scripts.plan.keys import Key
+from workflow_scripts.plan.methods import OF_MASKS, Method
+from workflow_scripts.plan.networks import Network
+from workflow_scripts.shared.files import UserError
+
+RESEEDED = 1000  # seeds of fresh weights are so much above the replicate's number, unless the arm says another
+
+
+def iterative(name: str, config: dict, design: Design, initial: str) -> Iterator[Network]:
+    """Yield the dense network of each replicate, and its levels of iterative magnitude pruning; see `pruned`."""
+    method = Method("global", "iterative", "rewound", "continued")
+    for replicate in config["replicates"]:
+        parent = Key(initial, replicate, 0)
+        dense = Network(Key(name, replicate, 0), design, "train_dense", "imp", parent=parent, density=1.0)
+        yield dense
+        yield from levels_of({"name": name, "recipe": "imp"}, method, dense, config, initial)
+
+
+def pruned(item: dict, method: Method, dense: list[Network], config: dict, initial: str) -> Iterator[Network]:
+    """Yield the networks of an arm of pruning, by replicate and level.
+
+    Args:
+        item: of the config's `arms`.
+        dense: of each replicate the network that is pruned.
+        initial: the arm whose networks the dense ones start from.
+    """
+    for first in dense:
+        key = Key(item["name"], first.key.replicate, 0)
+        if method.mask == "all":
+            yield trained(item, method, key, first, config, initial)
+        else:
+            yield Network(key, first.design, made_by="", recipe=item["recipe"], parent=first.key, density=1.0)
+            yield from levels_of(item, method, first, config, initial)
+
+
+def require_pictures(item: dict, dense: list[Network], config: dict) -> None:
+    """Raise UserError if pictures do not suit networks brought along that are to be trained on them."""
+    design, size = dense[0].design, config["images"]["size"]
+    if design.is_trained:
+        return
+    begin = f"arms.{item['name']} trains networks of the arm {item['of']}"
+    if design.preprocessing["size"] != size:
+        raise UserError(f"{begin}, which take pictures of {design.preprocessing['size']} pixels: set images.size to it")
+    if design.class_order not in (None, "text"):
+        raise UserError(
+            f"{begin}, whose class_order is {design.class_order}: pictures to train on have their classes in the order"
+            " of text; rename their folders so that both agree, and leave class_order out"
+        )
+
+
+def levels_of(item: dict, method: Method, dense: Network, config: dict, initial: str) -> Iterator[Network]:
+    """Yield the levels of one replicate's arm that come after the dense network."""
+    for level in levels_wanted(item, config):
+        yield trained(item, method, Key(item["name"], dense.key.replicate, level), dense, config, initial)
+
+
+def levels_wanted(item: dict, config: dict) -> list[int]:
+    """Return the levels that an arm has besides the dense network, which is level 0."""
+    return sorted(item.get("levels", range(1, config["pruning"]["levels"] + 1)))
+
+
+def trained(item: dict, method: Method, key: Key, dense: Network, config: dict, initial: str) -> Network:
+    """Return one network of an arm, which is pruned and then trained."""
+    pruning, replicate, level = config["pruning"], key.replicate, key.level
+    own_chain = method.rounds == "iterative" and level > 1
+    parent = key._replace(level=level - 1) if own_chain else dense.key
+    needs = {"parent": (parent, "network.pt")}
+    choices = {"mask": method.mask, "weights": method.weights, **exempt(pruning)}
+    if method.weights == "rewound":
+        needs["rewind"] = (dense.key, "rewind.pt")
+    elif method.weights == "initial":
+        needs["initial"] = (Key(initial, replicate, 0), "network.pt")
+    if method.mask == "global" and method.rounds == "iterative":
+        choices["fraction"] = pruning["fraction"]
+    elif method.mask != "all" and dense.recipe == "imp":
+        needs["like"] = (Key(dense.key.arm, replicate, level), "network.pt")
+    elif method.mask != "all":
+        choices["density"] = density_at(level, pruning)
+    if method.mask in OF_MASKS or method.weights == "fresh":
+        # The same of all levels for weights, another at each for places.
+        base = item.get("seed", RESEEDED) + replicate
+        choices["seed"] = base if method.weights == "fresh" else 1000 * level + replicate
+    choices["from_epoch"] = 0 if method.schedule == "whole" else pruning["rewind_epoch"]
+    if method.schedule == "constant":
+        choices["constant_rate"] = item.get("rate", last_rate(config["training"]))
+    if method.order:
+        choices["order"] = method.order
+    return Network(
+        key,
+        dense.design,
+        made_by="train_level",
+        recipe=item["recipe"],
+        parent=parent,
+        density=density_at(level, pruning),
+        choices=choices,
+        needs=needs,
+    )
+
+
+def exempt(pruning: dict) -> dict:
+    """Return the argument for layers that are never pruned, where there are such."""
+    return {"exempt": pruning["exempt"]} if pruning["exempt"] else {}
+
+
+def density_at(level: int, pruning: dict) -> float:
+    """Return about which share of the weights remains at a level."""
+    return (1 - pruning["fraction"]) ** level
+
+
+def last_rate(training: dict) -> float | None:
+    """Return the learning rate that a schedule of milestones ends with; None of a cosine, which ends near 0."""
+    if training["schedule"] == "cosine":
+        return None
+    return training["learning_rate"] * training["gamma"] ** len(training["milestones"])
+
+
+def early(item: dict, dense: list[Network], rewind_epoch: int) -> Iterator[Network]:
+    """Yield the dense networks after some of their epochs; the number of these is the level.
+
+    They are trained once more from the rewind point, one going on from the other: to the bit the states of the dense
+    training, which so need not be kept, nor that training be repeated for them.
+    """
+    for first in dense:
+        state = (first.key, "rewind.pt")
+        before = rewind_epoch
+        for epoch in sorted(item["epochs"]):
+            network = Network(
+                Key(item["name"], first.key.replicate, epoch),
+                first.design,
+                made_by="train_early",
+                recipe=item["recipe"],
+                parent=first.key,
+                density=1.0,
+                choices={"mask": "all", "weights": "rewound", "from_epoch": before, "until_epoch": epoch},
+                needs={"parent": (first.key, "network.pt"), "rewind": state},
+            )
+            yield network
+            before, state = epoch, (network.key, "state.pt")
+
+
+def smaller(item: dict, config: dict, design: Design) -> Iterator[Network]:
+    """Yield smaller networks, trained with all their weights, a level for each set of arguments."""
+    for level, arguments in enumerate(item["arguments"], 1):
+        settings = with_source(config["network"] | {"arguments": config["network"]["arguments"] | arguments})
+        first = config["replicates"][0]
+        own = replace(design, settings=settings, suffix=f"_{item['name']}.{first}.{level}")
+        for replicate in config["replicates"]:
+            yield Network(
+                Key(item["name"], replicate, level),
+                own,
+                made_by="train_level",
+                recipe=item["recipe"],
+                choices={
+                    **{"mask": "all", "weights": "fresh", "seed": replicate, "from_epoch": 0},
+                    **exempt(config["pruning"]),
+                },
+            )

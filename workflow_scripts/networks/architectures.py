@@ -90,7 +90,7 @@ def small_resnet(
     inner = widths if inner is None else inner
     if not len(widths) == len(blocks) == len(strides) == len(inner):
         raise UserError(
-            f"small_resnet has {len(widths)} widths, {len(blocks)} blocks, {len(strides)} strides and {len(inner)} inner"
-            " widths: give one of each for every stage in its arguments"
+            f"small_resnet has {len(widths)} widths, {len(blocks)} blocks, {len(strides)} strides and {len(inner)}"
+            " inner widths: give one of each for every stage in its arguments"
         )
     return SmallResNet(num_classes, widths, blocks, strides, inner, stem_kernel, stem_stride)

@@ -96,8 +96,8 @@ def early_mistakes(item: dict, config: dict) -> Iterator[str]:
         )
     elif outside:
         yield (
-            f"arms.{item['name']}.epochs has {', '.join(map(str, outside))}: write numbers from {first} to {last}, after"
-            " pruning.rewind_epoch and before training.epochs"
+            f"arms.{item['name']}.epochs has {', '.join(map(str, outside))}: write numbers from {first} to {last},"
+            " after pruning.rewind_epoch and before training.epochs"
         )
 
 

@@ -216,7 +216,8 @@ class Experiment:
     def training_settings(self, folders: dict[str, str], design: Design | None = None) -> str:
         """Return the arguments of a script that trains a network, as `network_settings`."""
         momentum = "--rewind-momentum" if self.config["pruning"]["rewind_momentum"] else "--no-rewind-momentum"
-        return f"{self.network_settings(folders, design)} {named_arguments(training=self.section('training'))} {momentum}"
+        training = named_arguments(training=self.section("training"))
+        return f"{self.network_settings(folders, design)} {training} {momentum}"
 
     def checks(self, design: Design) -> str:
         """Return the arguments of the check that networks of a design can be pruned to the end, and dissected."""

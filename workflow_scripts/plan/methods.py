@@ -1,14 +1,14 @@
 """Methods of pruning: four choices make an arm, and the published ones have names.
 
-Sources: iterative magnitude pruning with rewinding, Frankle et al. 2020, arXiv 1912.05671, and to the start, Frankle and
-Carbin 2019, 1803.03635; learning-rate rewinding, fine-tuning and one-shot pruning, Renda et al. 2020, 2003.02389; masks at
-random places, Frankle et al. 2021, 2009.08576; whole filters, Li et al. 2017, 1608.08710.
+Sources (arXiv): iterative magnitude pruning with rewinding, Frankle et al. 2020, 1912.05671, and to the start, Frankle
+and Carbin 2019, 1803.03635; learning-rate rewinding, fine-tuning and one-shot pruning, Renda et al. 2020, 2003.02389;
+masks at random places, Frankle et al. 2021, 2009.08576; whole filters, Li et al. 2017, 1608.08710.
 """
 
 from dataclasses import dataclass
 
-# Which weights stay: those of the largest magnitude, of the whole network or of each layer; whole filters; the masks that
-# the arm `of` has at the level; as many at other places, of each layer or of the whole network; or all.
+# Which weights stay: those of the largest magnitude, of the whole network or of each layer; whole filters; the masks
+# that the arm `of` has at the level; as many at other places, of each layer or of the whole network; or all.
 MASKS = ("global", "layerwise", "structured", "same", "shuffled_layerwise", "shuffled_global", "all")
 OF_MASKS = ("same", "shuffled_layerwise", "shuffled_global")  # those that need masks of another arm
 ROUNDS = ("iterative", "straight")  # each level prunes the one before it, or the network that the arm starts with

@@ -18,7 +18,7 @@ class Pruned(NamedTuple):
 
 
 class Size(NamedTuple):
-    """How many weights are to stay: all but a `fraction` of those that remain, a share of all, or as many as masks have.
+    """How many weights are to stay: all that remain but a `fraction`, a share of all, or as many as masks have.
 
     One of the three is given.
     """

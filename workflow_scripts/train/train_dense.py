@@ -56,9 +56,7 @@ def train(args: argparse.Namespace, group: Group) -> None:
             with kept.outputs(*outputs) as (rewind, out, metrics):
                 save_tensors(rewind, rewind_point | origin)
                 save_network(out, network, masks, len(test.classes), epochs, lineage)
-                write_metrics(
-                    metrics, network, masks, test_accuracy, trainer.history, epochs, trainer.pictures_shown()
-                )
+                write_metrics(metrics, network, masks, test_accuracy, trainer.history, epochs, trainer.pictures_shown())
 
 
 if __name__ == "__main__":

@@ -64,9 +64,7 @@ def require_one_training(args: argparse.Namespace, files: dict[str, dict]) -> No
     lineage = rewind_point.get("lineage")
     for name in ("parent", "like"):
         if name in files and files[name].get("lineage") != lineage:
-            raise UserError(
-                f"{getattr(args, name)} does not come from the training of {args.rewind}: run both again"
-            )
+            raise UserError(f"{getattr(args, name)} does not come from the training of {args.rewind}: run both again")
     if lineage != text_fingerprint(rewind_point.get("start"), recipe_fingerprint(args), rewind_point.get("rewound")):
         raise UserError(f"{args.rewind} was made with other pictures, settings or another replicate: make it again")
 
@@ -144,9 +142,7 @@ def train(args: argparse.Namespace, group: Group) -> None:
         if group.rank == 0:
             with kept.outputs(*outputs) as (out, metrics, *state):
                 save_network(out, network, masks, parent["classes"], epochs, parent.get("lineage", ""))
-                write_metrics(
-                    metrics, network, masks, test_accuracy, trainer.history, epochs, trainer.pictures_shown()
-                )
+                write_metrics(metrics, network, masks, test_accuracy, trainer.history, epochs, trainer.pictures_shown())
                 for path in state:
                     origin = {name: files["rewind"][name] for name in ("start", "lineage", "rewound")}
                     save_tensors(path, trainer.state() | origin)

@@ -201,8 +201,4 @@ use rule train_level as train_early with:
         level=EXPERIMENT.levels_of("train_early"),
     priority: 10
     params:
-        code=code_fingerprint("workflow_scripts.train.train_level"),
-        settings=lambda wildcards: EXPERIMENT.training_settings(FOLDERS, design(wildcards)),
-        choices=lambda wildcards: named_arguments(**network(wildcards).choices),
-        files=lambda wildcards, input: named_arguments(**{name: input[name] for name in network(wildcards).needs}),
         state=lambda wildcards, output: named_arguments(state=output.state),

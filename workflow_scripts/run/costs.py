@@ -165,8 +165,6 @@ class Costs:
         """Return the amounts of a job's work by the rate that they go at; what takes but seconds is left to `start`."""
         sizes, training = self.sizes, self.config["training"]
         epoch = sizes.train // training["batch_size"] * training["batch_size"]  # an incomplete batch is left out
-        rewound = training["epochs"] - self.config["pruning"]["rewind_epoch"]
-        calibration = min(CALIBRATION_BATCHES * BATCH, sizes.train // min(BATCH, sizes.train) * min(BATCH, sizes.train))
         split = getattr(sizes, job.wildcards.get("split", "train"))
         amounts = {
             "make_images": {"draw": sizes.train + sizes.test},
@@ -175,15 +173,27 @@ class Costs:
             "index_images": {"decode": split},
             "pack_concepts": {"decode": 2 * sizes.concepts},
             "init_network": {"forward": sizes.test},
-            "make_control": {"forward": calibration + sizes.test},
-            "train_dense": {"train": training["epochs"] * epoch, "forward": sizes.test},
-            "train_level": {"train": rewound * epoch, "forward": sizes.test},
+            "make_control": {"forward": self.calibration(job) + sizes.test},
+            **{rule: {"train": self.epochs(job) * epoch, "forward": sizes.test} for rule in TRAININGS},
             "dump_activations": {"forward": sizes.concepts},
             "find_thresholds": {"thresholds": sizes.concepts * sizes.values},
             "tally_units": {"tally": sizes.concepts * sizes.units},
             "draw_units": {"tiles": sizes.units * self.config["gallery"]["images"]},
         }
         return amounts.get(job.rule, {})
+
+    def epochs(self, job: Job) -> int:
+        """Return how many epochs a job trains for: from 0, or where its schedule starts, to the last, or where it ends."""
+        network = self.network(job)
+        choices = network.choices if network else {}
+        return choices.get("until_epoch", self.config["training"]["epochs"]) - choices.get("from_epoch", 0)
+
+    def calibration(self, job: Job) -> int:
+        """Return how many training pictures a control looks at: only that of the calibrated network does."""
+        network, batch = self.network(job), min(BATCH, self.sizes.train)
+        if network is None or network.recipe != "untrained_calibrated":
+            return 0
+        return min(CALIBRATION_BATCHES, self.sizes.train // batch) * batch
 
     def speed(self, job: Job, rate: str) -> float:
         """Return how much a second a job does of the work of `rate`: cores or GPUs share it."""
@@ -223,6 +233,7 @@ class Costs:
             "make_control": network,
             "train_dense": network + self.rewind_bytes(),
             "train_level": network,
+            "train_early": network + self.sizes.state + self.sizes.momentum,
             "dump_activations": self.maps_bytes(),
             "tally_units": 8 * sizes.units * (sizes.labels + CATEGORIES),
             "draw_units": sizes.units * config["gallery"]["images"] * config["gallery"]["tile_bytes"],  # at most

@@ -15,6 +15,9 @@ from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
 from workflow_scripts.tables.arms import tabulate_arms
 
+KEYS = ["arm", "replicate", "level"]
+DENSITIES = ("density", "density_weights", "density_all", "pruned_of_all")
+SMALLER = "dense_small"  # the recipe of networks that have fewer weights though none was pruned
 TABLES = ("networks", "categories", "units", "epochs", "layers")
 EPOCH_COLUMNS = ["epoch", "learning_rate", "train_loss", "train_accuracy"]
 LAYER_COLUMNS = ["name", "kind", "prunable", "weights", "remaining"]
@@ -46,14 +49,15 @@ def collect(
     """Write arms.csv and the tables of `TABLES` into the folder `tables`.
 
     arms.csv        a row per arm: its part in the comparison, its recipe, what people call it
-    networks.csv    a row per network and dissected layer: densities, accuracy, both counts, dead units
+    networks.csv    a row per network and dissected layer: densities, budget, accuracy, both counts, dead units
     categories.csv  a row per network, layer and category: both counts
     units.csv       a row per unit: its best concept and that concept's IoU
     epochs.csv      a row per network and epoch of training
     layers.csv      a row per network and layer that has weights: how many remain
 
     A network whose accuracy nobody measured has an empty cell there; one that was brought along has no epochs. One
-    whose masks do not show what remains has empty cells of all densities but the stated one, and no layers.
+    whose masks do not show what remains has empty cells of all densities but the stated one, and no layers. A smaller
+    network has no density, for nothing was pruned; its share of its base's weights is a column of its own.
     Rows are sorted by arm, replicate and level, then stand in the order of the files they come from; those of arms.csv
     stand in the order of `arms`, which have its columns as keys (see `tables.arms`).
     `detector_iou` and `detector_rule` are those by which the units were named; see `name_units.detects`.
@@ -69,6 +73,7 @@ def collect(
         for table, new in tabulate(network, metrics, units, detector_iou, detector_rule).items():
             rows[table].append(new)
     frames = {table: join(rows[table]) for table in TABLES}
+    add_shares(frames["networks"], arm_rows)
     for table, frame in {"arms": arm_rows, **frames}.items():
         with whole_file(Path(tables) / f"{table}.csv") as part:
             frame.to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
@@ -78,6 +83,21 @@ def join(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """`frames` below each other; a frame without rows has no types of columns, and so no influence on them."""
     filled = [frame for frame in frames if len(frame)]
     return pd.concat(filled or frames[:1], ignore_index=True)
+
+
+def add_shares(networks: pd.DataFrame, arms: pd.DataFrame) -> None:
+    """Add the column share_of_base in place: prunable weights as a share of those of the base's first network.
+
+    That is the one of the same replicate and the lowest level. Smaller networks lose their densities.
+    """
+    first = networks.sort_values("level", kind="stable").drop_duplicates(["arm", "replicate"])
+    weights = first.set_index(["arm", "replicate"])["weights"]
+    bases = dict(zip(arms["arm"], arms["base"], strict=True))
+    of_base = [weights.get((bases[arm], replicate), np.nan) for arm, replicate in networks[KEYS[:2]].to_numpy()]
+    place = networks.columns.get_loc("weights") + 1
+    networks.insert(place, "share_of_base", networks["weights"] / of_base)
+    smaller = networks["arm"].isin(arms.loc[arms["recipe"] == SMALLER, "arm"])
+    networks.loc[smaller, [column for column in networks if column in DENSITIES]] = np.nan
 
 
 def refuse_duplicates(networks: Sequence[MeasuredNetwork]) -> None:
@@ -121,11 +141,17 @@ def network_row(metrics: dict, layer: str, by_category: pd.DataFrame, units: pd.
     """One row of networks.csv, less the network's name: shares in [0, 1], counts of units and of concepts."""
     density = metrics["density"]
     best = units[units["detector"]]
+    budget = metrics["budget"]
+    prunable = [layer["remaining"] for layer in metrics["layers"] if layer["prunable"]]
     return {
         "density": density["prunable"],
         "density_weights": or_nan(density["weights"]),
         "density_all": or_nan(density["all"]),
         "pruned_of_all": 1 - or_nan(density["all"]),
+        "weights": sum(prunable) if prunable else np.nan,
+        "epochs": budget["epochs"],
+        "pictures": budget["pictures"],
+        "epochs_in_all": or_nan(budget["epochs_in_all"]),
         "test_accuracy": or_nan(metrics["test_accuracy"]),
         "layer": layer,
         "knots": units["knots"].iloc[0],
@@ -197,8 +223,9 @@ def read_metrics(path: str | Path) -> dict:
     require_file(path, "make that network first")
     with reading(path, ValueError):
         metrics = json.loads(Path(path).read_text())
-    require_keys(path, metrics, ("test_accuracy", "density", "epochs", "layers"), "")
+    require_keys(path, metrics, ("test_accuracy", "density", "budget", "epochs", "layers"), "")
     require_keys(path, metrics["density"], ("prunable", "weights", "all"), " under density")
+    require_keys(path, metrics["budget"], ("epochs", "pictures", "epochs_in_all"), " under budget")
     for epoch in metrics["epochs"]:
         require_keys(path, epoch, EPOCH_COLUMNS, " in one of its epochs")
     for layer in metrics["layers"]:

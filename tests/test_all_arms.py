@@ -1,4 +1,4 @@
-"""Every recipe of a network that is trained, in a whole experiment: the same tables twice, and only what is new anew."""
+"""Every recipe of a network that is trained, in one experiment: the same tables twice, only what is new anew."""
 
 import shutil
 from pathlib import Path

@@ -183,7 +183,7 @@ class Costs:
         return amounts.get(job.rule, {})
 
     def epochs(self, job: Job) -> int:
-        """Return how many epochs a job trains for: from 0, or where its schedule starts, to the last, or where it ends."""
+        """Return how many of the schedule's epochs a job trains for."""
         network = self.network(job)
         choices = network.choices if network else {}
         return choices.get("until_epoch", self.config["training"]["epochs"]) - choices.get("from_epoch", 0)

@@ -4,8 +4,8 @@
 
 63,305 images, 2,048 units with half-precision maps of 7 x 7, label maps of 112 x 112: about 13 GB of values. Building
 takes a few minutes and is not timed. Then thresholds and tally run as the workflow runs them, each in a process of its
-own, on a dump of all maps and on one of candidates; their results are compared. Prints time, memory and disk, the last
-line one JSON object.
+own, on a dump of all maps and on one of candidates; their results are compared; and the maps are turned by one random
+rotation, and dissected. Prints time, memory and disk, the last line one JSON object.
 """
 
 import argparse
@@ -29,6 +29,10 @@ from workflow_scripts.data.hdf5 import FORMAT, create_hdf5
 from workflow_scripts.dissect.map_writers import AllMaps, Candidates
 
 UNITS, MAP_SIDE, QUANTILE = 2048, 7, 0.005
+CHOICES = (
+    *("--knots", "align_corners_false", "--border", "clamp", "--mask", "above"),
+    *("--planes", "once", "--counted-images", "with_category"),
+)
 BATCH, DRAWN = 128, 1024  # images: written at once; drawn anew
 
 
@@ -49,6 +53,7 @@ def main() -> None:
     for kind in ("all", "candidates"):
         result[f"{kind}_gigabytes"] = round((folder / f"{kind}.h5").stat().st_size / 1e9, 2)
         result |= dissect(folder, kind, arguments.threads)
+    result |= rotate(folder, arguments.threads)
     result["candidates_share"] = round(result["candidates_gigabytes"] / result["all_gigabytes"], 3)
     result["candidates_identical"] = same_results(folder)
     print(json.dumps(result))
@@ -80,35 +85,52 @@ def build_dumps(folder: Path, images: int) -> None:
         for writer in writers:
             writer.finish()
         for file in (every, few):
-            file.attrs.update(format=FORMAT, fingerprint="benchmark", concepts="benchmark")
+            file.attrs.update(format=FORMAT, fingerprint="benchmark", concepts="benchmark", network="benchmark")
         few.attrs.update(candidates_quantile=QUANTILE, candidates_mask="above")
     os.remove(folder / "candidates.scratch")
 
 
 def dissect(folder: Path, kind: str, threads: int) -> dict:
     """Find the thresholds of a dump and tally it; seconds, and memory in GB."""
-    found, largest = {}, 0
+    found, largest = {}, 0.0
     common = ["--activations", folder / f"{kind}.h5", "--concepts", folder / "concepts.h5", "--threads", threads]
     thresholds = folder / f"{kind}_thresholds.h5"
     steps = {
         "find_thresholds": ["--quantile", QUANTILE, "--out", thresholds],
-        "tally_units": [
-            *("--thresholds", thresholds, "--knots", "align_corners_false", "--border", "clamp"),
-            *("--mask", "above", "--planes", "once", "--counted-images", "with_category"),
-            *("--out", folder / f"{kind}_tally.h5"),
-        ],
+        "tally_units": ["--thresholds", thresholds, *CHOICES, "--out", folder / f"{kind}_tally.h5"],
     }
     for step, arguments in steps.items():
-        command = [sys.executable, "-m", f"workflow_scripts.dissect.{step}", *map(str, [*common, *arguments])]
-        started = time.perf_counter()
-        status, usage = os.wait4(subprocess.Popen(command, stderr=subprocess.DEVNULL).pid, 0)[1:]
-        if status:
-            sys.exit(f"{step} failed")
-        largest = max(largest, usage.ru_maxrss / 1e6)
-        found[f"{kind}_{step}_seconds"] = round(time.perf_counter() - started, 1)
-        print(f"{kind}: {step} took {found[f'{kind}_{step}_seconds']} s", flush=True)
-    found[f"{kind}_peak_gigabytes"] = round(largest, 2)
+        seconds, memory = run_step(step, [*common, *arguments])
+        largest = max(largest, memory)
+        found[f"{kind}_{step}_seconds"] = seconds
+    found[f"{kind}_peak_gigabytes"] = largest
     return found
+
+
+def rotate(folder: Path, threads: int) -> dict:
+    """Turn the maps by one rotation and dissect them, keeping candidates; seconds, and memory in GB."""
+    of_a_pass = ["--network", "none", "--settings", "{}", "--layers", "layer4", "--mean", 0, 0, 0, "--std", 1, 1, 1]
+    of_a_pass += ["--precision", "float16", "--forward", "float32"]  # which the dump stands for
+    arguments = [
+        *(*of_a_pass, "--activations", folder / "all.h5", "--concepts", folder / "concepts.h5"),
+        *("--replicate", 1, "--alphas", 1, "--seeds", 1, "--candidates", QUANTILE, "--quantile", QUANTILE, *CHOICES),
+        *("--detector-iou", 0.04, "--detector-rule", "above", "--threads", threads),
+        *("--out", folder / "rotations.csv"),
+    ]
+    seconds, memory = run_step("rotate_units", arguments)
+    return {"rotation_seconds": seconds, "rotation_peak_gigabytes": memory}
+
+
+def run_step(step: str, arguments: list) -> tuple[float, float]:
+    """Run a script of the workflow; return its seconds, and its memory in GB."""
+    command = [sys.executable, "-m", f"workflow_scripts.dissect.{step}", *map(str, arguments)]
+    started = time.perf_counter()
+    status, usage = os.wait4(subprocess.Popen(command, stderr=subprocess.DEVNULL).pid, 0)[1:]
+    if status:
+        sys.exit(f"{step} failed")
+    seconds = round(time.perf_counter() - started, 1)
+    print(f"{step} took {seconds} s", flush=True)
+    return seconds, round(usage.ru_maxrss / 1e6, 2)
 
 
 def same_results(folder: Path) -> bool:

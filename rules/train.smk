@@ -107,7 +107,8 @@ rule train_dense:
     wildcard_constraints:
         arm=EXPERIMENT.arms_of("train_dense"),
         level="0",
-    priority: 10
+    # All levels and other arms wait for it.
+    priority: 20
     conda:
         "../envs/workflow.yaml"
     threads: EXPERIMENT.threads("train_dense")

@@ -148,7 +148,9 @@ class Costs:
     def is_brought(self, job: Job) -> bool:
         """Tell whether a job concerns networks brought along, or pruned from one, of which rates and sizes are not."""
         if job.rule in SEVERAL:
-            return bool(job.wildcards.get(SEVERAL[job.rule]))
+            ending = job.wildcards.get(SEVERAL[job.rule], "")
+            design = self.experiment.designs.get(ending)
+            return not design.is_trained if design else bool(ending)
         network = self.network(job) if job.rule in OF_NETWORK else None
         return network is not None and not network.design.is_trained
 

@@ -10,6 +10,7 @@ from workflow_scripts.plan.keys import Key
 from workflow_scripts.plan.mistakes import Attempts, require_none
 from workflow_scripts.plan.networks import Network
 from workflow_scripts.plan.recipes import INITIAL, known_recipes, label_of
+from workflow_scripts.plan.rotations import RECIPE as ROTATED
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ def networks_of(items: list[dict], base: list[Network], config: dict, trained: D
         return read_brought(name, items)
     if recipe == "imp":
         return list(iterative(name, config, trained))
+    if recipe == ROTATED:
+        return []
     firsts = first_networks(base)
     if recipe == "shuffled_labels":
         return [

@@ -1,7 +1,7 @@
 """Network dissection of every network.
 
 In:  <network>/network.pt, data/concepts*.h5
-Out: <network>/activations.h5, thresholds.h5, tally.h5, units.csv
+Out: <network>/activations.h5, thresholds.h5, tally.h5, units.csv, rotations.csv
 """
 
 
@@ -173,5 +173,55 @@ rule name_units:
         " --tally {input.tally:q}"
         " --concepts {input.concepts:q}"
         " {params.rule}"
+        " --out {output:q}"
+        " 2> {log:q}"
+
+
+rule rotate_units:
+    """Count what random rotations of the network's layers detect."""
+    input:
+        network=f"{NETWORK}/network.pt",
+        # Of a dump of candidates no rotation can be made: the job makes one of all maps for itself.
+        activations=[f"{NETWORK}/activations.h5"] if config["dissection"]["dump"] == "all" else [],
+        concepts=concepts,
+        fields=fields,
+    output:
+        f"{NETWORK}/rotations.csv",
+    log:
+        f"{LOGS}/rotate_units.log",
+    benchmark:
+        f"{TIMES}/rotate_units.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: EXPERIMENT.threads("rotate_units")
+    resources:
+        gpu=EXPERIMENT.gpus("rotate_units"),
+    params:
+        code=code_fingerprint("workflow_scripts.dissect.rotate_units"),
+        settings=lambda wildcards: design(wildcards).settings_text,
+        arguments=lambda wildcards: EXPERIMENT.dump(design(wildcards)),
+        activations=lambda wildcards, input: named_arguments(activations=input.activations) if input.activations else "",
+        turns=lambda wildcards: EXPERIMENT.turns(key(wildcards)),
+        candidates=EXPERIMENT.candidates(),
+        samples=EXPERIMENT.samples(),
+        choices=EXPERIMENT.choices(
+            "quantile", "knots", "border", "mask", "counted_images", "planes", "detector_iou", "detector_rule"
+        ),
+        fields=fields_argument,
+    shell:
+        "python -m workflow_scripts.dissect.rotate_units"
+        " --network {input.network:q}"
+        " --settings {params.settings:q}"
+        " {params.arguments}"
+        " --concepts {input.concepts:q}"
+        " {params.activations}"
+        " --replicate {wildcards.replicate}"
+        " {params.turns}"
+        " {params.candidates}"
+        " {params.samples}"
+        " {params.choices}"
+        " {params.fields}"
+        " --threads {threads}"
+        " --gpus {resources.gpu}"
         " --out {output:q}"
         " 2> {log:q}"

@@ -1,11 +1,12 @@
 """Tables, figures and the report.
 
-In:  every network's metrics.json and units.csv
+In:  every network's metrics.json and units.csv, and rotations.csv where it is rotated
 Out: tables/*.csv, figures/*.{pdf,svg,png,rst}, costs.csv, summary.txt, report.html
 """
 
 CAPTIONS = sorted(file.relative_to(ROOT).as_posix() for file in (ROOT / "report").glob("*.rst"))
 TABLES = {name: f"{RESULTS}/tables/{name}.csv" for name in COLLECTED}
+ROTATIONS = {"rotations": f"{RESULTS}/tables/rotations.csv"} if EXPERIMENT.rotated else {}
 FIGURES = EXPERIMENT.figure_names
 
 
@@ -45,10 +46,44 @@ rule collect:
         " 2> {log:q}"
 
 
+rule collect_rotations:
+    """Gather what random rotations of networks' layers detect into a tidy table."""
+    input:
+        rotations=[EXPERIMENT.file(network.files_of, "rotations.csv") for network in EXPERIMENT.rotated_networks()],
+    output:
+        report(
+            f"{RESULTS}/tables/rotations.csv",
+            caption="../report/rotations.rst",
+            category="Tables",
+            labels={"table": "rotations"},
+        ),
+    log:
+        f"{RESULTS}/logs/figures/collect_rotations.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/figures/collect_rotations.tsv"
+    localrule: True
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        code=code_fingerprint("workflow_scripts.tables.collect_rotations"),
+        names=[" ".join(map(str, network.key)) for network in EXPERIMENT.rotated_networks()],
+        networks=lambda wildcards, input: [
+            shlex.join(["--network", *map(str, network.key), file])
+            for network, file in zip(EXPERIMENT.rotated_networks(), input.rotations, strict=True)
+        ],
+        arms=EXPERIMENT.rotated_arms(),
+    shell:
+        "python -m workflow_scripts.tables.collect_rotations"
+        " {params.networks}"
+        " {params.arms}"
+        " --out {output:q}"
+        " 2> {log:q}"
+
+
 rule draw_figures:
     """Draw every figure from the tables alone, and write its caption."""
     input:
-        **TABLES,
+        **TABLES | ROTATIONS,
     output:
         EXPERIMENT.figures("pdf", "png", "rst"),
         **{

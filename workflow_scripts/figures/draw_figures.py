@@ -14,13 +14,17 @@ from matplotlib.figure import Figure
 from workflow_scripts.figures.arms import describe_arms
 from workflow_scripts.figures.measures import has_accuracy
 from workflow_scripts.figures.style import STYLE, save_figure
-from workflow_scripts.plan.figures import caption_of, figure_names, module_of
+from workflow_scripts.plan.figures import NEEDS, caption_of, figure_names, module_of, needs_of
 from workflow_scripts.shared.files import UserError, run_command, whole_file
 from workflow_scripts.tables.arms import read_arms
-from workflow_scripts.tables.read_tables import read_table
+from workflow_scripts.tables.read_tables import read_rotations, read_table
 
 TABLES = ("networks", "categories", "units", "layers")
 NETWORK = ["arm", "replicate", "level"]
+LACKING = {  # what to say where a figure needs what the tables have not
+    "accuracy": "networks.csv has no accuracy of these networks",
+    "rotations": "there are no rotations of these networks in rotations.csv",
+}
 REDRAWN = "redrawn"  # the folder that captions redraw into: figures in the results are Snakemake's to write
 REDRAWN_BY = "To draw it again where snakemake ran, in a clone or, after ``pip install -e`` of it, in another folder"
 
@@ -29,16 +33,16 @@ def draw_figures(tables: str | Path, out: str | Path, names: Sequence[str] = ())
     """Write the figures of these names, or every one that the tables allow, into the folder `out`: PDF, SVG and PNG.
 
     Beside each stands <name>.rst, its caption and the command that draws it again. `tables` is the folder that
-    `collect` has written. Raises UserError if a table is missing, or if a figure shows the accuracy of networks and
-    nobody measured it.
+    `collect` has written. Raises UserError if a table is missing, or if a figure shows what was not measured.
     """
     frames = read_tables(tables)
-    possible = figure_names(has_accuracy(frames["networks"]))
+    measured = {"accuracy": has_accuracy(frames["networks"]), "rotations": "rotations" in frames}
+    known = [need for need in NEEDS if measured[need]]
+    possible = figure_names(known)
     for name in names:
         if name not in possible:
-            raise UserError(
-                f"{tables}/networks.csv has no accuracy of these networks, which {name} draws: leave it out"
-            )
+            lacking = next(need for need in needs_of(name) if need not in known)
+            raise UserError(f"{tables}: {LACKING[lacking]}, which {name} draws: leave it out")
     with matplotlib.rc_context(STYLE):
         for name in names or possible:
             save_figure(make_figure(name, frames), out, name)
@@ -57,7 +61,7 @@ def read_tables(tables: str | Path) -> dict[str, pd.DataFrame]:
     """The tables that figures need, by name, without the arms that are not drawn; their arms in the order of arms.csv.
 
     Columns are added: shares in per cent, and those of `describe_arms`. In "layers" the
-    column layer names the layer, and "layer remaining %" is its own.
+    column layer names the layer, and "layer remaining %" is its own. "rotations" are there where there are any.
     """
     frames = {table: read_table(Path(tables) / f"{table}.csv") for table in TABLES}
     networks = frames["networks"]
@@ -70,8 +74,12 @@ def read_tables(tables: str | Path) -> dict[str, pd.DataFrame]:
     whole = networks.drop_duplicates(NETWORK).drop(columns="layer")
     frames["layers"] = join(frames["layers"].rename(columns={"name": "layer"}), whole, [])
     frames["layers"]["layer remaining %"] = 100 * frames["layers"]["density"]
-    arms = describe_arms(networks, read_arms(Path(tables) / "arms.csv", networks))
-    return {table: arms.merge(frame, on="arm") for table, frame in frames.items()}
+    arms = read_arms(Path(tables) / "arms.csv", networks)
+    rotations = read_rotations(Path(tables), arms)
+    if rotations is not None:
+        frames["rotations"] = join(rotations, networks, [])
+    described = describe_arms(networks, arms)
+    return {table: described.merge(frame, on="arm") for table, frame in frames.items()}
 
 
 def join(frame: pd.DataFrame, networks: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
@@ -93,7 +101,7 @@ def read_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--figure",
         action="append",
-        choices=figure_names(with_accuracy=True),
+        choices=figure_names(),
         default=[],
         help="only this one; may be repeated",
     )

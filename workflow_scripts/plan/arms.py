@@ -11,6 +11,7 @@ from workflow_scripts.plan.methods import method_of
 from workflow_scripts.plan.mistakes import Attempts, require_none
 from workflow_scripts.plan.networks import Network
 from workflow_scripts.plan.recipes import INITIAL, known_recipes, label_of
+from workflow_scripts.plan.rotations import RECIPE as ROTATED
 from workflow_scripts.plan.trained import early, iterative, pruned, require_pictures, smaller
 
 
@@ -83,6 +84,8 @@ def networks_of(items: list[dict], base: list[Network], config: dict, trained: D
         return read_brought(name, items)
     if recipe == "imp":
         return list(iterative(name, config, trained, initial_arm(config)))
+    if recipe == ROTATED:
+        return []
     firsts = first_networks(base)
     if recipe == "dense_early":
         return list(early(item, firsts, config["pruning"]["rewind_epoch"]))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 
 from workflow_scripts.plan.recipes import INITIAL, known_recipes, label_of
+from workflow_scripts.plan.rotations import rotation_mistakes
 from workflow_scripts.plan.schema import hint
 
 # Other files of an experiment lie under these names.
@@ -25,7 +26,7 @@ def arm_mistakes(items: list[dict], all_known: bool) -> Iterator[str]:
     for item in items:
         yield from item_mistakes(item, arms[item["name"]])
     yield from label_mistakes(arms)
-    unfitting = list(of_mistakes(items, all_known))
+    unfitting = [*of_mistakes(items, all_known), *rotation_mistakes(items)]
     yield from unfitting or circles(arms)
 
 

@@ -13,6 +13,7 @@ from workflow_scripts.plan.keys import Key
 from workflow_scripts.plan.networks import Network
 from workflow_scripts.plan.protocols import OF_FIELDS
 from workflow_scripts.plan.resources import TESTED, TRAININGS, gpus_of, threads_of
+from workflow_scripts.plan.rotations import Rotations, all_of, rotated_arms
 from workflow_scripts.shared.files import UserError
 
 TABLES = ("networks", "arms", "categories", "units", "epochs", "layers")
@@ -33,13 +34,15 @@ class Experiment:
     def __init__(self, config: dict) -> None:
         self.config = config
         self.arms, self.networks = read_arms(config)
+        self.rotated = rotated_arms(config["arms"])
         self.trained = trained_design(config)
         self.designs = {network.design.suffix: network.design for network in self.networks.values()}
         self.results = f"results/{config['experiment']}"
         self.data = f"{self.results}/data"
         self.gallery = f"{self.results}/gallery"
         tested = self.trains or any(design.test != "none" for design in self.designs.values())
-        self.figure_names = figure_names(tested)  # in their order
+        known = [*(["accuracy"] if tested else []), *(["rotations"] if self.rotated else [])]
+        self.figure_names = figure_names(known)  # in their order
 
     # Networks
 
@@ -68,6 +71,15 @@ class Experiment:
         """Return the share of weights that remain in a network, where the config tells it."""
         network = self.networks.get(Key(arm, int(replicate), int(level)))
         return network.density if network else None
+
+    def rotated_networks(self) -> list[Network]:
+        """Return the networks whose layers are turned, also under several names."""
+        return [network for network in self.networks.values() if network.key.arm in self.rotated]
+
+    def rotations(self, key: Key) -> Rotations:
+        """Return how the layers of a network are turned, by any of its names."""
+        arms = [network.key.arm for network in self.rotated_networks() if network.files_of == key]
+        return all_of(self.rotated[arm] for arm in arms)
 
     def published(self) -> list[Network]:
         """Return the networks that seem to be the one whose counts are published: torchvision's first ResNet-50."""
@@ -112,7 +124,7 @@ class Experiment:
 
     def table_names(self) -> list[str]:
         """Return the names of all tables."""
-        return [*TABLES, *(["published"] if self.published() else [])]
+        return [*TABLES, *(["rotations"] if self.rotated else []), *(["published"] if self.published() else [])]
 
     def tables(self) -> list[str]:
         """Return all tables."""
@@ -193,6 +205,18 @@ class Experiment:
         if dissection["dump"] != "candidates":
             return ""
         return named_arguments(candidates=dissection["largest_quantile"], mask=dissection["mask"])
+
+    def turns(self, key: Key) -> str:
+        """Return the arguments for the rotations of a network's layers."""
+        alphas, seeds = self.rotations(key)
+        return named_arguments(alphas=alphas, seeds=list(range(1, seeds + 1)))
+
+    def rotated_arms(self) -> str:
+        """Return the arguments for the rotations that each arm asks for: --rotated ARM SEEDS ALPHA..."""
+        return " ".join(
+            named_arguments(rotated=[arm, rotations.seeds, *rotations.alphas])
+            for arm, rotations in self.rotated.items()
+        )
 
     def samples(self) -> str:
         """Return the argument for thresholds of interpolated maps."""

@@ -1,10 +1,12 @@
 """The figures: what the rules need to know of each, read from its file without a plotting library.
 
 A figure is a file of its name in figures/plots/: the docstring is its caption (reStructuredText), `ORDER` (a number)
-its place among the others, `NEEDS_ACCURACY = True` says that it draws the networks' accuracy, `draw(frames)` draws it.
+its place among the others, `draw(frames)` draws it. `NEEDS_ACCURACY = True` says that it draws the networks' accuracy,
+`NEEDS_ROTATIONS = True` that it draws rotations of their layers, which not every experiment has.
 """
 
 import ast
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +14,7 @@ from workflow_scripts.plan.source_files import constants_of, has_function, parse
 from workflow_scripts.shared.files import UserError
 
 PLOTS = Path(__file__).parents[1] / "figures" / "plots"
+NEEDS = ("accuracy", "rotations")  # what figures may need that not every experiment has
 
 
 class Plot(NamedTuple):
@@ -20,21 +23,26 @@ class Plot(NamedTuple):
     order: float
     name: str
     caption: str
-    needs_accuracy: bool
+    needs: frozenset[str]
 
 
-def figure_names(with_accuracy: bool) -> list[str]:
-    """The names of all figures, in their order; without those that draw accuracy where nobody measured it.
+def figure_names(known: Collection[str] = NEEDS) -> list[str]:
+    """The names of all figures, in their order, that need nothing of `NEEDS` but what is known.
 
     Raises UserError if the file of a figure lacks its caption, its order or the function that draws it.
     """
     plots = sorted(read_plot(path) for path in PLOTS.glob("[!_]*.py"))
-    return [plot.name for plot in plots if with_accuracy or not plot.needs_accuracy]
+    return [plot.name for plot in plots if plot.needs <= set(known)]
 
 
 def caption_of(name: str) -> str:
     """The caption of a figure, reStructuredText without a line break at its ends; UserError as of `figure_names`."""
     return read_plot(PLOTS / f"{name}.py").caption
+
+
+def needs_of(name: str) -> frozenset[str]:
+    """What a figure needs, of `NEEDS`; UserError as of `figure_names`."""
+    return read_plot(PLOTS / f"{name}.py").needs
 
 
 def module_of(name: str) -> str:
@@ -52,4 +60,5 @@ def read_plot(path: Path) -> Plot:
         raise UserError(f"{path} has no caption: add one as the module's docstring")
     if not has_function(tree, "draw"):
         raise UserError(f"{path} draws nothing: add a function draw(frames) that returns a Figure")
-    return Plot(order, path.stem, caption, bool(constants.get("NEEDS_ACCURACY")))
+    needs = frozenset(name for name in NEEDS if constants.get(f"NEEDS_{name.upper()}"))
+    return Plot(order, path.stem, caption, needs)

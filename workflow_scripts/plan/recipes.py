@@ -32,7 +32,7 @@ class Recipe:
 
     role: that of its arms, unless they say another.
     label: what figures call its arms, unless they say something else; "" for their names.
-    of: recipes of the arms that it may be `of`; empty for one that is of none.
+    of: recipes of the arms that it may be `of`; empty for one that is of none, or of any.
     starts_from: the network of the same replicate that each of its own starts from: "first", level 0 of that arm;
         "initial", the one that trainings start from; or "", none.
     """
@@ -47,6 +47,7 @@ BUILT_IN = {
     "imp": Recipe(CURVE, "iterative magnitude pruning"),
     "untrained": Recipe(BASELINE, "untrained", of=("imp", "brought")),
     "shuffled_labels": Recipe(BASELINE, "dense, labels shuffled", of=("imp", "brought"), starts_from="first"),
+    "rotated": Recipe(BASELINE, "in a random basis"),
     "trained_twice": Recipe(REFERENCE, "dense, trained twice", of=("imp",), starts_from="first"),
     "imp_rewind0": Recipe(CURVE, "IMP, rewound to the start", of=("imp",), starts_from="first"),
     "lr_rewind": Recipe(CURVE, "learning-rate rewinding", of=("imp", "brought"), starts_from="first"),

@@ -27,6 +27,8 @@ PACKED_LABELS = 0.05  # of the pictures that they are packed with; measured of t
 UNPACKED = 1.5  # bytes for each of an archive's: a guess, of many small files that fill whole blocks
 CANDIDATES = 0.14  # of the bytes of all maps: ResNet-50's last stage, benchmarks.full_size
 CATEGORIES = 6  # of labels, in Broden
+# Turning a value of a map and writing it takes as long as so many values' thresholds: the default experiment.
+TURNING = 4
 
 # Rules whose jobs concern one network; the wildcards of others may be those of any network that they wait for.
 OF_NETWORK = (
@@ -168,6 +170,7 @@ class Costs:
         sizes, training = self.sizes, self.config["training"]
         epoch = sizes.train // training["batch_size"] * training["batch_size"]  # an incomplete batch is left out
         split = getattr(sizes, job.wildcards.get("split", "train"))
+        values = sizes.concepts * sizes.values
         amounts = {
             "make_images": {"draw": sizes.train + sizes.test},
             "make_concepts": {"draw": 2 * sizes.concepts},  # pictures, and as much again for label maps
@@ -178,8 +181,13 @@ class Costs:
             "make_control": {"forward": self.calibration(job) + sizes.test},
             **{rule: {"train": self.epochs(job) * epoch, "forward": sizes.test} for rule in TRAININGS},
             "dump_activations": {"forward": sizes.concepts},
-            "find_thresholds": {"thresholds": sizes.concepts * sizes.values},
+            "find_thresholds": {"thresholds": values},
             "tally_units": {"tally": sizes.concepts * sizes.units},
+            "rotate_units": {
+                "forward": sizes.concepts if self.keeps_candidates else 0,
+                "thresholds": self.rotations(job) * (1 + TURNING) * values,
+                "tally": self.rotations(job) * sizes.concepts * sizes.units,
+            },
             "draw_units": {"tiles": sizes.units * self.config["gallery"]["images"]},
         }
         return amounts.get(job.rule, {})
@@ -196,6 +204,19 @@ class Costs:
         if network is None or network.recipe != "untrained_calibrated":
             return 0
         return min(CALIBRATION_BATCHES, self.sizes.train // batch) * batch
+
+    def rotations(self, job: Job) -> int:
+        """Return how many rotations of its network's layers a job makes."""
+        network = self.network(job) if job.rule == "rotate_units" else None
+        if network is None:
+            return 0
+        alphas, seeds = self.experiment.rotations(network.key)
+        return len(alphas) * seeds
+
+    @property
+    def keeps_candidates(self) -> bool:
+        """Whether of all maps only candidates are kept."""
+        return self.config["dissection"]["dump"] == "candidates"
 
     def speed(self, job: Job, rate: str) -> float:
         """Return how much a second a job does of the work of `rate`: cores or GPUs share it."""
@@ -248,17 +269,22 @@ class Costs:
 
     def maps_bytes(self) -> float:
         """Return the size of one network's activations.h5."""
-        dissection = self.config["dissection"]
-        width = 2 if dissection["precision"] == "float16" else 4
-        share = self.config["rates"]["maps"] * (CANDIDATES if dissection["dump"] == "candidates" else 1)
-        return width * self.sizes.concepts * self.sizes.values * share
+        return self.value_bytes() * self.config["rates"]["maps"] * (CANDIDATES if self.keeps_candidates else 1)
+
+    def value_bytes(self) -> int:
+        """Return the size of the values of one network's maps."""
+        width = 2 if self.config["dissection"]["precision"] == "float16" else 4
+        return width * self.sizes.concepts * self.sizes.values
 
     def scratch_bytes(self) -> float:
         """Return what lies on disk for the time being, while each replicate trains a network and dissects another.
 
         A dense training saves its progress with the rewind point, keeps two such states and writes a third; before
-        candidates are sorted out, about as many more lie in a scratch file.
+        candidates are sorted out, about as many more lie in a scratch file. Where networks are rotated one turned dump
+        lies there, which hardly compresses, and where only candidates are kept, one of all maps, too.
         """
-        candidates = self.maps_bytes() if self.config["dissection"]["dump"] == "candidates" else 0
+        maps = self.maps_bytes() if self.keeps_candidates else 0
+        if any(network.design.is_trained for network in self.experiment.rotated_networks()):
+            maps += self.value_bytes() * (1 + (self.config["rates"]["maps"] if self.keeps_candidates else 0))
         progress = self.sizes.state + self.sizes.momentum + self.rewind_bytes()
-        return len(self.config["replicates"]) * (3 * progress + candidates)
+        return len(self.config["replicates"]) * (3 * progress + maps)

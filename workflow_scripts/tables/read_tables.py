@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from workflow_scripts.plan.rotations import RECIPE
 from workflow_scripts.shared.files import UserError, reading, require_file
 
 NAMES = ("arm", "base", "role", "recipe", "starts_from", "layer", "name", "category", "label")
@@ -23,6 +24,26 @@ def read_table(path: Path) -> pd.DataFrame:
             keep_default_na=False,
             na_values={"test_accuracy": [""]},
         )
+
+
+def read_rotations(tables: Path, arms: pd.DataFrame) -> pd.DataFrame | None:
+    """The table of rotations, of those arms alone that are rotated; None without any, or before they are collected.
+
+    Columns are added: "detectors_a %", and basis, what the arm of rotations is called. `arms` is arms.csv.
+    """
+    labels = arms[arms["recipe"] == RECIPE].set_index("base")["label"]
+    path = tables / "rotations.csv"
+    if labels.empty or not path.is_file():
+        return None
+    rotations = read_table(path)
+    rotations["detectors_a %"] = 100 * rotations["detectors_a"] / rotations["units"]
+    rotations["basis"] = rotations["arm"].map(labels)
+    return rotations[rotations["basis"].notna()]
+
+
+def farthest(rotations: pd.DataFrame) -> pd.DataFrame:
+    """The rotations of each arm that go farthest: all the way, where its alphas go on to 1."""
+    return rotations[rotations["alpha"] == rotations.groupby("arm")["alpha"].transform("max")]
 
 
 def detector_rule_of(networks: pd.DataFrame) -> tuple[float, str]:

@@ -6,6 +6,7 @@ python -m workflow_scripts summarise results/shapes
 import argparse
 import textwrap
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from workflow_scripts.plan.keys import BASELINE, CURVE, ROLES
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.shared.files import run_command
 from workflow_scripts.tables.arms import name_arms, read_arms
-from workflow_scripts.tables.read_tables import detector_rule_of, read_table
+from workflow_scripts.tables.read_tables import detector_rule_of, farthest, read_rotations, read_table
 
 ROWS, WIDTH = 26, 100  # of the table at most, and columns of the screen
 NAMED = 3  # arms in a sentence
@@ -28,6 +29,8 @@ PLACES = {
     "costs": "costs.csv",
 }
 HEAD = ("", "weights", "test accuracy", "interpretable units", "unique concepts")
+ROTATED = "rotated"  # the column after the units, where there are rotations
+NETWORK = ["arm", "replicate", "level", "layer"]
 
 
 def summarise(results: Path, quantile: float | None = None) -> str:
@@ -35,7 +38,8 @@ def summarise(results: Path, quantile: float | None = None) -> str:
 
     Curves come first, then baselines, then references. What is too much for a screen is left out, and a line names it:
     layers but the last, then levels between the densest and the sparsest, then arms. Curves without a baseline are
-    named. `quantile` is that of the thresholds, if it is known; it is named where it is doubtfully large.
+    named. Where networks are rotated, the share of detectors in the random bases that are turned farthest stands beside
+    that of the units. `quantile` is that of the thresholds, if it is known; it is named where it is doubtfully large.
 
     Raises:
         UserError: the experiment has no table of networks or of arms.
@@ -45,8 +49,15 @@ def summarise(results: Path, quantile: float | None = None) -> str:
     arms = read_arms(path.with_name("arms.csv"), networks)
     layers = list(dict.fromkeys(networks["layer"]))
     shown = last_layers(networks, layers)
+    rotations = read_rotations(path.parent, arms)
+    lines, head = [heading(networks)], list(HEAD)
+    if rotations is not None:
+        rotations = farthest(rotations)
+        networks = with_rotations(networks, rotations)
+        lines.append(rotation_heading(rotations))
+        head.insert(head.index("unique concepts"), ROTATED)
     rows, left_out = tabulate(networks, arms, shown)
-    lines = [heading(networks), *align([HEAD, *rows])]
+    lines += align([head, *rows])
     if quantile is not None and quantile > LARGE_QUANTILE:
         share = f"{100 * quantile:g} %"
         lines.append(
@@ -64,6 +75,18 @@ def list_places(results: Path) -> str:
     """Return where what has been made of an experiment lies, a line each."""
     places = [(name, results / place) for name, place in PLACES.items() if (results / place).exists()]
     return "\n".join(f"{name:<8} {place}" for name, place in places)
+
+
+def with_rotations(networks: pd.DataFrame, rotations: pd.DataFrame) -> pd.DataFrame:
+    """The networks with a column `ROTATED`: the mean share of detectors in their rotations, in per cent."""
+    means = rotations.groupby(NETWORK)["detectors_a %"].mean().rename(ROTATED)
+    return networks.merge(means, on=NETWORK, how="left")
+
+
+def rotation_heading(rotations: pd.DataFrame) -> str:
+    """What that column is."""
+    alphas = " or ".join(f"{alpha:g}" for alpha in sorted(set(rotations["alpha"])))
+    return f"{ROTATED.capitalize()}: the same, of directions of random bases in place of units; means, alpha {alphas}."
 
 
 def heading(networks: pd.DataFrame) -> str:
@@ -105,7 +128,7 @@ def tabulate(
     for layer in layers:
         of_layer = networks[networks["layer"] == layer]
         units = sorted(set(of_layer["units"]))
-        rows.append((f"{layer}, {' or '.join(map(str, units))} units", "", "", "", ""))
+        rows.append((f"{layer}, {' or '.join(map(str, units))} units",))
         levels_of = {arm: list(levels.groupby("level")) for arm, levels in of_layer.groupby("arm")}
         names = [arm for arm in order if arm in levels_of]
         if len(names) > ROWS:
@@ -135,12 +158,14 @@ def spread(levels: list, most: int) -> list:
     )
 
 
-def measures(level: pd.DataFrame) -> tuple[str, str, str, str]:
+def measures(level: pd.DataFrame) -> tuple[str, ...]:
     """The cells of one level of an arm: a row for each replicate comes in."""
+    rotated = [f"{level[ROTATED].mean():.1f} %" if level[ROTATED].notna().any() else "-"] if ROTATED in level else []
     return (
         f"{100 * level['density'].mean():.3g} %",
         with_range(100 * level["test_accuracy"].dropna(), "%"),
         with_range(100 * level["detectors_a"] / level["units"], "%"),
+        *rotated,
         with_range(level["concepts_a"], ""),
     )
 
@@ -157,16 +182,25 @@ def with_range(values: pd.Series, unit: str) -> str:
 
 
 def align(rows: Iterable[Sequence[str]]) -> list[str]:
-    """The rows as lines with columns below each other; a row with a first cell only may be longer than its column."""
+    """The rows as lines with columns below each other; a row of one cell may be longer than its column."""
     rows = list(rows)
-    widths = [max((len(row[column]) for row in rows if row[1]), default=0) for column in range(len(HEAD))]
+    widths = [max(map(len, column)) for column in zip(*(row for row in rows if len(row) > 1), strict=True)]
     widths[0] = min(widths[0], WIDTH - sum(2 + width for width in widths[1:]))
+    wrap_names(rows, widths[0])
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(shortened(row, widths[0]), widths, strict=True)).rstrip()
-        if row[1]
+        if len(row) > 1
         else row[0]
         for row in rows
     ]
+
+
+def wrap_names(rows: list[Sequence[str]], width: int) -> None:
+    """Let first cells of more than so many characters go on in the row below, in place, where that has none."""
+    for place, (row, below) in enumerate(pairwise(rows)):
+        lines = textwrap.wrap(row[0], width, subsequent_indent="    ")
+        if len(row) > 1 and len(lines) == 2 and not below[0]:
+            rows[place : place + 2] = [(lines[0], *row[1:]), (lines[1], *below[1:])]
 
 
 def shortened(row: Sequence[str], width: int) -> Sequence[str]:

@@ -1,0 +1,173 @@
+"""Do units detect more than the directions of a random basis of the same space would? Top: interpretable units of each
+curve that is rotated, against the weights that remain (thin: replicates; bold: their mean; open circle: dense), and
+dashed the mean over random rotations of the layer, in a band from the lowest to the highest of all rotations and
+replicates. Below: what share of detectors the units have beyond these directions, each network less the mean of its own
+rotations, in percentage points; where the curve lies above the grey line at 0, the units' own basis detects more than a
+random one. With several alphas both are of the largest, and the panels below show detectors from the units' own basis
+(alpha 0) on, means and bands as above, of the dense networks and of the level nearest to 90 % pruned. Where every
+network is dense there is a line for each network and layer instead, on it the mean over rotations as a stroke.
+"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from workflow_scripts.figures.curves import curve_look, draw_curve, draw_measure, legend_handles, mark_dense
+from workflow_scripts.figures.dense import draw_dense
+from workflow_scripts.figures.measures import UNITS, Measure, count_limits, units_title
+from workflow_scripts.figures.panels import (
+    DENSE,
+    NINE_TENTHS_PRUNED,
+    add_legend,
+    add_pruned_axis,
+    all_dense,
+    draw_sentence,
+    mark_nine_tenths,
+    panels,
+    set_density_axis,
+    sparsest,
+)
+from workflow_scripts.figures.style import (
+    COUNT_TICKS,
+    CURVE_COLOURS,
+    DENSE_MARK,
+    GREY,
+    LIGHT_GREY,
+    TEXT_WIDTH,
+)
+from workflow_scripts.plan.keys import BASELINE, CURVE
+from workflow_scripts.tables.read_tables import farthest
+
+ORDER = 45
+NEEDS_ROTATIONS = True
+
+EXCESS = Measure("excess", None, "Units beyond chance (points)")
+NETWORK = ["arm", "replicate", "level", "layer"]
+SIDE_BY_SIDE = 3  # layers
+ROTATED_LINE = {"linestyle": "--", "linewidth": 1.2}
+SPARSE_MARK = {"marker": "s", "markersize": 3.5, "linestyle": "none"}
+BAND = 0.15  # opacity
+
+
+def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+    """Interpretable units beside those of random bases, what they have beyond these, and how it goes with alpha."""
+    rotations = frames["rotations"]
+    rotations = rotations[rotations["role"] == CURVE]
+    if rotations.empty:
+        return draw_sentence("No curve here is rotated: what else is stands in the table of rotations.")
+    turned = farthest(rotations)
+    networks = relate_to_rotations(frames["networks"], turned)
+    if all_dense(networks):
+        return draw_dense([("", with_baselines(networks), UNITS)])
+    several = rotations.groupby("arm")["alpha"].nunique().max() > 1
+    layers = networks["layer"].unique()
+    columns, kinds = min(SIDE_BY_SIDE, len(layers)), 3 if several else 2
+    width = (0.65 if columns == 1 else 1) * TEXT_WIDTH
+    figure, grid = panels(-(-len(layers) // columns) * kinds, columns, width, panel_height=2.0)
+    for number, layer in enumerate(layers):
+        column, row = number % columns, number // columns * kinds
+        top, middle, *bottom = grid[row : row + kinds, column]
+        of_layer, turned_layer, all_turned = (frame[frame["layer"] == layer] for frame in (networks, turned, rotations))
+        draw_beside_rotations(top, of_layer, turned_layer)
+        draw_excess(middle, of_layer)
+        for axes in (top, middle):
+            set_density_axis(axes, sparsest(networks), max_ticks=9 if columns == 1 else 6)
+        if row == 0:
+            add_pruned_axis(top)
+        for axes in bottom:
+            draw_alphas(axes, of_layer, all_turned)
+        top.set_title(layer)
+    for axes in grid[-kinds:, (len(layers) - 1) % columns + 1 :].flat:
+        axes.remove()
+    handles = legend_handles(networks, None) + rotation_handles(networks, several)
+    add_legend(figure, handles, columns=2 if columns == 1 else 4)
+    return figure
+
+
+def relate_to_rotations(networks: pd.DataFrame, turned: pd.DataFrame) -> pd.DataFrame:
+    """The networks that are rotated, with the mean of their own rotations, "chance", and what they have beyond it."""
+    of_networks = turned.groupby(NETWORK).agg(chance=("detectors_a %", "mean"), basis=("basis", "first"))
+    related = networks.merge(of_networks, on=NETWORK)
+    return related.assign(excess=related["detectors_a %"] - related["chance"])
+
+
+def with_baselines(networks: pd.DataFrame) -> pd.DataFrame:
+    """The networks, and rows of baselines that have the means of their rotations; each arm has its own alone."""
+    networks = networks.assign(base=networks["arm"])
+    means = {"detectors_a %": networks["chance"], "short_name": networks["basis"], "look": 0}
+    return pd.concat([networks, networks.assign(role=BASELINE, **means)], ignore_index=True)
+
+
+def draw_beside_rotations(axes: Axes, networks: pd.DataFrame, turned: pd.DataFrame) -> None:
+    """Draw the units of one layer's networks against density, and their rotations."""
+    for number, of_arm in turned.groupby("number"):
+        levels = of_arm.groupby("level")
+        places = levels["remaining %"].mean().sort_values(ascending=False)
+        draw_band(axes, places, levels["detectors_a %"].agg(["mean", "min", "max"]).loc[places.index], number)
+    draw_measure(axes, networks, UNITS)
+    axes.set_ylim(count_limits(pd.concat([networks, turned]), UNITS))
+    axes.set_ylabel(units_title(networks))
+
+
+def draw_band(axes: Axes, places: pd.Series | pd.Index, values: pd.DataFrame, number: int) -> None:
+    """Draw means dashed, in a band from the lowest to the highest, in the colour of the curve of that number.
+
+    `values` has the columns mean, min and max. At a single place the band is a bar.
+    """
+    colour = curve_look(number)["color"]
+    if len(places) == 1:
+        axes.vlines(places, values["min"], values["max"], color=colour, alpha=BAND, linewidth=6)
+        axes.plot(places, values["mean"], color=colour, marker="_", linestyle="none")
+        return
+    axes.fill_between(places, values["min"], values["max"], color=colour, alpha=BAND, linewidth=0)
+    axes.plot(places, values["mean"], color=colour, **ROTATED_LINE)
+
+
+def draw_excess(axes: Axes, networks: pd.DataFrame) -> None:
+    """Draw what one layer's networks have beyond the mean of their rotations, against density."""
+    mark_nine_tenths(axes)
+    axes.axhline(0, color=LIGHT_GREY, linewidth=0.8, zorder=0)
+    for number, of_arm in networks.groupby("number"):
+        draw_curve(axes, of_arm, EXCESS, curve_look(number))
+        mark_dense(axes, of_arm, EXCESS, curve_look(number))
+    axes.set_ylabel(EXCESS.title)
+    axes.yaxis.set_major_locator(MaxNLocator(**COUNT_TICKS))
+
+
+def draw_alphas(axes: Axes, networks: pd.DataFrame, rotations: pd.DataFrame) -> None:
+    """Draw one layer's detectors against alpha, of each curve's dense level and of that nearest to 90 % pruned."""
+    rows = pd.concat([networks.assign(alpha=0.0), rotations[rotations["alpha"] > 0]])
+    for number, of_arm in rows.groupby("number"):
+        for level, mark in marked_levels(of_arm):
+            by_alpha = of_arm[of_arm["level"] == level].groupby("alpha")["detectors_a %"].agg(["mean", "min", "max"])
+            draw_band(axes, by_alpha.index, by_alpha, number)
+            axes.plot(by_alpha.index, by_alpha["mean"], color=curve_look(number)["color"], **mark)
+    axes.set(xlabel="alpha", ylim=count_limits(rows, UNITS))
+    axes.set_ylabel(units_title(networks))
+    axes.yaxis.set_major_locator(MaxNLocator(**COUNT_TICKS))
+
+
+def marked_levels(rows: pd.DataFrame) -> list[tuple[int, dict]]:
+    """The dense level of an arm and that nearest to 90 % pruned, as far as there are such, with their marks."""
+    remaining = rows.groupby("level")["remaining %"].mean()
+    sparse = remaining[remaining < DENSE]
+    found = [(remaining.idxmax(), DENSE_MARK)] if remaining.max() >= DENSE else []
+    if len(sparse):
+        found.append((np.abs(np.log(sparse / NINE_TENTHS_PRUNED)).idxmin(), SPARSE_MARK))
+    return found
+
+
+def rotation_handles(networks: pd.DataFrame, several: bool) -> list[Line2D]:
+    """What the legend says of rotations; of `several` alphas, too."""
+    colour = CURVE_COLOURS[0] if networks["arm"].nunique() == 1 else GREY
+    basis = " or ".join(networks["basis"].unique())
+    handles = [
+        Line2D([], [], color=colour, label=f"{basis}, mean", **ROTATED_LINE),
+        Line2D([], [], color=colour, label="lowest to highest", alpha=BAND, linewidth=6),
+    ]
+    if several:
+        handles.append(Line2D([], [], color=colour, label="nearest to 90 % pruned", **SPARSE_MARK))
+    return handles

@@ -1,0 +1,56 @@
+"""Arms of the recipe `rotated`: how the layers of another arm's networks are turned, to count what chance detects.
+
+Such an arm has no networks of its own: a rotation is dissected within one job, and leaves numbers alone.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+RECIPE = "rotated"
+WITHOUT_NETWORKS = (RECIPE, "shuffled_labels")  # recipes of arms that have no networks to turn
+ALPHAS, SEEDS = (1,), 5  # unless the arm says others
+
+
+class Rotations(NamedTuple):
+    """How each layer is turned: so far of the way, in ascending order, of each rotation, numbered from 1 to `seeds`."""
+
+    alphas: tuple[float, ...]
+    seeds: int
+
+
+def rotated_arms(items: Iterable[dict]) -> dict[str, Rotations]:
+    """Return how the networks of arms are turned, by the names of those arms that any of `items` is a rotation of."""
+    return {
+        item["of"]: Rotations(tuple(sorted(map(float, item.get("alphas", ALPHAS)))), item.get("seeds", SEEDS))
+        for item in items
+        if item["recipe"] == RECIPE
+    }
+
+
+def all_of(rotations: Iterable[Rotations]) -> Rotations:
+    """Return those that one network needs which is listed in several arms: these, and maybe some that none asks for."""
+    alphas, seeds = zip(*rotations, strict=True)
+    return Rotations(tuple(sorted({alpha for some in alphas for alpha in some})), max(seeds))
+
+
+def rotation_mistakes(items: list[dict]) -> Iterator[str]:
+    """Yield what is wrong with the arms that arms of this recipe are `of`, a sentence each."""
+    recipes: dict[str, str] = {}
+    for item in items:
+        recipes.setdefault(item["name"], item["recipe"])
+    turned: dict[str, str] = {}
+    for item in items:
+        name, base = item["name"], item.get("of")
+        if item["recipe"] != RECIPE or base not in recipes:
+            continue
+        if recipes[base] in WITHOUT_NETWORKS:
+            yield (
+                f"arms.{name}.of is {base}, an arm of the recipe {recipes[base]}, which has no networks of its own to"
+                " turn: name another arm"
+            )
+        elif base in turned:
+            yield (
+                f"arms: {turned[base]} and {name} are both rotations of {base}: keep one of them, and write all alphas"
+                " into it"
+            )
+        turned.setdefault(base, name)

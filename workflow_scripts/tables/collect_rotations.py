@@ -1,0 +1,90 @@
+"""Gather what random rotations of networks' layers detect into one tidy table."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from workflow_scripts.plan.rotations import Rotations
+from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
+
+COLUMNS = ["layer", "alpha", "seed", "units", "detectors_a", "concepts_a", "dead_units", "median_score"]
+
+
+class RotatedNetwork(NamedTuple):
+    """One network and the rotations.csv of its layers."""
+
+    arm: str
+    replicate: int
+    level: int
+    rotations: Path
+
+
+def collect_rotations(networks: Sequence[RotatedNetwork], asked: Mapping[str, Rotations], out: Path) -> None:
+    """Write rotations.csv: a row for each network, layer, alpha and seed.
+
+    Rows are sorted by arm, replicate and level, layers in the order of their dissection, then by alpha and seed.
+
+    Args:
+        networks: of which several may have one file, under their own names.
+        asked: what each arm asks for; a file may have more, for another arm.
+
+    Raises:
+        UserError: a file is missing, or has not all that its arm asks for.
+    """
+    frames = []
+    for network in sorted(networks):
+        rows = read_rotations(network.rotations, asked[network.arm])
+        frames.append(rows.assign(arm=network.arm, replicate=network.replicate, level=network.level))
+    table = pd.concat(frames, ignore_index=True)[["arm", "replicate", "level", *COLUMNS]]
+    with whole_file(out) as part:
+        table.to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def read_rotations(path: Path, asked: Rotations) -> pd.DataFrame:
+    """Return those rows of a network's rotations.csv that are asked for, layer by layer."""
+    require_file(path, "rotate that network first")
+    with reading(path, ValueError):
+        rows = pd.read_csv(path, dtype={"layer": str}, keep_default_na=False)
+    if list(rows.columns) != COLUMNS:
+        raise UserError(f"{path} has other columns than {', '.join(COLUMNS)}: rotate that network again")
+    rows = rows[rows["alpha"].isin(asked.alphas) & (rows["seed"] <= asked.seeds)]
+    if len(rows) != rows["layer"].nunique() * len(asked.alphas) * asked.seeds or rows.empty:
+        raise UserError(f"{path} lacks rotations that its arm asks for: rotate that network again")
+    place = rows["layer"].map({layer: place for place, layer in enumerate(rows["layer"].unique())})
+    return rows.assign(place=place).sort_values(["place", "alpha", "seed"]).drop(columns="place")
+
+
+def parse_network(words: Sequence[str]) -> RotatedNetwork:
+    arm, replicate, level, rotations = words
+    return RotatedNetwork(arm, int(replicate), int(level), Path(rotations))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--network",
+        nargs=4,
+        action="append",
+        required=True,
+        metavar=("ARM", "REPLICATE", "LEVEL", "ROTATIONS"),
+        help="a network and its rotations.csv; may be repeated",
+    )
+    parser.add_argument(
+        "--rotated",
+        nargs="+",
+        action="append",
+        required=True,
+        metavar=("ARM SEEDS", "ALPHA"),
+        help="how many rotations of an arm's networks there are at each alpha; once for each arm",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="rotations.csv to write")
+    args = parser.parse_args()
+    asked = {arm: Rotations(tuple(map(float, alphas)), int(seeds)) for arm, seeds, *alphas in args.rotated}
+    collect_rotations([parse_network(words) for words in args.network], asked, args.out)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -8,10 +8,14 @@ from workflow_scripts.plan.rotations import RECIPE
 from workflow_scripts.shared.files import UserError, reading, require_file
 
 NAMES = ("arm", "base", "role", "recipe", "starts_from", "layer", "name", "category", "label")
+MAYBE_UNKNOWN = (
+    *("density", "density_weights", "density_all", "pruned_of_all", "weights", "share_of_base", "epochs_in_all"),
+    "test_accuracy",
+)
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A table that `collect` has written; names are str, an accuracy that nobody measured is NaN.
+    """A table that `collect` has written; names are str, what nobody measured or can say is NaN.
 
     Raises UserError if it is not there, or is no table.
     """
@@ -22,7 +26,7 @@ def read_table(path: Path) -> pd.DataFrame:
             path,
             dtype=dict.fromkeys(NAMES, str),
             keep_default_na=False,
-            na_values={"test_accuracy": [""]},
+            na_values={column: [""] for column in MAYBE_UNKNOWN},
         )
 
 

@@ -1,6 +1,7 @@
 """The summary: right numbers, on one screen, and it says what it leaves out."""
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -145,7 +146,7 @@ def test_many_levels_lose_those_in_between(tmp_path):
     lines = summary(tmp_path, [*rows, row("untrained", 1, 0, 1.0, 0.1, 2, 1)])
     shares = [float(found[1]) for line in lines if (found := re.search(r" ([\d.]+) %  ", line))]
     assert len(shares) == ROWS and shares[0] == 100 and shares[-2] == pytest.approx(100 * 0.9**59, rel=0.01)
-    assert any(line.startswith("Left out here: levels in between;") for line in lines)
+    assert any(line.startswith("Left out here: some levels;") for line in lines)
 
 
 def test_of_many_layers_the_last_are_shown(tmp_path):
@@ -158,7 +159,30 @@ def test_of_many_layers_the_last_are_shown(tmp_path):
 def test_of_many_arms_some_are_left_out(tmp_path):
     rows = [row(f"arm{i}", 1, level, 0.9**level, 0.9, 50, 20) for i in range(40) for level in range(2)]
     lines = summary(tmp_path, rows)
-    assert any(f"{40 - ROWS} of 40 arms and levels in between" in line for line in lines)
+    assert any(f"{40 - ROWS} of 40 arms and some levels" in line for line in lines)
+
+
+def test_arms_share_the_rows_and_the_first_has_more(tmp_path):
+    rows = [row(f"arm{i}", 1, level, 0.9**level, 0.9, 50, 20) for i in range(10) for level in range(8)]
+    lines = summary(tmp_path, rows)
+    start = next(number for number, line in enumerate(lines) if line.startswith("stages"))
+    starts = [number for number, line in enumerate(lines) if line.startswith("  arm")]
+    lengths = [after - one for one, after in pairwise([*starts, start + ROWS + 1])]
+    assert lengths == [3] * 6 + [2] * 4
+    assert all(" 47.8 % " in lines[number + length - 1] for number, length in zip(starts, lengths, strict=True))
+
+
+def test_the_dense_network_is_not_repeated_under_other_arms(tmp_path):
+    rows = [row(name, 1, level, 0.5**level, 0.9, 50, 20) for name in ("imp", "oneshot") for level in range(3)]
+    write_tables(tmp_path, rows, [IMP, arm_row("oneshot", "imp", recipe="oneshot", starts_from="imp", label="at once")])
+    lines = summarise(tmp_path).splitlines()
+    shown = [found[1] for line in lines if (found := re.search(r"  ([\d.]+) %  ", line))]
+    assert shown == ["100", "50", "25", "50", "25"]
+
+
+def test_a_network_without_a_density_has_none(tmp_path):
+    lines = summary(tmp_path, [row("imp", 1, 0, 1.0, 0.9, 50, 20), row("small", 1, 1, np.nan, 0.8, 40, 10)])
+    assert any(re.match(r"  small +- +80", line) for line in lines)
 
 
 def test_nothing_is_left_out_without_need(tmp_path):

@@ -124,45 +124,53 @@ def tabulate(
     """The rows of these layers, and what of them is left out."""
     rows, left_out = [], []
     called = name_arms(arms)
+    # Their level 0 is the network that they start from, which has a row of its own.
+    repeating = set(arms.loc[(arms["role"] == CURVE) & (arms["starts_from"] == arms["base"]), "arm"])
     order = arms.sort_values("role", key=lambda roles: roles.map(ROLES.index), kind="stable")["arm"].tolist()
     for layer in layers:
         of_layer = networks[networks["layer"] == layer]
         units = sorted(set(of_layer["units"]))
         rows.append((f"{layer}, {' or '.join(map(str, units))} units",))
         levels_of = {arm: list(levels.groupby("level")) for arm, levels in of_layer.groupby("arm")}
+        for arm, levels in levels_of.items():
+            if arm in repeating and len(levels) > 1:
+                del levels[0]
         names = [arm for arm in order if arm in levels_of]
         if len(names) > ROWS:
             left_out.append(f"{len(names) - ROWS} of {len(names)} arms")
-        each = most_levels([len(levels_of[arm]) for arm in names[:ROWS]]) if len(layers) == 1 else ROWS
-        if any(len(levels_of[arm]) > each for arm in names[:ROWS]):
-            left_out.append("levels in between")
-        for arm in names[:ROWS]:
+        counts = [len(levels_of[arm]) for arm in names[:ROWS]]
+        shares = share_out(counts) if len(layers) == 1 else counts
+        if shares != counts:
+            left_out.append("some levels")
+        for arm, share in zip(names, shares, strict=False):
             name = f"  {called[arm]}"
-            for _, level in spread(levels_of[arm], each):
+            for _, level in spread(levels_of[arm], share):
                 rows.append((name, *measures(level)))
                 name = ""
     return rows, left_out
 
 
-def most_levels(counts: Sequence[int]) -> int:
-    """How many levels each arm may have, so that all have room together."""
-    return max((most for most in range(1, ROWS + 1) if sum(min(most, count) for count in counts) <= ROWS), default=1)
+def share_out(counts: Sequence[int]) -> list[int]:
+    """How many levels each arm gets of those that it has: all as many as there is room for, the first ones more."""
+    shares = [min(count, 1) for count in counts]
+    for most in range(2, max(counts, default=0) + 1):
+        for place, count in enumerate(counts):
+            if count >= most and sum(shares) < ROWS:
+                shares[place] = most
+    return shares
 
 
 def spread(levels: list, most: int) -> list:
-    """At most so many of the levels, the first and the last among them."""
-    return (
-        levels
-        if len(levels) <= most
-        else [levels[i] for i in np.linspace(0, len(levels) - 1, most).round().astype(int)]
-    )
+    """At most so many of the levels, the last and the first among them."""
+    places = np.linspace(len(levels) - 1, 0, min(most, len(levels))).round().astype(int)
+    return [levels[place] for place in sorted(places)]
 
 
 def measures(level: pd.DataFrame) -> tuple[str, ...]:
     """The cells of one level of an arm: a row for each replicate comes in."""
     rotated = [f"{level[ROTATED].mean():.1f} %" if level[ROTATED].notna().any() else "-"] if ROTATED in level else []
     return (
-        f"{100 * level['density'].mean():.3g} %",
+        f"{100 * level['density'].mean():.3g} %" if level["density"].notna().any() else "-",
         with_range(100 * level["test_accuracy"].dropna(), "%"),
         with_range(100 * level["detectors_a"] / level["units"], "%"),
         *rotated,

@@ -209,7 +209,8 @@ class Experiment:
     def rotated_arms(self) -> str:
         """Return the arguments for the rotations that each arm asks for: --rotated ARM SEEDS ALPHA..."""
         return " ".join(
-            named_arguments(rotated=[arm, rotations.seeds, *rotations.alphas]) for arm, rotations in self.rotated.items()
+            named_arguments(rotated=[arm, rotations.seeds, *rotations.alphas])
+            for arm, rotations in self.rotated.items()
         )
 
     def samples(self) -> str:

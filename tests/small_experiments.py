@@ -166,6 +166,28 @@ def collected(networks, folder, cut=CUT, rule="above", arms=None):
     return folder / "tables"
 
 
+def rotate(tables, *arms, alphas=(1.0,), seeds=3):
+    """Write rotations.csv of random counts for these arms into the folder of tables, and their rotations into arms.csv.
+
+    Returns the folder.
+    """
+    random = np.random.default_rng(7)
+    networks = pd.read_csv(tables / "networks.csv", dtype={"layer": str})
+    rows = []
+    for network in networks[networks["arm"].isin(arms)].to_dict("records"):
+        for alpha in alphas:
+            for seed in range(1, seeds + 1):
+                row = {key: network[key] for key in ("arm", "replicate", "level", "layer", "units", "dead_units")}
+                detectors = network["detectors_a"] if alpha == 0 else random.integers(network["units"] + 1)
+                row |= {"alpha": alpha, "seed": seed, "detectors_a": detectors, "concepts_a": min(detectors, 5)}
+                rows.append(row | {"median_score": 0.05})
+    pd.DataFrame(rows).to_csv(tables / "rotations.csv", index=False)
+    listed = pd.read_csv(tables / "arms.csv", keep_default_na=False)
+    turned = [arm_row(f"{arm}_rotated", arm, "baseline", "rotated", label="in a random basis") for arm in arms]
+    pd.concat([listed, pd.DataFrame(turned)]).to_csv(tables / "arms.csv", index=False)
+    return tables
+
+
 def figure_of(name, tables):
     with matplotlib.rc_context(STYLE):
         return make_figure(name, read_tables(tables))

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+from functools import reduce
 from pathlib import Path
 
 import jsonschema
@@ -20,6 +21,8 @@ from workflow_scripts.shared.files import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+LAID_OVER = {"paper_controls": ["paper"]}  # the others state what differs from the default
+OTHER_KEYS = ("imp", "brought", "prune_once", "pruned", "finetune", "dense_early", "dense_small")
 NAN, INF = float("nan"), float("inf")
 IMP = {"name": "imp", "recipe": "imp"}
 BROUGHT = {
@@ -143,12 +146,14 @@ def test_all_shipped_configs_pass_wherever_they_are_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for path in CONFIGS:
         given = yaml.safe_load(path.read_text())
+        below = [path.with_name(f"{name}.yaml") for name in LAID_OVER.get(path.stem, [])]
+        given = reduce(lay_over, [*(yaml.safe_load(other.read_text()) for other in below), given])
         for section in ("images", "concepts"):
             source = Path(given.get(section, {}).get("source", "shapes"))
             if source != Path("shapes"):
                 source.parent.mkdir(parents=True, exist_ok=True)
                 source.touch()
-        config = read_config([path])
+        config = read_config([*below, path])
         assert config["experiment"] == path.stem
         assert config == complete_config(given, [path])
 
@@ -550,7 +555,7 @@ def test_text_of_the_command_line_is_turned_into_the_arguments_that_it_means():
     "arms",
     [
         [IMP],
-        [IMP, *(arm(name, name, "imp") for name in known_recipes() if name not in ("imp", "brought", "prune_once"))],
+        [IMP, *(arm(name, name, "imp") for name in known_recipes() if name not in OTHER_KEYS)],
         [
             BROUGHT,
             arm("own_untrained", "untrained", "own"),
@@ -715,7 +720,8 @@ def test_every_key_stands_in_the_default_config_with_an_explanation():
         # A section may do without a word of its own where its name says all.
         keys = [(name, key) for key in part.get("properties", {})] or [(name,)]
         assert [key for key in keys if key not in explained] == []
-    for recipe in ("imp", "control", "brought", "prune_once"):
+    arms = [item["then"]["$ref"] for item in read_schema()["$defs"]["arm"]["then"]["allOf"] if "then" in item]
+    for recipe in ("control", *(name.removeprefix("#/$defs/") for name in arms)):
         for key in read_schema()["$defs"][recipe]["properties"]:
             assert re.search(rf"^ +\[?{key}\]? ", explained["arms",], re.M), key
     for recipe in known_recipes():
@@ -759,7 +765,9 @@ def test_the_slurm_profile_names_rules_that_there_are():
     profiles = {
         name: yaml.safe_load((ROOT / f"profiles/{name}/profile.yaml").read_text()) for name in ("default", "slurm")
     }
-    rules = re.findall(r"^rule (\w+):", "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk")), re.M)
+    rules = re.findall(
+        r"^(?:rule|use rule \w+ as) (\w+)", "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk")), re.M
+    )
     assert set(profiles["slurm"]["set-resources"]) | set(profiles["slurm"]["groups"]) <= set(rules)
     # Snakemake reads one profile of a workflow's: what makes reruns right stands in both.
     for key in ("rerun-incomplete", "show-failed-logs", "max-checksum-file-size"):

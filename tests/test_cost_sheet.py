@@ -51,6 +51,7 @@ SMALL = {
         "tiles": 4,
     },
 }
+CALIBRATED = {"arm": "untrained_calibrated", "replicate": "1", "level": "0"}
 SIZES = Sizes(
     train=100, test=40, concepts=30, labels=10, units=8, values=72, state=4_000_000, momentum=3_900_000, masks=900_000
 )
@@ -200,9 +201,9 @@ def test_the_longest_chain_is_that_of_all_paths(graph):
         ("pack_images", {"split": "test"}, 40 / 10),
         ("pack_concepts", {}, 2 * 30 / 10),
         ("init_network", {}, 40 / 40),
-        ("make_control", {}, (100 + 40) / 40),  # a batch of 100, for 128 are not there
+        ("make_control", CALIBRATED, (100 + 40) / 40),  # a batch of 100, for 128 are not there
         ("train_dense", {}, 5 * 96 / 20 + 40 / 40),  # three batches of 32
-        ("train_level", {}, 3 * 96 / 20 + 40 / 40),
+        ("train_level", {"arm": "imp", "replicate": "1", "level": "1"}, 3 * 96 / 20 + 40 / 40),
         ("dump_activations", {}, 30 / 40),
         ("find_thresholds", {}, 30 * 72 / 1000),
         ("tally_units", {}, 30 * 8 / 100),
@@ -231,7 +232,7 @@ def test_sizes_follow_from_the_config(default):
     sizes = sizes_of(lay_over(default, {"pruning": {"exempt": ["classifier"]}}))
     assert (sizes.train, sizes.test, sizes.concepts, sizes.labels) == (6000, 1500, 2000, 122)
     # A stem and two stages of stride 2 make 6 x 6 of 48 x 48.
-    assert (sizes.units, sizes.values) == (96, 96 * 6 * 6)
+    assert (sizes.units, sizes.values) == (64 + 96, (64 + 96) * 6 * 6)
     network = build(default["network"], 20, seed=0)
     assert sizes.momentum == 4 * sum(parameter.numel() for parameter in network.parameters())
     # Of each batch-norm a mean and a variance for each weight, and a count of 8 bytes.

@@ -33,6 +33,7 @@ from small_experiments import (
     is_drawn,
     legend_of,
     points_of,
+    rotate,
     write_brought,
     write_experiment,
     write_network,
@@ -51,7 +52,7 @@ from workflow_scripts.tables.arms import name_arms
 from workflow_scripts.tables.read_tables import read_table
 
 ROOT = Path(__file__).resolve().parent.parent
-FIGURES = figure_names(with_accuracy=True)
+FIGURES = figure_names()
 CATEGORIES = ["object", "part", "color"]  # in the order of the tables
 NETWORK = ["arm", "replicate", "level"]
 
@@ -60,7 +61,8 @@ NETWORK = ["arm", "replicate", "level"]
 def tables(tmp_path_factory):
     """The tables of a small experiment with every baseline and reference."""
     folder = tmp_path_factory.mktemp("experiment")
-    return collected(write_experiment(folder / "results", replicates=3, levels=4), folder)
+    tables = collected(write_experiment(folder / "results", replicates=3, levels=4), folder)
+    return rotate(tables, "imp", alphas=(0.0, 0.5, 1.0))
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def one_shot(tmp_path_factory):
     """The tables of two networks that was brought along, pruned in every way, whose accuracy nobody measured."""
     folder = tmp_path_factory.mktemp("one_shot")
     networks = write_brought(folder, "lite0", ONE_SHOT) + write_brought(folder, "vgg", ["random"])
-    return collected(networks, folder)
+    return rotate(collected(networks, folder), "lite0_global", "lite0_random", "vgg_random")
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +78,7 @@ def paper(tmp_path_factory):
     """Tables as large as those of the paper's experiment, but for the number of units; and names that are odd."""
     folder = tmp_path_factory.mktemp("paper")
     write_large(folder)
-    return folder
+    return rotate(folder, "imp")
 
 
 def write_large(folder, levels=19, replicates=3, units=400, concepts=150, layers=54):
@@ -365,7 +367,7 @@ def test_layers_that_cannot_be_pruned_and_dense_networks_have_no_densities(tmp_p
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("case", ["tables", "one_shot", "paper"])
 def test_text_can_be_read_and_is_not_cut_off(case, name, request):
-    if case == "one_shot" and name not in figure_names(with_accuracy=False):
+    if case == "one_shot" and name not in figure_names(["rotations"]):
         return
     figure = figure_of(name, request.getfixturevalue(case))
     figure.draw_without_rendering()
@@ -468,8 +470,8 @@ def test_a_figure_is_added_as_one_file(tables, tmp_path):
     def run(*command):
         return subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True)
 
-    listed = run("-c", "from workflow_scripts.plan.figures import figure_names; print(*figure_names(False))")
-    others = figure_names(with_accuracy=False)
+    listed = run("-c", "from workflow_scripts.plan.figures import figure_names; print(*figure_names(['rotations']))")
+    others = figure_names(["rotations"])
     assert listed.stdout.split() == [others[0], "networks_of_arms", *others[1:]]
     draw = ("-m", "workflow_scripts", "draw_figures", "--tables", str(tables), "--out", "drawn")
     drawn = run(*draw, "--figure", "networks_of_arms")

@@ -134,7 +134,7 @@ def test_a_caption_that_is_no_restructured_text_is_named(results):
 
 
 def test_every_caption_can_be_read(tmp_path):
-    for name in figure_names(with_accuracy=True):
+    for name in figure_names():
         (tmp_path / f"{name}.rst").write_text(caption_of(name))
     captions = [*CAPTIONS.glob("*.rst"), *tmp_path.glob("*.rst")]
     assert {*TABLES, "costs", "workflow", "overview"} <= {path.stem for path in captions}

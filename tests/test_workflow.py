@@ -26,7 +26,13 @@ ONE_NETWORK = "results/tiny/imp/replicate_1/level_2"
 # The shuffled control takes its dump and thresholds from the dense network.
 LAST = {"sum_costs": 1, "write_report": 1}
 FROM_TABLES = {"collect": 1, "draw_figures": 1, "write_gallery": 1, **LAST}
-FROM_TALLIES = {"tally_units": NETWORKS, "name_units": NETWORKS, "draw_units": NETWORKS, **FROM_TABLES}
+ROTATED, SEEDS = 3, range(1, 6)  # levels 0 to 2 of imp
+FROM_ROTATIONS = {"rotate_units": ROTATED, "collect_rotations": 1}
+FROM_TALLIES = {
+    **{"tally_units": NETWORKS, "name_units": NETWORKS, "draw_units": NETWORKS},
+    **FROM_ROTATIONS,
+    **FROM_TABLES,
+}
 FROM_THRESHOLDS = {"find_thresholds": NETWORKS - 1, **FROM_TALLIES}
 
 pytestmark = pytest.mark.slow
@@ -144,9 +150,13 @@ def test_everything_is_made(finished):
         assert int(row["detectors_a"]) <= int(row["units"]) == 16
         assert int(row["concepts_a"]) <= int(row["detectors_a"])
         assert int(row["detectors_b"]) >= int(row["detectors_a"])
+    rotations = read_table(finished, "rotations")
+    names = [(row["level"], row["layer"], row["alpha"], row["seed"]) for row in rotations]
+    assert names == [(level, f"stages.{stage}", "1", str(seed)) for level in "012" for stage in "01" for seed in SEEDS]
+    assert {(row["arm"], row["replicate"], row["units"]) for row in rotations} == {("imp", "1", "16")}
     results = finished / "results" / "tiny"
     assert {path.name for path in (results / "figures").iterdir()} == {
-        f"{figure}.{form}" for figure in figure_names(with_accuracy=True) for form in ("pdf", "svg", "png", "rst")
+        f"{figure}.{form}" for figure in figure_names() for form in ("pdf", "svg", "png", "rst")
     }
     assert not list(results.rglob("*.part"))
     assert all(log.stat().st_size < 10_000 for log in (results / "logs").rglob("*.log"))
@@ -246,7 +256,7 @@ def test_another_size_of_the_gallerys_pictures_draws_the_units_again(copied):
 
 def test_another_iou_cut_reruns_the_counting_only(copied):
     edit(copied / "config.yaml", "detector_iou: protocol", "detector_iou: 0.05")
-    assert planned(copied) == {"name_units": NETWORKS} | FROM_TABLES
+    assert planned(copied) == {"name_units": NETWORKS} | FROM_ROTATIONS | FROM_TABLES
 
 
 def test_another_quantile_reruns_from_the_thresholds_on(copied):
@@ -284,6 +294,25 @@ def test_what_a_protocol_chooses_may_be_said_in_words_without_rerunning_anything
 def test_another_protocol_reruns_what_it_concerns(copied, protocol, differs):
     edit(copied / "config.yaml", "protocol: netdissect", f"protocol: {protocol}")
     assert planned(copied) == differs
+
+
+def test_alpha_0_is_the_units_themselves_and_another_alpha_rotates_again(copied_with_kernels):
+    folder = copied_with_kernels
+    arms = "- {name: imp, recipe: imp}\n- {name: rotated, recipe: rotated, of: imp, alphas: [0, 1], seeds: 2}\n"
+    (folder / "two.yaml").write_text("arms:\n" + arms)
+    kept = {(row["level"], row["layer"], row["seed"]): row for row in read_table(folder, "rotations")}
+    for dump in ("all", "candidates"):
+        table = "results/tiny/tables/rotations.csv"
+        run = snakemake(folder, table, *TINY, "two.yaml", "--config", f"dissection={{dump: {dump}}}")
+        assert run.returncode == 0, run.stdout
+        units = {(row["level"], row["layer"]): row for row in read_table(folder, "networks") if row["arm"] == "imp"}
+        rows = read_table(folder, "rotations")
+        assert len(rows) == ROTATED * 2 * 2 * 2
+        for row in rows:
+            own = units[row["level"], row["layer"]]
+            other = own if row["alpha"] == "0" else kept[row["level"], row["layer"], row["seed"]]
+            for column in ("units", "detectors_a", "concepts_a", "dead_units", "median_score"):
+                assert row[column] == other[column]
 
 
 def dissect_one_network(folder: Path) -> list[str]:
@@ -348,7 +377,7 @@ def test_one_more_level_runs_that_level_only(copied):
     edit(copied / "configs/tiny.yaml", "levels: 2", "levels: 3")
     jobs = planned(copied)
     new = ("train_level", "dump_activations", "find_thresholds", "tally_units", "name_units", "draw_units")
-    assert jobs == dict.fromkeys((*new, "check_network", *FROM_TABLES), 1)
+    assert jobs == dict.fromkeys((*new, "check_network", *FROM_ROTATIONS, *FROM_TABLES), 1)
 
 
 def test_config_keys_in_another_order_and_comments_rerun_nothing(copied):

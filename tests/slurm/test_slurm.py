@@ -192,19 +192,19 @@ def test_the_tiny_experiment_goes_through_sbatch(cluster, sources, tmp_path):
     assert done.returncode == 0, done.stdout
     assert (folder / "results/tiny/figures/overview.pdf").exists()
     jobs = records(cluster, folder)
-    # Pictures, concepts, the initial network, two dense trainings, two levels, and six networks dissected.
-    assert len(jobs) == 13 and {job["JobState"] for job in jobs} == {"COMPLETED"}
+    # Pictures, concepts, the initial network, two dense trainings, two levels, six networks dissected, three rotated.
+    assert len(jobs) == 16 and {job["JobState"] for job in jobs} == {"COMPLETED"}
     assert {job["Account"] for job in jobs} == {"tests"}
     trainings = [job for job in jobs if "mem=48000M" in job["Tres"]]
     assert len(trainings) == 4 and {job["TimeLimit"] for job in trainings} == {"360"}
     here = {"all", *re.findall(r"^[\d:]{8}  start +(\w+)", done.stdout, re.M)}
     before, after = (
         {"check_network", "find_receptive_fields"},
-        {"collect", "draw_figures", "write_gallery", "sum_costs", "write_report"},
+        {"collect", "collect_rotations", "draw_figures", "write_gallery", "sum_costs", "write_report"},
     )
     assert here == {"all"} | before | after
     through_jobs = sum(listed(done.stdout).values()) - len(here)
-    assert through_jobs == 45
+    assert through_jobs == 48
     again = snakemake(folder, *PROFILE, *HERE, *config)
     assert "Nothing to be done" in again.stdout and again.returncode == 0, again.stdout
 

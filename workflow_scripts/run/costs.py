@@ -27,7 +27,7 @@ PACKED_LABELS = 0.05  # of the pictures that they are packed with; measured of t
 UNPACKED = 1.5  # bytes for each of an archive's: a guess, of many small files that fill whole blocks
 CANDIDATES = 0.14  # of the bytes of all maps: ResNet-50's last stage, benchmarks.full_size
 CATEGORIES = 6  # of labels, in Broden
-# Turning a value of a map and writing it takes as long as so many values' thresholds: the default experiment.
+# Values' thresholds that take as long as turning one value of a map and writing it; measured of the default experiment.
 TURNING = 4
 
 # Rules whose jobs concern one network; the wildcards of others may be those of any network that they wait for.

@@ -1,6 +1,6 @@
 """Do units detect more than the directions of a random basis of the same space would? Top: interpretable units of each
 curve that is rotated, against the weights that remain (thin: replicates; bold: their mean; open circle: dense), and
-dashed the mean over random rotations of the layer, in a band from the lowest to the highest of all rotations and
+dotted the mean over random rotations of the layer, in a band from the lowest to the highest of all rotations and
 replicates. Below: what share of detectors the units have beyond these directions, each network less the mean of its own
 rotations, in percentage points; where the curve lies above the grey line at 0, the units' own basis detects more than a
 random one. With several alphas both are of the largest, and the panels below show detectors from the units' own basis
@@ -47,7 +47,7 @@ NEEDS_ROTATIONS = True
 EXCESS = Measure("excess", None, "Units beyond chance (points)")
 NETWORK = ["arm", "replicate", "level", "layer"]
 SIDE_BY_SIDE = 3  # layers
-ROTATED_LINE = {"linestyle": "--", "linewidth": 1.2}
+ROTATED_LINE = {"linestyle": ":", "linewidth": 1.5}
 SPARSE_MARK = {"marker": "s", "markersize": 3.5, "linestyle": "none"}
 BAND = 0.15  # opacity
 
@@ -97,8 +97,9 @@ def relate_to_rotations(networks: pd.DataFrame, turned: pd.DataFrame) -> pd.Data
 def with_baselines(networks: pd.DataFrame) -> pd.DataFrame:
     """The networks, and rows of baselines that have the means of their rotations; each arm has its own alone."""
     networks = networks.assign(base=networks["arm"])
-    means = {"detectors_a %": networks["chance"], "short_name": networks["basis"], "look": 0}
-    return pd.concat([networks, networks.assign(role=BASELINE, **means)], ignore_index=True)
+    columns = {"detectors_a %": networks["chance"], "short_name": networks["basis"], "look": 0}
+    rotated = networks.assign(arm=networks["arm"] + ", rotated", role=BASELINE, **columns)
+    return pd.concat([networks, rotated], ignore_index=True)
 
 
 def draw_beside_rotations(axes: Axes, networks: pd.DataFrame, turned: pd.DataFrame) -> None:
@@ -113,7 +114,7 @@ def draw_beside_rotations(axes: Axes, networks: pd.DataFrame, turned: pd.DataFra
 
 
 def draw_band(axes: Axes, places: pd.Series | pd.Index, values: pd.DataFrame, number: int) -> None:
-    """Draw means dashed, in a band from the lowest to the highest, in the colour of the curve of that number.
+    """Draw means dotted, in a band from the lowest to the highest, in the colour of the curve of that number.
 
     `values` has the columns mean, min and max. At a single place the band is a bar.
     """
@@ -145,7 +146,7 @@ def draw_alphas(axes: Axes, networks: pd.DataFrame, rotations: pd.DataFrame) -> 
             by_alpha = of_arm[of_arm["level"] == level].groupby("alpha")["detectors_a %"].agg(["mean", "min", "max"])
             draw_band(axes, by_alpha.index, by_alpha, number)
             axes.plot(by_alpha.index, by_alpha["mean"], color=curve_look(number)["color"], **mark)
-    axes.set(xlabel="alpha", ylim=count_limits(rows, UNITS))
+    axes.set(xlabel="Alpha: how far the basis is turned", ylim=count_limits(rows, UNITS))
     axes.set_ylabel(units_title(networks))
     axes.yaxis.set_major_locator(MaxNLocator(**COUNT_TICKS))
 

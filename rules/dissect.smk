@@ -202,7 +202,6 @@ rule rotate_units:
         arguments=lambda wildcards: EXPERIMENT.dump(design(wildcards)),
         activations=lambda wildcards, input: named_arguments(activations=input.activations) if input.activations else "",
         turns=lambda wildcards: EXPERIMENT.turns(key(wildcards)),
-        candidates=EXPERIMENT.candidates(),
         samples=EXPERIMENT.samples(),
         choices=EXPERIMENT.choices(
             "quantile", "knots", "border", "mask", "counted_images", "planes", "detector_iou", "detector_rule"
@@ -217,7 +216,6 @@ rule rotate_units:
         " {params.activations}"
         " --replicate {wildcards.replicate}"
         " {params.turns}"
-        " {params.candidates}"
         " {params.samples}"
         " {params.choices}"
         " {params.fields}"

@@ -34,6 +34,7 @@ from workflow_scripts.run.costs import Costs, Job, Sizes, read_sizes
 from workflow_scripts.shared.files import UserError
 
 TINY, PAPER = ROOT / "configs/tiny.yaml", ROOT / "configs/paper.yaml"
+ALL_ARMS = ROOT / "configs/paper_controls.yaml"  # laid over the paper's
 HERE = ("--snakefile", str(ROOT / "Snakefile"), "--configfile", str(TINY))
 SMALL = {
     "gpus": 0,
@@ -481,15 +482,15 @@ def test_what_is_wrong_ends_in_one_sentence(in_folder, tmp_path):
 @pytest.mark.slow
 def test_the_sheet_of_all_arms_at_the_papers_size(folder):
     run = subprocess.run(
-        [sys.executable, "-m", "workflow_scripts.cost_sheet", "--configfile", str(PAPER), str(PAPER.with_name("paper_controls.yaml"))],
+        [sys.executable, "-m", "workflow_scripts.cost_sheet", "--configfile", str(PAPER), str(ALL_ARMS)],
         cwd=folder, env=environment() | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     table = rows(run.stdout)
     counts = {rule: int(table[rule][0]) for rule in ("train_dense", "train_level", "train_early", "rotate_units")}
     assert counts == {"train_dense": 6, "train_level": 3 * 90, "train_early": 9, "rotate_units": 3 * 19}
-    # Of each replicate: two whole trainings, 18 levels of four arms of which one goes back to the start, three levels of
-    # four arms and of one that does, the dense network again, two smaller ones, and the dense training up to epoch 40.
+    # Of each replicate: two whole trainings; 18 levels of four arms, of which one goes back to the start; three levels
+    # of four arms and of one that does; the dense network again, two smaller ones, and the dense one up to epoch 40.
     epochs = 2 * 90 + 3 * 18 * 84 + 18 * 90 + 4 * 3 * 84 + 3 * 90 + 84 + 2 * 90 + (40 - 6)
     training = 3 * epochs * 1_281_167 / read_config([PAPER])["rates"]["train"] / 3600
     trained = sum(float(table[rule][3].replace(",", "")) for rule in counts if rule != "rotate_units")

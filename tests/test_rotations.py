@@ -191,7 +191,7 @@ def rotate(folder: Path, monkeypatch: pytest.MonkeyPatch, *more: object) -> list
 def folder(tmp_path):
     pack(some_concepts(), tmp_path)
     network = build(NETWORK, 4, seed=1)
-    save_network(tmp_path / "network.pt", network, full_masks(network, []), 4)
+    save_network(tmp_path / "network.pt", network, full_masks(network, []), 4, 0)
     return tmp_path
 
 
@@ -217,9 +217,8 @@ def slow_counts(folder: Path, layer: str, alpha: float, seed: int) -> tuple[int,
     return len(detected), len(set(detected)), float(np.median([score for score, _ in best]))
 
 
-@pytest.mark.parametrize("more", [[], ["--candidates", 0.1]])
-def test_counts_are_those_of_the_definition(folder, monkeypatch, more):
-    rows = rotate(folder, monkeypatch, *more)
+def test_counts_are_those_of_the_definition(folder, monkeypatch):
+    rows = rotate(folder, monkeypatch)
     dump_activations(
         build(NETWORK, 4, seed=1), ["stages.0", "stages.1"], folder / "concepts.h5", [0.5] * 3, [0.3] * 3, "float16",
         "the network", folder / "own.h5",
@@ -247,17 +246,18 @@ def test_a_dump_with_all_maps_takes_the_place_of_a_pass_and_nothing_is_left(fold
     assert sorted(path.name for path in folder.iterdir()) == sorted([*before, "own.h5"])
 
 
-def test_disk_holds_one_rotation_at_a_time(folder, monkeypatch):
+@pytest.mark.parametrize(("samples", "kept"), [([], True), (["--upsampled", "align_corners_false"], False)])
+def test_disk_holds_one_rotation_at_a_time_candidates_where_they_do(folder, monkeypatch, samples, kept):
     turned = []
 
     def spied(activations, seed, alpha, out, candidates=None):
         turned.append(sorted(path.name for path in out.parent.iterdir()))
         turn_maps(activations, seed, alpha, out, candidates)
         with h5py.File(out) as file:
-            assert LayerMaps(file, "stages.1").candidates == bool(candidates)
+            assert LayerMaps(file, "stages.1").candidates == bool(candidates) == kept
 
     monkeypatch.setattr(rotate_units, "turn_maps", spied)
-    rotate(folder, monkeypatch, "--candidates", 0.1)
+    rotate(folder, monkeypatch, *samples)
     assert turned == [["activations.h5"]] * 4
 
 

@@ -84,7 +84,6 @@ def main() -> None:
     parser.add_argument("--replicate", type=int, required=True, help="of the network")
     parser.add_argument("--alphas", type=float, nargs="+", required=True, help="how far to turn: 1 is all the way")
     parser.add_argument("--seeds", type=int, nargs="+", required=True, help="of the rotations")
-    parser.add_argument("--candidates", type=float, metavar="QUANTILE", help="of turned maps, as in dump_activations")
     parser.add_argument("--quantile", type=float, required=True, help="share of samples above the threshold")
     parser.add_argument("--upsampled", choices=SCHEMES, help="take samples of interpolated maps, with these knots")
     parser.add_argument("--knots", choices=SCHEMES, required=True)
@@ -111,7 +110,8 @@ def main() -> None:
             args.threads, args.border, args.planes,
         )  # fmt: skip
 
-    candidates = (args.candidates, args.mask) if args.candidates else None
+    # Turned maps hardly compress, and a seventh of them can be active; for interpolated samples all are needed.
+    candidates = None if args.upsampled else (args.quantile, args.mask)
     rotations = [(alpha, seed) for alpha in args.alphas for seed in args.seeds]
     with scratch_file(args.out) as folder, whole_file(args.out) as part, open(part, "w", newline="") as file:
         folder.mkdir()

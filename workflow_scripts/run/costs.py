@@ -280,11 +280,13 @@ class Costs:
         """Return what lies on disk for the time being, while each replicate trains a network and dissects another.
 
         A dense training saves its progress with the rewind point, keeps two such states and writes a third; before
-        candidates are sorted out, about as many more lie in a scratch file. Where networks are rotated one turned dump
-        lies there, which hardly compresses, and where only candidates are kept, one of all maps, too.
+        candidates are sorted out, about as many more lie in a scratch file. Where networks are rotated the
+        candidates of a turned dump lie there, which hardly compress, and where only candidates are kept, one of all
+        maps, too.
         """
         maps = self.maps_bytes() if self.keeps_candidates else 0
         if any(network.design.is_trained for network in self.experiment.rotated_networks()):
-            maps += self.value_bytes() * (1 + (self.config["rates"]["maps"] if self.keeps_candidates else 0))
+            every = self.config["rates"]["maps"] if self.keeps_candidates else 0
+            maps += self.value_bytes() * (2 * CANDIDATES + every)
         progress = self.sizes.state + self.sizes.momentum + self.rewind_bytes()
         return len(self.config["replicates"]) * (3 * progress + maps)

@@ -27,6 +27,7 @@ TRAINED = [
     {"name": "untrained", "recipe": "untrained", "of": "imp"},
     {"name": "untrained_calibrated", "recipe": "untrained_calibrated", "of": "imp"},
     {"name": "shuffled_labels", "recipe": "shuffled_labels", "of": "imp"},
+    {"name": "rotated", "recipe": "rotated", "of": "imp"},
     {"name": "trained_twice", "recipe": "trained_twice", "of": "imp"},
 ]
 

@@ -130,6 +130,7 @@ def test_rows_of_the_table():
         ["untrained", "imp", "baseline", "untrained", "", "untrained", True],
         ["untrained_calibrated", "imp", "baseline", "untrained_calibrated", "untrained", "untrained, calibrated", True],
         ["shuffled_labels", "imp", "baseline", "shuffled_labels", "imp", "dense, labels shuffled", True],
+        ["rotated", "imp", "baseline", "rotated", "", "in a random basis", True],
         ["trained_twice", "imp", "reference", "trained_twice", "imp", "dense, trained twice", True],
         ["mine", "mine", "curve", "brought", "", "ResNet", True],
         ["mine_structured", "mine", "curve", "prune_once", "mine", "one-shot, whole filters", True],

@@ -673,7 +673,10 @@ def test_arms_that_are_right_are_accepted(arms):
         ([IMP, arm("a", "untrained", "imp", label="_a")], "arms.a.label begins with _, which legends leave out"),
         ([IMP, {"name": "a", "recipe": "rotated"}], "arms.a.of is missing: write the name of an arm, such as imp"),
         ([IMP, arm("a", "rotated", "impp")], "arms.a.of is impp, and there is no such arm; did you mean imp?"),
-        ([IMP, arm("a", "rotated", "imp", role="curve")], "unknown key arms.a.role; did you mean recipe?"),
+        (
+            [IMP, arm("a", "rotated", "imp", role="curve")],
+            "unknown key arms.a.role; an arm of the recipe rotated has name, recipe",
+        ),
         ([IMP, arm("a", "rotated", "imp", alphas=[])], "arms.a.alphas is []: write a list of numbers from 0 to 1"),
         ([IMP, arm("a", "rotated", "imp", alphas=1)], "arms.a.alphas is 1: write a list of numbers from 0 to 1"),
         ([IMP, arm("a", "rotated", "imp", alphas=[1.5])], "arms.a.alphas.0 is 1.5: write a number from 0 to 1"),

@@ -27,6 +27,7 @@ TRAINED = [
     {"name": "untrained", "recipe": "untrained", "of": "imp"},
     {"name": "untrained_calibrated", "recipe": "untrained_calibrated", "of": "imp"},
     {"name": "shuffled_labels", "recipe": "shuffled_labels", "of": "imp"},
+    {"name": "rotated", "recipe": "rotated", "of": "imp"},
     {"name": "trained_twice", "recipe": "trained_twice", "of": "imp"},
 ]
 
@@ -129,6 +130,7 @@ def test_rows_of_the_table():
         ["untrained", "imp", "baseline", "untrained", "", "untrained", True],
         ["untrained_calibrated", "imp", "baseline", "untrained_calibrated", "untrained", "untrained, calibrated", True],
         ["shuffled_labels", "imp", "baseline", "shuffled_labels", "imp", "dense, labels shuffled", True],
+        ["rotated", "imp", "baseline", "rotated", "", "in a random basis", True],
         ["trained_twice", "imp", "reference", "trained_twice", "imp", "dense, trained twice", True],
         ["mine", "mine", "curve", "brought", "", "ResNet", True],
         ["mine_structured", "mine", "curve", "prune_once", "mine", "one-shot, whole filters", True],

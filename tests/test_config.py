@@ -572,6 +572,9 @@ def test_text_of_the_command_line_is_turned_into_the_arguments_that_it_means():
         [{"name": "lottery", "recipe": "brought", "openlth": "data/lottery_1", "layers": ["layer4"]}],
         [PRUNED | {"exempt": ["fc"], "role": "reference", "label": "pruned"}, BROUGHT],
         [IMP | {"name": "lth"}, arm("start", "untrained", "lth"), BROUGHT | {"name": "untrained"}],
+        [IMP, arm("turned", "rotated", "imp", alphas=[0, 0.5, 1], seeds=1, label="turned")],
+        [BROUGHT, PRUNED, arm("a", "rotated", "own_global"), arm("b", "rotated", "own", seeds=3)],
+        [IMP, arm("start", "untrained", "imp"), arm("a", "rotated", "start")],
     ],
 )
 def test_arms_that_are_right_are_accepted(arms):
@@ -673,6 +676,31 @@ def test_arms_that_are_right_are_accepted(arms):
         ),
         ([IMP, arm("a", "untrained", "imp"), arm("b", "untrained", "imp")], "arms.b.label: figures would call it"),
         ([IMP, arm("a", "untrained", "imp", label="_a")], "arms.a.label begins with _, which legends leave out"),
+        ([IMP, {"name": "a", "recipe": "rotated"}], "arms.a.of is missing: write the name of an arm, such as imp"),
+        ([IMP, arm("a", "rotated", "impp")], "arms.a.of is impp, and there is no such arm; did you mean imp?"),
+        (
+            [IMP, arm("a", "rotated", "imp", role="curve")],
+            "unknown key arms.a.role; an arm of the recipe rotated has name, recipe",
+        ),
+        ([IMP, arm("a", "rotated", "imp", alphas=[])], "arms.a.alphas is []: write a list of numbers from 0 to 1"),
+        ([IMP, arm("a", "rotated", "imp", alphas=1)], "arms.a.alphas is 1: write a list of numbers from 0 to 1"),
+        ([IMP, arm("a", "rotated", "imp", alphas=[1.5])], "arms.a.alphas.0 is 1.5: write a number from 0 to 1"),
+        ([IMP, arm("a", "rotated", "imp", alphas=[1, 1.0])], "arms.a.alphas has 1 twice: leave one out"),
+        ([IMP, arm("a", "rotated", "imp", seeds=0)], "arms.a.seeds is 0: write a whole number of at least 1, such as"),
+        ([IMP, arm("a", "rotated", "imp", seeds=2.0)], "arms.a.seeds is 2.0, where a whole number belongs: write 2"),
+        (
+            [IMP, arm("s", "shuffled_labels", "imp"), arm("a", "rotated", "s")],
+            "arms.a.of is s, an arm of the recipe shuffled_labels, which has no networks of its own to turn: name",
+        ),
+        (
+            [IMP, arm("a", "rotated", "imp"), arm("b", "rotated", "a")],
+            "arms.b.of is a, an arm of the recipe rotated, which has no networks of its own to turn: name another",
+        ),
+        ([IMP, arm("a", "rotated", "a")], "arms.a.of is a, an arm of the recipe rotated, which has no networks"),
+        (
+            [IMP, arm("a", "rotated", "imp"), arm("b", "rotated", "imp", alphas=[0.5], label="half")],
+            "arms: a and b are both rotations of imp: keep one of them, and write all alphas into it",
+        ),
     ],
 )
 def test_a_mistake_in_arms_is_named_once_by_arm_and_recipe(arms, words):

@@ -30,7 +30,7 @@ from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.pruning import full_masks
 from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.plan.load import lay_over, read_config
-from workflow_scripts.run.costs import Costs, Job, Sizes, read_sizes
+from workflow_scripts.run.costs import CANDIDATES, Costs, Job, Sizes, read_sizes
 from workflow_scripts.shared.files import UserError
 
 TINY, PAPER = ROOT / "configs/tiny.yaml", ROOT / "configs/paper.yaml"
@@ -218,6 +218,21 @@ def test_work_counted_by_hand(default, rule, wildcards, seconds):
     assert costs.gpus(job(rule)) == 0
 
 
+@pytest.mark.parametrize(("dump", "passes"), [("all", 0), ("candidates", 30 / 40)])
+def test_rotations_counted_by_hand(default, dump, passes):
+    arms = [{"name": "imp", "recipe": "imp"}]
+    arms.append({"name": "turned", "recipe": "rotated", "of": "imp", "alphas": [0.5, 1], "seeds": 3})
+    config = lay_over(default, SMALL | {"dissection": {"dump": dump}, "arms": arms})
+    costs, alone = costs_of(config, SIZES), costs_of(config | {"arms": arms[:1]}, SIZES)
+    rotation = 5 * 30 * 72 / 1000 + 30 * 8 / 100  # turning takes four times as long as thresholds
+    rotate = of_network("rotate_units", "imp")
+    assert costs.seconds(rotate) == pytest.approx(2 + passes + 6 * rotation)
+    assert costs.bytes(rotate) == costs.bytes(job("collect"))
+    values = 2 * 30 * 72
+    more = 2 * CANDIDATES * values + (values * config["rates"]["maps"] if dump == "candidates" else 0)
+    assert costs.scratch_bytes() - alone.scratch_bytes() == pytest.approx(2 * more)
+
+
 def test_gpus_share_pictures_and_wait_for_decoding(default):
     files = lay_over(default, SMALL | {"gpus": 4, "images": {"storage": "files", "workers": 3}})
     train = job("train_dense")
@@ -227,6 +242,7 @@ def test_gpus_share_pictures_and_wait_for_decoding(default):
     assert costs_of(files, SIZES).threads(job("init_network")) == 3
     held = {rule: costs_of(files, SIZES).gpus(job(rule)) for rule in ("train_level", "tally_units", "name_units")}
     assert held == {"train_level": 4, "tally_units": 1, "name_units": 0}
+    assert costs_of(files, SIZES).gpus(of_network("rotate_units", "imp")) == 1
 
 
 def test_sizes_follow_from_the_config(default):
@@ -249,15 +265,17 @@ def test_disk_counted_by_hand(default, tmp_path):
     assert costs.bytes(job("pack_images", split="test")) - small == 40 * 16 * 16 * 3
     assert costs.bytes(job("train_dense")) - costs.bytes(job("train_level")) == 7_900_000
     assert costs.bytes(job("dump_activations")) - small == pytest.approx(2 * 30 * 72 * config["rates"]["maps"])
-    # Two replicates, each with three states of a training: what it is at, and its rewind point.
-    assert costs.scratch_bytes() == 2 * 3 * 2 * 7_900_000
+    # Two replicates, each with what of a turned dump may be active, found and then sorted out, and with three states of
+    # a training: what it is at, and its rewind point.
+    turned = 2 * CANDIDATES * 2 * 30 * 72
+    assert costs.scratch_bytes() == pytest.approx(2 * (turned + 3 * 2 * 7_900_000))
     without = costs_of(lay_over(config, {"pruning": {"rewind_momentum": False}}), SIZES)
     assert without.bytes(job("train_dense")) - without.bytes(job("train_level")) == 4_000_000
-    assert without.scratch_bytes() == 2 * 3 * (7_900_000 + 4_000_000)
+    assert without.scratch_bytes() == pytest.approx(2 * (turned + 3 * (7_900_000 + 4_000_000)))
     fewer = costs_of(lay_over(config, {"dissection": {"dump": "candidates"}}), SIZES)
     assert 0 < fewer.maps_bytes() < costs.maps_bytes() / 5
     network = build(default["network"], 20, seed=0)
-    save_network(tmp_path / "network.pt", network, full_masks(network, []), classes=20)
+    save_network(tmp_path / "network.pt", network, full_masks(network, []), classes=20, epochs=9)
     predicted = costs_of(default, sizes_of(default)).bytes(job("train_level")) - small
     assert predicted == pytest.approx((tmp_path / "network.pt").stat().st_size, rel=0.03)
 

@@ -75,6 +75,46 @@ def test_every_network_is_made_by_one_rule(arms):
         assert not set(found.arms_of(one).split("|")) & set(found.arms_of(other).split("|")) - {"(?!)"}
 
 
+ROTATED = {"name": "turned", "recipe": "rotated", "of": "imp"}
+
+
+def test_networks_of_an_arm_are_rotated_each_once():
+    found = experiment(arms=[IMP, ROTATED | {"alphas": [1, 0.5], "seeds": 2}], pruning={"levels": 1})
+    assert not any(key.arm == "turned" for key in found.networks)
+    assert [network.key for network in found.rotated_networks()] == [
+        *(("imp", 1, level) for level in (0, 1)),
+        *(("imp", 2, level) for level in (0, 1)),
+    ]
+    assert found.turns(Key("imp", 2, 1)) == "--alphas 0.5 1.0 --seeds 1 2"
+    assert found.rotated_arms() == "--rotated imp 2 0.5 1.0"
+    [row] = [arm.row for arm in found.arms if arm.name == "turned"]
+    assert row == {
+        **{"arm": "turned", "base": "imp", "role": "baseline", "recipe": "rotated", "starts_from": ""},
+        **{"label": "in a random basis", "same_units": True},
+    }
+    assert experiment(arms=[IMP, ROTATED]).turns(Key("imp", 1, 0)) == "--alphas 1.0 --seeds 1 2 3 4 5"
+
+
+def test_a_network_of_several_names_is_rotated_as_all_of_them_ask():
+    of_pruned = ROTATED | {"of": "lite_random", "alphas": [0.5], "seeds": 3}
+    found = experiment(arms=[BROUGHT, PRUNED, of_pruned])
+    rotated = found.rotated_networks()
+    assert [network.key for network in rotated] == [("lite_random", 1, 0), ("lite_random", 1, 1)]
+    assert [network.files_of for network in rotated] == [("lite", 1, 0), ("lite_random", 1, 1)]
+    assert found.turns(Key("lite", 1, 0)) == "--alphas 0.5 --seeds 1 2 3"
+    both = experiment(arms=[BROUGHT, PRUNED, of_pruned, ROTATED | {"name": "b", "of": "lite", "seeds": 2}])
+    assert both.turns(Key("lite", 1, 0)) == "--alphas 0.5 1.0 --seeds 1 2 3"
+    assert both.turns(Key("lite_random", 1, 1)) == "--alphas 0.5 --seeds 1 2 3"
+    assert both.rotated_arms() == "--rotated lite_random 3 0.5 --rotated lite 2 1.0"
+
+
+def test_tables_and_figures_of_rotations_need_an_arm_that_is_rotated():
+    table = "results/shapes/tables/rotations.csv"
+    plain, turned = experiment(arms=[IMP]), experiment(arms=[IMP, ROTATED])
+    assert "rotation" in turned.figure_names and table in turned.tables()
+    assert "rotation" not in plain.figure_names and table not in plain.tables()
+
+
 def test_figures_of_accuracy_need_accuracy(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

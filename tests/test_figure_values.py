@@ -174,6 +174,69 @@ def test_nothing_is_related_to_a_dense_network_that_is_not_there(tmp_path):
     assert "nothing to relate" in axes.texts[0].get_text().replace("\n", " ")
 
 
+def test_units_stand_beside_their_own_rotations(tables):
+    networks = pd.read_csv(tables / "networks.csv").query("arm == 'imp'")
+    networks["share"] = 100 * networks["detectors_a"] / networks["units"]
+    rotations = pd.read_csv(tables / "rotations.csv")
+    rotations["share"] = 100 * rotations["detectors_a"] / rotations["units"]
+    turned = rotations[rotations["alpha"] == 1]
+    top, middle, bottom = figure_of("rotation", tables).axes
+    density = 100 * networks.groupby("level")["density"].mean()
+    of_level = turned.groupby("level")["share"]
+    assert is_drawn(top, np.column_stack([density, networks.groupby("level")["share"].mean()]))
+    assert is_drawn(top, np.column_stack([density, of_level.mean()]))
+    [band] = top.collections
+    ends = [*zip(density, of_level.min(), strict=True), *zip(density, of_level.max(), strict=True)]
+    drawn = band.get_paths()[0].vertices
+    assert all(np.isclose(drawn, end).all(axis=1).any() for end in ends)
+    assert all(np.isclose(ends, corner).all(axis=1).any() for corner in drawn)
+    # Each network less the mean of its own rotations, then the mean of the replicates.
+    chance = turned.groupby(["replicate", "level"])["share"].mean()
+    excess = networks.set_index(["replicate", "level"])["share"] - chance
+    for of_replicate in (
+        *(values.to_numpy() for _, values in excess.groupby("replicate")),
+        excess.groupby("level").mean(),
+    ):
+        assert is_drawn(middle, np.column_stack([density, of_replicate]))
+    assert [0, 0] in [list(line.get_ydata()) for line in middle.lines]
+    # The dense level, and of 100, 30, 9 and 2.7 % that of 9 %; from the units themselves on.
+    for level in (0, 2):
+        of_alpha = rotations[(rotations["level"] == level) & (rotations["alpha"] > 0)].groupby("alpha")["share"].mean()
+        own = networks.loc[networks["level"] == level, "share"].mean()
+        assert is_drawn(bottom, [[0, own], *of_alpha.items()])
+    assert [text for text in legend_of(figure_of("rotation", tables)) if "basis" in text or "90" in text] == [
+        "in a random basis, mean",
+        "nearest to 90 % pruned",
+    ]
+
+
+def test_of_dense_networks_rotations_are_strokes(tmp_path):
+    tables = rotate(collected(write_brought(tmp_path, "net", replicates=2), tmp_path), "net")
+    rows = pd.read_csv(tables / "rotations.csv")
+    [axes] = figure_of("rotation", tables).axes
+    lines = {line.get_label(): line.get_xdata() for line in axes.lines}
+    assert lines["in a random basis"] == pytest.approx([100 * (rows["detectors_a"] / rows["units"]).mean()] * 2)
+    assert lines["mean of replicates"] == pytest.approx(points_of(tables, "net", "share")[:, 1].mean())
+    assert sorted(lines["one replicate"]) == pytest.approx(sorted(points_of(tables, "net", "share")[:, 1]))
+
+
+def test_where_no_curve_is_rotated_the_figure_says_so(tmp_path):
+    tables = rotate(collected(write_experiment(tmp_path), tmp_path), "untrained")
+    assert "No curve here is rotated" in figure_of("rotation", tables).axes[0].texts[0].get_text()
+
+
+def test_a_single_sparse_network_has_a_bar_in_place_of_a_band(tmp_path):
+    networks = write_experiment(tmp_path, comparisons=())
+    networks += [write_network(tmp_path, "sparse", replicate, 0, 0.4, 0.9) for replicate in range(2)]
+    tables = rotate(collected(networks, tmp_path), "sparse")
+    rows = pd.read_csv(tables / "rotations.csv")
+    share = 100 * rows["detectors_a"] / rows["units"]
+    top = figure_of("rotation", tables).axes[0]
+    [bar] = top.collections
+    assert bar.get_segments()[0] == pytest.approx(np.array([[40, share.min()], [40, share.max()]]))
+    assert is_drawn(top, [[40, share.mean()]])
+
+
 def test_stacks_add_up_to_the_interpretable_units(tables):
     [axes] = figure_of("stacked_categories", tables).axes
     categories = pd.read_csv(tables / "categories.csv").merge(
@@ -428,6 +491,11 @@ def test_asked_for_alone_a_figure_is_drawn_alone(tables, one_shot, tmp_path):
     assert {path.stem for path in (tmp_path / "two").iterdir()} == {"stacked_categories", "against_accuracy"}
     with pytest.raises(UserError, match="no accuracy of these networks, which against_accuracy draws"):
         draw_figures(one_shot, tmp_path / "none", ["overview", "against_accuracy"])
+    plain = collected(write_experiment(tmp_path / "plain"), tmp_path)
+    with pytest.raises(
+        UserError, match=r"no rotations of these networks in rotations\.csv, which rotation draws: leave"
+    ):
+        draw_figures(plain, tmp_path / "none", ["rotation"])
     assert not (tmp_path / "none").exists()
 
 

@@ -79,6 +79,38 @@ def test_means_over_replicates_and_their_range(tmp_path):
     assert baseline == ["untrained", "100 %", "5.0 % (5.0-5.0)", "1.5 % (0.0-3.0)", "0.5 (0-1)"]
 
 
+ROTATED = arm_row("rotated", "imp", "baseline", "rotated", label="in a random basis")
+
+
+def write_rotations(folder, *counts: tuple) -> None:
+    """Write rotations.csv: (arm, replicate, level, alpha, seed, detectors of 100)."""
+    names = ("arm", "replicate", "level", "alpha", "seed", "detectors_a")
+    rows = [dict(zip(names, values, strict=True)) | {"layer": "stages.3", "units": 100} for values in counts]
+    pd.DataFrame(rows).to_csv(folder / "tables" / "rotations.csv", index=False)
+
+
+def test_random_bases_stand_beside_the_units(tmp_path):
+    rows = [row("imp", replicate, level, 0.5**level, 0.9, 80, 30) for replicate in (1, 2) for level in (0, 1)]
+    rows.append(row("untrained", 1, 0, 1.0, 0.05, 3, 1))
+    plain = summary(tmp_path, rows)
+    counts = [("imp", 1, 0, 1, 1, 70), ("imp", 1, 0, 1, 2, 80), ("imp", 2, 0, 1, 1, 41), ("imp", 2, 0, 1, 2, 43)]
+    write_rotations(tmp_path, *counts, ("imp", 1, 0, 0.5, 1, 9), ("imp", 1, 1, 1, 1, 5), ("gone", 1, 0, 1, 1, 99))
+    assert summary(tmp_path, rows) == plain  # no arm of them: an earlier run has left the table behind
+    arms = [*ARMS, ROTATED]
+    pd.DataFrame(arms).to_csv(tmp_path / "tables" / "arms.csv", index=False)
+    lines = summarise(tmp_path).split("\n")
+    assert all(len(line) <= WIDTH for line in lines)
+    assert lines[1] == "Rotated: the same, of directions of random bases in place of units; means, alpha 1."
+    assert cells(lines[2]) == ["weights", "test accuracy", "interpretable units", "rotated", "unique concepts"]
+    dense, pruned, baseline = (cells(line) for line in lines[4:7])
+    assert dense[3:5] == ["80.0 % (80.0-80.0)", "58.5 %"]
+    assert pruned[-3:] == ["80.0 % (80.0-80.0)", "5.0 %", "30.0 (30-30)"]
+    assert baseline == ["untrained", "100 %", "5.0 %", "3.0 %", "-", "1"]
+    assert cells(lines[4])[0] == "iterative magnitude" and cells(lines[5])[0] == "pruning"  # all of the name
+    (tmp_path / "tables" / "rotations.csv").unlink()
+    assert summarise(tmp_path).split("\n") == plain  # not collected yet
+
+
 @pytest.mark.parametrize(("rule", "sign"), [("above", ">"), ("at_least", "≥")])
 def test_the_threshold_is_written_as_the_rule_has_it(tmp_path, rule, sign):
     rows = [row("imp", 1, 0, 1.0, 0.96, 80, 30, detector_iou=0.125, detector_rule=rule)]

@@ -96,6 +96,9 @@ def test_random_bases_stand_beside_the_units(tmp_path):
     counts = [("imp", 1, 0, 1, 1, 70), ("imp", 1, 0, 1, 2, 80), ("imp", 2, 0, 1, 1, 41), ("imp", 2, 0, 1, 2, 43)]
     write_rotations(tmp_path, *counts, ("imp", 1, 0, 0.5, 1, 9), ("imp", 1, 1, 1, 1, 5), ("gone", 1, 0, 1, 1, 99))
     assert summary(tmp_path, rows) == plain  # no arm of them: an earlier run has left the table behind
+    other = [arm_row("other"), arm_row("other_rotated", "other", "baseline", "rotated")]
+    pd.DataFrame([*ARMS, *other]).to_csv(tmp_path / "tables" / "arms.csv", index=False)
+    assert not any("otated" in line for line in summarise(tmp_path).split("\n"))  # the table has another arm's yet
     arms = [*ARMS, ROTATED]
     pd.DataFrame(arms).to_csv(tmp_path / "tables" / "arms.csv", index=False)
     lines = summarise(tmp_path).split("\n")

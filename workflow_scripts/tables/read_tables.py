@@ -42,7 +42,8 @@ def read_rotations(tables: Path, arms: pd.DataFrame) -> pd.DataFrame | None:
     rotations = read_table(path)
     rotations["detectors_a %"] = 100 * rotations["detectors_a"] / rotations["units"]
     rotations["basis"] = rotations["arm"].map(labels)
-    return rotations[rotations["basis"].notna()]
+    rotations = rotations[rotations["basis"].notna()]  # others are an earlier config's
+    return None if rotations.empty else rotations
 
 
 def farthest(rotations: pd.DataFrame) -> pd.DataFrame:

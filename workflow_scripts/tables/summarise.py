@@ -206,7 +206,7 @@ def align(rows: Iterable[Sequence[str]]) -> list[str]:
 def wrap_names(rows: list[Sequence[str]], width: int) -> None:
     """Let first cells of more than so many characters go on in the row below, in place, where that has none."""
     for place, (row, below) in enumerate(pairwise(rows)):
-        lines = textwrap.wrap(row[0], width, subsequent_indent="    ")
+        lines = textwrap.wrap(row[0], width, subsequent_indent="    ", break_on_hyphens=False)
         if len(row) > 1 and len(lines) == 2 and not below[0]:
             rows[place : place + 2] = [(lines[0], *row[1:]), (lines[1], *below[1:])]
 

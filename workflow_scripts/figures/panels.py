@@ -1,5 +1,6 @@
 """What figures share: panels, what each shows, the axis of densities, legends."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 from itertools import product
@@ -15,13 +16,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from workflow_scripts.figures.arms import compared_with
-from workflow_scripts.figures.style import COLUMN_WIDTH, DENSITY_COLOURS, LIGHT_GREY
+from workflow_scripts.figures.style import (
+    COLUMN_WIDTH,
+    DENSITY_COLOURS,
+    GREY,
+    LIGHT_GREY,
+    PAGE_HEIGHT,
+    SMALL,
+)
 from workflow_scripts.plan.keys import CURVE
 
 REMAINING, PRUNED = "Weights remaining (%)", "Weights pruned (%)"
 NINE_TENTHS_PRUNED = 10  # % of the weights that remain where the paper sees the decline set in
 DENSE = 99  # %; a few weights of a network that nobody pruned may be zero, and count as pruned
 LEGEND_HEIGHT = 0.7  # inches
+MOST_COLUMNS, MOST_CURVES = 3, 6  # of panels; that have panels, or columns of a heat map, to themselves
+LINE_HEIGHT = 0.13  # inches
 BAR = 2.5  # inches: the length of a bar of colours, at most
 
 
@@ -34,6 +44,20 @@ class Place(NamedTuple):
     title: str
     rows: pd.DataFrame
     comparisons: pd.DataFrame
+
+
+def first_curves(rows: pd.DataFrame, most: int = MOST_CURVES) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of all arms but curves beyond so many, and what these are called."""
+    curves = rows.loc[rows["role"] == CURVE, ["arm", "name"]].drop_duplicates()
+    left_out = curves.iloc[most:]
+    return rows[~rows["arm"].isin(left_out["arm"])], list(left_out["name"])
+
+
+def curves_on_page(rows: pd.DataFrame, panel_height: float, columns: int = MOST_COLUMNS) -> int:
+    """For how many curves a page has room, if each has a panel for each layer, as high as that (inches)."""
+    layers = rows["layer"].nunique()
+    panels_on_page = columns * int((PAGE_HEIGHT - LEGEND_HEIGHT) / panel_height)
+    return max(1, min(MOST_CURVES, panels_on_page // layers))
 
 
 def places(rows: pd.DataFrame) -> list[Place]:
@@ -58,9 +82,29 @@ def panels(rows: int, columns: int, width: float, panel_height: float) -> tuple[
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def place_panels(count: int, columns: int, width: float, panel_height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels, row by row in so many columns; lower than `panel_height` where a page wants it."""
+    rows = math.ceil(count / columns)
+    figure, grid = panels(rows, columns, width, min(panel_height, (PAGE_HEIGHT - LEGEND_HEIGHT) / rows))
+    for axes in grid.flat[count:]:
+        axes.remove()
+    return figure, list(grid.flat[:count])
+
+
 def columns_for(count: int) -> int:
     """In how many columns so many panels of one kind stand."""
-    return 1 if count == 1 else 2 if count <= 4 else 3
+    return 1 if count == 1 else 2 if count <= 4 else MOST_COLUMNS
+
+
+def say_left_out(figure: Figure, names: Sequence[str]) -> None:
+    """Write above the panels which arms have none."""
+    if not names:
+        return
+    letters = int(figure.get_figwidth() / (0.6 * SMALL / 72))
+    words = f"Not shown: {'; '.join(names)}. Choose with --arm or figures.arms."
+    lines = textwrap.wrap(words, letters, break_on_hyphens=False)
+    figure.set_figheight(figure.get_figheight() + LINE_HEIGHT * len(lines))
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=SMALL, color=GREY)
 
 
 def draw_sentence(sentence: str) -> Figure:
@@ -73,7 +117,8 @@ def draw_sentence(sentence: str) -> Figure:
 
 
 def all_dense(rows: pd.DataFrame) -> bool:
-    return sparsest(rows) >= DENSE
+    """Whether no curve has a network that is known to be sparse."""
+    return not (rows.loc[rows["role"] == CURVE, "remaining %"] < DENSE).any()
 
 
 def sparsest(rows: pd.DataFrame) -> float:

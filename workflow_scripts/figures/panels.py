@@ -100,10 +100,10 @@ def say_left_out(figure: Figure, names: Sequence[str]) -> None:
     """Write above the panels which arms have none."""
     if not names:
         return
-    letters = int(figure.get_figwidth() / (0.6 * SMALL / 72))
+    letters = int(figure.get_figwidth() / (0.55 * SMALL / 72))
     words = f"Not shown: {'; '.join(names)}. Choose with --arm or figures.arms."
     lines = textwrap.wrap(words, letters, break_on_hyphens=False)
-    figure.set_figheight(figure.get_figheight() + LINE_HEIGHT * len(lines))
+    make_room(figure, LINE_HEIGHT * len(lines))
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=SMALL, color=GREY)
 
 
@@ -194,7 +194,13 @@ def add_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
         if ncols == 1 or extent.width <= figure.bbox.width:
             break
         legend.remove()
-    figure.set_figheight(figure.get_figheight() + max(0, extent.height / figure.dpi - LEGEND_HEIGHT))
+    make_room(figure, max(0, extent.height / figure.dpi - LEGEND_HEIGHT))
+
+
+def make_room(figure: Figure, inches: float) -> None:
+    """Make a figure so much higher, but if it fits on a page, no higher than that."""
+    height = figure.get_figheight()
+    figure.set_figheight(min(height + inches, max(height, PAGE_HEIGHT)))
 
 
 def labelled(figure: Figure) -> list[Artist]:

@@ -67,6 +67,7 @@ LEGEND_DOT = {
     "markeredgecolor": GREY,
     "markeredgewidth": 0.4,
 }
+NETWORK_DOT = REPLICATE_DOT | {"markersize": 2}
 SMALLEST, LARGEST = 2, 6.5  # points across: marks of the sparsest network and of a dense one
 
 
@@ -92,16 +93,12 @@ def draw_methods(measured: pd.DataFrame) -> Figure:
         for axes, measure in zip(row, MEASURES, strict=True):
             for _, of_arm in of_layer[of_layer["role"] == CURVE].groupby("number"):
                 draw_arm(axes, of_arm, measure, lowest)
-            draw_comparisons(axes, of_layer, measure)
+            draw_comparisons(axes, of_layer, measure, means=True)
             set_axes(axes, of_layer, measure)
         row[0].set_ylabel(units_title(of_layer))
         name = rows["network_name"].iloc[0]
         row[0].set_title(layer if len(of_networks) == 1 else f"{layer}, {name}", loc="left")
-    sizes = [
-        Line2D([], [], label=f"{tick:g} % of the weights", **LEGEND_DOT | {"markersize": mark_size(tick, lowest)})
-        for tick in density_ticks(lowest, 3)
-    ]
-    add_legend(figure, labelled(figure) + sizes, columns=4)
+    add_legend(figure, labelled(figure) + mark_handles(measured, lowest), columns=4)
     others = pd.concat(of_networks[most:]) if of_networks[most:] else measured.head(0)
     say_left_out(figure, list(others.loc[others["role"] == CURVE, "name"].unique()))
     return figure
@@ -112,8 +109,7 @@ def draw_arm(axes: Axes, rows: pd.DataFrame, measure: Measure, lowest: float) ->
     look = curve_look(*look_of(rows))
     mean = mean_of_replicates(rows.sort_values("remaining %", ascending=False, kind="stable"))
     if rows["replicate"].nunique() > 1:
-        dots = {"color": look["color"], "label": "one replicate", **REPLICATE_DOT, "markersize": 2}
-        axes.plot(rows["accuracy %"], rows[measure.column], zorder=1, **dots)
+        axes.plot(rows["accuracy %"], rows[measure.column], color=look["color"], zorder=1, **NETWORK_DOT)
     sizes = mark_size(mean["remaining %"].fillna(lowest), lowest)
     points = mean["accuracy %"], mean[measure.column]
     axes.plot(*points, linewidth=1.1, zorder=2, label=rows["name"].iloc[0], **look | {"markersize": 0})
@@ -124,6 +120,23 @@ def mark_size(remaining: float | pd.Series, lowest: float) -> float | pd.Series:
     """Points across a mark of a network with so many of its weights (%), if the sparsest has `lowest`."""
     share = np.log(remaining / lowest) / np.log(100 / min(lowest, DENSE))
     return SMALLEST + (LARGEST - SMALLEST) * share
+
+
+def mark_handles(measured: pd.DataFrame, lowest: float) -> list[Line2D]:
+    """What the legend says of sizes and of small points."""
+    handles = [
+        Line2D(
+            [],
+            [],
+            marker="o",
+            label=f"{tick:g} % of the weights",
+            **LEGEND_DOT | {"markersize": mark_size(tick, lowest)},
+        )
+        for tick in density_ticks(lowest, 3)
+    ]
+    if measured.loc[measured["role"] == CURVE, "replicate"].nunique() > 1:
+        handles.append(Line2D([], [], color=GREY, label="one replicate", **NETWORK_DOT))
+    return handles
 
 
 def draw_densities(measured: pd.DataFrame) -> Figure:
@@ -156,12 +169,13 @@ def draw_replicates(axes: Axes, rows: pd.DataFrame, measure: Measure, colours: S
         axes.plot([], [], marker=marker, label=f"replicate {replicate}", **LEGEND_DOT)
 
 
-def draw_comparisons(axes: Axes, rows: pd.DataFrame, measure: Measure) -> None:
-    """Draw the networks of baselines and references."""
+def draw_comparisons(axes: Axes, rows: pd.DataFrame, measure: Measure, means: bool = False) -> None:
+    """Draw the networks of baselines and references, or the `means` of their replicates."""
     for role, mark in ((BASELINE, baseline_mark), (REFERENCE, reference_mark)):
         for of_arm in of_role(rows, role):
             look = {"label": of_arm["short_name"].iloc[0], **mark(of_arm["look"].iloc[0])}
-            axes.plot(of_arm["accuracy %"], of_arm[measure.column], zorder=3, **look)
+            points = mean_of_replicates(of_arm) if means else of_arm
+            axes.plot(points["accuracy %"], points[measure.column], zorder=3, **look)
 
 
 def set_axes(axes: Axes, drawn: pd.DataFrame, measure: Measure) -> None:

@@ -53,10 +53,11 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
     for axes, place in zip(panels, shown, strict=True):
         axes.axvline(detector_iou, color=GREY, linewidth=0.8, label=f"detectors: IoU {sign} {detector_iou:g}")
         for of_baseline in of_role(place.comparisons, BASELINE):
-            scores, number = first_level(of_baseline)["score"], of_baseline["look"].iloc[0]
+            number = of_baseline["look"].iloc[0]
+            shares = share_detected(first_level(of_baseline)["score"], cuts, detector_rule)
+            marked = [int(np.argmax(shares <= 100 * (1 - fall))) for fall in marked_at(number)]
             look = baseline_line(number, 0) | {"label": of_baseline["short_name"].iloc[0]}
-            marked = [int(share * len(cuts)) for share in marked_at(number)]
-            axes.plot(cuts, share_detected(scores, cuts, detector_rule), markevery=marked, **look)
+            axes.plot(cuts, shares, markevery=marked, zorder=3, **look)
         # The dense network last, so that it lies on top.
         for _, of_level in sorted(of_known_density(place.rows).groupby("level"), reverse=True):
             remaining = of_level["remaining %"].mean()

@@ -21,6 +21,7 @@ from workflow_scripts.figures.measures import (
 )
 from workflow_scripts.figures.panels import (
     DENSE,
+    MOST_CURVES,
     add_legend,
     add_pruned_axis,
     all_dense,
@@ -33,6 +34,7 @@ from workflow_scripts.figures.style import (
     COUNT_TICKS,
     CURVE_SHAPES,
     DENSE_MARK,
+    FAINT,
     GREY,
     MEAN_LINE,
     OTHER_LINE,
@@ -97,9 +99,10 @@ def draw_measure(axes: Axes, rows: pd.DataFrame, measure: Measure) -> None:
     if counted:
         for of_baseline in of_role(rows, BASELINE):
             draw_baseline(axes, of_baseline, measure)
-    for _, of_arm in rows[rows["role"] == CURVE].groupby("number"):
+    curves = rows[rows["role"] == CURVE].groupby("number")
+    for _, of_arm in curves:
         look = curve_look(*look_of(of_arm))
-        draw_curve(axes, of_arm, measure, look)
+        draw_curve(axes, of_arm, measure, look, crowded=len(curves) > MOST_CURVES)
         mark_dense(axes, of_arm, measure, look)
     for of_reference in of_role(rows, REFERENCE):
         mark = reference_mark(of_reference["look"].iloc[0])
@@ -128,13 +131,13 @@ def line_of(rows: pd.DataFrame) -> dict:
     return baseline_line(rows["look"].iloc[0], rows["number"].iloc[0])
 
 
-def draw_curve(axes: Axes, rows: pd.DataFrame, measure: Measure, look: dict) -> None:
-    """Draw one arm's measure: each replicate thin, and their mean bold."""
-    colour = look["color"]
+def draw_curve(axes: Axes, rows: pd.DataFrame, measure: Measure, look: dict, crowded: bool = False) -> None:
+    """Draw one arm's measure: each replicate thin, and faint where it is `crowded`, and their mean bold."""
+    colour, faintness = look["color"], {"alpha": FAINT} if crowded else {}
     rows = rows.sort_values("remaining %", ascending=False, kind="stable")
     for _, of_replicate in rows.groupby("replicate"):
         style = REPLICATE_LINE if len(of_replicate) > 1 else REPLICATE_DOT
-        axes.plot(of_replicate["remaining %"], of_replicate[measure.column], color=colour, **style)
+        axes.plot(of_replicate["remaining %"], of_replicate[measure.column], color=colour, **style | faintness)
     mean = mean_of_replicates(rows)
     if measure.other:
         axes.plot(mean["remaining %"], mean[measure.other], color=colour, **OTHER_LINE)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -30,7 +31,8 @@ REMAINING, PRUNED = "Weights remaining (%)", "Weights pruned (%)"
 NINE_TENTHS_PRUNED = 10  # % of the weights that remain where the paper sees the decline set in
 DENSE = 99  # %; a few weights of a network that nobody pruned may be zero, and count as pruned
 LEGEND_HEIGHT = 0.7  # inches
-MOST_COLUMNS, MOST_CURVES = 3, 6  # of panels; that have panels, or columns of a heat map, to themselves
+MOST_COLUMNS = 3  # of panels
+MOST_CURVES = 6  # that have panels, or columns of a heat map, to themselves
 LINE_HEIGHT = 0.13  # inches
 BAR = 2.5  # inches: the length of a bar of colours, at most
 
@@ -122,8 +124,8 @@ def all_dense(rows: pd.DataFrame) -> bool:
 
 
 def sparsest(rows: pd.DataFrame) -> float:
-    """How much of its weights the sparsest network of all curves has left, in per cent."""
-    return rows.loc[rows["role"] == CURVE, "remaining %"].min()
+    """How much of its weights the sparsest network of all curves has left, in per cent, as far as that is known."""
+    return rows.loc[rows["role"] == CURVE, "remaining %"].fillna(100).min()
 
 
 def set_density_axis(axes: Axes, lowest: float, max_ticks: int) -> None:
@@ -147,7 +149,9 @@ def add_pruned_axis(axes: Axes) -> None:
 
 
 def percent(share: float) -> str:
-    """A share in per cent, in few letters: "100", "12", "6.2", "0.39", "0.08"."""
+    """A share in per cent, in few letters: "100", "12", "6.2", "0.39", "0.08"; "?" if it is not known."""
+    if math.isnan(share):
+        return "?"
     return f"{share:.0f}" if share >= 9.95 else f"{share:.2g}" if share >= 0.095 else f"{share:.1g}"
 
 
@@ -156,8 +160,8 @@ def mark_nine_tenths(axes: Axes) -> None:
 
 
 def density_colours(lowest: float) -> ScalarMappable:
-    """The colours of weights remaining, from 100 down to `lowest` per cent."""
-    return ScalarMappable(LogNorm(min(lowest, DENSE), 100), DENSITY_COLOURS)
+    """The colours of weights remaining, from 100 down to `lowest` per cent; grey where that is not known."""
+    return ScalarMappable(LogNorm(min(lowest, DENSE), 100), colormaps[DENSITY_COLOURS].with_extremes(bad=GREY))
 
 
 def bar_look(figure: Figure) -> dict:

@@ -51,7 +51,7 @@ REFERENCE_MARK = {
 }
 DENSE_MARK = {"marker": "o", "markersize": 6, "markerfacecolor": "white", "linestyle": "none"}
 OTHER_LINE = {"linestyle": ":", "linewidth": 1.3}
-REPLICATE_LINE = {"linewidth": 0.7, "alpha": 0.5}
+REPLICATE_LINE, FAINT = {"linewidth": 0.7, "alpha": 0.5}, 0.25
 MEAN_LINE = {"linewidth": 1.6, "markersize": 2.8}
 REPLICATE_DOT = {"marker": "o", "markersize": 3, "markeredgewidth": 0, "alpha": 0.5, "linestyle": "none"}
 

@@ -87,7 +87,7 @@ def draw_methods(measured: pd.DataFrame) -> Figure:
         (rows, layer) for rows in of_networks[:most] for layer in rows.loc[rows["role"] == CURVE, "layer"].unique()
     ]
     figure, grid = panels(len(shown), 2, width=TEXT_WIDTH, panel_height=2.8 if len(shown) < 3 else LEAST_HEIGHT)
-    lowest = sparsest(measured)
+    lowest = min(sparsest(measured), DENSE)
     for row, (rows, layer) in zip(grid, shown, strict=True):
         of_layer = rows[rows["layer"] == layer]
         for axes, measure in zip(row, MEASURES, strict=True):
@@ -98,7 +98,8 @@ def draw_methods(measured: pd.DataFrame) -> Figure:
         row[0].set_ylabel(units_title(of_layer))
         name = rows["network_name"].iloc[0]
         row[0].set_title(layer if len(of_networks) == 1 else f"{layer}, {name}", loc="left")
-    add_legend(figure, labelled(figure) + mark_handles(measured, lowest), columns=4)
+    curves_first = sorted(labelled(figure), key=lambda line: line.get_linestyle() == "None")
+    add_legend(figure, curves_first + mark_handles(measured, lowest), columns=4)
     others = pd.concat(of_networks[most:]) if of_networks[most:] else measured.head(0)
     say_left_out(figure, list(others.loc[others["role"] == CURVE, "name"].unique()))
     return figure
@@ -118,7 +119,7 @@ def draw_arm(axes: Axes, rows: pd.DataFrame, measure: Measure, lowest: float) ->
 
 def mark_size(remaining: float | pd.Series, lowest: float) -> float | pd.Series:
     """Points across a mark of a network with so many of its weights (%), if the sparsest has `lowest`."""
-    share = np.log(remaining / lowest) / np.log(100 / min(lowest, DENSE))
+    share = np.log(remaining / lowest) / np.log(100 / lowest)
     return SMALLEST + (LARGEST - SMALLEST) * share
 
 

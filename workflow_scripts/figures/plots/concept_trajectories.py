@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from workflow_scripts.figures.arms import of_known_density
 from workflow_scripts.figures.heat_maps import (
     BLOCKS_APART,
     ROW,
@@ -60,7 +59,7 @@ FATES = {
 def draw(frames: dict[str, pd.DataFrame]) -> Figure:
     """A heat map for each layer, a row per concept, a column per level; below it what becomes of concepts."""
     units, categories = frames["units"], list(frames["categories"]["category"].unique())
-    curves, left_out = first_curves(of_known_density(units[units["role"] == CURVE]))
+    curves, left_out = first_curves(units[units["role"] == CURVE])
     layers = {layer: rows for layer, rows in curves.groupby("layer", sort=False) if rows["detector"].any()}
     if not layers:
         return draw_sentence("No unit of any network detects a concept.")

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from workflow_scripts.dissect.name_units import detects
-from workflow_scripts.figures.arms import first_level, of_known_density, of_role
+from workflow_scripts.figures.arms import first_level, of_role
 from workflow_scripts.figures.panels import (
     DENSE,
     add_density_bar,
@@ -59,7 +59,7 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
             look = baseline_line(number, 0) | {"label": of_baseline["short_name"].iloc[0]}
             axes.plot(cuts, shares, markevery=marked, zorder=3, **look)
         # The dense network last, so that it lies on top.
-        for _, of_level in sorted(of_known_density(place.rows).groupby("level"), reverse=True):
+        for _, of_level in sorted(place.rows.groupby("level"), reverse=True):
             remaining = of_level["remaining %"].mean()
             look = {"color": colours.to_rgba(remaining), "linewidth": 2 if remaining >= DENSE else 1.1}
             axes.plot(cuts, share_detected(of_level["score"], cuts, detector_rule), **look)

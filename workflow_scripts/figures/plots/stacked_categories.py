@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from workflow_scripts.figures.arms import first_level, of_known_density, of_role
+from workflow_scripts.figures.arms import first_level, of_role
+from workflow_scripts.figures.heat_maps import levels_of
 from workflow_scripts.figures.measures import units_title
 from workflow_scripts.figures.panels import (
     REMAINING,
@@ -47,7 +48,7 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
     looks = category_looks(categories["category"].unique())
     top = max(1, 1.04 * categories.groupby(["arm", "level", "replicate", "layer"])["detectors_a %"].sum().max())
     for axes, place in zip(panels, shown, strict=True):
-        levels, comparisons = bars_of_levels(of_known_density(place.rows)), bars_of_comparisons(place.comparisons)
+        levels, comparisons = bars_of_levels(place.rows), bars_of_comparisons(place.comparisons)
         heights = np.array([[bar.get(name, 0) for name in looks] for _, bar in levels + comparisons]).T
         draw_bars(axes, heights, list(looks.values()), len(levels))
         label_bars(axes, [label for label, _ in levels], [label for label, _ in comparisons])
@@ -62,8 +63,9 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
 
 def bars_of_levels(rows: pd.DataFrame) -> list[tuple[str, pd.Series]]:
     """How much of its weights each level has, and the heights of its bar by category; dense first."""
-    levels = sorted((of_level for _, of_level in rows.groupby("level")), key=lambda level: -level["remaining %"].mean())
-    return [(percent(of_level["remaining %"].mean()), mean_shares(of_level)) for of_level in levels]
+    return [
+        (percent(remaining), mean_shares(rows[rows["level"] == level])) for level, remaining in levels_of(rows).items()
+    ]
 
 
 def bars_of_comparisons(rows: pd.DataFrame) -> list[tuple[str, pd.Series]]:

@@ -104,9 +104,11 @@ rule draw_figures:
         "../envs/workflow.yaml"
     params:
         code=code_fingerprint("workflow_scripts.figures.draw_figures", *map(module_of, FIGURES)),
+        arms=EXPERIMENT.chosen_arms("figures"),
     shell:
         "python -m workflow_scripts.figures.draw_figures"
         ' --tables "$(dirname {input.networks:q})"'
+        " {params.arms}"
         ' --out "$(dirname {output.overview:q})"'
         " 2> {log:q}"
 

@@ -62,6 +62,7 @@ rule write_gallery:
         code=code_fingerprint("workflow_scripts.gallery.write_gallery", files=SITE),
         experiment=EXPERIMENT.gallery_settings(),
         other_names=EXPERIMENT.other_names(),
+        shown=EXPERIMENT.chosen_arms("gallery"),
     shell:
         "python -m workflow_scripts.gallery.write_gallery"
         " --experiment {params.experiment:q}"
@@ -69,5 +70,6 @@ rule write_gallery:
         " --arms {input.arms:q}"
         " --concepts {input.concepts:q}"
         " {params.other_names}"
+        " {params.shown}"
         ' --gallery "$(dirname {output.experiment:q})"'
         " 2> {log:q}"

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from workflow_scripts.figures.arms import of_role
+from workflow_scripts.figures.arms import look_of, of_known_density, of_role
 from workflow_scripts.figures.dense import draw_dense
 from workflow_scripts.figures.measures import (
     ACCURACY,
@@ -21,6 +21,7 @@ from workflow_scripts.figures.measures import (
 )
 from workflow_scripts.figures.panels import (
     DENSE,
+    MOST_CURVES,
     add_legend,
     add_pruned_axis,
     all_dense,
@@ -31,17 +32,18 @@ from workflow_scripts.figures.panels import (
 )
 from workflow_scripts.figures.style import (
     COUNT_TICKS,
-    CURVE_COLOURS,
     CURVE_SHAPES,
     DENSE_MARK,
+    FAINT,
     GREY,
     MEAN_LINE,
     OTHER_LINE,
     REPLICATE_DOT,
     REPLICATE_LINE,
-    SMALL,
     TEXT_WIDTH,
     baseline_line,
+    curve_look,
+    marked_at,
     reference_mark,
 )
 from workflow_scripts.plan.keys import BASELINE, CURVE, REFERENCE
@@ -51,6 +53,7 @@ def draw_single(measure: Measure, networks: pd.DataFrame) -> Figure:
     """One measure, large, in both ways of counting; a panel per layer."""
     if all_dense(networks):
         return draw_dense([("", networks, measure)])
+    networks = of_known_density(networks)
     layers = networks["layer"].unique()
     figure, grid = panels(len(layers), 1, width=0.65 * TEXT_WIDTH, panel_height=2.8)
     for axes, layer in zip(grid[:, 0], layers, strict=True):
@@ -68,6 +71,7 @@ def draw_by_category(measure: Measure, categories: pd.DataFrame) -> Figure:
     if all_dense(categories):
         by_category = categories.groupby("category", sort=False)
         return draw_dense([(category, rows, measure) for category, rows in by_category])
+    categories = of_known_density(categories)
     layers, names = categories["layer"].unique(), categories["category"].unique()
     places = list(product(layers, names))
     columns = min(3, len(names))
@@ -79,12 +83,12 @@ def draw_by_category(measure: Measure, categories: pd.DataFrame) -> Figure:
         axes.set_title(name if len(layers) == 1 else f"{layer}: {name}")
     for axes in grid.flat[len(places) :]:
         axes.remove()
-    finish(figure, grid, categories, max_ticks=6, other=measure.other, top_axis=False, label_baselines=False)
+    finish(figure, grid, categories, max_ticks=6, other=measure.other, top_axis=False)
     return figure
 
 
 def draw_measure(axes: Axes, rows: pd.DataFrame, measure: Measure) -> None:
-    """Draw one measure against density: replicates thin, their mean bold, baselines dashed, references as points.
+    """Draw one measure against density: replicates thin, their mean bold, baselines grey, references as points.
 
     `rows` has one row per network, with the columns of `describe_arms`, replicate, level, "remaining %" and the
     measure's; where the measure's is empty a network is left out.
@@ -95,9 +99,11 @@ def draw_measure(axes: Axes, rows: pd.DataFrame, measure: Measure) -> None:
     if counted:
         for of_baseline in of_role(rows, BASELINE):
             draw_baseline(axes, of_baseline, measure)
-    for number, of_arm in rows[rows["role"] == CURVE].groupby("number"):
-        draw_curve(axes, of_arm, measure, curve_look(number))
-        mark_dense(axes, of_arm, measure, curve_look(number))
+    curves = rows[rows["role"] == CURVE].groupby("number")
+    for _, of_arm in curves:
+        look = curve_look(*look_of(of_arm))
+        draw_curve(axes, of_arm, measure, look, crowded=len(curves) > MOST_CURVES)
+        mark_dense(axes, of_arm, measure, look)
     for of_reference in of_role(rows, REFERENCE):
         mark = reference_mark(of_reference["look"].iloc[0])
         for _, of_level in of_reference.groupby("level"):
@@ -110,32 +116,28 @@ def draw_measure(axes: Axes, rows: pd.DataFrame, measure: Measure) -> None:
 
 def draw_baseline(axes: Axes, rows: pd.DataFrame, measure: Measure) -> None:
     """Draw the mean of a baseline's networks: one level as a line across the panel, several against density."""
-    look = {"linewidth": 1, "label": rows["name"].iloc[0], **look_of(rows)}
+    look = {"label": rows["name"].iloc[0], **line_of(rows)}
     if rows["level"].nunique() == 1:
-        axes.axhline(rows[measure.column].mean(), **look)
+        across = [0, *marked_at(rows["look"].iloc[0]), 1]
+        height = [rows[measure.column].mean()] * len(across)
+        axes.plot(across, height, transform=axes.get_yaxis_transform(), markevery=[1, 2], **look)
     else:
         mean = mean_of_replicates(rows.sort_values("remaining %", ascending=False, kind="stable"))
         axes.plot(mean["remaining %"], mean[measure.column], **look)
 
 
-def look_of(rows: pd.DataFrame) -> dict:
-    """Colour and dashes of the baseline that `rows` belong to."""
+def line_of(rows: pd.DataFrame) -> dict:
+    """The look of the line of the one baseline that `rows` are of."""
     return baseline_line(rows["look"].iloc[0], rows["number"].iloc[0])
 
 
-def curve_look(number: int) -> dict:
-    """Colour, marker and dashes of the curve of that number: all colours with one shape, then all with the next."""
-    shape = CURVE_SHAPES[number // len(CURVE_COLOURS) % len(CURVE_SHAPES)]
-    return {"color": CURVE_COLOURS[number % len(CURVE_COLOURS)], **shape}
-
-
-def draw_curve(axes: Axes, rows: pd.DataFrame, measure: Measure, look: dict) -> None:
-    """Draw one arm's measure: each replicate thin, and their mean bold."""
-    colour = look["color"]
+def draw_curve(axes: Axes, rows: pd.DataFrame, measure: Measure, look: dict, crowded: bool = False) -> None:
+    """Draw one arm's measure: each replicate thin, and faint where it is `crowded`, and their mean bold."""
+    colour, faintness = look["color"], {"alpha": FAINT} if crowded else {}
     rows = rows.sort_values("remaining %", ascending=False, kind="stable")
     for _, of_replicate in rows.groupby("replicate"):
         style = REPLICATE_LINE if len(of_replicate) > 1 else REPLICATE_DOT
-        axes.plot(of_replicate["remaining %"], of_replicate[measure.column], color=colour, **style)
+        axes.plot(of_replicate["remaining %"], of_replicate[measure.column], color=colour, **style | faintness)
     mean = mean_of_replicates(rows)
     if measure.other:
         axes.plot(mean["remaining %"], mean[measure.other], color=colour, **OTHER_LINE)
@@ -171,43 +173,23 @@ def finish(
     other: str | None = None,
     legend_columns: int = 4,
     top_axis: bool = True,
-    label_baselines: bool = True,
 ) -> None:
-    """Give every panel its density axis and the figure its legend.
-
-    The baselines are named there, or with `label_baselines` on their lines, if these are level and of one base.
-    """
+    """Give every panel its density axis and the figure its legend."""
     for axes in figure.axes:
         set_density_axis(axes, sparsest(rows), max_ticks)
     if top_axis:
         for column in grid.T:
             add_pruned_axis(next(axes for axes in column if axes in figure.axes))
-    handles = legend_handles(rows, other)
-    baselines = of_role(rows, BASELINE)
-    several = any(of_baseline["number"].iloc[0] for of_baseline in baselines)
-    level = all(of_baseline["level"].nunique() == 1 for of_baseline in baselines)
-    on_lines = label_baselines and level and not several
-    if not on_lines:
-        dashed = {} if several else {"linestyle": "--"}
-        looks = {of_baseline["name"].iloc[0]: look_of(of_baseline) | dashed for of_baseline in baselines}
-        handles += [Line2D([], [], linewidth=1, label=name, **look) for name, look in looks.items()]
-    add_legend(figure, handles, legend_columns)
-    if on_lines:
-        figure.draw_without_rendering()  # settles where things are
-        for axes in figure.axes:
-            name_baselines(axes)
+    add_legend(figure, legend_handles(rows, other), legend_columns)
 
 
 def legend_handles(rows: pd.DataFrame, other: str | None) -> list[Line2D]:
+    """What the legend names: each curve where there are several, then what all have, baselines and references."""
     curves = rows[rows["role"] == CURVE]
-    arms = curves[["number", "name"]].drop_duplicates().sort_values("number")
-    colour = CURVE_COLOURS[0] if len(arms) == 1 else GREY
-    handles = []
-    if len(arms) > 1:
-        handles += [
-            Line2D([], [], label=name, **curve_look(number), **MEAN_LINE)
-            for number, name in arms.itertuples(index=False)
-        ]
+    arms = [(of_arm["name"].iloc[0], curve_look(*look_of(of_arm))) for _, of_arm in curves.groupby("number")]
+    several = len(arms) > 1
+    colour = GREY if several else arms[0][1]["color"]
+    handles = [Line2D([], [], label=name, **MEAN_LINE | look) for name, look in arms] if several else []
     if curves["replicate"].nunique() > 1:
         handles += [
             Line2D([], [], color=colour, label="mean of replicates", **CURVE_SHAPES[0], **MEAN_LINE),
@@ -215,39 +197,8 @@ def legend_handles(rows: pd.DataFrame, other: str | None) -> list[Line2D]:
         ]
     if (curves["remaining %"] >= DENSE).any():
         handles.append(Line2D([], [], color=colour, label="dense", **DENSE_MARK))
-    for of_reference in of_role(rows, REFERENCE):
-        handles.append(
-            Line2D([], [], label=of_reference["name"].iloc[0], **reference_mark(of_reference["look"].iloc[0]))
-        )
     if other:
         handles.append(Line2D([], [], color=colour, label=OTHER_NAME, **OTHER_LINE))
-    return handles
-
-
-def baseline_lines(axes: Axes) -> list[Line2D]:
-    """The baselines of a panel against density: there they are the lines that have a label."""
-    return [line for line in axes.lines if not line.get_label().startswith("_")]
-
-
-def name_baselines(axes: Axes) -> None:
-    """Write each baseline's name over its line, at the dense end; where lines lie close, stack the names above them."""
-    points = 72 / axes.figure.dpi
-    lines = sorted(baseline_lines(axes), key=lambda line: line.get_ydata()[0])
-    heights = [axes.transData.transform((100, line.get_ydata()[0]))[1] * points for line in lines]
-    free = -np.inf
-    for line, line_at in zip(lines, heights, strict=True):
-        text_at = max(line_at + 2, free)
-        for height in heights:
-            if text_at - 2 < height < text_at + SMALL:
-                text_at = height + 2
-        free = text_at + 1.2 * SMALL
-        y = line.get_ydata()[0]
-        axes.annotate(
-            line.get_label(),
-            (0.03, y),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, text_at - line_at),
-            textcoords="offset points",
-            fontsize=SMALL,
-            color=line.get_color(),
-        )
+    looks = {of_arm["name"].iloc[0]: line_of(of_arm) for of_arm in of_role(rows, BASELINE)}
+    looks |= {of_arm["name"].iloc[0]: reference_mark(of_arm["look"].iloc[0]) for of_arm in of_role(rows, REFERENCE)}
+    return handles + [Line2D([], [], label=name, **look) for name, look in looks.items()]

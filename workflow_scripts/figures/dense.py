@@ -17,7 +17,7 @@ from workflow_scripts.figures.style import (
     LIGHT_GREY,
     REPLICATE_DOT,
     TEXT_WIDTH,
-    baseline_colour,
+    baseline_mark,
     reference_mark,
 )
 from workflow_scripts.plan.keys import BASELINE, CURVE, REFERENCE
@@ -49,7 +49,7 @@ def draw_dense(cells: list[tuple[str, pd.DataFrame, Measure]]) -> Figure:
 
 
 def draw_dots(axes: Axes, rows: pd.DataFrame, measure: Measure, dots: pd.DataFrame) -> None:
-    """Draw one measure of dense networks: from the top down a line for each of `dots`, on it its baselines as strokes.
+    """Draw one measure of dense networks: from the top down a line for each of `dots`, on it its baselines.
 
     `rows` is as for `draw_measure`; `dots` has the columns arm, base, name and layer.
     """
@@ -59,7 +59,7 @@ def draw_dots(axes: Axes, rows: pd.DataFrame, measure: Measure, dots: pd.DataFra
         of_layer = measured[measured["layer"] == layer]
         comparisons = compared_with(of_layer, arm, base)
         if measure is not ACCURACY:
-            draw_strokes(axes, of_role(comparisons, BASELINE), measure, place)
+            draw_baselines(axes, of_role(comparisons, BASELINE), measure, place)
         of_arm = of_layer[of_layer["arm"] == arm]
         if len(of_arm) > 1:
             places = [place] * len(of_arm)
@@ -71,7 +71,8 @@ def draw_dots(axes: Axes, rows: pd.DataFrame, measure: Measure, dots: pd.DataFra
             axes.plot(of_arm[measure.other].mean(), place, color=BLUE, label=OTHER_NAME, **OTHER_DOT)
         for reference in of_role(comparisons, REFERENCE):
             look = {"label": reference["short_name"].iloc[0], **reference_mark(reference["look"].iloc[0])}
-            axes.plot(reference[measure.column].mean(), place, **look)
+            for _, of_level in reference.groupby("level"):
+                axes.plot(of_level[measure.column].mean(), place, **look)
     axes.set(xlabel=measure.title, ylim=(len(dots) - 0.5, -0.5), yticks=[])
     if measure is ACCURACY:
         axes.margins(x=0.15)
@@ -80,11 +81,9 @@ def draw_dots(axes: Axes, rows: pd.DataFrame, measure: Measure, dots: pd.DataFra
         axes.xaxis.set_major_locator(MaxNLocator(**COUNT_TICKS))
 
 
-def draw_strokes(axes: Axes, baselines: list[pd.DataFrame], measure: Measure, place: float) -> None:
-    """Draw baselines as strokes across the line at `place`, below each other, so that none hides another."""
-    height = 0.8 / max(len(baselines), 1)
+def draw_baselines(axes: Axes, baselines: list[pd.DataFrame], measure: Measure, place: float) -> None:
+    """Draw baselines as marks around the line at `place`, below each other, so that none hides another."""
+    apart = 0.8 / max(len(baselines), 1)
     for number, rows in enumerate(baselines):
-        colour, label = baseline_colour(rows["look"].iloc[0]), rows["short_name"].iloc[0]
-        value = rows[measure.column].mean()
-        top = place - 0.4 + number * height
-        axes.plot([value, value], [top, top + height], color=colour, linewidth=1.6, label=label)
+        look = {"label": rows["short_name"].iloc[0], **baseline_mark(rows["look"].iloc[0])}
+        axes.plot(rows[measure.column].mean(), place - 0.4 + (number + 0.5) * apart, **look)

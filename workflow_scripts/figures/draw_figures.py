@@ -15,6 +15,7 @@ from workflow_scripts.figures.arms import describe_arms
 from workflow_scripts.figures.measures import has_accuracy
 from workflow_scripts.figures.style import STYLE, save_figure
 from workflow_scripts.plan.figures import NEEDS, caption_of, figure_names, module_of, needs_of
+from workflow_scripts.plan.schema import hint
 from workflow_scripts.shared.files import UserError, run_command, whole_file
 from workflow_scripts.tables.arms import read_arms
 from workflow_scripts.tables.read_tables import read_rotations, read_table
@@ -29,13 +30,14 @@ REDRAWN = "redrawn"  # the folder that captions redraw into: figures in the resu
 REDRAWN_BY = "To draw it again where snakemake ran, in a clone or, after ``pip install -e`` of it, in another folder"
 
 
-def draw_figures(tables: str | Path, out: str | Path, names: Sequence[str] = ()) -> None:
+def draw_figures(tables: str | Path, out: str | Path, names: Sequence[str] = (), arms: Sequence[str] = ()) -> None:
     """Write the figures of these names, or every one that the tables allow, into the folder `out`: PDF, SVG and PNG.
 
     Beside each stands <name>.rst, its caption and the command that draws it again. `tables` is the folder that
-    `collect` has written. Raises UserError if a table is missing, or if a figure shows what was not measured.
+    `collect` has written; of these `arms`, or of all. Raises UserError if a table or an arm is missing, or if a figure
+    shows what was not measured.
     """
-    frames = read_tables(tables)
+    frames = read_tables(tables, arms)
     measured = {"accuracy": has_accuracy(frames["networks"]), "rotations": "rotations" in frames}
     known = [need for need in NEEDS if measured[need]]
     possible = figure_names(known)
@@ -46,22 +48,23 @@ def draw_figures(tables: str | Path, out: str | Path, names: Sequence[str] = ())
     with matplotlib.rc_context(STYLE):
         for name in names or possible:
             save_figure(make_figure(name, frames), out, name)
-            write_caption(tables, out, name)
+            write_caption(tables, out, name, arms)
 
 
-def write_caption(tables: str | Path, out: str | Path, name: str) -> None:
+def write_caption(tables: str | Path, out: str | Path, name: str, arms: Sequence[str] = ()) -> None:
     """Write a figure's caption, with the command that draws it again elsewhere, into the folder `out`."""
     words = ["python", "-m", "workflow_scripts", "draw_figures", "--tables", str(tables), "--out", REDRAWN]
-    command = shlex.join([*words, "--figure", name])
+    command = shlex.join([*words, "--figure", name, *(word for arm in arms for word in ("--arm", arm))])
     with whole_file(Path(out) / f"{name}.rst") as part:
         part.write_text(f"{caption_of(name)}\n\n{REDRAWN_BY}::\n\n    {command}\n")
 
 
-def read_tables(tables: str | Path) -> dict[str, pd.DataFrame]:
+def read_tables(tables: str | Path, chosen: Sequence[str] = ()) -> dict[str, pd.DataFrame]:
     """The tables that figures need, by name, without the arms that are not drawn; their arms in the order of arms.csv.
 
     Columns are added: shares in per cent, and those of `describe_arms`. In "layers" the
     column layer names the layer, and "layer remaining %" is its own. "rotations" are there where there are any.
+    Raises UserError if there is no network of an arm that is `chosen`; without any all are drawn.
     """
     frames = {table: read_table(Path(tables) / f"{table}.csv") for table in TABLES}
     networks = frames["networks"]
@@ -78,8 +81,16 @@ def read_tables(tables: str | Path) -> dict[str, pd.DataFrame]:
     rotations = read_rotations(Path(tables), arms)
     if rotations is not None:
         frames["rotations"] = join(rotations, networks, [])
-    described = describe_arms(networks, arms)
+    require_arms(chosen, list(networks["arm"].unique()), tables)
+    described = describe_arms(networks, arms, chosen)
     return {table: described.merge(frame, on="arm") for table, frame in frames.items()}
+
+
+def require_arms(chosen: Sequence[str], known: list[str], tables: str | Path) -> None:
+    """Raise UserError if there is no arm of a chosen name."""
+    for name in chosen:
+        if name not in known:
+            raise UserError(f"--arm: {tables}/networks.csv has no arm {name}; {hint(name, known)}")
 
 
 def join(frame: pd.DataFrame, networks: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
@@ -105,13 +116,16 @@ def read_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         default=[],
         help="only this one; may be repeated",
     )
+    parser.add_argument(
+        "--arm", action="append", default=[], help="draw only this arm, whatever its role; may be repeated"
+    )
     return parser.parse_args(words)
 
 
 def main() -> None:
     arguments = read_arguments()
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it reports every glyph that it embeds
-    draw_figures(arguments.tables, arguments.out, arguments.figure)
+    draw_figures(arguments.tables, arguments.out, arguments.figure, arguments.arm)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from workflow_scripts.plan.keys import CURVE
+from workflow_scripts.plan.keys import BASELINE, CURVE
 
 OTHER_NAME = "units counted in every category"
 
@@ -24,8 +24,8 @@ UNITS_IN_CATEGORY = Measure("detectors_a", "detectors_b", "Interpretable units")
 
 
 def accuracy_rows(networks: pd.DataFrame) -> pd.DataFrame:
-    """A row per network whose accuracy was measured, of no layer: it belongs to the network."""
-    measured = networks[networks["accuracy %"].notna()]
+    """A row per network whose accuracy was measured, of no layer: it belongs to the network. Chance has its counts."""
+    measured = networks[networks["accuracy %"].notna() & (networks["role"] != BASELINE)]
     return measured.drop_duplicates(["arm", "replicate", "level"]).assign(layer="")
 
 

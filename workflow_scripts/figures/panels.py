@@ -1,5 +1,6 @@
 """What figures share: panels, what each shows, the axis of densities, legends."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 from itertools import product
@@ -7,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -15,13 +17,23 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from workflow_scripts.figures.arms import compared_with
-from workflow_scripts.figures.style import COLUMN_WIDTH, DENSITY_COLOURS, LIGHT_GREY
+from workflow_scripts.figures.style import (
+    COLUMN_WIDTH,
+    DENSITY_COLOURS,
+    GREY,
+    LIGHT_GREY,
+    PAGE_HEIGHT,
+    SMALL,
+)
 from workflow_scripts.plan.keys import CURVE
 
 REMAINING, PRUNED = "Weights remaining (%)", "Weights pruned (%)"
 NINE_TENTHS_PRUNED = 10  # % of the weights that remain where the paper sees the decline set in
 DENSE = 99  # %; a few weights of a network that nobody pruned may be zero, and count as pruned
 LEGEND_HEIGHT = 0.7  # inches
+MOST_COLUMNS = 3  # of panels
+MOST_CURVES = 6  # that have panels, or columns of a heat map, to themselves
+LINE_HEIGHT = 0.13  # inches
 BAR = 2.5  # inches: the length of a bar of colours, at most
 
 
@@ -34,6 +46,20 @@ class Place(NamedTuple):
     title: str
     rows: pd.DataFrame
     comparisons: pd.DataFrame
+
+
+def first_curves(rows: pd.DataFrame, most: int = MOST_CURVES) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of all arms but curves beyond so many, and what these are called."""
+    curves = rows.loc[rows["role"] == CURVE, ["arm", "name"]].drop_duplicates()
+    left_out = curves.iloc[most:]
+    return rows[~rows["arm"].isin(left_out["arm"])], list(left_out["name"])
+
+
+def curves_on_page(rows: pd.DataFrame, panel_height: float, columns: int = MOST_COLUMNS) -> int:
+    """For how many curves a page has room, if each has a panel for each layer, as high as that (inches)."""
+    layers = rows["layer"].nunique()
+    panels_on_page = columns * int((PAGE_HEIGHT - LEGEND_HEIGHT) / panel_height)
+    return max(1, min(MOST_CURVES, panels_on_page // layers))
 
 
 def places(rows: pd.DataFrame) -> list[Place]:
@@ -58,9 +84,29 @@ def panels(rows: int, columns: int, width: float, panel_height: float) -> tuple[
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def place_panels(count: int, columns: int, width: float, panel_height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels, row by row in so many columns; lower than `panel_height` where a page wants it."""
+    rows = math.ceil(count / columns)
+    figure, grid = panels(rows, columns, width, min(panel_height, (PAGE_HEIGHT - LEGEND_HEIGHT) / rows))
+    for axes in grid.flat[count:]:
+        axes.remove()
+    return figure, list(grid.flat[:count])
+
+
 def columns_for(count: int) -> int:
     """In how many columns so many panels of one kind stand."""
-    return 1 if count == 1 else 2 if count <= 4 else 3
+    return 1 if count == 1 else 2 if count <= 4 else MOST_COLUMNS
+
+
+def say_left_out(figure: Figure, names: Sequence[str]) -> None:
+    """Write above the panels which arms have none."""
+    if not names:
+        return
+    letters = int(figure.get_figwidth() / (0.55 * SMALL / 72))
+    words = f"Not shown: {'; '.join(names)}. Choose with --arm or figures.arms."
+    lines = textwrap.wrap(words, letters, break_on_hyphens=False)
+    make_room(figure, LINE_HEIGHT * len(lines))
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=SMALL, color=GREY)
 
 
 def draw_sentence(sentence: str) -> Figure:
@@ -73,12 +119,13 @@ def draw_sentence(sentence: str) -> Figure:
 
 
 def all_dense(rows: pd.DataFrame) -> bool:
-    return sparsest(rows) >= DENSE
+    """Whether no curve has a network that is known to be sparse."""
+    return not (rows.loc[rows["role"] == CURVE, "remaining %"] < DENSE).any()
 
 
 def sparsest(rows: pd.DataFrame) -> float:
-    """How much of its weights the sparsest network of all curves has left, in per cent."""
-    return rows.loc[rows["role"] == CURVE, "remaining %"].min()
+    """How much of its weights the sparsest network of all curves has left, in per cent, as far as that is known."""
+    return rows.loc[rows["role"] == CURVE, "remaining %"].fillna(100).min()
 
 
 def set_density_axis(axes: Axes, lowest: float, max_ticks: int) -> None:
@@ -102,7 +149,9 @@ def add_pruned_axis(axes: Axes) -> None:
 
 
 def percent(share: float) -> str:
-    """A share in per cent, in few letters: "100", "12", "6.2", "0.39", "0.08"."""
+    """A share in per cent, in few letters: "100", "12", "6.2", "0.39", "0.08"; "?" if it is not known."""
+    if math.isnan(share):
+        return "?"
     return f"{share:.0f}" if share >= 9.95 else f"{share:.2g}" if share >= 0.095 else f"{share:.1g}"
 
 
@@ -111,8 +160,8 @@ def mark_nine_tenths(axes: Axes) -> None:
 
 
 def density_colours(lowest: float) -> ScalarMappable:
-    """The colours of weights remaining, from 100 down to `lowest` per cent."""
-    return ScalarMappable(LogNorm(min(lowest, DENSE), 100), DENSITY_COLOURS)
+    """The colours of weights remaining, from 100 down to `lowest` per cent; grey where that is not known."""
+    return ScalarMappable(LogNorm(min(lowest, DENSE), 100), colormaps[DENSITY_COLOURS].with_extremes(bad=GREY))
 
 
 def bar_look(figure: Figure) -> dict:
@@ -149,7 +198,13 @@ def add_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
         if ncols == 1 or extent.width <= figure.bbox.width:
             break
         legend.remove()
-    figure.set_figheight(figure.get_figheight() + max(0, extent.height / figure.dpi - LEGEND_HEIGHT))
+    make_room(figure, max(0, extent.height / figure.dpi - LEGEND_HEIGHT))
+
+
+def make_room(figure: Figure, inches: float) -> None:
+    """Make a figure so much higher, but if it fits on a page, no higher than that."""
+    height = figure.get_figheight()
+    figure.set_figheight(min(height + inches, max(height, PAGE_HEIGHT)))
 
 
 def labelled(figure: Figure) -> list[Artist]:

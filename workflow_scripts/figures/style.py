@@ -11,29 +11,26 @@ from matplotlib.transforms import Bbox
 
 from workflow_scripts.shared.files import whole_file
 
-# The colour-blind safe palette of Okabe and Ito (2008).
-BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#E69F00",
-    "#56B4E9",
-    "#CC79A7",
-)
-GREY, LIGHT_GREY = "#666666", "#cccccc"
+BLUE, GREY, LIGHT_GREY = "#0072B2", "#666666", "#cccccc"
 DENSITY_COLOURS = "viridis_r"  # even in lightness, dense dark
-CURVE_COLOURS = (BLUE, ORANGE, SKY, "black")  # the other colours are the baselines'
-CURVE_SHAPES = (  # one after the other, each with all the colours
+# Of methods: of the colour-blind safe palettes of Okabe and Ito (2008) and Tol (2021) ten that lie far apart, also for
+# eyes with two kinds of cones, and those that come first farthest.
+CURVE_COLOURS = (
+    *(BLUE, "#E69F00", "#CC3311", "#332288", "#56B4E9"),
+    *("#882255", "#CC79A7", "#117733", "#AA4499", "#009E73"),
+)
+CURVE_SHAPES = (  # of networks
     {"linestyle": "-", "marker": "o"},
     {"linestyle": (0, (4, 1)), "marker": "s"},
     {"linestyle": (0, (6, 1, 1, 1)), "marker": "^"},
+    {"linestyle": (0, (2, 1)), "marker": "D"},
+    {"linestyle": (0, (6, 1, 1, 1, 1, 1)), "marker": "v"},
+    {"linestyle": (0, (8, 2, 2, 2)), "marker": "h"},
 )
 # Looks of baselines and references: the known recipes have the first, in this order, others those that follow.
 KNOWN_BASELINES = ("untrained", "untrained_calibrated", "shuffled_labels")
-BASELINE_COLOURS = (VERMILION, PURPLE, GREEN, "#999933", "#882255", "#332288", "#8C564B", "#DDCC77", "#44AA99")
 BASELINE_MARKERS = ("X", "P", "*", "d", "p", "H", "8")
-BASELINE_STARTS = (0, 4, 8, 2, 6, 10)  # where dashes begin: those of baselines that coincide fall between each other
-BASELINE_DASHES = ((4, 8), (2, 2), (9, 2))  # of the first base's baselines, of the second's, ...
+BASELINE_DASHES = ((5, 3), (2, 2), (9, 2))  # of the first base's baselines, of the second's, ...
 KNOWN_REFERENCES = ("trained_twice",)
 REFERENCE_MARKERS = ("D", "s", "^", "v", "p", "h")
 # Of Tol's (2021) high-contrast scheme: accuracy, units, concepts, where they share axes; apart in grey, too.
@@ -54,7 +51,7 @@ REFERENCE_MARK = {
 }
 DENSE_MARK = {"marker": "o", "markersize": 6, "markerfacecolor": "white", "linestyle": "none"}
 OTHER_LINE = {"linestyle": ":", "linewidth": 1.3}
-REPLICATE_LINE = {"linewidth": 0.7, "alpha": 0.5}
+REPLICATE_LINE, FAINT = {"linewidth": 0.7, "alpha": 0.5}, 0.25
 MEAN_LINE = {"linewidth": 1.6, "markersize": 2.8}
 REPLICATE_DOT = {"marker": "o", "markersize": 3, "markeredgewidth": 0, "alpha": 0.5, "linestyle": "none"}
 
@@ -94,26 +91,28 @@ METADATA = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Softw
 FORMATS = tuple(METADATA)
 
 
-def baseline_colour(look: int) -> str:
-    return BASELINE_COLOURS[look % len(BASELINE_COLOURS)]
+def curve_look(method: int, network: int) -> dict:
+    """Colour of a curve's method; marker and dashes of its network."""
+    return {"color": CURVE_COLOURS[method % len(CURVE_COLOURS)], **CURVE_SHAPES[network % len(CURVE_SHAPES)]}
 
 
 def baseline_line(look: int, number: int) -> dict:
-    """Colour and dashes of a baseline's line; `number` counts the bases whose baselines share a panel."""
-    start = BASELINE_STARTS[look % len(BASELINE_STARTS)]
-    return {"color": baseline_colour(look), "linestyle": (start, BASELINE_DASHES[number % len(BASELINE_DASHES)])}
+    """Marker and dashes of a baseline's line; `number` counts the bases whose baselines share a panel."""
+    dashes = BASELINE_DASHES[number % len(BASELINE_DASHES)]
+    return baseline_mark(look) | {"linestyle": (0, dashes), "linewidth": 1}
 
 
 def baseline_mark(look: int) -> dict:
-    """Colour and marker of a baseline's points."""
+    """Marker of a baseline's points."""
     marker = BASELINE_MARKERS[look % len(BASELINE_MARKERS)]
-    return {
-        "marker": marker,
-        "color": baseline_colour(look),
-        "linestyle": "none",
-        "markersize": 5,
-        "markeredgewidth": 0,
-    }
+    return {"marker": marker, "color": GREY, "linestyle": "none", "markersize": 5, "markeredgewidth": 0}
+
+
+def marked_at(look: int) -> tuple[float, float]:
+    """Where a baseline's line has its markers, as shares of its length: those of lines that coincide lie apart."""
+    count = len(BASELINE_MARKERS)
+    first = (look % count + 0.5) / (2 * count)
+    return first, first + 0.5
 
 
 def reference_mark(look: int) -> dict:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,13 @@ LAYER_KEYS = ["name", "units", "detectors", "concepts"]
 
 
 def write_gallery(
-    experiment: dict, networks: Path, arms: Path, concepts: str | Path, other_names: dict[str, str], gallery: Path
+    experiment: dict,
+    networks: Path,
+    arms: Path,
+    concepts: str | Path,
+    other_names: dict[str, str],
+    gallery: Path,
+    chosen: Sequence[str] = (),
 ) -> None:
     """Write into the folder `gallery` the page's files and experiment.js, whose networks are drawn there.
 
@@ -27,6 +34,7 @@ def write_gallery(
         networks, arms: the tables of these names, as `collect` writes them.
         concepts: the concept set, for the names of the categories.
         other_names: for networks that are others under a second name, the folder of that name and where it is drawn.
+        chosen: the arms whose networks are listed, if not all.
 
     Raises:
         UserError: a file is missing or damaged.
@@ -37,7 +45,7 @@ def write_gallery(
         "least_iou": least_iou(experiment["detector_iou"], experiment["detector_rule"]),
         "units_per_sheet": UNITS_PER_SHEET,
         "categories": categories,
-        "networks": list_networks(networks, arms, other_names),
+        "networks": list_networks(networks, arms, other_names, chosen),
     }
     with whole_file(gallery / "experiment.js") as part:
         write_call(part, "experiment", content)
@@ -46,12 +54,18 @@ def write_gallery(
             shutil.copyfile(file, part)
 
 
-def list_networks(networks_table: Path, arms_table: Path, other_names: dict[str, str]) -> list[dict]:
-    """What experiment.js says of each network: arms in the order of arms.csv, networks in that of networks.csv."""
+def list_networks(
+    networks_table: Path, arms_table: Path, other_names: dict[str, str], chosen: Sequence[str]
+) -> list[dict]:
+    """What experiment.js says of each network of the chosen arms, or of all without any.
+
+    Arms have the order of arms.csv, networks that of networks.csv.
+    """
     rows = read_table(networks_table)
     arms = read_arms(arms_table, rows)
     names, same_units = name_arms(arms), dict(zip(arms["arm"], arms["same_units"].tolist(), strict=True))
-    rows = arms[["arm"]].merge(rows, on="arm")
+    shown = arms["arm"].isin(chosen or arms["arm"])
+    rows = arms.loc[shown, ["arm"]].merge(rows, on="arm")
     networks = []
     for (arm, replicate, level), layers in rows.groupby(["arm", "replicate", "level"], sort=False):
         first, folder = layers.iloc[0], network_folder(arm, replicate, level)
@@ -84,6 +98,7 @@ def main() -> None:
         metavar=("FOLDER", "OTHER"),
         help="a network's folder, and that of the one that it is another name of; may be repeated",
     )
+    parser.add_argument("--arm", action="append", default=[], help="list only this arm; may be repeated")
     parser.add_argument("--gallery", type=Path, required=True, help="the folder to write into")
     arguments = parser.parse_args()
     write_gallery(
@@ -93,6 +108,7 @@ def main() -> None:
         arguments.concepts,
         dict(arguments.other_name),
         arguments.gallery,
+        arguments.arm,
     )
 
 

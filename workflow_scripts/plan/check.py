@@ -14,6 +14,7 @@ from workflow_scripts.plan.mistakes import require_none
 from workflow_scripts.plan.old_config import old_keys
 from workflow_scripts.plan.protocols import protocol_mistakes, resolve_protocol
 from workflow_scripts.plan.recipes import TRAINING, known_recipes
+from workflow_scripts.plan.rotations import RECIPE as ROTATED
 from workflow_scripts.plan.schema import (
     Place,
     Validator,
@@ -325,6 +326,27 @@ def check_tile_bytes(config: dict) -> Iterator[str]:
     tile, tile_bytes = config["gallery"]["tile"], config["gallery"]["tile_bytes"]
     if tile_bytes < least_tile_bytes(tile):
         yield f"gallery.tile_bytes is {tile_bytes}: write at least {least_tile_bytes(tile)}, or a smaller gallery.tile"
+
+
+@needs("figures.arms", "arms")
+def check_drawn_arms(config: dict) -> Iterator[str]:
+    """Yield a sentence for each arm that figures are to show and that has no networks."""
+    yield from unknown_arms("figures", config)
+
+
+@needs("gallery.arms", "arms")
+def check_gallery_arms(config: dict) -> Iterator[str]:
+    """Yield a sentence for each arm that the gallery is to show and that has no networks."""
+    yield from unknown_arms("gallery", config)
+
+
+def unknown_arms(section: str, config: dict) -> Iterator[str]:
+    """Yield a sentence for each arm that a section names and that has no networks of its own."""
+    chosen = config[section]["arms"]
+    known = list(dict.fromkeys(item["name"] for item in config["arms"] if item["recipe"] != ROTATED))
+    for name in [] if chosen == "all" else chosen:
+        if name not in known:
+            yield f"{section}.arms has {name}, and there is no such arm with networks; {hint(name, known)}"
 
 
 def least_tile_bytes(side: int) -> int:

@@ -40,7 +40,7 @@ class Experiment:
         self.results = f"results/{config['experiment']}"
         self.data = f"{self.results}/data"
         self.gallery = f"{self.results}/gallery"
-        tested = self.trains or any(design.test != "none" for design in self.designs.values())
+        tested = any(map(self.is_tested, self.of_chosen_arms("figures")))
         known = [*(["accuracy"] if tested else []), *(["rotations"] if self.rotated else [])]
         self.figure_names = figure_names(known)  # in their order
 
@@ -71,6 +71,16 @@ class Experiment:
         """Return the share of weights that remain in a network, where the config tells it."""
         network = self.networks.get(Key(arm, int(replicate), int(level)))
         return network.density if network else None
+
+    def of_chosen_arms(self, section: str) -> list[Network]:
+        """Return the networks of the arms that a section of the config chooses."""
+        chosen = self.config[section]["arms"]
+        return [network for network in self.networks.values() if chosen == "all" or network.key.arm in chosen]
+
+    def is_tested(self, network: Network) -> bool:
+        """Tell whether the accuracy of a network is measured."""
+        measured = self.networks.get(network.files_of, network)
+        return measured.made_by in (*TRAININGS, *TESTED) or measured.design.test != "none"
 
     def rotated_networks(self) -> list[Network]:
         """Return the networks whose layers are turned, also under several names."""
@@ -139,8 +149,8 @@ class Experiment:
         return f"{self.gallery}/networks/{network.dissection_of.folder}"
 
     def all_drawn(self) -> list[str]:
-        """Return the gallery's folders of all networks, each once."""
-        return list(dict.fromkeys(map(self.drawn, self.networks.values())))
+        """Return the gallery's folders of all networks that it shows, each once."""
+        return list(dict.fromkeys(map(self.drawn, self.of_chosen_arms("gallery"))))
 
     def checked(self) -> list[str]:
         """Return what the checks write, which have to fail first if something is wrong."""
@@ -321,9 +331,14 @@ class Experiment:
         """Return the arguments for networks that the gallery has under the names of others."""
         return [
             f"--other-name networks/{network.key.folder} networks/{network.dissection_of.folder}"
-            for network in self.networks.values()
+            for network in self.of_chosen_arms("gallery")
             if network.key != network.dissection_of
         ]
+
+    def chosen_arms(self, section: str) -> str:
+        """Return the arguments for the arms that a section of the config chooses; nothing for all of them."""
+        chosen = self.config[section]["arms"]
+        return "" if chosen == "all" else " ".join(named_arguments(arm=name) for name in chosen)
 
     def gallery_settings(self) -> str:
         """Return what the gallery's page says of the experiment, as JSON."""

@@ -1,9 +1,11 @@
-"""Does interpretability follow accuracy or sparsity? A point for each network: interpretable units and unique
-concepts against test accuracy (the axis is logarithmic in the error), coloured by the weights that remain. Lines join
-the networks of a replicate from dense to sparse. Where they fall steeply, interpretability goes while accuracy stays;
-where networks of unlike colours lie together, it follows accuracy whatever the sparsity. Crosses, stars and other
-filled marks in colours of their own: baselines; open marks: references. A row for each layer and each curve of the
-other figures.
+"""Does interpretability follow accuracy or sparsity? Interpretable units and unique concepts against test accuracy (the
+axis is logarithmic in the error). Where points fall steeply, interpretability goes while accuracy stays; where networks
+of unlike density lie together, it follows accuracy whatever the sparsity. A row for each layer and network, with all
+its arms: a colour for each method, small points for networks, and lines that join the means of the replicates from
+dense to sparse, the smaller the mark, the fewer weights remain. Where every network has one arm alone, points are
+coloured by the weights that remain instead, and lines join the networks of a replicate. Crosses, stars and other filled
+grey marks: baselines; open black marks: references. If a page has no room for all rows, a line above names what is left
+out.
 """
 
 from itertools import cycle
@@ -13,27 +15,44 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from workflow_scripts.figures.arms import of_role
+from workflow_scripts.figures.arms import look_of, of_role
+from workflow_scripts.figures.curves import mean_of_replicates
 from workflow_scripts.figures.measures import ACCURACY, CONCEPTS, UNITS, Measure, count_limits, units_title
 from workflow_scripts.figures.panels import (
-    Place,
+    DENSE,
     add_density_bar,
     add_legend,
     all_dense,
+    curves_on_page,
     density_colours,
+    density_ticks,
+    first_curves,
     labelled,
     panels,
     places,
+    say_left_out,
     sparsest,
 )
-from workflow_scripts.figures.style import COUNT_TICKS, GREY, LIGHT_GREY, TEXT_WIDTH, baseline_mark, reference_mark
-from workflow_scripts.plan.keys import BASELINE, REFERENCE
+from workflow_scripts.figures.style import (
+    COUNT_TICKS,
+    GREY,
+    LIGHT_GREY,
+    REPLICATE_DOT,
+    TEXT_WIDTH,
+    baseline_mark,
+    curve_look,
+    reference_mark,
+)
+from workflow_scripts.plan.keys import BASELINE, CURVE, REFERENCE
 
 ORDER = 70
 NEEDS_ACCURACY = True
 
+MEASURES = (UNITS, CONCEPTS._replace(other=None))
+LEAST_HEIGHT = 1.7  # inches of a panel
 LEAST_ERROR = 0.01  # %: where no error at all is drawn
 # In per cent; of two that are too close, the first in this order is written.
 ROUND_ACCURACIES = (0, 90, 99, 99.9, 50, 80, 95, 98, 99.5, *range(10, 80, 10), *range(55, 90, 10), *range(91, 98))
@@ -48,39 +67,119 @@ LEGEND_DOT = {
     "markeredgecolor": GREY,
     "markeredgewidth": 0.4,
 }
+NETWORK_DOT = REPLICATE_DOT | {"markersize": 2}
+SMALLEST, LARGEST = 2, 6.5  # points across: marks of the sparsest network and of a dense one
 
 
 def draw(frames: dict[str, pd.DataFrame]) -> Figure:
-    """Units and concepts against accuracy, where that was measured; a row of panels for each layer and curve."""
+    """Units and concepts against accuracy, where that was measured; a row for each layer and network."""
     networks = frames["networks"]
     measured = networks[networks["accuracy %"].notna()]
+    arms = measured[measured["role"] == CURVE].groupby("network")["arm"].nunique()
+    return draw_methods(measured) if arms.max() > 1 else draw_densities(measured)
+
+
+def draw_methods(measured: pd.DataFrame) -> Figure:
+    """All arms of a network together, coloured by method."""
+    of_networks = [rows for _, rows in measured.groupby("network", sort=False) if (rows["role"] == CURVE).any()]
+    most = curves_on_page(measured, LEAST_HEIGHT, columns=1)
+    shown = [
+        (rows, layer) for rows in of_networks[:most] for layer in rows.loc[rows["role"] == CURVE, "layer"].unique()
+    ]
+    figure, grid = panels(len(shown), 2, width=TEXT_WIDTH, panel_height=2.8 if len(shown) < 3 else LEAST_HEIGHT)
+    lowest = min(sparsest(measured), DENSE)
+    for row, (rows, layer) in zip(grid, shown, strict=True):
+        of_layer = rows[rows["layer"] == layer]
+        for axes, measure in zip(row, MEASURES, strict=True):
+            for _, of_arm in of_layer[of_layer["role"] == CURVE].groupby("number"):
+                draw_arm(axes, of_arm, measure, lowest)
+            draw_comparisons(axes, of_layer, measure, means=True)
+            set_axes(axes, of_layer, measure)
+        row[0].set_ylabel(units_title(of_layer))
+        name = rows["network_name"].iloc[0]
+        row[0].set_title(layer if len(of_networks) == 1 else f"{layer}, {name}", loc="left")
+    curves_first = sorted(labelled(figure), key=lambda line: line.get_linestyle() == "None")
+    add_legend(figure, curves_first + mark_handles(measured, lowest), columns=4)
+    others = pd.concat(of_networks[most:]) if of_networks[most:] else measured.head(0)
+    say_left_out(figure, list(others.loc[others["role"] == CURVE, "name"].unique()))
+    return figure
+
+
+def draw_arm(axes: Axes, rows: pd.DataFrame, measure: Measure, lowest: float) -> None:
+    """Draw one arm's networks as small points, and join the means of its levels from dense to sparse."""
+    look = curve_look(*look_of(rows))
+    mean = mean_of_replicates(rows.sort_values("remaining %", ascending=False, kind="stable"))
+    if rows["replicate"].nunique() > 1:
+        axes.plot(rows["accuracy %"], rows[measure.column], color=look["color"], zorder=1, **NETWORK_DOT)
+    sizes = mark_size(mean["remaining %"].fillna(lowest), lowest)
+    points = mean["accuracy %"], mean[measure.column]
+    axes.plot(*points, linewidth=1.1, zorder=2, label=rows["name"].iloc[0], **look | {"markersize": 0})
+    axes.scatter(*points, s=sizes**2, color=look["color"], marker=look["marker"], linewidths=0, zorder=2)
+
+
+def mark_size(remaining: float | pd.Series, lowest: float) -> float | pd.Series:
+    """Points across a mark of a network with so many of its weights (%), if the sparsest has `lowest`."""
+    share = np.log(remaining / lowest) / np.log(100 / lowest)
+    return SMALLEST + (LARGEST - SMALLEST) * share
+
+
+def mark_handles(measured: pd.DataFrame, lowest: float) -> list[Line2D]:
+    """What the legend says of sizes and of small points."""
+    handles = [
+        Line2D(
+            [],
+            [],
+            marker="o",
+            label=f"{tick:g} % of the weights",
+            **LEGEND_DOT | {"markersize": mark_size(tick, lowest)},
+        )
+        for tick in density_ticks(lowest, 3)
+    ]
+    if measured.loc[measured["role"] == CURVE, "replicate"].nunique() > 1:
+        handles.append(Line2D([], [], color=GREY, label="one replicate", **NETWORK_DOT))
+    return handles
+
+
+def draw_densities(measured: pd.DataFrame) -> Figure:
+    """One arm a panel, coloured by the weights that remain."""
+    measured, left_out = first_curves(measured, curves_on_page(measured, LEAST_HEIGHT, columns=1))
     shown = places(measured)
-    figure, grid = panels(len(shown), 2, width=TEXT_WIDTH, panel_height=2.2 if len(shown) < 4 else 1.7)
+    figure, grid = panels(len(shown), 2, width=TEXT_WIDTH, panel_height=2.2 if len(shown) < 4 else LEAST_HEIGHT)
     colours = density_colours(sparsest(measured))
     for row, place in zip(grid, shown, strict=True):
-        for axes, measure in zip(row, (UNITS, CONCEPTS._replace(other=None)), strict=True):
-            draw_networks(axes, place, measure, colours)
+        for axes, measure in zip(row, MEASURES, strict=True):
+            draw_replicates(axes, place.rows, measure, colours)
+            draw_comparisons(axes, place.comparisons, measure)
+            set_axes(axes, pd.concat([place.rows, place.comparisons]), measure)
         row[0].set_ylabel(units_title(place.rows))
         row[0].set_title(place.title, loc="left")
     if not all_dense(measured):
         add_density_bar(figure, colours)
     add_legend(figure, labelled(figure), columns=4)
+    say_left_out(figure, left_out)
     return figure
 
 
-def draw_networks(axes: Axes, place: Place, measure: Measure, colours: ScalarMappable) -> None:
-    """Draw networks of an arm as points, those of each replicate joined from dense to sparse, and its comparisons."""
-    for marker, (replicate, rows) in zip(cycle(REPLICATE_MARKERS), place.rows.groupby("replicate"), strict=False):
-        rows = rows.sort_values("remaining %", ascending=False, kind="stable")
-        points = rows["accuracy %"], rows[measure.column]
+def draw_replicates(axes: Axes, rows: pd.DataFrame, measure: Measure, colours: ScalarMappable) -> None:
+    """Draw networks of an arm as points, those of each replicate joined from dense to sparse."""
+    for marker, (replicate, of_replicate) in zip(cycle(REPLICATE_MARKERS), rows.groupby("replicate"), strict=False):
+        of_replicate = of_replicate.sort_values("remaining %", ascending=False, kind="stable")
+        points = of_replicate["accuracy %"], of_replicate[measure.column]
         axes.plot(*points, color=JOIN, linewidth=0.7, zorder=1)
-        axes.scatter(*points, s=16, c=colours.to_rgba(rows["remaining %"]), marker=marker, **EDGE, zorder=2)
+        axes.scatter(*points, s=16, c=colours.to_rgba(of_replicate["remaining %"]), marker=marker, **EDGE, zorder=2)
         axes.plot([], [], marker=marker, label=f"replicate {replicate}", **LEGEND_DOT)
+
+
+def draw_comparisons(axes: Axes, rows: pd.DataFrame, measure: Measure, means: bool = False) -> None:
+    """Draw the networks of baselines and references, or the `means` of their replicates."""
     for role, mark in ((BASELINE, baseline_mark), (REFERENCE, reference_mark)):
-        for of_arm in of_role(place.comparisons, role):
+        for of_arm in of_role(rows, role):
             look = {"label": of_arm["short_name"].iloc[0], **mark(of_arm["look"].iloc[0])}
-            axes.plot(of_arm["accuracy %"], of_arm[measure.column], zorder=3, **look)
-    drawn = pd.concat([place.rows, place.comparisons])
+            points = mean_of_replicates(of_arm) if means else of_arm
+            axes.plot(points["accuracy %"], points[measure.column], zorder=3, **look)
+
+
+def set_axes(axes: Axes, drawn: pd.DataFrame, measure: Measure) -> None:
     set_accuracy_axis(axes, drawn["accuracy %"])
     axes.set_ylabel(measure.title)
     axes.set_ylim(count_limits(drawn, measure))

@@ -30,7 +30,15 @@ from workflow_scripts.figures.heat_maps import (
     name_blocks,
     starts,
 )
-from workflow_scripts.figures.panels import DENSE, LEGEND_HEIGHT, add_legend, bar_look, draw_sentence
+from workflow_scripts.figures.panels import (
+    DENSE,
+    LEGEND_HEIGHT,
+    add_legend,
+    bar_look,
+    draw_sentence,
+    first_curves,
+    say_left_out,
+)
 from workflow_scripts.figures.style import COUNT_COLOURS, GREY, PAGE_HEIGHT, SMALL, category_looks
 from workflow_scripts.plan.keys import CURVE
 
@@ -51,7 +59,7 @@ FATES = {
 def draw(frames: dict[str, pd.DataFrame]) -> Figure:
     """A heat map for each layer, a row per concept, a column per level; below it what becomes of concepts."""
     units, categories = frames["units"], list(frames["categories"]["category"].unique())
-    curves = units[units["role"] == CURVE]
+    curves, left_out = first_curves(units[units["role"] == CURVE])
     layers = {layer: rows for layer, rows in curves.groupby("layer", sort=False) if rows["detector"].any()}
     if not layers:
         return draw_sentence("No unit of any network detects a concept.")
@@ -74,6 +82,7 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
         draw_fates(strip, one.blocks, [fates(of_arm) for _, of_arm in layers[layer].groupby("number")])
     add_count_bar(figure, list(grid[::2]), colours)
     add_legend(figure, [Patch(label=fate, **look) for fate, look in FATES.items()], columns=2)
+    say_left_out(figure, left_out)
     return figure
 
 

@@ -1,11 +1,10 @@
 """For every level the share of units whose IoU with their best concept is above the value on the horizontal axis (or
 at least it, as the experiment's rule for detectors has it), all replicates together; a panel for each layer and each
 curve of the other figures. Where a curve crosses the vertical line, the experiment's IoU threshold, it gives the
-share of interpretable units; elsewhere, what another threshold would have found. Thick: dense. Dashed: the network's
-baselines.
+share of interpretable units; elsewhere, what another threshold would have found. Thick: dense. Grey and dashed, with
+marks: the network's baselines. If a page has no room for all curves, the first ones are shown, and a line above names
+the others.
 """
-
-import math
 
 import numpy as np
 import pandas as pd
@@ -18,42 +17,47 @@ from workflow_scripts.figures.panels import (
     add_density_bar,
     add_legend,
     all_dense,
+    columns_for,
+    curves_on_page,
     density_colours,
+    first_curves,
     labelled,
-    panels,
+    place_panels,
     places,
+    say_left_out,
     sparsest,
 )
-from workflow_scripts.figures.style import GREY, TEXT_WIDTH, baseline_colour
+from workflow_scripts.figures.style import GREY, TEXT_WIDTH, baseline_line, marked_at
 from workflow_scripts.plan.keys import BASELINE
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.tables.read_tables import detector_rule_of
 
 ORDER = 90
 
+LEAST_HEIGHT = 2.1  # inches of a panel
+
 
 def draw(frames: dict[str, pd.DataFrame]) -> Figure:
     """The share of units whose best IoU is above x, or at least x as the rule has it; at the cut, the detectors."""
     units = frames["units"]
     detector_iou, detector_rule = detector_rule_of(frames["networks"])
+    units, left_out = first_curves(units, curves_on_page(units, LEAST_HEIGHT))
     shown = places(units)
-    columns = min(2, len(shown))
-    figure, grid = panels(
-        math.ceil(len(shown) / columns),
-        columns,
-        width=(0.65 if columns == 1 else 0.8) * TEXT_WIDTH,
-        panel_height=2.8 if columns == 1 else 2.3,
-    )
+    columns = columns_for(len(shown))
+    width = {1: 0.65, 2: 0.8, 3: 1}[columns] * TEXT_WIDTH
+    figure, panels = place_panels(len(shown), columns, width, panel_height=2.8 if columns == 1 else 2.3)
     colours = density_colours(sparsest(units))
     end = max(2 * detector_iou, units["score"].max())
     sign, words = DETECTOR_RULES[detector_rule], {"above": "above", "at_least": "of at least"}[detector_rule]
     cuts = np.union1d(np.linspace(0, end, 500), [detector_iou])
-    for axes, place in zip(grid.flat, shown, strict=False):
+    for axes, place in zip(panels, shown, strict=True):
         axes.axvline(detector_iou, color=GREY, linewidth=0.8, label=f"detectors: IoU {sign} {detector_iou:g}")
         for of_baseline in of_role(place.comparisons, BASELINE):
-            scores, label = first_level(of_baseline)["score"], of_baseline["short_name"].iloc[0]
-            look = {"color": baseline_colour(of_baseline["look"].iloc[0]), "linestyle": "--", "linewidth": 1}
-            axes.plot(cuts, share_detected(scores, cuts, detector_rule), label=label, **look)
+            number = of_baseline["look"].iloc[0]
+            shares = share_detected(first_level(of_baseline)["score"], cuts, detector_rule)
+            marked = [int(np.argmax(shares <= 100 * (1 - fall))) for fall in marked_at(number)]
+            look = baseline_line(number, 0) | {"label": of_baseline["short_name"].iloc[0]}
+            axes.plot(cuts, shares, markevery=marked, zorder=3, **look)
         # The dense network last, so that it lies on top.
         for _, of_level in sorted(place.rows.groupby("level"), reverse=True):
             remaining = of_level["remaining %"].mean()
@@ -62,11 +66,10 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
         axes.set(xlim=(0, end), ylim=(0, 102), xlabel="IoU of a unit with its best concept")
         axes.set_ylabel(f"Units {words} that IoU (%)")
         axes.set_title(place.title, loc="right")
-    for axes in grid.flat[len(shown) :]:
-        axes.remove()
     if not all_dense(units):
         add_density_bar(figure, colours)
     add_legend(figure, labelled(figure), columns=2)
+    say_left_out(figure, left_out)
     return figure
 
 

@@ -7,6 +7,7 @@ side. Networks that nobody pruned are not shown.
 import pandas as pd
 from matplotlib.figure import Figure
 
+from workflow_scripts.figures.arms import of_known_density
 from workflow_scripts.figures.heat_maps import (
     Block,
     draw_heat_map,
@@ -16,7 +17,15 @@ from workflow_scripts.figures.heat_maps import (
     name_blocks,
     row_height,
 )
-from workflow_scripts.figures.panels import DENSE, add_density_bar, density_colours, draw_sentence, percent
+from workflow_scripts.figures.panels import (
+    DENSE,
+    add_density_bar,
+    density_colours,
+    draw_sentence,
+    first_curves,
+    percent,
+    say_left_out,
+)
 from workflow_scripts.plan.keys import CURVE
 
 ORDER = 100
@@ -26,14 +35,14 @@ SHORTEST = 2  # inches: so that what the colours mean can be read
 
 
 def draw(frames: dict[str, pd.DataFrame]) -> Figure:
-    """A row for each layer that can be pruned, a column for each level; arms of one base stand side by side."""
+    """A row for each layer that can be pruned, a column for each level; arms of one network stand side by side."""
     layers = frames["layers"]
-    curves = layers[(layers["role"] == CURVE) & layers["prunable"]]
-    pruned = curves[curves.groupby("arm")["remaining %"].transform("min") < DENSE]
+    curves = of_known_density(layers[(layers["role"] == CURVE) & layers["prunable"]])
+    pruned, left_out = first_curves(curves[curves.groupby("arm")["remaining %"].transform("min") < DENSE])
     if pruned.empty:
         whole = "No network here is pruned: every layer has all its weights."
         return draw_sentence("What remains of each layer is not known here." if curves.empty else whole)
-    maps = [density_map(of_base) for _, of_base in pruned.groupby("base", sort=False)]
+    maps = [density_map(of_network) for _, of_network in pruned.groupby("network", sort=False)]
     rows = [len(names) for names, _ in maps]
     row = row_height(sum(rows), rest=FRAME * len(maps))
     width = max(figure_width(blocks) for _, blocks in maps)
@@ -47,6 +56,7 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
         if pruned["arm"].nunique() > 1:
             name_blocks(axes, blocks)
     add_density_bar(figure, colours, "Weights of the layer (%)")
+    say_left_out(figure, left_out)
     return figure
 
 

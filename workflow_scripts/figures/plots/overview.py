@@ -10,6 +10,7 @@ line for each network and layer instead, on it its baselines as strokes. Accurac
 import pandas as pd
 from matplotlib.figure import Figure
 
+from workflow_scripts.figures.arms import of_known_density
 from workflow_scripts.figures.curves import draw_measure, finish
 from workflow_scripts.figures.dense import draw_dense
 from workflow_scripts.figures.measures import ACCURACY, CONCEPTS, UNITS, has_accuracy, units_title
@@ -25,6 +26,7 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
     measures = [*([ACCURACY] if has_accuracy(networks) else []), UNITS, CONCEPTS._replace(other=None)]
     if all_dense(networks):
         return draw_dense([("", networks, measure) for measure in measures])
+    networks = of_known_density(networks)
     layers = networks["layer"].unique()
     figure, grid = panels(len(layers), len(measures), width=TEXT_WIDTH, panel_height=2.0)
     for row, layer in zip(grid, layers, strict=True):

@@ -2,16 +2,16 @@
 each in per cent of what the dense network of the same replicate has, against the weights that remain. Bold: the mean
 of the replicates; thin: one replicate. Grey lines: the dense network's level, and 90 % pruned, the paper's mark.
 Curves that part say that the measures do not decline together. A panel for each layer and each curve of the other
-figures. Accuracy is shown where it was measured, and nothing where no dense network was pruned.
+figures; if a page has no room for all curves, the first ones, and a line above names the others. Accuracy is shown
+where it was measured, and nothing where no dense network was pruned.
 """
-
-import math
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from workflow_scripts.figures.arms import of_known_density
 from workflow_scripts.figures.curves import draw_curve
 from workflow_scripts.figures.measures import Measure
 from workflow_scripts.figures.panels import (
@@ -19,10 +19,13 @@ from workflow_scripts.figures.panels import (
     add_legend,
     add_pruned_axis,
     columns_for,
+    curves_on_page,
     draw_sentence,
+    first_curves,
     mark_nine_tenths,
-    panels,
+    place_panels,
     places,
+    say_left_out,
     set_density_axis,
     sparsest,
 )
@@ -37,6 +40,8 @@ from workflow_scripts.figures.style import (
 from workflow_scripts.plan.keys import CURVE
 
 ORDER = 10
+
+LEAST_HEIGHT = 2.1  # inches of a panel
 
 MEASURES = (
     Measure("accuracy %", None, "test accuracy"),
@@ -55,17 +60,15 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
     related = relate_to_dense(frames["networks"])
     if related.empty:
         return draw_sentence("No network here is a pruned copy of a dense one: there is nothing to relate.")
+    related, left_out = first_curves(related, curves_on_page(related, LEAST_HEIGHT))
     shown = places(related)
     columns = columns_for(len(shown))
-    width = min(columns * COLUMN_WIDTH, TEXT_WIDTH)
-    figure, grid = panels(math.ceil(len(shown) / columns), columns, width, panel_height=2.3)
-    for axes, place in zip(grid.flat, shown, strict=False):
+    figure, panels = place_panels(len(shown), columns, min(columns * COLUMN_WIDTH, TEXT_WIDTH), panel_height=2.3)
+    for axes, place in zip(panels, shown, strict=True):
         draw_related(axes, place.rows)
         set_density_axis(axes, sparsest(related), max_ticks=9 if columns < 3 else 6)
         add_pruned_axis(axes)
         axes.set_title(place.title)
-    for axes in grid.flat[len(shown) :]:
-        axes.remove()
     top = max(axes.get_ylim()[1] for axes in figure.axes)
     for axes in figure.axes:
         axes.set_ylim(-0.03 * top, top)
@@ -78,6 +81,7 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
     if related["replicate"].nunique() > 1:
         handles.append(Line2D([], [], color=GREY, label="one replicate", **REPLICATE_LINE))
     add_legend(figure, handles, columns=2 * columns)
+    say_left_out(figure, left_out)
     return figure
 
 
@@ -86,7 +90,7 @@ def relate_to_dense(networks: pd.DataFrame) -> pd.DataFrame:
 
     The dense network is that of the same arm and replicate; a measure that is 0 there, or unknown, is unknown.
     """
-    curves = networks[networks["role"] == CURVE]
+    curves = of_known_density(networks[networks["role"] == CURVE])
     keys, columns = ["arm", "replicate", "layer"], [measure.column for measure in MEASURES]
     dense = curves[curves["remaining %"] >= DENSE].drop_duplicates(keys)
     related = curves.merge(dense[[*keys, *columns]], on=keys, suffixes=("", " dense"))

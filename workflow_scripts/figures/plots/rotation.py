@@ -5,7 +5,7 @@ replicates. Below: what share of detectors the units have beyond these direction
 rotations, in percentage points; where the curve lies above the grey line at 0, the units' own basis detects more than a
 random one. With several alphas both are of the largest, and the panels below show detectors from the units' own basis
 (alpha 0) on, means and bands as above, of the dense networks and of the level nearest to 90 % pruned. Where every
-network is dense there is a line for each network and layer instead, on it the mean over rotations as a stroke.
+network is dense there is a line for each network and layer instead, on it the mean over rotations as a grey mark.
 """
 
 import numpy as np
@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from workflow_scripts.figures.curves import curve_look, draw_curve, draw_measure, legend_handles, mark_dense
+from workflow_scripts.figures.arms import look_of, of_known_density
+from workflow_scripts.figures.curves import draw_curve, draw_measure, legend_handles, mark_dense
 from workflow_scripts.figures.dense import draw_dense
 from workflow_scripts.figures.measures import UNITS, Measure, count_limits, units_title
 from workflow_scripts.figures.panels import (
@@ -32,11 +33,11 @@ from workflow_scripts.figures.panels import (
 )
 from workflow_scripts.figures.style import (
     COUNT_TICKS,
-    CURVE_COLOURS,
     DENSE_MARK,
     GREY,
     LIGHT_GREY,
     TEXT_WIDTH,
+    curve_look,
 )
 from workflow_scripts.plan.keys import BASELINE, CURVE
 from workflow_scripts.tables.read_tables import farthest
@@ -62,6 +63,7 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
     networks = relate_to_rotations(frames["networks"], turned)
     if all_dense(networks):
         return draw_dense([("", with_baselines(networks), UNITS)])
+    networks, turned, rotations = (of_known_density(frame) for frame in (networks, turned, rotations))
     several = rotations.groupby("arm")["alpha"].nunique().max() > 1
     layers = networks["layer"].unique()
     columns, kinds = min(SIDE_BY_SIDE, len(layers)), 3 if several else 2
@@ -104,21 +106,27 @@ def with_baselines(networks: pd.DataFrame) -> pd.DataFrame:
 
 def draw_beside_rotations(axes: Axes, networks: pd.DataFrame, turned: pd.DataFrame) -> None:
     """Draw the units of one layer's networks against density, and their rotations."""
-    for number, of_arm in turned.groupby("number"):
+    for _, of_arm in turned.groupby("number"):
         levels = of_arm.groupby("level")
         places = levels["remaining %"].mean().sort_values(ascending=False)
-        draw_band(axes, places, levels["detectors_a %"].agg(["mean", "min", "max"]).loc[places.index], number)
+        draw_band(
+            axes, places, levels["detectors_a %"].agg(["mean", "min", "max"]).loc[places.index], colour_of(of_arm)
+        )
     draw_measure(axes, networks, UNITS)
     axes.set_ylim(count_limits(pd.concat([networks, turned]), UNITS))
     axes.set_ylabel(units_title(networks))
 
 
-def draw_band(axes: Axes, places: pd.Series | pd.Index, values: pd.DataFrame, number: int) -> None:
-    """Draw means dotted, in a band from the lowest to the highest, in the colour of the curve of that number.
+def colour_of(rows: pd.DataFrame) -> str:
+    """The colour of the one curve that `rows` are of."""
+    return curve_look(*look_of(rows))["color"]
+
+
+def draw_band(axes: Axes, places: pd.Series | pd.Index, values: pd.DataFrame, colour: str) -> None:
+    """Draw means dotted, in a band from the lowest to the highest.
 
     `values` has the columns mean, min and max. At a single place the band is a bar.
     """
-    colour = curve_look(number)["color"]
     if len(places) == 1:
         axes.vlines(places, values["min"], values["max"], color=colour, alpha=BAND, linewidth=6)
         axes.plot(places, values["mean"], color=colour, marker="_", linestyle="none")
@@ -131,9 +139,9 @@ def draw_excess(axes: Axes, networks: pd.DataFrame) -> None:
     """Draw what one layer's networks have beyond the mean of their rotations, against density."""
     mark_nine_tenths(axes)
     axes.axhline(0, color=LIGHT_GREY, linewidth=0.8, zorder=0)
-    for number, of_arm in networks.groupby("number"):
-        draw_curve(axes, of_arm, EXCESS, curve_look(number))
-        mark_dense(axes, of_arm, EXCESS, curve_look(number))
+    for _, of_arm in networks.groupby("number"):
+        draw_curve(axes, of_arm, EXCESS, curve_look(*look_of(of_arm)))
+        mark_dense(axes, of_arm, EXCESS, curve_look(*look_of(of_arm)))
     axes.set_ylabel(EXCESS.title)
     axes.yaxis.set_major_locator(MaxNLocator(**COUNT_TICKS))
 
@@ -141,11 +149,12 @@ def draw_excess(axes: Axes, networks: pd.DataFrame) -> None:
 def draw_alphas(axes: Axes, networks: pd.DataFrame, rotations: pd.DataFrame) -> None:
     """Draw one layer's detectors against alpha, of each curve's dense level and of that nearest to 90 % pruned."""
     rows = pd.concat([networks.assign(alpha=0.0), rotations[rotations["alpha"] > 0]])
-    for number, of_arm in rows.groupby("number"):
+    for _, of_arm in rows.groupby("number"):
+        colour = colour_of(of_arm)
         for level, mark in marked_levels(of_arm):
             by_alpha = of_arm[of_arm["level"] == level].groupby("alpha")["detectors_a %"].agg(["mean", "min", "max"])
-            draw_band(axes, by_alpha.index, by_alpha, number)
-            axes.plot(by_alpha.index, by_alpha["mean"], color=curve_look(number)["color"], **mark)
+            draw_band(axes, by_alpha.index, by_alpha, colour)
+            axes.plot(by_alpha.index, by_alpha["mean"], color=colour, **mark)
     axes.set(xlabel="Alpha: how far the basis is turned", ylim=count_limits(rows, UNITS))
     axes.set_ylabel(units_title(networks))
     axes.yaxis.set_major_locator(MaxNLocator(**COUNT_TICKS))
@@ -163,7 +172,7 @@ def marked_levels(rows: pd.DataFrame) -> list[tuple[int, dict]]:
 
 def rotation_handles(networks: pd.DataFrame, several: bool) -> list[Line2D]:
     """What the legend says of rotations; of `several` alphas, too."""
-    colour = CURVE_COLOURS[0] if networks["arm"].nunique() == 1 else GREY
+    colour = colour_of(networks) if networks["arm"].nunique() == 1 else GREY
     basis = " or ".join(networks["basis"].unique())
     handles = [
         Line2D([], [], color=colour, label=f"{basis}, mean", **ROTATED_LINE),

@@ -45,7 +45,7 @@ from workflow_scripts.tables.read_tables import farthest
 ORDER = 45
 NEEDS_ROTATIONS = True
 
-EXCESS = Measure("excess", None, "Units beyond chance (points)")
+EXCESS = Measure("excess", None, "Units less rotated (points)")
 NETWORK = ["arm", "replicate", "level", "layer"]
 SIDE_BY_SIDE = 3  # layers
 ROTATED_LINE = {"linestyle": ":", "linewidth": 1.5}

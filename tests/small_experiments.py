@@ -67,6 +67,7 @@ def write_metrics(path, density=1.0, accuracy=0.9, epochs=2):
         "test_accuracy": accuracy,
         "parameters": 1100,
         "density": {"prunable": density, "weights": density, "all": 0.1 + 0.9 * density},
+        "budget": {"epochs": epochs, "pictures": 100 * epochs, "epochs_in_all": epochs},
         "epochs": [{"epoch": number + 1, **epoch} for number in range(epochs)],
         "layers": [layer | {"remaining": int(1000 * density)}],
     }
@@ -203,6 +204,11 @@ def a_score(networks):
     """A best IoU in the middle of those of the arm imp, which is some unit's: at such a cut the rules differ."""
     scores = [pd.read_csv(network.units)["score"] for network in networks if network.arm == "imp"]
     return float(np.sort(np.concatenate(scores))[sum(map(len, scores)) // 2])
+
+
+def baseline_lines(axes):
+    """The baselines of a panel against density: there they are the lines that have a label."""
+    return [line for line in axes.lines if not line.get_label().startswith("_")]
 
 
 def is_drawn(axes, points):

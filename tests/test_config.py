@@ -256,6 +256,19 @@ def test_text_that_means_nothing_there_is_refused(given, sentence):
         ({"pruning": {"rewind_epoch": 50}}, "pruning.rewind_epoch is 50: write a number below training.epochs, 9"),
         ({"pruning": {"rewind_momentum": "never"}}, 'pruning.rewind_momentum is "never": write true or false'),
         ({"training": {"warmup_epochs": 50}}, "training.warmup_epochs is 50: write a number below training.epochs, 9"),
+        (
+            {"figures": {"arms": ["impp"]}},
+            "figures.arms has impp, and there is no such arm with networks; did you mean imp?",
+        ),
+        (
+            {"gallery": {"arms": ["imp", "x"]}},
+            "gallery.arms has x, and there is no such arm with networks; known are imp",
+        ),
+        (
+            {"figures": {"arms": []}},
+            'figures.arms is []: write "all" or a list of names of arms, such as [imp, untrained]',
+        ),
+        ({"gallery": {"arms": "imp"}}, 'gallery.arms is "imp": write "all" or a list of names of arms'),
         ({"replicates": []}, "replicates is []: write a list of whole numbers, such as [1, 2]"),
         ({"replicates": [1, 2, 1]}, "replicates has 1 twice: leave one out"),
         ({"images": {"source": "no/such/folder"}}, "images.source is no/such/folder, and there is no such folder"),

@@ -40,6 +40,21 @@ def test_the_default_experiment():
     assert default.concepts(default.first_design()) == "results/shapes/data/concepts.h5"
 
 
+def test_the_gallery_draws_chosen_arms_alone_also_under_the_names_of_others():
+    arms = [IMP, {"name": "oneshot", "recipe": "oneshot", "of": "imp"}, BROUGHT, PRUNED]
+    some = experiment(arms=arms, gallery={"arms": ["oneshot", "lite_random"]})
+    folders = {folder.removeprefix("results/shapes/gallery/networks/") for folder in some.all_drawn()}
+    levels = {network.key.folder for network in some.networks.values() if network.key.arm in ("oneshot", "lite_random")}
+    firsts = {name for name in levels if name.endswith("level_0")}
+    dense = {Key("imp", replicate, 0).folder for replicate in (1, 2)} | {Key("lite", 1, 0).folder}
+    assert folders == levels - firsts | dense  # level 0 is drawn as that of the other arm
+    assert len(some.other_names()) == len(firsts) == 3
+    assert shlex.split(some.chosen_arms("gallery")) == ["--arm", "oneshot", "--arm", "lite_random"]
+    assert some.chosen_arms("figures") == "" and "accuracy" in some.figure_names
+    assert "accuracy" not in experiment(arms=arms, figures={"arms": ["lite"]}).figure_names
+    assert len(some.metrics()) == len(some.networks)  # the tables have them all
+
+
 def test_trained_and_brought_networks_stand_side_by_side():
     both = experiment(arms=[IMP, BROUGHT, PRUNED])
     assert set(both.designs) == {"", "_lite"}

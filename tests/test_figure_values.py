@@ -28,6 +28,7 @@ from small_experiments import (
     a_score,
     arm_row,
     arms_of,
+    baseline_lines,
     collected,
     figure_of,
     is_drawn,
@@ -39,7 +40,6 @@ from small_experiments import (
     write_network,
 )
 
-from workflow_scripts.figures.curves import baseline_lines
 from workflow_scripts.figures.draw_figures import REDRAWN_BY, draw_figures, read_arguments, read_tables, write_caption
 from workflow_scripts.figures.heat_maps import Block, draw_heat_map, label_columns, name_blocks, row_height
 from workflow_scripts.figures.panels import density_colours, percent
@@ -210,12 +210,12 @@ def test_units_stand_beside_their_own_rotations(tables):
     ]
 
 
-def test_of_dense_networks_rotations_are_strokes(tmp_path):
+def test_of_dense_networks_rotations_are_marks(tmp_path):
     tables = rotate(collected(write_brought(tmp_path, "net", replicates=2), tmp_path), "net")
     rows = pd.read_csv(tables / "rotations.csv")
     [axes] = figure_of("rotation", tables).axes
     lines = {line.get_label(): line.get_xdata() for line in axes.lines}
-    assert lines["in a random basis"] == pytest.approx([100 * (rows["detectors_a"] / rows["units"]).mean()] * 2)
+    assert lines["in a random basis"] == pytest.approx([100 * (rows["detectors_a"] / rows["units"]).mean()])
     assert lines["mean of replicates"] == pytest.approx(points_of(tables, "net", "share")[:, 1].mean())
     assert sorted(lines["one replicate"]) == pytest.approx(sorted(points_of(tables, "net", "share")[:, 1]))
 
@@ -509,7 +509,10 @@ def test_captions_end_with_the_command_that_draws_the_figure(name, tmp_path):
     assert words[:4] == ["python", "-m", "workflow_scripts", "draw_figures"]
     arguments = read_arguments(words[4:])
     assert (arguments.tables, arguments.out, arguments.figure) == (Path(tables), Path("redrawn"), [name])
-    assert vars(arguments).keys() == {"tables", "out", "figure"}
+    assert vars(arguments).keys() == {"tables", "out", "figure", "arm"} and not arguments.arm
+    write_caption(tables, out, name, ["imp", "my net"])
+    words = shlex.split((out / f"{name}.rst").read_text().splitlines()[-1])
+    assert read_arguments(words[4:]).arm == ["imp", "my net"]
 
 
 OWN_FIGURE = '''"""How many networks each arm has."""
@@ -608,7 +611,7 @@ def test_a_new_baseline_and_a_new_reference_have_looks_and_labels_of_their_own(t
     assert is_drawn(concepts, rows[["density", "concepts_a"]].to_numpy() * [100, 1])  # a baseline with levels
     drawn = {line.get_label(): line for line in baseline_lines(units)}
     assert drawn.keys() == {*BASELINES.values(), "units rotated", "units noise"}
-    assert len({line.get_color() for line in drawn.values()}) == 5
+    assert len({line.get_marker() for line in drawn.values()}) == 5
     assert drawn.keys() <= legend_of(overview).keys() and not units.texts  # a name would lie over a line with levels
     marks = [legend_of(overview)[name].get_marker() for name in (*REFERENCES.values(), "the best there is")]
     assert marks[0] == "D" and marks[1] != "D"

@@ -1,7 +1,8 @@
 """The figures that are drawn from the tables."""
 
 import shutil
-from itertools import pairwise
+import warnings
+from itertools import pairwise, product
 
 import matplotlib
 import numpy as np
@@ -15,6 +16,7 @@ from small_experiments import (
     OWN_BASELINES,
     a_score,
     arm_row,
+    baseline_lines,
     collected,
     figure_of,
     is_drawn,
@@ -28,11 +30,20 @@ from small_experiments import (
 )
 
 from workflow_scripts.figures.arms import of_role
-from workflow_scripts.figures.curves import baseline_lines, curve_look, look_of
+from workflow_scripts.figures.curves import line_of
 from workflow_scripts.figures.draw_figures import draw_figures, make_figure, read_tables
 from workflow_scripts.figures.panels import density_ticks
 from workflow_scripts.figures.plots.iou_distribution import share_detected
-from workflow_scripts.figures.style import FORMATS, STYLE, save_figure
+from workflow_scripts.figures.style import (
+    CURVE_COLOURS,
+    CURVE_SHAPES,
+    FORMATS,
+    GREY,
+    PAGE_HEIGHT,
+    STYLE,
+    curve_look,
+    save_figure,
+)
 from workflow_scripts.plan.figures import figure_names
 from workflow_scripts.plan.keys import BASELINE
 from workflow_scripts.shared.files import UserError
@@ -177,7 +188,7 @@ def baseline_values(tables, base, column):
 def test_one_shot_arms_are_the_curves_of_a_network(brought):
     assert "lite0" in pd.read_csv(brought / "networks.csv")["arm"].tolist()
     figure = figure_of("overview", brought)
-    assert list(legend_of(figure)) == [*ONE_SHOT.values(), "dense"]
+    assert list(legend_of(figure)) == [*ONE_SHOT.values(), "dense", *(BASELINES[name] for name in OWN_BASELINES)]
     for axes, column in zip(figure.axes, ("share", "concepts_a"), strict=True):
         points = {method: points_of(brought, f"lite0_{method}", column) for method in ONE_SHOT}
         for curve in points.values():
@@ -185,7 +196,7 @@ def test_one_shot_arms_are_the_curves_of_a_network(brought):
         assert len([line for line in axes.lines if line.get_linewidth() == 1.6]) == len(points)
         baselines_drawn = {line.get_label(): line.get_ydata()[0] for line in baseline_lines(axes)}
         assert baselines_drawn == pytest.approx(baseline_values(brought, "lite0", column))
-        assert {text.get_text() for text in axes.texts} == baselines_drawn.keys()
+        assert not axes.texts  # a name in the panel would lie over a curve
 
 
 def test_curves_run_from_dense_to_sparse(tmp_path):
@@ -231,8 +242,8 @@ def test_baselines_say_whose_they_are_where_they_share_a_panel(tmp_path):
         for axes in figure.axes:
             assert {line.get_label() for line in baseline_lines(axes)} == wanted
             assert not axes.texts  # names in the panel would lie over each other and the curves
-    looks = [look_of(of_arm) for of_arm in of_role(read_tables(tables)["networks"], BASELINE)]
-    looks = [(look["color"], look["linestyle"][1]) for look in looks]
+    looks = [line_of(of_arm) for of_arm in of_role(read_tables(tables)["networks"], BASELINE)]
+    looks = [(look["marker"], look["linestyle"]) for look in looks]
     assert len(set(looks)) == len(looks) == len(wanted)
     # A distribution has a panel to itself, with its own baselines.
     for axes, base in zip(figure_of("iou_distribution", tables).axes, ("one", "other"), strict=False):
@@ -254,14 +265,16 @@ def test_a_panel_shows_what_has_its_layer(two_layers):
     names = ["one, one-shot, global magnitude", "one, one-shot, random", "other, one-shot, global magnitude"]
     figure = figure_of("interpretable_units", two_layers)
     legend = legend_of(figure)
-    assert list(legend) == [*names, "dense"]
+    baselines = [f"{base}, {BASELINES[baseline]}" for base in ("one", "other") for baseline in OWN_BASELINES]
+    assert list(legend)[:4] == [*names, "dense"] and not set(list(legend)[4:]) - {*baselines, *BASELINES.values()}
     shown = {"7": ["one_global", "one_random"], "8": ["other_global"]}
     for axes, (layer, arms) in zip(figure.axes, shown.items(), strict=True):
         assert axes.get_title() == layer
         curves = [line for line in axes.lines if line.get_linewidth() == 1.6]
         for curve, arm in zip(curves, arms, strict=True):
             assert curve.get_xydata() == pytest.approx(points_of(two_layers, arm, "share"))
-            [name] = [name for name in names if legend[name].get_color() == curve.get_color()]
+            look = (curve.get_color(), curve.get_marker())
+            [name] = [name for name in names if (legend[name].get_color(), legend[name].get_marker()) == look]
             assert name.startswith(arm.partition("_")[0])
         base = arms[0].partition("_")[0]
         baselines_drawn = {line.get_label(): line.get_ydata()[0] for line in baseline_lines(axes)}
@@ -306,12 +319,12 @@ def test_dense_networks_stand_on_lines_of_their_own(tmp_path):
             arm, layer = label.split("\n")
             assert is_drawn(axes, [[means[arm, layer], place]])
             for baseline in OWN_BASELINES:
-                [stroke] = [
+                [mark] = [
                     line
                     for line in axes.lines
                     if line.get_label() == BASELINES[baseline] and abs(line.get_ydata().mean() - place) < 0.5
                 ]
-                assert stroke.get_xdata() == pytest.approx([means[f"{arm}_{baseline}", layer]] * 2)
+                assert mark.get_xdata() == pytest.approx([means[f"{arm}_{baseline}", layer]])
     [accuracy] = figure_of("accuracy", tables).axes
     assert [label.get_text() for label in accuracy.get_yticklabels()] == ["one"]
     rotate(tables, "one", "other")
@@ -332,13 +345,181 @@ def test_a_single_network_beside_curves_is_points(tmp_path):
 
 
 def test_curves_can_be_told_apart():
-    looks = [str(curve_look(number)) for number in range(12)]
+    assert len(set(CURVE_COLOURS)) >= 10
+    looks = [str(curve_look(*numbers)) for numbers in product(range(len(CURVE_COLOURS)), range(len(CURVE_SHAPES)))]
     assert len(set(looks)) == len(looks)
+
+
+MANY = ("imp", "imp_rewind0", "lr_rewind", "finetune", "oneshot", "random_layerwise", "random_global", "reinit")
+
+
+def write_many(folder, bases=("",), curves=(*MANY, "structured"), replicates=2):
+    """The tables of experiments of many arms of one dense network each, whose names begin with one of `bases`."""
+    networks, arms = [], []
+    for base in bases:
+        imp = f"{base}imp"
+        for number, recipe in enumerate(curves):
+            label = f"{base}network" if recipe == "imp" and base else recipe
+            arms.append(
+                arm_row(f"{base}{recipe}", imp, recipe=recipe, starts_from=imp * (recipe != "imp"), label=label)
+            )
+            for replicate in range(1, replicates + 1):
+                dense = write_network(folder, imp, replicate, 0, 1.0, 0.9)
+                networks.append(dense._replace(arm=f"{base}{recipe}"))
+                for level in (1, 2):
+                    quality = 0.9 - 0.05 * number - 0.2 * level
+                    networks.append(write_network(folder, f"{base}{recipe}", replicate, level, 0.3**level, quality))
+        others = {"untrained": "baseline", "shuffled_labels": "baseline"} | dict.fromkeys(DENSE_ARMS, "reference")
+        for name, role in others.items():
+            arms.append(arm_row(f"{base}{name}", imp, role, name, label=name))
+            for replicate, level in product(range(1, replicates + 1), range(DENSE_ARMS.get(name, 1))):
+                networks.append(write_network(folder, f"{base}{name}", replicate, level, 1.0, 0.5 + 0.1 * level))
+    tables = collected(networks, folder, arms=arms)
+    rows = pd.read_csv(tables / "networks.csv")
+    rows.loc[rows["arm"].str.endswith("dense_small"), "density"] = np.nan
+    rows.to_csv(tables / "networks.csv", index=False)
+    return tables
+
+
+DENSE_ARMS = {"dense_again": 1, "dense_early": 3, "dense_small": 2}  # and their levels
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    return write_many(tmp_path_factory.mktemp("many"))
+
+
+@pytest.fixture(scope="module")
+def two_origins(tmp_path_factory):
+    return write_many(tmp_path_factory.mktemp("two_origins"), ("a_", "b_"), ("imp", "oneshot", "finetune"))
+
+
+def test_colour_is_the_method_and_dashes_the_network(two_origins):
+    legend = legend_of(figure_of("overview", two_origins))
+    lines = {base: [legend[f"{base}_network{method}"] for method in ("", ", oneshot", ", finetune")] for base in "ab"}
+    colours = {base: [line.get_color() for line in lines[base]] for base in "ab"}
+    assert colours["a"] == colours["b"] and len(set(colours["a"])) == 3
+    markers = {base: {line.get_marker() for line in lines[base]} for base in "ab"}
+    assert len(markers["a"]) == len(markers["b"]) == 1 and markers["a"] != markers["b"]
+    rows = read_tables(two_origins)["networks"]
+    curves = rows[rows["role"] == "curve"].drop_duplicates("arm")
+    assert curves["method"].tolist() == [0, 1, 2, 0, 1, 2] and curves["network"].tolist() == [0, 0, 0, 1, 1, 1]
+    assert curves["network_name"].tolist() == ["a_network"] * 3 + ["b_network"] * 3
+
+
+def test_what_pruned_once_is_called_is_its_method_and_networks_that_were_brought_have_their_own(tmp_path):
+    networks = write_brought(tmp_path, "one", ["global", "random"]) + write_brought(tmp_path, "other", ["random"])
+    networks += [write_network(tmp_path, "plain", 0, level, 0.5**level, 0.9) for level in range(2)]
+    rows = read_tables(collected(networks, tmp_path))["networks"].drop_duplicates("arm").set_index("arm")
+    methods = rows.loc[["one_global", "one_random", "other_random", "plain"], "method"].tolist()
+    assert methods == [0, 1, 1, 2]
+    assert rows.loc[["one_global", "one_random", "other_random", "plain"], "network"].tolist() == [0, 0, 1, 2]
+
+
+def test_two_arms_of_one_recipe_and_network_are_told_apart(tmp_path):
+    networks = [
+        write_network(tmp_path, arm, 1, level, 0.5**level, 0.5) for arm in ("imp", "fast", "slow") for level in range(2)
+    ]
+    arms = [arm_row("imp", recipe="imp")] + [arm_row(name, "imp", recipe="finetune") for name in ("fast", "slow")]
+    rows = read_tables(collected(networks, tmp_path, arms=arms))["networks"].drop_duplicates("arm")
+    assert rows["method"].tolist() == [0, 1, 2]
+
+
+def test_baselines_are_grey_with_a_marker_each(many):
+    for name in ("overview", "against_accuracy", "iou_distribution"):
+        legend = legend_of(figure_of(name, many))
+        looks = [legend[baseline] for baseline in ("untrained", "shuffled_labels")]
+        assert {look.get_color() for look in looks} == {GREY}
+        assert len({look.get_marker() for look in looks} - {"None"}) == 2
+        assert GREY not in {line.get_color() for line in legend.values() if line.get_label() in MANY}
+
+
+def test_a_network_of_unknown_density_has_no_place_among_densities_but_one_among_accuracies(many):
+    rows = pd.read_csv(many / "networks.csv")
+    small, early = (
+        rows[rows["arm"] == arm].groupby("level").mean(numeric_only=True) for arm in ("dense_small", "dense_early")
+    )
+    overview, scatter = figure_of("overview", many), figure_of("against_accuracy", many)
+    assert "dense_small" not in legend_of(overview) and "dense_small" in legend_of(scatter)
+    assert is_drawn(scatter.axes[1], np.column_stack([100 * small["test_accuracy"], small["concepts_a"]]))
+    for concepts in early["concepts_a"]:
+        assert is_drawn(overview.axes[2], [[100, concepts]])  # one mark a level
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in figure_names(["accuracy"]):
+            for line in [line for axes in figure_of(name, many).axes for line in axes.lines]:
+                assert np.isfinite(np.asarray(line.get_xdata(), float)).all(), name
+
+
+def test_all_arms_of_a_network_share_a_panel_against_accuracy(many, two_origins):
+    rows = pd.read_csv(many / "networks.csv")
+    figure = figure_of("against_accuracy", many)
+    assert len(figure.axes) == 2
+    for arm in (*MANY, "structured"):
+        mean = rows[rows["arm"] == arm].groupby("level").mean(numeric_only=True)
+        assert is_drawn(figure.axes[1], np.column_stack([100 * mean["test_accuracy"], mean["concepts_a"]]))
+    legend = legend_of(figure)
+    assert len({legend[arm].get_color() for arm in (*MANY, "structured")}) == 9
+    assert len(legend) == 9 + 2 + 3 + 3 + 1  # curves, baselines, references, sizes, and replicates
+    titles = [axes.get_title(loc="left") for axes in figure_of("against_accuracy", two_origins).axes[::2]]
+    assert titles == [f"{LAYER}, a_network", f"{LAYER}, b_network"]
+
+
+@pytest.mark.parametrize("name", figure_names(["accuracy"]))
+def test_figures_of_many_arms_fit_on_a_page_and_say_what_is_left_out(many, name):
+    figure = figure_of(name, many)
+    figure.draw_without_rendering()
+    assert figure.get_figheight() <= PAGE_HEIGHT + 1e-6
+    shown = {word for axes in figure.axes for word in axes.get_title().split() + axes.get_title(loc="right").split()}
+    if name in ("relative_to_dense", "stacked_categories", "iou_distribution"):
+        assert shown & {*MANY, "structured"} == set(MANY[:6])
+    if name in (
+        "relative_to_dense",
+        "stacked_categories",
+        "iou_distribution",
+        "concept_trajectories",
+        "layer_densities",
+    ):
+        sentence = figure.get_suptitle().replace("\n", " ")
+        assert sentence == "Not shown: random_global; reinit; structured. Choose with --arm or figures.arms."
+    else:
+        assert not figure.get_suptitle()
+
+
+def test_chosen_arms_keep_their_looks(many, tmp_path):
+    everything, some = (
+        read_tables(many, chosen)["networks"] for chosen in ((), ("reinit", "untrained", "dense_early"))
+    )
+    assert list(some["arm"].unique()) == ["reinit", "untrained", "dense_early"]
+    columns = ["arm", "role", "name", "method", "network", "look"]
+    whole = everything[columns].drop_duplicates().set_index("arm")
+    assert some[columns].drop_duplicates().set_index("arm").equals(whole.loc[some["arm"].unique()])
+    draw_figures(many, tmp_path, ["overview"], ["imp", "oneshot"])
+    assert "finetune" not in (tmp_path / "overview.svg").read_text()
+    assert (tmp_path / "overview.rst").read_text().endswith("--figure overview --arm imp --arm oneshot\n")
+
+
+def test_without_a_curve_chosen_arms_are_drawn_as_curves(many):
+    frames = read_tables(many, ["untrained", "dense_small"])
+    assert set(frames["networks"]["role"]) == {"curve"}
+    with matplotlib.rc_context(STYLE):
+        for name in figure_names(["accuracy"]):
+            assert make_figure(name, frames).axes
+
+
+def test_an_arm_that_curves_start_from_is_drawn_where_it_is_chosen_alone(brought):
+    assert set(read_tables(brought, ["lite0"])["networks"]["arm"]) == {"lite0"}
+
+
+def test_an_arm_that_is_not_there_is_refused(many, tmp_path):
+    with pytest.raises(UserError, match=r"--arm: .*networks\.csv has no arm oneshto; did you mean oneshot\?"):
+        draw_figures(many, tmp_path / "figures", arms=["imp", "oneshto"])
+    assert not (tmp_path / "figures").exists()
 
 
 @pytest.mark.parametrize(
     ("name", "inches"),
-    [("overview", 2.0), ("units_by_category", 1.5), ("unique_concepts", 2.8), ("iou_distribution", 4 * 2.3)],
+    [("overview", 2.0), ("units_by_category", 1.5), ("unique_concepts", 2.8), ("iou_distribution", 2 * 2.3)],
 )
 def test_the_legend_fits_and_leaves_room(tmp_path, name, inches):
     networks = [

@@ -465,6 +465,31 @@ def test_the_experiment_is_listed_and_the_pages_files_are_copied(dissected, tmp_
     assert experiment["networks"] == [baseline, dense, pruned]
 
 
+def test_a_density_that_is_not_known_is_none(dissected, tmp_path):
+    write_networks(tmp_path / "networks.csv")
+    rows = pd.read_csv(tmp_path / "networks.csv", keep_default_na=False)
+    rows["density"] = rows["density"].astype(object).where(rows["arm"] == "imp", "")
+    rows.to_csv(tmp_path / "networks.csv", index=False)
+    about = {"detector_iou": 0.04, "detector_rule": "above"}
+    files = (tmp_path / "networks.csv", tmp_path / "arms.csv", dissected / "concepts.h5", {}, tmp_path)
+    write_gallery(about, *files)
+    networks = read_call(tmp_path / "experiment.js")[0]["networks"]
+    assert [network["density"] for network in networks] == [1, 0.25, None]
+
+
+def test_the_networks_of_chosen_arms_are_listed(dissected, tmp_path):
+    write_networks(tmp_path / "networks.csv")
+    about = {"detector_iou": 0.04, "detector_rule": "above"}
+    other = {network_folder("NA", 1, 0): network_folder("imp", 1, 0)}
+    files = (tmp_path / "networks.csv", tmp_path / "arms.csv", dissected / "concepts.h5", other, tmp_path)
+    write_gallery(about, *files)
+    everything = read_call(tmp_path / "experiment.js")[0]["networks"]
+    write_gallery(about, *files, chosen=["NA"])
+    [network] = read_call(tmp_path / "experiment.js")[0]["networks"]
+    assert network == everything[-1]
+    assert (network["arm"], network["folder"]) == ("NA", "networks/imp/replicate_1/level_0")  # where it is drawn
+
+
 def test_a_missing_table_is_named(dissected, tmp_path):
     about = {"detector_iou": 0.04, "detector_rule": "above"}
     with pytest.raises(UserError, match="run snakemake, which collects the tables"):

@@ -75,13 +75,18 @@ def list_networks(
             "same_units": same_units[arm],
             "replicate": int(replicate),
             "level": int(level),
-            "density": float(first["density"]),
-            "accuracy": None if pd.isna(first["test_accuracy"]) else float(first["test_accuracy"]),
+            "density": number_or_none(first["density"]),
+            "accuracy": number_or_none(first["test_accuracy"]),
             "folder": other_names.get(folder, folder),
         }
         counts = layers[["layer", "units", "detectors_a", "concepts_a"]].set_axis(LAYER_KEYS, axis=1)
         networks.append(network | {"layers": counts.to_dict("records")})
     return networks
+
+
+def number_or_none(value: float) -> float | None:
+    """A number as JSON has it: None where it is not known."""
+    return None if pd.isna(value) else float(value)
 
 
 def main() -> None:

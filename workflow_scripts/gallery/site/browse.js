@@ -122,7 +122,7 @@ function showCount(state, shown, all) {
   byId("facts").textContent = [
     `${count(layer.detectors, "detector")} of ${count(layer.concepts, "concept")}`,
     `accuracy ${percent(network.accuracy)}`,
-    `${percent(network.density)} of the weights`,
+    weights(network),
   ].join(" · ");
 }
 
@@ -170,7 +170,7 @@ function showLevels(state) {
 function levelChoice(network, layerName) {
   const layer = network.layers.find((layer) => layer.name === layerName);
   const detectors = layer ? `${layer.detectors} of ${layer.units} units are detectors` : "this layer is not there";
-  const text = `level ${network.level}: ${percent(network.density)} of the weights, ${detectors}`;
+  const text = `level ${network.level}: ${weights(network)}, ${detectors}`;
   const input = make("input", { type: "radio", name: "level", value: network.level, ariaLabel: text });
   const height = make("span", { className: "height" });
   height.style.setProperty("--share", `${layer ? (100 * layer.detectors) / Math.max(1, layer.units) : 0}%`);

@@ -19,6 +19,10 @@ function percent(share) {
   return `${Number(value >= 1 ? value.toFixed(1) : value.toPrecision(2))} %`;
 }
 
+function weights(network) {
+  return network.density === null ? "density not known" : `${percent(network.density)} of the weights`;
+}
+
 function count(number, noun) {
   return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }

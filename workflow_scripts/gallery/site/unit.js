@@ -42,7 +42,7 @@ function showFocus(state, found, scale) {
 }
 
 function levelName(network) {
-  return `Level ${network.level}, ${percent(network.density)} of the weights`;
+  return `Level ${network.level}, ${weights(network)}`;
 }
 
 function conceptTable(unit, scale) {

@@ -1,5 +1,6 @@
 """Accuracy on the test images against the weights that remain. Thin lines: replicates; bold: their mean; open circle:
-dense; other open marks: references; grey line: 90 % pruned. Networks whose accuracy nobody measured are not shown.
+dense; open black marks: references; grey line: 90 % pruned. Colours: methods; dashes and marks of curves: networks.
+Networks whose accuracy nobody measured, or whose density is not known, are not shown.
 Where every network is dense there is a line for each instead.
 """
 

@@ -100,8 +100,8 @@ def draw_methods(measured: pd.DataFrame) -> Figure:
         row[0].set_title(layer if len(of_networks) == 1 else f"{layer}, {name}", loc="left")
     curves_first = sorted(labelled(figure), key=lambda line: line.get_linestyle() == "None")
     add_legend(figure, curves_first + mark_handles(measured, lowest), columns=4)
-    others = pd.concat(of_networks[most:]) if of_networks[most:] else measured.head(0)
-    say_left_out(figure, list(others.loc[others["role"] == CURVE, "name"].unique()))
+    left_out = [name for rows in of_networks[most:] for name in rows.loc[rows["role"] == CURVE, "name"].unique()]
+    say_left_out(figure, left_out)
     return figure
 
 

@@ -4,6 +4,7 @@ white: none). Within a category: concepts of dense networks first, then the othe
 have them. Where a page has no room for all, those with most detectors are shown, and the last row adds up the others.
 Below, how many concepts were kept since the first level, came later or came back, are new, and (downwards) were seen
 at an earlier level but not here: counted in each replicate, then averaged. Layers without any detector are left out.
+Of more than six curves the first six are shown, and a line above names the others.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Distinct concepts detected, by category, against the weights that remain; every panel has a scale of its own.
 Solid: a unit counts once, under its best concept. Dotted: a unit counts in every category in which it detects a
-concept. Dashed lines: baselines, counted as the solid line. Where every network is dense there is a line for each
-network and layer instead; its baselines are strokes, and a cross stands for the dotted line.
+concept. Dashed grey lines: baselines, counted as the solid line. Where every network is dense there is a line for each
+network and layer instead; its baselines are grey marks, and a cross stands for the dotted line.
 """
 
 import pandas as pd

@@ -1,7 +1,8 @@
 """The weights that remain of each layer, in per cent of the layer's own: a row for each layer that can be pruned, in
 the network's order, a column for each level, headed below by what remains of the whole network; means of the
 replicates. The colours are logarithmic; a layer that has lost everything is white. Arms of one network stand side by
-side. Networks that nobody pruned are not shown.
+side. Networks that nobody pruned are not shown; of more than six curves the first six are, and a line above names the
+others.
 """
 
 import pandas as pd

@@ -1,10 +1,12 @@
 """Test accuracy, interpretable units and unique concepts against the weights that remain (logarithmic; the dense
 network is at the left). A unit is interpretable if its IoU with its best concept passes the IoU threshold; it counts
-once, under that concept. Thin lines: replicates; bold: their mean; open circle: dense. Other open marks: references,
-that is, what a network reaches that was not pruned. Dashed lines, means over replicates: baselines, that is, what the
-same counting finds by chance. The table of arms says how each came about. Grey line: 90 % of the prunable weights are
-pruned, the paper's mark. One-shot curves begin at the network that was pruned. Where every network is dense there is a
-line for each network and layer instead, on it its baselines as strokes. Accuracy is shown where it was measured.
+once, under that concept. Curves have the colour of their method, and the dashes and marks of the network that was
+pruned. Thin lines: replicates; bold: their mean; open circle: dense. Open black marks: references, that is, what a
+network reaches that was not pruned, a mark for each level. Dashed grey lines, means over replicates: baselines, that
+is, what the same counting finds by chance. The table of arms says how each came about. Grey line: 90 % of the prunable
+weights are pruned, the paper's mark. One-shot curves begin at the network that was pruned. Networks whose density is
+not known, as that of smaller networks, are not shown. Where every network is dense there is a line for each network and
+layer instead, on it its baselines as grey marks. Accuracy is shown where it was measured.
 """
 
 import pandas as pd

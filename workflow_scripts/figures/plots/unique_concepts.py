@@ -1,8 +1,8 @@
 """Distinct concepts that the layer's units detect, against the weights that remain. Solid: every unit counts once,
 under its best concept. Dotted: a unit counts in every category in which it detects a concept, and the categories'
-distinct concepts are added up, as in the published code of Bau et al. (2017). Dashed lines: baselines, counted as the
-solid line. Where every network is dense there is a line for each network and layer instead; its baselines are
-strokes, and a cross stands for the dotted line.
+distinct concepts are added up, as in the published code of Bau et al. (2017). Dashed grey lines: baselines, counted as
+the solid line. Where every network is dense there is a line for each network and layer instead; its baselines are grey
+marks, and a cross stands for the dotted line.
 """
 
 import pandas as pd

@@ -1,8 +1,8 @@
 """Interpretable units by the category of the concept, against the weights that remain; every panel has a scale of its
 own. Solid: a unit counts once, under its best concept, so the panels add up to the overview. Dotted: a unit counts in
-every category in which it detects a concept. Dashed lines: baselines, counted as the solid line. Where every network
-is dense there is a line for each network and layer instead; its baselines are strokes, and a cross stands for the
-dotted line.
+every category in which it detects a concept. Dashed grey lines: baselines, counted as the solid line. Where every
+network is dense there is a line for each network and layer instead; its baselines are grey marks, and a cross stands
+for the dotted line.
 """
 
 import pandas as pd

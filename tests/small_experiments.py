@@ -67,6 +67,7 @@ def write_metrics(path, density=1.0, accuracy=0.9, epochs=2):
         "test_accuracy": accuracy,
         "parameters": 1100,
         "density": {"prunable": density, "weights": density, "all": 0.1 + 0.9 * density},
+        "budget": {"epochs": epochs, "pictures": 100 * epochs, "epochs_in_all": epochs},
         "epochs": [{"epoch": number + 1, **epoch} for number in range(epochs)],
         "layers": [layer | {"remaining": int(1000 * density)}],
     }

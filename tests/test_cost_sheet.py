@@ -255,7 +255,7 @@ def test_disk_counted_by_hand(default, tmp_path):
     fewer = costs_of(lay_over(config, {"dissection": {"dump": "candidates"}}), SIZES)
     assert 0 < fewer.maps_bytes() < costs.maps_bytes() / 5
     network = build(default["network"], 20, seed=0)
-    save_network(tmp_path / "network.pt", network, full_masks(network, []), classes=20)
+    save_network(tmp_path / "network.pt", network, full_masks(network, []), classes=20, epochs=9)
     predicted = costs_of(default, sizes_of(default)).bytes(job("train_level")) - small
     assert predicted == pytest.approx((tmp_path / "network.pt").stat().st_size, rel=0.03)
 

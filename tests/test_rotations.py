@@ -191,7 +191,7 @@ def rotate(folder: Path, monkeypatch: pytest.MonkeyPatch, *more: object) -> list
 def folder(tmp_path):
     pack(some_concepts(), tmp_path)
     network = build(NETWORK, 4, seed=1)
-    save_network(tmp_path / "network.pt", network, full_masks(network, []), 4)
+    save_network(tmp_path / "network.pt", network, full_masks(network, []), 4, 0)
     return tmp_path
 
 

@@ -41,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = write_pictures(Path(folder), arguments.pictures)
         pictures = file_pictures(Path(folder), files)
-        drawn = pictures.draw_augmentation(TRAINING, 0, 0)
+        drawn = pictures.draw_augmentation(TRAINING, (0,), 0)
         rates = {"decoding alone": rate(lambda: decode_all(files), len(files), arguments.runs)}
         rates["this workflow"] = rate(lambda: ours(pictures, drawn), len(files), arguments.runs)
         boxes = list(zip(*(side.tolist() for side in (drawn.top, drawn.left, drawn.height, drawn.width)), strict=True))

@@ -17,7 +17,7 @@ from workflow_scripts.shared.files import UserError
 VIEW = {"size": 12, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
 CONFIG = {
     "replicates": [1, 4],
-    "pruning": {"levels": 2, "fraction": 0.25},
+    "pruning": {"levels": 2, "fraction": 0.25, "rewind_epoch": 1, "exempt": []},
     "network": {"constructor": "workflow_scripts.networks.architectures:small_resnet", "arguments": {"widths": [16]}},
     "images": VIEW,
     "dissection": {"layers": ["stages.0"]},

@@ -68,7 +68,7 @@ def dropping(num_classes: int) -> nn.Module:
 def test_the_script_makes_a_control_by_its_recipe_and_the_same_bytes_again(packed, pictures, tmp_path, settings):
     write_packed_images(tmp_path / "pictures.h5", packed)
     network = build(settings, 4, seed=3)
-    save_network(tmp_path / "initial.pt", network, full_masks(network, []), 4)
+    save_network(tmp_path / "initial.pt", network, full_masks(network, []), 4, 0)
     words = ["--recipe", "untrained_calibrated", "--initial", tmp_path / "initial.pt"]
     words += ["--train", tmp_path / "pictures.h5", "--test", tmp_path / "pictures.h5", "--gpus", 0, "--replicate", 3]
     words += ["--mean", 0.5, 0.4, 0.3, "--std", 0.25, 0.2, 0.3, "--precision", "float32"]

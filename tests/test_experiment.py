@@ -18,7 +18,7 @@ BROUGHT = {"name": "lite", "recipe": "brought", "constructor": "torchvision.mode
 BROUGHT |= {"layers": ["layer4"], "preprocessing": VIEW}
 PRUNED = {"name": "lite_random", "recipe": "prune_once", "of": "lite", "method": "random", "densities": [0.5]}
 IMP = {"name": "imp", "recipe": "imp"}
-RULES = ("init_network", "make_control", "train_dense", "train_level", "import_network", "prune_once")
+RULES = ("init_network", "make_control", "train_dense", "train_level", "train_early", "import_network", "prune_once")
 
 
 def experiment(gpus: int = 0, **changes: object) -> Experiment:

@@ -87,7 +87,7 @@ def test_the_test_view_is_resized_and_cut_in_the_centre(index, folder):
 def test_augmented_pictures_are_crops_scaled_and_flipped(index, folder):
     pictures = pictures_of(index, folder)
     for epoch in range(4):
-        drawn = pictures.draw_augmentation(TRAINING, 0, epoch)
+        drawn = pictures.draw_augmentation(TRAINING, (0,), epoch)
         ((batch, labels),) = pictures.augmented([drawn.order], drawn)
         assert labels.tolist() == index.labels[drawn.order].tolist()
         assert batch.is_contiguous(memory_format=torch.channels_last)
@@ -102,14 +102,14 @@ def test_augmented_pictures_are_crops_scaled_and_flipped(index, folder):
 def test_a_crop_of_the_size_asked_for_is_cut_to_the_byte(index, folder):
     position = next(i for i, path in enumerate(index.paths) if path == "ant/4.JPEG")  # 24 x 24
     pictures = pictures_of(index, folder)
-    drawn = pictures.draw_augmentation(TRAINING | {"crop_scale": [1, 1], "crop_ratio": [1, 1], "flip": False}, 0, 0)
+    drawn = pictures.draw_augmentation(TRAINING | {"crop_scale": [1, 1], "crop_ratio": [1, 1], "flip": False}, (0,), 0)
     ((batch, _),) = pictures.augmented([np.array([position])], drawn)
     np.testing.assert_array_equal(as_bytes(batch)[0], np.asarray(whole(index, folder, position)))
 
 
 def test_the_number_of_workers_changes_no_byte(index, folder):
     batches = [np.arange(5), np.arange(5, 12), np.array([1]), np.arange(12)] * 3
-    drawn = pictures_of(index, folder).draw_augmentation(TRAINING, 1, 2)
+    drawn = pictures_of(index, folder).draw_augmentation(TRAINING, (1,), 2)
     found = []
     for workers in (0, 1, 3):
         pictures = pictures_of(index, folder, workers)
@@ -119,19 +119,19 @@ def test_the_number_of_workers_changes_no_byte(index, folder):
     assert found[0] == found[1] == found[2]
 
 
-def test_an_epoch_is_drawn_from_replicate_and_epoch_alone(index, folder):
+def test_an_epoch_is_drawn_from_seed_and_epoch_alone(index, folder):
     pictures = pictures_of(index, folder)
     np.random.default_rng(0).random(3)
-    first, again = (astuple(pictures.draw_augmentation(TRAINING, 1, 2)) for _ in range(2))
+    first, again = (astuple(pictures.draw_augmentation(TRAINING, (1,), 2)) for _ in range(2))
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)
-    for other in ((1, 3), (2, 2)):
+    for other in (((1,), 3), ((2,), 2), ((2**31 + 1, 1), 2)):
         drawn = astuple(pictures.draw_augmentation(TRAINING, *other))
         assert all((a != b).any() for a, b in zip(first, drawn, strict=True))
     order, *boxes, flip = first
     assert sorted(order) == list(range(len(pictures))) and order.dtype == np.int64
     assert all(side.dtype == np.int32 for side in boxes) and flip.dtype == bool
-    assert not pictures.draw_augmentation(TRAINING | {"flip": False}, 1, 2).flip.any()
+    assert not pictures.draw_augmentation(TRAINING | {"flip": False}, (1,), 2).flip.any()
 
 
 @settings(deadline=None)
@@ -203,7 +203,7 @@ def test_boxes_are_distributed_as_defined():
 def test_half_of_the_pictures_are_flipped():
     sizes = np.full(10000, 9, np.int32)
     index = ImageIndex(("",) * 10000, sizes, ("a",), sizes, sizes, "")
-    flip = pictures_of(index, Path()).draw_augmentation(TRAINING, 0, 0).flip
+    flip = pictures_of(index, Path()).draw_augmentation(TRAINING, (0,), 0).flip
     assert abs(flip.mean() - 0.5) < 4 * 0.5 / math.sqrt(len(flip))
 
 
@@ -228,7 +228,7 @@ def test_a_file_that_has_changed_is_named(index, damaged, spoil):
     pictures = pictures_of(index, damaged)
     positions = np.arange(len(pictures))
     with pytest.raises(UserError, match=r"bee/1\.JPEG"):
-        list(pictures.augmented([positions], pictures.draw_augmentation(TRAINING, 0, 0)))
+        list(pictures.augmented([positions], pictures.draw_augmentation(TRAINING, (0,), 0)))
     with pytest.raises(UserError, match=r"bee/1\.JPEG"):
         list(pictures.plain([positions]))
     assert len(list(pictures.plain([positions[:6]]))) == 1

@@ -217,7 +217,7 @@ def test_a_constructors_own_weights(tmp_path):
     with pytest.raises(UserError, match=r"builds another network with \{'other': True\} than without"):
         import_network(described, {"other": True}, None, 0, 12)
     # What is kept can be loaded again, and is the same to the bit.
-    save_network(tmp_path / "network.pt", network, masks)
+    save_network(tmp_path / "network.pt", network, masks, classes=None, epochs=None)
     again, kept = load_network(tmp_path / "network.pt", described)
     assert all(
         torch.equal(a, b) for a, b in zip(again.state_dict().values(), network.state_dict().values(), strict=True)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.prunable import weights_of
 from workflow_scripts.networks.pruning import full_masks, prune_by_magnitude
-from workflow_scripts.train.level_masks import Pruned, choose_masks
+from workflow_scripts.train.level_masks import Pruned, Size, choose_masks
 
 thorough = settings(max_examples=30, deadline=None)
 seeds = st.integers(0, 2**31)
@@ -36,20 +36,27 @@ def counts(masks):
 
 
 def test_a_round_and_another_arms_masks_are_taken_as_they_are(dense, like):
-    found = choose_masks("round", dense, None, 0.25, 0)
+    found = choose_masks("global", dense, Size(fraction=0.25))
     expected = prune_by_magnitude(*dense, 0.25)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
-    assert choose_masks("same", dense, like, None, 0) is like
-    assert choose_masks("whole", dense, like, None, 0) is dense.masks
+    assert choose_masks("same", dense, Size(like=like)) is like
+    assert choose_masks("all", dense, Size()) is dense.masks
 
 
-@pytest.mark.parametrize("how", ["magnitude", "layerwise"])
-def test_the_largest_weights_are_kept_as_many_as_the_other_arm_has(dense, like, how):
-    found = choose_masks(how, dense, like, None, 0)
-    if how == "layerwise":
-        assert counts(found) == counts(like)
+@pytest.mark.parametrize("by_density", [False, True])
+@pytest.mark.parametrize("how", ["global", "layerwise"])
+def test_the_largest_weights_are_kept_as_many_as_the_other_arm_has_or_the_density_says(dense, like, how, by_density):
+    found = choose_masks(how, dense, Size(density=0.3) if by_density else Size(like=like))
+    if by_density:
+        wanted = {name: round(0.3 * mask.numel()) for name, mask in dense.masks.items()}
+        whole = round(0.3 * sum(mask.numel() for mask in dense.masks.values()))
     else:
-        assert sum(counts(found).values()) == sum(counts(like).values())
+        wanted, whole = counts(like), sum(counts(like).values())
+    if how == "layerwise":
+        assert counts(found) == wanted
+    else:
+        assert sum(counts(found).values()) == whole
+        assert counts(found) != wanted
     weights = {name: weight.tensor.detach().abs() for name, weight in weights_of(dense.network).items()}
     groups = [[name] for name in found] if how == "layerwise" else [list(found)]
     for names in groups:
@@ -61,16 +68,16 @@ def test_the_largest_weights_are_kept_as_many_as_the_other_arm_has(dense, like, 
 @thorough
 @given(seed=seeds)
 def test_shuffled_masks_have_the_counts_of_the_other_arm_at_other_places(dense, like, seed):
-    within = choose_masks("shuffled_layers", dense, like, None, seed)
-    over = choose_masks("shuffled", dense, like, None, seed)
+    within = choose_masks("shuffled_layerwise", dense, Size(like=like), seed)
+    over = choose_masks("shuffled_global", dense, Size(like=like), seed)
     assert counts(within) == counts(like)
     assert sum(counts(over).values()) == sum(counts(like).values())
-    for found, how in ((within, "shuffled_layers"), (over, "shuffled")):
+    for found, how in ((within, "shuffled_layerwise"), (over, "shuffled_global")):
         assert all(mask.shape == like[name].shape and mask.dtype == torch.bool for name, mask in found.items())
         assert any(not torch.equal(found[name], like[name]) for name in like)
-        again = choose_masks(how, dense, like, None, seed)
+        again = choose_masks(how, dense, Size(like=like), seed)
         assert all(torch.equal(found[name], again[name]) for name in like)
-        other = choose_masks(how, dense, like, None, seed + 1)
+        other = choose_masks(how, dense, Size(like=like), seed + 1)
         assert any(not torch.equal(found[name], other[name]) for name in like)
 
 
@@ -79,14 +86,14 @@ def test_shuffling_is_uniform(dense):
     like = {name: torch.zeros_like(mask) for name, mask in dense.masks.items()}
     name = next(iter(like))
     like[name] = (torch.arange(like[name].numel()) < 30).view_as(like[name])
-    total = sum(choose_masks("shuffled_layers", dense, like, None, seed)[name].float() for seed in range(500))
+    total = sum(choose_masks("shuffled_layerwise", dense, Size(like=like), seed)[name].float() for seed in range(500))
     share = 30 / like[name].numel()
     deviation = (500 * share * (1 - share)) ** 0.5
     assert (total - 500 * share).abs().max() < 5 * deviation
 
 
 def test_whole_filters_stay_or_go_and_the_last_layer_stays(dense, like):
-    found = choose_masks("filters", dense, like, None, 0)
+    found = choose_masks("structured", dense, Size(like=like))
     density = sum(counts(like).values()) / sum(mask.numel() for mask in like.values())
     *others, last = found
     assert found[last].all()
@@ -101,6 +108,11 @@ def test_whole_filters_stay_or_go_and_the_last_layer_stays(dense, like):
 
 def test_what_is_pruned_already_stays_so(dense, like):
     pruned = Pruned(dense.network, prune_by_magnitude(*dense, 0.5))
-    for how in ("round", "magnitude", "layerwise", "filters"):
-        found = choose_masks(how, pruned, like, 0.5, 0)
+    for how, size in (
+        ("global", Size(fraction=0.5)),
+        ("global", Size(like=like)),
+        ("layerwise", Size(like=like)),
+        ("structured", Size(like=like)),
+    ):
+        found = choose_masks(how, pruned, size)
         assert all(not (found[name] & ~pruned.masks[name]).any() for name in found)

@@ -78,10 +78,11 @@ def dense(folder: Path, name: str) -> list:
     return [f"{name}/network.pt", "--initial", folder / "start.pt", "--rewind", folder / name / "rewind.pt"]
 
 
-def level(folder: Path, parent: str, name: str) -> list:
+def level(folder: Path, parent: str, name: str, epoch: int = 1) -> list:
     (folder / name).mkdir(exist_ok=True)
     chain = ["--parent", folder / parent / "network.pt", "--rewind", folder / parent / "rewind.pt"]
-    return [f"{name}/network.pt", *chain, "--fraction", 0.5]
+    arm = ["--mask", "global", "--fraction", 0.5, "--weights", "rewound", "--from-epoch", epoch]
+    return [f"{name}/network.pt", *chain, *arm]
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
@@ -131,14 +132,14 @@ def test_killed_at_random_points_it_ends_with_the_same_bytes(folder):
     training = TRAINING | {"epochs": 200, "precision": "bfloat16", "learning_rate": 0.01}
     more = ["--rewind-epoch", 30]
     run("train_dense", folder, *dense(folder, "whole"), *more, training=training)
-    run("train_level", folder, *level(folder, "whole", "whole_level"), training=training)
+    run("train_level", folder, *level(folder, "whole", "whole_level", 30), training=training)
     killed = command("train_dense", folder, *dense(folder, "killed"), *more, training=training)
     logs = kill_at_random(killed, KILLS // 2, seed=1)
     run("train_dense", folder, *dense(folder, "killed"), *more, training=training)
     assert outputs(folder / "killed") == outputs(folder / "whole")
-    killed = command("train_level", folder, *level(folder, "killed", "killed_level"), training=training)
+    killed = command("train_level", folder, *level(folder, "killed", "killed_level", 30), training=training)
     logs += kill_at_random(killed, KILLS // 2, seed=2)
-    run("train_level", folder, *level(folder, "killed", "killed_level"), training=training)
+    run("train_level", folder, *level(folder, "killed", "killed_level", 30), training=training)
     assert outputs(folder / "killed_level") == outputs(folder / "whole_level")
     # The attempts did go on, from states in the middle of training, and some stopped in the middle of an epoch.
     resumed = [
@@ -528,7 +529,7 @@ def test_micro_batches_have_their_own_statistics_and_the_gradients_of_all(pictur
     settings = TRAINING | {"micro_batch": 8, "epochs": 2, "warmup_epochs": 0, "weight_decay": 0.0}
     network, masks = network_and_masks()
     trainer = Trainer(network, masks, pictures, settings, 1)
-    order = pictures.draw_augmentation(settings, 1, 0)
+    order = pictures.draw_augmentation(settings, (1,), 0)
     halves = list(pictures.augmented([order.order[:8], order.order[8:16]], order))
     reference, _ = network_and_masks()
     reference.train()

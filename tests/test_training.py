@@ -23,11 +23,13 @@ from workflow_scripts.train import train_dense as train_dense_script
 from workflow_scripts.train import train_level as train_level_script
 from workflow_scripts.train.arguments import load_pictures
 from workflow_scripts.train.train_dense import train_dense
-from workflow_scripts.train.train_level import prune, train_level
+from workflow_scripts.train.train_level import train_level
 from workflow_scripts.train.training import Trainer, accuracy, learning_rate
 
 CPU = torch.device("cpu")
-OLD = {"model": {"w": torch.zeros(2, 2)}, "masks": {"w": torch.ones(2, 2)}}  # does not say how many classes
+OLD = {"model": {"w": torch.zeros(2, 2)}, "masks": {"w": torch.ones(2, 2)}}  # does not say how many classes, or epochs
+# A round of iterative magnitude pruning with rewinding, as arguments of train_level.
+ROUND = ["--mask", "global", "--fraction", 0.5, "--weights", "rewound", "--from-epoch", 1]
 
 
 def tensors_of(network):
@@ -72,7 +74,7 @@ def test_training_twice_gives_the_same_bytes(dense, pictures, tmp_path):
     for name in ("first", "second"):
         network = build(NETWORK, 4, seed=1)
         train_dense(Trainer(network, full_masks(network, []), pictures, TRAINING, 1), rewind_epoch=1)
-        save_network(tmp_path / name, network, full_masks(network, []), 4)
+        save_network(tmp_path / name, network, full_masks(network, []), 4, 3)
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
     assert same(tensors_of(load_network(tmp_path / "first", NETWORK)[0]), tensors_of(dense[0]))
 
@@ -125,7 +127,7 @@ def restarted(network, masks, pictures, state) -> dict:
     optimizer = torch.optim.SGD(network.parameters(), lr=1, **kinds)
     network.train()
     for epoch in range(state["epoch"], TRAINING["epochs"]):
-        drawn = pictures.draw_augmentation(TRAINING, 1, epoch)
+        drawn = pictures.draw_augmentation(TRAINING, (1,), epoch)
         batches = list(drawn.order[:32].split(16))
         for step, (images, labels) in enumerate(pictures.augmented(batches, drawn)):
             optimizer.param_groups[0]["lr"] = learning_rate(2 * epoch + step, 2, TRAINING)
@@ -162,9 +164,7 @@ def test_pruned_weights_stay_zero_in_every_forward_pass(dense, pictures):
 
     for name in new_masks:
         other.get_submodule(name).register_forward_pre_hook(watch)
-    returned = prune(other, masks, 0.6)
-    assert all(torch.equal(returned[name], new_masks[name]) for name in new_masks)
-    trainer = Trainer(other, returned, pictures, TRAINING, 1)
+    trainer = Trainer(other, new_masks, pictures, TRAINING, 1)
     train_level(trainer, rewind_point)
     assert [row["epoch"] for row in trainer.history] == [2, 3]
     assert len(seen) == 4 * len(new_masks)
@@ -175,18 +175,18 @@ def test_pruned_weights_stay_zero_in_every_forward_pass(dense, pictures):
         assert torch.count_nonzero(weight[mask]) == mask.sum()
 
 
-def test_order_and_augmentation_depend_on_replicate_and_epoch_alone(pictures):
-    first = pictures.draw_augmentation(TRAINING, 1, 2)
-    again = pictures.draw_augmentation(TRAINING, 1, 2)
+def test_order_and_augmentation_depend_on_seed_and_epoch_alone(pictures):
+    first = pictures.draw_augmentation(TRAINING, (1,), 2)
+    again = pictures.draw_augmentation(TRAINING, (1,), 2)
     assert all(torch.equal(getattr(first, name), getattr(again, name)) for name in ("order", "down", "right", "flip"))
     assert sorted(first.order.tolist()) == list(range(len(pictures)))
     assert set(first.down.tolist()) <= set(range(-2, 3))
-    for other in (pictures.draw_augmentation(TRAINING, 1, 3), pictures.draw_augmentation(TRAINING, 2, 2)):
-        assert not torch.equal(first.order, other.order)
+    for other in (((1,), 3), ((2,), 2), ((2**31 + 1, 1), 2)):
+        assert not torch.equal(first.order, pictures.draw_augmentation(TRAINING, *other).order)
 
 
 def test_augmented_pictures_are_shifted_and_flipped_as_drawn(packed, pictures):
-    drawn = pictures.draw_augmentation(TRAINING, 5, 0)
+    drawn = pictures.draw_augmentation(TRAINING, (5,), 0)
     index = torch.tensor([3, 17, 8, 30])
     seen, labels = next(pictures.augmented([index], drawn))
     assert labels.tolist() == packed.labels[index.numpy()].tolist()
@@ -242,7 +242,7 @@ def test_a_checkpoint_that_holds_code_is_refused_and_not_run(tmp_path):
 
 
 def test_a_damaged_checkpoint_and_one_of_another_network_are_refused(dense, tmp_path):
-    save_network(tmp_path / "network.pt", dense[0], dense[1], 4)
+    save_network(tmp_path / "network.pt", dense[0], dense[1], 4, 3)
     content = (tmp_path / "network.pt").read_bytes()
     (tmp_path / "cut.pt").write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match=r"cut\.pt"):
@@ -315,7 +315,7 @@ def test_any_constructors_network_is_trained_pruned_and_loaded_again(packed, tmp
     rewind = ["--rewind", tmp_path / "rewind.pt", *training]
     dense = ["--initial", tmp_path / "start.pt", "--rewind-epoch", 1, *rewind]
     call(train_dense_script, tmp_path, 1, "dense.pt", *dense, network=network)
-    level = ["--parent", tmp_path / "dense.pt", "--fraction", 0.5, *rewind]
+    level = ["--parent", tmp_path / "dense.pt", *ROUND, *rewind]
     call(train_level_script, tmp_path, 1, "level.pt", *level, network=network)
     trained, masks = load_network(tmp_path / "level.pt", network)
     started, _ = load_network(tmp_path / "start.pt", network)
@@ -356,7 +356,7 @@ def test_a_level_refuses_a_rewind_point_of_another_training(packed, tmp_path):
         call(init_network, tmp_path, replicate, start.name, "--precision", "float32")
         dense = ["--initial", start, "--rewind", rewind, "--rewind-epoch", 1, *training]
         call(train_dense_script, tmp_path, replicate, f"dense_{replicate}.pt", *dense)
-    level = ["--parent", tmp_path / "dense_1.pt", "--fraction", 0.5, *training, "--rewind"]
+    level = ["--parent", tmp_path / "dense_1.pt", *ROUND, *training, "--rewind"]
     call(train_level_script, tmp_path, 1, "level.pt", *level, tmp_path / "rewind_1.pt")
     assert (tmp_path / "level.pt").exists()
     with pytest.raises(UserError, match=r"dense_1\.pt does not come from the training of .*rewind_2\.pt"):

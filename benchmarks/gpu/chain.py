@@ -18,7 +18,7 @@ from benchmarks.gpu.train import SMALL, settings_of
 from benchmarks.gpu.workloads import TINY
 from benchmarks.synthetic import broden_like
 
-PICTURES, CONCEPTS, SIDE, EPOCHS = 96, 24, 16, 2
+PICTURES, CONCEPTS, SIDE, EPOCHS, REWIND_EPOCH = 96, 24, 16, 2, 1
 QUANTILE = 0.05
 RESERVE = 25  # seconds
 LAYERS = ("stages.0", "stages.1")
@@ -87,8 +87,9 @@ def chain(bench: Bench, name: str) -> list[list]:
         ],
         "name_units": ["--tally", path["tally_units"], *concepts, "--detector-iou", 0.04, "--detector-rule", "above"],
     }
-    dense = ["--initial", path["init_network"], "--rewind-epoch", 1, *rewind, *training]
-    pruned = ["--parent", path["train_dense"], "--fraction", 0.2, *rewind, *training]
+    dense = ["--initial", path["init_network"], "--rewind-epoch", REWIND_EPOCH, *rewind, *training]
+    arm = ["--mask", "global", "--fraction", 0.2, "--weights", "rewound", "--from-epoch", REWIND_EPOCH]
+    pruned = ["--parent", path["train_dense"], *arm, *rewind, *training]
     return [
         [*network_command(bench, "init_network", f"{name}/start"), "--precision", "float32"],
         [*network_command(bench, "train_dense", f"{name}/dense"), *dense],

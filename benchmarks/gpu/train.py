@@ -112,7 +112,7 @@ def time_files(bench: Bench, scale: Scale, device: torch.device) -> None:
     bench.row("ResNet-50 from JPEG files", timing.rate(count), "images/s", note)
 
     def load_epoch() -> None:
-        drawn = pictures.draw_augmentation(trainer.settings, 1, 0)
+        drawn = pictures.draw_augmentation(trainer.settings, trainer.seed, 0)
         for _ in pictures.augmented(np.split(drawn.order, count // scale.batch), drawn):
             pass
 

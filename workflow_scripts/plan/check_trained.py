@@ -109,7 +109,9 @@ def width_mistakes(item: dict, config: dict) -> Iterator[str]:
         if not isinstance(widths, list) or not isinstance(own, list):
             continue
         for layer in config["dissection"]["layers"]:
-            if (match := STAGE.match(layer)) and (stage := int(match[1])) < len(own) and own[stage] != widths[stage]:
+            if not (match := STAGE.match(layer)) or (stage := int(match[1])) >= min(len(own), len(widths)):
+                continue
+            if own[stage] != widths[stage]:
                 yield (
                     f"arms.{item['name']}.arguments: widths {own} change {layer}, which is dissected: counts of units"
                     f" only compare where there are as many; write {widths[stage]} for it, and fewer channels for other"

@@ -41,9 +41,9 @@ def pruned(item: dict, method: Method, dense: list[Network], config: dict, initi
 
 def require_pictures(item: dict, dense: list[Network], config: dict) -> None:
     """Raise UserError if pictures do not suit networks brought along that are to be trained on them."""
-    design, size = dense[0].design, config["images"]["size"]
-    if design.is_trained:
+    if not dense or dense[0].design.is_trained:  # none where what is wrong with them is told already
         return
+    design, size = dense[0].design, config["images"]["size"]
     begin = f"arms.{item['name']} trains networks of the arm {item['of']}"
     if design.preprocessing["size"] != size:
         raise UserError(f"{begin}, which take pictures of {design.preprocessing['size']} pixels: set images.size to it")
@@ -117,7 +117,8 @@ def last_rate(training: dict) -> float | None:
     """Return the learning rate that a schedule of milestones ends with; None of a cosine, which ends near 0."""
     if training["schedule"] == "cosine":
         return None
-    return training["learning_rate"] * training["gamma"] ** len(training["milestones"])
+    passed = sum(milestone < training["epochs"] for milestone in training["milestones"])
+    return training["learning_rate"] * training["gamma"] ** passed
 
 
 def early(item: dict, dense: list[Network], rewind_epoch: int) -> Iterator[Network]:

@@ -59,13 +59,16 @@ def train_level(trainer: Trainer, start: dict, until_epoch: int | None = None) -
 
 
 def require_one_training(args: argparse.Namespace, files: dict[str, dict]) -> None:
-    """Raise UserError unless networks, rewind point, pictures, settings and replicate are those of one training."""
-    rewind_point = files["rewind"]
-    lineage = rewind_point.get("lineage")
-    for name in ("parent", "like"):
-        if name in files and files[name].get("lineage") != lineage:
-            raise UserError(f"{getattr(args, name)} does not come from the training of {args.rewind}: run both again")
-    if lineage != text_fingerprint(rewind_point.get("start"), recipe_fingerprint(args), rewind_point.get("rewound")):
+    """Raise UserError unless networks are of one training, and with a rewind point pictures and settings its own."""
+    compared = [name for name in ("rewind", "parent", "like") if name in files]
+    for name in compared[1:]:
+        if files[name].get("lineage") != files[compared[0]].get("lineage"):
+            path, other = getattr(args, name), getattr(args, compared[0])
+            raise UserError(f"{path} does not come from the training of {other}: run both again")
+    if "rewind" not in files:
+        return
+    lineage, start, rewound = (files["rewind"].get(name) for name in ("lineage", "start", "rewound"))
+    if lineage != text_fingerprint(start, recipe_fingerprint(args), rewound):
         raise UserError(f"{args.rewind} was made with other pictures, settings or another replicate: make it again")
 
 
@@ -113,8 +116,7 @@ def train(args: argparse.Namespace, group: Group) -> None:
     """Do what the arguments say, unless it has been done."""
     paths = {name: path for name in FILES if (path := getattr(args, name))}
     files = {name: load_tensors(path) for name, path in paths.items()}
-    if "rewind" in files:
-        require_one_training(args, files)
+    require_one_training(args, files)
     choices = (
         *(args.mask, args.fraction, args.density, args.exempt, args.weights, args.seed),
         *(args.from_epoch, args.until_epoch, args.constant_rate, args.order),

@@ -1,5 +1,8 @@
 """Counting detectors, and the tables."""
 
+import csv
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,7 +23,7 @@ from torch import nn
 from workflow_scripts.networks import checkpoints
 from workflow_scripts.networks.pruning import full_masks
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.tables.collect import TABLES, MeasuredNetwork, count_detectors, parse_network, read_units
+from workflow_scripts.tables.collect import TABLES, MeasuredNetwork, collect, count_detectors, parse_network, read_units
 from workflow_scripts.tables.read_tables import read_table
 
 # unit: (maximum, threshold, {category: (label, IoU)}); what each is there for stands beside it.
@@ -77,6 +80,11 @@ def test_row_by_hand(by_hand, tmp_path):
         "density_weights": 0.5,
         "density_all": 0.55,
         "pruned_of_all": 0.45,
+        "weights": 500,
+        "share_of_base": 1,
+        "epochs": 2,
+        "pictures": 200,
+        "epochs_in_all": 2,
         "test_accuracy": 0.9,
         "layer": LAYER,
         "knots": KNOTS,
@@ -92,6 +100,36 @@ def test_row_by_hand(by_hand, tmp_path):
         "median_score": 0.055,  # of 0.10, 0.07, 0.06, 0.05, 0.04, 0
     }
     assert row == expected and list(row) == list(expected)
+
+
+def test_weights_as_a_share_of_the_first_network_of_the_base_and_no_density_of_smaller_ones(tmp_path):
+    names = {"imp": (0, 1.0), "deep": (1, 0.25), "small": (1, 1.0), "unknown": (1, 1.0)}
+    networks = []
+    for arm, (level, density) in names.items():
+        write_units(tmp_path / arm / "units.csv", UNITS_BY_HAND)
+        write_metrics(tmp_path / arm / "metrics.json", density=density)
+        networks.append(MeasuredNetwork(arm, 1, level, tmp_path / arm / "metrics.json", tmp_path / arm / "units.csv"))
+    change(networks[0].metrics, weights=20_000_001)
+    change(networks[2].metrics, weights=30_000_003)
+    unknown = json.loads(networks[3].metrics.read_text()) | {"layers": []}
+    unknown["budget"]["epochs_in_all"] = None
+    networks[3].metrics.write_text(json.dumps(unknown))
+    arms = [arm_row("imp", recipe="imp"), arm_row("deep", "imp"), arm_row("small", "imp", recipe="dense_small")]
+    collect(networks, [*arms, arm_row("unknown")], CUT, "above", tmp_path)
+    with open(tmp_path / "networks.csv", newline="") as file:
+        rows = {row["arm"]: row for row in csv.DictReader(file)}
+    assert [rows[arm]["weights"] for arm in names] == ["20000001", "250", "30000003", ""]
+    assert [rows[arm]["share_of_base"] for arm in names] == ["1", "1.25e-05", "1.5", ""]
+    assert [rows[arm]["density"] for arm in names] == ["1", "0.25", "", "1"]
+    assert [rows[arm]["density_all"] for arm in names] == ["1", "0.325", "", "1"]
+    assert [rows[arm]["epochs_in_all"] for arm in names] == ["2", "2", "2", ""]
+
+
+def change(metrics, weights):
+    """Give the only layer of a network another number of weights, all of which remain."""
+    content = json.loads(metrics.read_text())
+    content["layers"][0] |= {"weights": weights, "remaining": weights}
+    metrics.write_text(json.dumps(content))
 
 
 def write_by_hand(network, cut, rule, **changed):

@@ -158,7 +158,7 @@ def test_building_leaves_torchs_random_stream_alone():
         (own("flat", width=2), "failed with .*'num_classes': 7.*num_classes is the number of classes of the pictures"),
         (
             NETWORK | {"arguments": NETWORK["arguments"] | {"blocks": [1]}},
-            "^small_resnet has 2 widths, 1 blocks and 2 strides: give one of each",
+            "^small_resnet has 2 widths, 1 blocks, 2 strides and 2 inner widths: give one of each",
         ),
     ],
 )

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.prunable import weights_of
 from workflow_scripts.networks.pruning import full_masks, prune_by_magnitude
-from workflow_scripts.train.level_masks import Pruned, Size, choose_masks
+from workflow_scripts.plan import methods
+from workflow_scripts.train.level_masks import MASKS, Pruned, Size, choose_masks
+from workflow_scripts.train.train_level import WEIGHTS
 
 thorough = settings(max_examples=30, deadline=None)
 seeds = st.integers(0, 2**31)
@@ -41,6 +43,10 @@ def test_a_round_and_another_arms_masks_are_taken_as_they_are(dense, like):
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     assert choose_masks("same", dense, Size(like=like)) is like
     assert choose_masks("all", dense, Size()) is dense.masks
+
+
+def test_the_choices_of_configs_are_those_of_the_script():
+    assert (MASKS, WEIGHTS) == (methods.MASKS, methods.WEIGHTS)
 
 
 @pytest.mark.parametrize("by_density", [False, True])

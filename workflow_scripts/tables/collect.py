@@ -96,6 +96,8 @@ def add_shares(networks: pd.DataFrame, arms: pd.DataFrame) -> None:
     of_base = [weights.get((bases[arm], replicate), np.nan) for arm, replicate in networks[KEYS[:2]].to_numpy()]
     place = networks.columns.get_loc("weights") + 1
     networks.insert(place, "share_of_base", networks["weights"] / of_base)
+    for column in ("weights", "epochs_in_all"):
+        networks[column] = networks[column].astype("Int64")  # or some unknown ones would make rounded numbers of all
     smaller = networks["arm"].isin(arms.loc[arms["recipe"] == SMALLER, "arm"])
     networks.loc[smaller, [column for column in networks if column in DENSITIES]] = np.nan
 

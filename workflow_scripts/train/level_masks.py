@@ -9,6 +9,9 @@ from workflow_scripts.networks.prunable import PRUNABLE, weights_of
 from workflow_scripts.networks.pruning import Masks, prune_by_magnitude
 from workflow_scripts.train.selection import best_filters, highest, highest_of_all
 
+# As in `plan.methods`, which is not imported: a training starts anew when code that it imports has changed.
+MASKS = ("global", "layerwise", "structured", "same", "shuffled_layerwise", "shuffled_global", "all")
+
 
 class Pruned(NamedTuple):
     """What is pruned: a network with its weights, and the masks that it has."""
@@ -42,7 +45,7 @@ def choose_masks(how: str, pruned: Pruned, size: Size, seed: int = 0) -> Masks:
     """Return the masks of a level. What is pruned already stays so, but where masks of another network are taken.
 
     Args:
-        how: one of `plan.methods.MASKS`:
+        how: one of `MASKS`:
             global: the largest weights of the whole network; with a fraction by OpenLTH's rule, `prune_by_magnitude`.
             layerwise: the largest of each layer.
             structured: of each layer but the last the whole filters of the largest L1 norm, their share being the

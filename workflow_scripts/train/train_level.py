@@ -14,13 +14,13 @@ from torch import nn
 from workflow_scripts.networks.checkpoints import load_tensors, rebuild, save_network, save_tensors, write_metrics
 from workflow_scripts.networks.constructors import build, require_trainable
 from workflow_scripts.networks.pruning import Masks, describe_density, full_masks
-from workflow_scripts.plan.methods import MASKS, WEIGHTS
 from workflow_scripts.shared.files import UserError, file_fingerprint, run_command, text_fingerprint
 from workflow_scripts.train.arguments import load_pictures, recipe_fingerprint, training_parser, training_state
-from workflow_scripts.train.level_masks import Pruned, Size, choose_masks
+from workflow_scripts.train.level_masks import MASKS, Pruned, Size, choose_masks
 from workflow_scripts.train.processes import Group, joined_group
 from workflow_scripts.train.training import Pictures, Trainer, accuracy
 
+WEIGHTS = ("rewound", "initial", "kept", "fresh")  # what those that stay may start from
 FILES = ("parent", "rewind", "like", "initial")  # arguments that are files that other jobs have written
 
 

@@ -34,6 +34,7 @@ from workflow_scripts.train.training_state import TrainingState
 
 ROOT = Path(__file__).resolve().parent.parent
 KILLS = 20
+FORTY = TRAINING | {"epochs": 40, "learning_rate": 0.01}
 TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
 
 
@@ -147,6 +148,42 @@ def test_killed_at_random_points_it_ends_with_the_same_bytes(folder):
     ]
     assert len({epochs for epochs, _ in resumed}) > KILLS // 3
     assert any("stopped as asked" in log for log in logs)
+
+
+@pytest.fixture(scope="module")
+def parent(folder) -> Path:
+    """A folder with a dense network and its rewind point, of 40 epochs."""
+    run("train_dense", folder, *dense(folder, "parent"), "--rewind-epoch", 2, training=FORTY)
+    return folder / "parent"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arm",
+    [
+        "--mask structured --density 0.5 --weights kept --from-epoch 2 --constant-rate 0.002",
+        "--mask layerwise --density 0.5 --weights fresh --seed 7 --from-epoch 0",
+        "--mask all --weights rewound --from-epoch 2 --until-epoch 30 --order 1 --rewind rewind.pt --state state.pt",
+    ],
+    ids=["kept", "fresh", "early"],
+)
+def test_an_arm_that_the_system_kills_ends_with_the_same_bytes(folder, parent, tmp_path, arm):
+    made = []
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+        places = {"rewind.pt": parent / "rewind.pt", "state.pt": tmp_path / name / "state.pt"}
+        words = [places.get(word, word) for word in arm.split()]
+        arguments = [tmp_path / name / "network.pt", "--parent", parent / "network.pt", *words]
+        if name == "killed":
+            running = start(*command("train_level", folder, *arguments, training=FORTY))
+            read_until(running, "epoch 9 of")
+            running.kill()
+            running.communicate()
+            assert running.returncode == -signal.SIGKILL and not outputs(tmp_path / name)
+        log = run("train_level", folder, *arguments, training=FORTY)
+        assert bool(re.search(r"going on after \d+ epochs", log)) == (name == "killed")
+        made.append(outputs(tmp_path / name))
+    assert made[0] == made[1] and len(made[0]) == 2 + ("--state" in arm)
 
 
 def test_a_finished_training_is_handed_out_again_after_its_outputs_are_deleted(folder):

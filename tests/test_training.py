@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -116,6 +117,20 @@ def test_retraining_with_all_weights_repeats_the_dense_network(dense, pictures):
     trainer.rewind(rewind_point)
     trainer.train_to(TRAINING["epochs"])
     assert same(tensors_of(other), tensors_of(network))
+
+
+def test_retraining_in_half_precision_goes_on_with_the_factor_that_the_dense_networks_loss_had(pictures, monkeypatch):
+    # With so large a factor gradients overflow at first: steps are left out, and each time the factor is halved.
+    monkeypatch.setattr(torch.amp, "GradScaler", partial(torch.amp.GradScaler, init_scale=2.0**19))
+    networks = [build(NETWORK, 4, seed=1) for _ in range(2)]
+    first, second = (
+        Trainer(network, full_masks(network, []), pictures, TRAINING | {"precision": "float16"}, 1)
+        for network in networks
+    )
+    rewind_point = train_dense(first, rewind_epoch=1)
+    assert first.scaler.get_scale() < 2.0**19 and not same(tensors_of(networks[0]), rewind_point["model"])
+    train_level(second, rewind_point)
+    assert same(*map(tensors_of, networks)) and second.history == first.history[1:]
 
 
 def restarted(network, masks, pictures, state) -> dict:

@@ -18,7 +18,9 @@ def trained_mistakes(config: dict) -> Iterator[str]:
         elif item["recipe"] == "dense_small":
             yield from width_mistakes(item, config)
         elif method := method_of(item):
-            yield from method_mistakes(item, method, brought=recipes.get(item["of"]) == "brought")
+            # Which arms a published recipe may be of is checked with the arms' names.
+            brought = item["recipe"] == "pruned" and recipes.get(item["of"]) == "brought"
+            yield from method_mistakes(item, method, brought)
             yield from level_mistakes(item, method, config)
             yield from rate_mistakes(item, method, config["training"])
             yield from seed_mistakes(item, method, config["replicates"])

@@ -152,7 +152,10 @@ class Trainer:
             self.forward = torch.compile(self.forward)
 
     def state(self) -> dict:
-        """Return what a level rewinds to: weights, batch-norm and momentum by name, on the CPU, and the epoch."""
+        """Return what a level rewinds to: weights, batch-norm and momentum by name, on the CPU, and the epoch.
+
+        In half precision also the factor that the loss is scaled by, for with another one other steps are left out.
+        """
         momentum = {
             name: self.optimizer.state[parameter]["momentum_buffer"]
             for name, parameter in self.network.named_parameters()
@@ -162,6 +165,7 @@ class Trainer:
             "epoch": self.epoch,
             "model": {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()},
             "momentum": {name: tensor.cpu().clone() for name, tensor in momentum.items()},
+            **({"scaler": self.scaler.state_dict()} if self.scaler.is_enabled() else {}),
         }
 
     def restore(self, state: dict) -> None:
@@ -172,6 +176,8 @@ class Trainer:
             if name in state["momentum"]:
                 buffer = state["momentum"][name].to(parameter.device).clone()
                 self.optimizer.state[parameter]["momentum_buffer"] = buffer
+        if "scaler" in state:
+            self.scaler.load_state_dict(state["scaler"])
 
     def rewind(self, state: dict) -> None:
         """Go back to a `state`, but with pruned weights, and their momentum, at zero."""
@@ -188,7 +194,7 @@ class Trainer:
             return
         sums = {"loss_sum": self.group.total(self.loss_sum), "correct": self.group.total(self.correct)}
         progress = {"step": self.step, "history": self.history, "rewind_point": self.rewind_point}
-        self.kept.save(self.state() | sums | progress | {"scaler": self.scaler.state_dict()})
+        self.kept.save(self.state() | sums | progress)
 
     def resume(self) -> bool:
         """Go on from the state that an interrupted training has saved, and tell whether there was one."""
@@ -199,7 +205,6 @@ class Trainer:
         self.step, self.history, self.rewind_point = state["step"], state["history"], state["rewind_point"]
         if self.group.rank == 0:  # it alone carries what all had summed up
             self.loss_sum, self.correct = (state[name].to(self.group.device) for name in ("loss_sum", "correct"))
-        self.scaler.load_state_dict(state["scaler"])
         logging.info("going on after %d epochs and %d steps", self.epoch, self.step)
         return True
 

@@ -1,0 +1,469 @@
+"""Arms of pruning and training in the plan: the networks of each, what these are made from, and what is refused."""
+
+import re
+
+import pytest
+
+from workflow_scripts.plan.arms import read_arms
+from workflow_scripts.plan.experiment import Experiment
+from workflow_scripts.plan.keys import Key
+from workflow_scripts.plan.load import complete_config
+from workflow_scripts.plan.methods import CHOICES, PUBLISHED, Method
+from workflow_scripts.plan.networks import Network
+from workflow_scripts.shared.files import UserError
+
+IMP = {"name": "imp", "recipe": "imp"}
+VIEW = {"size": 48, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+OWN = {"name": "own", "recipe": "brought", "constructor": "torchvision.models:resnet18", "weights": "none"}
+OWN |= {"layers": ["layer4"], "preprocessing": VIEW}
+PRUNING = {"levels": 3, "fraction": 0.25, "rewind_epoch": 2}
+# Choices that are of the arm that is pruned, for arms that are not published.
+PRUNED = {"mask": "global", "rounds": "straight", "weights": "kept", "schedule": "continued"}
+DENSE, POINT = (Key("imp", 4, 0), "network.pt"), (Key("imp", 4, 0), "rewind.pt")
+START = (Key("untrained", 4, 0), "network.pt")
+MILESTONES = {"schedule": "milestones", "milestones": [2, 5, 40], "gamma": 0.1, "learning_rate": 0.5}
+
+
+def arm(recipe: str, name: str = "", of: str = "imp", **more: object) -> dict:
+    """An item of `arms`, by default of the recipe's name."""
+    return {"name": name or recipe, "recipe": recipe, "of": of} | more
+
+
+def config(*arms: dict, **changes: object) -> dict:
+    changes["pruning"] = PRUNING | changes.get("pruning", {})
+    return complete_config({"replicates": [1, 4], "arms": list(arms)} | changes) | {"gpus": 0}
+
+
+def networks(*arms: dict, **changes: object) -> dict[Key, Network]:
+    return Experiment(config(*arms, **changes)).networks
+
+
+def like(level: int) -> tuple[Key, str]:
+    return Key("imp", 4, level), "network.pt"
+
+
+def mistakes_in(*arms: dict, **changes: object) -> list[str]:
+    """The sentences that a config with these arms ends in."""
+    with pytest.raises(UserError) as error:
+        networks(*arms, **changes)
+    first, *others = str(error.value).removeprefix("config: ").split("\n  ")
+    assert str(error.value).startswith("config: ")
+    assert not others or first == f"{len(others)} mistakes"
+    return others or [first]
+
+
+# Choices and files of each network, of replicate 4 and level 2 if it has levels.
+
+
+@pytest.mark.parametrize(
+    ("name", "parent", "choices", "needs"),
+    [
+        ("imp", 1, {"mask": "global", "weights": "rewound", "fraction": 0.25, "from_epoch": 2}, {"rewind": POINT}),
+        (
+            "imp_rewind0",
+            1,
+            {"mask": "global", "weights": "initial", "fraction": 0.25, "from_epoch": 0},
+            {"initial": START},
+        ),
+        ("lr_rewind", 1, {"mask": "global", "weights": "kept", "fraction": 0.25, "from_epoch": 2}, {}),
+        (
+            "finetune",
+            1,
+            {"mask": "global", "weights": "kept", "fraction": 0.25, "from_epoch": 2, "constant_rate": 0.003},
+            {},
+        ),
+        ("oneshot", 0, {"mask": "global", "weights": "rewound", "from_epoch": 2}, {"rewind": POINT, "like": like(2)}),
+        (
+            "random_layerwise",
+            0,
+            {"mask": "shuffled_layerwise", "weights": "rewound", "seed": 2004, "from_epoch": 2},
+            {"rewind": POINT, "like": like(2)},
+        ),
+        (
+            "random_global",
+            0,
+            {"mask": "shuffled_global", "weights": "rewound", "seed": 2004, "from_epoch": 2},
+            {"rewind": POINT, "like": like(2)},
+        ),
+        ("reinit", 0, {"mask": "same", "weights": "fresh", "seed": 1004, "from_epoch": 0}, {"like": like(2)}),
+        (
+            "structured",
+            0,
+            {"mask": "structured", "weights": "rewound", "from_epoch": 2},
+            {"rewind": POINT, "like": like(2)},
+        ),
+    ],
+)
+def test_what_a_published_arms_level_is_made_from(name, parent, choices, needs):
+    more = {"rate": 0.003} if name == "finetune" else {}
+    found = networks(IMP, *([arm(name, **more)] if name != "imp" else []))
+    network = found[name, 4, 2]
+    source = Key(name if parent else "imp", 4, parent)
+    assert (network.made_by, network.parent, network.density) == ("train_level", source, 0.75**2)
+    assert network.choices == choices
+    assert network.needs == needs | {"parent": (source, "network.pt")}
+    assert [key for key in found if key.arm == name] == [(name, replicate, n) for replicate in (1, 4) for n in range(4)]
+    if name != "imp":
+        first = found[name, 4, 0]
+        assert (first.made_by, first.parent, first.files_of) == ("", DENSE[0], DENSE[0])
+        # The first round prunes the dense network.
+        assert found[name, 4, 1].needs["parent"] == DENSE
+
+
+def test_every_method_is_of_choices_that_there_are_and_can_be_written_by_hand():
+    for name, method in PUBLISHED.items():
+        assert all(getattr(method, choice) in values for choice, values in CHOICES.items())
+        if name == "dense_again":
+            continue
+        by_name = networks(IMP, arm(name, **({"rate": 0.1} if name == "finetune" else {})))
+        choices = {choice: getattr(method, choice) for choice in CHOICES}
+        choices |= {"rate": 0.1} if name == "finetune" else {}
+        by_hand = networks(IMP, arm("pruned", name, **choices))
+        for key, network in by_name.items():
+            assert (network.choices, network.needs) == (by_hand[key].choices, by_hand[key].needs)
+    assert len(set(PUBLISHED.values())) == len(PUBLISHED)
+    assert PUBLISHED["dense_again"] == Method("all", "straight", "rewound", "continued", order=1)
+
+
+def test_the_dense_network_again():
+    found = networks(IMP, arm("dense_again"))
+    network = found["dense_again", 4, 0]
+    assert [key for key in found if key.arm == "dense_again"] == [("dense_again", 1, 0), ("dense_again", 4, 0)]
+    assert (network.made_by, network.density) == ("train_level", 1)
+    assert network.choices == {"mask": "all", "weights": "rewound", "from_epoch": 2, "order": 1}
+    assert network.needs == {"parent": DENSE, "rewind": POINT}
+
+
+def test_dense_networks_of_earlier_epochs_go_on_from_one_another():
+    found = networks(IMP, arm("dense_early", epochs=[7, 3, 5]))
+    assert [key.level for key in found if key[:2] == ("dense_early", 4)] == [3, 5, 7]
+    for before, level in ((2, 3), (3, 5), (5, 7)):
+        network = found["dense_early", 4, level]
+        point = POINT if before == 2 else (Key("dense_early", 4, before), "state.pt")
+        assert (network.made_by, network.parent, network.density) == ("train_early", DENSE[0], 1)
+        assert network.needs == {"parent": DENSE, "rewind": point}
+        assert network.choices == {"mask": "all", "weights": "rewound", "from_epoch": before, "until_epoch": level}
+
+
+def test_smaller_networks_have_a_design_of_their_own_for_each_set_of_arguments():
+    small = [{"inner": [16, 16, 16, 16]}, {"widths": [16, 16, 16, 96]}]
+    plan = Experiment(config(IMP, arm("dense_small", "small", arguments=small), pruning={"exempt": ["classifier"]}))
+    assert list(plan.designs) == ["", "_small.1.1", "_small.1.2"]
+    arguments = plan.config["network"]["arguments"]
+    for level, own in enumerate(small, 1):
+        network = plan.networks["small", 4, level]
+        assert network.design == plan.networks["small", 1, level].design == plan.designs[f"_small.1.{level}"]
+        assert network.design.settings["arguments"] == arguments | own and network.design.is_trained
+        assert (network.made_by, network.parent, network.density, network.needs) == ("train_level", None, None, {})
+        assert network.choices == {
+            **{"mask": "all", "weights": "fresh", "seed": 4, "from_epoch": 0, "exempt": ["classifier"]}
+        }
+        # They are shown the same pictures, and are not pruned.
+        assert network.design.view == "" and "--levels 0 " in plan.checks(network.design)
+        assert "--units-like" in plan.checks(network.design)
+    assert "--levels 3 " in plan.checks(plan.designs[""]) and "--units-like" not in plan.checks(plan.designs[""])
+    assert not next(found for found in plan.arms if found.name == "small").same_units
+
+
+@pytest.mark.parametrize("recipe", ["oneshot", "random_layerwise", "random_global", "reinit", "structured"])
+def test_arms_that_go_straight_to_a_level_may_have_some_of_the_levels(recipe):
+    whole, some = networks(IMP, arm(recipe)), networks(IMP, arm(recipe, levels=[3, 1]))
+    assert [key.level for key in some if key[:2] == (recipe, 4)] == [0, 1, 3]
+    assert all(some[key] == whole[key] for key in some)
+
+
+@pytest.mark.parametrize("recipe", ["imp_rewind0", "lr_rewind"])
+def test_arms_that_go_round_by_round_may_have_the_first_levels(recipe):
+    whole, some = networks(IMP, arm(recipe)), networks(IMP, arm(recipe, levels=[2, 1]))
+    assert [key.level for key in some if key[:2] == (recipe, 4)] == [0, 1, 2]
+    assert all(some[key] == whole[key] for key in some)
+
+
+def test_random_masks_have_another_seed_in_each_replicate_and_level_and_weights_one_in_each_replicate():
+    found = networks(IMP, arm("random_global"), arm("reinit", seed=90))
+    places = [network.choices["seed"] for key, network in found.items() if key.arm == "random_global" and key.level]
+    assert len(set(places)) == 6
+    assert [found["reinit", replicate, level].choices["seed"] for replicate in (1, 4) for level in (1, 2, 3)] == [
+        *[91] * 3,
+        *[94] * 3,
+    ]
+
+
+def test_layers_that_are_exempt_are_named_to_the_script_and_the_initial_networks_to_their_arm():
+    untrained = arm("untrained", "drawn")
+    found = networks(IMP, untrained, arm("imp_rewind0"), pruning={"exempt": ["classifier", "stem"]})
+    for network in found.values():
+        if network.made_by == "train_level":
+            assert network.choices["exempt"] == ["classifier", "stem"]
+    assert found["imp_rewind0", 4, 1].needs["initial"] == (Key("drawn", 4, 0), "network.pt")
+
+
+@pytest.mark.parametrize(("epochs", "rate"), [(9, 0.005), (5, 0.05), (2, 0.5), (41, 0.0005)])
+def test_without_a_rate_fine_tuning_has_the_last_one_of_the_milestones(epochs, rate):
+    training = MILESTONES | {"epochs": epochs}
+    found = networks(IMP, arm("finetune"), training=training, pruning={"rewind_epoch": 1})
+    assert found["finetune", 1, 1].choices["constant_rate"] == pytest.approx(rate)
+    found = networks(IMP, arm("finetune", rate=0.7), training=training, pruning={"rewind_epoch": 1})
+    assert found["finetune", 1, 1].choices["constant_rate"] == 0.7
+
+
+def test_networks_brought_along_are_pruned_to_densities():
+    found = networks(
+        OWN, arm("lr_rewind", of="own"), arm("pruned", "layers", of="own", **PRUNED | {"mask": "layerwise"})
+    )
+    dense = (Key("own", 1, 0), "network.pt")
+    assert [key for key in found if key.arm == "layers"] == [("layers", 1, level) for level in range(4)]
+    assert found["lr_rewind", 1, 0].files_of == dense[0]
+    assert found["lr_rewind", 1, 2].needs == {"parent": (Key("lr_rewind", 1, 1), "network.pt")}
+    assert found["lr_rewind", 1, 2].choices["fraction"] == 0.25
+    network = found["layers", 1, 2]
+    assert network.needs == {"parent": dense} and network.design == found["own", 1, 0].design
+    assert network.choices == {"mask": "layerwise", "weights": "kept", "density": 0.75**2, "from_epoch": 2}
+
+
+def test_the_whole_network_brought_along_may_be_trained_on():
+    found = networks(OWN, arm("pruned", "tuned", of="own", **PRUNED | {"mask": "all"}))
+    assert found["tuned", 1, 0].choices == {"mask": "all", "weights": "kept", "from_epoch": 2}
+    assert found["tuned", 1, 0].needs == {"parent": (Key("own", 1, 0), "network.pt")}
+
+
+# Nothing else runs again
+
+EVERY = [
+    arm("untrained"), arm("trained_twice"), arm("imp_rewind0"), arm("lr_rewind"), arm("finetune", rate=0.1),
+    arm("oneshot"), arm("random_layerwise"), arm("random_global"), arm("reinit"), arm("structured"),
+    arm("dense_again"), arm("dense_early", epochs=[3, 5]),
+    arm("dense_small", arguments=[{"inner": [16, 16, 16, 16]}, {"inner": [16, 16, 32, 32]}]),
+    arm("pruned", "mine", **PRUNED), OWN, arm("finetune", "own_tuned", of="own", rate=0.1),
+]  # fmt: skip
+
+
+def same_jobs(one: Experiment, other: Experiment) -> bool:
+    """Whether what `one` has is made from the same in `other`, with the same checks of those designs' pruning."""
+    return all(other.networks[key] == network for key, network in one.networks.items()) and all(
+        one.training_settings({}, design) == other.training_settings({}, other.designs[suffix])
+        for suffix, design in one.designs.items()
+    )
+
+
+@pytest.mark.parametrize("index", range(len(EVERY)), ids=[item["name"] for item in EVERY])
+def test_one_more_arm_changes_nothing_of_what_other_networks_are_made_from(index):
+    others = [item for other, item in enumerate(EVERY) if other != index]
+    if EVERY[index] is OWN:
+        others = [item for item in others if item.get("of") != "own"]
+    assert same_jobs(Experiment(config(IMP, *others)), Experiment(config(IMP, *EVERY)))
+
+
+def test_further_levels_epochs_and_arguments_change_nothing_of_those_that_there_are():
+    trained = [item for item in EVERY if item["name"] not in ("own", "own_tuned")]
+    first = [{key: item[key][:1] for key in ("epochs", "arguments") if key in item} for item in trained]
+    fewer = [item | lists for item, lists in zip(trained, first, strict=True)]
+    less = Experiment(config(IMP, *fewer, pruning={"levels": 2}))
+    assert same_jobs(less, Experiment(config(IMP, *trained)))
+    # Nor does a further replicate.
+    more = Experiment(config(IMP, *trained, replicates=[1, 4, 5]))
+    assert same_jobs(less, more) and len(more.networks) > len(less.networks)
+
+
+# Refused before anything runs
+
+SHUFFLED = PRUNED | {"mask": "shuffled_global", "weights": "rewound"}
+
+
+@pytest.mark.parametrize(
+    ("item", "sentence"),
+    [
+        (
+            arm("oneshot", levels=[1, 4]),
+            "arms.oneshot.levels has 4, and pruning.levels is 3: there is no such level to take masks and densities of;"
+            " leave it out, or raise pruning.levels",
+        ),
+        (
+            arm("lr_rewind", levels=[1, 3]),
+            "arms.lr_rewind.levels: each round prunes the one before it: write all from 1 on, [1, 2, 3]",
+        ),
+        (
+            arm("finetune"),
+            "arms.finetune.rate is missing: a cosine ends at a rate of 0, with which nothing is trained; write one,"
+            " such as rate: 0.0007",
+        ),
+        (
+            arm("pruned", "p", **PRUNED, rate=0.1),
+            "arms.p.rate is of the schedule constant, and this one is continued: leave it out",
+        ),
+        (arm("pruned", "p", **PRUNED, seed=7), "arms.p.seed is of fresh weights, and these are kept: leave it out"),
+        (
+            arm("reinit", seed=3),
+            "arms.reinit.seed is 3: with it replicate 1 would get the weights that replicate 4 started from; write a"
+            " number above 4",
+        ),
+        (
+            arm("reinit", seed=0),
+            "arms.reinit.seed is 0: with it replicate 1 would get the weights that replicate 1 started from; write a"
+            " number above 4",
+        ),
+        (
+            arm("pruned", "p", **PRUNED | {"mask": "all", "weights": "rewound"}),
+            "arms.p would be the dense network once more, to the bit: write another order of the data, order: 1",
+        ),
+        (
+            arm("pruned", "p", **PRUNED | {"mask": "all"}, levels=[1]),
+            "arms.p.levels: with mask: all nothing is pruned, and there are no levels: leave it out",
+        ),
+        (
+            arm("pruned", "p", **SHUFFLED | {"rounds": "iterative"}),
+            "arms.p.rounds: masks at random places are drawn anew at each level: write straight",
+        ),
+        (
+            arm("dense_early", epochs=[2, 5, 9]),
+            "arms.dense_early.epochs has 2, 9: write numbers from 3 to 8, after pruning.rewind_epoch and before"
+            " training.epochs",
+        ),
+        (
+            arm("dense_small", arguments=[{"widths": [16, 16, 16, 32]}]),
+            "arms.dense_small.arguments: widths [16, 16, 16, 32] change stages.3, which is dissected: counts of units"
+            " only compare where there are as many; write 96 for it, and fewer channels for other stages or for inner",
+        ),
+        (
+            arm("dense_small", arguments=[{"inner": [16, 8, 16, 16]}]),
+            "arms.dense_small.arguments: network.arguments.inner.1 is 8: write a whole number of at least 16, such as"
+            " 16",
+        ),
+        (
+            arm("dense_small", arguments=[{"inner": [16, 16]}]),
+            "arms.dense_small.arguments: network.arguments: widths has 4, blocks has 4, strides has 4, inner has 2:"
+            " write the same number of items into each, one for each stage",
+        ),
+        (
+            arm("dense_small", arguments=[{"iner": [16, 16, 16, 16]}]),
+            "arms.dense_small.arguments: unknown key network.arguments.iner; did you mean inner?",
+        ),
+        (arm("oneshot", rate=0.1), "unknown key arms.oneshot.rate"),
+        (arm("dense_again", levels=[1]), "unknown key arms.dense_again.levels"),
+        (arm("oneshot", levels=[0]), "arms.oneshot.levels.0 is 0: write a whole number of at least 1, such as 2"),
+        (arm("pruned", "p", **PRUNED | {"mask": "largest"}), 'arms.p.mask is "largest": write "global", "layerwise",'),
+    ],
+)
+def test_an_arm_that_cannot_be_is_refused_in_one_sentence_that_says_what_to_write(item, sentence):
+    (found,) = mistakes_in(IMP, item)
+    assert found.startswith(sentence)
+
+
+def test_where_there_is_no_epoch_between_an_arm_of_earlier_ones_is_refused():
+    (found,) = mistakes_in(IMP, arm("dense_early", epochs=[2]), training={"epochs": 3})
+    assert found == (
+        "arms.dense_early.epochs: there is none between pruning.rewind_epoch and training.epochs: raise"
+        " training.epochs, or leave the arm out"
+    )
+
+
+def test_the_default_seed_of_fresh_weights_is_checked_too():
+    (found,) = mistakes_in(IMP, arm("reinit"), replicates=[2, 1002])
+    assert found.startswith("arms.reinit.seed is 1000: with it replicate 2 would get the weights that replicate 1002")
+
+
+def test_a_width_of_a_stage_that_there_is_not_is_left_to_the_check_of_the_network():
+    small = [{"widths": [16, 16, 16, 96, 96], "blocks": [1] * 5, "strides": [1] * 5}]
+    networks(IMP, arm("dense_small", arguments=small), dissection={"layers": ["stages.3", "stages.4"]})
+
+
+OF_OWN = PRUNED | {"of": "own"}
+
+
+@pytest.mark.parametrize(
+    ("item", "sentence"),
+    [
+        (
+            arm("pruned", "p", **OF_OWN | {"weights": "rewound"}),
+            "arms.p.weights: the training of own, to go back to, is not known: write kept or fresh",
+        ),
+        (
+            arm("pruned", "p", **OF_OWN | {"weights": "initial"}),
+            "arms.p.weights: the training of own, to go back to, is not known: write kept or fresh",
+        ),
+        *[
+            (
+                arm("pruned", "p", **OF_OWN | {"mask": mask}),
+                f"arms.p.mask is {mask}, which needs masks of an arm of the recipe imp: write global or layerwise",
+            )
+            for mask in ("same", "shuffled_layerwise", "shuffled_global")
+        ],
+        (
+            arm("oneshot", of="own"),
+            "arms.oneshot.of is own, an arm of the recipe brought; the recipe oneshot needs an arm of the recipe imp:"
+            " name one, such as imp",
+        ),
+    ],
+)
+def test_of_a_network_brought_along_what_its_training_would_have_to_tell_is_refused(item, sentence):
+    assert mistakes_in(IMP, OWN, item) == [sentence]
+
+
+def test_pictures_have_to_suit_a_network_brought_along_that_is_trained_on_them(tmp_path):
+    for number in range(11):
+        (tmp_path / str(number)).mkdir()
+    other = OWN | {"preprocessing": VIEW | {"size": 64}}
+    ordered = OWN | {"name": "ten", "test": str(tmp_path), "class_order": "number"}
+    tuned = [arm("finetune", "tuned", of="own", rate=0.1), arm("lr_rewind", "ten_rewind", of="ten")]
+    networks(other, ordered)
+    assert mistakes_in(other, ordered, *tuned) == [
+        "arms.tuned trains networks of the arm own, which take pictures of 64 pixels: set images.size to it",
+        "arms.ten_rewind trains networks of the arm ten, whose class_order is number: pictures to train on have their"
+        " classes in the order of text; rename their folders so that both agree, and leave class_order out",
+    ]
+
+
+def test_an_arm_of_a_network_that_cannot_be_read_has_no_mistake_of_its_own():
+    lost = OWN | {"weights": "no/such.pt"}
+    (found,) = mistakes_in(lost, arm("finetune", of="own", rate=0.1))
+    assert found.startswith("arms.own.weights is 'no/such.pt', and there is no such file")
+
+
+def test_all_that_is_wrong_with_such_arms_is_told_at_once():
+    found = mistakes_in(
+        IMP,
+        OWN,
+        arm("oneshot", levels=[9]),
+        arm("finetune"),
+        arm("reinit", seed=0),
+        arm("dense_early", epochs=[1]),
+        arm("dense_small", arguments=[{"inner": [16]}, {"widths": [16, 16, 16, 16]}]),
+        arm("pruned", "p", **SHUFFLED | {"of": "own", "rounds": "iterative", "rate": 1, "seed": 1}, levels=[1, 3]),
+    )
+    begins = [
+        *("arms.oneshot.levels has 9", "arms.finetune.rate is missing", "arms.reinit.seed is 0"),
+        *("arms.dense_early.epochs has 1", "arms.dense_small.arguments: widths [16, 16, 16, 16] change stages.3"),
+        *("arms.p.rounds", "arms.p.mask is shuffled_global", "arms.p.weights", "arms.p.levels", "arms.p.rate"),
+        *("arms.p.seed", "arms.dense_small.arguments: network.arguments: widths has 4"),
+    ]
+    assert len(found) == len(begins)
+    for sentence, begin in zip(found, begins, strict=True):
+        assert sentence.startswith(begin)
+
+
+def test_rows_of_the_table_of_arms():
+    rows = {found.name: found.row for found in read_arms(config(IMP, *EVERY))[0]}
+    assert all(rows[name]["role"] == "reference" for name in ("dense_again", "dense_early", "dense_small"))
+    assert all(rows[name]["role"] == "curve" for name in PUBLISHED if name != "dense_again")
+    for name in (*PUBLISHED, "mine", "dense_early"):
+        assert (rows[name]["base"], rows[name]["starts_from"], rows[name]["same_units"]) == ("imp", "imp", True)
+    assert (rows["dense_small"]["starts_from"], rows["dense_small"]["same_units"]) == ("", False)
+    assert (rows["mine"]["label"], rows["own_tuned"]["base"]) == ("mine", "own")
+    labels = [row["label"] for row in rows.values() if row["base"] == "imp"]
+    assert len(set(labels)) == len(labels) and all(re.fullmatch(r"[^_]+", label) for label in labels)
+
+
+def test_each_network_is_made_by_one_rule_and_level_and_arm_say_which():
+    plan = Experiment(config(IMP, *EVERY))
+    rules = ("init_network", "train_dense", "train_level", "train_early", "import_network")
+    arms = {rule: re.compile(plan.arms_of(rule)) for rule in rules}
+    levels = {rule: re.compile(plan.levels_of(rule)) for rule in ("train_level", "train_early")}
+    for key, network in plan.networks.items():
+        if not network.made_by:
+            continue
+        fitting = [rule for rule in rules if arms[rule].fullmatch(key.arm)]
+        # A dense network is told from its levels by its level, which the rules say, and their order.
+        fitting = [rule for rule in fitting if rule not in levels or levels[rule].fullmatch(str(key.level))]
+        fitting = [rule for rule in fitting if rule != "train_dense" or key.level == 0]
+        assert fitting[0] == network.made_by
+        assert len(fitting) == 1 or fitting == ["train_dense", "train_level"]

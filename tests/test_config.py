@@ -22,7 +22,6 @@ from workflow_scripts.shared.files import UserError
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 LAID_OVER = {"paper_controls": ["paper"]}  # the others state what differs from the default
-OTHER_KEYS = ("imp", "brought", "prune_once", "pruned", "finetune", "dense_early", "dense_small")
 NAN, INF = float("nan"), float("inf")
 IMP = {"name": "imp", "recipe": "imp"}
 BROUGHT = {
@@ -34,6 +33,14 @@ BROUGHT = {
     "preprocessing": "ResNet18_Weights.IMAGENET1K_V1",
 }
 PRUNED = {"name": "own_global", "recipe": "prune_once", "of": "own", "method": "global", "densities": [0.5]}
+NOT_OF_IMP = ("imp", "brought", "prune_once")
+# What arms of these recipes have to have, besides one that they are of.
+NEEDED = {
+    "finetune": {"rate": 0.001},
+    "pruned": {"mask": "layerwise", "rounds": "iterative", "weights": "kept", "schedule": "whole"},
+    "dense_early": {"epochs": [3, 5]},
+    "dense_small": {"arguments": [{"inner": [16, 16, 32, 48]}]},
+}
 RAW_WORDS = re.compile(
     r"is not (of type|one of)|too (short|long)|non-empty|does not match|valid under|required property"
 )
@@ -568,7 +575,7 @@ def test_text_of_the_command_line_is_turned_into_the_arguments_that_it_means():
     "arms",
     [
         [IMP],
-        [IMP, *(arm(name, name, "imp") for name in known_recipes() if name not in OTHER_KEYS)],
+        [IMP, *(arm(name, name, "imp", **NEEDED.get(name, {})) for name in known_recipes() if name not in NOT_OF_IMP)],
         [
             BROUGHT,
             arm("own_untrained", "untrained", "own"),

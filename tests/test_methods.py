@@ -30,7 +30,7 @@ def arm(recipe: str, name: str = "", of: str = "imp", **more: object) -> dict:
 
 
 def config(*arms: dict, **changes: object) -> dict:
-    changes["pruning"] = PRUNING | changes.get("pruning", {})
+    changes = {"dissection": {"layers": ["stages.3"]}} | changes | {"pruning": PRUNING | changes.get("pruning", {})}
     return complete_config({"replicates": [1, 4], "arms": list(arms)} | changes) | {"gpus": 0}
 
 

@@ -60,7 +60,7 @@ wildcard_constraints:
 
 def network(wildcards):
     """The network of a job."""
-    return EXPERIMENT.networks[key(wildcards)]
+    return or_exit(EXPERIMENT.network, key(wildcards))
 
 
 def key(wildcards):
@@ -100,7 +100,7 @@ def of_parent(name):
 
 def needed(wildcards):
     """Files of other networks that a network is made from, by the argument that each is."""
-    return {name: EXPERIMENT.file(*place) for name, place in network(wildcards).needs.items()}
+    return or_exit(EXPERIMENT.needed, key(wildcards))
 
 
 def made_source(kind):

@@ -201,7 +201,7 @@ rule rotate_units:
         settings=lambda wildcards: design(wildcards).settings_text,
         arguments=lambda wildcards: EXPERIMENT.dump(design(wildcards)),
         activations=lambda wildcards, input: named_arguments(activations=input.activations) if input.activations else "",
-        turns=lambda wildcards: EXPERIMENT.turns(key(wildcards)),
+        turns=lambda wildcards: or_exit(EXPERIMENT.turns, key(wildcards)),
         samples=EXPERIMENT.samples(),
         choices=EXPERIMENT.choices(
             "quantile", "knots", "border", "mask", "counted_images", "planes", "detector_iou", "detector_rule"

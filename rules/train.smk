@@ -164,7 +164,6 @@ rule train_level:
         settings=lambda wildcards: EXPERIMENT.training_settings(FOLDERS, design(wildcards)),
         choices=lambda wildcards: named_arguments(**network(wildcards).choices),
         files=lambda wildcards, input: named_arguments(**{name: input[name] for name in network(wildcards).needs}),
-        state="",
     # exec: a scheduler's SIGTERM goes to all processes, and with a shell gone the job would end while its state is saved.
     shell:
         "exec python -m workflow_scripts.train.train_level"
@@ -179,27 +178,8 @@ rule train_level:
         " --workers {threads}"
         " --out {output.network:q}"
         " --metrics {output.metrics:q}"
-        " {params.state}"
         " 2> {log:q}"
 
 
 # The level 0 of some arms is trained by the one rule, that of others by the other.
 ruleorder: train_dense > train_level
-
-
-# Reaches an earlier epoch of the dense training once more, and keeps the state for the next one.
-use rule train_level as train_early with:
-    output:
-        network=f"{NETWORK}/network.pt",
-        metrics=f"{NETWORK}/metrics.json",
-        state=f"{NETWORK}/state.pt",
-    log:
-        f"{LOGS}/train_early.log",
-    benchmark:
-        f"{TIMES}/train_early.tsv"
-    wildcard_constraints:
-        arm=EXPERIMENT.arms_of("train_early"),
-        level=EXPERIMENT.levels_of("train_early"),
-    priority: 10
-    params:
-        state=lambda wildcards, output: named_arguments(state=output.state),

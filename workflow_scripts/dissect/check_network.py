@@ -52,7 +52,13 @@ def check_network(
     left_out = exempt_weights(smaller, masks)
     shapes = shapes_of(network, size, layers)
     if units_like:
-        wanted = shapes_of(build(units_like, CLASSES, seed=0), size, layers)
+        dense = build(units_like, CLASSES, seed=0)
+        if prunable >= (of_dense := sum(mask.numel() for mask in full_masks(dense, exempt).values())):
+            raise UserError(
+                f"the smaller network has {prunable:,} weights that can be pruned, and the dense one {of_dense:,}: take"
+                " arguments that leave it fewer"
+            )
+        wanted = shapes_of(dense, size, layers)
         for layer, (units, *_) in shapes.items():
             if units != wanted[layer][0]:
                 raise UserError(

@@ -9,7 +9,7 @@ import yaml
 from jsonschema import ValidationError
 
 from workflow_scripts.plan.check_arms import arm_mistakes
-from workflow_scripts.plan.check_trained import trained_mistakes
+from workflow_scripts.plan.check_trained import SMALL_RESNET, trained_mistakes
 from workflow_scripts.plan.mistakes import require_none
 from workflow_scripts.plan.old_config import old_keys
 from workflow_scripts.plan.protocols import protocol_mistakes, resolve_protocol
@@ -31,7 +31,6 @@ from workflow_scripts.plan.schema import (
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 NUMBER = re.compile(r"[-+]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
-SMALL_RESNET = "workflow_scripts.networks.architectures:small_resnet"
 Check = Callable[[dict], Iterator[str]]
 # Those across keys, the keys that each needs, and whether it is only of networks that are trained.
 CHECKS: list[tuple[tuple[Place, ...], bool, Check]] = []
@@ -314,10 +313,10 @@ def check_smaller(config: dict) -> Iterator[str]:
     """Yield what is wrong with the arguments of smaller networks, as of the network itself."""
     network, validator = config["network"], Validator(read_schema())
     for item in config["arms"]:
-        for arguments in item["arguments"] if item["recipe"] == "dense_small" else ():
+        for number, arguments in enumerate(item["arguments"] if item["recipe"] == "dense_small" else ()):
             own = {"network": network | {"arguments": network["arguments"] | arguments}}
             for sentence in list(schema_mistakes(own, validator).values()) or check_stages(own):
-                yield f"arms.{item['name']}.arguments: {sentence}"
+                yield sentence.replace("network.arguments", f"arms.{item['name']}.arguments.{number}")
 
 
 @needs("gallery.tile", "gallery.tile_bytes")

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
-from workflow_scripts.plan.methods import OF_MASKS, OF_TRAINING, Method, method_of
+from workflow_scripts.plan.methods import IMP, OF_MASKS, OF_TRAINING, Method, method_of
 from workflow_scripts.plan.trained import RESEEDED, last_rate, levels_wanted
 
+SMALL_RESNET = "workflow_scripts.networks.architectures:small_resnet"
 STAGE = re.compile(r"stages\.(\d+)$")  # a layer of the small network whose units are the stage's width
 
 
@@ -23,7 +25,8 @@ def trained_mistakes(config: dict) -> Iterator[str]:
             yield from method_mistakes(item, method, brought)
             yield from level_mistakes(item, method, config)
             yield from rate_mistakes(item, method, config["training"])
-            yield from seed_mistakes(item, method, config["replicates"])
+            yield from seed_mistakes(item, method, config["replicates"], recipes.get(item["of"]) == "brought")
+    yield from twins(config)
 
 
 def method_mistakes(item: dict, method: Method, brought: bool) -> Iterator[str]:
@@ -31,8 +34,6 @@ def method_mistakes(item: dict, method: Method, brought: bool) -> Iterator[str]:
     name = f"arms.{item['name']}"
     if method.mask == "all" and "levels" in item:
         yield f"{name}.levels: with mask: all nothing is pruned, and there are no levels: leave it out"
-    if method == Method("all", method.rounds, "rewound", "continued"):
-        yield f"{name} would be the dense network once more, to the bit: write another order of the data, order: 1"
     if method.mask.startswith("shuffled") and method.rounds == "iterative":
         yield f"{name}.rounds: masks at random places are drawn anew at each level: write straight"
     if brought and method.mask in OF_MASKS:
@@ -65,18 +66,19 @@ def rate_mistakes(item: dict, method: Method, training: dict) -> Iterator[str]:
         if "rate" in item:
             yield f"{name}.rate is of the schedule constant, and this one is {method.schedule}: leave it out"
     elif "rate" not in item and last_rate(training) is None:
+        end = "a cosine ends at 0" if training["schedule"] == "cosine" else "no milestone lowers the peak"
         yield (
-            f"{name}.rate is missing: a cosine ends at a rate of 0, with which nothing is trained; write one, such as"
+            f"{name}.rate is missing: {end}, and the schedule has no low rate to go on with; write one, such as"
             f" rate: {training['learning_rate'] / 100:g}"
         )
 
 
-def seed_mistakes(item: dict, method: Method, replicates: list[int]) -> Iterator[str]:
+def seed_mistakes(item: dict, method: Method, replicates: list[int], brought: bool) -> Iterator[str]:
     """Yield a seed that is of no use, or draws the weights that a replicate's dense network started from."""
     name = f"arms.{item['name']}.seed"
-    if method.weights != "fresh":
-        if "seed" in item:
-            yield f"{name} is of fresh weights, and these are {method.weights}: leave it out"
+    if "seed" in item and method.weights != "fresh" and not method.mask.startswith("shuffled"):
+        yield f"{name} is of fresh weights and of masks at random places, and this arm has neither: leave it out"
+    if method.weights != "fresh" or brought:
         return
     seed = item.get("seed", RESEEDED)
     taken = [replicate for replicate in replicates if seed + replicate in replicates]
@@ -85,6 +87,41 @@ def seed_mistakes(item: dict, method: Method, replicates: list[int]) -> Iterator
             f"{name} is {seed}: with it replicate {taken[0]} would get the weights that replicate"
             f" {seed + taken[0]} started from; write a number above {max(replicates)}"
         )
+
+
+def twins(config: dict) -> Iterator[str]:
+    """Yield the arms that would be another arm's networks, or the dense ones, once more, to the bit."""
+    names: dict[tuple, str] = {}
+    for item in config["arms"]:
+        method = IMP if item["recipe"] == "imp" else method_of(item)
+        if method is None:
+            continue
+        same_start = (method.weights, method.schedule) in (("rewound", "continued"), ("initial", "whole"))
+        other = names.setdefault(identity(item, method, config["pruning"]), item["name"])
+        if method.mask == "all" and same_start and not method.order:
+            yield (
+                f"arms.{item['name']} would be the dense network once more, to the bit: write another order of the"
+                " data, order: 1"
+            )
+        elif other != item["name"]:
+            yield (
+                f"arms.{item['name']} would be the networks of {other} once more, to the bit: leave it out, or let it"
+                " differ: by a seed, if anything is drawn, or by order, of the data"
+            )
+
+
+def identity(item: dict, method: Method, pruning: dict) -> tuple:
+    """Return what arms share that have the same networks at the levels that both have."""
+    if pruning["rewind_epoch"] == 0:  # the rewind point is the start, and the schedule from there on the whole
+        weights, schedule = {"initial": "rewound"}, {"whole": "continued"}
+        method = replace(
+            method,
+            weights=weights.get(method.weights, method.weights),
+            schedule=schedule.get(method.schedule, method.schedule),
+        )
+    if replace(method, order=0) == Method("same", method.rounds, "rewound", "continued"):
+        method = replace(IMP, order=method.order)
+    return item.get("of", item["name"]), method, item.get("seed"), item.get("rate")
 
 
 def early_mistakes(item: dict, config: dict) -> Iterator[str]:
@@ -104,11 +141,19 @@ def early_mistakes(item: dict, config: dict) -> Iterator[str]:
 
 
 def width_mistakes(item: dict, config: dict) -> Iterator[str]:
-    """Yield the widths that change the number of a dissected layer's units; of other networks a job tells it."""
-    widths = config["network"]["arguments"].get("widths")
+    """Yield arguments that change nothing, and widths that change the number of a dissected layer's units.
+
+    Of other networks than the small one a job tells the latter.
+    """
+    network = config["network"]
+    widths = network["arguments"].get("widths")
+    seen = [network["arguments"]]
     for arguments in item["arguments"]:
+        seen.append(network["arguments"] | arguments)
+        if seen[-1] in seen[:-1]:
+            yield f"arms.{item['name']}.arguments: {arguments} make a network that there is already: leave them out"
         own = arguments.get("widths", widths)
-        if not isinstance(widths, list) or not isinstance(own, list):
+        if network["constructor"] != SMALL_RESNET or not isinstance(own, list):
             continue
         for layer in config["dissection"]["layers"]:
             if not (match := STAGE.match(layer)) or (stage := int(match[1])) >= min(len(own), len(widths)):

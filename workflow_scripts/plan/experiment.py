@@ -72,6 +72,13 @@ class Experiment:
         network = self.networks.get(Key(arm, int(replicate), int(level)))
         return network.density if network else None
 
+    def network(self, key: Key) -> Network:
+        """Return a network by its names; UserError if there is none."""
+        network = self.networks.get(key)
+        if network is None:
+            raise UserError(f"the experiment has no network {key.folder}: correct the file that is asked for")
+        return network
+
     def of_chosen_arms(self, section: str) -> list[Network]:
         """Return the networks of the arms that a section of the config chooses."""
         chosen = self.config[section]["arms"]
@@ -89,6 +96,8 @@ class Experiment:
     def rotations(self, key: Key) -> Rotations:
         """Return how the layers of a network are turned, by any of its names."""
         arms = [network.key.arm for network in self.rotated_networks() if network.files_of == key]
+        if not arms:
+            raise UserError(f"no arm of the recipe rotated turns {key.folder}: add one, or ask for another file")
         return all_of(self.rotated[arm] for arm in arms)
 
     def published(self) -> list[Network]:
@@ -123,6 +132,13 @@ class Experiment:
     def sample_fields(self, design: Design) -> list[str]:
         """Return the same for thresholds: raw maps need no interpolation."""
         return self.fields(design) if self.config["dissection"]["quantile_of"] == "upsampled" else []
+
+    def needed(self, key: Key) -> dict[str, str]:
+        """Return the files of others that a network is made from; UserError if it is another one listed once more."""
+        network = self.network(key)
+        if not network.made_by:
+            raise UserError(f"{key.folder} is {network.files_of.folder}, listed once more: ask for a file of that")
+        return {name: self.file(*place) for name, place in network.needs.items()}
 
     def metrics(self) -> list[str]:
         """Return what was measured of all networks; those that have the files of one share it."""
@@ -269,7 +285,7 @@ class Experiment:
             network=design.settings_text,
             size=design.preprocessing["size"],
             layers=design.layers,
-            exempt=sorted(once.union(pruning["exempt"] if trained else ())),
+            exempt=pruning["exempt"] if trained else sorted(once),
             levels=max(levels, default=0),
             fraction=pruning["fraction"],
             **like,

@@ -5,7 +5,7 @@ and Carbin 2019, 1803.03635; learning-rate rewinding, fine-tuning and one-shot p
 masks at random places, Frankle et al. 2021, 2009.08576; whole filters, Li et al. 2017, 1608.08710.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # Which weights stay: those of the largest magnitude, of the whole network or of each layer; whole filters; the masks
 # that the arm `of` has at the level; as many at other places, of each layer or of the whole network; or all.
@@ -31,6 +31,7 @@ class Method:
     order: int = 0
 
 
+IMP = Method("global", "iterative", "rewound", "continued")
 PUBLISHED = {
     "imp_rewind0": Method("global", "iterative", "initial", "whole"),
     "lr_rewind": Method("global", "iterative", "kept", "continued"),
@@ -48,4 +49,5 @@ def method_of(item: dict) -> Method | None:
     """Return the method of an arm that an item of the config's `arms` describes; None if its recipe has none."""
     if item["recipe"] == "pruned":
         return Method(*(item[choice] for choice in CHOICES), order=item.get("order", 0))
-    return PUBLISHED.get(item["recipe"])
+    method = PUBLISHED.get(item["recipe"])
+    return replace(method, order=item["order"]) if method and "order" in item else method

@@ -1,6 +1,6 @@
 """Threads and GPUs of each rule's jobs: what the rules ask for, and the cost sheet counts."""
 
-TRAININGS = ("train_dense", "train_level", "train_early")
+TRAININGS = ("train_dense", "train_level")
 TESTED = ("init_network", "make_control")  # networks that are not trained, but tested on the pictures
 DISSECTION = ("dump_activations", "find_thresholds", "tally_units", "rotate_units")
 DRAWING, DECODING = 8, 8  # threads that draw the generated world; that decode maps for a GPU, which counts faster

@@ -43,6 +43,8 @@ def rotation_mistakes(items: list[dict]) -> Iterator[str]:
         name, base = item["name"], item.get("of")
         if item["recipe"] != RECIPE or base not in recipes:
             continue
+        if item.get("alphas") and not any(item["alphas"]):
+            yield f"arms.{name}.alphas is 0 alone, which turns nothing: add 1, or leave alphas out"
         if recipes[base] in WITHOUT_NETWORKS:
             yield (
                 f"arms.{name}.of is {base}, an arm of the recipe {recipes[base]}, which has no networks of its own to"

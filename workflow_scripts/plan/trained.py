@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from workflow_scripts.plan.designs import Design, with_source
 from workflow_scripts.plan.keys import Key
-from workflow_scripts.plan.methods import OF_MASKS, Method
+from workflow_scripts.plan.methods import IMP, Method
 from workflow_scripts.plan.networks import Network
 from workflow_scripts.shared.files import UserError
 
@@ -14,12 +14,11 @@ RESEEDED = 1000  # seeds of fresh weights are so much above the replicate's numb
 
 def iterative(name: str, config: dict, design: Design, initial: str) -> Iterator[Network]:
     """Yield the dense network of each replicate, and its levels of iterative magnitude pruning; see `pruned`."""
-    method = Method("global", "iterative", "rewound", "continued")
     for replicate in config["replicates"]:
         parent = Key(initial, replicate, 0)
         dense = Network(Key(name, replicate, 0), design, "train_dense", "imp", parent=parent, density=1.0)
         yield dense
-        yield from levels_of({"name": name, "recipe": "imp"}, method, dense, config, initial)
+        yield from levels_of({"name": name, "recipe": "imp"}, IMP, dense, config, initial)
 
 
 def pruned(item: dict, method: Method, dense: list[Network], config: dict, initial: str) -> Iterator[Network]:
@@ -35,7 +34,7 @@ def pruned(item: dict, method: Method, dense: list[Network], config: dict, initi
         if method.mask == "all":
             yield trained(item, method, key, first, config, initial)
         else:
-            yield Network(key, first.design, made_by="", recipe=item["recipe"], parent=first.key, density=1.0)
+            yield Network(key, first.design, made_by="", recipe=item["recipe"], parent=first.key, density=first.density)
             yield from levels_of(item, method, first, config, initial)
 
 
@@ -76,16 +75,16 @@ def trained(item: dict, method: Method, key: Key, dense: Network, config: dict, 
         needs["rewind"] = (dense.key, "rewind.pt")
     elif method.weights == "initial":
         needs["initial"] = (Key(initial, replicate, 0), "network.pt")
-    if method.mask == "global" and method.rounds == "iterative":
-        choices["fraction"] = pruning["fraction"]
-    elif method.mask != "all" and dense.recipe == "imp":
-        needs["like"] = (Key(dense.key.arm, replicate, level), "network.pt")
-    elif method.mask != "all":
-        choices["density"] = density_at(level, pruning)
-    if method.mask in OF_MASKS or method.weights == "fresh":
-        # The same of all levels for weights, another at each for places.
-        base = item.get("seed", RESEEDED) + replicate
-        choices["seed"] = base if method.weights == "fresh" else 1000 * level + replicate
+    if method.mask != "all":
+        if dense.recipe == "imp" and not (method.mask == "global" and method.rounds == "iterative"):
+            needs["like"] = (Key(dense.key.arm, replicate, level), "network.pt")
+        else:
+            choices["fraction"] = pruning["fraction"]
+            choices |= {"rounds": level} if method.rounds == "straight" else {}
+    if method.mask.startswith("shuffled"):
+        choices["mask_seed"] = [item.get("seed", 0), level, replicate]
+    if method.weights == "fresh":
+        choices["seed"] = item.get("seed", RESEEDED) + replicate
     choices["from_epoch"] = 0 if method.schedule == "whole" else pruning["rewind_epoch"]
     if method.schedule == "constant":
         choices["constant_rate"] = item.get("rate", last_rate(config["training"]))
@@ -97,7 +96,7 @@ def trained(item: dict, method: Method, key: Key, dense: Network, config: dict, 
         made_by="train_level",
         recipe=item["recipe"],
         parent=parent,
-        density=density_at(level, pruning),
+        density=(1 - pruning["fraction"]) ** level if dense.recipe == "imp" and method.mask != "structured" else None,
         choices=choices,
         needs=needs,
     )
@@ -108,49 +107,39 @@ def exempt(pruning: dict) -> dict:
     return {"exempt": pruning["exempt"]} if pruning["exempt"] else {}
 
 
-def density_at(level: int, pruning: dict) -> float:
-    """Return about which share of the weights remains at a level."""
-    return (1 - pruning["fraction"]) ** level
-
-
 def last_rate(training: dict) -> float | None:
-    """Return the learning rate that a schedule of milestones ends with; None of a cosine, which ends near 0."""
+    """Return the learning rate that a schedule of milestones ends with; None of one that ends at 0, or at its peak."""
     if training["schedule"] == "cosine":
         return None
     passed = sum(milestone < training["epochs"] for milestone in training["milestones"])
-    return training["learning_rate"] * training["gamma"] ** passed
+    return training["learning_rate"] * training["gamma"] ** passed if passed else None
 
 
 def early(item: dict, dense: list[Network], rewind_epoch: int) -> Iterator[Network]:
     """Yield the dense networks after some of their epochs; the number of these is the level.
 
-    They are trained once more from the rewind point, one going on from the other: to the bit the states of the dense
-    training, which so need not be kept, nor that training be repeated for them.
+    They are trained once more, from the rewind point on: to the bit the states of the dense training, which so need not
+    be kept; nor has that training to be repeated for an epoch that is wanted later.
     """
     for first in dense:
-        state = (first.key, "rewind.pt")
-        before = rewind_epoch
         for epoch in sorted(item["epochs"]):
-            network = Network(
+            yield Network(
                 Key(item["name"], first.key.replicate, epoch),
                 first.design,
-                made_by="train_early",
+                made_by="train_level",
                 recipe=item["recipe"],
                 parent=first.key,
                 density=1.0,
-                choices={"mask": "all", "weights": "rewound", "from_epoch": before, "until_epoch": epoch},
-                needs={"parent": (first.key, "network.pt"), "rewind": state},
+                choices={"mask": "all", "weights": "rewound", "from_epoch": rewind_epoch, "until_epoch": epoch},
+                needs={"parent": (first.key, "network.pt"), "rewind": (first.key, "rewind.pt")},
             )
-            yield network
-            before, state = epoch, (network.key, "state.pt")
 
 
 def smaller(item: dict, config: dict, design: Design) -> Iterator[Network]:
     """Yield smaller networks, trained with all their weights, a level for each set of arguments."""
     for level, arguments in enumerate(item["arguments"], 1):
         settings = with_source(config["network"] | {"arguments": config["network"]["arguments"] | arguments})
-        first = config["replicates"][0]
-        own = replace(design, settings=settings, suffix=f"_{item['name']}.{first}.{level}")
+        own = replace(design, settings=settings, suffix=f"_{item['name']}.0.{level}")
         for replicate in config["replicates"]:
             yield Network(
                 Key(item["name"], replicate, level),

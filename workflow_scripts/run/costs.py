@@ -256,7 +256,6 @@ class Costs:
             "make_control": network,
             "train_dense": network + self.rewind_bytes(),
             "train_level": network,
-            "train_early": network + self.sizes.state + self.sizes.momentum,
             "dump_activations": self.maps_bytes(),
             "tally_units": 8 * sizes.units * (sizes.labels + CATEGORIES),
             "draw_units": sizes.units * config["gallery"]["images"] * config["gallery"]["tile_bytes"],  # at most

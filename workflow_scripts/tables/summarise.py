@@ -133,7 +133,7 @@ def tabulate(
         rows.append((f"{layer}, {' or '.join(map(str, units))} units",))
         levels_of = {arm: list(levels.groupby("level")) for arm, levels in of_layer.groupby("arm")}
         for arm, levels in levels_of.items():
-            if arm in repeating and len(levels) > 1:
+            if arm in repeating and len(levels) > 1 and levels[0][0] == 0:
                 del levels[0]
         names = [arm for arm in order if arm in levels_of]
         if len(names) > ROWS:

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from workflow_scripts.networks.prunable import PRUNABLE, weights_of
-from workflow_scripts.networks.pruning import Masks, prune_by_magnitude
+from workflow_scripts.networks.pruning import Masks, exempt_weights, prune_by_magnitude, remaining_weights
 from workflow_scripts.train.selection import best_filters, highest, highest_of_all
 
 # As in `plan.methods`, which is not imported: a training starts anew when code that it imports has changed.
 MASKS = ("global", "layerwise", "structured", "same", "shuffled_layerwise", "shuffled_global", "all")
+OF_MASKS = ("same", "shuffled_layerwise", "shuffled_global")
 
 
 class Pruned(NamedTuple):
@@ -21,24 +22,21 @@ class Pruned(NamedTuple):
 
 
 class Size(NamedTuple):
-    """How many weights are to stay: all that remain but a `fraction`, a share of all, or as many as masks have.
+    """How many weights are to stay: as many as in the masks `like`, or as `rounds` of pruning a `fraction` leave.
 
-    One of the three is given.
+    A fraction is of the remaining weights, those of exempt layers included; see `prune_by_magnitude`.
     """
 
-    fraction: float | None = None
-    density: float | None = None
     like: Masks | None = None
+    fraction: float | None = None
+    rounds: int = 1
 
-    def of_layer(self, name: str, mask: Tensor) -> int:
-        """Return how many weights of a layer that are."""
-        return int(self.like[name].sum()) if self.like else round(self.density * mask.numel())
-
-    def of_all(self, masks: Masks) -> int:
+    def count(self, pruned: Pruned) -> int:
         """Return how many weights of all layers together that are."""
         if self.like:
-            return sum(int(mask.sum()) for mask in self.like.values())
-        return round(self.density * sum(mask.numel() for mask in masks.values()))
+            return kept(self.like)
+        exempt = exempt_weights(pruned.network, pruned.masks)
+        return remaining_weights(kept(pruned.masks), exempt, self.fraction, self.rounds)[-1]
 
 
 def choose_masks(how: str, pruned: Pruned, size: Size, seed: int = 0) -> Masks:
@@ -46,8 +44,8 @@ def choose_masks(how: str, pruned: Pruned, size: Size, seed: int = 0) -> Masks:
 
     Args:
         how: one of `MASKS`:
-            global: the largest weights of the whole network; with a fraction by OpenLTH's rule, `prune_by_magnitude`.
-            layerwise: the largest of each layer.
+            global: the largest weights of the whole network; of one round by `prune_by_magnitude`.
+            layerwise: the largest of each layer, as many there as `size.like` has, or the same share of all layers.
             structured: of each layer but the last the whole filters of the largest L1 norm, their share being the
                 density; the density that results is its own.
             same: the masks `size.like`.
@@ -61,22 +59,29 @@ def choose_masks(how: str, pruned: Pruned, size: Size, seed: int = 0) -> Masks:
         return size.like
     if how.startswith("shuffled"):
         return shuffled(size.like, within_layers=how == "shuffled_layerwise", seed=seed)
-    if size.fraction is not None:
+    if how == "global" and not size.like and size.rounds == 1:
         return prune_by_magnitude(*pruned, size.fraction)
     weights = weights_of(pruned.network)
     if how == "structured":
-        return filters(weights, pruned.masks, size)
+        return filters(weights, pruned.masks, size.count(pruned) / sum(mask.numel() for mask in pruned.masks.values()))
     scores = {name: weights[name].tensor.detach().abs().masked_fill(~mask, -1) for name, mask in pruned.masks.items()}
-    if how == "layerwise":
-        kept = {name: highest(score, size.of_layer(name, score)) for name, score in scores.items()}
+    if how == "global":
+        chosen = highest_of_all(scores, size.count(pruned))
+    elif size.like:
+        chosen = {name: highest(score, int(size.like[name].sum())) for name, score in scores.items()}
     else:
-        kept = highest_of_all(scores, size.of_all(pruned.masks))
-    return {name: mask & kept[name] for name, mask in pruned.masks.items()}
+        share = size.count(pruned) / kept(pruned.masks)
+        chosen = {name: highest(scores[name], round(share * int(mask.sum()))) for name, mask in pruned.masks.items()}
+    return {name: mask & chosen[name] for name, mask in pruned.masks.items()}
 
 
-def filters(weights: dict, masks: Masks, size: Size) -> Masks:
-    """Return masks that keep whole filters, in each layer but the last the share that is the density of `size`."""
-    density = size.of_all(masks) / sum(mask.numel() for mask in masks.values())
+def kept(masks: Masks) -> int:
+    """Return how many weights masks keep."""
+    return sum(int(mask.sum()) for mask in masks.values())
+
+
+def filters(weights: dict, masks: Masks, density: float) -> Masks:
+    """Return masks that keep whole filters, in each layer but the last the share `density`."""
     last = [name for name, weight in weights.items() if weight.kind in PRUNABLE][-1]
     return {
         name: mask if name == last else mask & best_filters(weights[name].tensor.detach(), weights[name].kind, density)

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from workflow_scripts.networks.checkpoints import load_tensors, rebuild, save_network, save_tensors, write_metrics
+from workflow_scripts.networks.checkpoints import load_tensors, rebuild, save_network, write_metrics
 from workflow_scripts.networks.constructors import build, require_trainable
 from workflow_scripts.networks.pruning import Masks, describe_density, full_masks
 from workflow_scripts.shared.files import UserError, file_fingerprint, run_command, text_fingerprint
 from workflow_scripts.train.arguments import load_pictures, recipe_fingerprint, training_parser, training_state
-from workflow_scripts.train.level_masks import MASKS, Pruned, Size, choose_masks
+from workflow_scripts.train.level_masks import MASKS, OF_MASKS, Pruned, Size, choose_masks
 from workflow_scripts.train.processes import Group, joined_group
 from workflow_scripts.train.training import Pictures, Trainer, accuracy
 
@@ -92,22 +92,23 @@ def require_classes(args: argparse.Namespace, parent: dict, test: Pictures) -> N
 def main() -> None:
     parser = training_parser(__doc__)
     parser.add_argument("--parent", type=Path, help="network.pt that is pruned; without it a new one is trained")
-    parser.add_argument("--rewind", type=Path, help="rewind.pt, or the state of another epoch of the dense training")
+    parser.add_argument("--rewind", type=Path, help="rewind.pt of the dense training")
     parser.add_argument("--like", type=Path, help="network.pt of another arm at this level: its masks or their counts")
     parser.add_argument("--initial", type=Path, help="network.pt that the dense training started from")
     parser.add_argument("--mask", choices=MASKS, required=True, help="which weights stay")
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument("--fraction", type=float, help="of the remaining weights that goes, of the smallest ones")
-    size.add_argument("--density", type=float, help="share of all weights that stays")
+    parser.add_argument("--fraction", type=float, help="without --like: share of the remaining weights that goes")
+    parser.add_argument("--rounds", type=int, default=1, help="so many times, one after the other")
     parser.add_argument("--exempt", nargs="*", default=[], help="names of layers that are never pruned")
     parser.add_argument("--weights", choices=WEIGHTS, required=True, help="what they start from")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and masks that are drawn")
+    parser.add_argument("--seed", type=int, default=0, help="of weights that are drawn")
+    parser.add_argument("--mask-seed", type=int, nargs="+", default=[0], help="of places that are drawn")
     parser.add_argument("--from-epoch", type=int, required=True, help="where schedule and order of the data start")
     parser.add_argument("--until-epoch", type=int, help="where they end, if before their last epoch")
     parser.add_argument("--constant-rate", type=float, help="learning rate of all epochs, in place of the schedule")
     parser.add_argument("--order", type=int, default=0, help="another number is another order of the data")
-    parser.add_argument("--state", type=Path, help="state.pt to write, for a training that goes on from here")
     args = parser.parse_args()
+    if args.mask != "all" and not args.like and (args.fraction is None or args.mask in OF_MASKS):
+        parser.error(f"--mask {args.mask} needs --like" + (" or --fraction" if args.mask not in OF_MASKS else ""))
     with joined_group(args.gpus) as group:
         train(args, group)
 
@@ -118,11 +119,11 @@ def train(args: argparse.Namespace, group: Group) -> None:
     files = {name: load_tensors(path) for name, path in paths.items()}
     require_one_training(args, files)
     choices = (
-        *(args.mask, args.fraction, args.density, args.exempt, args.weights, args.seed),
+        *(args.mask, args.fraction, args.rounds, args.mask_seed, args.exempt, args.weights, args.seed),
         *(args.from_epoch, args.until_epoch, args.constant_rate, args.order),
     )
     kept = training_state(args, group, *map(file_fingerprint, paths.values()), *choices)
-    outputs = [path for path in (args.out, args.metrics, args.state) if path]
+    outputs = (args.out, args.metrics)
     with kept.alone():
         if group.any(kept.was_finished(*outputs)):
             return
@@ -131,8 +132,9 @@ def train(args: argparse.Namespace, group: Group) -> None:
         if parent["classes"] is None:
             require_classes(args, parent, test)
         network, masks = pruned_network(args, files, parent["classes"])
-        size = Size(args.fraction, args.density, files["like"]["masks"] if args.like else None)
-        masks = choose_masks(args.mask, Pruned(network, masks), size, args.seed)
+        size = Size(files["like"]["masks"] if args.like else None, args.fraction, args.rounds)
+        mask_seed = int(np.random.SeedSequence(args.mask_seed).generate_state(1, np.uint64)[0])
+        masks = choose_masks(args.mask, Pruned(network, masks), size, mask_seed)
         density = describe_density(network, masks)["density"]["prunable"]
         logging.info("%.2f %% of the prunable weights remain", 100 * density)
         settings = schedule_of(args.training, args.constant_rate)
@@ -142,12 +144,9 @@ def train(args: argparse.Namespace, group: Group) -> None:
         epochs = None if epochs is None else epochs + len(trainer.history)
         test_accuracy = accuracy(network, test, args.training["precision"], group)
         if group.rank == 0:
-            with kept.outputs(*outputs) as (out, metrics, *state):
+            with kept.outputs(*outputs) as (out, metrics):
                 save_network(out, network, masks, parent["classes"], epochs, parent.get("lineage", ""))
                 write_metrics(metrics, network, masks, test_accuracy, trainer.history, epochs, trainer.pictures_shown())
-                for path in state:
-                    origin = {name: files["rewind"][name] for name in ("start", "lineage", "rewound")}
-                    save_tensors(path, trainer.state() | origin)
 
 
 if __name__ == "__main__":

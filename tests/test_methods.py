@@ -450,7 +450,10 @@ def second(recipe: str, **more: object) -> dict:
         ([arm("reinit"), second("reinit", seed=2000)], None, {}),
         ([arm("oneshot", levels=[1, 3]), second("oneshot", levels=[2])], None, {}),
         ([arm("dense_again"), second("dense_again", order=2)], None, {}),
-        # The dense network.
+        # The dense network, and that once more.
+        ([arm("trained_twice"), second("pruned", **WHOLE | {"weights": "kept"})], "trained_twice", {}),
+        ([arm("trained_twice"), second("trained_twice")], "trained_twice", {}),
+        ([arm("trained_twice"), second("pruned", **WHOLE | {"weights": "kept"}, order=1)], None, {}),
         ([second("pruned", **WHOLE)], "", {}),
         ([second("pruned", **WHOLE | {"rounds": "iterative"})], "", {}),
         ([second("pruned", **WHOLE, order=1)], None, {}),

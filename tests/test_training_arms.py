@@ -407,6 +407,15 @@ def test_in_the_order_0_it_is_the_dense_network_to_the_bit(plan, folder, made, d
     assert found.metrics["test_accuracy"] == dense.metrics["test_accuracy"]
 
 
+def test_trained_from_its_end_by_the_whole_schedule_it_is_the_network_that_is_trained_twice(folder, made, tmp_path):
+    """Which is why the plan refuses the one beside the other."""
+    method = {"mask": "all", "rounds": "straight", "weights": "kept", "schedule": "whole"}
+    network = experiment(ARMS[0], of_imp("whole", recipe="pruned", **method)).networks["whole", 1, 0]
+    found, twice = make(experiment(ARMS[0]), folder, network, tmp_path), made["trained_twice", 1, 0]
+    assert same(found.tensors["model"], twice.tensors["model"])
+    assert found.metrics == twice.metrics
+
+
 def states_of_dense_training(plan: Experiment, folder: Path) -> list[dict]:
     """What a dense training was at the end of each epoch, from 0 on."""
     start = folder / "untrained/replicate_1/level_0/network.pt"

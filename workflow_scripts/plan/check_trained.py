@@ -9,6 +9,8 @@ from workflow_scripts.plan.trained import RESEEDED, last_rate, levels_wanted
 
 SMALL_RESNET = "workflow_scripts.networks.architectures:small_resnet"
 DENSE = [Method("all", "straight", *start) for start in (("rewound", "continued"), ("initial", "whole"))]
+# Of recipes that are made by other rules.
+OTHERS = {"imp": IMP, "trained_twice": Method("all", "straight", "kept", "whole")}
 STAGE = re.compile(r"stages\.(\d+)$")  # a layer of the small network whose units are the stage's width
 
 
@@ -94,7 +96,7 @@ def twins(config: dict) -> Iterator[str]:
     """Yield the arms that would be another arm's networks, or the dense ones, once more, to the bit."""
     names: dict[tuple, str] = {}
     for item in config["arms"]:
-        method = IMP if item["recipe"] == "imp" else method_of(item)
+        method = OTHERS.get(item["recipe"]) or method_of(item)
         if method is None:
             continue
         method = plainest(method, config["pruning"]["rewind_epoch"])

@@ -703,6 +703,10 @@ def test_arms_that_are_right_are_accepted(arms):
             "unknown key arms.a.role; an arm of the recipe rotated has name, recipe",
         ),
         ([IMP, arm("a", "rotated", "imp", alphas=[])], "arms.a.alphas is []: write a list of numbers from 0 to 1"),
+        (
+            [IMP, arm("a", "rotated", "imp", alphas=[0])],
+            "arms.a.alphas is 0 alone, which turns nothing: add 1, or leave alphas out",
+        ),
         ([IMP, arm("a", "rotated", "imp", alphas=1)], "arms.a.alphas is 1: write a list of numbers from 0 to 1"),
         ([IMP, arm("a", "rotated", "imp", alphas=[1.5])], "arms.a.alphas.0 is 1.5: write a number from 0 to 1"),
         ([IMP, arm("a", "rotated", "imp", alphas=[1, 1.0])], "arms.a.alphas has 1 twice: leave one out"),

@@ -12,13 +12,14 @@ from workflow_scripts.plan.experiment import Experiment, named_arguments
 from workflow_scripts.plan.keys import Key
 from workflow_scripts.plan.load import complete_config
 from workflow_scripts.plan.resources import DISSECTION, TESTED, TRAININGS
+from workflow_scripts.shared.files import UserError
 
 VIEW = {"size": 224, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
 BROUGHT = {"name": "lite", "recipe": "brought", "constructor": "torchvision.models:resnet18", "weights": "none"}
 BROUGHT |= {"layers": ["layer4"], "preprocessing": VIEW}
 PRUNED = {"name": "lite_random", "recipe": "prune_once", "of": "lite", "method": "random", "densities": [0.5]}
 IMP = {"name": "imp", "recipe": "imp"}
-RULES = ("init_network", "make_control", "train_dense", "train_level", "train_early", "import_network", "prune_once")
+RULES = ("init_network", "make_control", "train_dense", "train_level", "import_network", "prune_once")
 
 
 def experiment(gpus: int = 0, **changes: object) -> Experiment:
@@ -72,7 +73,46 @@ def test_trained_and_brought_networks_stand_side_by_side():
         "networks/lite/replicate_1/level_0",
     ]
     assert (both.density("imp", "1", "1"), both.density("lite_random", "1", "1")) == (0.5, 0.5)
+    assert both.density("imp", "1", "0") == 1
     assert both.density("lite", "1", "0") is both.density("no_such", "1", "0") is None
+
+
+def test_level_0_of_an_arm_has_the_density_of_the_network_that_it_is_and_whole_filters_their_own():
+    arms = [IMP, *({"name": name, "recipe": name, "of": "imp"} for name in ("oneshot", "structured")), BROUGHT]
+    arms.append({"name": "tuned", "recipe": "finetune", "of": "lite", "rate": 0.1})
+    found = experiment(arms=arms, images={"size": 224})
+    assert [found.density("oneshot", "1", level) for level in "0123"] == [1, 0.5, 0.25, 0.125]
+    assert [found.density("structured", "1", level) for level in "0123"] == [1, None, None, None]
+    assert [found.density("tuned", "1", level) for level in "0123"] == [None] * 4
+
+
+def test_files_that_are_asked_for_and_not_there_end_in_a_sentence():
+    oneshot = {"name": "oneshot", "recipe": "oneshot", "of": "imp", "levels": [2]}
+    found = experiment(arms=[IMP, oneshot, ROTATED])
+    assert found.needed(Key("oneshot", 2, 2)) == {
+        "parent": "results/shapes/imp/replicate_2/level_0/network.pt",
+        "rewind": "results/shapes/imp/replicate_2/level_0/rewind.pt",
+        "like": "results/shapes/imp/replicate_2/level_2/network.pt",
+    }
+    for key in (Key("oneshot", 2, 3), Key("oneshot", 7, 2), Key("elsewhere", 1, 0), Key("turned", 1, 0)):
+        sentence = f"the experiment has no network {key.folder}: correct the file that is asked for"
+        for ask in (found.network, found.needed):
+            with pytest.raises(UserError) as error:
+                ask(key)
+            assert str(error.value) == sentence
+    alias = Key("oneshot", 2, 0)
+    assert found.network(alias).files_of == Key("imp", 2, 0)
+    with pytest.raises(UserError) as error:
+        found.needed(alias)
+    assert str(error.value) == (
+        "oneshot/replicate_2/level_0 is imp/replicate_2/level_0, listed once more: ask for a file of that"
+    )
+    for ask in (found.rotations, found.turns):
+        with pytest.raises(UserError) as error:
+            ask(Key("oneshot", 2, 2))
+        assert str(error.value) == (
+            "no arm of the recipe rotated turns oneshot/replicate_2/level_2: add one, or ask for another file"
+        )
 
 
 UNTRAINED = {"name": "untrained", "recipe": "untrained", "of": "lite"}
@@ -187,6 +227,19 @@ def test_what_a_pruned_network_is_checked_with():
     assert "--exempt fc --levels 0" in found.checks(found.designs["_lite"])
     trained = found.checks(found.designs[""])
     assert trained.endswith("--trained") and "--levels 8 --fraction 0.5" in trained
+
+
+def test_exempt_are_the_layers_of_whichever_prunes_networks_of_the_design():
+    tuned = {"name": "tuned", "recipe": "finetune", "of": "lite", "rate": 0.1, "levels": [1, 2]}
+    once = [PRUNED | {"exempt": ["fc"]}, PRUNED | {"name": "b", "exempt": ["conv1"], "label": "b"}]
+    own = {"pruning": {"exempt": ["layer1*"]}, "images": {"size": 224}}
+    at_once = experiment(arms=[BROUGHT, *once], **own)
+    assert "--exempt conv1 fc --levels 0" in at_once.checks(at_once.designs["_lite"])
+    # Training leaves out other layers, and it is training that has to have weights left at each level.
+    both = experiment(arms=[BROUGHT, *once, tuned], **own)
+    assert "--exempt 'layer1*' --levels 2" in both.checks(both.designs["_lite"])
+    none = experiment(arms=[BROUGHT, *once, tuned], images={"size": 224})
+    assert "--exempt --levels 2" in none.checks(none.designs["_lite"])
 
 
 def test_a_network_whose_counts_are_published_is_known():

@@ -8,9 +8,15 @@ from hypothesis import strategies as st
 
 from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.prunable import weights_of
-from workflow_scripts.networks.pruning import full_masks, prune_by_magnitude
+from workflow_scripts.networks.pruning import (
+    apply_masks,
+    exempt_weights,
+    full_masks,
+    prune_by_magnitude,
+    remaining_weights,
+)
 from workflow_scripts.plan import methods
-from workflow_scripts.train.level_masks import MASKS, Pruned, Size, choose_masks
+from workflow_scripts.train.level_masks import MASKS, OF_MASKS, Pruned, Size, choose_masks
 from workflow_scripts.train.train_level import WEIGHTS
 
 thorough = settings(max_examples=30, deadline=None)
@@ -46,29 +52,67 @@ def test_a_round_and_another_arms_masks_are_taken_as_they_are(dense, like):
 
 
 def test_the_choices_of_configs_are_those_of_the_script():
-    assert (MASKS, WEIGHTS) == (methods.MASKS, methods.WEIGHTS)
+    assert (MASKS, OF_MASKS, WEIGHTS) == (methods.MASKS, methods.OF_MASKS, methods.WEIGHTS)
 
 
-@pytest.mark.parametrize("by_density", [False, True])
-@pytest.mark.parametrize("how", ["global", "layerwise"])
-def test_the_largest_weights_are_kept_as_many_as_the_other_arm_has_or_the_density_says(dense, like, how, by_density):
-    found = choose_masks(how, dense, Size(density=0.3) if by_density else Size(like=like))
-    if by_density:
-        wanted = {name: round(0.3 * mask.numel()) for name, mask in dense.masks.items()}
-        whole = round(0.3 * sum(mask.numel() for mask in dense.masks.values()))
-    else:
-        wanted, whole = counts(like), sum(counts(like).values())
-    if how == "layerwise":
-        assert counts(found) == wanted
-    else:
-        assert sum(counts(found).values()) == whole
-        assert counts(found) != wanted
-    weights = {name: weight.tensor.detach().abs() for name, weight in weights_of(dense.network).items()}
-    groups = [[name] for name in found] if how == "layerwise" else [list(found)]
+def require_largest(pruned, found, groups):
+    """Require that in each group of layers no weight is kept that is smaller than one that goes now."""
+    weights = {name: weight.tensor.detach().abs() for name, weight in weights_of(pruned.network).items()}
     for names in groups:
         kept = torch.cat([weights[name][found[name]] for name in names])
-        gone = torch.cat([weights[name][~found[name]] for name in names])
+        gone = torch.cat([weights[name][pruned.masks[name] & ~found[name]] for name in names])
         assert not gone.numel() or not kept.numel() or kept.min() >= gone.max()
+
+
+@pytest.mark.parametrize("how", ["global", "layerwise"])
+def test_the_largest_weights_are_kept_as_many_as_the_other_arm_has(dense, like, how):
+    found = choose_masks(how, dense, Size(like=like))
+    if how == "layerwise":
+        assert counts(found) == counts(like)
+    else:
+        assert sum(counts(found).values()) == sum(counts(like).values())
+        assert counts(found) != counts(like)
+    require_largest(dense, found, [[name] for name in found] if how == "layerwise" else [list(found)])
+
+
+def brought(exempt, sparse):
+    """A network like one that was brought along, with zeros where it is sparse, and that as it is pruned."""
+    network = build(NETWORK, 4, seed=5)
+    masks = full_masks(network, [])
+    if sparse:
+        masks = prune_by_magnitude(network, masks, 0.3)
+        apply_masks(network, masks)
+    names = full_masks(network, exempt)
+    return Pruned(network, {name: mask for name, mask in masks.items() if name in names or not mask.all()})
+
+
+@pytest.mark.parametrize("fraction", [0.2, 0.37])
+@pytest.mark.parametrize("sparse", [False, True], ids=["whole", "sparse"])
+@pytest.mark.parametrize("exempt", [[], ["classifier"]], ids=["none", "exempt"])
+@pytest.mark.parametrize("how", ["global", "layerwise"])
+def test_straight_or_round_by_round_as_many_weights_stay_of_a_network_brought_along(how, exempt, sparse, fraction):
+    pruned = brought(exempt, sparse)
+    total, left_out = sum(counts(pruned.masks).values()), exempt_weights(pruned.network, pruned.masks)
+    assert (left_out > 0) == (bool(exempt) and not sparse)
+    wanted = remaining_weights(total, left_out, fraction, 4)
+    rounds, layers = pruned, len(pruned.masks)
+    for level in (1, 2, 3, 4):
+        rounds = Pruned(pruned.network, choose_masks(how, rounds, Size(fraction=fraction)))
+        straight = choose_masks(how, pruned, Size(fraction=fraction, rounds=level))
+        assert Size(fraction=fraction, rounds=level).count(pruned) == wanted[level]
+        if how == "global":
+            # No weights have changed in between, so they are the same ones, too.
+            assert all(torch.equal(straight[name], rounds.masks[name]) for name in straight)
+            assert sum(counts(straight).values()) == wanted[level]
+            require_largest(pruned, straight, [list(straight)])
+            continue
+        # Each layer is rounded by itself, once or at each level.
+        assert abs(sum(counts(straight).values()) - wanted[level]) <= layers / 2
+        assert abs(sum(counts(rounds.masks).values()) - wanted[level]) <= level * layers / 2
+        require_largest(pruned, straight, [[name] for name in straight])
+        for name, mask in pruned.masks.items():
+            share = wanted[level] / total
+            assert abs(int(straight[name].sum()) - share * int(mask.sum())) <= 0.5
 
 
 @thorough
@@ -112,10 +156,25 @@ def test_whole_filters_stay_or_go_and_the_last_layer_stays(dense, like):
         assert kept.all() or norms[kept].min() >= norms[~kept].max()
 
 
+def test_whole_filters_are_the_share_that_the_rounds_leave(dense):
+    found = choose_masks("structured", dense, Size(fraction=0.3, rounds=3))
+    total = sum(mask.numel() for mask in dense.masks.values())
+    density = remaining_weights(total, 0, 0.3, 3)[-1] / total
+    *others, last = found
+    assert found[last].all()
+    for name in others:
+        kept = found[name].flatten(1).any(1)
+        assert int(kept.sum()) == max(1, round(density * len(kept)))
+
+
 def test_what_is_pruned_already_stays_so(dense, like):
     pruned = Pruned(dense.network, prune_by_magnitude(*dense, 0.5))
     for how, size in (
         ("global", Size(fraction=0.5)),
+        ("global", Size(fraction=0.1, rounds=3)),
+        ("layerwise", Size(fraction=0.1)),
+        ("layerwise", Size(fraction=0.1, rounds=3)),
+        ("structured", Size(fraction=0.1, rounds=3)),
         ("global", Size(like=like)),
         ("layerwise", Size(like=like)),
         ("structured", Size(like=like)),

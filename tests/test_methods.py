@@ -76,13 +76,13 @@ def mistakes_in(*arms: dict, **changes: object) -> list[str]:
         (
             "random_layerwise",
             0,
-            {"mask": "shuffled_layerwise", "weights": "rewound", "seed": 2004, "from_epoch": 2},
+            {"mask": "shuffled_layerwise", "weights": "rewound", "mask_seed": [0, 2, 4], "from_epoch": 2},
             {"rewind": POINT, "like": like(2)},
         ),
         (
             "random_global",
             0,
-            {"mask": "shuffled_global", "weights": "rewound", "seed": 2004, "from_epoch": 2},
+            {"mask": "shuffled_global", "weights": "rewound", "mask_seed": [0, 2, 4], "from_epoch": 2},
             {"rewind": POINT, "like": like(2)},
         ),
         ("reinit", 0, {"mask": "same", "weights": "fresh", "seed": 1004, "from_epoch": 0}, {"like": like(2)}),
@@ -99,13 +99,14 @@ def test_what_a_published_arms_level_is_made_from(name, parent, choices, needs):
     found = networks(IMP, *([arm(name, **more)] if name != "imp" else []))
     network = found[name, 4, 2]
     source = Key(name if parent else "imp", 4, parent)
-    assert (network.made_by, network.parent, network.density) == ("train_level", source, 0.75**2)
+    assert (network.made_by, network.parent) == ("train_level", source)
+    assert network.density == (None if name == "structured" else 0.75**2)  # that of whole filters is their own
     assert network.choices == choices
     assert network.needs == needs | {"parent": (source, "network.pt")}
     assert [key for key in found if key.arm == name] == [(name, replicate, n) for replicate in (1, 4) for n in range(4)]
     if name != "imp":
         first = found[name, 4, 0]
-        assert (first.made_by, first.parent, first.files_of) == ("", DENSE[0], DENSE[0])
+        assert (first.made_by, first.parent, first.files_of, first.density) == ("", DENSE[0], DENSE[0], 1)
         # The first round prunes the dense network.
         assert found[name, 4, 1].needs["parent"] == DENSE
 
@@ -132,27 +133,32 @@ def test_the_dense_network_again():
     assert (network.made_by, network.density) == ("train_level", 1)
     assert network.choices == {"mask": "all", "weights": "rewound", "from_epoch": 2, "order": 1}
     assert network.needs == {"parent": DENSE, "rewind": POINT}
+    others = networks(IMP, arm("dense_again"), arm("dense_again", "third", order=2, label="a third"))
+    assert others["dense_again", 4, 0] == network
+    third = others["third", 4, 0]
+    assert (third.choices, third.needs) == (network.choices | {"order": 2}, network.needs)
 
 
-def test_dense_networks_of_earlier_epochs_go_on_from_one_another():
+def test_dense_networks_of_earlier_epochs_go_on_from_the_rewind_point_each_by_itself():
     found = networks(IMP, arm("dense_early", epochs=[7, 3, 5]))
     assert [key.level for key in found if key[:2] == ("dense_early", 4)] == [3, 5, 7]
-    for before, level in ((2, 3), (3, 5), (5, 7)):
+    for level in (3, 5, 7):
         network = found["dense_early", 4, level]
-        point = POINT if before == 2 else (Key("dense_early", 4, before), "state.pt")
-        assert (network.made_by, network.parent, network.density) == ("train_early", DENSE[0], 1)
-        assert network.needs == {"parent": DENSE, "rewind": point}
-        assert network.choices == {"mask": "all", "weights": "rewound", "from_epoch": before, "until_epoch": level}
+        assert (network.made_by, network.parent, network.density) == ("train_level", DENSE[0], 1)
+        assert network.needs == {"parent": DENSE, "rewind": POINT}
+        assert network.choices == {"mask": "all", "weights": "rewound", "from_epoch": 2, "until_epoch": level}
+    more = networks(IMP, arm("dense_early", epochs=[3, 4, 5, 6, 7]))
+    assert len(more) == len(found) + 2 * 2 and all(more[key] == network for key, network in found.items())
 
 
 def test_smaller_networks_have_a_design_of_their_own_for_each_set_of_arguments():
     small = [{"inner": [16, 16, 16, 16]}, {"widths": [16, 16, 16, 96]}]
     plan = Experiment(config(IMP, arm("dense_small", "small", arguments=small), pruning={"exempt": ["classifier"]}))
-    assert list(plan.designs) == ["", "_small.1.1", "_small.1.2"]
+    assert list(plan.designs) == ["", "_small.0.1", "_small.0.2"]
     arguments = plan.config["network"]["arguments"]
     for level, own in enumerate(small, 1):
         network = plan.networks["small", 4, level]
-        assert network.design == plan.networks["small", 1, level].design == plan.designs[f"_small.1.{level}"]
+        assert network.design == plan.networks["small", 1, level].design == plan.designs[f"_small.0.{level}"]
         assert network.design.settings["arguments"] == arguments | own and network.design.is_trained
         assert (network.made_by, network.parent, network.density, network.needs) == ("train_level", None, None, {})
         assert network.choices == {
@@ -179,14 +185,31 @@ def test_arms_that_go_round_by_round_may_have_the_first_levels(recipe):
     assert all(some[key] == whole[key] for key in some)
 
 
-def test_random_masks_have_another_seed_in_each_replicate_and_level_and_weights_one_in_each_replicate():
-    found = networks(IMP, arm("random_global"), arm("reinit", seed=90))
-    places = [network.choices["seed"] for key, network in found.items() if key.arm == "random_global" and key.level]
-    assert len(set(places)) == 6
-    assert [found["reinit", replicate, level].choices["seed"] for replicate in (1, 4) for level in (1, 2, 3)] == [
-        *[91] * 3,
-        *[94] * 3,
-    ]
+def test_the_design_of_smaller_networks_has_the_same_name_whatever_the_first_replicate():
+    small = arm("dense_small", arguments=[{"inner": [16, 16, 16, 16]}])
+    assert list(Experiment(config(IMP, small)).designs) == ["", "_dense_small.0.1"]
+    assert list(Experiment(config(IMP, small, replicates=[7])).designs) == ["", "_dense_small.0.1"]
+
+
+def test_random_places_have_a_seed_of_their_own_in_each_replicate_and_level_and_weights_one_in_each_replicate():
+    fresh = SHUFFLED | {"weights": "fresh", "schedule": "whole"}
+    found = networks(
+        IMP,
+        *(arm("random_global"), arm("random_layerwise", seed=5), arm("reinit", seed=90)),
+        *(arm("pruned", "both", **fresh), arm("pruned", "seeded", **fresh, seed=70)),
+    )
+    keys = [(replicate, level) for replicate in (1, 4) for level in (1, 2, 3)]
+    for name, places, weights in [
+        ("random_global", 0, None),
+        ("random_layerwise", 5, None),
+        ("reinit", None, 90),
+        ("both", 0, 1000),
+        ("seeded", 70, 70),
+    ]:
+        for replicate, level in keys:
+            choices = found[name, replicate, level].choices
+            assert choices.get("mask_seed") == (None if places is None else [places, level, replicate])
+            assert choices.get("seed") == (None if weights is None else weights + replicate)
 
 
 def test_layers_that_are_exempt_are_named_to_the_script_and_the_initial_networks_to_their_arm():
@@ -198,7 +221,7 @@ def test_layers_that_are_exempt_are_named_to_the_script_and_the_initial_networks
     assert found["imp_rewind0", 4, 1].needs["initial"] == (Key("drawn", 4, 0), "network.pt")
 
 
-@pytest.mark.parametrize(("epochs", "rate"), [(9, 0.005), (5, 0.05), (2, 0.5), (41, 0.0005)])
+@pytest.mark.parametrize(("epochs", "rate"), [(9, 0.005), (5, 0.05), (3, 0.05), (41, 0.0005)])
 def test_without_a_rate_fine_tuning_has_the_last_one_of_the_milestones(epochs, rate):
     training = MILESTONES | {"epochs": epochs}
     found = networks(IMP, arm("finetune"), training=training, pruning={"rewind_epoch": 1})
@@ -207,18 +230,44 @@ def test_without_a_rate_fine_tuning_has_the_last_one_of_the_milestones(epochs, r
     assert found["finetune", 1, 1].choices["constant_rate"] == 0.7
 
 
-def test_networks_brought_along_are_pruned_to_densities():
-    found = networks(
-        OWN, arm("lr_rewind", of="own"), arm("pruned", "layers", of="own", **PRUNED | {"mask": "layerwise"})
-    )
+@pytest.mark.parametrize("milestones", [[], [2], [2, 7]])
+def test_milestones_that_lower_nothing_before_the_end_leave_no_rate_to_fine_tune_at(milestones):
+    training = MILESTONES | {"epochs": 2, "milestones": milestones}
+    changes = {"training": training, "pruning": {"rewind_epoch": 1}}
+    assert mistakes_in(IMP, arm("finetune"), **changes) == [
+        "arms.finetune.rate is missing: no milestone lowers the peak, and the schedule has no low rate to go on with;"
+        " write one, such as rate: 0.005"
+    ]
+    assert networks(IMP, arm("finetune", rate=0.02), **changes)["finetune", 1, 1].choices["constant_rate"] == 0.02
+
+
+def test_networks_brought_along_lose_a_fraction_in_as_many_rounds_as_the_level_says():
+    straight = [arm("pruned", mask, of="own", **PRUNED | {"mask": mask}) for mask in ("global", "layerwise")]
+    rounds = PRUNED | {"mask": "layerwise", "rounds": "iterative"}
+    found = networks(OWN, arm("lr_rewind", of="own"), *straight, arm("pruned", "rounds", of="own", **rounds))
     dense = (Key("own", 1, 0), "network.pt")
-    assert [key for key in found if key.arm == "layers"] == [("layers", 1, level) for level in range(4)]
-    assert found["lr_rewind", 1, 0].files_of == dense[0]
-    assert found["lr_rewind", 1, 2].needs == {"parent": (Key("lr_rewind", 1, 1), "network.pt")}
-    assert found["lr_rewind", 1, 2].choices["fraction"] == 0.25
-    network = found["layers", 1, 2]
-    assert network.needs == {"parent": dense} and network.design == found["own", 1, 0].design
-    assert network.choices == {"mask": "layerwise", "weights": "kept", "density": 0.75**2, "from_epoch": 2}
+    assert [key for key in found if key.arm == "layerwise"] == [("layerwise", 1, level) for level in range(4)]
+    for name, mask in (("lr_rewind", "global"), ("rounds", "layerwise")):
+        for level in (1, 2, 3):
+            network = found[name, 1, level]
+            before = (Key(name, 1, level - 1), "network.pt") if level > 1 else dense
+            assert (network.needs, network.design) == ({"parent": before}, found["own", 1, 0].design)
+            assert network.choices == {"mask": mask, "weights": "kept", "fraction": 0.25, "from_epoch": 2}
+    for mask in ("global", "layerwise"):
+        for level in (1, 2, 3):
+            network, choices = found[mask, 1, level], {"mask": mask, "weights": "kept", "fraction": 0.25}
+            assert (network.needs, network.design) == ({"parent": dense}, found["own", 1, 0].design)
+            assert network.choices == choices | {"rounds": level, "from_epoch": 2}
+    # What they have after that is told by their masks, for own may be sparse already.
+    assert all(network.density is None for network in found.values())
+    assert all(found[name, 1, 0].files_of == dense[0] for name in ("lr_rewind", "global", "layerwise", "rounds"))
+
+
+def test_rounds_of_other_masks_than_the_networks_have_as_many_weights_as_imp_at_the_level():
+    found = networks(IMP, arm("pruned", "rounds", **PRUNED | {"mask": "layerwise", "rounds": "iterative"}))
+    network = found["rounds", 4, 2]
+    assert network.needs == {"parent": (Key("rounds", 4, 1), "network.pt"), "like": like(2)}
+    assert network.choices == {"mask": "layerwise", "weights": "kept", "from_epoch": 2}
 
 
 def test_the_whole_network_brought_along_may_be_trained_on():
@@ -284,14 +333,17 @@ SHUFFLED = PRUNED | {"mask": "shuffled_global", "weights": "rewound"}
         ),
         (
             arm("finetune"),
-            "arms.finetune.rate is missing: a cosine ends at a rate of 0, with which nothing is trained; write one,"
-            " such as rate: 0.0007",
+            "arms.finetune.rate is missing: a cosine ends at 0, and the schedule has no low rate to go on with; write"
+            " one, such as rate: 0.0007",
         ),
         (
             arm("pruned", "p", **PRUNED, rate=0.1),
             "arms.p.rate is of the schedule constant, and this one is continued: leave it out",
         ),
-        (arm("pruned", "p", **PRUNED, seed=7), "arms.p.seed is of fresh weights, and these are kept: leave it out"),
+        (
+            arm("pruned", "p", **PRUNED, seed=7),
+            "arms.p.seed is of fresh weights and of masks at random places, and this arm has neither: leave it out",
+        ),
         (
             arm("reinit", seed=3),
             "arms.reinit.seed is 3: with it replicate 1 would get the weights that replicate 4 started from; write a"
@@ -326,19 +378,21 @@ SHUFFLED = PRUNED | {"mask": "shuffled_global", "weights": "rewound"}
         ),
         (
             arm("dense_small", arguments=[{"inner": [16, 8, 16, 16]}]),
-            "arms.dense_small.arguments: network.arguments.inner.1 is 8: write a whole number of at least 16, such as"
-            " 16",
+            "arms.dense_small.arguments.0.inner.1 is 8: write a whole number of at least 16, such as 16",
         ),
         (
             arm("dense_small", arguments=[{"inner": [16, 16]}]),
-            "arms.dense_small.arguments: network.arguments: widths has 4, blocks has 4, strides has 4, inner has 2:"
-            " write the same number of items into each, one for each stage",
+            "arms.dense_small.arguments.0: widths has 4, blocks has 4, strides has 4, inner has 2: write the same"
+            " number of items into each, one for each stage",
         ),
         (
-            arm("dense_small", arguments=[{"iner": [16, 16, 16, 16]}]),
-            "arms.dense_small.arguments: unknown key network.arguments.iner; did you mean inner?",
+            arm("dense_small", arguments=[{"inner": [16, 16, 16, 16]}, {"iner": [16, 16, 16, 16]}]),
+            "unknown key arms.dense_small.arguments.1.iner; did you mean inner?",
         ),
         (arm("oneshot", rate=0.1), "unknown key arms.oneshot.rate"),
+        (arm("dense_again", order=0), "arms.dense_again.order is 0: write a whole number from 1 to 1000000, such as 2"),
+        (arm("dense_again", seed=2), "unknown key arms.dense_again.seed"),
+        (arm("oneshot", seed=2), "unknown key arms.oneshot.seed"),
         (arm("dense_again", levels=[1]), "unknown key arms.dense_again.levels"),
         (arm("oneshot", levels=[0]), "arms.oneshot.levels.0 is 0: write a whole number of at least 1, such as 2"),
         (arm("pruned", "p", **PRUNED | {"mask": "largest"}), 'arms.p.mask is "largest": write "global", "layerwise",'),
@@ -347,6 +401,104 @@ SHUFFLED = PRUNED | {"mask": "shuffled_global", "weights": "rewound"}
 def test_an_arm_that_cannot_be_is_refused_in_one_sentence_that_says_what_to_write(item, sentence):
     (found,) = mistakes_in(IMP, item)
     assert found.startswith(sentence)
+
+
+AGAIN = "would be the networks of {} once more, to the bit: leave it out, or let it differ: by a seed, if anything is"
+AGAIN += " drawn, or by order, of the data"
+AS_DENSE = "would be the dense network once more, to the bit: write another order of the data, order: 1"
+FROM_0 = {"pruning": {"rewind_epoch": 0}}
+AS_IMP = {"mask": "same", "rounds": "straight", "weights": "rewound", "schedule": "continued"}
+WHOLE = {"mask": "all", "rounds": "straight", "weights": "initial", "schedule": "whole"}
+TICKET = AS_IMP | {"weights": "initial", "schedule": "whole"}
+AT_ONE_RATE = {"mask": "global", "rounds": "iterative", "weights": "kept", "schedule": "constant"}
+
+
+def second(recipe: str, **more: object) -> dict:
+    """An arm with a label of its own."""
+    return arm(recipe, "second", label="the second one", **more)
+
+
+@pytest.mark.parametrize(
+    ("arms", "other", "changes"),
+    [
+        # What is drawn has a default seed, and a rate the milestones' last.
+        *[([arm(name), second(name)], name, {}) for name in ("oneshot", "lr_rewind", "structured", "dense_again")],
+        *[([arm(name), second(name)], name, {}) for name in ("random_global", "random_layerwise", "reinit")],
+        ([arm("random_global"), second("random_global", seed=0)], "random_global", {}),
+        ([arm("reinit", seed=1000), second("reinit")], "reinit", {}),
+        ([arm("random_global", levels=[1, 2]), second("random_global", levels=[2, 3])], "random_global", {}),
+        ([arm("dense_again", order=3), second("dense_again", order=3)], "dense_again", {}),
+        ([arm("dense_again"), second("pruned", **WHOLE | PRUNED | {"mask": "all"}, order=1)], None, {}),
+        ([arm("dense_again"), second("pruned", **AS_IMP | {"mask": "all"}, order=1)], "dense_again", {}),
+        ([arm("finetune", rate=0.1), second("pruned", **AT_ONE_RATE, rate=0.1)], "finetune", {}),
+        ([arm("finetune", rate=0.1), second("finetune", rate=0.2)], None, {}),
+        ([arm("finetune"), second("finetune", rate=0.05)], "finetune", {"training": MILESTONES | {"epochs": 5}}),
+        # The method of imp in other words.
+        ([second("pruned", **AS_IMP)], "imp", {}),
+        ([second("pruned", **AS_IMP | {"rounds": "iterative"})], "imp", {}),
+        ([second("pruned", **AS_IMP | {"mask": "global", "rounds": "iterative"})], "imp", {}),
+        ([second("pruned", **AS_IMP | {"mask": "global"})], None, {}),
+        ([second("pruned", **AS_IMP, order=1)], None, {}),
+        ([second("pruned", **TICKET)], None, {}),
+        ([arm("pruned", "t", **TICKET), second("pruned", **TICKET | {"rounds": "iterative"})], "t", {}),
+        ([arm("imp_rewind0")], None, {}),
+        ([arm("imp_rewind0", "second")], "imp", FROM_0),
+        ([second("pruned", **TICKET)], "imp", FROM_0),
+        # Those of another network, seed or level.
+        ([OWN, arm("lr_rewind"), second("lr_rewind", of="own")], None, {}),
+        ([arm("random_global"), second("random_global", seed=1)], None, {}),
+        ([arm("reinit"), second("reinit", seed=2000)], None, {}),
+        ([arm("oneshot", levels=[1, 3]), second("oneshot", levels=[2])], None, {}),
+        ([arm("dense_again"), second("dense_again", order=2)], None, {}),
+        # The dense network, and that once more.
+        ([arm("trained_twice"), second("pruned", **WHOLE | {"weights": "kept"})], "trained_twice", {}),
+        ([arm("trained_twice"), second("trained_twice")], "trained_twice", {}),
+        ([arm("trained_twice"), second("pruned", **WHOLE | {"weights": "kept"}, order=1)], None, {}),
+        ([second("pruned", **WHOLE)], "", {}),
+        ([second("pruned", **WHOLE | {"rounds": "iterative"})], "", {}),
+        ([second("pruned", **WHOLE, order=1)], None, {}),
+        ([second("pruned", **WHOLE | {"weights": "rewound"})], None, {}),
+        ([second("pruned", **WHOLE | {"weights": "rewound"})], "", FROM_0),
+    ],
+)
+def test_an_arm_that_would_be_another_once_more_is_refused_whatever_words_it_has(arms, other, changes):
+    """`other` is the arm that the last one would be, "" the dense network, and None no other."""
+    if other is None:
+        networks(IMP, *arms, **changes)
+    else:
+        assert mistakes_in(IMP, *arms, **changes) == [f"arms.second {AGAIN.format(other) if other else AS_DENSE}"]
+
+
+def test_fresh_weights_of_a_network_brought_along_may_be_those_of_any_replicate():
+    fresh = PRUNED | {"weights": "fresh", "schedule": "whole"}
+    found = networks(IMP, OWN, arm("pruned", "new", of="own", **fresh, seed=0))
+    assert found["new", 1, 2].choices["seed"] == 1
+    (sentence,) = mistakes_in(IMP, OWN, arm("pruned", "new", **fresh, seed=0))
+    assert sentence.startswith("arms.new.seed is 0: with it replicate 1 would get the weights that replicate 1 started")
+
+
+INNER = {"inner": [16, 16, 16, 16]}
+
+
+@pytest.mark.parametrize(
+    ("given", "again"),
+    [
+        ([{"widths": [16, 32, 64, 96]}], {"widths": [16, 32, 64, 96]}),
+        ([INNER, {"widths": [16, 16, 16, 96]}, INNER], INNER),
+        ([INNER, INNER | {"widths": [16, 32, 64, 96]}], INNER | {"widths": [16, 32, 64, 96]}),
+    ],
+)
+def test_arguments_that_make_a_network_that_is_there_already_are_refused(given, again):
+    assert mistakes_in(IMP, arm("dense_small", arguments=given)) == [
+        f"arms.dense_small.arguments: {again} make a network that there is already: leave them out"
+    ]
+
+
+def test_widths_of_other_networks_than_the_small_one_are_no_business_of_the_plan():
+    other = {"constructor": "own.module:resnet", "arguments": {"widths": [16, 32, 64, 96]}}
+    small = arm("dense_small", arguments=[{"widths": [16, 16, 16, 16]}, {"widths": 3}])
+    found = networks(IMP, small, network=other)
+    assert found["dense_small", 4, 1].design.settings["arguments"]["widths"] == [16] * 4
 
 
 def test_where_there_is_no_epoch_between_an_arm_of_earlier_ones_is_refused():
@@ -429,12 +581,13 @@ def test_all_that_is_wrong_with_such_arms_is_told_at_once():
         arm("dense_early", epochs=[1]),
         arm("dense_small", arguments=[{"inner": [16]}, {"widths": [16, 16, 16, 16]}]),
         arm("pruned", "p", **SHUFFLED | {"of": "own", "rounds": "iterative", "rate": 1, "seed": 1}, levels=[1, 3]),
+        arm("pruned", "q", **PRUNED, seed=1),
     )
     begins = [
         *("arms.oneshot.levels has 9", "arms.finetune.rate is missing", "arms.reinit.seed is 0"),
         *("arms.dense_early.epochs has 1", "arms.dense_small.arguments: widths [16, 16, 16, 16] change stages.3"),
         *("arms.p.rounds", "arms.p.mask is shuffled_global", "arms.p.weights", "arms.p.levels", "arms.p.rate"),
-        *("arms.p.seed", "arms.dense_small.arguments: network.arguments: widths has 4"),
+        *("arms.q.seed", "arms.dense_small.arguments.0: widths has 4"),
     ]
     assert len(found) == len(begins)
     for sentence, begin in zip(found, begins, strict=True):
@@ -455,9 +608,9 @@ def test_rows_of_the_table_of_arms():
 
 def test_each_network_is_made_by_one_rule_and_level_and_arm_say_which():
     plan = Experiment(config(IMP, *EVERY))
-    rules = ("init_network", "train_dense", "train_level", "train_early", "import_network")
+    rules = ("init_network", "train_dense", "train_level", "import_network")
     arms = {rule: re.compile(plan.arms_of(rule)) for rule in rules}
-    levels = {rule: re.compile(plan.levels_of(rule)) for rule in ("train_level", "train_early")}
+    levels = {rule: re.compile(plan.levels_of(rule)) for rule in ("train_level",)}
     for key, network in plan.networks.items():
         if not network.made_by:
             continue

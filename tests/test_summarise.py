@@ -215,6 +215,16 @@ def test_the_dense_network_is_not_repeated_under_other_arms(tmp_path):
     assert shown == ["100", "50", "25", "50", "25"]
 
 
+def test_a_curve_without_a_level_0_keeps_its_first_row(tmp_path):
+    rows = [row("imp", 1, level, 0.5**level, 0.9, 50, 20) for level in range(3)]
+    rows += [row("early", 1, epoch, 1, 0.5 + epoch / 100, 40, 10) for epoch in (3, 5, 7)]
+    arms = [IMP, arm_row("early", "imp", recipe="dense_early", starts_from="imp", label="stopped early")]
+    lines = summary(tmp_path, rows, arms)
+    assert [found[1] for line in lines if (found := re.search(r"100 %  +(\d\d\.0) %", line))] == [
+        *("90.0", "53.0", "55.0", "57.0")
+    ]
+
+
 def test_a_network_without_a_density_has_none(tmp_path):
     lines = summary(tmp_path, [row("imp", 1, 0, 1.0, 0.9, 50, 20), row("small", 1, 1, np.nan, 0.8, 40, 10)])
     assert any(re.match(r"  small +- +80", line) for line in lines)

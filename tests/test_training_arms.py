@@ -10,6 +10,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from conftest import NETWORK, TRAINING
 from workflow_scripts.data.packed_images import read_packed_images, write_packed_images
 from workflow_scripts.networks.checkpoints import load_network, load_tensors, save_network
 from workflow_scripts.networks.constructors import build
-from workflow_scripts.networks.pruning import full_masks
+from workflow_scripts.networks.pruning import apply_masks, full_masks, prune_by_magnitude, remaining_weights
 from workflow_scripts.plan.experiment import Experiment, named_arguments
 from workflow_scripts.plan.keys import Key
 from workflow_scripts.plan.load import complete_config
@@ -33,7 +34,6 @@ from workflow_scripts.train.training import Trainer
 EPOCHS, REWIND, LEVELS, FRACTION, RATE = 5, 1, 2, 0.4, 0.003
 SHOWN = 32  # pictures in an epoch: two batches of 16
 SCRIPTS = {"init_network": init_network, "train_dense": train_dense, "train_level": train_level}
-SCRIPTS["train_early"] = train_level
 ARGUMENTS = NETWORK["arguments"] | {"widths": [24, 16]}
 SMALLER = [{"inner": [16, 16]}, {"widths": [16, 16]}]
 EARLY = [2, 4]
@@ -134,7 +134,6 @@ def make(plan: Experiment, folder: Path, network: Network, out: Path | None = No
         words += ["--rewind-epoch", plan.config["pruning"]["rewind_epoch"]]
     needs = {name: folder / key.folder / file for name, (key, file) in network.needs.items()}
     words += shlex.split(named_arguments(**needs, **network.choices))
-    words += ["--state", out / "state.pt"] if network.made_by == "train_early" else []
     script = SCRIPTS[network.made_by]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [str(word) for word in words])
@@ -246,6 +245,39 @@ def test_random_masks_are_others_at_each_level(made):
         assert any((second[layer] & ~first[layer]).any() for layer in first)
 
 
+@pytest.mark.parametrize("name", ["random_layerwise", "random_global"])
+def test_another_seed_replicate_or_level_gives_other_places_of_as_many_weights(plan, folder, made, tmp_path, name):
+    """Places are compared that other jobs draw for the masks of one level, so that all else is the same."""
+    network = plan.networks[name, 1, 2]
+    assert network.choices["mask_seed"] == [0, 2, 1]
+    seeded = experiment(ARMS[0], of_imp(name, seed=6)).networks[name, 1, 2]
+    assert seeded.choices["mask_seed"] == [6, 2, 1]
+    found = [made[name, 1, 2]]
+    for seeds in (seeded.choices["mask_seed"], [0, 2, 2], [0, 1, 2], [2, 0, 1]):
+        other = replace(network, choices=network.choices | {"mask_seed": seeds})
+        found.append(make(plan, folder, other, tmp_path / "-".join(map(str, seeds))))
+    for one, other in combinations(found, 2):
+        assert not same(one.masks, other.masks)
+        assert sum(counts(one.masks).values()) == sum(counts(other.masks).values())
+        assert name == "random_global" or counts(one.masks) == counts(other.masks)
+
+
+def test_places_and_weights_are_drawn_by_seeds_of_their_own(plan, folder, made, tmp_path):
+    method = {"mask": "shuffled_global", "rounds": "straight", "weights": "fresh", "schedule": "whole"}
+    network = experiment(ARMS[0], of_imp("both", recipe="pruned", **method)).networks["both", 1, 1]
+    assert (network.choices["mask_seed"], network.choices["seed"]) == ([0, 1, 1], 1001)
+    both = make(plan, folder, network, tmp_path / "both")
+    weights = build(plan.trained.settings, 4, seed=1001).state_dict()
+    assert same(both.masks, made["random_global", 1, 1].masks)
+    assert same(both.trainer.first["model"], masked(weights, both.masks))
+    other = replace(network, choices=network.choices | {"seed": 1002})
+    assert same(make(plan, folder, other, tmp_path / "weights").masks, both.masks)
+    other = replace(network, choices=network.choices | {"mask_seed": [1, 1, 1]})
+    elsewhere = make(plan, folder, other, tmp_path / "places")
+    assert not same(elsewhere.masks, both.masks)
+    assert same(elsewhere.trainer.first["model"], masked(weights, elsewhere.masks))
+
+
 def test_whole_filters_are_kept_in_all_layers_but_the_last_and_their_density_is_told(made):
     for _, network, imp in levels(made, "structured"):
         density = imp.metrics["density"]["prunable"]
@@ -338,7 +370,7 @@ def test_all_arms_but_one_see_in_each_epoch_the_pictures_that_the_dense_network_
             seen.add((key.arm, min(network.trainer.shown), max(network.trainer.shown)))
     continued = {(name, REWIND + 1, EPOCHS) for name in (*CONTINUED, "finetune")}
     whole = {(name, 1, EPOCHS) for name in ("imp", *WHOLE, "dense_small", "trained_twice")}
-    assert seen == continued | whole | {("dense_early", 2, 2), ("dense_early", 3, 4)}
+    assert seen == continued | whole | {("dense_early", 2, 2), ("dense_early", 2, 4)}
 
 
 def test_arms_are_trained_by_the_dense_networks_schedule_or_at_the_rate_that_is_given(made, dense):
@@ -375,6 +407,15 @@ def test_in_the_order_0_it_is_the_dense_network_to_the_bit(plan, folder, made, d
     assert found.metrics["test_accuracy"] == dense.metrics["test_accuracy"]
 
 
+def test_trained_from_its_end_by_the_whole_schedule_it_is_the_network_that_is_trained_twice(folder, made, tmp_path):
+    """Which is why the plan refuses the one beside the other."""
+    method = {"mask": "all", "rounds": "straight", "weights": "kept", "schedule": "whole"}
+    network = experiment(ARMS[0], of_imp("whole", recipe="pruned", **method)).networks["whole", 1, 0]
+    found, twice = make(experiment(ARMS[0]), folder, network, tmp_path), made["trained_twice", 1, 0]
+    assert same(found.tensors["model"], twice.tensors["model"])
+    assert found.metrics == twice.metrics
+
+
 def states_of_dense_training(plan: Experiment, folder: Path) -> list[dict]:
     """What a dense training was at the end of each epoch, from 0 on."""
     start = folder / "untrained/replicate_1/level_0/network.pt"
@@ -401,13 +442,14 @@ def test_a_dense_network_of_an_earlier_epoch_is_what_the_dense_training_had_then
     assert same(made["imp", 1, 0].tensors["model"], states[EPOCHS]["model"])
     assert bool(load_tensors(made["imp", 1, 0].folder / "rewind.pt")["momentum"]) == momentum
     rows = made["imp", 1, 0].metrics["epochs"]
-    for before, epoch in zip((REWIND, *EARLY), EARLY, strict=False):
+    for epoch in EARLY:
         network = made["dense_early", 1, epoch]
-        kept = load_tensors(network.folder / "state.pt")
         assert same(network.tensors["model"], states[epoch]["model"])
-        assert kept["epoch"] == epoch and same(kept["model"], states[epoch]["model"])
-        assert same(kept["momentum"], states[epoch]["momentum"]) and kept["momentum"]
-        assert network.metrics["epochs"] == rows[before:epoch]
+        assert network.metrics["epochs"] == rows[REWIND:epoch]
+        last = network.trainer.state()
+        assert last["epoch"] == epoch and same(last["momentum"], states[epoch]["momentum"]) and last["momentum"]
+        files = sorted(path.name for path in network.folder.iterdir() if path.is_file())
+        assert files == ["metrics.json", "network.pt"]
 
 
 # The budget
@@ -422,7 +464,7 @@ def test_a_dense_network_of_an_earlier_epoch_is_what_the_dense_training_had_then
         ("dense_again", 0, EPOCHS - REWIND, EPOCHS),
         *[("dense_small", level, EPOCHS, EPOCHS) for level in (1, 2)],
         ("dense_early", 2, 1, 2),
-        ("dense_early", 4, 2, 4),
+        ("dense_early", 4, 3, 4),
         *[(name, level, EPOCHS - REWIND, EPOCHS) for name in REWOUND for level in (1, 2)],
         *[(name, level, EPOCHS, EPOCHS) for name in WHOLE for level in (1, 2)],
         *[
@@ -476,8 +518,29 @@ def test_files_of_another_training_are_refused(plan, folder, made, other, tmp_pa
 def test_a_rewind_point_of_other_settings_is_refused(folder, made, tmp_path):
     others = experiment(*ARMS, training=TRAINING | {"epochs": EPOCHS, "learning_rate": 0.02})
     for key in (("oneshot", 1, 1), ("dense_early", 1, 2), ("dense_early", 1, 4)):
-        with pytest.raises(UserError, match=r"(rewind|state)\.pt was made with other pictures, settings or another"):
+        with pytest.raises(UserError, match=r"rewind\.pt was made with other pictures, settings or another"):
             make(others, folder, others.networks[key], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--mask same --fraction 0.5", "--mask same needs --like"),
+        ("--mask shuffled_global --fraction 0.5", "--mask shuffled_global needs --like"),
+        ("--mask layerwise --rounds 2", "--mask layerwise needs --like or --fraction"),
+        ("--mask global --density 0.5", "unrecognized arguments: --density 0.5"),
+    ],
+)
+def test_arguments_that_do_not_say_how_many_weights_stay_are_refused(
+    plan, tmp_path, capsys, monkeypatch, words, sentence
+):
+    given = ["--replicate", 1, "--gpus", 0, "--out", tmp_path / "network.pt", "--metrics", tmp_path / "metrics.json"]
+    given += ["--train", "no.h5", "--test", "no.h5", *shlex.split(plan.training_settings({})), "--code", "as it is"]
+    given += [*words.split(), "--weights", "kept", "--from-epoch", 0]
+    monkeypatch.setattr(sys, "argv", ["script", *map(str, given)])
+    with pytest.raises(SystemExit):
+        train_level.main()
+    assert capsys.readouterr().err.strip().endswith(f"error: {sentence}")
 
 
 # Networks that were brought along
@@ -487,34 +550,51 @@ OWN |= {"constructor": "workflow_scripts.networks.architectures:small_resnet"}
 OWN |= {"preprocessing": {"size": 16, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}}
 
 
-def bring(classes: int, folder: Path, **more: object) -> tuple[Experiment, dict[str, torch.Tensor]]:
-    """An experiment with a network brought along for so many classes, which lies in `folder`, and its weights."""
+def bring(
+    classes: int, folder: Path, sparse: bool = False, **more: object
+) -> tuple[Experiment, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """An experiment with a network brought along for so many classes, which lies in `folder`; its weights and masks."""
+    straight = {"rounds": "straight", "weights": "fresh", "schedule": "whole", "seed": 50}
     arms = [
         OWN | {"arguments": ARGUMENTS | {"num_classes": classes}},
         {"name": "tuned", "recipe": "finetune", "of": "own", "rate": RATE},
+        KEPT | {"name": "layers", "of": "own"},
         KEPT | {"name": "filters", "of": "own", "mask": "structured"},
-        KEPT | {"name": "new", "of": "own", "rounds": "straight", "weights": "fresh", "schedule": "whole", "seed": 50},
+        KEPT | {"name": "new", "of": "own"} | straight,
+        KEPT | {"name": "at_once", "of": "own", "mask": "global"} | straight,
     ]
     plan = experiment(*arms, **more)
     own = plan.networks["own", 1, 0]
     network = build(own.design.settings, None, seed=9)
+    masks = full_masks(network, [])
+    if sparse:
+        masks = prune_by_magnitude(network, masks, 0.3)
+        apply_masks(network, masks)
     (folder / own.key.folder).mkdir(parents=True)
-    save_network(folder / own.key.folder / "network.pt", network, full_masks(network, []), classes=None, epochs=None)
-    return plan, network.state_dict()
+    save_network(folder / own.key.folder / "network.pt", network, masks, classes=None, epochs=None)
+    return plan, network.state_dict(), masks
 
 
-@pytest.mark.parametrize("exempt", [[], ["classifier"]])
-def test_a_network_brought_along_is_pruned_and_trained_on(packed, tmp_path, exempt):
+@pytest.mark.parametrize("sparse", [False, True], ids=["whole", "sparse"])
+@pytest.mark.parametrize("exempt", [[], ["classifier"]], ids=["none", "exempt"])
+def test_a_network_brought_along_is_pruned_and_trained_on(packed, tmp_path, exempt, sparse):
     write_packed_images(tmp_path / "pictures.h5", packed)
-    plan, weights = bring(4, tmp_path, pruning={"exempt": exempt})
+    plan, weights, own = bring(4, tmp_path, sparse, pruning={"exempt": exempt})
     made = make_all(plan, tmp_path)
-    assert len(made) == 3 * LEVELS
-    layers = [name for name in full_masks(build(plan.trained.settings, 4, 0), []) if name not in exempt]
+    assert len(made) == 5 * LEVELS
+    # What was pruned of a layer that is exempt stays so, and that layer is pruned with the others.
+    own = {name: mask for name, mask in own.items() if name not in exempt or not mask.all()}
+    left_out = build(plan.networks["own", 1, 0].design.settings, None, 0).classifier.weight.numel() * (
+        "classifier" not in own
+    )
+    total = sum(counts(own).values())
+    wanted = remaining_weights(total, left_out, FRACTION, LEVELS)
     for key, network in made.items():
-        assert list(network.masks) == layers
+        assert network.masks.keys() == own.keys()
         first, kept = network.trainer.first["model"], network.masks
+        assert all(not (kept[name] & ~own[name]).any() for name in own)
         assert network.tensors["classes"] is None and network.tensors["lineage"] == ""
-        if key.arm == "new":
+        if key.arm in ("new", "at_once"):
             assert same(first, masked(build(plan.networks[key].design.settings, None, seed=51).state_dict(), kept))
             epochs, in_all = EPOCHS, EPOCHS
         else:
@@ -522,20 +602,26 @@ def test_a_network_brought_along_is_pruned_and_trained_on(packed, tmp_path, exem
             assert same(first, masked(parent, kept))
             epochs, in_all = EPOCHS - REWIND, None
         assert network.metrics["budget"] == {"epochs": epochs, "pictures": SHOWN * epochs, "epochs_in_all": in_all}
-        density = (1 - FRACTION) ** key.level
+        if key.arm in ("tuned", "at_once"):
+            assert sum(counts(kept).values()) == wanted[key.level]
         if key.arm == "new":
-            assert counts(kept) == {name: round(density * mask.numel()) for name, mask in kept.items()}
+            share = wanted[key.level] / total
+            assert counts(kept) == {name: round(share * int(mask.sum())) for name, mask in own.items()}
+        if key.arm == "layers":  # each layer is rounded at each level
+            assert abs(sum(counts(kept).values()) - wanted[key.level]) <= key.level * len(own) / 2
         if key.arm == "filters":
-            for name in layers:
-                if name != "classifier":
-                    filters = kept[name].flatten(1).any(1)
-                    assert abs(int(filters.sum()) - density * len(filters)) <= 0.51
+            before = made["filters", 1, key.level - 1].masks if key.level > 1 else own
+            (_, left) = remaining_weights(sum(counts(before).values()), left_out, FRACTION, 1)
+            share = left / sum(mask.numel() for mask in own.values())
+            for name in set(own) - {"classifier"}:
+                filters = kept[name].flatten(1).any(1)
+                assert int(filters.sum()) == max(1, round(share * len(filters)))
     assert made["tuned", 1, 1].rates == [(epoch, RATE) for epoch in range(REWIND + 1, EPOCHS + 1)]
 
 
 def test_a_network_of_another_number_of_classes_is_refused_in_one_sentence(packed, tmp_path):
     write_packed_images(tmp_path / "pictures.h5", packed)
-    plan, _ = bring(7, tmp_path)
+    plan, *_ = bring(7, tmp_path)
     with pytest.raises(UserError, match=r"output for 2 pictures is \(2, 7\) .* should be 2 x 4") as error:
         make(plan, tmp_path, plan.networks["tuned", 1, 1])
     assert "\n" not in str(error.value)
@@ -581,7 +667,7 @@ def test_killed_in_the_middle_and_run_again_any_arm_ends_with_the_same_bytes(
     again = make(plan, folder, network, tmp_path)
     assert f"going on after {second} epochs and {0 if killed else 1} steps" in caplog.text
     assert min(again.trainer.shown) == second + 1
-    files = ["metrics.json", "network.pt", *(["state.pt"] if name == "dense_early" else [])]
+    files = ["metrics.json", "network.pt"]
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == files
     for file in files:
         assert (tmp_path / file).read_bytes() == (undisturbed.folder / file).read_bytes()

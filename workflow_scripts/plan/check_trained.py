@@ -8,6 +8,9 @@ from workflow_scripts.plan.methods import IMP, OF_MASKS, OF_TRAINING, Method, me
 from workflow_scripts.plan.trained import RESEEDED, last_rate, levels_wanted
 
 SMALL_RESNET = "workflow_scripts.networks.architectures:small_resnet"
+DENSE = [Method("all", "straight", *start) for start in (("rewound", "continued"), ("initial", "whole"))]
+# Of recipes that are made by other rules.
+OTHERS = {"imp": IMP, "trained_twice": Method("all", "straight", "kept", "whole")}
 STAGE = re.compile(r"stages\.(\d+)$")  # a layer of the small network whose units are the stage's width
 
 
@@ -93,35 +96,47 @@ def twins(config: dict) -> Iterator[str]:
     """Yield the arms that would be another arm's networks, or the dense ones, once more, to the bit."""
     names: dict[tuple, str] = {}
     for item in config["arms"]:
-        method = IMP if item["recipe"] == "imp" else method_of(item)
+        method = OTHERS.get(item["recipe"]) or method_of(item)
         if method is None:
             continue
-        same_start = (method.weights, method.schedule) in (("rewound", "continued"), ("initial", "whole"))
-        other = names.setdefault(identity(item, method, config["pruning"]), item["name"])
-        if method.mask == "all" and same_start and not method.order:
+        method = plainest(method, config["pruning"]["rewind_epoch"])
+        levels = [0] if method.mask == "all" else levels_wanted(item, config)
+        keys = [(level, method, *settings_of(item, method, config["training"])) for level in levels]
+        others = [other for key in keys if (other := names.setdefault(key, item["name"])) != item["name"]]
+        if method in DENSE:
             yield (
                 f"arms.{item['name']} would be the dense network once more, to the bit: write another order of the"
                 " data, order: 1"
             )
-        elif other != item["name"]:
+        elif others:
             yield (
-                f"arms.{item['name']} would be the networks of {other} once more, to the bit: leave it out, or let it"
-                " differ: by a seed, if anything is drawn, or by order, of the data"
+                f"arms.{item['name']} would be the networks of {others[0]} once more, to the bit: leave it out, or let"
+                " it differ: by a seed, if anything is drawn, or by order, of the data"
             )
 
 
-def identity(item: dict, method: Method, pruning: dict) -> tuple:
-    """Return what arms share that have the same networks at the levels that both have."""
-    if pruning["rewind_epoch"] == 0:  # the rewind point is the start, and the schedule from there on the whole
+def plainest(method: Method, rewind_epoch: int) -> Method:
+    """Return one method for all those that come to the same networks, whatever words they have."""
+    if rewind_epoch == 0:  # the rewind point is the start, and the schedule from there on the whole
         weights, schedule = {"initial": "rewound"}, {"whole": "continued"}
         method = replace(
             method,
             weights=weights.get(method.weights, method.weights),
             schedule=schedule.get(method.schedule, method.schedule),
         )
-    if replace(method, order=0) == Method("same", method.rounds, "rewound", "continued"):
+    if method.mask == "all" or (method.mask == "same" and method.weights != "kept"):
+        method = replace(method, rounds="straight")  # nothing is of the round before
+    if replace(method, order=0) == Method("same", "straight", "rewound", "continued"):
         method = replace(IMP, order=method.order)
-    return item.get("of", item["name"]), method, item.get("seed"), item.get("rate")
+    return method
+
+
+def settings_of(item: dict, method: Method, training: dict) -> tuple:
+    """Return what else networks of a method depend on: what they are of, the seeds and the rate, also by default."""
+    places = item.get("seed", 0) if method.mask.startswith("shuffled") else None
+    weights = item.get("seed", RESEEDED) if method.weights == "fresh" else None
+    rate = item.get("rate", last_rate(training)) if method.schedule == "constant" else None
+    return item.get("of", item["name"]), places, weights, rate
 
 
 def early_mistakes(item: dict, config: dict) -> Iterator[str]:

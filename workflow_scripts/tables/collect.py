@@ -288,10 +288,15 @@ def to_flags(path: str | Path, text: pd.Series) -> pd.Series:
 
 
 def parse_network(words: Sequence[str]) -> MeasuredNetwork:
-    arm, replicate, level, metrics, units = words
+    metrics, units = words[3:]
+    return MeasuredNetwork(*parse_key(*words[:3]), Path(metrics), Path(units))
+
+
+def parse_key(arm: str, replicate: str, level: str) -> tuple[str, int, int]:
+    """The names of a network, from the command line; UserError unless replicate and level are whole numbers."""
     if not (replicate.isdecimal() and level.isdecimal()):
         raise UserError(f"--network {arm} {replicate} {level}: replicate and level are whole numbers")
-    return MeasuredNetwork(arm, int(replicate), int(level), Path(metrics), Path(units))
+    return arm, int(replicate), int(level)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from workflow_scripts.plan.rotations import Rotations
 from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
+from workflow_scripts.tables.collect import parse_key
 
 COLUMNS = ["layer", "alpha", "seed", "units", "detectors_a", "concepts_a", "dead_units", "median_score"]
 
@@ -58,8 +59,7 @@ def read_rotations(path: Path, asked: Rotations) -> pd.DataFrame:
 
 
 def parse_network(words: Sequence[str]) -> RotatedNetwork:
-    arm, replicate, level, rotations = words
-    return RotatedNetwork(arm, int(replicate), int(level), Path(rotations))
+    return RotatedNetwork(*parse_key(*words[:3]), Path(words[3]))
 
 
 def main() -> None:

@@ -52,9 +52,8 @@ def train(args: argparse.Namespace, group: Group) -> None:
         test_accuracy = accuracy(network, test, args.training["precision"], group)
         epochs = initial["epochs"] + len(trainer.history)
         if group.rank == 0:
-            origin = {"start": start, "lineage": lineage, "rewound": args.rewind_epoch}
             with kept.outputs(*outputs) as (rewind, out, metrics):
-                save_tensors(rewind, rewind_point | origin)
+                save_tensors(rewind, rewind_point | {"start": start, "lineage": lineage})
                 save_network(out, network, masks, len(test.classes), epochs, lineage)
                 write_metrics(metrics, network, masks, test_accuracy, trainer.history, epochs, trainer.pictures_shown())
 

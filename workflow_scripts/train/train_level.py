@@ -18,7 +18,7 @@ from workflow_scripts.shared.files import UserError, file_fingerprint, run_comma
 from workflow_scripts.train.arguments import load_pictures, recipe_fingerprint, training_parser, training_state
 from workflow_scripts.train.level_masks import MASKS, OF_MASKS, Pruned, Size, choose_masks
 from workflow_scripts.train.processes import Group, joined_group
-from workflow_scripts.train.training import Pictures, Trainer, accuracy
+from workflow_scripts.train.training import Pictures, Trainer, accuracy, seed_of
 
 WEIGHTS = ("rewound", "initial", "kept", "fresh")  # what those that stay may start from
 FILES = ("parent", "rewind", "like", "initial")  # arguments that are files that other jobs have written
@@ -67,8 +67,8 @@ def require_one_training(args: argparse.Namespace, files: dict[str, dict]) -> No
             raise UserError(f"{path} does not come from the training of {other}: run both again")
     if "rewind" not in files:
         return
-    lineage, start, rewound = (files["rewind"].get(name) for name in ("lineage", "start", "rewound"))
-    if lineage != text_fingerprint(start, recipe_fingerprint(args), rewound):
+    lineage, start, epoch = (files["rewind"].get(name) for name in ("lineage", "start", "epoch"))
+    if lineage != text_fingerprint(start, recipe_fingerprint(args), epoch):
         raise UserError(f"{args.rewind} was made with other pictures, settings or another replicate: make it again")
 
 
@@ -133,8 +133,7 @@ def train(args: argparse.Namespace, group: Group) -> None:
             require_classes(args, parent, test)
         network, masks = pruned_network(args, files, parent["classes"])
         size = Size(files["like"]["masks"] if args.like else None, args.fraction, args.rounds)
-        mask_seed = int(np.random.SeedSequence(args.mask_seed).generate_state(1, np.uint64)[0])
-        masks = choose_masks(args.mask, Pruned(network, masks), size, mask_seed)
+        masks = choose_masks(args.mask, Pruned(network, masks), size, seed_of(*args.mask_seed))
         density = describe_density(network, masks)["density"]["prunable"]
         logging.info("%.2f %% of the prunable weights remain", 100 * density)
         settings = schedule_of(args.training, args.constant_rate)

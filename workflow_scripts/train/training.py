@@ -68,12 +68,17 @@ def batch_norms(network: nn.Module) -> list[_BatchNorm]:
     return [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
 
 
+def seed_of(*place: int) -> int:
+    """Return a seed for torch that follows from a few whole numbers and their order."""
+    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
+
+
 def seed_torch(device: torch.device, *place: int) -> None:
     """Start torch's random streams, the CPU's and that of `device`, from a few whole numbers and their order.
 
     torch.manual_seed would do, but takes a tenth of a millisecond where there is no GPU.
     """
-    seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
+    seed = seed_of(*place)
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)

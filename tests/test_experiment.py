@@ -29,10 +29,10 @@ def experiment(gpus: int = 0, **changes: object) -> Experiment:
 def test_the_default_experiment():
     default = experiment()
     assert default.results == "results/shapes" and default.checked()[0] == "results/shapes/data/network.json"
-    assert len(default.networks) == 2 * (9 + 4)
+    assert len(default.networks) == 3 * (6 + 3)
     assert default.file(Key("imp", 2, 3), "units.csv") == "results/shapes/imp/replicate_2/level_3/units.csv"
-    dense = [f"results/shapes/imp/replicate_{replicate}/level_0" for replicate in (1, 2)]
-    control = [f"results/shapes/shuffled_labels/replicate_{replicate}/level_0" for replicate in (1, 2)]
+    dense = [f"results/shapes/imp/replicate_{replicate}/level_0" for replicate in (1, 2, 3)]
+    control = [f"results/shapes/shuffled_labels/replicate_{replicate}/level_0" for replicate in (1, 2, 3)]
     # The dense network and its control are measured once, and named each by itself.
     assert all(default.metrics().count(f"{folder}/metrics.json") == 2 for folder in dense)
     assert all(default.units().count(f"{folder}/units.csv") == 1 for folder in dense + control)
@@ -47,9 +47,9 @@ def test_the_gallery_draws_chosen_arms_alone_also_under_the_names_of_others():
     folders = {folder.removeprefix("results/shapes/gallery/networks/") for folder in some.all_drawn()}
     levels = {network.key.folder for network in some.networks.values() if network.key.arm in ("oneshot", "lite_random")}
     firsts = {name for name in levels if name.endswith("level_0")}
-    dense = {Key("imp", replicate, 0).folder for replicate in (1, 2)} | {Key("lite", 1, 0).folder}
+    dense = {Key("imp", replicate, 0).folder for replicate in (1, 2, 3)} | {Key("lite", 1, 0).folder}
     assert folders == levels - firsts | dense  # level 0 is drawn as that of the other arm
-    assert len(some.other_names()) == len(firsts) == 3
+    assert len(some.other_names()) == len(firsts) == 4
     assert shlex.split(some.chosen_arms("gallery")) == ["--arm", "oneshot", "--arm", "lite_random"]
     assert some.chosen_arms("figures") == "" and "accuracy" in some.figure_names
     assert "accuracy" not in experiment(arms=arms, figures={"arms": ["lite"]}).figure_names
@@ -57,7 +57,7 @@ def test_the_gallery_draws_chosen_arms_alone_also_under_the_names_of_others():
 
 
 def test_trained_and_brought_networks_stand_side_by_side():
-    both = experiment(arms=[IMP, BROUGHT, PRUNED])
+    both = experiment(arms=[IMP, BROUGHT, PRUNED], pruning={"fraction": 0.5})
     assert set(both.designs) == {"", "_lite"}
     assert both.concepts(both.designs["_lite"]) == "results/shapes/data/concepts_224_bilinear.h5"
     assert both.view("_224_bilinear") == both.designs["_lite"].preprocessing
@@ -80,7 +80,7 @@ def test_trained_and_brought_networks_stand_side_by_side():
 def test_level_0_of_an_arm_has_the_density_of_the_network_that_it_is_and_whole_filters_their_own():
     arms = [IMP, *({"name": name, "recipe": name, "of": "imp"} for name in ("oneshot", "structured")), BROUGHT]
     arms.append({"name": "tuned", "recipe": "finetune", "of": "lite", "rate": 0.1})
-    found = experiment(arms=arms, images={"size": 224})
+    found = experiment(arms=arms, images={"size": 224}, pruning={"fraction": 0.5})
     assert [found.density("oneshot", "1", level) for level in "0123"] == [1, 0.5, 0.25, 0.125]
     assert [found.density("structured", "1", level) for level in "0123"] == [1, None, None, None]
     assert [found.density("tuned", "1", level) for level in "0123"] == [None] * 4
@@ -137,8 +137,7 @@ def test_networks_of_an_arm_are_rotated_each_once():
     found = experiment(arms=[IMP, ROTATED | {"alphas": [1, 0.5], "seeds": 2}], pruning={"levels": 1})
     assert not any(key.arm == "turned" for key in found.networks)
     assert [network.key for network in found.rotated_networks()] == [
-        *(("imp", 1, level) for level in (0, 1)),
-        *(("imp", 2, level) for level in (0, 1)),
+        ("imp", replicate, level) for replicate in (1, 2, 3) for level in (0, 1)
     ]
     assert found.turns(Key("imp", 2, 1)) == "--alphas 0.5 1.0 --seeds 1 2"
     assert found.rotated_arms() == "--rotated imp 2 0.5 1.0"
@@ -226,7 +225,7 @@ def test_what_a_pruned_network_is_checked_with():
     found = experiment(arms=[BROUGHT, PRUNED | {"exempt": ["fc"]}, IMP])
     assert "--exempt fc --levels 0" in found.checks(found.designs["_lite"])
     trained = found.checks(found.designs[""])
-    assert trained.endswith("--trained") and "--levels 8 --fraction 0.5" in trained
+    assert trained.endswith("--trained") and "--levels 5 --fraction 0.67" in trained
 
 
 def test_exempt_are_the_layers_of_whichever_prunes_networks_of_the_design():

@@ -46,7 +46,9 @@ rule make_concepts:
         f"{RESULTS}/benchmarks/data/make_concepts.tsv"
     conda:
         "../envs/workflow.yaml"
-    threads: EXPERIMENT.threads("make_concepts")
+    # Early, as pack_concepts. On one core: a job that wants several waits until no training runs, and all dissections
+    # wait for it.
+    priority: 20
     params:
         code=code_fingerprint("workflow_scripts.data.make_concepts"),
         arguments=named_arguments(
@@ -55,7 +57,7 @@ rule make_concepts:
     shell:
         "python -m workflow_scripts.data.make_concepts"
         " {params.arguments}"
-        " --processes {threads}"
+        " --processes 1"
         " --out {output.folder:q}"
         " --checksums {output.checksums:q}"
         " 2> {log:q}"
@@ -102,6 +104,8 @@ rule unpack_archive:
         f"{RESULTS}/benchmarks/data/unpack_{{kind}}.tsv"
     wildcard_constraints:
         kind="images|concepts",
+    # Early, as pack_concepts.
+    priority: 20
     conda:
         "../envs/workflow.yaml"
     params:

@@ -23,7 +23,7 @@ def gpus_of(rule: str, config: dict, shuffled: bool = False, tested: bool = True
 def threads_of(rule: str, config: dict, shuffled: bool = False, tested: bool = True) -> int:
     """Return how many threads a job of a rule asks for; arguments as of `gpus_of`."""
     gpus, workers = gpus_of(rule, config, shuffled, tested), config["images"]["workers"]
-    if rule in ("make_images", "make_concepts"):
+    if rule == "make_images":
         return DRAWING
     if rule in ("find_thresholds", "tally_units", "rotate_units"):
         return DECODING if gpus else 1

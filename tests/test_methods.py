@@ -140,15 +140,16 @@ def test_the_dense_network_again():
 
 
 def test_dense_networks_of_earlier_epochs_go_on_from_the_rewind_point_each_by_itself():
-    found = networks(IMP, arm("dense_early", epochs=[6, 3, 5]))
-    assert [key.level for key in found if key[:2] == ("dense_early", 4)] == [3, 5, 6]
-    for level in (3, 5, 6):
+    training = {"epochs": 9}
+    found = networks(IMP, arm("dense_early", epochs=[7, 3, 5]), training=training)
+    assert [key.level for key in found if key[:2] == ("dense_early", 4)] == [3, 5, 7]
+    for level in (3, 5, 7):
         network = found["dense_early", 4, level]
         assert (network.made_by, network.parent, network.density) == ("train_level", DENSE[0], 1)
         assert network.needs == {"parent": DENSE, "rewind": POINT}
         assert network.choices == {"mask": "all", "weights": "rewound", "from_epoch": 2, "until_epoch": level}
-    more = networks(IMP, arm("dense_early", epochs=[3, 4, 5, 6]))
-    assert len(more) == len(found) + 2 and all(more[key] == network for key, network in found.items())
+    more = networks(IMP, arm("dense_early", epochs=[3, 4, 5, 6, 7]), training=training)
+    assert len(more) == len(found) + 2 * 2 and all(more[key] == network for key, network in found.items())
 
 
 def test_smaller_networks_have_a_design_of_their_own_for_each_set_of_arguments():

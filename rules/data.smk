@@ -44,11 +44,11 @@ rule make_concepts:
         f"{RESULTS}/logs/data/make_concepts.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/make_concepts.tsv"
-    conda:
-        "../envs/workflow.yaml"
     # Early, as pack_concepts. On one core: a job that wants several waits until no training runs, and all dissections
     # wait for it.
     priority: 20
+    conda:
+        "../envs/workflow.yaml"
     params:
         code=code_fingerprint("workflow_scripts.data.make_concepts"),
         arguments=named_arguments(

@@ -54,7 +54,16 @@ SMALL = {
 }
 CALIBRATED = {"arm": "untrained_calibrated", "replicate": "1", "level": "0"}
 SIZES = Sizes(
-    train=100, test=40, concepts=30, labels=10, units=8, values=72, state=4_000_000, momentum=3_900_000, masks=900_000
+    train=100,
+    test=40,
+    concepts=30,
+    labels=10,
+    units=8,
+    values=72,
+    products=640,
+    state=4_000_000,
+    momentum=3_900_000,
+    masks=900_000,
 )
 
 
@@ -224,7 +233,8 @@ def test_rotations_counted_by_hand(default, dump, passes):
     arms.append({"name": "turned", "recipe": "rotated", "of": "imp", "alphas": [0.5, 1], "seeds": 3})
     config = lay_over(default, SMALL | {"dissection": {"dump": dump}, "arms": arms})
     costs, alone = costs_of(config, SIZES), costs_of(config | {"arms": arms[:1]}, SIZES)
-    rotation = 5 * 30 * 72 / 1000 + 30 * 8 / 100  # turning takes four times as long as thresholds
+    # Turning takes three times as long as thresholds, and as long as they once more for 64 products.
+    rotation = (4 * 30 * 72 + 30 * 640 / 64) / 1000 + 30 * 8 / 100
     rotate = of_network("rotate_units", "imp")
     assert costs.seconds(rotate) == pytest.approx(2 + passes + 6 * rotation)
     assert costs.bytes(rotate) == costs.bytes(job("collect"))
@@ -249,7 +259,7 @@ def test_sizes_follow_from_the_config(default):
     sizes = sizes_of(lay_over(default, {"pruning": {"exempt": ["classifier"]}}))
     assert (sizes.train, sizes.test, sizes.concepts, sizes.labels) == (6000, 1500, 2000, 122)
     # A stem and two stages of stride 2 make 6 x 6 of 48 x 48.
-    assert (sizes.units, sizes.values) == (64 + 96, (64 + 96) * 6 * 6)
+    assert (sizes.units, sizes.values, sizes.products) == (64 + 96, (64 + 96) * 6 * 6, (64**2 + 96**2) * 6 * 6)
     network = build(default["network"], 20, seed=0)
     assert sizes.momentum == 4 * sum(parameter.numel() for parameter in network.parameters())
     # Of each batch-norm a mean and a variance for each weight, and a count of 8 bytes.

@@ -307,14 +307,14 @@ def test_the_check_before_training_finds_what_would_fail_after_it():
 
 def test_a_smaller_network_has_to_have_fewer_weights_to_prune_and_as_many_units():
     arguments = NETWORK["arguments"]
-    sound = {"size": 12, "layers": ["stages.1"], "levels": 0, "fraction": 0.5, "trained": True, "units_like": NETWORK}
+    sound = {"size": 12, "layers": ["stages.1"], "levels": 0, "fraction": 0.5, "trained": True, "shapes_like": NETWORK}
 
     def check(exempt: list[str], **changes: object) -> dict:
         return check_network(NETWORK | {"arguments": arguments | changes}, exempt=exempt, **sound)
 
     found = check([], widths=[8, 16])
     assert found["units, height and width of each layer"]["stages.1"][0] == arguments["widths"][1]
-    dense = check_network(NETWORK, exempt=[], **sound | {"units_like": None})
+    dense = check_network(NETWORK, exempt=[], **sound | {"shapes_like": None})
     (most,) = dense["weights at each level, at most"]
     assert found["weights at each level, at most"][0] < most
     words = f"the smaller network has {most:,} weights that can be pruned, and the dense one {most:,}: take arguments"
@@ -323,7 +323,7 @@ def test_a_smaller_network_has_to_have_fewer_weights_to_prune_and_as_many_units(
             check([], **changes)
     with pytest.raises(UserError, match=f"and the dense one {most:,}: take arguments that leave it fewer"):
         check([], widths=[32, 16])
-    with pytest.raises(UserError, match=r"has 8 units in stages\.1, and the dense one 16: counts"):
+    with pytest.raises(UserError, match=r"puts out 8 x 6 x 6 in stages\.1 .*, and the dense one 16 x 6 x 6: counts"):
         check([], widths=[16, 8])
     # Of a layer that is exempt the size does not count.
     with pytest.raises(UserError, match="take arguments that leave it fewer"):

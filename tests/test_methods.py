@@ -63,7 +63,7 @@ def mistakes_in(*arms: dict, **changes: object) -> list[str]:
             "imp_rewind0",
             1,
             {"mask": "global", "weights": "initial", "fraction": 0.25, "from_epoch": 0},
-            {"initial": START},
+            {"rewind": POINT, "initial": START},
         ),
         ("lr_rewind", 1, {"mask": "global", "weights": "kept", "fraction": 0.25, "from_epoch": 2}, {}),
         (
@@ -167,8 +167,8 @@ def test_smaller_networks_have_a_design_of_their_own_for_each_set_of_arguments()
         }
         # They are shown the same pictures, and are not pruned.
         assert network.design.view == "" and "--levels 0 " in plan.checks(network.design)
-        assert "--units-like" in plan.checks(network.design)
-    assert "--levels 3 " in plan.checks(plan.designs[""]) and "--units-like" not in plan.checks(plan.designs[""])
+        assert "--shapes-like" in plan.checks(network.design)
+    assert "--levels 3 " in plan.checks(plan.designs[""]) and "--shapes-like" not in plan.checks(plan.designs[""])
     assert not next(found for found in plan.arms if found.name == "small").same_units
 
 
@@ -411,6 +411,7 @@ FROM_0 = {"pruning": {"rewind_epoch": 0}}
 AS_IMP = {"mask": "same", "rounds": "straight", "weights": "rewound", "schedule": "continued"}
 WHOLE = {"mask": "all", "rounds": "straight", "weights": "initial", "schedule": "whole"}
 TICKET = AS_IMP | {"weights": "initial", "schedule": "whole"}
+THIN = {"inner": [16, 16, 16, 16]}
 AT_ONE_RATE = {"mask": "global", "rounds": "iterative", "weights": "kept", "schedule": "constant"}
 
 
@@ -451,6 +452,12 @@ def second(recipe: str, **more: object) -> dict:
         ([arm("reinit"), second("reinit", seed=2000)], None, {}),
         ([arm("oneshot", levels=[1, 3]), second("oneshot", levels=[2])], None, {}),
         ([arm("dense_again"), second("dense_again", order=2)], None, {}),
+        ([arm("dense_early", epochs=[3, 4]), second("dense_early", epochs=[5])], None, {}),
+        (
+            [arm("dense_small", arguments=[THIN]), second("dense_small", arguments=[THIN | {"stem_kernel": 3}])],
+            None,
+            {},
+        ),
         # The dense network, and that once more.
         ([arm("trained_twice"), second("pruned", **WHOLE | {"weights": "kept"})], "trained_twice", {}),
         ([arm("trained_twice"), second("trained_twice")], "trained_twice", {}),
@@ -537,7 +544,8 @@ OF_OWN = PRUNED | {"of": "own"}
         *[
             (
                 arm("pruned", "p", **OF_OWN | {"mask": mask}),
-                f"arms.p.mask is {mask}, which needs masks of an arm of the recipe imp: write global or layerwise",
+                f"arms.p.mask is {mask}, which needs masks of an arm of the recipe imp: write one of global, layerwise,"
+                " structured, all",
             )
             for mask in ("same", "shuffled_layerwise", "shuffled_global")
         ],
@@ -595,12 +603,27 @@ def test_all_that_is_wrong_with_such_arms_is_told_at_once():
         assert sentence.startswith(begin)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "listed", "values"),
+    [
+        ("dense_early", "epochs", ([3, 4], [4, 5])),
+        ("dense_small", "arguments", ([THIN], [THIN, THIN | {"stem_kernel": 3}])),
+    ],
+)
+def test_an_epoch_or_a_smaller_network_of_two_arms_is_refused(recipe, listed, values):
+    first, other = values
+    assert mistakes_in(IMP, arm(recipe, **{listed: first}), second(recipe, **{listed: other})) == [
+        f"arms.second.{listed} has networks of {recipe} once more: leave them out, or put both lists into one arm"
+    ]
+
+
 def test_rows_of_the_table_of_arms():
     rows = {found.name: found.row for found in read_arms(config(IMP, *EVERY))[0]}
     assert all(rows[name]["role"] == "reference" for name in ("dense_again", "dense_early", "dense_small"))
     assert all(rows[name]["role"] == "curve" for name in PUBLISHED if name != "dense_again")
     for name in (*PUBLISHED, "mine", "dense_early"):
-        assert (rows[name]["base"], rows[name]["starts_from"], rows[name]["same_units"]) == ("imp", "imp", True)
+        assert (rows[name]["base"], rows[name]["starts_from"]) == ("imp", "imp")
+        assert rows[name]["same_units"] == (name != "reinit")  # its levels start from weights of their own
     assert (rows["dense_small"]["starts_from"], rows["dense_small"]["same_units"]) == ("", False)
     assert (rows["mine"]["label"], rows["own_tuned"]["base"]) == ("mine", "own")
     labels = [row["label"] for row in rows.values() if row["base"] == "imp"]

@@ -14,6 +14,7 @@ from workflow_scripts.tables.summarise import ROWS, WIDTH, list_places, main, su
 
 def row(arm: str, replicate: int, level: int, density: float, accuracy: float, detectors: int, concepts: int, **more):
     base = {"layer": "stages.3", "detector_iou": 0.04, "detector_rule": "above", "units": 100}
+    base |= {"share_of_base": density, "epochs_in_all": 7}
     measured = {"density": density, "test_accuracy": accuracy, "detectors_a": detectors, "concepts_a": concepts}
     return {"arm": arm, "replicate": replicate, "level": level} | base | measured | more
 
@@ -217,17 +218,19 @@ def test_the_dense_network_is_not_repeated_under_other_arms(tmp_path):
 
 def test_a_curve_without_a_level_0_keeps_its_first_row(tmp_path):
     rows = [row("imp", 1, level, 0.5**level, 0.9, 50, 20) for level in range(3)]
-    rows += [row("early", 1, epoch, 1, 0.5 + epoch / 100, 40, 10) for epoch in (3, 5, 7)]
+    rows += [row("early", 1, epoch, 1, 0.5 + epoch / 100, 40, 10, epochs_in_all=epoch) for epoch in (3, 5, 7)]
     arms = [IMP, arm_row("early", "imp", recipe="dense_early", starts_from="imp", label="stopped early")]
     lines = summary(tmp_path, rows, arms)
-    assert [found[1] for line in lines if (found := re.search(r"100 %  +(\d\d\.0) %", line))] == [
-        *("90.0", "53.0", "55.0", "57.0")
+    assert [found.groups() for line in lines if (found := re.search(r"100 %(, \d epochs)?  +(\d\d\.0) %", line))] == [
+        *((None, "90.0"), (", 3 epochs", "53.0"), (", 5 epochs", "55.0"), (", 7 epochs", "57.0"))
     ]
 
 
-def test_a_network_without_a_density_has_none(tmp_path):
-    lines = summary(tmp_path, [row("imp", 1, 0, 1.0, 0.9, 50, 20), row("small", 1, 1, np.nan, 0.8, 40, 10)])
-    assert any(re.match(r"  small +- +80", line) for line in lines)
+@pytest.mark.parametrize(("share", "told"), [(0.568, r"56\.8 % of dense"), (np.nan, "-")])
+def test_a_network_without_a_density_has_its_share_of_the_dense_ones_weights(tmp_path, share, told):
+    small = row("small", 1, 1, np.nan, 0.8, 40, 10, share_of_base=share)
+    lines = summary(tmp_path, [row("imp", 1, 0, 1.0, 0.9, 50, 20), small])
+    assert any(re.match(rf"  small +{told} +80", line) for line in lines)
 
 
 def test_nothing_is_left_out_without_need(tmp_path):

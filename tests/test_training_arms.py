@@ -501,6 +501,7 @@ def other(packed, tmp_path_factory) -> Path:
         ("imp", 1, "parent", r"level_0/network\.pt does not come from the training of .*rewind\.pt: run both again"),
         ("oneshot", 1, "like", r"level_1/network\.pt does not come from the training of .*rewind\.pt: run both again"),
         ("reinit", 1, "like", r"level_1/network\.pt does not come from the training of .*level_0/network\.pt"),
+        ("imp_rewind0", 1, "rewind", r"level_0/network\.pt does not come from the training of .*rewind\.pt"),
         ("dense_early", 2, "rewind", r"network\.pt does not come from the training of .*rewind\.pt: run both again"),
     ],
 )
@@ -512,6 +513,14 @@ def test_files_of_another_training_are_refused(plan, folder, made, other, tmp_pa
     elsewhere = key._replace(arm=f"other/{key.arm}")
     with pytest.raises(UserError, match=words):
         make(plan, folder, replace(network, needs=network.needs | {file: (elsewhere, own)}), tmp_path)
+    assert not (tmp_path / "network.pt").exists()
+
+
+def test_initial_weights_of_another_training_are_refused(plan, folder, made, tmp_path):
+    network = plan.networks["imp_rewind0", 1, 1]
+    another = network.needs | {"initial": (network.parent, "network.pt")}
+    with pytest.raises(UserError, match=r"level_0/network\.pt is not what the training of .*rewind\.pt started from"):
+        make(plan, folder, replace(network, needs=another), tmp_path)
     assert not (tmp_path / "network.pt").exists()
 
 
@@ -529,14 +538,18 @@ def test_a_rewind_point_of_other_settings_is_refused(folder, made, tmp_path):
         ("--mask shuffled_global --fraction 0.5", "--mask shuffled_global needs --like"),
         ("--mask layerwise --rounds 2", "--mask layerwise needs --like or --fraction"),
         ("--mask global --density 0.5", "unrecognized arguments: --density 0.5"),
+        ("--mask all", "--weights kept needs --parent"),
+        ("--mask all --weights rewound", "--weights rewound needs --rewind"),
+        ("--mask all --weights initial --rewind rewind.pt", "--weights initial needs --initial"),
+        ("--mask all --weights initial --initial network.pt", "--weights initial needs --rewind"),
     ],
 )
-def test_arguments_that_do_not_say_how_many_weights_stay_are_refused(
+def test_arguments_that_do_not_say_how_many_weights_stay_or_from_where_are_refused(
     plan, tmp_path, capsys, monkeypatch, words, sentence
 ):
     given = ["--replicate", 1, "--gpus", 0, "--out", tmp_path / "network.pt", "--metrics", tmp_path / "metrics.json"]
     given += ["--train", "no.h5", "--test", "no.h5", *shlex.split(plan.training_settings({})), "--code", "as it is"]
-    given += [*words.split(), "--weights", "kept", "--from-epoch", 0]
+    given += ["--weights", "kept", "--from-epoch", 0, *words.split()]
     monkeypatch.setattr(sys, "argv", ["script", *map(str, given)])
     with pytest.raises(SystemExit):
         train_level.main()

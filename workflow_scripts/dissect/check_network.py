@@ -31,7 +31,7 @@ def check_network(
     levels: int,
     fraction: float,
     trained: bool = False,
-    units_like: dict | None = None,
+    shapes_like: dict | None = None,
 ) -> dict:
     """Return the most weights that remain at each level, and the units and map size of each dissected layer.
 
@@ -39,11 +39,11 @@ def check_network(
         settings: as `build` takes them.
         size: of the pictures, in pixels.
         trained: whether the network is to be trained, on pictures whose number of classes is not known yet.
-        units_like: settings of another network, whose layers are to have as many units.
+        shapes_like: settings of another network, whose layers are to have as many units and places.
 
     Raises:
         UserError: a layer is missing or cannot be dissected, an exempt pattern matches nothing, nothing would be left
-            at the last level, the network cannot be trained, or a layer has other units than in that other network.
+            at the last level, the network cannot be trained, or a layer has another shape than in that other network.
     """
     network = build(settings, CLASSES if trained else None, seed=0)
     masks = full_masks(network, exempt)
@@ -51,19 +51,21 @@ def check_network(
     smaller = build(settings, FEWEST_CLASSES, seed=0) if trained else network
     left_out = exempt_weights(smaller, masks)
     shapes = shapes_of(network, size, layers)
-    if units_like:
-        dense = build(units_like, CLASSES, seed=0)
+    if shapes_like:
+        dense = build(shapes_like, CLASSES, seed=0)
         if prunable >= (of_dense := sum(mask.numel() for mask in full_masks(dense, exempt).values())):
             raise UserError(
                 f"the smaller network has {prunable:,} weights that can be pruned, and the dense one {of_dense:,}: take"
                 " arguments that leave it fewer"
             )
         wanted = shapes_of(dense, size, layers)
-        for layer, (units, *_) in shapes.items():
-            if units != wanted[layer][0]:
+        for layer, shape in shapes.items():
+            if shape != wanted[layer]:
+                found, dense_shape = (" x ".join(map(str, each)) for each in (shape, wanted[layer]))
                 raise UserError(
-                    f"the smaller network has {units} units in {layer}, and the dense one {wanted[layer][0]}: counts of"
-                    " units only compare where there are as many; take arguments that leave that layer its width"
+                    f"the smaller network puts out {found} in {layer} (units x height x width), and the dense one"
+                    f" {dense_shape}: counts of units only compare where both are the same; take arguments that leave"
+                    " that layer as it is"
                 )
     if trained:
         require_trainable(smaller, black_pictures(2, size), FEWEST_CLASSES if takes_classes(settings) else None)
@@ -89,11 +91,11 @@ def main() -> None:
     parser.add_argument("--exempt", nargs="*", default=[], help="names of layers that are never pruned")
     parser.add_argument("--levels", type=int, required=True)
     parser.add_argument("--fraction", type=float, required=True)
-    parser.add_argument("--units-like", type=json.loads, help="JSON: a network that layers have as many units as in")
+    parser.add_argument("--shapes-like", type=json.loads, help="JSON: a network whose layers have the same shapes")
     parser.add_argument("--out", type=Path, required=True, help="network.json")
     args = parser.parse_args()
     found = check_network(
-        args.network, args.size, args.layers, args.exempt, args.levels, args.fraction, args.trained, args.units_like
+        args.network, args.size, args.layers, args.exempt, args.levels, args.fraction, args.trained, args.shapes_like
     )
     with whole_file(args.out) as part:
         part.write_text(json.dumps(found, indent=1) + "\n")

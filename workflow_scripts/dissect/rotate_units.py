@@ -22,10 +22,9 @@ from workflow_scripts.dissect.rotations import turn_maps
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.dissect.unit_files import Counts, read_counts
 from workflow_scripts.plan.protocols import BORDERS, COUNTED_IMAGES, DETECTOR_RULES, MASKS, PLANES, SCHEMES
+from workflow_scripts.plan.rotations import COLUMNS
 from workflow_scripts.shared.files import remove, run_command, scratch_file, whole_file
 from workflow_scripts.shared.gpus import use_gpus
-
-COLUMNS = ("layer", "alpha", "seed", "units", "detectors_a", "concepts_a", "dead_units", "median_score")
 
 
 def rotate_units(

@@ -65,6 +65,8 @@ def arm_of(item: dict, networks: list[Network], config: dict) -> Arm:
     """Return the row of an arm that the config's item describes."""
     recipe = known_recipes()[item["recipe"]]
     base = item.get("of", item["name"])
+    method = method_of(item)
+    drawn_anew = method is not None and method.weights == "fresh"  # at each level
     return Arm(
         name=item["name"],
         base=base,
@@ -72,7 +74,7 @@ def arm_of(item: dict, networks: list[Network], config: dict) -> Arm:
         recipe=item["recipe"],
         starts_from={"first": base, "initial": initial_arm(config), "": ""}[recipe.starts_from],
         label=label_of(item),
-        same_units=not has_levels_of_their_own(networks),
+        same_units=not drawn_anew and not has_levels_of_their_own(networks),
     )
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from workflow_scripts.plan.methods import IMP, OF_MASKS, OF_TRAINING, Method, method_of
+from workflow_scripts.plan.methods import IMP, MASKS, OF_MASKS, OF_TRAINING, Method, method_of
 from workflow_scripts.plan.trained import RESEEDED, last_rate, levels_wanted
 
 SMALL_RESNET = "workflow_scripts.networks.architectures:small_resnet"
@@ -40,7 +40,10 @@ def method_mistakes(item: dict, method: Method, brought: bool) -> Iterator[str]:
     if method.mask.startswith("shuffled") and method.rounds == "iterative":
         yield f"{name}.rounds: masks at random places are drawn anew at each level: write straight"
     if brought and method.mask in OF_MASKS:
-        yield f"{name}.mask is {method.mask}, which needs masks of an arm of the recipe imp: write global or layerwise"
+        yield (
+            f"{name}.mask is {method.mask}, which needs masks of an arm of the recipe imp: write one of"
+            f" {', '.join(mask for mask in MASKS if mask not in OF_MASKS)}"
+        )
     if brought and method.weights in OF_TRAINING:
         yield f"{name}.weights: the training of {item['of']}, to go back to, is not known: write kept or fresh"
 
@@ -98,11 +101,18 @@ def twins(config: dict) -> Iterator[str]:
     for item in config["arms"]:
         method = OTHERS.get(item["recipe"]) or method_of(item)
         if method is None:
+            listed = {"dense_early": "epochs", "dense_small": "arguments"}.get(item["recipe"])
+            keys = [(item["recipe"], repr(value)) for value in item.get(listed, [])]
+            if others := others_of(item["name"], keys, names):
+                yield (
+                    f"arms.{item['name']}.{listed} has networks of {others[0]} once more: leave them out, or put both"
+                    " lists into one arm"
+                )
             continue
         method = plainest(method, config["pruning"]["rewind_epoch"])
         levels = [0] if method.mask == "all" else levels_wanted(item, config)
         keys = [(level, method, *settings_of(item, method, config["training"])) for level in levels]
-        others = [other for key in keys if (other := names.setdefault(key, item["name"])) != item["name"]]
+        others = others_of(item["name"], keys, names)
         if method in DENSE:
             yield (
                 f"arms.{item['name']} would be the dense network once more, to the bit: write another order of the"
@@ -113,6 +123,11 @@ def twins(config: dict) -> Iterator[str]:
                 f"arms.{item['name']} would be the networks of {others[0]} once more, to the bit: leave it out, or let"
                 " it differ: by a seed, if anything is drawn, or by order, of the data"
             )
+
+
+def others_of(name: str, keys: list[tuple], names: dict[tuple, str]) -> list[str]:
+    """Return the arms that have networks of these keys already; the others are put down as those of `name`."""
+    return [other for key in keys if (other := names.setdefault(key, name)) != name]
 
 
 def plainest(method: Method, rewind_epoch: int) -> Method:

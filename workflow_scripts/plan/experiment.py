@@ -280,7 +280,7 @@ class Experiment:
             if network.made_by in TRAININGS and network.choices.get("mask", "all") != "all"
         ]
         trained = any(network.made_by in TRAININGS for network in networks)
-        like = {"units_like": self.trained.settings_text} if design.is_trained and design.suffix else {}
+        like = {"shapes_like": self.trained.settings_text} if design.is_trained and design.suffix else {}
         return named_arguments(
             network=design.settings_text,
             size=design.preprocessing["size"],

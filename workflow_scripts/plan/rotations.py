@@ -9,6 +9,8 @@ from typing import NamedTuple
 RECIPE = "rotated"
 WITHOUT_NETWORKS = (RECIPE, "shuffled_labels")  # recipes of arms that have no networks to turn
 ALPHAS, SEEDS = (1,), 5  # unless the arm says others
+# Of a network's rotations.csv.
+COLUMNS = ["layer", "alpha", "seed", "units", "detectors_a", "concepts_a", "dead_units", "median_score"]
 
 
 class Rotations(NamedTuple):

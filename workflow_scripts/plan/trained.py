@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from workflow_scripts.plan.designs import Design, with_source
 from workflow_scripts.plan.keys import Key
-from workflow_scripts.plan.methods import IMP, Method
+from workflow_scripts.plan.methods import IMP, OF_TRAINING, Method
 from workflow_scripts.plan.networks import Network
 from workflow_scripts.shared.files import UserError
 
@@ -71,9 +71,9 @@ def trained(item: dict, method: Method, key: Key, dense: Network, config: dict, 
     parent = key._replace(level=level - 1) if own_chain else dense.key
     needs = {"parent": (parent, "network.pt")}
     choices = {"mask": method.mask, "weights": method.weights, **exempt(pruning)}
-    if method.weights == "rewound":
+    if method.weights in OF_TRAINING:
         needs["rewind"] = (dense.key, "rewind.pt")
-    elif method.weights == "initial":
+    if method.weights == "initial":
         needs["initial"] = (Key(initial, replicate, 0), "network.pt")
     if method.mask != "all":
         if dense.recipe == "imp" and not (method.mask == "global" and method.rounds == "iterative"):

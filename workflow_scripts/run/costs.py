@@ -27,8 +27,10 @@ PACKED_LABELS = 0.05  # of the pictures that they are packed with; measured of t
 UNPACKED = 1.5  # bytes for each of an archive's: a guess, of many small files that fill whole blocks
 CANDIDATES = 0.14  # of the bytes of all maps: ResNet-50's last stage, benchmarks.full_size
 CATEGORIES = 6  # of labels, in Broden
-# Values' thresholds that take as long as turning one value of a map and writing it; measured of the default experiment.
-TURNING = 4
+# In values' thresholds: what turning takes for each value, besides its products with the matrix, of which so many take
+# as long as one threshold, but on a GPU next to none. Measured of the default experiment and, with ResNet-50's units,
+# by benchmarks.full_size.
+TURNING, PRODUCTS = 3, 64
 
 # Rules whose jobs concern one network; the wildcards of others may be those of any network that they wait for.
 OF_NETWORK = (
@@ -52,8 +54,8 @@ class Sizes:
     """How much there is to work on.
 
     Counts of `train` and `test` pictures, `concepts` (labelled pictures), `labels`, and for one network the dissected
-    `units` and the `values` of their maps in one picture; bytes of its `state` (parameters and batch-norm's
-    statistics), of its `momentum`, and of its `masks`.
+    `units`, the `values` of their maps in one picture, and the `products` that turn these; bytes of its `state`
+    (parameters and batch-norm's statistics), of its `momentum`, and of its `masks`.
     """
 
     train: int
@@ -62,6 +64,7 @@ class Sizes:
     labels: int
     units: int
     values: int
+    products: int
     state: int
     momentum: int
     masks: int
@@ -99,6 +102,7 @@ def read_sizes(experiment: Experiment) -> Sizes:
         labels=labels,
         units=sum(output.shape[1] for output in outputs.values()),
         values=sum(output.numel() for output in outputs.values()),
+        products=sum(output.numel() * output.shape[1] for output in outputs.values()),
         state=sum(tensor.nbytes for tensor in network.state_dict().values()),
         momentum=sum(parameter.nbytes for parameter in network.parameters()),
         masks=sum(weight.numel() for weight in prunable),
@@ -165,12 +169,13 @@ class Costs:
         wanted = self.experiment.threads(job.rule, self.network(job))
         return min(wanted, self.cores or wanted)
 
-    def work(self, job: Job) -> dict[str, int]:
+    def work(self, job: Job) -> dict[str, float]:
         """Return the amounts of a job's work by the rate that they go at; what takes but seconds is left to `start`."""
         sizes, training = self.sizes, self.config["training"]
         epoch = sizes.train // training["batch_size"] * training["batch_size"]  # an incomplete batch is left out
         split = getattr(sizes, job.wildcards.get("split", "train"))
         values = sizes.concepts * sizes.values
+        products = 0 if self.gpus(job) else sizes.concepts * sizes.products
         amounts = {
             "make_images": {"draw": sizes.train + sizes.test},
             "make_concepts": {"draw": 2 * sizes.concepts},  # pictures, and as much again for label maps
@@ -185,7 +190,7 @@ class Costs:
             "tally_units": {"tally": sizes.concepts * sizes.units},
             "rotate_units": {
                 "forward": sizes.concepts if self.keeps_candidates else 0,
-                "thresholds": self.rotations(job) * (1 + TURNING) * values,
+                "thresholds": self.rotations(job) * ((1 + TURNING) * values + products / PRODUCTS),
                 "tally": self.rotations(job) * sizes.concepts * sizes.units,
             },
             "draw_units": {"tiles": sizes.units * self.config["gallery"]["images"]},

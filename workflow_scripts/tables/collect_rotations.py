@@ -7,11 +7,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from workflow_scripts.plan.rotations import Rotations
+from workflow_scripts.plan.rotations import COLUMNS, Rotations
 from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
 from workflow_scripts.tables.collect import parse_key
-
-COLUMNS = ["layer", "alpha", "seed", "units", "detectors_a", "concepts_a", "dead_units", "median_score"]
 
 
 class RotatedNetwork(NamedTuple):

@@ -144,8 +144,9 @@ def tabulate(
             left_out.append("some levels")
         for arm, share in zip(names, shares, strict=False):
             name = f"  {called[arm]}"
+            of_one_density = len({level["density"].mean() for _, level in levels_of[arm]}) < len(levels_of[arm])
             for _, level in spread(levels_of[arm], share):
-                rows.append((name, *measures(level)))
+                rows.append((name, weights(level, with_epochs=of_one_density), *measures(level)))
                 name = ""
     return rows, left_out
 
@@ -166,11 +167,19 @@ def spread(levels: list, most: int) -> list:
     return [levels[place] for place in sorted(places)]
 
 
+def weights(level: pd.DataFrame, with_epochs: bool) -> str:
+    """How many weights a level has: their density or, of a smaller network, which has none, a share of the dense."""
+    density, share, epochs = (level[name].mean() for name in ("density", "share_of_base", "epochs_in_all"))
+    if np.isnan(density):
+        return "-" if np.isnan(share) else f"{100 * share:.3g} % of dense"
+    trained = f", {epochs:g} epochs" if with_epochs and not np.isnan(epochs) else ""
+    return f"{100 * density:.3g} %{trained}"
+
+
 def measures(level: pd.DataFrame) -> tuple[str, ...]:
-    """The cells of one level of an arm: a row for each replicate comes in."""
+    """The cells of what is measured of one level of an arm: a row for each replicate comes in."""
     rotated = [f"{level[ROTATED].mean():.1f} %" if level[ROTATED].notna().any() else "-"] if ROTATED in level else []
     return (
-        f"{100 * level['density'].mean():.3g} %" if level["density"].notna().any() else "-",
         with_range(100 * level["test_accuracy"].dropna(), "%"),
         with_range(100 * level["detectors_a"] / level["units"], "%"),
         *rotated,

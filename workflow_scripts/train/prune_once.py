@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from workflow_scripts.networks.checkpoints import load_tensors, rebuild, save_network
-from workflow_scripts.networks.prunable import PRUNABLE, prunable_weights, weights_of
+from workflow_scripts.networks.prunable import prunable_weights, weights_of
 from workflow_scripts.networks.pruning import Masks, apply_masks, log_dense
 from workflow_scripts.shared.files import UserError, run_command
-from workflow_scripts.train.selection import best_filters, highest, highest_of_all
+from workflow_scripts.train.level_masks import filters
+from workflow_scripts.train.selection import highest, highest_of_all
 
 METHODS = ("global", "layerwise", "random", "structured")
 
@@ -46,9 +47,7 @@ def prune_once(network: nn.Module, parent: Masks, method: str, density: float, e
     if method == "layerwise":
         kept = {name: highest(score, round(density * score.numel())) for name, score in scores.items()}
     elif method == "structured":
-        kinds = {name: weight.kind for name, weight in weights_of(network).items() if weight.kind in PRUNABLE}
-        kept = {name: best_filters(weight, kinds[name], density) for name, weight in weights.items()}
-        kept[list(kinds)[-1]] = torch.ones((), dtype=torch.bool)
+        kept = filters(weights_of(network), remaining, density)
     else:
         kept = highest_of_all(scores, round(density * sum(score.numel() for score in scores.values())))
     masks = {name: kept[name] & mask for name, mask in remaining.items()}

@@ -20,7 +20,8 @@ from workflow_scripts.train.level_masks import MASKS, OF_MASKS, Pruned, Size, ch
 from workflow_scripts.train.processes import Group, joined_group
 from workflow_scripts.train.training import Pictures, Trainer, accuracy, seed_of
 
-WEIGHTS = ("rewound", "initial", "kept", "fresh")  # what those that stay may start from
+# What those that stay may start from, and the argument that has it; fresh ones are drawn.
+WEIGHTS = {"rewound": "rewind", "initial": "initial", "kept": "parent", "fresh": None}
 FILES = ("parent", "rewind", "like", "initial")  # arguments that are files that other jobs have written
 
 
@@ -33,8 +34,7 @@ def start_of(args: argparse.Namespace, files: dict[str, dict], classes: int) -> 
     """
     if args.weights == "rewound":
         return files["rewind"] | {"epoch": args.from_epoch}, files["rewind"]["epoch"]
-    source = {"initial": "initial", "kept": "parent"}.get(args.weights)
-    if source:
+    if source := WEIGHTS[args.weights]:
         model, epochs = files[source]["model"], files[source]["epochs"]
     else:
         model, epochs = build(args.network, classes, args.seed).state_dict(), 0
@@ -70,6 +70,8 @@ def require_one_training(args: argparse.Namespace, files: dict[str, dict]) -> No
     lineage, start, epoch = (files["rewind"].get(name) for name in ("lineage", "start", "epoch"))
     if lineage != text_fingerprint(start, recipe_fingerprint(args), epoch):
         raise UserError(f"{args.rewind} was made with other pictures, settings or another replicate: make it again")
+    if "initial" in files and start != file_fingerprint(args.initial):
+        raise UserError(f"{args.initial} is not what the training of {args.rewind} started from: run both again")
 
 
 def pruned_network(args: argparse.Namespace, files: dict[str, dict], classes: int) -> tuple[nn.Module, Masks]:
@@ -92,7 +94,9 @@ def require_classes(args: argparse.Namespace, parent: dict, test: Pictures) -> N
 def main() -> None:
     parser = training_parser(__doc__)
     parser.add_argument("--parent", type=Path, help="network.pt that is pruned; without it a new one is trained")
-    parser.add_argument("--rewind", type=Path, help="rewind.pt of the dense training")
+    parser.add_argument(
+        "--rewind", type=Path, help="rewind.pt of the dense training, with --initial to check that, too"
+    )
     parser.add_argument("--like", type=Path, help="network.pt of another arm at this level: its masks or their counts")
     parser.add_argument("--initial", type=Path, help="network.pt that the dense training started from")
     parser.add_argument("--mask", choices=MASKS, required=True, help="which weights stay")
@@ -109,6 +113,9 @@ def main() -> None:
     args = parser.parse_args()
     if args.mask != "all" and not args.like and (args.fraction is None or args.mask in OF_MASKS):
         parser.error(f"--mask {args.mask} needs --like" + (" or --fraction" if args.mask not in OF_MASKS else ""))
+    for source in (WEIGHTS[args.weights], "rewind" if args.initial else None):
+        if source and getattr(args, source) is None:
+            parser.error(f"--weights {args.weights} needs --{source}")
     with joined_group(args.gpus) as group:
         train(args, group)
 

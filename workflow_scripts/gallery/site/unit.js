@@ -95,7 +95,10 @@ function showAcross(state, found, scale) {
 /** What is said of the levels below, or why there are none. */
 function acrossNote(state) {
   if (!networkOf(state).same_units) {
-    return `Unit ${state.unit} of another level is another unit: every level of this arm has a shape of its own.`;
+    return (
+      `Unit ${state.unit} of another level is another unit: every level of this arm has a shape, or initial weights, ` +
+      "of its own."
+    );
   }
   const changes = byId("across").querySelectorAll(".changed").length;
   const often = changes === 1 ? "once" : `${changes} times`;

@@ -144,9 +144,10 @@ def tabulate(
             left_out.append("some levels")
         for arm, share in zip(names, shares, strict=False):
             name = f"  {called[arm]}"
-            of_one_density = len({level["density"].mean() for _, level in levels_of[arm]}) < len(levels_of[arm])
+            # The weights, unless it is the epochs that tell the levels apart.
+            size = max((weights, epochs), key=lambda cell: len({cell(level) for _, level in levels_of[arm]}))
             for _, level in spread(levels_of[arm], share):
-                rows.append((name, weights(level, with_epochs=of_one_density), *measures(level)))
+                rows.append((name, size(level), *measures(level)))
                 name = ""
     return rows, left_out
 
@@ -167,13 +168,16 @@ def spread(levels: list, most: int) -> list:
     return [levels[place] for place in sorted(places)]
 
 
-def weights(level: pd.DataFrame, with_epochs: bool) -> str:
-    """How many weights a level has: their density or, of a smaller network, which has none, a share of the dense."""
-    density, share, epochs = (level[name].mean() for name in ("density", "share_of_base", "epochs_in_all"))
-    if np.isnan(density):
-        return "-" if np.isnan(share) else f"{100 * share:.3g} % of dense"
-    trained = f", {epochs:g} epochs" if with_epochs and not np.isnan(epochs) else ""
-    return f"{100 * density:.3g} %{trained}"
+def weights(level: pd.DataFrame) -> str:
+    """The share of weights that a level has: its density or, of a smaller network, how many of the dense one's."""
+    share = level["density"].fillna(level["share_of_base"]).mean()
+    return "-" if np.isnan(share) else f"{100 * share:.3g} %"
+
+
+def epochs(level: pd.DataFrame) -> str:
+    """For how long the weights of a level are trained, if that is known."""
+    trained = level["epochs_in_all"].mean()
+    return "-" if np.isnan(trained) else f"{trained:g} epochs"
 
 
 def measures(level: pd.DataFrame) -> tuple[str, ...]:

@@ -305,7 +305,7 @@ def test_the_check_before_training_finds_what_would_fail_after_it():
             check_network(NETWORK, 12, **sound | change, trained=True)
 
 
-def test_a_smaller_network_has_to_have_fewer_weights_to_prune_and_as_many_units():
+def test_a_smaller_network_has_to_have_fewer_weights_to_prune_and_the_same_shapes():
     arguments = NETWORK["arguments"]
     sound = {"size": 12, "layers": ["stages.1"], "levels": 0, "fraction": 0.5, "trained": True, "shapes_like": NETWORK}
 
@@ -323,8 +323,10 @@ def test_a_smaller_network_has_to_have_fewer_weights_to_prune_and_as_many_units(
             check([], **changes)
     with pytest.raises(UserError, match=f"and the dense one {most:,}: take arguments that leave it fewer"):
         check([], widths=[32, 16])
-    with pytest.raises(UserError, match=r"puts out 8 x 6 x 6 in stages\.1 .*, and the dense one 16 x 6 x 6: counts"):
+    with pytest.raises(UserError, match=r"puts out 8 x 3 x 3 in stages\.1 .*, and the dense one 16 x 3 x 3: counts"):
         check([], widths=[16, 8])
+    with pytest.raises(UserError, match=r"puts out 16 x 6 x 6 in stages\.1 .*, and the dense one 16 x 3 x 3: counts"):
+        check([], widths=[8, 16], stem_stride=1)
     # Of a layer that is exempt the size does not count.
     with pytest.raises(UserError, match="take arguments that leave it fewer"):
         check(["stages.0*", "stages.1*", "stem"], widths=[8, 16])

@@ -37,7 +37,7 @@ small:
   images: {size: 32}
   network: {arguments: {widths: [16, 16], blocks: [1, 1], strides: [2, 2], stem_kernel: 3, stem_stride: 1}}
   training: {epochs: 2, batch_size: 32}
-  pruning: {levels: 1}
+  pruning: {levels: 1, fraction: 0.5}
   dissection: {layers: [stages.1]}
 """
 

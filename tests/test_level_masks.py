@@ -52,7 +52,7 @@ def test_a_round_and_another_arms_masks_are_taken_as_they_are(dense, like):
 
 
 def test_the_choices_of_configs_are_those_of_the_script():
-    assert (MASKS, OF_MASKS, WEIGHTS) == (methods.MASKS, methods.OF_MASKS, methods.WEIGHTS)
+    assert (MASKS, OF_MASKS, tuple(WEIGHTS)) == (methods.MASKS, methods.OF_MASKS, methods.WEIGHTS)
 
 
 def require_largest(pruned, found, groups):

@@ -192,8 +192,8 @@ def test_the_tiny_experiment_goes_through_sbatch(cluster, sources, tmp_path):
     assert done.returncode == 0, done.stdout
     assert (folder / "results/tiny/figures/overview.pdf").exists()
     jobs = records(cluster, folder)
-    # Pictures, concepts, the initial network, two dense trainings, two levels, six networks dissected, three rotated.
-    assert len(jobs) == 16 and {job["JobState"] for job in jobs} == {"COMPLETED"}
+    # Pictures, concepts, the initial network, a dense training, two levels, five networks dissected, three rotated.
+    assert len(jobs) == 14 and {job["JobState"] for job in jobs} == {"COMPLETED"}
     assert {job["Account"] for job in jobs} == {"tests"}
     trainings = [job for job in jobs if "mem=48000M" in job["Tres"]]
     assert len(trainings) == 4 and {job["TimeLimit"] for job in trainings} == {"360"}

@@ -98,7 +98,7 @@ def test_another_workflow_uses_it_with_a_prefix(elsewhere, tmp_path):
     assert jobs["d_train_level"] == jobs["count_units"] == 1
     results = tmp_path / "with in/results/tiny"
     assert tables(results) == tables(run / "results/tiny")
-    assert (tmp_path / "counted.txt").read_text().strip() == str(1 + 16 * 6)
+    assert (tmp_path / "counted.txt").read_text().strip() == str(1 + 16 * 5)  # of level 0 and 1, and three controls
     assert {"report.html", "summary.txt", "gallery"} <= {path.name for path in results.iterdir()}
     assert not (tmp_path / "results").exists()
     assert "Nothing to be done" in snakemake(tmp_path, *arguments)

@@ -574,7 +574,9 @@ def test_a_unit_is_not_followed_where_levels_have_other_units(copied, visit):
     assert row.query_selector(".level b").inner_text() + " of the weights" == density(1)
     assert texts(page, "#across em") == []
     assert not page.is_visible("#across-title")
-    note = "Unit 6 of another level is another unit: every level of this arm has a shape of its own."
+    note = (
+        "Unit 6 of another level is another unit: every level of this arm has a shape, or initial weights, of its own."
+    )
     assert page.inner_text("#across-note") == note
     assert page.locator("svg").count() == 0  # no curve over the levels
     assert visit.files("layer_1.js") == {copied / network_folder("imp", 1, 1) / "layer_1.js"}

@@ -196,7 +196,7 @@ def test_the_tiny_experiment_goes_through_sbatch(cluster, sources, tmp_path):
     assert len(jobs) == 14 and {job["JobState"] for job in jobs} == {"COMPLETED"}
     assert {job["Account"] for job in jobs} == {"tests"}
     trainings = [job for job in jobs if "mem=48000M" in job["Tres"]]
-    assert len(trainings) == 4 and {job["TimeLimit"] for job in trainings} == {"360"}
+    assert len(trainings) == 3 and {job["TimeLimit"] for job in trainings} == {"360"}
     here = {"all", *re.findall(r"^[\d:]{8}  start +(\w+)", done.stdout, re.M)}
     before, after = (
         {"check_network", "find_receptive_fields"},
@@ -204,7 +204,7 @@ def test_the_tiny_experiment_goes_through_sbatch(cluster, sources, tmp_path):
     )
     assert here == {"all"} | before | after
     through_jobs = sum(listed(done.stdout).values()) - len(here)
-    assert through_jobs == 48
+    assert through_jobs == 42
     again = snakemake(folder, *PROFILE, *HERE, *config)
     assert "Nothing to be done" in again.stdout and again.returncode == 0, again.stdout
 

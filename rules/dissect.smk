@@ -1,7 +1,7 @@
 """Network dissection of every network.
 
 In:  <network>/network.pt, data/concepts*.h5
-Out: <network>/activations.h5, thresholds.h5, tally.h5, units.csv, rotations.csv
+Out: <network>/activations.h5, thresholds.h5, tally.h5, units.csv, nulls.csv, split.csv, rotations.csv
 """
 
 
@@ -135,7 +135,7 @@ rule tally_units:
         gpu=lambda wildcards: EXPERIMENT.gpus("tally_units", network(wildcards)),
     params:
         code=code_fingerprint("workflow_scripts.dissect.tally_units"),
-        shuffle=lambda wildcards: f"--shuffle-labels {wildcards.replicate}" if network(wildcards).shuffled else "",
+        shuffle=shuffle_argument,
         choices=EXPERIMENT.choices("knots", "border", "mask", "counted_images", "planes"),
         fields=fields_argument,
     shell:
@@ -174,6 +174,49 @@ rule name_units:
         " --concepts {input.concepts:q}"
         " {params.rule}"
         " --out {output:q}"
+        " 2> {log:q}"
+
+
+rule validate_units:
+    """Compare each unit's IoU with chance, and its name between halves of the pictures."""
+    input:
+        activations=of_network("activations.h5"),
+        thresholds=of_network("thresholds.h5"),
+        concepts=concepts,
+        fields=fields,
+    output:
+        nulls=f"{NETWORK}/nulls.csv",
+        split=f"{NETWORK}/split.csv",
+    log:
+        f"{LOGS}/validate_units.log",
+    benchmark:
+        f"{TIMES}/validate_units.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: lambda wildcards: EXPERIMENT.threads("validate_units", network(wildcards))
+    resources:
+        gpu=lambda wildcards: EXPERIMENT.gpus("validate_units", network(wildcards)),
+    params:
+        code=code_fingerprint("workflow_scripts.dissect.validate_units"),
+        shuffle=shuffle_argument,
+        choices=EXPERIMENT.choices(
+            "knots", "border", "mask", "counted_images", "planes", "detector_iou", "detector_rule"
+        ),
+        fields=fields_argument,
+        permutations=EXPERIMENT.permutations(),
+    shell:
+        "python -m workflow_scripts.dissect.validate_units"
+        " --activations {input.activations:q}"
+        " --thresholds {input.thresholds:q}"
+        " --concepts {input.concepts:q}"
+        " {params.choices}"
+        " {params.fields}"
+        " {params.shuffle}"
+        " {params.permutations}"
+        " --threads {threads}"
+        " --gpus {resources.gpu}"
+        " --nulls {output.nulls:q}"
+        " --split {output.split:q}"
         " 2> {log:q}"
 
 

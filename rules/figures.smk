@@ -15,6 +15,8 @@ rule collect:
     input:
         metrics=EXPERIMENT.metrics(),
         units=EXPERIMENT.units(),
+        nulls=EXPERIMENT.validation("nulls.csv"),
+        split=EXPERIMENT.validation("split.csv"),
     output:
         **{
             name: report(file, caption=f"../report/{name}.rst", category="Tables", labels={"table": name})
@@ -33,8 +35,10 @@ rule collect:
         names=[" ".join(map(str, key)) for key in EXPERIMENT.networks],
         # Snakemake does not see a change of what follows from inputs; names and inputs it does.
         networks=lambda wildcards, input: [
-            shlex.join(["--network", *map(str, key), metrics, units])
-            for key, metrics, units in zip(EXPERIMENT.networks, input.metrics, input.units, strict=True)
+            shlex.join(["--network", *map(str, key), *files])
+            for key, *files in zip(
+                EXPERIMENT.networks, input.metrics, input.units, input.nulls, input.split, strict=True
+            )
         ],
         rule=EXPERIMENT.choices("detector_iou", "detector_rule"),
     shell:

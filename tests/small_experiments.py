@@ -7,6 +7,8 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.dissect.halves import SPLIT_COLUMNS
+from workflow_scripts.dissect.nulls import UNIT_COLUMNS
 from workflow_scripts.figures.draw_figures import make_figure, read_tables
 from workflow_scripts.figures.style import STYLE
 from workflow_scripts.tables.collect import MeasuredNetwork, collect
@@ -57,6 +59,30 @@ def write_units(path, units, layers=(LAYER,), cut=CUT, rule="above"):
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
+    write_validation(path)
+
+
+def write_validation(units, nulls="nulls.csv", split="split.csv"):
+    """A nulls.csv and a split.csv beside a units.csv, of numbers that are the same for every unit but for the IoUs."""
+    table = pd.read_csv(units, dtype=str, keep_default_na=False)
+    names = table[["layer", "unit", "category", "label"]].assign(iou=table["score"])
+    score = table["score"].astype(float)
+    columns = {"iou_chance": 0.005, "null_mean": 0.02, "null_sd": 0.002, "null_max": 0.03, "null_detectors": 0.01}
+    columns |= {"permutations": 99, "p": np.where(score > 0.03, 0.01, 0.5), "q": np.where(score > 0.03, 0.02, 0.5)}
+    columns |= {"p_gumbel": 0.001, "agreement": 0.75}
+    names.assign(**columns)[UNIT_COLUMNS].to_csv(units.with_name(nulls), index=False)
+    row = {"groups": 20, "halvings": 20, "detectors_half": 6.5, "detectors_cv": 5.5, "keep": 0.8, "agreement": 0.75}
+    row |= {"bias": 0.006, "units_sd": 1.5, "concepts_sd": 1.2, "kappa_common": 0.7, "kappa_all": 0.6}
+    row |= {"jaccard": 0.65, "counts_overlap": 0.6}
+    layers = pd.DataFrame({"layer": table["layer"].unique()}).assign(**row)
+    layers[SPLIT_COLUMNS].to_csv(units.with_name(split), index=False)
+
+
+def measured_network(arm, replicate, level, metrics, units):
+    """The network whose files are these, and what validates its units beside them."""
+    return MeasuredNetwork(
+        arm, replicate, level, metrics, units, units.with_name("nulls.csv"), units.with_name("split.csv")
+    )
 
 
 def write_metrics(path, density=1.0, accuracy=0.9, epochs=2):
@@ -92,7 +118,7 @@ def write_network(folder, arm, replicate, level, density, quality, layers=(LAYER
     accuracy = 0.5 + 0.4 * quality + 0.01 * replicate if measured else None
     write_metrics(here / "metrics.json", density, accuracy)
     write_units(here / "units.csv", random_units(random, quality), layers, **rule)
-    return MeasuredNetwork(arm, replicate, level, here / "metrics.json", here / "units.csv")
+    return measured_network(arm, replicate, level, here / "metrics.json", here / "units.csv")
 
 
 def write_experiment(

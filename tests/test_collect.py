@@ -13,6 +13,7 @@ from small_experiments import (
     arm_row,
     arms_of,
     collected,
+    measured_network,
     write_experiment,
     write_metrics,
     write_network,
@@ -23,7 +24,7 @@ from torch import nn
 from workflow_scripts.networks import checkpoints
 from workflow_scripts.networks.pruning import full_masks
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.tables.collect import TABLES, MeasuredNetwork, collect, count_detectors, parse_network, read_units
+from workflow_scripts.tables.collect import TABLES, collect, count_detectors, parse_network, read_units
 from workflow_scripts.tables.read_tables import read_table
 
 # unit: (maximum, threshold, {category: (label, IoU)}); what each is there for stands beside it.
@@ -50,7 +51,7 @@ def experiment(tmp_path_factory):
 def by_hand(tmp_path):
     write_units(tmp_path / "units.csv", UNITS_BY_HAND)
     write_metrics(tmp_path / "metrics.json", density=0.5)
-    return MeasuredNetwork("imp", 0, 1, tmp_path / "metrics.json", tmp_path / "units.csv")
+    return measured_network("imp", 0, 1, tmp_path / "metrics.json", tmp_path / "units.csv")
 
 
 def test_counts_by_hand(by_hand):
@@ -98,6 +99,11 @@ def test_row_by_hand(by_hand, tmp_path):
         "dead_units": 1,
         "zero_threshold_units": 2,
         "median_score": 0.055,  # of 0.10, 0.07, 0.06, 0.05, 0.04, 0
+        "detectors_fdr": 5,  # all above 0.03
+        "concepts_fdr": 4,  # dog, leg, cat, null
+        "detectors_fdr_and_cut": 4,
+        "fewest_fdr": 2,  # 6 / (0.05 x 100) = 1.2
+        "chance_detectors": 0.06,
     }
     assert row == expected and list(row) == list(expected)
 
@@ -108,7 +114,7 @@ def test_weights_as_a_share_of_the_first_network_of_the_base_and_no_density_of_s
     for arm, (level, density) in names.items():
         write_units(tmp_path / arm / "units.csv", UNITS_BY_HAND)
         write_metrics(tmp_path / arm / "metrics.json", density=density)
-        networks.append(MeasuredNetwork(arm, 1, level, tmp_path / arm / "metrics.json", tmp_path / arm / "units.csv"))
+        networks.append(measured_network(arm, 1, level, tmp_path / arm / "metrics.json", tmp_path / arm / "units.csv"))
     change(networks[0].metrics, weights=20_000_001)
     change(networks[2].metrics, weights=30_000_003)
     unknown = json.loads(networks[3].metrics.read_text()) | {"layers": []}
@@ -367,6 +373,6 @@ def test_a_network_is_named_once(by_hand, tmp_path):
 
 
 def test_replicate_and_level_are_whole_numbers():
-    assert parse_network(["imp", "2", "10", "m", "u"])[:3] == ("imp", 2, 10)
+    assert parse_network(["imp", "2", "10", "m", "u", "n", "s"])[:3] == ("imp", 2, 10)
     with pytest.raises(UserError, match="whole numbers"):
         parse_network(["imp", "2", "-1", "m", "u"])

@@ -23,7 +23,7 @@ from workflow_scripts.data.label_masks import pack_masks
 from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.dissect import find_thresholds as thresholds_module
 from workflow_scripts.dissect import maps as maps_module
-from workflow_scripts.dissect import tally_units as tally_module
+from workflow_scripts.dissect import tallied_layers as tally_module
 from workflow_scripts.dissect import tensor_samples, tensor_tallies, tensors
 from workflow_scripts.dissect.concept_data import ConceptData, LabelBlock
 from workflow_scripts.dissect.find_thresholds import find_thresholds
@@ -32,9 +32,9 @@ from workflow_scripts.dissect.map_writers import Candidates
 from workflow_scripts.dissect.maps import LayerMaps, whole_block
 from workflow_scripts.dissect.name_units import iou, name_units
 from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, OrderStatistics, order_statistic_rank
-from workflow_scripts.dissect.tallies import Pairing, Tally, TallySettings, own_labels, tally_layer
-from workflow_scripts.dissect.tally_units import COUNTED_IMAGES, MASKS, PLANES, tally_units
-from workflow_scripts.plan.protocols import BORDERS, SCHEMES
+from workflow_scripts.dissect.tallies import Labels, Pairing, Tally, TallySettings, own_labels, tally_layer
+from workflow_scripts.dissect.tally_units import tally_units
+from workflow_scripts.plan.protocols import BORDERS, COUNTED_IMAGES, MASKS, PLANES, SCHEMES
 from workflow_scripts.shared.files import UserError
 
 LAYER = "stages.3"
@@ -477,7 +477,7 @@ def tally_on(
 ) -> Tally:  # fmt: skip
     """A layer's tally, by a torch device or by the compiled kernels."""
     if device is None:
-        return tally_layer(maps, labels, settings, pairing, with_category, each_plane, threads)
+        return tally_layer(maps, Labels(labels, with_category, each_plane), settings, pairing, threads)
     on_device = tensor_tallies.Labels(labels, with_category, each_plane, device, threads)
     return tensor_tallies.tally_layer(maps, on_device, settings, pairing, threads)
 
@@ -1049,6 +1049,11 @@ def test_tallies_in_groups_with_partners_planes_and_borders_are_those_of_plain_l
                         )
                     assert found.intersection.tolist() == expected[0].tolist(), (case, device)
                     assert found.unit_area.tolist() == expected[1].tolist(), (case, device)
+                kept = Labels(labels, True, each_plane)
+                kept.keep(folder / "kept")
+                found = tally_layer(LayerMaps(dump, LAYER), kept, settings, pairing, 2)
+                assert found.intersection.tolist() == expected[0].tolist(), case
+                assert found.unit_area.tolist() == expected[1].tolist(), case
 
 
 def padded_by_hand(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

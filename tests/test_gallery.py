@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from small_experiments import arm_row, write_metrics
+from small_experiments import arm_row, measured_network, write_metrics, write_validation
 from torch import nn
 
 from workflow_scripts.data.hdf5 import FORMAT
@@ -37,7 +37,7 @@ from workflow_scripts.gallery.write_gallery import write_gallery
 from workflow_scripts.plan.check import least_tile_bytes
 from workflow_scripts.plan.protocols import SCHEMES
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.tables.collect import MeasuredNetwork, collect
+from workflow_scripts.tables.collect import collect
 from workflow_scripts.tables.summarise import summarise
 
 NETWORK = network_folder("imp", 1, 2)
@@ -532,11 +532,12 @@ def test_layers_keep_the_configs_order_from_the_dump_to_the_summary(dissected, t
     assert [(row["layer"], row["unit"]) for row in rows] == numbered
     assert [row["knots"] for row in rows] == [knots[layer] for layer, _ in numbered]
 
+    write_validation(units)
     networks = []
     for level in range(8):
         metrics = tmp_path / f"{level}.json"
         write_metrics(metrics, density=0.5**level)
-        networks.append(MeasuredNetwork("imp", 1, level, metrics, units))
+        networks.append(measured_network("imp", 1, level, metrics, units))
     tables = tmp_path / "results" / "tables"
     collect(networks, [arm_row("imp")], *RULE, tables)
     of_layers = pd.read_csv(tables / "networks.csv")

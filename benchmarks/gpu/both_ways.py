@@ -10,7 +10,7 @@ from workflow_scripts.dissect.concept_data import ConceptData
 from workflow_scripts.dissect.interpolation import Grid
 from workflow_scripts.dissect.map_writers import AllMaps, Candidates
 from workflow_scripts.dissect.maps import LayerMaps
-from workflow_scripts.dissect.tallies import Pairing, Tally, TallySettings, tally_layer
+from workflow_scripts.dissect.tallies import Labels, Pairing, Tally, TallySettings, tally_layer
 
 Writer = AllMaps | Candidates
 
@@ -35,7 +35,7 @@ def tally(
 ) -> Tally:
     """Return a layer's tallies, on a torch device or, without one, by the compiled kernels."""
     if device is None:
-        return tally_layer(maps, labels, settings, pairing, with_category, each_plane, threads)
+        return tally_layer(maps, Labels(labels, with_category, each_plane), settings, pairing, threads)
     on_device = tensor_tallies.Labels(labels, with_category, each_plane, device, threads)
     return tensor_tallies.tally_layer(maps, on_device, settings, pairing, threads)
 

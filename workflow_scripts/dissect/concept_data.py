@@ -20,6 +20,7 @@ from workflow_scripts.data.hdf5 import (
 from workflow_scripts.data.label_masks import WORD_BITS
 from workflow_scripts.shared.files import UserError
 
+IMAGES_AT_ONCE = 256  # whose labels are read together
 LARGEST_MAP = 2**24  # pixels; float32 counts exactly up to here
 
 
@@ -126,6 +127,30 @@ class ConceptData:
             whole_start,
             counts_for,
         )
+
+    def all_labels(self, with_category: bool, each_plane: bool, scratch: Path) -> LabelBlock:
+        """The labels of all images, as `block`; their masks in a file that is made, and lie in memory as needed."""
+        images = len(self.image_has_category)
+        words = self.height * self.row_bytes // 8
+        masks = np.memmap(scratch, np.uint64, "w+", shape=(self.mask_count(each_plane) or 1, words))
+        blocks, place = [], 0
+        for first in range(0, images, IMAGES_AT_ONCE):
+            run = np.arange(first, min(first + IMAGES_AT_ONCE, images))
+            block = self.block(run, with_category, each_plane)
+            masks[place : place + len(block.masks)] = block.masks
+            place += len(block.masks)
+            blocks.append(block._replace(masks=None))
+        of_all = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in JOINED}
+        starts = {name: starts_of_all([getattr(block, name) for block in blocks]) for name in STARTS}
+        return LabelBlock(masks=masks, **of_all, **starts)
+
+
+JOINED, STARTS = ("mask_label", "whole_label", "counts_for"), ("mask_start", "whole_start")  # fields of a LabelBlock
+
+
+def starts_of_all(blocks: list[np.ndarray]) -> np.ndarray:
+    """Where each image's rows start, and last where they end, if these blocks' are put in a row."""
+    return np.cumsum(np.concatenate([[0], *map(np.diff, blocks)]))
 
 
 MaskRows = tuple[np.ndarray, np.ndarray, np.ndarray]  # masks, their labels, and where each image's start

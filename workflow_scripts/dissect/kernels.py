@@ -17,6 +17,7 @@ from workflow_scripts.data.label_masks import WORD_BITS
 WORD = np.uint64(WORD_BITS)
 ONE = np.uint64(1)
 LANES = 16
+MASKS_AT_ONCE = 64  # of an image
 LARGEST = np.finfo(np.float32).max
 
 
@@ -266,14 +267,18 @@ def shared_pixels(mask, masks, m, first, last):
 
 
 @njit(cache=True, nogil=True)
-def tally(values, unit, start, cut, w, grid, labels, target, label_category, in_mask, intersection, unit_area):
+def tally(values, unit, start, cut, w, grid, labels, partner, target, label_category, in_mask, intersection, unit_area):
     """Add the counts of a block of N images to T tallies: `intersection` (T, L, U) and `unit_area` (T, U, C), int64.
+
+    Masks are drawn once, some of an image at a time, and then meet the labels of one partner after the other: so both
+    stay near, and the counts of neighbouring units follow each other.
 
     Args:
         values: maps (K, h * w), those of image i from start[i] to start[i + 1], of the units `unit` (K).
         cut: float32 (U); a unit's mask is where its interpolated map is greater.
         grid: a Grid to the label maps' size.
-        labels: a LabelBlock of m * N images: image i meets the labels at i, N + i, 2 * N + i, ..., its m partners.
+        labels: a LabelBlock.
+        partner: whose labels there the images meet, int64 (m * N): image i those of partner[i], partner[N + i], ...
         target: the tally that each of these counts in, int64 (m * N).
         label_category: the primary category of each label (L).
         in_mask: whether an image counts for a category only if a label of the category lies in the unit's mask.
@@ -285,39 +290,127 @@ def tally(values, unit, start, cut, w, grid, labels, target, label_category, in_
     across = new_across(knot.shape[0], words * WORD_BITS)
     step = np.empty_like(across)
     span, weight = column_spans(grid, knot.shape[1])
-    mask = np.empty(height * words, np.uint64)
+    masks = np.empty((MASKS_AT_ONCE, height * words), np.uint64)
+    of_unit, area = np.empty(MASKS_AT_ONCE, np.int64), np.empty(MASKS_AT_ONCE, np.int64)
+    extent = np.empty((MASKS_AT_ONCE, 2), np.uint64)
     active = np.empty(np.max(np.diff(start)) + 1, np.int64)
     shared = np.empty(np.max(np.diff(labels.mask_start)), np.int64)
     touched = np.zeros(unit_area.shape[2], np.bool_)
     for image in range(images):
         count = find_active(values, unit, cut, grid.border > 0, start[image], start[image + 1], active)
-        for place in range(count):
-            u = unit[active[place]]
-            first, last = draw_mask(values, active[place], cut[u], grid, span, weight, knot, across, step, mask)
-            pixels = np.uint64(0)
-            for word in range(first, last):
-                pixels += ones(mask[word])
-            area = np.int64(pixels)
-            if area == 0:
+        for begin in range(0, count, MASKS_AT_ONCE):
+            drawn = 0
+            for place in range(begin, min(begin + MASKS_AT_ONCE, count)):
+                u = unit[active[place]]
+                first, last = draw_mask(
+                    values, active[place], cut[u], grid, span, weight, knot, across, step, masks[drawn]
+                )
+                pixels = np.uint64(0)
+                for word in range(first, last):
+                    pixels += ones(masks[drawn, word])
+                if pixels:
+                    of_unit[drawn], area[drawn] = u, np.int64(pixels)
+                    extent[drawn, 0], extent[drawn, 1] = first, last
+                    drawn += 1
+            for meeting in range(image, target.size, images):
+                meet(
+                    masks[:drawn], of_unit, area, extent, labels, partner[meeting], label_category, in_mask, shared,
+                    touched, intersection[target[meeting]], unit_area[target[meeting]],
+                )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def meet(
+    masks, of_unit, area, extent, labels, image, label_category, in_mask, shared, touched, intersection, unit_area
+):
+    """Add what masks share with the labels of an image to a tally: `intersection` (L, U) and `unit_area` (U, C).
+
+    `shared` int64, as many as an image has label masks, and `touched` bool (C) are scratch space.
+    """
+    first_label = labels.mask_start[image]
+    label_count = labels.mask_start[image + 1] - first_label
+    for place in range(masks.shape[0]):
+        u, first, last = of_unit[place], extent[place, 0], extent[place, 1]
+        touched[:] = not in_mask
+        # Two loops, so that the scattered additions of the second overlap.
+        for m in range(label_count):
+            shared[m] = shared_pixels(masks[place], labels.masks, first_label + m, first, last)
+        for m in range(label_count):
+            label = labels.mask_label[first_label + m]
+            intersection[label, u] += shared[m]
+            touched[label_category[label]] |= shared[m] > 0
+        for m in range(labels.whole_start[image], labels.whole_start[image + 1]):
+            intersection[labels.whole_label[m], u] += area[place]
+            touched[label_category[labels.whole_label[m]]] = True
+        for c in range(touched.size):
+            if touched[c] and labels.counts_for[image, c]:
+                unit_area[u, c] += area[place]
+
+
+@njit(cache=True, nogil=True)
+def trailing_zeros(word):
+    """The place of the lowest one of a uint64 that is not 0."""
+    return ones((word & (~word + ONE)) - ONE)
+
+
+@njit(cache=True, nogil=True)
+def heat(labels, place, row, counts):
+    """Add where labels lie to `counts` (K, S, H, words * 64), int64: how many images have each pixel labelled.
+
+    Args:
+        labels: a LabelBlock of N images.
+        place: of each label (L) among the K, or below 0.
+        row: among the S, of each image, int64 (N).
+    """
+    words = counts.shape[3] // WORD_BITS
+    for image in range(row.size):
+        for m in range(labels.mask_start[image], labels.mask_start[image + 1]):
+            k = place[labels.mask_label[m]]
+            if k >= 0:
+                for word in range(labels.masks.shape[1]):
+                    bits_left = labels.masks[m, word]
+                    while bits_left:
+                        x = word % words * WORD_BITS + trailing_zeros(bits_left)
+                        counts[k, row[image], word // words, x] += 1
+                        bits_left &= bits_left - ONE
+        for m in range(labels.whole_start[image], labels.whole_start[image + 1]):
+            k = place[labels.whole_label[m]]
+            if k >= 0:
+                counts[k, row[image]] += 1
+
+
+@njit(cache=True, nogil=True)
+def add_heat(values, unit, start, cut, w, grid, row, place, counts, shared):
+    """Add to `shared` (S, U), int64, the sums of `counts` (K, S, H, words * 64) in the masks of a block of N images.
+
+    Args:
+        values, unit, start, cut, w, grid: as of `tally`.
+        row: among the S, of each image, int64 (N).
+        place: among the K, of each unit, int64 (U); or below 0.
+    """
+    words = np.uint64(counts.shape[3]) // WORD
+    knot = new_knots(values.shape[1], w, grid.border)
+    across = new_across(knot.shape[0], words * WORD)
+    step = np.empty_like(across)
+    span, weight = column_spans(grid, knot.shape[1])
+    mask = np.empty(counts.shape[2] * words, np.uint64)
+    active = np.empty(np.max(np.diff(start)) + 1, np.int64)
+    for image in range(start.size - 1):
+        count = find_active(values, unit, cut, grid.border > 0, start[image], start[image + 1], active)
+        for entry in active[:count]:
+            u = unit[entry]
+            k = place[u]
+            if k < 0:
                 continue
-            for partner in range(image, target.size, images):
-                t = target[partner]
-                first_label = labels.mask_start[partner]
-                label_count = labels.mask_start[partner + 1] - first_label
-                touched[:] = not in_mask
-                # Two loops, so that the scattered additions of the second overlap.
-                for m in range(label_count):
-                    shared[m] = shared_pixels(mask, labels.masks, first_label + m, first, last)
-                for m in range(label_count):
-                    label = labels.mask_label[first_label + m]
-                    intersection[t, label, u] += shared[m]
-                    touched[label_category[label]] |= shared[m] > 0
-                for m in range(labels.whole_start[partner], labels.whole_start[partner + 1]):
-                    intersection[t, labels.whole_label[m], u] += area
-                    touched[label_category[labels.whole_label[m]]] = True
-                for c in range(touched.size):
-                    if touched[c] and labels.counts_for[partner, c]:
-                        unit_area[t, u, c] += area
+            first, last = draw_mask(values, entry, cut[u], grid, span, weight, knot, across, step, mask)
+            total = np.int64(0)
+            for word in range(first, last):
+                bits_left = mask[word]
+                while bits_left:
+                    x = word % words * WORD + trailing_zeros(bits_left)
+                    total += counts[k, row[image], word // words, x]
+                    bits_left &= bits_left - ONE
+            shared[row[image], u] += total
 
 
 @njit(cache=True, nogil=True)

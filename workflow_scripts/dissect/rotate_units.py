@@ -19,9 +19,10 @@ from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.interpolation import read_receptive_fields
 from workflow_scripts.dissect.name_units import detects, iou
 from workflow_scripts.dissect.rotations import turn_maps
+from workflow_scripts.dissect.tallied_layers import add_choices
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.dissect.unit_files import Counts, read_counts
-from workflow_scripts.plan.protocols import BORDERS, COUNTED_IMAGES, DETECTOR_RULES, MASKS, PLANES, SCHEMES
+from workflow_scripts.plan.protocols import DETECTOR_RULES, SCHEMES
 from workflow_scripts.plan.rotations import COLUMNS
 from workflow_scripts.shared.files import remove, run_command, scratch_file, whole_file
 from workflow_scripts.shared.gpus import use_gpus
@@ -85,14 +86,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", required=True, help="of the rotations")
     parser.add_argument("--quantile", type=float, required=True, help="share of samples above the threshold")
     parser.add_argument("--upsampled", choices=SCHEMES, help="take samples of interpolated maps, with these knots")
-    parser.add_argument("--knots", choices=SCHEMES, required=True)
-    parser.add_argument("--border", choices=BORDERS, required=True)
-    parser.add_argument("--mask", choices=MASKS, required=True)
-    parser.add_argument("--counted-images", choices=COUNTED_IMAGES, required=True)
-    parser.add_argument("--planes", choices=PLANES, required=True)
+    add_choices(parser)
     parser.add_argument("--detector-iou", type=float, required=True, help="a detector's IoU is above this")
     parser.add_argument("--detector-rule", choices=DETECTOR_RULES, required=True, help="or at least this")
-    parser.add_argument("--receptive-fields", type=Path, help="receptive_fields.json, for those knots")
     parser.add_argument("--threads", type=int, default=1, help="that share out the images")
     parser.add_argument("--gpus", type=int, help="0 for none; without this one is used if there is one")
     parser.add_argument("--out", type=Path, required=True, help="rotations.csv to write")

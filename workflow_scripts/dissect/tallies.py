@@ -1,5 +1,6 @@
 """Counting, for every unit and label of a layer, the pixels that both cover, by the compiled kernels."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -40,15 +41,15 @@ class Tally:
         self.intersection = np.zeros((settings.tallies, labels, units), np.int64)
         self.unit_area = np.zeros((settings.tallies, units, settings.categories), np.int64)
 
-    def add(self, block: MapBlock, width: int, labels: LabelBlock, target: np.ndarray) -> None:
+    def add(self, block: MapBlock, width: int, labels: LabelBlock, partner: np.ndarray, target: np.ndarray) -> None:
         """Add N images: their maps, of `width` columns, and the labels that they meet.
 
-        `labels` are those of m * N images, at p * N + i those of image i's partner p, which count in the tally
-        target[p * N + i], int64.
+        Image i meets those of the image at partner[p * N + i] of `labels`, which count in the tally target[p * N + i],
+        for each p: both int64 (m * N).
         """
         kernels.tally(
-            as_bits(block.values), block.unit, block.start, self.settings.cut, width, self.settings.to, labels, target,
-            self.settings.label_category, self.settings.in_mask, self.intersection, self.unit_area,
+            as_bits(block.values), block.unit, block.start, self.settings.cut, width, self.settings.to, labels, partner,
+            target, self.settings.label_category, self.settings.in_mask, self.intersection, self.unit_area,
         )  # fmt: skip
 
 
@@ -67,17 +68,31 @@ def own_labels(images: int) -> Pairing:
     return Pairing(np.arange(images)[None], np.zeros((1, images), np.int64))
 
 
-def tally_layer(
-    maps: LayerMaps,
-    labels: ConceptData,
-    settings: TallySettings,
-    pairing: Pairing,
-    with_category: bool,
-    each_plane: bool = False,
-    threads: int = 1,
-) -> Tally:
-    """The tallies of a layer; `with_category` and `each_plane` as `ConceptData.block` takes them."""
-    parts = in_shards(tally_images, maps.images, threads, maps, labels, settings, pairing, with_category, each_plane)
+class Labels:
+    """The labels that images meet, read for each block of images, or once for all of them.
+
+    Those of many partners lie all over the file: they are read once, into `kept`, as `ConceptData.keep_labels` does.
+    """
+
+    def __init__(self, concepts: ConceptData, with_category: bool, each_plane: bool = False):
+        """`with_category` and `each_plane` as `ConceptData.block` takes them."""
+        self.concepts, self.choices = concepts, (with_category, each_plane)
+        self.kept: LabelBlock | None = None
+
+    def keep(self, scratch: Path) -> None:
+        """Read all of them into a file, from which memory is filled as needed."""
+        self.kept = self.concepts.all_labels(*self.choices, scratch)
+
+    def of(self, images: np.ndarray) -> tuple[LabelBlock, np.ndarray]:
+        """Labels, and where those of the images at these positions (n), which may repeat, are among them, int64 (n)."""
+        if self.kept is not None:
+            return self.kept, images
+        return self.concepts.block(images, *self.choices), np.arange(len(images))
+
+
+def tally_layer(maps: LayerMaps, labels: Labels, settings: TallySettings, pairing: Pairing, threads: int = 1) -> Tally:
+    """The tallies of a layer."""
+    parts = in_shards(tally_images, maps.images, threads, maps, labels, settings, pairing)
     for part in parts[1:]:
         parts[0].intersection += part.intersection
         parts[0].unit_area += part.unit_area
@@ -85,21 +100,14 @@ def tally_layer(
 
 
 def tally_images(
-    first: int,
-    last: int,
-    maps: LayerMaps,
-    labels: ConceptData,
-    settings: TallySettings,
-    pairing: Pairing,
-    with_category: bool,
-    each_plane: bool,
+    first: int, last: int, maps: LayerMaps, labels: Labels, settings: TallySettings, pairing: Pairing
 ) -> Tally:
     """The tallies of images `first` to `last` of a layer."""
     tally = Tally(settings)
     progress = Progress(f"images of {maps.layer}", last - first)
     for block in maps.blocks(first, last):
-        of_block = labels.block(pairing.partner[:, block.images].ravel(), with_category, each_plane)
-        tally.add(block, maps.width, of_block, pairing.target[:, block.images].ravel())
+        of_block, partner = labels.of(pairing.partner[:, block.images].ravel())
+        tally.add(block, maps.width, of_block, partner, pairing.target[:, block.images].ravel())
         progress.log(block.images.stop - first)
     progress.finish()
     return tally

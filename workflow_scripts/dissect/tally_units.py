@@ -3,17 +3,17 @@
 import argparse
 from pathlib import Path
 
-import numpy as np
-
-from workflow_scripts.data.hdf5 import FORMAT, create_hdf5, find_group, member_names, open_hdf5, read_attribute
-from workflow_scripts.dissect.concept_data import ConceptData, require_same
-from workflow_scripts.dissect.interpolation import Grid, grid, layer_knots, read_receptive_fields
-from workflow_scripts.dissect.maps import LayerMaps, strict_bound
-from workflow_scripts.dissect.tallies import TallySettings, own_labels, tally_layer
-from workflow_scripts.dissect.unit_files import read_thresholds
-from workflow_scripts.plan.protocols import BORDERS, COUNTED_IMAGES, MASKS, PLANES, SCHEMES
-from workflow_scripts.shared.files import UserError, run_command, whole_file
-from workflow_scripts.shared.gpus import lease_gpu, use_gpus
+from workflow_scripts.data.hdf5 import FORMAT, create_hdf5
+from workflow_scripts.dissect.interpolation import read_receptive_fields
+from workflow_scripts.dissect.tallied_layers import (
+    Choices,
+    Counter,
+    add_tally_arguments,
+    open_layers,
+    pair_labels,
+)
+from workflow_scripts.shared.files import run_command, whole_file
+from workflow_scripts.shared.gpus import use_gpus
 
 
 def tally_units(
@@ -54,52 +54,15 @@ def tally_units(
 
     Raises UserError if an input is missing or damaged or the three do not belong together.
     """
-    with (
-        open_hdf5(activations, "maps", "concepts") as dump,
-        open_hdf5(thresholds, "activations", "quantile", "samples") as cuts,
-        ConceptData(concepts) as labels,
-    ):
-        fingerprint = read_attribute(dump, "fingerprint", str)
-        require_same(thresholds, read_attribute(cuts, "activations", str), activations, fingerprint)
-        require_same(activations, read_attribute(dump, "concepts", str), concepts, labels.fingerprint)
-        quantile, samples = read_attribute(cuts, "quantile", float), read_attribute(cuts, "samples", str)
-        layers, schemes, of_units = {}, {}, {}
-        for layer in member_names(find_group(dump, "maps")):
-            maps = LayerMaps(dump, layer)
-            of_units[layer] = read_thresholds(cuts, layer, maps.units)
-            schemes[layer], fields = layer_knots(receptive_fields, layer, knots)
-            to = grid((maps.height, maps.width), (labels.height, labels.width), schemes[layer], fields, border)
-            cut = strict_bound(of_units[layer].threshold, mask)
-            made_for = read_attribute(dump, "candidates_mask", str) if maps.candidates else None
-            require_maps(activations, maps, labels, made_for, mask, to, cut)
-            in_mask = counted_images == "with_label_in_mask"
-            settings = TallySettings(cut, to, labels.label_category, len(labels.category_name), in_mask)
-            layers[layer] = (maps, settings)
-        pairing = own_labels(len(labels.image_has_category))
-        if shuffle_labels is not None:
-            pairing.partner[0] = np.random.default_rng(shuffle_labels).permutation(pairing.partner[0])
-        with_category, each_plane = counted_images == "with_category", planes == "each"
-        device = lease_gpu()
-        if device:
-            from workflow_scripts.dissect import tensor_tallies
-
-            on_device = tensor_tallies.Labels(labels, with_category, each_plane, device, threads)
-            tallies = {
-                layer: tensor_tallies.tally_layer(maps, on_device, settings, pairing, threads)
-                for layer, (maps, settings) in layers.items()
-            }
-        else:
-            tallies = {
-                layer: tally_layer(maps, labels, settings, pairing, with_category, each_plane, threads)
-                for layer, (maps, settings) in layers.items()
-            }
+    choices = Choices(knots, border, mask, counted_images, planes, receptive_fields)
+    with open_layers(activations, thresholds, concepts, choices) as (layers, labels, attributes):
+        pairing = pair_labels(len(labels.image_has_category), shuffle_labels)
+        counter = Counter(labels, choices, threads)
+        tallies = {name: counter.count(layer, pairing) for name, layer in layers.items()}
         with whole_file(out) as part, create_hdf5(part, track_order=True) as file:
             file.attrs.update(
                 format=FORMAT,
-                activations=fingerprint,
-                concepts=labels.fingerprint,
-                quantile=quantile,
-                samples=samples,
+                **attributes,
                 knots=knots,
                 border=border,
                 mask=mask,
@@ -107,66 +70,35 @@ def tally_units(
                 planes=planes,
                 shuffle_labels="none" if shuffle_labels is None else shuffle_labels,
             )
-            for layer, tally in tallies.items():
-                file[f"{layer}/intersection"] = tally.intersection[0].T
-                file[f"{layer}/unit_area"] = tally.unit_area[0]
-                file[f"{layer}/label_area"] = labels.plane_area if each_plane else labels.label_area
-                file[layer].attrs["knots"] = schemes[layer]
-                for name, values in of_units[layer]._asdict().items():
-                    file[f"{layer}/{name}"] = values
-                file[f"{layer}/dead"] = of_units[layer].maximum == of_units[layer].minimum
-
-
-def require_maps(
-    activations: str | Path,
-    maps: LayerMaps,
-    labels: ConceptData,
-    made_for: str | None,
-    mask: str,
-    to: Grid,
-    cut: np.ndarray,
-) -> None:
-    """Raise UserError unless a layer has all maps that the tally needs; `made_for`: the mask of candidates."""
-    if maps.images != len(labels.image_has_category):
-        raise UserError(f"{activations}: {maps.layer} has {maps.images} images, not the concept set's number")
-    if maps.candidates and mask == "at_least" and made_for != "at_least":
-        raise UserError(f"{activations} lacks maps that only reach their threshold: make it again with mask at_least")
-    if maps.candidates and to.border and (cut < 0).any():
-        raise UserError(
-            f"{activations} lacks maps whose border of zeros is above a negative threshold: set dissection.dump to all"
-        )
+            for name, layer in layers.items():
+                file[f"{name}/intersection"] = tallies[name].intersection[0].T
+                file[f"{name}/unit_area"] = tallies[name].unit_area[0]
+                file[f"{name}/label_area"] = labels.plane_area if planes == "each" else labels.label_area
+                file[name].attrs["knots"] = layer.knots
+                for column, values in layer.thresholds._asdict().items():
+                    file[f"{name}/{column}"] = values
+                file[f"{name}/dead"] = layer.dead
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--activations", required=True, help="activations.h5")
-    parser.add_argument("--thresholds", required=True, help="thresholds.h5")
-    parser.add_argument("--concepts", required=True, help="concepts.h5")
-    parser.add_argument("--knots", choices=SCHEMES, required=True, help="where activations lie in the picture")
-    parser.add_argument("--border", choices=BORDERS, required=True, help="of a map, beyond its outer activations")
-    parser.add_argument("--mask", choices=MASKS, required=True, help="the threshold")
-    parser.add_argument("--counted-images", choices=COUNTED_IMAGES, required=True, help="in a unit's area")
-    parser.add_argument("--planes", choices=PLANES, required=True, help="count for a label, where several have it")
-    parser.add_argument("--receptive-fields", type=Path, help="receptive_fields.json, for those knots")
-    parser.add_argument("--shuffle-labels", type=int, metavar="SEED", help="control: pair images at random")
-    parser.add_argument("--threads", type=int, default=1, help="that share out the images")
-    parser.add_argument("--gpus", type=int, help="0 for none; without this one is used if there is one")
+    add_tally_arguments(parser)
     parser.add_argument("--out", required=True, help="tally.h5 to write")
-    arguments = parser.parse_args()
-    use_gpus(arguments.gpus)
+    args = parser.parse_args()
+    use_gpus(args.gpus)
     tally_units(
-        arguments.activations,
-        arguments.thresholds,
-        arguments.concepts,
-        arguments.out,
-        arguments.shuffle_labels,
-        arguments.knots,
-        arguments.mask,
-        arguments.counted_images,
-        read_receptive_fields(arguments.receptive_fields),
-        arguments.threads,
-        arguments.border,
-        arguments.planes,
+        args.activations,
+        args.thresholds,
+        args.concepts,
+        args.out,
+        args.shuffle_labels,
+        args.knots,
+        args.mask,
+        args.counted_images,
+        read_receptive_fields(args.receptive_fields),
+        args.threads,
+        args.border,
+        args.planes,
     )
 
 

@@ -16,7 +16,7 @@ from workflow_scripts.plan.resources import TESTED, TRAININGS, gpus_of, threads_
 from workflow_scripts.plan.rotations import Rotations, all_of, rotated_arms
 from workflow_scripts.shared.files import UserError
 
-TABLES = ("networks", "arms", "categories", "units", "epochs", "layers")
+TABLES = ("networks", "arms", "categories", "units", "epochs", "layers", "nulls", "split")
 
 
 class Experiment:
@@ -148,6 +148,10 @@ class Experiment:
         """Return the named units of all networks, likewise."""
         return [self.file(network.dissection_of, "units.csv") for network in self.networks.values()]
 
+    def validation(self, name: str) -> list[str]:
+        """Return a file of the validation of all networks' units, likewise."""
+        return [self.file(network.dissection_of, name) for network in self.networks.values()]
+
     def table_names(self) -> list[str]:
         """Return the names of all tables."""
         return [*TABLES, *(["rotations"] if self.rotated else []), *(["published"] if self.published() else [])]
@@ -231,6 +235,11 @@ class Experiment:
         if dissection["dump"] != "candidates":
             return ""
         return named_arguments(candidates=dissection["largest_quantile"], mask=dissection["mask"])
+
+    def permutations(self) -> str:
+        """Return the argument for the permutations of labels."""
+        permutations = self.config["statistics"]["permutations"]
+        return named_arguments(permutations=0 if permutations == "none" else permutations)
 
     def turns(self, key: Key) -> str:
         """Return the arguments for the rotations of a network's layers."""

@@ -10,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.dissect.halves import SPLIT_COLUMNS
 from workflow_scripts.dissect.name_units import detects
+from workflow_scripts.dissect.nulls import SIGNIFICANCE, UNIT_COLUMNS, fewest_found
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
 from workflow_scripts.tables.arms import tabulate_arms
@@ -18,11 +20,13 @@ from workflow_scripts.tables.arms import tabulate_arms
 KEYS = ["arm", "replicate", "level"]
 DENSITIES = ("density", "density_weights", "density_all", "pruned_of_all")
 SMALLER = "dense_small"  # the recipe of networks that have fewer weights though none was pruned
-TABLES = ("networks", "categories", "units", "epochs", "layers")
+TABLES = ("networks", "categories", "units", "epochs", "layers", "nulls", "split")
 EPOCH_COLUMNS = ["epoch", "learning_rate", "train_loss", "train_accuracy"]
 LAYER_COLUMNS = ["name", "kind", "prunable", "weights", "remaining"]
 UNIT_NUMBERS = ["score", "threshold", "maximum", "minimum"]
 UNIT_FLAGS = ["detector", "dead"]
+VALIDATED = ["iou_chance", "p", "q", "agreement"]  # columns of nulls.csv that stand beside each unit
+COUNTED_FDR = ("detectors_fdr", "concepts_fdr", "detectors_fdr_and_cut", "fewest_fdr")  # columns of networks.csv
 CATEGORY_COLUMNS = ("label", "truth", "activation", "intersect", "iou", "detector")
 
 
@@ -34,6 +38,8 @@ class MeasuredNetwork(NamedTuple):
     level: int
     metrics: Path
     units: Path
+    nulls: Path
+    split: Path
 
     def keys(self) -> dict:
         return {"arm": self.arm, "replicate": self.replicate, "level": self.level}
@@ -49,11 +55,14 @@ def collect(
     """Write arms.csv and the tables of `TABLES` into the folder `tables`.
 
     arms.csv        a row per arm: its part in the comparison, its recipe, what people call it
-    networks.csv    a row per network and dissected layer: densities, budget, accuracy, both counts, dead units
+    networks.csv    a row per network and dissected layer: densities, budget, accuracy, both counts, dead units, and
+                    how many units are significant
     categories.csv  a row per network, layer and category: both counts
-    units.csv       a row per unit: its best concept and that concept's IoU
+    units.csv       a row per unit: its best concept and that concept's IoU, and how sure both are
     epochs.csv      a row per network and epoch of training
     layers.csv      a row per network and layer that has weights: how many remain
+    nulls.csv       a row per unit: its IoU beside those of permuted labels
+    split.csv       a row per network and dissected layer: what one half of the pictures says of the other
 
     A network whose accuracy nobody measured has an empty cell there; one that was brought along has no epochs. One
     whose masks do not show what remains has empty cells of all densities but the stated one, and no layers. A smaller
@@ -70,7 +79,8 @@ def collect(
     for network in networks:
         metrics, units = read_metrics(network.metrics), read_units(network.units)
         refuse_other_rule(network.units, units, detector_iou, detector_rule)
-        for table, new in tabulate(network, metrics, units, detector_iou, detector_rule).items():
+        validation = read_validation(network.nulls, network.split, units)
+        for table, new in tabulate(network, metrics, units, validation, detector_iou, detector_rule).items():
             rows[table].append(new)
     frames = {table: join(rows[table]) for table in TABLES}
     add_shares(frames["networks"], arm_rows)
@@ -96,7 +106,7 @@ def add_shares(networks: pd.DataFrame, arms: pd.DataFrame) -> None:
     of_base = [weights.get((bases[arm], replicate), np.nan) for arm, replicate in networks[KEYS[:2]].to_numpy()]
     place = networks.columns.get_loc("weights") + 1
     networks.insert(place, "share_of_base", networks["weights"] / of_base)
-    for column in ("weights", "epochs_in_all"):
+    for column in ("weights", "epochs_in_all", *COUNTED_FDR):
         networks[column] = networks[column].astype("Int64")  # or some unknown ones would make rounded numbers of all
     smaller = networks["arm"].isin(arms.loc[arms["recipe"] == SMALLER, "arm"])
     networks.loc[smaller, [column for column in networks if column in DENSITIES]] = np.nan
@@ -118,9 +128,16 @@ def refuse_other_rule(path: Path, units: pd.DataFrame, detector_iou: float, dete
 
 
 def tabulate(
-    network: MeasuredNetwork, metrics: dict, units: pd.DataFrame, detector_iou: float, detector_rule: str
+    network: MeasuredNetwork,
+    metrics: dict,
+    units: pd.DataFrame,
+    validation: tuple[pd.DataFrame, pd.DataFrame],
+    detector_iou: float,
+    detector_rule: str,
 ) -> dict:
-    """The rows of one network, a DataFrame for each of `TABLES`."""
+    """The rows of one network, a DataFrame for each of `TABLES`; `validation` as `read_validation` returns it."""
+    nulls, split = validation
+    units = units.join(nulls[[*VALIDATED, "null_detectors", "permutations"]])
     counts = [(layer, count_detectors(of_layer), of_layer) for layer, of_layer in units.groupby("layer", sort=False)]
     rule = {"detector_iou": detector_iou, "detector_rule": detector_rule}
     network_rows = [network_row(metrics, layer, by_category, of_layer, rule) for layer, by_category, of_layer in counts]
@@ -129,9 +146,11 @@ def tabulate(
         "categories": pd.concat([by_category.assign(layer=layer) for layer, by_category, _ in counts])[
             ["layer", "category", "detectors_a", "concepts_a", "detectors_b", "concepts_b"]
         ],
-        "units": units[["layer", "unit", "category", "label", "score", "detector", "dead"]],
+        "units": units[["layer", "unit", "category", "label", "score", "detector", "dead", *VALIDATED]],
         "epochs": pd.DataFrame(metrics["epochs"], columns=EPOCH_COLUMNS),
         "layers": layer_rows(metrics["layers"]),
+        "nulls": nulls.copy(),
+        "split": split.copy(),
     }
     for frame in frames.values():
         for place, (key, value) in enumerate(network.keys().items()):
@@ -166,6 +185,26 @@ def network_row(metrics: dict, layer: str, by_category: pd.DataFrame, units: pd.
         "dead_units": int(units["dead"].sum()),
         "zero_threshold_units": int((units["threshold"] == 0).sum()),
         "median_score": units["score"].median(),
+        **significant(units),
+    }
+
+
+def significant(units: pd.DataFrame) -> dict:
+    """The columns of networks.csv that permutations give; NaN without any.
+
+    `detectors_fdr` and `concepts_fdr` are of units whose q is at most `SIGNIFICANCE`, `detectors_fdr_and_cut` of those
+    that are detectors, too. `fewest_fdr`: fewer cannot be found with so few permutations. `chance_detectors`: how many
+    units would be detectors if labels were permuted, a mean.
+    """
+    if units["q"].isna().all():
+        return dict.fromkeys((*COUNTED_FDR, "chance_detectors"), np.nan)
+    found = units[units["q"] <= SIGNIFICANCE]
+    return {
+        "detectors_fdr": len(found),
+        "concepts_fdr": len(found[["category", "label"]].drop_duplicates()),
+        "detectors_fdr_and_cut": int(found["detector"].sum()),
+        "fewest_fdr": fewest_found(len(units), int(units["permutations"].iloc[0])),
+        "chance_detectors": units["null_detectors"].sum(),
     }
 
 
@@ -266,6 +305,33 @@ def read_units(path: str | Path) -> pd.DataFrame:
     return units
 
 
+def read_validation(nulls: Path, split: Path, units: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read a nulls.csv and a split.csv, as `validate_units` writes them, of these units: what is unknown is NaN.
+
+    Raises UserError if one is missing, lacks a column, or is of other units or layers.
+    """
+    tables = []
+    for path, wanted in ((nulls, UNIT_COLUMNS), (split, SPLIT_COLUMNS)):
+        require_file(path, "validate that network's units first")
+        with reading(path, ValueError):
+            names = dict.fromkeys(("layer", "category", "label"), str)
+            numbers = [column for column in wanted if column not in names]
+            table = pd.read_csv(
+                path, dtype=names, keep_default_na=False, na_values={column: [""] for column in numbers}
+            )
+        if list(table.columns) != wanted:
+            raise UserError(f"{path} has other columns than {', '.join(wanted)}: validate that network's units again")
+        tables.append(table)
+    of_units, of_layers = tables
+    names = ["layer", "unit", "category", "label"]
+    same = of_units[names].astype(str).equals(units[names].astype(str)) and np.allclose(
+        of_units["iou"], units["score"], rtol=1e-9, atol=0
+    )
+    if not same or list(of_layers["layer"]) != list(units["layer"].unique()):
+        raise UserError(f"{nulls} is of other units than units.csv: validate that network's units again")
+    return of_units, of_layers
+
+
 def to_numbers(path: str | Path, text: pd.Series) -> pd.Series:
     numbers = pd.to_numeric(text, errors="coerce").astype(float)
     wrong = ~np.isfinite(numbers)
@@ -288,8 +354,7 @@ def to_flags(path: str | Path, text: pd.Series) -> pd.Series:
 
 
 def parse_network(words: Sequence[str]) -> MeasuredNetwork:
-    metrics, units = words[3:]
-    return MeasuredNetwork(*parse_key(*words[:3]), Path(metrics), Path(units))
+    return MeasuredNetwork(*parse_key(*words[:3]), *map(Path, words[3:]))
 
 
 def parse_key(arm: str, replicate: str, level: str) -> tuple[str, int, int]:
@@ -303,11 +368,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--network",
-        nargs=5,
+        nargs=7,
         action="append",
         required=True,
-        metavar=("ARM", "REPLICATE", "LEVEL", "METRICS", "UNITS"),
-        help="a network, its metrics.json and its units.csv; may be repeated",
+        metavar=("ARM", "REPLICATE", "LEVEL", "METRICS", "UNITS", "NULLS", "SPLIT"),
+        help="a network, its metrics.json, units.csv, nulls.csv and split.csv; may be repeated",
     )
     parser.add_argument(
         "--arms", type=json.loads, required=True, help="JSON: a list of the arms, objects with the columns of arms.csv"

@@ -11,6 +11,9 @@ NAMES = ("arm", "base", "role", "recipe", "starts_from", "layer", "name", "categ
 MAYBE_UNKNOWN = (
     *("density", "density_weights", "density_all", "pruned_of_all", "weights", "share_of_base", "epochs_in_all"),
     "test_accuracy",
+    *("detectors_fdr", "concepts_fdr", "detectors_fdr_and_cut", "fewest_fdr", "chance_detectors"),
+    *("null_mean", "null_sd", "null_max", "null_detectors", "permutations", "p", "q", "p_gumbel"),
+    *("keep", "kappa_common", "kappa_all", "jaccard", "counts_overlap"),
 )
 
 

@@ -1,0 +1,174 @@
+"""What every tally starts from: the layers of a dump with their thresholds, and the labels that they meet."""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from workflow_scripts.data.hdf5 import find_group, member_names, open_hdf5, read_attribute
+from workflow_scripts.dissect.concept_data import ConceptData, require_same
+from workflow_scripts.dissect.interpolation import Grid, grid, layer_knots, read_receptive_fields
+from workflow_scripts.dissect.maps import LayerMaps, strict_bound
+from workflow_scripts.dissect.tallies import Labels, Pairing, Tally, TallySettings, own_labels, tally_layer
+from workflow_scripts.dissect.unit_files import Thresholds, read_thresholds
+from workflow_scripts.plan.protocols import BORDERS, COUNTED_IMAGES, MASKS, PLANES, SCHEMES
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.gpus import lease_gpu
+
+
+class Choices(NamedTuple):
+    """How units are masked and counted: one of each of the tables in `plan.protocols`, and the fields for knots."""
+
+    knots: str = "align_corners_false"
+    border: str = "clamp"
+    mask: str = "above"
+    counted_images: str = "with_category"
+    planes: str = "once"
+    receptive_fields: dict | None = None  # as `layer_knots` takes them
+
+
+class TalliedLayer(NamedTuple):
+    """A layer's maps, its units' thresholds, where its activations lie, and how it is tallied."""
+
+    maps: LayerMaps
+    thresholds: Thresholds
+    knots: str
+    settings: TallySettings
+
+    @property
+    def dead(self) -> np.ndarray:
+        """Whether each unit is constant over the whole concept set, bool (U)."""
+        return self.thresholds.maximum == self.thresholds.minimum
+
+
+class Dissected(NamedTuple):
+    """Open inputs of a tally: the layers in the dump's order, the concept set, and what a tally says of them."""
+
+    layers: dict[str, TalliedLayer]
+    labels: ConceptData
+    attributes: dict
+
+
+@contextmanager
+def open_layers(
+    activations: str | Path, thresholds: str | Path, concepts: str | Path, choices: Choices
+) -> Iterator[Dissected]:
+    """Open the inputs of a tally.
+
+    Raises:
+        UserError: one is missing or damaged, the three do not belong together, or the dump lacks maps.
+    """
+    with (
+        open_hdf5(activations, "maps", "concepts") as dump,
+        open_hdf5(thresholds, "activations", "quantile", "samples") as cuts,
+        ConceptData(concepts) as labels,
+    ):
+        fingerprint = read_attribute(dump, "fingerprint", str)
+        require_same(thresholds, read_attribute(cuts, "activations", str), activations, fingerprint)
+        require_same(activations, read_attribute(dump, "concepts", str), concepts, labels.fingerprint)
+        attributes = {
+            "activations": fingerprint,
+            "concepts": labels.fingerprint,
+            "quantile": read_attribute(cuts, "quantile", float),
+            "samples": read_attribute(cuts, "samples", str),
+        }
+        layers = {}
+        for layer in member_names(find_group(dump, "maps")):
+            maps = LayerMaps(dump, layer)
+            of_units = read_thresholds(cuts, layer, maps.units)
+            knots, fields = layer_knots(choices.receptive_fields, layer, choices.knots)
+            to = grid((maps.height, maps.width), (labels.height, labels.width), knots, fields, choices.border)
+            cut = strict_bound(of_units.threshold, choices.mask)
+            made_for = read_attribute(dump, "candidates_mask", str) if maps.candidates else None
+            require_maps(activations, maps, labels, made_for, choices.mask, to, cut)
+            in_mask = choices.counted_images == "with_label_in_mask"
+            settings = TallySettings(cut, to, labels.label_category, len(labels.category_name), in_mask)
+            layers[layer] = TalliedLayer(maps, of_units, knots, settings)
+        yield Dissected(layers, labels, attributes)
+
+
+def require_maps(
+    activations: str | Path,
+    maps: LayerMaps,
+    labels: ConceptData,
+    made_for: str | None,
+    mask: str,
+    to: Grid,
+    cut: np.ndarray,
+) -> None:
+    """Raise UserError unless a layer has all maps that the tally needs; `made_for`: the mask of candidates."""
+    if maps.images != len(labels.image_has_category):
+        raise UserError(f"{activations}: {maps.layer} has {maps.images} images, not the concept set's number")
+    if maps.candidates and mask == "at_least" and made_for != "at_least":
+        raise UserError(f"{activations} lacks maps that only reach their threshold: make it again with mask at_least")
+    if maps.candidates and to.border and (cut < 0).any():
+        raise UserError(
+            f"{activations} lacks maps whose border of zeros is above a negative threshold: set dissection.dump to all"
+        )
+
+
+def pair_labels(images: int, shuffle_labels: int | None) -> Pairing:
+    """Every image's maps meet its own labels or, with a seed, those of an image of a random permutation."""
+    pairing = own_labels(images)
+    if shuffle_labels is not None:
+        pairing.partner[0] = np.random.default_rng(shuffle_labels).permutation(pairing.partner[0])
+    return pairing
+
+
+class Counter:
+    """Counts the layers of a dump against the labels of a concept set: on a GPU if one is lent, or else on the CPU."""
+
+    def __init__(self, labels: ConceptData, choices: Choices, threads: int, scratch: Path | None = None):
+        """With many partners for each image, `scratch`, a file that is made, holds what the CPU reads again and again.
+
+        Raises:
+            UserError: as `tensor_tallies.Labels`.
+        """
+        self.threads = threads
+        with_category, each_plane = choices.counted_images == "with_category", choices.planes == "each"
+        device = lease_gpu()
+        if device:
+            from workflow_scripts.dissect import tensor_tallies
+
+            self.labels = tensor_tallies.Labels(labels, with_category, each_plane, device, threads)
+            self.tally = tensor_tallies.tally_layer
+        else:
+            self.labels, self.tally = Labels(labels, with_category, each_plane), tally_layer
+            if scratch:
+                self.labels.keep(scratch)
+
+    def count(self, layer: TalliedLayer, pairing: Pairing, tallies: int = 1) -> Tally:
+        """The tallies of a layer, so many."""
+        return self.tally(
+            layer.maps, self.labels, layer.settings._replace(tallies=tallies), pairing, threads=self.threads
+        )
+
+
+def add_tally_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say what is tallied and how."""
+    parser.add_argument("--activations", type=Path, required=True, help="activations.h5")
+    parser.add_argument("--thresholds", type=Path, required=True, help="thresholds.h5")
+    parser.add_argument("--concepts", type=Path, required=True, help="concepts.h5")
+    parser.add_argument("--shuffle-labels", type=int, metavar="SEED", help="control: pair images at random")
+    add_choices(parser)
+    parser.add_argument("--threads", type=int, default=1, help="that share out the images")
+    parser.add_argument("--gpus", type=int, help="0 for none; without this one is used if there is one")
+
+
+def add_choices(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that `read_choices` reads."""
+    parser.add_argument("--knots", choices=SCHEMES, required=True, help="where activations lie in the picture")
+    parser.add_argument("--border", choices=BORDERS, required=True, help="of a map, beyond its outer activations")
+    parser.add_argument("--mask", choices=MASKS, required=True, help="the threshold")
+    parser.add_argument("--counted-images", choices=COUNTED_IMAGES, required=True, help="in a unit's area")
+    parser.add_argument("--planes", choices=PLANES, required=True, help="count for a label, where several have it")
+    parser.add_argument("--receptive-fields", type=Path, help="receptive_fields.json, for those knots")
+
+
+def read_choices(args: argparse.Namespace) -> Choices:
+    """The choices that a command line makes; UserError as `read_receptive_fields`."""
+    fields = read_receptive_fields(args.receptive_fields)
+    return Choices(args.knots, args.border, args.mask, args.counted_images, args.planes, fields)

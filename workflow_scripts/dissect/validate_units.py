@@ -1,0 +1,254 @@
+"""Compare each unit's best IoU with chance, and names on one half of the pictures with those on the other.
+
+Masks are drawn once and meet the labels of their own pictures, in groups, and those of other pictures, permuted within
+the pictures that have labels of the same categories. Thresholds stay as they are: labels have no part in them.
+"""
+
+import argparse
+import csv
+import logging
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from workflow_scripts.dissect import kernels
+from workflow_scripts.dissect.concept_data import IMAGES_AT_ONCE, ConceptData, LabelBlock
+from workflow_scripts.dissect.halves import GROUPS, SPLIT_COLUMNS, Groups, bootstrap, compare_halves
+from workflow_scripts.dissect.maps import as_bits
+from workflow_scripts.dissect.name_units import iou
+from workflow_scripts.dissect.nulls import UNIT_COLUMNS, null_columns
+from workflow_scripts.dissect.parallel import in_shards
+from workflow_scripts.dissect.permutations import group_pictures, permuted, strata
+from workflow_scripts.dissect.tallied_layers import (
+    Choices,
+    Counter,
+    TalliedLayer,
+    add_tally_arguments,
+    open_layers,
+    pair_labels,
+    read_choices,
+)
+from workflow_scripts.dissect.tallies import Pairing
+from workflow_scripts.plan.protocols import DETECTOR_RULES
+from workflow_scripts.shared.files import run_command, scratch_file, whole_file
+from workflow_scripts.shared.gpus import use_gpus
+
+COUNTS_AT_ONCE = 2**30  # bytes of tallies, over all threads: bounds memory
+HEAT_AT_ONCE = 2**28  # bytes of how often pixels carry labels
+
+
+class Validation:
+    """What all layers of a network share: the labels, who takes whose, and groups of pictures.
+
+    Args:
+        scratch: a file that is made, for labels that are read again and again.
+        permutations: of labels; 0 for none.
+    """
+
+    def __init__(
+        self,
+        labels: ConceptData,
+        choices: Choices,
+        shuffle_labels: int | None,
+        permutations: int,
+        rule: tuple[float, str],
+        threads: int,
+        scratch: Path,
+    ) -> None:
+        images = len(labels.image_has_category)
+        self.labels, self.choices, self.rule, self.permutations = labels, choices, rule, permutations
+        self.threads = threads
+        self.counter = Counter(labels, choices, threads, scratch)
+        self.partner = pair_labels(images, shuffle_labels).partner[0]
+        self.stratum = strata(labels.image_has_category)
+        # Groups are of labels, whose picture is not always that of the maps.
+        self.group = group_pictures(self.stratum, min(GROUPS, images))
+        self.groups = int(self.group.max()) + 1
+        self.group_area = label_areas(labels, self.group, self.groups, choices.planes == "each")
+        self.label_area = self.group_area.sum(0)
+
+    def validate(self, layer: TalliedLayer) -> tuple[dict, dict]:
+        """The columns of a layer's units, by name, each (U); and its row of split.csv."""
+        labels = self.labels
+        groups, nulls = self.count(layer)
+        scores = iou(groups.intersection.sum(0).T, groups.unit_area.sum(0), self.label_area, labels.label_category)
+        best, label = scores.max(1), scores.argmax(1)
+        named = best > 0
+        columns = {
+            "category": np.where(named, np.array(labels.category_name)[labels.label_category[label]], ""),
+            "label": np.where(named, np.array(labels.label_name)[label], ""),
+            "iou": best,
+            "iou_chance": self.chance(layer, np.where(named, label, -1), groups.unit_area.sum(0)),
+        }
+        columns |= null_columns(best, nulls, layer.dead, self.rule) if len(nulls) else {}
+        split = compare_halves(groups, self.rule)
+        columns["agreement"] = split.agreement
+        return columns, split.row | bootstrap(groups, self.rule)
+
+    def count(self, layer: TalliedLayer) -> tuple[Groups, np.ndarray]:
+        """The tallies of the groups, and each unit's best IoU under each permutation (m, U)."""
+        labels, groups = self.labels, self.groups
+        tally_bytes = 8 * len(layer.settings.cut) * (len(labels.label_number) + len(labels.category_name))
+        most = max(1, COUNTS_AT_ONCE // (tally_bytes * self.threads))
+        with_groups = max(0, most - groups)
+        bounds = [0, *range(with_groups, self.permutations, most), max(with_groups, self.permutations)]
+        of_groups, nulls = None, []
+        for first, last in pairwise(bounds):
+            numbers = range(first, min(last, self.permutations))
+            partners = [permuted(self.partner, self.stratum, number) for number in numbers]
+            targets = [np.full(len(self.partner), place) for place in range(len(numbers))]
+            if of_groups is None:
+                partners.append(self.partner)
+                targets.append(len(numbers) + self.group[self.partner])
+            tallies = len(numbers) + (groups if of_groups is None else 0)
+            tally = self.counter.count(layer, Pairing(np.array(partners), np.array(targets)), tallies)
+            counts = tally.intersection, tally.unit_area
+            if of_groups is None:
+                of_groups = Groups(*(c[len(numbers) :] for c in counts), self.group_area, labels.label_category)
+            nulls += [self.best(counts[0][place], counts[1][place]) for place in range(len(numbers))]
+        return of_groups, np.array(nulls)
+
+    def best(self, intersection: np.ndarray, unit_area: np.ndarray) -> np.ndarray:
+        """Each unit's best IoU, (U), of one tally."""
+        return iou(intersection.T, unit_area, self.label_area, self.labels.label_category).max(1)
+
+    def chance(self, layer: TalliedLayer, label: np.ndarray, unit_area: np.ndarray) -> np.ndarray:
+        """The IoU that chance gives each unit with its label, (U): that of the mean intersection over permutations.
+
+        The mean intersection of a unit and a label is exact: the sum over strata of the products, pixel by pixel, of
+        how many of the unit's masks and how many of the label's masks cover it, by the number of pictures. 0 where
+        `label`, int64 (U), is below 0.
+        """
+        labels = self.labels
+        strata_count = int(self.stratum.max()) + 1
+        pictures = np.bincount(self.stratum, minlength=strata_count)
+        width = labels.row_bytes * 8
+        at_once = max(1, HEAT_AT_ONCE // (8 * strata_count * labels.height * width))
+        known = np.unique(label[label >= 0])
+        shared = np.zeros((strata_count, len(label)), np.int64)
+        for first in range(0, len(known), at_once):
+            chosen = known[first : first + at_once]
+            place_of_label = np.full(len(labels.label_number), -1)
+            place_of_label[chosen] = np.arange(len(chosen))
+            counts = np.zeros((len(chosen), strata_count, labels.height, width), np.int64)
+            for images, block in label_blocks(labels, self.choices.planes == "each"):
+                kernels.heat(block, place_of_label, self.stratum[images], counts)
+            place = np.where(label >= 0, place_of_label[label], -1)
+            for part in in_shards(
+                sum_heat, layer.maps.images, self.threads, layer, self.stratum[self.partner], place, counts
+            ):
+                shared += part
+        area = unit_area[np.arange(len(label)), labels.label_category[label]]
+        intersection = (shared / pictures[:, None]).sum(0)
+        union = area + self.label_area[label] - intersection
+        return np.where(label >= 0, intersection / np.maximum(union, 1), 0)
+
+
+def sum_heat(
+    first: int, last: int, layer: TalliedLayer, row: np.ndarray, place: np.ndarray, counts: np.ndarray
+) -> np.ndarray:
+    """The sums of `kernels.add_heat` over images `first` to `last`, (S, U)."""
+    shared = np.zeros((counts.shape[1], len(place)), np.int64)
+    for block in layer.maps.blocks(first, last):
+        kernels.add_heat(
+            as_bits(block.values), block.unit, block.start, layer.settings.cut, layer.maps.width, layer.settings.to,
+            row[block.images], place, counts, shared,
+        )  # fmt: skip
+    return shared
+
+
+def label_blocks(labels: ConceptData, each_plane: bool) -> Iterator[tuple[np.ndarray, LabelBlock]]:
+    """Yield the positions of some images and their labels, until all have been."""
+    images = len(labels.image_has_category)
+    for first in range(0, images, IMAGES_AT_ONCE):
+        here = np.arange(first, min(first + IMAGES_AT_ONCE, images))
+        yield here, labels.block(here, True, each_plane)
+
+
+def label_areas(labels: ConceptData, group: np.ndarray, groups: int, each_plane: bool) -> np.ndarray:
+    """How many pixels carry each label in each group of images, int64 (G, L); `group` int64 (N)."""
+    areas = np.zeros((groups, len(labels.label_number)), np.int64)
+    for images, block in label_blocks(labels, each_plane):
+        for start, label, pixels in (
+            (block.mask_start, block.mask_label, np.bitwise_count(block.masks).sum(1, dtype=np.int64)),
+            (block.whole_start, block.whole_label, labels.height * labels.width),
+        ):
+            np.add.at(areas, (np.repeat(group[images], np.diff(start)), label), pixels)
+    return areas
+
+
+def validate_units(
+    inputs: Sequence[str | Path],
+    choices: Choices,
+    rule: tuple[float, str],
+    permutations: int,
+    nulls: Path,
+    split: Path,
+    shuffle_labels: int | None = None,
+    threads: int = 1,
+) -> None:
+    """Write nulls.csv, a row per layer and unit, and split.csv, a row per layer.
+
+    nulls.csv has `layer, unit` (from 0), `category, label, iou` (the best concept and its IoU, as in units.csv),
+    `iou_chance` (the IoU of that pair in the mean over permutations, exact), what `null_columns` gives (empty without
+    permutations), and `agreement`: how often half of the pictures give it that name. split.csv has what
+    `compare_halves` and `bootstrap` give.
+
+    Args:
+        inputs: activations.h5, thresholds.h5 and concepts.h5, as of `tally_units`.
+        rule: what makes a detector, as `detects` takes it.
+        permutations: of labels, within pictures that have labels of the same categories; 0 for none.
+        shuffle_labels, threads: as of `tally_units`.
+
+    Raises:
+        UserError: as `tally_units`.
+    """
+    with (
+        open_layers(*inputs, choices) as (layers, labels, _),
+        scratch_file(nulls) as scratch,
+        whole_file(nulls) as units_part,
+        whole_file(split) as split_part,
+        open(units_part, "w", newline="", encoding="utf-8") as units_file,
+        open(split_part, "w", newline="", encoding="utf-8") as split_file,
+    ):
+        validation = Validation(labels, choices, shuffle_labels, permutations, rule, threads, scratch)
+        of_units = csv.DictWriter(units_file, UNIT_COLUMNS, lineterminator="\n")
+        of_layers = csv.DictWriter(split_file, SPLIT_COLUMNS, lineterminator="\n")
+        of_units.writeheader()
+        of_layers.writeheader()
+        for name, layer in layers.items():
+            columns, row = validation.validate(layer)
+            for unit, cells in enumerate(zip(*columns.values(), strict=True)):
+                of_units.writerow({"layer": name, "unit": unit} | dict(zip(columns, map(plain, cells), strict=True)))
+            of_layers.writerow({"layer": name} | {column: plain(value) for column, value in row.items()})
+            logging.info("%s: %d permutations, names on halves agree %.2f", name, permutations, row["agreement"])
+
+
+def plain(value: object) -> object:
+    """A number as tables have it: to six digits, and nothing where it is not known."""
+    if isinstance(value, float | np.floating):
+        return "" if np.isnan(value) else float(value)
+    return value
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_tally_arguments(parser)
+    parser.add_argument("--detector-iou", type=float, required=True, help="a detector's IoU is above this")
+    parser.add_argument("--detector-rule", choices=DETECTOR_RULES, required=True, help="or at least this")
+    parser.add_argument("--permutations", type=int, required=True, help="of labels; 0 for none")
+    parser.add_argument("--nulls", type=Path, required=True, help="nulls.csv to write")
+    parser.add_argument("--split", type=Path, required=True, help="split.csv to write")
+    args = parser.parse_args()
+    use_gpus(args.gpus)
+    inputs = args.activations, args.thresholds, args.concepts
+    rule = args.detector_iou, args.detector_rule
+    validate_units(
+        inputs, read_choices(args), rule, args.permutations, args.nulls, args.split, args.shuffle_labels, args.threads
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

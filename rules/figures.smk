@@ -1,7 +1,7 @@
 """Tables, figures and the report.
 
 In:  every network's metrics.json and units.csv, and rotations.csv where it is rotated
-Out: tables/*.csv, figures/*.{pdf,svg,png,rst}, costs.csv, summary.txt, report.html
+Out: tables/*.csv, figures/*.{pdf,svg,png,rst}, costs.csv, findings.md, summary.txt, report.html
 """
 
 CAPTIONS = sorted(file.relative_to(ROOT).as_posix() for file in (ROOT / "report").glob("*.rst"))
@@ -198,6 +198,7 @@ rule write_report:
         EXPERIMENT.checked(),
     output:
         report=f"{RESULTS}/report.html",
+        findings=f"{RESULTS}/findings.md",
         summary=f"{RESULTS}/summary.txt",
     log:
         f"{RESULTS}/logs/figures/write_report.log",
@@ -209,10 +210,13 @@ rule write_report:
         arguments=named_arguments(
             figures=FIGURES, tables=EXPERIMENT.table_names(), quantile=config["dissection"]["quantile"]
         ),
+        margins=named_arguments(**{name: config["statistics"][name] for name in ("margin", "accuracy_margin")}),
     shell:
         "python -m workflow_scripts.run.write_report"
         ' --results "$(dirname {output.report:q})"'
         " {params.arguments}"
+        " {params.margins}"
+        " --findings {output.findings:q}"
         " --summary {output.summary:q}"
         " --out {output.report:q}"
         " 2> {log:q}"

@@ -16,6 +16,7 @@ from docutils.writers import html5_polyglot
 
 from workflow_scripts.plan.code import ROOT
 from workflow_scripts.shared.files import UserError, reading, run_command, whole_file
+from workflow_scripts.tables.findings import TABLE_NOTE, Section, as_markdown, find, read_tables
 from workflow_scripts.tables.summarise import list_places, summarise
 
 CAPTIONS = ROOT / "report"  # of the page, the tables and the costs; those of figures lie beside the figures
@@ -52,12 +53,15 @@ figcaption pre { white-space: pre-wrap; }
 """
 
 
-def write_report(results: Path, summary: str, figures: list[str], tables: list[str], out: Path) -> None:
+def write_report(
+    results: Path, findings: list[Section], summary: str, figures: list[str], tables: list[str], out: Path
+) -> None:
     """Write the page of an experiment.
 
     Args:
         results: the experiment's folder, which has its name: costs.csv, and the folders of what follows.
-        summary: what was found, in a few lines.
+        findings: what was found, in words.
+        summary: the numbers, in a few lines.
         figures, tables: names of those to show, in this order.
         out: the page, in the same folder.
 
@@ -68,9 +72,13 @@ def write_report(results: Path, summary: str, figures: list[str], tables: list[s
     parts = [
         f"<h1>{name}</h1>",
         '<nav aria-label="Contents">'
-        + "".join(f'<a href="#{part.lower()}">{part}</a>' for part in ("Summary", "Figures", "Tables", "Costs"))
+        + "".join(
+            f'<a href="#{part.lower()}">{part}</a>' for part in ("Findings", "Summary", "Figures", "Tables", "Costs")
+        )
         + '<a href="gallery/index.html">Gallery of all units</a></nav>',
         show_caption("workflow"),
+        '<h2 id="findings">Findings</h2>',
+        *map(show_section, findings),
         '<h2 id="summary">Summary</h2>',
         scrolling("Summary", f"<pre>{escape(summary)}</pre>"),
         html_table("Arms: the ways to come by networks", select(read_rows(results / "tables" / "arms.csv"))),
@@ -97,6 +105,15 @@ def write_report(results: Path, summary: str, figures: list[str], tables: list[s
     )
     with whole_file(out) as part:
         part.write_text(page, encoding="utf-8")
+
+
+def show_section(section: Section) -> str:
+    """Return a section of the findings."""
+    paragraphs = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in section.paragraphs)
+    table = ""
+    if section.table:
+        table = html_table(TABLE_NOTE, section.table)
+    return f'<section class="caption"><h3>{escape(section.title)}</h3>{paragraphs}{table}</section>'
 
 
 def show_figure(results: Path, name: str) -> str:
@@ -197,11 +214,17 @@ def main() -> None:
     parser.add_argument("--figures", nargs="+", required=True, help="names of the figures to show, in this order")
     parser.add_argument("--tables", nargs="+", required=True, help="names of the tables to list, in this order")
     parser.add_argument("--quantile", type=float, help="of the thresholds; one that is doubtful is named")
+    parser.add_argument("--margin", type=float, required=True, help="as statistics.margin in the config")
+    parser.add_argument("--accuracy-margin", type=float, required=True, help="as statistics.accuracy_margin there")
+    parser.add_argument("--findings", type=Path, required=True, help="findings.md: the findings alone")
     parser.add_argument("--summary", type=Path, required=True, help="summary.txt: the page's summary alone")
     parser.add_argument("--out", type=Path, required=True, help="report.html, in the experiment's folder")
     args = parser.parse_args()
     summary = summarise(args.results, args.quantile)
-    write_report(args.results, summary, args.figures, args.tables, args.out)
+    findings = find(read_tables(args.results / "tables"), args.margin, args.accuracy_margin)
+    write_report(args.results, findings, summary, args.figures, args.tables, args.out)
+    with whole_file(args.findings) as part:
+        part.write_text(as_markdown(f"{args.results.name}: findings", findings), encoding="utf-8")
     with whole_file(args.summary) as part:
         part.write_text(f"{summary}\n\n{list_places(args.results)}\n", encoding="utf-8")
 

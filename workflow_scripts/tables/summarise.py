@@ -16,12 +16,14 @@ from workflow_scripts.plan.keys import BASELINE, CURVE, ROLES
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.shared.files import run_command
 from workflow_scripts.tables.arms import name_arms, read_arms
+from workflow_scripts.tables.findings import headlines
 from workflow_scripts.tables.read_tables import detector_rule_of, farthest, read_rotations, read_table
 
 ROWS, WIDTH = 26, 100  # of the table at most, and columns of the screen
 NAMED = 3  # arms in a sentence
 LARGE_QUANTILE = 0.1  # of places; above it IoU tells how large a concept is more than what a unit detects
 PLACES = {
+    "findings": "findings.md",
     "report": "report.html",
     "figures": "figures",
     "gallery": "gallery/index.html",
@@ -50,7 +52,7 @@ def summarise(results: Path, quantile: float | None = None) -> str:
     layers = list(dict.fromkeys(networks["layer"]))
     shown = last_layers(networks, layers)
     rotations = read_rotations(path.parent, arms)
-    lines, head = [heading(networks)], list(HEAD)
+    lines, head = [*found(path.with_name("equivalence.csv")), heading(networks)], list(HEAD)
     if rotations is not None:
         rotations = farthest(rotations)
         networks = with_rotations(networks, rotations)
@@ -69,6 +71,14 @@ def summarise(results: Path, quantile: float | None = None) -> str:
     if left_out:
         lines.append(f"Left out here: {' and '.join(left_out)}; {path} has all.")
     return "\n".join(lines)
+
+
+def found(equivalence: Path) -> list[str]:
+    """What comparisons with the dense networks show, in lines, and an empty line; nothing before they are made."""
+    if not equivalence.is_file():
+        return []
+    lines = [line for text in headlines(read_table(equivalence)) for line in textwrap.wrap(text, WIDTH)]
+    return [*lines, ""] if lines else []
 
 
 def list_places(results: Path) -> str:

@@ -7,6 +7,7 @@ Out: tables/*.csv, figures/*.{pdf,svg,png,rst}, costs.csv, findings.md, summary.
 CAPTIONS = sorted(file.relative_to(ROOT).as_posix() for file in (ROOT / "report").glob("*.rst"))
 TABLES = {name: f"{RESULTS}/tables/{name}.csv" for name in COLLECTED}
 ROTATIONS = {"rotations": f"{RESULTS}/tables/rotations.csv"} if EXPERIMENT.rotated else {}
+COMPARISONS = {name: f"{RESULTS}/tables/{name}.csv" for name in COMPARED}
 FIGURES = EXPERIMENT.figure_names
 
 
@@ -84,10 +85,36 @@ rule collect_rotations:
         " 2> {log:q}"
 
 
+rule compare_networks:
+    """Compare networks with the dense ones, arms at equal accuracy and density, and the names of units."""
+    input:
+        **{name: TABLES[name] for name in ("networks", "arms", "units", "split")} | ROTATIONS,
+    output:
+        **{
+            name: report(file, caption=f"../report/{name}.rst", category="Tables", labels={"table": name})
+            for name, file in COMPARISONS.items()
+        },
+    log:
+        f"{RESULTS}/logs/figures/compare_networks.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/figures/compare_networks.tsv"
+    localrule: True
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        code=code_fingerprint("workflow_scripts.tables.compare_networks"),
+        choices=EXPERIMENT.comparison(),
+    shell:
+        "python -m workflow_scripts.tables.compare_networks"
+        ' --tables "$(dirname {output.equivalence:q})"'
+        " {params.choices}"
+        " 2> {log:q}"
+
+
 rule draw_figures:
     """Draw every figure from the tables alone, and write its caption."""
     input:
-        **TABLES | ROTATIONS,
+        **TABLES | ROTATIONS | COMPARISONS,
     output:
         EXPERIMENT.figures("pdf", "png", "rst"),
         **{

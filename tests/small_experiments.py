@@ -12,6 +12,7 @@ from workflow_scripts.dissect.nulls import UNIT_COLUMNS
 from workflow_scripts.figures.draw_figures import make_figure, read_tables
 from workflow_scripts.figures.style import STYLE
 from workflow_scripts.tables.collect import MeasuredNetwork, collect
+from workflow_scripts.tables.compare_networks import Margins, compare_networks
 
 CUT = 0.04
 LAYER = "stages.3.conv2"
@@ -190,7 +191,13 @@ def arms_of(networks):
 def collected(networks, folder, cut=CUT, rule="above", arms=None):
     """The folder of their tables, in `folder`; `arms` are rows of arms.csv, if not those of `arms_of`."""
     collect(networks, arms or arms_of(networks), cut, rule, folder / "tables")
-    return folder / "tables"
+    return compared(folder / "tables")
+
+
+def compared(tables, test="where_possible"):
+    """The folder of tables, with those that compare its networks."""
+    compare_networks(tables, Margins(0.1, 0.01), test)
+    return tables
 
 
 def rotate(tables, *arms, alphas=(1.0,), seeds=3):
@@ -212,7 +219,7 @@ def rotate(tables, *arms, alphas=(1.0,), seeds=3):
     listed = pd.read_csv(tables / "arms.csv", keep_default_na=False)
     turned = [arm_row(f"{arm}_rotated", arm, "baseline", "rotated", label="in a random basis") for arm in arms]
     pd.concat([listed, pd.DataFrame(turned)]).to_csv(tables / "arms.csv", index=False)
-    return tables
+    return compared(tables)
 
 
 def figure_of(name, tables):

@@ -23,6 +23,7 @@ from torch import nn
 
 from workflow_scripts.networks import checkpoints
 from workflow_scripts.networks.pruning import full_masks
+from workflow_scripts.plan.experiment import COMPARED
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.collect import TABLES, collect, count_detectors, parse_network, read_units
 from workflow_scripts.tables.read_tables import read_table
@@ -214,7 +215,8 @@ def test_columns_are_read_as_what_they_are(by_hand):
 
 def test_tables_have_a_row_for_everything(experiment):
     networks, tables = experiment
-    assert {path.name for path in tables.iterdir()} == {"arms.csv", *(f"{table}.csv" for table in TABLES)}
+    files = {f"{table}.csv" for table in (*TABLES, *COMPARED)}
+    assert {path.name for path in tables.iterdir()} == {"arms.csv", *files}
     frames = {table: pd.read_csv(tables / f"{table}.csv") for table in TABLES}
     keys = ["arm", "replicate", "level"]
     wanted = sorted(network[:3] for network in networks)

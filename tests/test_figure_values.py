@@ -30,6 +30,7 @@ from small_experiments import (
     arms_of,
     baseline_lines,
     collected,
+    compared,
     figure_of,
     is_drawn,
     legend_of,
@@ -121,6 +122,7 @@ def write_large(folder, levels=19, replicates=3, units=400, concepts=150, layers
     for table, frames in rows.items():
         pd.concat(frames).to_csv(folder / f"{table}.csv", index=False)
     pd.DataFrame([arm_row("imp", recipe="imp")]).to_csv(folder / "arms.csv", index=False)
+    compared(folder)
 
 
 def heat_map(axes):
@@ -235,6 +237,91 @@ def test_a_single_sparse_network_has_a_bar_in_place_of_a_band(tmp_path):
     [bar] = top.collections
     assert bar.get_segments()[0] == pytest.approx(np.array([[40, share.min()], [40, share.max()]]))
     assert is_drawn(top, [[40, share.mean()]])
+
+
+def marks_of(axes):
+    """The points of marks alone, by whether they are filled."""
+    found = {True: [], False: []}
+    for line in axes.lines:
+        if line.get_marker() not in ("None", "", None) and line.get_linestyle() == "None":
+            found[line.get_markerfacecolor() != "white"] += line.get_xydata().tolist()
+    return {filled: np.array(sorted(points)).reshape(-1, 2) for filled, points in found.items()}
+
+
+def test_differences_stand_in_per_cent_of_dense_with_intervals_and_margin(tmp_path):
+    tables = rotate(collected(write_experiment(tmp_path, replicates=4, levels=4), tmp_path), "imp")
+    rows = read_table(tables / "equivalence.csv")
+    shown = rows.index[(rows["arm"] == "imp") & (rows["level"] == 2)]
+    rows.loc[shown, "shown"] = "equivalent"
+    rows.to_csv(tables / "equivalence.csv", index=False)
+    imp = rows[(rows["arm"] == "imp") & (rows["against"] == "dense")]
+    units = imp.loc[imp["measure"] == "units", "mean_against"].iloc[0]
+    figure = figure_of("equivalence", tables)
+    measures = ("units", "concepts", "units_above_rotation", "accuracy")
+    for axes, measure in zip(figure.axes, measures, strict=True):
+        of_measure = imp[imp["measure"] == measure].set_index("level")
+        scale = {"accuracy": 1, "units_above_rotation": units}.get(measure, of_measure["mean_against"].iloc[0])
+        points = {filled: marks[marks[:, 0] < 99] for filled, marks in marks_of(axes).items()}
+        wanted = np.column_stack([100 * of_measure["density"], 100 * of_measure["difference"] / scale])
+        is_shown = (of_measure["shown"] == "equivalent").to_numpy()
+        assert is_shown[1]
+        for filled in (True, False):
+            assert points[filled] == pytest.approx(np.array(sorted(wanted[is_shown == filled].tolist())).reshape(-1, 2))
+        ends = np.concatenate([lines.get_segments() for lines in axes.collections])[:, :, 1]
+        for low, high in 100 * of_measure[["low90", "high90"]].to_numpy() / scale:
+            assert np.isclose(ends, [low, high]).all(axis=1).any()
+        band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
+        assert band.y1 == pytest.approx(100 * of_measure["margin"].iloc[0] / scale)
+    assert {"dense, trained twice", "shown to be equivalent", "not shown", "margin: no change"} <= {
+        text.get_text() for text in figure.legends[0].get_texts()
+    }
+
+
+def test_arms_at_equal_accuracy_and_density_are_the_table_s_differences(tmp_path):
+    networks = write_experiment(tmp_path, replicates=3, levels=4, keep=0.5)
+    arms = arms_of(networks)
+    for replicate in range(3):
+        for level in range(4):
+            networks.append(write_network(tmp_path, "other", replicate, level, 0.5**level, 1 - level / 3))
+    tables = collected(networks, tmp_path, arms=[*arms, arm_row("other", "imp", starts_from="imp")])
+    rows = read_table(tables / "matched.csv")
+    rows = rows[rows["difference"].notna()]
+    figure = figure_of("matched", tables)
+    panels = [(measure, by) for measure in ("units", "concepts") for by in ("accuracy", "density")]
+    for axes, (measure, by) in zip(figure.axes, panels, strict=True):
+        wanted = rows[(rows["measure"] == measure) & (rows["matched_by"] == by)]
+        marks = marks_of(axes)
+        assert len(marks[True]) == wanted["equivalent"].eq(True).sum() and len(wanted) >= 2
+        places = np.column_stack([100 * 0.5 ** wanted["level"], wanted["difference"]])
+        drawn = np.concatenate([marks[True], marks[False]])
+        assert drawn[drawn[:, 0].argsort()] == pytest.approx(places[::-1])
+    require_legible(figure)
+
+
+def test_agreement_with_the_dense_network_and_its_ceilings(tmp_path):
+    networks = write_experiment(tmp_path, replicates=3, levels=3)
+    arms = arms_of(networks)
+    networks += [write_network(tmp_path, "again", replicate, 0, 1.0, 0.9) for replicate in range(3)]
+    again = arm_row("again", "imp", "reference", "dense_again", starts_from="imp", label="noise")
+    tables = collected(networks, tmp_path, arms=[*arms, again])
+    frame = read_table(tables / "identity.csv").query("arm == 'imp'")
+    figure = figure_of("identity", tables)
+    for axes, column in zip(figure.axes, ("kappa_common", "kappa_all", "jaccard"), strict=True):
+        means = frame[frame["against"] == "dense"].groupby("level")[column].mean()
+        assert is_drawn(axes, np.column_stack([[30, 9], means]))
+        [noise] = [line for line in axes.lines if line.get_linestyle() == "--"]
+        ceiling = frame.query("against == 'dense_again' and level == 0")[column].mean()
+        assert noise.get_ydata() == pytest.approx([ceiling, ceiling])
+    others = frame[frame["against"] == "other_replicate"].groupby("level")["jaccard"].mean()
+    assert is_drawn(figure.axes[2], np.column_stack([[100, 30, 9], others]))
+    assert {"dense, another data order", "other replicates"} <= legend_of(figure).keys()
+
+
+def test_where_nothing_can_be_compared_figures_say_so(tmp_path):
+    tables = collected(write_experiment(tmp_path, levels=1), tmp_path)
+    for name, words in (("equivalence", "nothing to"), ("matched", "No arms here"), ("identity", "no identity")):
+        [text] = figure_of(name, tables).axes[0].texts
+        assert words in text.get_text().replace("\n", " ")
 
 
 def test_stacks_add_up_to_the_interpretable_units(tables):
@@ -430,9 +517,13 @@ def test_layers_that_cannot_be_pruned_and_dense_networks_have_no_densities(tmp_p
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("case", ["tables", "one_shot", "paper"])
 def test_text_can_be_read_and_is_not_cut_off(case, name, request):
-    if case == "one_shot" and name not in figure_names(["rotations"]):
-        return
-    figure = figure_of(name, request.getfixturevalue(case))
+    if name == "matched" or (case == "one_shot" and name not in figure_names(["rotations"])):
+        return  # arms that match have a test of their own
+    require_legible(figure_of(name, request.getfixturevalue(case)))
+
+
+def require_legible(figure):
+    """Fail unless all text of a figure can be read."""
     figure.draw_without_rendering()
     unseen = labels_out_of_sight(figure)
     texts = [text for text in figure.findobj(Text) if text.get_text() and text not in unseen]

@@ -164,6 +164,8 @@ def test_every_figure_can_be_made_of_little_and_of_much(tmp_path, shape, cut):
     panels["concept_trajectories"] = 2 * layers + 1 if found else 1
     panels["layer_densities"] = 1 + pruned
     panels["rotation"] = 3 * layers if pruned else 1
+    panels["equivalence"] = 3 * layers + 1 if pruned and found else 1  # accuracy belongs to no layer
+    panels["identity"], panels["matched"] = 3 * layers if pruned and found else 1, 1
     with matplotlib.rc_context(STYLE):
         for name in FIGURES:
             axes = make_figure(name, frames).axes
@@ -536,7 +538,9 @@ def test_the_legend_fits_and_leaves_room(tmp_path, name, inches):
     assert extent.y0 >= 0 and extent.y1 <= min(axes.get_tightbbox().y0 for axes in figure.axes)
 
 
-@pytest.mark.parametrize("table", ["networks", "categories", "units", "layers", "arms"])
+@pytest.mark.parametrize(
+    "table", ["networks", "categories", "units", "layers", "arms", "equivalence", "matched", "identity"]
+)
 def test_tables_that_are_not_there_are_told(experiment, tmp_path, table):
     shutil.copytree(experiment[1], tmp_path / "tables")
     (tmp_path / "tables" / f"{table}.csv").unlink()

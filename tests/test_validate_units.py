@@ -20,7 +20,6 @@ from workflow_scripts.dissect.concept_data import ConceptData
 from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.halves import GROUPS, HALVINGS, Groups, bootstrap, compare_halves
 from workflow_scripts.dissect.interpolation import grid, interpolate
-from workflow_scripts.dissect.name_agreement import cohens_kappa, counts_overlap, jaccard
 from workflow_scripts.dissect.name_units import iou, name_units
 from workflow_scripts.dissect.nulls import fewest_found, null_columns
 from workflow_scripts.dissect.permutations import group_pictures, permuted, strata
@@ -330,30 +329,6 @@ def test_the_bootstrap_draws_groups_with_replacement():
     share = 1 - (19 / 20) ** 20
     sd = bootstrap(groups, RULE)["units_sd"]
     assert sd == pytest.approx(np.sqrt(share * (1 - share)), abs=0.06)
-
-
-def test_kappa_by_hand():
-    one, other = list("AAABBBCC-"), list("AABBBACC-")
-    assert cohens_kappa(one, other) == pytest.approx(0.6897, abs=5e-5)  # po .7778, pe .2840
-    assert np.isnan(cohens_kappa(["A", "A"], ["A", "A"]))
-    assert np.isnan(cohens_kappa([], []))
-
-
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1))
-def test_kappa_is_symmetric_and_at_most_one(pairs):
-    one, other = map(list, zip(*pairs, strict=True))
-    kappa = cohens_kappa(one, other)
-    assert kappa == pytest.approx(cohens_kappa(other, one), nan_ok=True)
-    assert np.isnan(kappa) or kappa <= 1
-    if one == other and len(set(one)) > 1:
-        assert kappa == 1
-
-
-def test_overlaps_by_hand():
-    assert counts_overlap(["cat", "cat", "dog"], ["cat", "dog", "car"]) == 0.5
-    assert jaccard(["cat", "cat", "dog"], ["cat", "dog", "car"]) == pytest.approx(2 / 3)
-    assert np.isnan(jaccard([], []))
-    assert np.isnan(counts_overlap([], []))
 
 
 def test_a_validation_needs_files_that_belong_together(tmp_path):

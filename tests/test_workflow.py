@@ -25,7 +25,7 @@ NETWORKS = 6  # levels 0 to 2 of imp, and three controls
 ONE_NETWORK = "results/tiny/imp/replicate_1/level_2"
 # The shuffled control takes its dump and thresholds from the dense network.
 LAST = {"sum_costs": 1, "write_report": 1}
-FROM_TABLES = {"collect": 1, "draw_figures": 1, "write_gallery": 1, **LAST}
+FROM_TABLES = {"collect": 1, "compare_networks": 1, "draw_figures": 1, "write_gallery": 1, **LAST}
 ROTATED, SEEDS = 3, range(1, 6)  # levels 0 to 2 of imp
 FROM_ROTATIONS = {"rotate_units": ROTATED, "collect_rotations": 1}
 FROM_TALLIES = {
@@ -241,6 +241,11 @@ def test_editing_a_module_deep_in_training_reruns_training(copied):
 def test_editing_the_figures_reruns_the_figures(copied):
     edit(copied / "workflow_scripts/figures/draw_figures.py", '"""', '"""Edited. ')
     assert planned(copied) == {"draw_figures": 1, **LAST}
+
+
+def test_another_margin_compares_again(copied):
+    edit(copied / "config.yaml", "margin: 0.1 ", "margin: 0.2 ")
+    assert planned(copied) == {"compare_networks": 1, "draw_figures": 1, **LAST}
 
 
 def test_editing_the_gallerys_page_draws_no_unit_again(copied):

@@ -4,15 +4,17 @@ Everything is a sum of tallies of groups of pictures, with a weight for each. Th
 labels have no part in them.
 """
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
 
-from workflow_scripts.dissect.name_agreement import NONE, cohens_kappa, counts_overlap, jaccard
+from workflow_scripts.dissect.name_agreement import cohens_kappa, jaccard, ruzicka
 from workflow_scripts.dissect.name_units import detects
 from workflow_scripts.dissect.permutations import SEED
 
 GROUPS, HALVINGS, DRAWS = 20, 20, 200
+NO_NAME = 0  # of a unit that detects nothing
 # Of split.csv, as `validate_units` writes it.
 SPLIT_COLUMNS = [
     *("layer", "groups", "halvings", "detectors_half", "detectors_cv", "keep", "agreement", "bias"),
@@ -92,8 +94,9 @@ def compare_halves(groups: Groups, rule: tuple[float, str]) -> Split:
     detecting, confirmed = detects(own, *rule), detects(other, *rule)
     whole, score = groups.best(np.ones((1, count)))
     named = (names == whole) & (own > 0) & (score > 0)
-    pairs = [(np.where(detecting[i], names[i], NONE), np.where(detecting[j], names[j], NONE)) for i, j in halves()]
-    common = [tuple(name[(a != NONE) & (b != NONE)] for name in (a, b)) for a, b in pairs]
+    numbered = np.where(detecting, names + 1, NO_NAME)
+    pairs = list(zip(numbered[:HALVINGS], numbered[HALVINGS:], strict=True))
+    common = [(a[both], b[both]) for a, b in pairs for both in [(a != NO_NAME) & (b != NO_NAME)]]
     row = {
         "groups": count,
         "halvings": HALVINGS,
@@ -102,22 +105,17 @@ def compare_halves(groups: Groups, rule: tuple[float, str]) -> Split:
         "keep": (detecting & confirmed).sum() / detecting.sum() if detecting.any() else np.nan,
         "agreement": mean([(a == b).mean() for a, b in common if len(a)]),
         "bias": (own - other).mean(),
-        "kappa_common": mean([cohens_kappa(a.tolist(), b.tolist()) for a, b in common]),
-        "kappa_all": mean([cohens_kappa(a.tolist(), b.tolist()) for a, b in pairs]),
+        "kappa_common": mean([cohens_kappa(a, b) for a, b in common]),
+        "kappa_all": mean([cohens_kappa(a, b) for a, b in pairs]),
         "jaccard": mean([jaccard(detected(a), detected(b)) for a, b in pairs]),
-        "counts_overlap": mean([counts_overlap(detected(a), detected(b)) for a, b in pairs]),
+        "counts_overlap": mean([ruzicka(detected(a), detected(b)) for a, b in pairs]),
     }
     return Split(row, named.mean(0))
 
 
-def halves() -> list[tuple[int, int]]:
-    """The places of the two halves of each halving."""
-    return [(place, place + HALVINGS) for place in range(HALVINGS)]
-
-
-def detected(names: np.ndarray) -> list:
-    """The names of those units that detect something."""
-    return names[names != NONE].tolist()
+def detected(names: np.ndarray) -> Counter:
+    """How many units have each name, of those that detect something."""
+    return Counter(names[names != NO_NAME].tolist())
 
 
 def mean(values: list[float]) -> float:

@@ -1,35 +1,46 @@
 """How far two namings of units agree, and two collections of detectors."""
 
-from collections import Counter
-from collections.abc import Hashable, Sequence
+import math
+from collections.abc import Collection, Hashable, Mapping, Sequence
 
 import numpy as np
 
-NONE = -1  # in place of a name: a unit that detects nothing
 
+def cohens_kappa(one: np.ndarray, other: np.ndarray) -> float:
+    """How far two names of each thing agree beyond chance (Cohen 1960): 1 always, 0 as chance would.
 
-def cohens_kappa(one: Sequence[Hashable], other: Sequence[Hashable]) -> float:
-    """Cohen's kappa of two namings of the same units: agreement beyond what their frequencies of names give.
+    Args:
+        one, other: (things,) whole numbers of at least 0 that stand for names.
 
-    (po - pe) / (1 - pe), with the share of equal names po, and pe the sum over names of the product of their shares in
-    both (Cohen 1960). NaN where there are no units or both know but one and the same name.
+    NaN without things, and where both have one name alone.
     """
     if not len(one):
-        return np.nan
-    agreed = sum(a == b for a, b in zip(one, other, strict=True)) / len(one)
-    counts = Counter(other)
-    by_chance = sum(count * counts[name] for name, count in Counter(one).items()) / len(one) ** 2
-    return (agreed - by_chance) / (1 - by_chance) if by_chance < 1 else np.nan
+        return math.nan
+    count = 1 + max(np.max(one), np.max(other))
+    shares = [np.bincount(names, minlength=count) / len(one) for names in (one, other)]
+    by_chance = float(shares[0] @ shares[1])
+    return (float(np.mean(np.equal(one, other))) - by_chance) / (1 - by_chance) if by_chance < 1 else math.nan
 
 
-def jaccard(one: Sequence[Hashable], other: Sequence[Hashable]) -> float:
-    """Names in both collections as a share of those in either; NaN if both are empty."""
-    either = set(one) | set(other)
-    return len(set(one) & set(other)) / len(either) if either else np.nan
+def jaccard(one: Collection[Hashable], other: Collection[Hashable]) -> float:
+    """The share of the names in either set that are in both; NaN if both are empty."""
+    union = set(one) | set(other)
+    return len(set(one) & set(other)) / len(union) if union else math.nan
 
 
-def counts_overlap(one: Sequence[Hashable], other: Sequence[Hashable]) -> float:
-    """Ruzicka's similarity of how often each name occurs: sum of minima by sum of maxima; NaN if both are empty."""
-    counts, others = Counter(one), Counter(other)
-    most = (counts | others).total()
-    return (counts & others).total() / most if most else np.nan
+def ruzicka(one: Mapping[Hashable, int], other: Mapping[Hashable, int]) -> float:
+    """The same of counts by name: the sum of the smaller ones over that of the larger; NaN if both are empty."""
+    pairs = [(one.get(name, 0), other.get(name, 0)) for name in set(one) | set(other)]
+    larger = sum(map(max, pairs))
+    return sum(map(min, pairs)) / larger if larger else math.nan
+
+
+def rarefied(counts: Sequence[int], drawn: int) -> float:
+    """How many names are expected among `drawn` things, drawn at random without replacement (Hurlbert 1971).
+
+    Args:
+        counts: of the things of each name.
+        drawn: at most as many as there are.
+    """
+    ways = math.comb(sum(counts), drawn)
+    return sum(1 - math.comb(sum(counts) - count, drawn) / ways for count in counts)

@@ -21,6 +21,7 @@ from workflow_scripts.tables.arms import read_arms
 from workflow_scripts.tables.read_tables import read_rotations, read_table
 
 TABLES = ("networks", "categories", "units", "layers")
+COMPARISONS = ("equivalence", "matched", "identity")
 NETWORK = ["arm", "replicate", "level"]
 LACKING = {  # what to say where a figure needs what the tables have not
     "accuracy": "networks.csv has no accuracy of these networks",
@@ -64,6 +65,7 @@ def read_tables(tables: str | Path, chosen: Sequence[str] = ()) -> dict[str, pd.
 
     Columns are added: shares in per cent, and those of `describe_arms`. In "layers" the
     column layer names the layer, and "layer remaining %" is its own. "rotations" are there where there are any.
+    Comparisons have the rows of the arms that are drawn, also where the other arm is not.
     Raises UserError if there is no network of an arm that is `chosen`; without any all are drawn.
     """
     frames = {table: read_table(Path(tables) / f"{table}.csv") for table in TABLES}
@@ -81,9 +83,19 @@ def read_tables(tables: str | Path, chosen: Sequence[str] = ()) -> dict[str, pd.
     rotations = read_rotations(Path(tables), arms)
     if rotations is not None:
         frames["rotations"] = join(rotations, networks, [])
+    frames |= {table: read_comparison(Path(tables) / f"{table}.csv", networks) for table in COMPARISONS}
     require_arms(chosen, list(networks["arm"].unique()), tables)
     described = describe_arms(networks, arms, chosen)
     return {table: described.merge(frame, on="arm") for table, frame in frames.items()}
+
+
+def read_comparison(path: Path, networks: pd.DataFrame) -> pd.DataFrame:
+    """A table of comparisons, with what remains of the weights of the networks of each row: means of replicates."""
+    rows = read_table(path)
+    arm = "imp_arm" if "imp_arm" in rows else "arm"
+    keys = [key for key in NETWORK if key in rows or key == "arm"]
+    remaining = networks.groupby(keys)["remaining %"].mean().rename_axis([arm, *keys[1:]])
+    return rows.join(remaining, on=remaining.index.names)
 
 
 def require_arms(chosen: Sequence[str], known: list[str], tables: str | Path) -> None:

@@ -12,11 +12,13 @@ from workflow_scripts.plan.figures import figure_names
 from workflow_scripts.plan.keys import Key
 from workflow_scripts.plan.networks import Network
 from workflow_scripts.plan.protocols import OF_FIELDS
+from workflow_scripts.plan.replicates import require_replicates
 from workflow_scripts.plan.resources import TESTED, TRAININGS, gpus_of, threads_of
 from workflow_scripts.plan.rotations import Rotations, all_of, rotated_arms
 from workflow_scripts.shared.files import UserError
 
 TABLES = ("networks", "arms", "categories", "units", "epochs", "layers", "nulls", "split")
+COMPARED = ("equivalence", "matched", "correlations", "identity")  # made of these
 
 
 class Experiment:
@@ -28,12 +30,13 @@ class Experiment:
         config: as `complete_config` returns it, and `gpus` a number.
 
     Raises:
-        UserError: as `read_arms` and `figure_names`.
+        UserError: as `read_arms`, `require_replicates` and `figure_names`.
     """
 
     def __init__(self, config: dict) -> None:
         self.config = config
         self.arms, self.networks = read_arms(config)
+        require_replicates({arm.name: arm.role for arm in self.arms}, self.networks, config["statistics"]["test"])
         self.rotated = rotated_arms(config["arms"])
         self.trained = trained_design(config)
         self.designs = {network.design.suffix: network.design for network in self.networks.values()}
@@ -154,7 +157,12 @@ class Experiment:
 
     def table_names(self) -> list[str]:
         """Return the names of all tables."""
-        return [*TABLES, *(["rotations"] if self.rotated else []), *(["published"] if self.published() else [])]
+        return [
+            *TABLES,
+            *(["rotations"] if self.rotated else []),
+            *COMPARED,
+            *(["published"] if self.published() else []),
+        ]
 
     def tables(self) -> list[str]:
         """Return all tables."""
@@ -240,6 +248,12 @@ class Experiment:
         """Return the argument for the permutations of labels."""
         permutations = self.config["statistics"]["permutations"]
         return named_arguments(permutations=0 if permutations == "none" else permutations)
+
+    def comparison(self) -> str:
+        """Return the arguments for what is no change, and for the test of it."""
+        return named_arguments(
+            **{name: self.config["statistics"][name] for name in ("margin", "accuracy_margin", "test")}
+        )
 
     def turns(self, key: Key) -> str:
         """Return the arguments for the rotations of a network's layers."""

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from workflow_scripts.plan.keys import ROLES
+from workflow_scripts.plan.keys import BASELINE, ROLES
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.read_tables import read_table
 
 COLUMNS = ["arm", "base", "role", "recipe", "starts_from", "label", "same_units"]
+AGAIN = "dense_again"  # the recipe of dense networks that differ by noise alone
 
 
 def tabulate_arms(arms: Sequence[dict], collected: Sequence[str]) -> pd.DataFrame:
@@ -50,3 +51,14 @@ def name_arm(arm: str, arms: pd.DataFrame, with_base: bool) -> str:
     """What a person calls one arm of the table, which lists its base, too."""
     [(base, label)] = arms.loc[arms["arm"] == arm, ["base", "label"]].itertuples(index=False)
     return f"{name_arm(base, arms, with_base)}, {label}" if with_base and base != arm else label
+
+
+def compared_arms(arms: pd.DataFrame) -> list[str]:
+    """The curves and references of the table, sorted."""
+    return sorted(arms.loc[arms["role"] != BASELINE, "arm"])
+
+
+def trained_again(arms: pd.DataFrame, base: str) -> str | None:
+    """The arm of the networks of a base that are trained again in another order; of several the first."""
+    again = arms.loc[(arms["recipe"] == AGAIN) & (arms["base"] == base), "arm"]
+    return None if again.empty else again.iloc[0]

@@ -7,18 +7,22 @@ import pandas as pd
 from workflow_scripts.plan.rotations import RECIPE
 from workflow_scripts.shared.files import UserError, reading, require_file
 
-NAMES = ("arm", "base", "role", "recipe", "starts_from", "layer", "name", "category", "label")
+NAMES = ("arm", "imp_arm", "base", "role", "recipe", "starts_from", "layer", "name", "category", "label")
 MAYBE_UNKNOWN = (
     *("density", "density_weights", "density_all", "pruned_of_all", "weights", "share_of_base", "epochs_in_all"),
     "test_accuracy",
     *("detectors_fdr", "concepts_fdr", "detectors_fdr_and_cut", "fewest_fdr", "chance_detectors"),
     *("null_mean", "null_sd", "null_max", "null_detectors", "permutations", "p", "q", "p_gumbel"),
-    *("keep", "kappa_common", "kappa_all", "jaccard", "counts_overlap"),
+    "keep",
+    *("difference", "sd", "low90", "high90", "margin", "smallest_change", "power", "equivalent"),
+    *("p_equivalence", "p_noninferiority", "with_accuracy", "with_density"),
+    *("common", "same_name", "kappa_common", "kappa_all", "jaccard", "counts_overlap"),
+    *("concepts_rarefied", "concepts_rarefied_against", "rarefied_to", "agreement"),
 )
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A table that `collect` has written; names are str, what nobody measured or can say is NaN.
+    """A table that `collect` or `compare_networks` has written; names are str, what nobody measured or can say is NaN.
 
     Raises UserError if it is not there, or is no table.
     """

@@ -1,0 +1,71 @@
+"""Do units and concepts follow accuracy or sparsity? Networks of a curve that is its own base, as that of iterative
+magnitude pruning, less those of another arm that are as accurate, and less those that have as many weights, against the
+weights that remain: mean over replicates of the difference in units and in concepts. The other arm is interpolated
+between its networks (linearly over accuracy, and over the logarithm of density), and never extrapolated: where there is
+no mark, it has no networks so accurate or so sparse. Bars: 90 % intervals (Student's t); those of two replicates may
+leave the panel. Grey band: the margin; less is no difference. Filled marks: shown to be equivalent; hollow: not shown,
+be it that the arms differ or that there are too few replicates. A count follows accuracy if the arms are equivalent at
+equal accuracy and differ at equal density, and sparsity the other way round; ``matched.csv`` says which it is. A row
+for each layer; marks of several arms at one level stand beside each other. Black marks: references, which were not
+pruned.
+"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from workflow_scripts.figures.arms import of_known_density
+from workflow_scripts.figures.intervals import draw_intervals, draw_margin, interval_handles, look_of_arm, side_by_side
+from workflow_scripts.figures.panels import (
+    LEGEND_HEIGHT,
+    add_legend,
+    draw_sentence,
+    mark_nine_tenths,
+    panels,
+    set_density_axis,
+)
+from workflow_scripts.figures.style import PAGE_HEIGHT, TEXT_WIDTH
+from workflow_scripts.plan.replicates import LEAST_REPLICATES
+
+ORDER = 72
+
+PANELS = [(measure, by) for measure in ("units", "concepts") for by in ("accuracy", "density")]
+
+
+def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+    """The differences at equal accuracy and at equal density: a row for each network and layer."""
+    rows = frames["matched"]
+    rows = of_known_density(rows[rows["difference"].notna()])
+    if rows.empty:
+        return draw_sentence("No arms here have networks as accurate, or as sparse, as those of their base.")
+    shown = list(rows[["imp_arm", "layer"]].drop_duplicates().itertuples(index=False, name=None))
+    height = min(2.0, (PAGE_HEIGHT - LEGEND_HEIGHT) / len(shown))
+    figure, grid = panels(len(shown), len(PANELS), TEXT_WIDTH, panel_height=height)
+    lowest = rows["remaining %"].min()
+    for panels_of_layer, (base, layer) in zip(grid, shown, strict=True):
+        of_layer = rows[(rows["imp_arm"] == base) & (rows["layer"] == layer)]
+        for axes, (measure, by) in zip(panels_of_layer, PANELS, strict=True):
+            arms = list(of_layer["arm"].unique())
+            draw_differences(axes, of_layer[of_layer["measure"] == measure], by, arms, lowest)
+            axes.set_ylabel(f"{measure.capitalize()} less those of\nthe arm at equal {by}")
+        network = of_layer["network_name"].iloc[0]
+        panels_of_layer[0].set_title(f"{layer}, {network}" if rows["imp_arm"].nunique() > 1 else layer, loc="left")
+    add_legend(figure, interval_handles(rows, "shown to be equivalent", "not shown"), columns=3)
+    return figure
+
+
+def draw_differences(axes: Axes, rows: pd.DataFrame, by: str, arms: list[str], lowest: float) -> None:
+    """Draw the differences of one measure in one layer at equal accuracy or density, both on one scale."""
+    mark_nine_tenths(axes)
+    if len(rows):
+        draw_margin(axes, rows["margin"].iloc[0])
+        testable = rows[rows["n"] >= LEAST_REPLICATES]  # intervals of two replicates would hide all others
+        most = rows["difference"].abs().max(), *testable[["low90", "high90"]].abs().max(), rows["margin"].iloc[0], 1
+        most = 1.08 * np.nanmax(most)
+        axes.set_ylim(-most, most)
+    for arm, of_arm in rows[rows["matched_by"] == by].groupby("arm", sort=False):
+        of_arm = of_arm.sort_values("remaining %", ascending=False, kind="stable")
+        places = side_by_side(of_arm, arms.index(arm), len(arms), lowest)
+        draw_intervals(axes, places, of_arm, of_arm["equivalent"].eq(True), look_of_arm(of_arm))
+    set_density_axis(axes, lowest, max_ticks=4)

@@ -1,0 +1,338 @@
+"""Compare networks: what differs from the dense ones, from other arms at one accuracy or density, and in names."""
+
+import argparse
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from workflow_scripts.plan.keys import CURVE, REFERENCE
+from workflow_scripts.shared.files import run_command, whole_file
+from workflow_scripts.tables.arms import AGAIN, compared_arms, read_arms, trained_again
+from workflow_scripts.tables.identity import COLUMNS as IDENTITY_COLUMNS
+from workflow_scripts.tables.identity import identity_rows
+from workflow_scripts.tables.read_tables import farthest, read_rotations, read_table
+from workflow_scripts.tables.statistics import (
+    ALPHA,
+    EQUIVALENT,
+    LEAST_REPLICATES,
+    NO_OVERLAP,
+    ROUNDING,
+    equivalence_p,
+    equivalence_power,
+    fixed_sequence,
+    half_width,
+    interpolate,
+    mean_and_sd,
+    noninferiority_p,
+    partial_rank_correlation,
+    verdict,
+    what_it_follows,
+)
+
+DENSE = 0.99  # of the weights; a few of a network that nobody pruned may be zero
+COUNTS = ("units", "concepts")
+MEASURES = (*COUNTS, "accuracy", "units_above_rotation")
+LEAST_NETWORKS = 4  # of a correlation with a third variable taken out
+NO_LOSS = "no loss"
+_, EQUIVALENCE, NONINFERIORITY = TESTS = ("where_possible", "equivalence", "noninferiority")
+EQUIVALENCE_COLUMNS = (
+    *("arm", "level", "layer", "measure", "against", "density", "n", "mean", "mean_against", "difference", "sd"),
+    *("low90", "high90", "margin", "smallest_change", "p_equivalence", "p_noninferiority", "shown", "in_sequence"),
+    "power",
+    "test",
+)
+MATCHED_COLUMNS = (
+    *("arm", "imp_arm", "level", "layer", "measure", "matched_by", "n", "difference", "sd", "low90", "high90"),
+    *("margin", "p_equivalence", "equivalent", "overlap", "follows"),
+)
+CORRELATION_COLUMNS = ("base", "layer", "measure", "replicate", "networks", "with_accuracy", "with_density")
+PLACE = ["replicate", "layer", "measure"]  # what a value is paired by
+
+
+class Margins(NamedTuple):
+    """What is no change: a share of the dense networks' mean count, and a difference of accuracy."""
+
+    counts: float
+    accuracy: float
+
+
+def compare_networks(tables: Path, margins: Margins, test: str) -> None:
+    """Write equivalence.csv, matched.csv, correlations.csv and identity.csv into the folder that has the tables.
+
+    equivalence.csv   a row per arm, level, layer and measure: the paired difference from the dense networks
+    matched.csv       a row per other arm and level of imp: the difference at equal accuracy, and at equal density
+    correlations.csv  a row per layer, measure and replicate: partial rank correlations over all arms
+    identity.csv      a row per network and layer and what it is compared with: how far the names of units agree
+
+    Their captions in report/ say what each column is. A table without rows is its columns' names.
+
+    Args:
+        test: one of `TESTS`, by which levels are tested from dense to sparse; "where_possible" is equivalence.
+
+    Raises:
+        UserError: a table is missing.
+    """
+    networks = read_table(tables / "networks.csv")
+    arms = read_arms(tables / "arms.csv", networks).set_index("arm", drop=False)
+    values = measured_values(networks, read_rotations(tables, arms))
+    equivalence = pd.DataFrame(equivalence_rows(values, arms, margins, test), columns=EQUIVALENCE_COLUMNS)
+    frames = {
+        "equivalence": equivalence.sort_values(["arm", "level"], kind="stable"),
+        "matched": pd.DataFrame(matched_rows(values, arms, margins), columns=MATCHED_COLUMNS),
+        "correlations": pd.DataFrame(correlation_rows(values, arms), columns=CORRELATION_COLUMNS),
+        "identity": pd.DataFrame(
+            identity_rows(
+                read_table(tables / "units.csv"),
+                arms,
+                set(dense_values(networks, networks["arm"])[["arm", "replicate"]].itertuples(index=False, name=None)),
+                read_table(tables / "split.csv"),
+            ),
+            columns=IDENTITY_COLUMNS,
+        ).astype(dict.fromkeys(("common", "rarefied_to"), "Int64")),
+    }
+    for name, frame in frames.items():
+        with whole_file(tables / f"{name}.csv") as part:
+            frame.to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
+
+
+# What is compared
+
+
+def measured_values(networks: pd.DataFrame, rotations: pd.DataFrame | None) -> pd.DataFrame:
+    """A row for each network, layer and measure that it has, in the order of the tables.
+
+    The columns are arm, replicate, level, density and test_accuracy of the network, layer, measure, and value. Accuracy
+    belongs to no layer, and has "" there. `rotations` is as `read_rotations` returns it.
+    """
+    names = ["arm", "replicate", "level", "density", "test_accuracy", "layer"]
+    values = {"units": networks["detectors_a"], "concepts": networks["concepts_a"]}
+    if rotations is not None:
+        network = ["arm", "replicate", "level", "layer"]
+        by_chance = farthest(rotations).groupby(network)["detectors_a"].mean().rename("by_chance")
+        values["units_above_rotation"] = networks["detectors_a"] - networks.join(by_chance, on=network)["by_chance"]
+    frames = [networks[names].assign(measure=measure, value=value) for measure, value in values.items()]
+    whole = networks[names].assign(layer="").drop_duplicates(names[:3])
+    frames.append(whole.assign(measure="accuracy", value=whole["test_accuracy"]))
+    found = pd.concat(frames, ignore_index=True)
+    found = found[found["value"].notna()]
+    # Groups come in the order of categories: "" first, layers as they are dissected.
+    layers = ["", *dict.fromkeys(networks["layer"])]
+    return found.assign(
+        layer=pd.Categorical(found["layer"], layers), measure=pd.Categorical(found["measure"], MEASURES)
+    )
+
+
+def levels_of(rows: pd.DataFrame, arm: str, arms: pd.DataFrame) -> pd.DataFrame:
+    """The rows of an arm's networks, without those that are its base's: a curve that has a base begins with that."""
+    own = rows[rows["arm"] == arm]
+    begins = arms.at[arm, "role"] == CURVE and arms.at[arm, "base"] != arm
+    return own[own["level"] > 0] if begins else own
+
+
+def dense_values(values: pd.DataFrame, base: str | None) -> pd.DataFrame:
+    """The values of the networks that those of an arm are compared with: level 0, unless it is known to be sparse."""
+    return values[(values["arm"] == base) & (values["level"] == 0) & ~(values["density"] < DENSE)]
+
+
+def margins_of(dense: pd.DataFrame, margins: Margins) -> dict[tuple[str, str], float]:
+    """The margin of each layer and measure, in its unit, from the values of dense networks.
+
+    That of units above rotation is that of units: a share of the excess itself may be smaller than any noise.
+    """
+    found = {("", "accuracy"): margins.accuracy}
+    for (layer, measure), rows in dense.groupby(["layer", "measure"], observed=True):
+        if measure in COUNTS:
+            found[layer, measure] = margins.counts * rows["value"].mean()
+        if measure == "units":
+            found[layer, "units_above_rotation"] = found[layer, measure]
+    return found
+
+
+def accuracy_step(values: pd.DataFrame) -> float:
+    """The smallest step between accuracies, which is one test picture, or few where there are few networks.
+
+    Where all are the same, 1: nothing is known of it, and so nothing shown.
+    """
+    steps = np.diff(np.unique(values.loc[values["measure"] == "accuracy", "value"]))
+    steps = steps[steps > 1.5e-6]  # the tables have six digits
+    return float(steps.min()) if len(steps) else 1.0
+
+
+# Differences from dense networks
+
+
+def equivalence_rows(values: pd.DataFrame, arms: pd.DataFrame, margins: Margins, test: str) -> Iterator[dict]:
+    """Yield the rows of equivalence.csv: differences from the dense networks, and from those trained again."""
+    for arm in compared_arms(arms):
+        base, role = arms.at[arm, "base"], arms.at[arm, "role"]
+        own = values[(values["arm"] == arm) & ((values["level"] > 0) | (role == REFERENCE))]
+        dense, again = dense_values(values, base), trained_again(arms, base)
+        of_measures = margins_of(dense, margins)
+        step = accuracy_step(values[values["arm"].map(arms["base"]) == base])
+        rows = []
+        for against, others in (("dense", dense), (AGAIN, dense_values(values, again))):
+            if again == arm and against == AGAIN:
+                continue
+            pairs = own.merge(others[[*PLACE, "value"]], on=PLACE, suffixes=("", "_against"))
+            for (level, layer, measure), of_level in pairs.groupby(["level", "layer", "measure"], observed=True):
+                rounding = ROUNDING * (step if measure == "accuracy" else 1)
+                rows.append(
+                    {"arm": arm, "level": level, "layer": layer, "measure": measure, "against": against}
+                    | compare_pairs(of_level, of_measures.get((layer, measure), math.nan), rounding)
+                )
+        add_sequences(rows, role, test)
+        yield from rows
+
+
+def compare_pairs(pairs: pd.DataFrame, margin: float, rounding: float) -> dict:
+    """What the differences of some replicates show; `pairs` has the columns density, value and value_against."""
+    n = len(pairs)
+    mean, sd = map(float, mean_and_sd(pairs["value"] - pairs["value_against"], rounding))
+    p_equivalence, p_noninferiority = (float(p(mean, sd, n, margin)) for p in (equivalence_p, noninferiority_p))
+    return {
+        "density": pairs["density"].mean(),
+        "n": n,
+        "mean": pairs["value"].mean(),
+        "mean_against": pairs["value_against"].mean(),
+        **interval(mean, sd, n),
+        "margin": margin,
+        "smallest_change": half_width(sd, n),
+        "p_equivalence": p_equivalence,
+        "p_noninferiority": p_noninferiority,
+        "shown": what_is_shown(n, p_equivalence, p_noninferiority),
+        "power": equivalence_power(sd, n, margin),
+    }
+
+
+def what_is_shown(n: int, p_equivalence: float, p_noninferiority: float) -> str:
+    """The strongest that the tests show; equivalence is no loss as well."""
+    if n < LEAST_REPLICATES:
+        return "not testable"
+    return EQUIVALENT if p_equivalence <= ALPHA else NO_LOSS if p_noninferiority <= ALPHA else "not shown"
+
+
+def interval(mean: float, sd: float, n: int) -> dict:
+    """A mean difference, its standard deviation and its 90 % interval, by column."""
+    half = half_width(sd, n)
+    return {"difference": mean, "sd": sd, "low90": mean - half, "high90": mean + half}
+
+
+def add_sequences(rows: list[dict], role: str, test: str) -> None:
+    """Add in_sequence, and the test of it, to the rows of one arm, in place: whether this and all denser are shown.
+
+    Levels of references are no sequence, and stand each for itself.
+    """
+    passes = (EQUIVALENT, NO_LOSS) if test == NONINFERIORITY else (EQUIVALENT,)
+    sequences: dict[tuple, list[dict]] = {}
+    for row in rows:
+        of_reference = row["level"] if role == REFERENCE else None
+        sequences.setdefault((row["layer"], row["measure"], row["against"], of_reference), []).append(row)
+    for sequence in sequences.values():
+        known = not any(math.isnan(row["density"]) for row in sequence)
+        sequence.sort(key=lambda row: (-row["density"] if known else 0, row["level"]))
+        for row, passed in zip(sequence, fixed_sequence([row["shown"] in passes for row in sequence]), strict=True):
+            row["in_sequence"] = bool(passed)
+            row["test"] = NONINFERIORITY if test == NONINFERIORITY else EQUIVALENCE
+
+
+# Arms at equal accuracy, and at equal density
+
+
+def matched_rows(values: pd.DataFrame, arms: pd.DataFrame, margins: Margins) -> Iterator[dict]:
+    """Yield the rows of matched.csv: each curve that is its own base, less each arm of several networks that it has."""
+    density = values["density"].where(values["density"] > 0)
+    counts = values[values["measure"].isin(COUNTS)].assign(log_density=np.log(density))
+    levels = counts.groupby("arm")["level"].nunique()
+    for arm in compared_arms(arms):
+        base = arms.at[arm, "base"]
+        if arm == base or arms.at[base, "role"] != CURVE or arms.at[base, "base"] != base or levels.get(arm, 0) < 2:
+            continue
+        of_measures = margins_of(dense_values(values, base), margins)
+        others = dict(list(counts[counts["arm"] == arm].groupby(PLACE, observed=True)))
+        pruned = counts[(counts["arm"] == base) & (counts["level"] > 0)]
+        for (level, layer, measure), of_level in pruned.groupby(["level", "layer", "measure"], observed=True):
+            margin = of_measures.get((layer, measure), math.nan)
+            rows = {}
+            for by, covariate in (("accuracy", "test_accuracy"), ("density", "log_density")):
+                differences = differences_at_equal(of_level, others, covariate)
+                if differences is not None:
+                    names = {"arm": arm, "imp_arm": base, "level": level, "layer": layer, "measure": measure}
+                    rows[by] = names | {"matched_by": by} | compare_matched(differences, margin)
+            verdicts = [rows[by].pop("verdict") if by in rows else NO_OVERLAP for by in ("accuracy", "density")]
+            for row in rows.values():
+                yield row | {"follows": what_it_follows(*verdicts)}
+
+
+def differences_at_equal(
+    networks: pd.DataFrame, others: dict[tuple, pd.DataFrame], covariate: str
+) -> list[float] | None:
+    """Values of one level less those that another arm has where the covariate is the same; None if nobody knows it.
+
+    Args:
+        networks: the rows of one measure of one level, a replicate each.
+        others: the rows of the other arm by replicate, layer and measure. Replicates out of their range are left out.
+    """
+    pairs = [(row, others[tuple(row[PLACE])]) for _, row in networks.iterrows() if tuple(row[PLACE]) in others]
+    pairs = [(row, other) for row, other in pairs if not (pd.isna(row[covariate]) or other[covariate].isna().all())]
+    if not pairs:
+        return None
+    differences = [row["value"] - interpolate(other[covariate], other["value"], row[covariate]) for row, other in pairs]
+    return [difference for difference in differences if not math.isnan(difference)]
+
+
+def compare_matched(differences: list[float], margin: float) -> dict:
+    """What such differences show, and their `verdict`, which is no column."""
+    n = len(differences)
+    if not n:
+        return {"n": 0, "margin": margin, "overlap": 0, "verdict": NO_OVERLAP}
+    mean, sd = map(float, mean_and_sd(differences))
+    return {
+        "n": n,
+        **interval(mean, sd, n),
+        "margin": margin,
+        "p_equivalence": equivalence_p(mean, sd, n, margin),
+        "equivalent": equivalence_p(mean, sd, n, margin) <= ALPHA if n >= LEAST_REPLICATES else None,
+        "overlap": n,
+        "verdict": verdict(mean, sd, n, margin),
+    }
+
+
+# Correlations
+
+
+def correlation_rows(values: pd.DataFrame, arms: pd.DataFrame) -> Iterator[dict]:
+    """Yield the rows of correlations.csv: over all networks of a base whose accuracy and density are known."""
+    known = values[values["measure"].isin(COUNTS) & values["test_accuracy"].notna() & values["density"].notna()]
+    for base in sorted(set(arms["base"])):
+        own = [levels_of(known, arm, arms) for arm in compared_arms(arms) if arms.at[arm, "base"] == base]
+        if not own:
+            continue
+        for place, rows in pd.concat(own).groupby(["layer", "measure", "replicate"], observed=True):
+            if len(rows) < LEAST_NETWORKS:
+                continue
+            value, accuracy, density = (rows[column] for column in ("value", "test_accuracy", "density"))
+            yield {
+                "base": base,
+                **dict(zip(("layer", "measure", "replicate"), place, strict=True)),
+                "networks": len(rows),
+                "with_accuracy": partial_rank_correlation(value, accuracy, density),
+                "with_density": partial_rank_correlation(value, density, accuracy),
+            }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tables", type=Path, required=True, help="the folder of the collected tables, and of these")
+    parser.add_argument("--margin", type=float, required=True, help="this share of the dense mean count is no change")
+    parser.add_argument("--accuracy-margin", type=float, required=True, help="nor is this difference of test accuracy")
+    parser.add_argument("--test", choices=TESTS, required=True, help="by which levels are tested from dense to sparse")
+    args = parser.parse_args()
+    compare_networks(args.tables, Margins(args.margin, args.accuracy_margin), args.test)
+
+
+if __name__ == "__main__":
+    run_command(main)

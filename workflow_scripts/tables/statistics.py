@@ -1,0 +1,158 @@
+"""Statistics of a few replicates: intervals, equivalence, and matching.
+
+Functions of arrays take the replicates along the last axis, and have no opinion on what is measured.
+"""
+
+import math
+
+import numpy as np
+from scipy.special import gammaln, ndtr, stdtr, stdtrit
+from scipy.stats import rankdata
+
+from workflow_scripts.plan.replicates import LEAST_REPLICATES
+
+ALPHA = 0.05  # of each one-sided test; so that intervals are of 90 %
+ROUNDING = math.sqrt(1 / 6)  # sd of the difference of two counts that round, each by less than a half
+EQUIVALENT, DIFFERENT, UNCLEAR, NO_OVERLAP = "equivalent", "different", "unclear", "no overlap"
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(200)
+CERTAIN = 1e-10  # correlations closer to 1 than this are 1
+
+
+# Differences of pairs
+
+
+def mean_and_sd(differences: np.ndarray, rounding: float = ROUNDING) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of paired differences, and their standard deviation (n - 1), at least that of rounding.
+
+    Counts tie: three differences of -2 would have no spread at all, and any test of them would be certain.
+    With fewer than two differences the standard deviation is NaN.
+
+    Args:
+        differences: float (..., n).
+        rounding: the least standard deviation, in the unit of the differences.
+    """
+    differences = np.asarray(differences, float)
+    mean = differences.mean(axis=-1)
+    if differences.shape[-1] < 2:
+        return mean, np.full_like(mean, np.nan)
+    return mean, np.maximum(differences.std(axis=-1, ddof=1), rounding)
+
+
+def half_width(sd: np.ndarray, n: int, level: float = 1 - 2 * ALPHA) -> np.ndarray:
+    """Half the width of Student's t interval of a mean of `n` values, in the unit of `sd`; NaN if n < 2."""
+    return stdtrit(n - 1, (1 + level) / 2) * sd / math.sqrt(n) if n > 1 else sd * np.nan
+
+
+def noninferiority_p(mean: np.ndarray, sd: np.ndarray, n: int, margin: float) -> np.ndarray:
+    """p of "the true mean lies `margin` or more below 0"; NaN with fewer than `LEAST_REPLICATES`."""
+    return stdtr(n - 1, -(mean + margin) * math.sqrt(n) / sd) if n >= LEAST_REPLICATES else mean * np.nan
+
+
+def equivalence_p(mean: np.ndarray, sd: np.ndarray, n: int, margin: float) -> np.ndarray:
+    """p of "the true mean lies `margin` or more from 0": the larger of two one-sided tests (Schuirmann 1987).
+
+    It is at most `ALPHA` where `mean` -+ `half_width` lies within the margin. NaN with fewer than `LEAST_REPLICATES`.
+    """
+    return np.maximum(noninferiority_p(mean, sd, n, margin), noninferiority_p(-mean, sd, n, margin))
+
+
+def equivalence_power(sd: float, n: int, margin: float) -> float:
+    """The chance to show equivalence if the true mean is 0 and the true standard deviation is `sd`.
+
+    The mean lies within the margin less the half width, which depends on the standard deviation that is found: its
+    chance is integrated over the chi distribution of the latter. NaN with fewer than `LEAST_REPLICATES`.
+    """
+    if n < LEAST_REPLICATES:
+        return math.nan
+    if margin <= 0:
+        return 0.0
+    of_mean, t = margin * math.sqrt(n) / sd, float(half_width(math.sqrt(n), n))
+    freedom = n - 1
+    # Of the ratio of the standard deviation found to the true one; beyond these ends its density is below e-30.
+    most = min(of_mean / t, 1 + 12 / math.sqrt(freedom))
+    ratio = most * (NODES + 1) / 2
+    log_density = (
+        math.log(2) + freedom / 2 * math.log(freedom / 2) - gammaln(freedom / 2)
+        + (freedom - 1) * np.log(ratio) - freedom / 2 * ratio**2
+    )  # fmt: skip
+    chance = 2 * ndtr(of_mean - t * ratio) - 1
+    return min(1.0, float(most / 2 * np.sum(WEIGHTS * np.exp(log_density) * chance)))
+
+
+def fixed_sequence(passed: np.ndarray) -> np.ndarray:
+    """Whether a test and all before it are passed, along the last axis: the first that fails ends the sequence.
+
+    The chance that any one is passed wrongly is that of a single test (Hsu and Berger 1999), however many there are.
+    """
+    return np.logical_and.accumulate(np.asarray(passed, bool), axis=-1)
+
+
+# Matching
+
+
+def interpolate(covariate: np.ndarray, values: np.ndarray, at: float) -> float:
+    """The value at a place of the covariate, by straight lines between the points; NaN outside of their range.
+
+    Args:
+        covariate, values: float (points,), in any order. Points of one place are averaged, those with a NaN left out.
+    """
+    covariate, values = np.asarray(covariate, float), np.asarray(values, float)
+    known = np.isfinite(covariate) & np.isfinite(values)
+    places, which = np.unique(covariate[known], return_inverse=True)
+    if not len(places) or not places[0] <= at <= places[-1]:
+        return math.nan
+    return float(np.interp(at, places, np.bincount(which, values[known]) / np.bincount(which)))
+
+
+def verdict(mean: float, sd: float, n: int, margin: float) -> str:
+    """What differences show: `EQUIVALENT` if their interval lies within the margin, `DIFFERENT` if it lies outside.
+
+    `UNCLEAR` if it is neither, or if there are too few; `NO_OVERLAP` if there is none.
+    """
+    if not n:
+        return NO_OVERLAP
+    if n < LEAST_REPLICATES:
+        return UNCLEAR
+    if equivalence_p(mean, sd, n, margin) <= ALPHA:
+        return EQUIVALENT
+    return DIFFERENT if abs(mean) - half_width(sd, n) >= margin else UNCLEAR
+
+
+def what_it_follows(at_equal_accuracy: str, at_equal_density: str) -> str:
+    """What a measure follows, by the verdicts on two arms where they are as accurate, and where they are as dense."""
+    verdicts = (at_equal_accuracy, at_equal_density)
+    if NO_OVERLAP in verdicts:
+        return NO_OVERLAP
+    return {
+        (EQUIVALENT, DIFFERENT): "accuracy",
+        (DIFFERENT, EQUIVALENT): "sparsity",
+        (EQUIVALENT, EQUIVALENT): "cannot tell",  # the arms do not differ enough
+        (DIFFERENT, DIFFERENT): "neither",
+    }.get(verdicts, "undecided")
+
+
+# Correlations
+
+
+def partial_rank_correlation(one: np.ndarray, other: np.ndarray, given: np.ndarray) -> float:
+    """Spearman's correlation of two variables with the ranks of a third taken out of both.
+
+    NaN where it is not defined: with fewer than four values, a constant, or a variable that has the ranks of `given`.
+    """
+    ranks = np.array([rankdata(values) for values in (one, other, given)])
+    if ranks.shape[1] < 4 or (np.ptp(ranks, axis=1) == 0).any():
+        return math.nan
+    (_, r, r_one), (_, _, r_other), _ = np.corrcoef(ranks)
+    left = (1 - r_one**2) * (1 - r_other**2)
+    return float(np.clip((r - r_one * r_other) / math.sqrt(left), -1, 1)) if left > CERTAIN else math.nan
+
+
+def fisher_difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The difference of correlations on Fisher's scale, where their spread does not depend on them; NaN where one is 1.
+
+    Args:
+        one, other: float (replicates,), of which differences are then compared as any others.
+    """
+    correlations = np.array([one, other], float)
+    correlations[np.abs(correlations) > 1 - CERTAIN] = np.nan
+    return np.arctanh(correlations[0]) - np.arctanh(correlations[1])

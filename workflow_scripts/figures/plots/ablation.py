@@ -52,7 +52,8 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
             "No class of the test pictures has a concept of its name that units of a curve detect;"
             " ablation.classes in the config says which concept a class is."
         )
-    if all_dense(classes):
+    dense = all_dense(classes)
+    if dense:
         changes, classes = (frame.assign(**{"remaining %": 100.0}) for frame in (changes, classes))
     changes, classes = of_known_density(changes), of_known_density(classes)
     most = changes["layer"].nunique() + 1
@@ -78,8 +79,11 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
         for axes in cells:
             axes.remove()
     for axes in figure.axes:
-        mark_nine_tenths(axes)
-        set_density_axis(axes, sparsest(classes), max_ticks=9 if columns == 2 else 6)
+        if dense:
+            axes.set_xticks([100], labels=["dense"])
+        else:
+            mark_nine_tenths(axes)
+            set_density_axis(axes, sparsest(classes), max_ticks=9 if columns == 2 else 6)
     add_legend(figure, handles_of(arms), columns=3)
     say_left_out(figure, left_out)
     return figure

@@ -1,5 +1,6 @@
 """Switching units off: which ones, what that does to a network, and what the table says of it."""
 
+import argparse
 import csv
 import json
 import sys
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from small_networks import HERE, VIEW, drawn, greys
 from torch import nn
 
+from workflow_scripts.data.index_images import index_images
 from workflow_scripts.data.packed_images import PackedImages
 from workflow_scripts.dissect import ablate_units as ablation
 from workflow_scripts.dissect.ablate_units import (
@@ -323,3 +325,15 @@ def test_the_command_writes_both_tables_the_same_each_time(tmp_path, monkeypatch
     assert rows == [] and (tmp_path / "ablation.csv").read_text() == ",".join(COLUMNS) + "\n"
     with pytest.raises(UserError, match=r"units\.csv has no units of the layer 2: dissect that network again"):
         run_command(tmp_path, monkeypatch, layers=FURTHER_UP)
+
+
+def test_pictures_in_files_are_listed_by_their_index(tmp_path):
+    folder = greys(tmp_path / "pictures")
+    index_images(folder, folder, tmp_path / "index.h5")
+    preprocessing = VIEW | {"resize": 14, "interpolation": "bilinear"}
+    shown = {"test": None, "packed": tmp_path / "index.h5", "folder": folder}
+    args = argparse.Namespace(**shown, preprocessing=preprocessing, workers=2)
+    pictures = ablation.read_pictures(args, torch.device("cpu"))
+    right = count_right(drawn(5, classes=12), pictures, {POOLED: [np.array([0])]})
+    assert right.pictures.tolist() == [1] * 12 and right.by == {POOLED: "logits"}
+    assert right.before.sum() / 12 == pytest.approx(accuracy(drawn(5, classes=12), pictures, "float32"))

@@ -1,7 +1,8 @@
 """Network dissection of every network.
 
-In:  <network>/network.pt, data/concepts*.h5
-Out: <network>/activations.h5, thresholds.h5, tally.h5, units.csv, nulls.csv, split.csv, rotations.csv
+In:  <network>/network.pt, data/concepts*.h5; to switch units off, pictures to test with
+Out: <network>/activations.h5, thresholds.h5, tally.h5, units.csv, nulls.csv, split.csv, rotations.csv, ablation.csv,
+     classes.csv
 """
 
 
@@ -265,4 +266,45 @@ rule rotate_units:
         " --threads {threads}"
         " --gpus {resources.gpu}"
         " --out {output:q}"
+        " 2> {log:q}"
+
+
+rule ablate_units:
+    """Switch off the units that detect a class, and count what the network no longer classifies rightly."""
+    input:
+        network=f"{NETWORK}/network.pt",
+        units=f"{NETWORK}/units.csv",
+        concepts=concepts,
+        packed=lambda wildcards: EXPERIMENT.pictures("test") if EXPERIMENT.tests_on_images(network(wildcards)) else [],
+    output:
+        ablation=f"{NETWORK}/ablation.csv",
+        classes=f"{NETWORK}/classes.csv",
+    log:
+        f"{LOGS}/ablate_units.log",
+    benchmark:
+        f"{TIMES}/ablate_units.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: lambda wildcards: EXPERIMENT.threads("ablate_units", network(wildcards))
+    resources:
+        gpu=EXPERIMENT.gpus("ablate_units"),
+    params:
+        code=code_fingerprint("workflow_scripts.dissect.ablate_units"),
+        settings=lambda wildcards: design(wildcards).settings_text,
+        packed=lambda wildcards, input: named_arguments(packed=input.packed) if input.packed else "",
+        arguments=lambda wildcards: EXPERIMENT.ablation(network(wildcards), FOLDERS.get("test")),
+        contents=lambda wildcards, input: "" if input.packed else or_exit(CONTENTS.test_pictures, design(wildcards)),
+    shell:
+        "python -m workflow_scripts.dissect.ablate_units"
+        " --network {input.network:q}"
+        " --settings {params.settings:q}"
+        " --units {input.units:q}"
+        " --concepts {input.concepts:q}"
+        " {params.packed}"
+        " {params.arguments}"
+        " --replicate {wildcards.replicate}"
+        " --workers {threads}"
+        " --gpus {resources.gpu}"
+        " --out {output.ablation:q}"
+        " --out-classes {output.classes:q}"
         " 2> {log:q}"

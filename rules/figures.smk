@@ -1,6 +1,7 @@
 """Tables, figures and the report.
 
-In:  every network's metrics.json and units.csv, and rotations.csv where it is rotated
+In:  every network's metrics.json, units.csv, nulls.csv and split.csv; rotations.csv where it is rotated; ablation.csv
+     and classes.csv where units are switched off
 Out: tables/*.csv, figures/*.{pdf,svg,png,rst}, costs.csv, findings.md, summary.txt, report.html
 """
 
@@ -8,6 +9,8 @@ CAPTIONS = sorted(file.relative_to(ROOT).as_posix() for file in (ROOT / "report"
 TABLES = {name: f"{RESULTS}/tables/{name}.csv" for name in COLLECTED}
 ROTATIONS = {"rotations": f"{RESULTS}/tables/rotations.csv"} if EXPERIMENT.rotated else {}
 COMPARISONS = {name: f"{RESULTS}/tables/{name}.csv" for name in COMPARED}
+ABLATED = EXPERIMENT.ablated_networks()
+ABLATION = {name: f"{RESULTS}/tables/{name}.csv" for name in ABLATION_TABLES}
 FIGURES = EXPERIMENT.figure_names
 
 
@@ -111,10 +114,42 @@ rule compare_networks:
         " 2> {log:q}"
 
 
+rule collect_ablation:
+    """Gather what switching units off costs, and networks' accuracies by class, into tidy tables."""
+    input:
+        ablation=[EXPERIMENT.file(network.files_of, "ablation.csv") for network in ABLATED],
+        classes=[EXPERIMENT.file(network.files_of, "classes.csv") for network in ABLATED],
+    output:
+        **{
+            name: report(file, caption=f"../report/{name}.rst", category="Tables", labels={"table": name})
+            for name, file in ABLATION.items()
+        },
+    log:
+        f"{RESULTS}/logs/figures/collect_ablation.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/figures/collect_ablation.tsv"
+    localrule: True
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        code=code_fingerprint("workflow_scripts.tables.collect_ablation"),
+        names=[" ".join(map(str, network.key)) for network in ABLATED],
+        networks=lambda wildcards, input: [
+            shlex.join(["--network", *map(str, network.key), ablation, classes])
+            for network, ablation, classes in zip(ABLATED, input.ablation, input.classes, strict=True)
+        ],
+    shell:
+        "python -m workflow_scripts.tables.collect_ablation"
+        " {params.networks}"
+        " --ablation {output.ablation:q}"
+        " --classes {output.classes:q}"
+        " 2> {log:q}"
+
+
 rule draw_figures:
     """Draw every figure from the tables alone, and write its caption."""
     input:
-        **TABLES | ROTATIONS | COMPARISONS,
+        **TABLES | ROTATIONS | COMPARISONS | (ABLATION if ABLATED else {}),
     output:
         EXPERIMENT.figures("pdf", "png", "rst"),
         **{

@@ -11,6 +11,7 @@ from workflow_scripts.dissect.halves import SPLIT_COLUMNS
 from workflow_scripts.dissect.nulls import UNIT_COLUMNS
 from workflow_scripts.figures.draw_figures import make_figure, read_tables
 from workflow_scripts.figures.style import STYLE
+from workflow_scripts.plan.ablation import CLASS_COLUMNS, COLUMNS
 from workflow_scripts.tables.collect import MeasuredNetwork, collect
 from workflow_scripts.tables.compare_networks import Margins, compare_networks
 
@@ -220,6 +221,30 @@ def rotate(tables, *arms, alphas=(1.0,), seeds=3):
     turned = [arm_row(f"{arm}_rotated", arm, "baseline", "rotated", label="in a random basis") for arm in arms]
     pd.concat([listed, pd.DataFrame(turned)]).to_csv(tables / "arms.csv", index=False)
     return compared(tables)
+
+
+def ablate(tables, classes=4):
+    """Write ablation.csv and classes.csv of random changes for all networks into the folder of tables, and return it.
+
+    All classes but the first have detectors.
+    """
+    random = np.random.default_rng(11)
+    networks = pd.read_csv(tables / "networks.csv", dtype={"layer": str})
+    changes, accuracies = [], []
+    for network, of_layers in networks.groupby(["arm", "replicate", "level"]):
+        key = dict(zip(("arm", "replicate", "level"), network, strict=True))
+        accuracy = random.uniform(0.5, 1, classes).round(3)
+        for number in range(classes):
+            row = key | {"class": f"class {number}", "pictures": 10 + number, "accuracy": accuracy[number]}
+            accuracies.append(row)
+            for layer in of_layers["layer"] if number else []:
+                own, other, chance = random.uniform(-0.5, 0, 3).round(3)
+                row = row | {"layer": layer, "concept": f"class {number}", "units": number, "own": own, "others": other}
+                row |= {"all": own, "random_own_mean": chance, "random_own_sd": 0.1, "random_all_mean": other}
+                changes.append(row | {"p": 0.05, "sets": 19, "by": "logits"})
+    for name, rows, columns in (("ablation", changes, COLUMNS), ("classes", accuracies, CLASS_COLUMNS)):
+        pd.DataFrame(rows)[["arm", "replicate", "level", *columns]].to_csv(tables / f"{name}.csv", index=False)
+    return tables
 
 
 def figure_of(name, tables):

@@ -220,7 +220,8 @@ def test_tables_have_a_row_for_everything(experiment):
     frames = {table: pd.read_csv(tables / f"{table}.csv") for table in TABLES}
     keys = ["arm", "replicate", "level"]
     wanted = sorted(network[:3] for network in networks)
-    for table, rows_each in {"networks": 1, "categories": 3, "units": 12, "epochs": 2, "layers": 1}.items():
+    rows = {"networks": 1, "categories": 3, "units": 12, "epochs": 2, "layers": 1, "nulls": 12, "split": 1}
+    for table, rows_each in rows.items():
         frame = frames[table]
         assert frame[keys].apply(tuple, axis=1).tolist() == [key for key in wanted for _ in range(rows_each)]
     sums = frames["categories"].groupby([*keys, "layer"]).sum(numeric_only=True)
@@ -228,6 +229,7 @@ def test_tables_have_a_row_for_everything(experiment):
     for column in ("detectors_a", "detectors_b", "concepts_b"):
         assert (sums[column] == whole[column]).all()
     columns = [*keys, "layer", "unit", "category", "label", "score", "detector", "dead"]
+    columns += ["iou_chance", "p", "q", "agreement"]
     assert list(frames["units"]) == columns
     assert (frames["units"]["detector"] == (frames["units"]["score"] > CUT)).all()
     detecting = frames["units"][frames["units"]["detector"]].groupby([*keys, "layer"])

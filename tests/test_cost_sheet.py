@@ -30,7 +30,7 @@ from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.pruning import full_masks
 from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.plan.load import lay_over, read_config
-from workflow_scripts.run.costs import CANDIDATES, Costs, Job, Sizes, read_sizes
+from workflow_scripts.run.costs import CANDIDATES, SET_SIZES, Costs, Job, Sizes, read_sizes
 from workflow_scripts.shared.files import UserError
 
 TINY, PAPER = ROOT / "configs/tiny.yaml", ROOT / "configs/paper.yaml"
@@ -218,6 +218,7 @@ def test_the_longest_chain_is_that_of_all_paths(graph):
         ("find_thresholds", {}, 30 * 72 / 1000),
         ("tally_units", {}, 30 * 8 / 100),
         ("draw_units", {}, 5 * 8 / 4),
+        ("ablate_units", {}, 40 / 40),
         ("collect", {}, 0),
     ],
 )
@@ -241,6 +242,13 @@ def test_rotations_counted_by_hand(default, dump, passes):
     values = 2 * 30 * 72
     more = 2 * CANDIDATES * values + (values * config["rates"]["maps"] if dump == "candidates" else 0)
     assert costs.scratch_bytes() - alone.scratch_bytes() == pytest.approx(3 * more)
+
+
+def test_layers_further_up_take_a_pass_for_each_set_of_units(default):
+    layers = {"dissection": {"layers": ["a", "b", "c"]}, "ablation": {"layers": "all", "random_sets": 50}}
+    costs = costs_of(lay_over(default, SMALL | layers), SIZES)
+    assert costs.seconds(job("ablate_units")) == pytest.approx(2 + (1 + 2 * SET_SIZES * 50) * 40 / 40)
+    assert costs.bytes(job("ablate_units")) == costs.bytes(job("collect"))
 
 
 def test_gpus_share_pictures_and_wait_for_decoding(default):

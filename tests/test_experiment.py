@@ -1,5 +1,6 @@
 """What a config asks for, as the rules need it: files, arguments, resources."""
 
+import json
 import re
 import shlex
 from itertools import combinations
@@ -167,6 +168,53 @@ def test_tables_and_figures_of_rotations_need_an_arm_that_is_rotated():
     plain, turned = experiment(arms=[IMP]), experiment(arms=[IMP, ROTATED])
     assert "rotation" in turned.figure_names and table in turned.tables()
     assert "rotation" not in plain.figure_names and table not in plain.tables()
+
+
+def test_units_are_switched_off_of_curves_and_references_that_are_tested(tmp_path):
+    comparisons = [{"name": name, "recipe": name, "of": "imp"} for name in ("dense_again", "untrained", "oneshot")]
+    shuffled = {"name": "s", "recipe": "shuffled_labels", "of": "imp", "role": "curve"}
+    arms = [IMP, *comparisons, shuffled, BROUGHT, PRUNED]
+    found = experiment(arms=arms, replicates=[1], pruning={"levels": 1})
+    networks = [(*network.key, network.files_of) for network in found.ablated_networks()]
+    dense = ("imp", 1, 0)
+    assert networks == [
+        *((*dense, dense), ("imp", 1, 1, ("imp", 1, 1)), ("dense_again", 1, 0, ("dense_again", 1, 0))),
+        *(("oneshot", 1, 0, dense), ("oneshot", 1, 1, ("oneshot", 1, 1))),
+    ]
+    assert "ablation" in found.figure_names and found.table_names()[-2:] == ["ablation", "classes"]
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    tested = experiment(arms=[BROUGHT | {"test": str(tmp_path)}, PRUNED])
+    assert len(tested.ablated_networks()) == 3
+    for without in (experiment(arms=arms, ablation={"layers": "none"}), experiment(arms=[BROUGHT])):
+        assert without.ablated_networks() == []
+        assert "ablation" not in without.figure_names and "classes" not in without.table_names()
+
+
+def test_pictures_are_shown_to_networks_with_units_off_as_to_whole_ones(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+
+    def arguments(found: Experiment, key: Key) -> dict[str, str]:
+        words = shlex.split(found.ablation(found.networks[key], "pictures"))
+        return dict(zip(words[::2], words[1::2], strict=True))
+
+    of_images = arguments(experiment(arms=[IMP]), Key("imp", 1, 0))
+    assert of_images["--layers"] == "stages.3" and of_images["--random-sets"] == "100"
+    assert json.loads(of_images["--preprocessing"])["mean"] == [0.5, 0.5, 0.5] and "--folder" not in of_images
+    files = {"storage": "files", "source": str(tmp_path), "size": 64, "test_resize": 70}
+    of_files = arguments(experiment(arms=[IMP], images=files), Key("imp", 1, 0))
+    assert of_files["--folder"] == "pictures"
+    shown = json.loads(of_files["--preprocessing"])
+    assert (shown["size"], shown["resize"]) == (64, 70)
+    ablation = {"layers": "all", "random_sets": 30, "classes": {"a": "it's"}}
+    brought = experiment(arms=[BROUGHT | {"test": str(tmp_path), "class_order": ["b", "a"]}], ablation=ablation)
+    of_folder = arguments(brought, Key("lite", 1, 0))
+    assert of_folder["--test"] == str(tmp_path) and json.loads(of_folder["--class-order"]) == ["b", "a"]
+    assert json.loads(of_folder["--classes"]) == {"a": "it's"}
+    assert json.loads(of_folder["--preprocessing"]) == brought.designs["_lite"].preprocessing
+    for found, key, threads in ((brought, Key("lite", 1, 0), 8), (experiment(arms=[IMP]), Key("imp", 1, 0), 1)):
+        assert found.threads("ablate_units", found.networks[key]) == threads
 
 
 def test_figures_of_accuracy_need_accuracy(tmp_path):

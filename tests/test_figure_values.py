@@ -26,6 +26,7 @@ from small_experiments import (
     OWN_BASELINES,
     REFERENCES,
     a_score,
+    ablate,
     arm_row,
     arms_of,
     baseline_lines,
@@ -63,7 +64,7 @@ def tables(tmp_path_factory):
     """The tables of a small experiment with every baseline and reference."""
     folder = tmp_path_factory.mktemp("experiment")
     tables = collected(write_experiment(folder / "results", replicates=3, levels=4), folder)
-    return rotate(tables, "imp", alphas=(0.0, 0.5, 1.0))
+    return ablate(rotate(tables, "imp", alphas=(0.0, 0.5, 1.0)))
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def paper(tmp_path_factory):
     """Tables as large as those of the paper's experiment, but for the number of units; and names that are odd."""
     folder = tmp_path_factory.mktemp("paper")
     write_large(folder)
-    return rotate(folder, "imp")
+    return ablate(rotate(folder, "imp"), classes=1000)
 
 
 def write_large(folder, levels=19, replicates=3, units=400, concepts=150, layers=54):

@@ -15,6 +15,7 @@ from small_experiments import (
     ONE_SHOT,
     OWN_BASELINES,
     a_score,
+    ablate,
     arm_row,
     baseline_lines,
     collected,
@@ -57,7 +58,7 @@ def experiment(tmp_path_factory):
     """The networks of a small experiment with every baseline and reference, and the folder of its tables."""
     folder = tmp_path_factory.mktemp("experiment")
     networks = write_experiment(folder / "results")
-    return networks, rotate(collected(networks, folder), "imp")
+    return networks, ablate(rotate(collected(networks, folder), "imp"))
 
 
 def test_figures_come_from_tables_alone_and_are_the_same_bytes(experiment, tmp_path):
@@ -153,7 +154,7 @@ def test_panels_by_category_add_up_to_the_whole(experiment):
 @pytest.mark.parametrize("cut", [CUT, 0.99], ids=["", "no detectors"])
 def test_every_figure_can_be_made_of_little_and_of_much(tmp_path, shape, cut):
     tables = collected(write_experiment(tmp_path, **shape, cut=cut), tmp_path, cut)
-    frames = read_tables(rotate(tables, "imp", alphas=(0.5, 1)))
+    frames = read_tables(ablate(rotate(tables, "imp", alphas=(0.5, 1))))
     layers = len(shape.get("layers", (LAYER,)))
     panels = {"overview": 3 * layers, "accuracy": 1, "units_by_category": 3 * layers}
     panels["concepts_by_category"] = panels["units_by_category"]
@@ -166,6 +167,7 @@ def test_every_figure_can_be_made_of_little_and_of_much(tmp_path, shape, cut):
     panels["rotation"] = 3 * layers if pruned else 1
     panels["equivalence"] = 3 * layers + 1 if pruned and found else 1  # accuracy belongs to no layer
     panels["identity"], panels["matched"] = 3 * layers if pruned and found else 1, 1
+    panels["ablation"] = layers + 1
     with matplotlib.rc_context(STYLE):
         for name in FIGURES:
             axes = make_figure(name, frames).axes
@@ -227,7 +229,7 @@ def test_roles_come_from_the_table_and_not_from_names(tmp_path):
 def test_baselines_alone_are_drawn_as_curves(tmp_path):
     arms = [arm_row("untrained", role="baseline", recipe="untrained")]
     tables = collected([write_network(tmp_path, "untrained", 0, 0, 1.0, 0.5)], tmp_path, arms=arms)
-    rotate(tables, "untrained")
+    ablate(rotate(tables, "untrained"))
     for name in FIGURES:
         assert figure_of(name, tables).axes
     [label] = figure_of("overview", tables).axes[0].get_yticklabels()
@@ -329,7 +331,7 @@ def test_dense_networks_stand_on_lines_of_their_own(tmp_path):
                 assert mark.get_xdata() == pytest.approx([means[f"{arm}_{baseline}", layer]])
     [accuracy] = figure_of("accuracy", tables).axes
     assert [label.get_text() for label in accuracy.get_yticklabels()] == ["one"]
-    rotate(tables, "one", "other")
+    ablate(rotate(tables, "one", "other"))
     assert "Weights remaining (%)" not in [
         axes.get_xlabel() for name in FIGURES for axes in figure_of(name, tables).axes
     ]

@@ -18,7 +18,7 @@ from workflow_scripts.plan.figures import NEEDS, caption_of, figure_names, modul
 from workflow_scripts.plan.schema import hint
 from workflow_scripts.shared.files import UserError, run_command, whole_file
 from workflow_scripts.tables.arms import read_arms
-from workflow_scripts.tables.read_tables import read_rotations, read_table
+from workflow_scripts.tables.read_tables import read_ablation, read_rotations, read_table
 
 TABLES = ("networks", "categories", "units", "layers")
 COMPARISONS = ("equivalence", "matched", "identity")
@@ -26,6 +26,7 @@ NETWORK = ["arm", "replicate", "level"]
 LACKING = {  # what to say where a figure needs what the tables have not
     "accuracy": "networks.csv has no accuracy of these networks",
     "rotations": "there are no rotations of these networks in rotations.csv",
+    "ablation": "there are no ablation.csv and classes.csv of these networks",
 }
 REDRAWN = "redrawn"  # the folder that captions redraw into: figures in the results are Snakemake's to write
 REDRAWN_BY = "To draw it again where snakemake ran, in a clone or, after ``pip install -e`` of it, in another folder"
@@ -39,7 +40,7 @@ def draw_figures(tables: str | Path, out: str | Path, names: Sequence[str] = (),
     shows what was not measured.
     """
     frames = read_tables(tables, arms)
-    measured = {"accuracy": has_accuracy(frames["networks"]), "rotations": "rotations" in frames}
+    measured = {"accuracy": has_accuracy(frames["networks"])} | {name: name in frames for name in NEEDS[1:]}
     known = [need for need in NEEDS if measured[need]]
     possible = figure_names(known)
     for name in names:
@@ -64,8 +65,9 @@ def read_tables(tables: str | Path, chosen: Sequence[str] = ()) -> dict[str, pd.
     """The tables that figures need, by name, without the arms that are not drawn; their arms in the order of arms.csv.
 
     Columns are added: shares in per cent, and those of `describe_arms`. In "layers" the
-    column layer names the layer, and "layer remaining %" is its own. "rotations" are there where there are any.
-    Comparisons have the rows of the arms that are drawn, also where the other arm is not.
+    column layer names the layer, and "layer remaining %" is its own. "rotations" are there where there are any, and
+    "ablation" and "classes" where units are switched off. Comparisons have the rows of the arms that are drawn, also
+    where the other arm is not.
     Raises UserError if there is no network of an arm that is `chosen`; without any all are drawn.
     """
     frames = {table: read_table(Path(tables) / f"{table}.csv") for table in TABLES}
@@ -84,6 +86,8 @@ def read_tables(tables: str | Path, chosen: Sequence[str] = ()) -> dict[str, pd.
     if rotations is not None:
         frames["rotations"] = join(rotations, networks, [])
     frames |= {table: read_comparison(Path(tables) / f"{table}.csv", networks) for table in COMPARISONS}
+    for table, rows in read_ablation(Path(tables)).items():
+        frames[table] = join(rows, networks if "layer" in rows else whole, [])
     require_arms(chosen, list(networks["arm"].unique()), tables)
     described = describe_arms(networks, arms, chosen)
     return {table: described.merge(frame, on="arm") for table, frame in frames.items()}

@@ -9,7 +9,7 @@ from workflow_scripts.plan.arms import initial_arm, read_arms
 from workflow_scripts.plan.check import is_archive
 from workflow_scripts.plan.designs import Design, trained_design
 from workflow_scripts.plan.figures import figure_names
-from workflow_scripts.plan.keys import Key
+from workflow_scripts.plan.keys import CURVE, REFERENCE, Key
 from workflow_scripts.plan.networks import Network
 from workflow_scripts.plan.protocols import OF_FIELDS
 from workflow_scripts.plan.replicates import require_replicates
@@ -19,6 +19,7 @@ from workflow_scripts.shared.files import UserError
 
 TABLES = ("networks", "arms", "categories", "units", "epochs", "layers", "nulls", "split")
 COMPARED = ("equivalence", "matched", "correlations", "identity")  # made of these
+ABLATION_TABLES = ("ablation", "classes")
 
 
 class Experiment:
@@ -44,8 +45,8 @@ class Experiment:
         self.data = f"{self.results}/data"
         self.gallery = f"{self.results}/gallery"
         tested = any(map(self.is_tested, self.of_chosen_arms("figures")))
-        known = [*(["accuracy"] if tested else []), *(["rotations"] if self.rotated else [])]
-        self.figure_names = figure_names(known)  # in their order
+        measured = {"accuracy": tested, "rotations": self.rotated, "ablation": self.ablated_networks()}
+        self.figure_names = figure_names([name for name, found in measured.items() if found])  # in their order
 
     # Networks
 
@@ -90,7 +91,11 @@ class Experiment:
     def is_tested(self, network: Network) -> bool:
         """Tell whether the accuracy of a network is measured."""
         measured = self.networks.get(network.files_of, network)
-        return measured.made_by in (*TRAININGS, *TESTED) or measured.design.test != "none"
+        return self.tests_on_images(measured) or measured.design.test != "none"
+
+    def tests_on_images(self, network: Network) -> bool:
+        """Tell whether a network is tested on the pictures of the config's images, as those that are made from them."""
+        return network.made_by in (*TRAININGS, *TESTED)
 
     def rotated_networks(self) -> list[Network]:
         """Return the networks whose layers are turned, also under several names."""
@@ -102,6 +107,17 @@ class Experiment:
         if not arms:
             raise UserError(f"no arm of the recipe rotated turns {key.folder}: add one, or ask for another file")
         return all_of(self.rotated[arm] for arm in arms)
+
+    def ablated_networks(self) -> list[Network]:
+        """Return the networks whose units are switched off, also under several names: curves and references tested."""
+        if self.config["ablation"]["layers"] == "none":
+            return []
+        arms = {arm.name for arm in self.arms if arm.role in (CURVE, REFERENCE)}
+        return [
+            network
+            for network in self.networks.values()
+            if network.key.arm in arms and self.is_tested(network) and not network.shuffled
+        ]
 
     def published(self) -> list[Network]:
         """Return the networks that seem to be the one whose counts are published: torchvision's first ResNet-50."""
@@ -161,6 +177,7 @@ class Experiment:
             *TABLES,
             *(["rotations"] if self.rotated else []),
             *COMPARED,
+            *(ABLATION_TABLES if self.ablated_networks() else []),
             *(["published"] if self.published() else []),
         ]
 
@@ -266,6 +283,27 @@ class Experiment:
             named_arguments(rotated=[arm, rotations.seeds, *rotations.alphas])
             for arm, rotations in self.rotated.items()
         )
+
+    def ablation(self, network: Network, folder: str | None) -> str:
+        """Return the arguments for switching off units of a network: layers, sets, and how pictures are shown to it.
+
+        Args:
+            folder: of the pictures, where a network that is made from pictures is tested with files of it.
+        """
+        design, ablation, images = network.design, self.config["ablation"], self.config["images"]
+        layers = design.layers if ablation["layers"] == "all" else design.layers[-1:]
+        preprocessing, arguments = design.preprocessing, {}
+        if self.tests_on_images(network) and self.in_files:
+            preprocessing = preprocessing | {"size": images["size"], "resize": images["test_resize"]}
+            arguments = {"folder": folder}
+        sets = named_arguments(
+            layers=layers,
+            random_sets=ablation["random_sets"],
+            classes=json.dumps(ablation["classes"], sort_keys=True),
+            preprocessing=json.dumps(preprocessing, sort_keys=True),
+            **arguments,
+        )
+        return sets if self.tests_on_images(network) else f"{sets} {self.test_pictures(design)}"
 
     def samples(self) -> str:
         """Return the argument for thresholds of interpolated maps."""

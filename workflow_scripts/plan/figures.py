@@ -2,7 +2,8 @@
 
 A figure is a file of its name in figures/plots/: the docstring is its caption (reStructuredText), `ORDER` (a number)
 its place among the others, `draw(frames)` draws it. `NEEDS_ACCURACY = True` says that it draws the networks' accuracy,
-`NEEDS_ROTATIONS = True` that it draws rotations of their layers, which not every experiment has.
+`NEEDS_ROTATIONS = True` that it draws rotations of their layers, `NEEDS_ABLATION = True` what switching off their units
+does, which not every experiment has.
 """
 
 import ast
@@ -14,7 +15,7 @@ from workflow_scripts.plan.source_files import constants_of, has_function, parse
 from workflow_scripts.shared.files import UserError
 
 PLOTS = Path(__file__).parents[1] / "figures" / "plots"
-NEEDS = ("accuracy", "rotations")  # what figures may need that not every experiment has
+NEEDS = ("accuracy", "rotations", "ablation")  # what figures may need that not every experiment has
 
 
 class Plot(NamedTuple):

@@ -2,7 +2,10 @@
 
 TRAININGS = ("train_dense", "train_level")
 TESTED = ("init_network", "make_control")  # networks that are not trained, but tested on the pictures
-DISSECTION = ("dump_activations", "find_thresholds", "tally_units", "validate_units", "rotate_units")
+DISSECTION = (
+    *("dump_activations", "find_thresholds", "tally_units", "validate_units", "rotate_units"),
+    "ablate_units",
+)
 DRAWING, DECODING = 8, 8  # threads that draw the generated world; that decode maps for a GPU, which counts faster
 
 
@@ -31,6 +34,8 @@ def threads_of(rule: str, config: dict, shuffled: bool = False, tested: bool = T
         return workers
     if rule == "measure_network":
         return workers if tested else 1
+    if rule == "ablate_units":
+        return workers if tested or config["images"]["storage"] == "files" else 1
     if rule in (*TRAININGS, *TESTED):
         return max(gpus, 1) * (workers if config["images"]["storage"] == "files" else 1)
     return 1

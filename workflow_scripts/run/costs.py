@@ -31,6 +31,7 @@ CATEGORIES = 6  # of labels, in Broden
 # as long as one threshold, but on a GPU next to none. Measured of the default experiment and, with ResNet-50's units,
 # by benchmarks.full_size.
 TURNING, PRODUCTS = 3, 64
+SET_SIZES = 3  # numbers of detectors that classes of the default experiment have, in a layer
 
 # Rules whose jobs concern one network; the wildcards of others may be those of any network that they wait for.
 OF_NETWORK = (
@@ -177,6 +178,7 @@ class Costs:
         values = sizes.concepts * sizes.values
         products = 0 if self.gpus(job) else sizes.concepts * sizes.products
         amounts = {
+            "ablate_units": {"forward": sizes.test * self.passes},
             "make_images": {"draw": sizes.train + sizes.test},
             "make_concepts": {"draw": 2 * sizes.concepts},  # pictures, and as much again for label maps
             "pack_images": {"decode": split},
@@ -219,6 +221,15 @@ class Costs:
         return len(alphas) * seeds
 
     @property
+    def passes(self) -> int:
+        """How often a test picture goes through a network whose units are switched off.
+
+        Once for the last layer, if a linear classifier follows; in each other layer once for each set of units.
+        """
+        others = len(self.config["dissection"]["layers"]) - 1 if self.config["ablation"]["layers"] == "all" else 0
+        return 1 + others * SET_SIZES * self.config["ablation"]["random_sets"]
+
+    @property
     def keeps_candidates(self) -> bool:
         """Whether of all maps only candidates are kept."""
         return self.config["dissection"]["dump"] == "candidates"
@@ -232,7 +243,7 @@ class Costs:
             return rates[rate] * threads
         together = rates[rate] * max(self.gpus(job), 1)
         # Networks cannot see pictures faster than these are decoded.
-        decoding = self.experiment.in_files and job.rule in (*TRAININGS, *TESTED)
+        decoding = self.experiment.in_files and job.rule in (*TRAININGS, *TESTED, "ablate_units")
         return min(together, rates["decode"] * threads) if decoding else together
 
     def seconds(self, job: Job) -> float | None:

@@ -7,10 +7,13 @@ import pandas as pd
 from workflow_scripts.plan.rotations import RECIPE
 from workflow_scripts.shared.files import UserError, reading, require_file
 
-NAMES = ("arm", "imp_arm", "base", "role", "recipe", "starts_from", "layer", "name", "category", "label")
+NAMES = (
+    *("arm", "imp_arm", "base", "role", "recipe", "starts_from", "layer", "name", "category", "label", "class"),
+    *("concept", "by"),
+)
 MAYBE_UNKNOWN = (
     *("density", "density_weights", "density_all", "pruned_of_all", "weights", "share_of_base", "epochs_in_all"),
-    "test_accuracy",
+    *("test_accuracy", "accuracy", "others"),
     *("detectors_fdr", "concepts_fdr", "detectors_fdr_and_cut", "fewest_fdr", "chance_detectors"),
     *("null_mean", "null_sd", "null_max", "null_detectors", "permutations", "p", "q", "p_gumbel"),
     "keep",
@@ -51,6 +54,14 @@ def read_rotations(tables: Path, arms: pd.DataFrame) -> pd.DataFrame | None:
     rotations["basis"] = rotations["arm"].map(labels)
     rotations = rotations[rotations["basis"].notna()]  # others are an earlier config's
     return None if rotations.empty else rotations
+
+
+def read_ablation(tables: Path) -> dict[str, pd.DataFrame]:
+    """The tables "ablation" and "classes" by name; neither before both are collected. The first may have no rows."""
+    names = ("ablation", "classes")
+    if not all((tables / f"{name}.csv").is_file() for name in names):
+        return {}
+    return {name: read_table(tables / f"{name}.csv").astype({"replicate": int, "level": int}) for name in names}
 
 
 def farthest(rotations: pd.DataFrame) -> pd.DataFrame:

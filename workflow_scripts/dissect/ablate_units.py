@@ -1,0 +1,390 @@
+"""Switch off the units that detect a class, and count what the network no longer classifies rightly.
+
+Writes ablation.csv, a row for each layer and class whose concept has detectors, and classes.csv, a row for each class.
+
+A unit is off when its channel is zero at the layer's output, for all places and pictures: the ablation of Bau et al.
+(2020, "Understanding the role of individual units in a deep neural network", PNAS 117). There units are chosen by their
+effect on each class; here by their names, which come from labelled pictures alone, and as many random units are the
+control. The network runs in single precision, whatever precision its test accuracy was measured with, so that changes
+are no rounding: accuracies can differ a little from that of metrics.json.
+"""
+
+import argparse
+import csv
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from workflow_scripts.dissect.class_pictures import FolderPictures
+from workflow_scripts.dissect.concept_data import ConceptData
+from workflow_scripts.dissect.layer_outputs import find_module, layer_grids, layer_names, layer_outputs
+from workflow_scripts.networks.checkpoints import load_network
+from workflow_scripts.plan.ablation import CLASS_COLUMNS, COLUMNS
+from workflow_scripts.plan.schema import nearest
+from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
+from workflow_scripts.shared.gpus import lease_gpu, use_gpus
+from workflow_scripts.shared.progress import Progress
+from workflow_scripts.train.arguments import open_pictures
+from workflow_scripts.train.training import Pictures
+
+BATCH = 100  # pictures
+TOLERANCE = 1e-4  # of the largest logit; sums of float32 in another order differ by a hundredth of that
+
+
+class Units(NamedTuple):
+    """The units of a layer, as units.csv has them: names of best concepts, `detector` and `dead` bool (U,)."""
+
+    label: np.ndarray
+    detector: np.ndarray
+    dead: np.ndarray
+
+
+class Sets(NamedTuple):
+    """Sets of units to switch off: `own` by the number of the class; `random` by size, int64 (sets, size)."""
+
+    own: dict[int, np.ndarray]
+    random: dict[int, np.ndarray]
+
+    def all(self) -> list[np.ndarray]:
+        """Return the sets one after the other: those of classes, then the random ones."""
+        return [*self.own.values(), *(units for of_size in self.random.values() for units in of_size)]
+
+
+class Right(NamedTuple):
+    """How many pictures of each class a network classifies rightly, for C classes.
+
+    pictures, before: int64 (C,): of all pictures, and of those classified rightly by the whole network.
+    after: by layer, int64 (sets, C): those with each set off. by: "logits" or "passes", see `count_right`.
+    """
+
+    pictures: np.ndarray
+    before: np.ndarray
+    after: dict[str, np.ndarray]
+    by: dict[str, str]
+
+
+def ablate_units(
+    network: nn.Module,
+    layers: Sequence[str],
+    units: dict[str, Units],
+    pictures: Pictures,
+    concepts: Sequence[str],
+    random_sets: int,
+    replicate: int,
+) -> tuple[list[dict], list[dict]]:
+    """Return the rows of ablation.csv and of classes.csv.
+
+    Changes of accuracy are shares, negative where pictures are lost: `own` of the class's pictures, `others` of all
+    other pictures, `all` of all. `p` is the share of random sets, the own one counted among them, that lose as much of
+    the class or more (Phipson and Smyth 2010: never 0).
+
+    Args:
+        network: on the device of `pictures`; is set to evaluation mode.
+        layers: as `layer_outputs` takes them.
+        units: by the layers' names.
+        concepts: the name of each class's concept.
+        random_sets: how many are drawn for each size.
+        replicate: as `draw_sets` takes it.
+
+    Raises:
+        UserError: as `layer_outputs`, or the network's output does not fit the classes.
+    """
+    grids = dict(zip(layer_names(list(layers)), layers, strict=True))
+    sets = {name: choose_sets(units[name], concepts, random_sets, replicate) for name in grids}
+    right = count_right(
+        network, pictures, {grids[name]: of_layer.all() for name, of_layer in sets.items() if of_layer.own}
+    )
+    rows = [row for name in right.by for row in ablation_rows(name, sets[name], right, pictures.classes, concepts)]
+    accuracy = [share(*counts) for counts in zip(right.before, right.pictures, strict=True)]
+    of_classes = zip(map(readable, pictures.classes), right.pictures, accuracy, strict=True)
+    return rows, [dict(zip(CLASS_COLUMNS, row, strict=True)) for row in of_classes]
+
+
+def choose_sets(units: Units, concepts: Sequence[str], random_sets: int, replicate: int) -> Sets:
+    """Return for each class the units that detect its concept, and for each of their numbers random sets.
+
+    Units are switched off only if they are live: one that is constant tells no picture from another.
+    """
+    live = ~units.dead
+    own = {
+        number: np.flatnonzero(units.detector & live & (units.label == name)) for number, name in enumerate(concepts)
+    }
+    own = {number: detectors for number, detectors in own.items() if len(detectors)}
+    sizes = sorted({len(detectors) for detectors in own.values()})
+    return Sets(own, {size: draw_sets(np.flatnonzero(live), size, random_sets, replicate) for size in sizes})
+
+
+def draw_sets(live: np.ndarray, size: int, random_sets: int, replicate: int) -> np.ndarray:
+    """Draw random sets of live units without replacement: int64 (random_sets, size).
+
+    The seed is the pair of replicate and size alone, so that all classes with as many detectors share the sets, and all
+    levels of a replicate, as far as the same units are live.
+    """
+    rng = np.random.default_rng([replicate, size])
+    return np.stack([rng.choice(live, size, replace=False) for _ in range(random_sets)])
+
+
+@torch.no_grad()
+def count_right(network: nn.Module, pictures: Pictures, layers: dict[str, list[np.ndarray]]) -> Right:
+    """Count the pictures that are classified rightly, by the network and with each set of a layer's units off.
+
+    Where the mean of a layer's maps is all that a linear classifier sees, logits without the units S are
+    logits - W[:, S] f_S, with weights W and means f: exact, and no further pass ("logits"). Whether it is so is found
+    out by computing the logits of the first batch from that mean. Elsewhere each batch goes through the network once
+    more for each set ("passes"): with random sets of five sizes, 100 of each, an evaluation takes 500 times as long.
+
+    No more than a batch's maps are held at a time.
+
+    Args:
+        layers: sets of units by the layer, as `layer_outputs` takes it.
+    """
+    classes = len(pictures.classes)
+    network.eval()
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False  # float32 is to mean it
+    names = dict(zip(layers, layer_names(list(layers)), strict=True))
+    shown, before = (torch.zeros(classes, dtype=torch.float64) for _ in range(2))  # counts, exact up to 2 ** 53
+    after = {
+        name: torch.zeros(len(sets), classes, dtype=torch.float64)
+        for name, sets in zip(names.values(), layers.values(), strict=True)
+    }
+    readouts: dict[str, Tensor | None] = {}
+    progress, done = Progress("test pictures", len(pictures)), 0
+    positions = np.arange(len(pictures))
+    batches = [positions[start : start + BATCH] for start in range(0, len(positions), BATCH)]
+    for batch, labels in pictures.plain(batches):
+        with layer_outputs(network, list(layers)) as maps:
+            logits = network(batch)
+        require_classes(logits, classes)
+        of_classes = F.one_hot(labels, classes).double()
+        shown += of_classes.sum(0).cpu()
+        before += ((logits.argmax(1) == labels).double() @ of_classes).cpu()
+        for layer, sets in layers.items():
+            name = names[layer]
+            means = maps.pop(name).mean((2, 3))
+            if name not in readouts:
+                readouts[name] = find_readout(network, means, logits)
+            if readouts[name] is None:
+                predicted = predict_by_passes(network, batch, layer, sets)
+            else:
+                predicted = predict_by_logits(logits, means, readouts[name], sets)
+            for number, found in enumerate(predicted):
+                after[name][number] += ((found == labels).double() @ of_classes).cpu()
+        done += len(batch)
+        progress.log(done)
+    progress.finish()
+    by = {name: "passes" if readout is None else "logits" for name, readout in readouts.items()}
+    counts = {name: counts.numpy().astype(np.int64) for name, counts in after.items()}
+    return Right(shown.numpy().astype(np.int64), before.numpy().astype(np.int64), counts, by)
+
+
+def require_classes(logits: object, classes: int) -> None:
+    """Raise UserError unless a network puts out a number for each class of the pictures."""
+    if not isinstance(logits, Tensor) or logits.shape[1:] != (classes,):
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UserError(
+            f"the test pictures have {classes} classes, and the network's output is {found}: give the pictures of the"
+            " classes that it was trained for, or set ablation.layers to none"
+        )
+
+
+def find_readout(network: nn.Module, means: Tensor, logits: Tensor) -> Tensor | None:
+    """Return the weights (C, U) of the network's last linear layer, if it makes the logits of the means of maps.
+
+    None if it does not. `means` (n, U) are of one layer, `logits` (n, C) of the same pictures.
+    """
+    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    if not linear or linear[-1].weight.shape != (logits.shape[1], means.shape[1]):
+        return None
+    off = (linear[-1](means) - logits).abs().max()
+    return linear[-1].weight if off <= TOLERANCE * logits.abs().max() else None
+
+
+def predict_by_logits(logits: Tensor, means: Tensor, weights: Tensor, sets: list[np.ndarray]) -> Iterator[Tensor]:
+    """Yield for each set of units the classes, int64 (n,), that pictures are given without what the units add."""
+    logits, means, weights = logits.double(), means.double(), weights.double()
+    for units in sets:
+        index = torch.from_numpy(units).to(means.device)
+        yield (logits - means[:, index] @ weights[:, index].T).argmax(1)
+
+
+def predict_by_passes(network: nn.Module, pictures: Tensor, layer: str, sets: list[np.ndarray]) -> Iterator[Tensor]:
+    """Yield for each set of a layer's units the classes, int64 (n,), that pictures are given with these off."""
+    for units in sets:
+        with switched_off(network, layer, units):
+            yield network(pictures).argmax(1)
+
+
+@contextmanager
+def switched_off(network: nn.Module, layer: str, units: np.ndarray) -> Iterator[None]:
+    """Set the channels `units` of a layer's output to zero in each pass, also those of tokens that are no place.
+
+    `layer` is as `layer_outputs` takes it, and has been through it without an error.
+    """
+    [(name, grid)] = layer_grids([layer]).items()
+    module, _, wanted = name.partition("#")
+    runs = 0  # so far in a pass
+
+    def start(_network: nn.Module, _inputs: tuple[Tensor, ...]) -> None:
+        nonlocal runs
+        runs = 0
+
+    def switch_off(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        nonlocal runs
+        runs += 1
+        if runs != int(wanted or 1):
+            return output
+        return output.index_fill(1 if grid is None else -1, torch.from_numpy(units).to(output.device), 0)
+
+    hooks = [network.register_forward_pre_hook(start), find_module(network, module).register_forward_hook(switch_off)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def ablation_rows(
+    layer: str, sets: Sets, right: Right, classes: Sequence[str], concepts: Sequence[str]
+) -> Iterator[dict]:
+    """Yield the rows of a layer, as `ablate_units` has them; a class without pictures has none."""
+    after = right.after[layer]
+    ends = np.cumsum([len(sets.own), *map(len, sets.random.values())])
+    random = {size: after[start:end] for size, start, end in zip(sets.random, ends, ends[1:], strict=False)}
+    for (number, units), own in zip(sets.own.items(), after, strict=False):
+        pictures = int(right.pictures[number])
+        if pictures == 0:
+            continue
+        changed, random_changed = own - right.before, random[len(units)] - right.before
+        random_own = random_changed[:, number]
+        as_much = int((random_own <= changed[number]).sum())
+        every, others = int(right.pictures.sum()), int(right.pictures.sum()) - pictures
+        values = [
+            *(layer, readable(classes[number]), concepts[number], len(units), pictures),
+            share(right.before[number], pictures),
+            *(share(changed[number], pictures), share(changed.sum() - changed[number], others)),
+            share(changed.sum(), every),
+            *(share(random_own.mean(), pictures), share(random_own.std(ddof=1), pictures)),
+            share(random_changed.sum(1).mean(), every),
+            *((1 + as_much) / (1 + len(random_own)), len(random_own), right.by[layer]),
+        ]
+        yield dict(zip(COLUMNS, values, strict=True))
+
+
+def share(count: float, pictures: int) -> float | str:
+    """Return a share of so many pictures; an empty cell where there are none."""
+    return float(count / pictures) if pictures else ""
+
+
+def readable(name: str) -> str:
+    """Return the name of a class as any table can hold it: folders may have names in other encodings."""
+    return os.fsencode(name).decode(errors="replace")
+
+
+def concepts_of(classes: Sequence[str], given: dict[str, str], labels: Sequence[str], source: str | Path) -> list[str]:
+    """Return the name of each class's concept: the one that is given, or else its own name.
+
+    Raises:
+        UserError: a concept is given for a class that there is not, or is none of `labels`, the names in `source`.
+    """
+    for name, concept in given.items():
+        if name not in classes:
+            raise UserError(
+                f"ablation.classes names the class {name!r}, which the test pictures do not have;"
+                f" {advice(name, classes)}"
+            )
+        if concept not in labels:
+            raise UserError(
+                f"ablation.classes.{name} is the concept {concept!r}, which {source} does not have;"
+                f" {advice(concept, labels)}"
+            )
+    return [given.get(name, name) for name in classes]
+
+
+def advice(word: str, known: Sequence[str]) -> str:
+    """Return what to do about a word that is none of those known, which may be very many."""
+    near = nearest(word, known)
+    return f"did you mean {near}?" if near else f"write a name that is there, such as {known[0]}"
+
+
+def read_units(path: Path, layers: Sequence[str]) -> dict[str, Units]:
+    """Return the units of `layers`, by name, from a network's units.csv.
+
+    Raises:
+        UserError: the file is missing or damaged, or has no units of a layer.
+    """
+    require_file(path, "name the network's units first")
+    with reading(path, ValueError, KeyError), open(path, newline="", encoding="utf-8") as file:
+        rows = [[row[name] for name in ("layer", "label", "detector", "dead")] for row in csv.DictReader(file)]
+    units = {}
+    for layer in layers:
+        of_layer = np.array([row[1:] for row in rows if row[0] == layer], dtype=object)
+        if not len(of_layer):
+            raise UserError(f"{path} has no units of the layer {layer}: dissect that network again")
+        label, detector, dead = of_layer.T
+        units[layer] = Units(label, detector == "True", dead == "True")
+    return units
+
+
+def read_pictures(args: argparse.Namespace, device: torch.device) -> Pictures:
+    """Return the pictures to test with, as the network's accuracy was measured on them."""
+    if args.test:
+        return FolderPictures(args.test, args.preprocessing, args.workers, args.class_order, device)
+    settings = argparse.Namespace(**args.preprocessing, workers=args.workers)
+    return open_pictures(args.packed, args.folder, settings, device)
+
+
+def write_rows(path: Path, columns: list[str], rows: list[dict]) -> None:
+    """Write a table."""
+    with whole_file(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", type=Path, required=True, help="network.pt")
+    parser.add_argument("--settings", type=json.loads, required=True, help="JSON, as `build` takes it")
+    parser.add_argument("--layers", nargs="+", required=True, help="whose units are switched off")
+    parser.add_argument("--units", type=Path, required=True, help="units.csv")
+    parser.add_argument("--concepts", type=Path, required=True, help="concepts.h5")
+    parser.add_argument("--classes", type=json.loads, required=True, help="JSON: concepts by classes of other names")
+    parser.add_argument("--random-sets", type=int, required=True, help="of each size that concepts have detectors")
+    parser.add_argument("--replicate", type=int, required=True, help="seeds the random sets")
+    pictures = parser.add_mutually_exclusive_group(required=True)
+    pictures.add_argument("--packed", type=Path, help="packed test pictures, or their index")
+    pictures.add_argument("--test", type=Path, help="class folders of pictures to test with")
+    parser.add_argument("--folder", type=Path, help="where the files of an index are")
+    parser.add_argument(
+        "--class-order", type=json.loads, help='JSON: "text", "number" or a list of the folders\' names'
+    )
+    parser.add_argument("--preprocessing", type=json.loads, required=True, help="JSON: size, resize, mean and so on")
+    parser.add_argument("--workers", type=int, default=1, help="threads that decode")
+    parser.add_argument("--gpus", type=int, help="0 for none; without this one is used if there is one")
+    parser.add_argument("--out", type=Path, required=True, help="ablation.csv to write")
+    parser.add_argument("--out-classes", type=Path, required=True, help="classes.csv to write")
+    args = parser.parse_args()
+    use_gpus(args.gpus)
+    device = torch.device(lease_gpu() or "cpu")
+    pictures = read_pictures(args, device)
+    with ConceptData(args.concepts) as data:
+        concepts = concepts_of(pictures.classes, args.classes, data.label_name, args.concepts)
+    units = read_units(args.units, layer_names(args.layers))
+    network, _ = load_network(args.network, args.settings)
+    network.to(device)
+    rows, classes = ablate_units(network, args.layers, units, pictures, concepts, args.random_sets, args.replicate)
+    write_rows(args.out, COLUMNS, rows)
+    write_rows(args.out_classes, CLASS_COLUMNS, classes)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,49 @@
+"""Pictures to test a network with that was brought along, batch by batch."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workflow_scripts.data.decode import tell_turned
+from workflow_scripts.data.index_images import existing, list_class_folders
+from workflow_scripts.plan.class_order import list_classes
+from workflow_scripts.train.measure_network import view
+from workflow_scripts.train.pictures import normaliser
+
+
+class FolderPictures:
+    """Pictures in class folders, with the classes and the preprocessing that `measure_accuracy` gives them.
+
+    Arguments and errors as of `measure_accuracy`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        preprocessing: dict,
+        workers: int,
+        class_order: str | Sequence[str] | None,
+        device: torch.device,
+    ) -> None:
+        self.folder, self.preprocessing, self.workers, self.device = folder, preprocessing, workers, device
+        self.classes = list_classes(existing(folder), class_order)
+        self.names, self.numbers = list_class_folders(folder, self.classes)
+        self.normalise = normaliser(preprocessing["mean"], preprocessing["std"], device)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def plain(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield for each batch of positions, int64 (n,), the pictures, float32 (n, 3, S, S), and labels, int64 (n,)."""
+        turned: list[str] = []
+        with ThreadPoolExecutor(self.workers) as pool:
+            for positions in batches:
+                paths = [self.folder / self.names[position] for position in positions]
+                views = pool.map(lambda path: view(path, self.preprocessing, turned), paths)
+                pictures = torch.from_numpy(np.stack(list(views))).to(self.device)
+                yield self.normalise(pictures), torch.from_numpy(self.numbers[positions]).to(self.device)
+        tell_turned(turned)

@@ -106,11 +106,11 @@ rule compare_networks:
         "../envs/workflow.yaml"
     params:
         code=code_fingerprint("workflow_scripts.tables.compare_networks"),
-        choices=EXPERIMENT.comparison(),
+        margins=EXPERIMENT.margins(),
     shell:
         "python -m workflow_scripts.tables.compare_networks"
         ' --tables "$(dirname {output.equivalence:q})"'
-        " {params.choices}"
+        " {params.margins}"
         " 2> {log:q}"
 
 
@@ -272,7 +272,7 @@ rule write_report:
         arguments=named_arguments(
             figures=FIGURES, tables=EXPERIMENT.table_names(), quantile=config["dissection"]["quantile"]
         ),
-        margins=named_arguments(**{name: config["statistics"][name] for name in ("margin", "accuracy_margin")}),
+        margins=EXPERIMENT.margins(),
     shell:
         "python -m workflow_scripts.run.write_report"
         ' --results "$(dirname {output.report:q})"'

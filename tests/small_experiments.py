@@ -195,9 +195,9 @@ def collected(networks, folder, cut=CUT, rule="above", arms=None):
     return compared(folder / "tables")
 
 
-def compared(tables, test="where_possible"):
+def compared(tables):
     """The folder of tables, with those that compare its networks."""
-    compare_networks(tables, Margins(0.1, 0.01), test)
+    compare_networks(tables, Margins(0.1, 0.01))
     return tables
 
 

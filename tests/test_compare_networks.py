@@ -64,8 +64,8 @@ def chain(arm, counts, replicates=(1, 2, 3), first=0, accuracy=0.9, density=0.5)
     ]
 
 
-def frames_of(folder, test="where_possible", margins=Margins(0.05, 0.01)):  # noqa: B008
-    compare_networks(folder, margins, test)
+def frames_of(folder, margins=Margins(0.05, 0.01)):  # noqa: B008
+    compare_networks(folder, margins)
     return {name: read_table(folder / f"{name}.csv") for name in COMPARED}
 
 
@@ -107,10 +107,10 @@ def test_differences_by_hand(tmp_path):
 def test_a_sequence_ends_at_the_first_level_that_is_not_shown_in_the_order_of_densities(tmp_path):
     other = [(*row[:3], {1: 0.1, 2: 0.5, 3: 0.3, 0: 1}[row[2]], *row[4:]) for row in chain("imp", [DENSE] * 4)]
     gained = [(*row[:5], row[5] + 20) if row[2] == 3 else row for row in other]  # at density 0.3
-    for test, wanted in (("where_possible", [2]), ("equivalence", [2]), ("noninferiority", [1, 2, 3])):
-        frame = frames_of(write_tables(tmp_path, gained), test)["equivalence"].query("measure == 'units'")
-        assert frame.set_index("level")["shown"].to_dict() == {1: "equivalent", 2: "equivalent", 3: "no loss"}
-        assert frame.loc[frame["in_sequence"], "level"].tolist() == wanted
+    frame = frames_of(write_tables(tmp_path, gained))["equivalence"].query("measure == 'units'")
+    assert frame.set_index("level")["shown"].to_dict() == {1: "equivalent", 2: "equivalent", 3: "no loss"}
+    assert frame.loc[frame["in_sequence"], "level"].tolist() == [2]
+    assert frame.loc[frame["no_loss_in_sequence"], "level"].tolist() == [1, 2, 3]
     unknown = [(*row[:3], np.nan, *row[4:]) for row in gained]  # then by level
     frame = frames_of(write_tables(tmp_path, unknown))["equivalence"].query("measure == 'units'")
     assert frame.loc[frame["in_sequence"], "level"].tolist() == [1, 2] and frame["density"].isna().all()
@@ -360,7 +360,7 @@ def test_the_same_bytes_each_time_and_from_the_command_line(tmp_path, monkeypatc
     tables = rotate(collected(write_experiment(tmp_path, replicates=3, levels=4), tmp_path), "imp")
     shutil.copytree(tables, tmp_path / "again")
     words = ["--tables", str(tmp_path / "again"), "--margin", "0.1", "--accuracy-margin", "0.01"]
-    monkeypatch.setattr("sys.argv", ["compare_networks", *words, "--test", "where_possible"])
+    monkeypatch.setattr("sys.argv", ["compare_networks", *words])
     script.main()
     for name in COMPARED:
         assert (tables / f"{name}.csv").read_bytes() == (tmp_path / "again" / f"{name}.csv").read_bytes()

@@ -266,11 +266,9 @@ class Experiment:
         permutations = self.config["statistics"]["permutations"]
         return named_arguments(permutations=0 if permutations == "none" else permutations)
 
-    def comparison(self) -> str:
-        """Return the arguments for what is no change, and for the test of it."""
-        return named_arguments(
-            **{name: self.config["statistics"][name] for name in ("margin", "accuracy_margin", "test")}
-        )
+    def margins(self) -> str:
+        """Return the arguments for what is no change."""
+        return named_arguments(**{name: self.config["statistics"][name] for name in ("margin", "accuracy_margin")})
 
     def turns(self, key: Key) -> str:
         """Return the arguments for the rotations of a network's layers."""

@@ -16,7 +16,7 @@ from docutils.writers import html5_polyglot
 
 from workflow_scripts.plan.code import ROOT
 from workflow_scripts.shared.files import UserError, reading, run_command, whole_file
-from workflow_scripts.tables.findings import TABLE_NOTE, Section, as_markdown, find, read_tables
+from workflow_scripts.tables.findings import Section, as_markdown, find, read_tables
 from workflow_scripts.tables.summarise import list_places, summarise
 
 CAPTIONS = ROOT / "report"  # of the page, the tables and the costs; those of figures lie beside the figures
@@ -112,7 +112,7 @@ def show_section(section: Section) -> str:
     paragraphs = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in section.paragraphs)
     table = ""
     if section.table:
-        table = html_table(TABLE_NOTE, section.table)
+        table = html_table(section.note, list(section.table))
     return f'<section class="caption"><h3>{escape(section.title)}</h3>{paragraphs}{table}</section>'
 
 

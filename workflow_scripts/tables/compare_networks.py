@@ -38,12 +38,11 @@ COUNTS = ("units", "concepts")
 MEASURES = (*COUNTS, "accuracy", "units_above_rotation")
 LEAST_NETWORKS = 4  # of a correlation with a third variable taken out
 NO_LOSS = "no loss"
-_, EQUIVALENCE, NONINFERIORITY = TESTS = ("where_possible", "equivalence", "noninferiority")
+SEQUENCES = {"in_sequence": (EQUIVALENT,), "no_loss_in_sequence": (EQUIVALENT, NO_LOSS)}  # what passes in each
 EQUIVALENCE_COLUMNS = (
     *("arm", "level", "layer", "measure", "against", "density", "n", "mean", "mean_against", "difference", "sd"),
     *("low90", "high90", "margin", "smallest_change", "p_equivalence", "p_noninferiority", "shown", "in_sequence"),
-    "power",
-    "test",
+    *("no_loss_in_sequence", "power"),
 )
 MATCHED_COLUMNS = (
     *("arm", "imp_arm", "level", "layer", "measure", "matched_by", "n", "difference", "sd", "low90", "high90"),
@@ -60,7 +59,7 @@ class Margins(NamedTuple):
     accuracy: float
 
 
-def compare_networks(tables: Path, margins: Margins, test: str) -> None:
+def compare_networks(tables: Path, margins: Margins) -> None:
     """Write equivalence.csv, matched.csv, correlations.csv and identity.csv into the folder that has the tables.
 
     equivalence.csv   a row per arm, level, layer and measure: the paired difference from the dense networks
@@ -71,7 +70,7 @@ def compare_networks(tables: Path, margins: Margins, test: str) -> None:
     Their captions in report/ say what each column is. A table without rows is its columns' names.
 
     Args:
-        test: one of `TESTS`, by which levels are tested from dense to sparse; "where_possible" is equivalence.
+        margins: what is no change.
 
     Raises:
         UserError: a table is missing.
@@ -79,7 +78,7 @@ def compare_networks(tables: Path, margins: Margins, test: str) -> None:
     networks = read_table(tables / "networks.csv")
     arms = read_arms(tables / "arms.csv", networks).set_index("arm", drop=False)
     values = measured_values(networks, read_rotations(tables, arms))
-    equivalence = pd.DataFrame(equivalence_rows(values, arms, margins, test), columns=EQUIVALENCE_COLUMNS)
+    equivalence = pd.DataFrame(equivalence_rows(values, arms, margins), columns=EQUIVALENCE_COLUMNS)
     frames = {
         "equivalence": equivalence.sort_values(["arm", "level"], kind="stable"),
         "matched": pd.DataFrame(matched_rows(values, arms, margins), columns=MATCHED_COLUMNS),
@@ -165,7 +164,7 @@ def accuracy_step(values: pd.DataFrame) -> float:
 # Differences from dense networks
 
 
-def equivalence_rows(values: pd.DataFrame, arms: pd.DataFrame, margins: Margins, test: str) -> Iterator[dict]:
+def equivalence_rows(values: pd.DataFrame, arms: pd.DataFrame, margins: Margins) -> Iterator[dict]:
     """Yield the rows of equivalence.csv: differences from the dense networks, and from those trained again."""
     for arm in compared_arms(arms):
         base, role = arms.at[arm, "base"], arms.at[arm, "role"]
@@ -184,7 +183,7 @@ def equivalence_rows(values: pd.DataFrame, arms: pd.DataFrame, margins: Margins,
                     {"arm": arm, "level": level, "layer": layer, "measure": measure, "against": against}
                     | compare_pairs(of_level, of_measures.get((layer, measure), math.nan), rounding)
                 )
-        add_sequences(rows, role, test)
+        add_sequences(rows, role)
         yield from rows
 
 
@@ -221,12 +220,11 @@ def interval(mean: float, sd: float, n: int) -> dict:
     return {"difference": mean, "sd": sd, "low90": mean - half, "high90": mean + half}
 
 
-def add_sequences(rows: list[dict], role: str, test: str) -> None:
-    """Add in_sequence, and the test of it, to the rows of one arm, in place: whether this and all denser are shown.
+def add_sequences(rows: list[dict], role: str) -> None:
+    """Add to the rows of one arm, in place, whether this level and all denser are shown equivalent, or without loss.
 
     Levels of references are no sequence, and stand each for itself.
     """
-    passes = (EQUIVALENT, NO_LOSS) if test == NONINFERIORITY else (EQUIVALENT,)
     sequences: dict[tuple, list[dict]] = {}
     for row in rows:
         of_reference = row["level"] if role == REFERENCE else None
@@ -234,9 +232,10 @@ def add_sequences(rows: list[dict], role: str, test: str) -> None:
     for sequence in sequences.values():
         known = not any(math.isnan(row["density"]) for row in sequence)
         sequence.sort(key=lambda row: (-row["density"] if known else 0, row["level"]))
-        for row, passed in zip(sequence, fixed_sequence([row["shown"] in passes for row in sequence]), strict=True):
-            row["in_sequence"] = bool(passed)
-            row["test"] = NONINFERIORITY if test == NONINFERIORITY else EQUIVALENCE
+        for column, passes in SEQUENCES.items():
+            passed = fixed_sequence([row["shown"] in passes for row in sequence])
+            for row, of_row in zip(sequence, passed, strict=True):
+                row[column] = bool(of_row)
 
 
 # Arms at equal accuracy, and at equal density
@@ -329,9 +328,8 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, required=True, help="the folder of the collected tables, and of these")
     parser.add_argument("--margin", type=float, required=True, help="this share of the dense mean count is no change")
     parser.add_argument("--accuracy-margin", type=float, required=True, help="nor is this difference of test accuracy")
-    parser.add_argument("--test", choices=TESTS, required=True, help="by which levels are tested from dense to sparse")
     args = parser.parse_args()
-    compare_networks(args.tables, Margins(args.margin, args.accuracy_margin), args.test)
+    compare_networks(args.tables, Margins(args.margin, args.accuracy_margin))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from workflow_scripts.plan.keys import BASELINE, CURVE
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.tables.arms import name_arms, read_arms
 from workflow_scripts.tables.read_tables import detector_rule_of, farthest, read_rotations, read_table
+from workflow_scripts.tables.statistics import fisher_difference, half_width
+from workflow_scripts.tables.statistics import mean_and_sd as mean_and_sd_of
 
 TABLES = ("networks", "equivalence", "matched", "correlations", "identity", "sweep", "nulls", "split")
 OPTIONAL = ("ablation", "classes")
@@ -21,15 +23,16 @@ MEASURES = {  # of equivalence.csv: what a count of it is called, and its unit i
 }
 TESTABLE = 3  # replicates
 NAMED = 4  # items in a sentence
-TABLE_NOTE = "Mean ± standard deviation of the replicates; ° where equivalence is not shown from dense down to here"
+TABLE_NOTE = "Mean ± standard deviation of replicates. ° From here on a loss of as much as the margin is not excluded."
 
 
 class Section(NamedTuple):
-    """A heading, paragraphs, and a table: rows of cells, the first its columns' names; without rows there is none."""
+    """A heading, paragraphs, and a table, rows of cells of which the first are its columns' names, with a note."""
 
     title: str
     paragraphs: list[str]
-    table: list[list[str]] = []
+    table: Sequence[list[str]] = ()
+    note: str = ""
 
 
 class Tables(NamedTuple):
@@ -75,17 +78,14 @@ def find(tables: Tables, margin: float, accuracy_margin: float) -> list[Section]
     Args:
         margin, accuracy_margin: as in the config's section `statistics`.
     """
+    curves, layers = tables.curves(), tables["networks"]["layer"].unique()
     sections = [asked(tables, margin, accuracy_margin)]
-    for curve in tables.curves():
-        for layer in tables["networks"]["layer"].unique():
-            sections.append(found(tables, curve, layer))
-        sections += [
-            how_sure(tables, curve),
-            accuracy_or_sparsity(tables, curve),
-            same_units(tables, curve),
-            causes(tables, curve),
-            other_choices(tables, curve),
-        ]
+    sections += [in_short(tables, curve) for curve in curves]
+    for curve in curves:
+        sections += [lost(tables, curve, layer) for layer in layers]
+        sections.append(how_sure(tables, curve))
+        sections += [accuracy_or_sparsity(tables, curve, layer) for layer in layers]
+        sections += [same_units(tables, curve), causes(tables, curve), other_choices(tables, curve)]
     sections.append(not_told(tables))
     return [section for section in sections if section.paragraphs or section.table]
 
@@ -97,8 +97,8 @@ def asked(tables: Tables, margin: float, accuracy_margin: float) -> Section:
     layers = networks.drop_duplicates("layer")
     dissected = listed([f"{layer} ({units} units)" for layer, units in layers[["layer", "units"]].to_numpy()])
     sentences = [
-        "Does pruning cost a network units that a person can name? A unit counts as interpretable if the places where it"
-        f" is most active overlap with one concept, IoU {DETECTOR_RULES[rule]} {iou:g}.",
+        "Does pruning cost a network units that a person can name? A unit counts as interpretable if the places"
+        f" where it is most active overlap with one concept, IoU {DETECTOR_RULES[rule]} {iou:g}.",
         f"Dissected: {dissected}, of {len(networks.drop_duplicates(['arm', 'replicate', 'level']))} networks.",
     ]
     for curve in tables.curves():
@@ -116,73 +116,124 @@ def asked(tables: Tables, margin: float, accuracy_margin: float) -> Section:
     return Section("What was asked", [" ".join(sentences)])
 
 
-def found(tables: Tables, curve: str, layer: str) -> Section:
-    """Down to which density nothing is lost in a layer, and what is lost beyond."""
+def in_short(tables: Tables, curve: str) -> Section:
+    """Down to which density nothing is lost."""
     rows = tables["equivalence"]
-    rows = rows[(rows["arm"] == curve) & (rows["against"] == "dense") & rows["layer"].isin([layer, ""])]
-    several = len(tables.curves()) > 1
-    title = f"What was found in {layer}" + (f" of {tables.called(curve)}" if several else "")
-    paragraphs = [down_to(rows), *(beyond(of_measure, name) for name, of_measure in by_measure(rows))]
-    return Section(title, [text for text in paragraphs if text], table_of(tables, curve, layer, rows))
+    rows = rows[(rows["arm"] == curve) & (rows["against"] == "dense")]
+    paragraphs = headlines(rows, [curve])
+    if paragraphs:
+        paragraphs.append(
+            "Each of these claims is wrong with a probability of at most 5 %"
+            f" ({counted(int(rows['n'].max()), 'replicate')}, each compared with its own dense network; tested level"
+            " after level from there on)."
+        )
+    return Section(title_of(tables, "In short", curve), paragraphs)
 
 
-def by_measure(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The measures that there are, in the order of `MEASURES`, with their rows from dense downwards."""
-    for measure in MEASURES:
-        of_measure = rows[rows["measure"] == measure]
-        if len(of_measure):
-            yield measure, of_measure.sort_values("level")
+def headlines(equivalence: pd.DataFrame, curves: Sequence[str]) -> list[str]:
+    """The sparsest levels that are shown to be as the dense networks, a paragraph for accuracy and for each layer."""
+    rows = equivalence[equivalence["arm"].isin(curves) & (equivalence["against"] == "dense")]
+    rows = rows.sort_values("level", kind="stable")
+    texts = []
+    for (arm, layer), of_layer in rows.groupby(["arm", "layer"], sort=False):
+        start = "" if not layer else f"In {layer}: " if len(curves) == 1 else f"In {layer} of {arm}: "
+        if text := down_to(of_layer):
+            texts.append(start + (text if start else capital(text)))
+    return texts
+
+
+def lost(tables: Tables, curve: str, layer: str) -> Section:
+    """What a layer has at each level, beside random bases, and what is lost."""
+    rows = pd.concat([against_dense(tables, curve, layer), against_dense(tables, curve, "")])
+    paragraphs = [beside_rotation(tables, curve, layer)]
+    paragraphs += [beyond(rows[rows["measure"] == measure], measure) for measure in MEASURES]
+    title = title_of(tables, f"What is lost in {layer}", curve)
+    return Section(title, [text for text in paragraphs if text], table_of(tables, curve, layer, rows), TABLE_NOTE)
+
+
+def beside_rotation(tables: Tables, curve: str, layer: str) -> str:
+    """How many directions of a random basis would count, beside the units, dense and at the middle level."""
+    if tables.rotations is None:
+        return ""
+    turned = farthest(tables.rotations)
+    turned = turned[(turned["arm"] == curve) & (turned["layer"] == layer)].groupby("level")["detectors_a"].mean()
+    networks = tables["networks"]
+    units = networks[(networks["arm"] == curve) & (networks["layer"] == layer)].groupby("level")["detectors_a"].mean()
+    parts = [
+        f"{number(turned[level])} where there are {number(units[level])} units at"
+        f" {percent(density_of(tables, curve, level))} of the weights ({percent(turned[level] / units[level], 2)})"
+        for level in dict.fromkeys([turned.index.min(), middle_level(tables, curve), turned.index.max()])
+        if level in turned and units[level]
+    ]
+    if not parts:
+        return ""
+    return (
+        "Of a random basis of the same space so many directions would count as interpretable:"
+        f" {listed(parts)}. Only what units have beyond that speaks of the units themselves."
+    )
+
+
+def title_of(tables: Tables, title: str, curve: str) -> str:
+    """The title, with the curve's name where there are several."""
+    return f"{title}: {tables.called(curve)}" if len(tables.curves()) > 1 else title
+
+
+def against_dense(tables: Tables, curve: str, layer: str) -> pd.DataFrame:
+    """The rows of equivalence.csv of a curve in a layer, from dense downwards; in "" those of accuracy."""
+    rows = tables["equivalence"]
+    rows = rows[(rows["arm"] == curve) & (rows["against"] == "dense") & (rows["layer"] == layer)]
+    return rows.sort_values("level", kind="stable")
 
 
 def down_to(rows: pd.DataFrame) -> str:
-    """The sparsest level of an unbroken sequence that is shown, of each measure."""
+    """The sparsest level of an unbroken sequence that is shown, of each measure of a layer."""
     if rows.empty or (rows["shown"] == "not testable").all():
         return ""
-    shown = {True: [], False: []}
-    for measure, of_measure in by_measure(rows):
-        passed = of_measure[of_measure["in_sequence"]]
-        if len(passed):
-            shown[True].append(f"{MEASURES[measure]} down to {percent(passed['density'].iloc[-1])} of the weights")
-        else:
-            shown[False].append(MEASURES[measure])
-    claim = "not to fall" if (rows["test"] == "noninferiority").all() else "not to change"
-    sentences = []
-    if shown[True]:
-        sentences.append(f"Shown {claim} by more than the margin: {listed(shown[True])}.")
-    if shown[False]:
-        sentences.append(f"Not shown for any level: {listed(shown[False])}.")
-    n = int(rows["n"].max())
-    sentences.append(
-        f"({counted(n, 'replicate')}, paired; level after level from the dense network on, so that each of these claims is"
-        " wrong with a probability of at most 5 %.)"
-    )
-    return " ".join(sentences)
+    measures = [measure for measure in MEASURES if measure in set(rows["measure"])]
+    sentences, shown = [], set()
+    for column, words in SHOWN.items():
+        ends: dict[float, list[str]] = {}
+        for measure in measures:
+            passed = rows[(rows["measure"] == measure) & rows[column]]
+            if len(passed):
+                ends.setdefault(passed["density"].iloc[-1], []).append(MEASURES[measure])
+                shown.add(measure)
+        parts = [f"{listed(names)} down to {percent(density)} of the weights" for density, names in ends.items()]
+        if parts:
+            sentences.append(f"{words}: {'; '.join(parts)}.")
+    if missing := [MEASURES[measure] for measure in measures if measure not in shown]:
+        sentences.append(f"neither is shown, at any level, of {listed(missing)}.")
+    return " ".join([sentences[0], *map(capital, sentences[1:])])
+
+
+SHOWN = {
+    "no_loss_in_sequence": "no loss as large as the margin",
+    "in_sequence": "no change as large as the margin, up or down",
+}
 
 
 def beyond(rows: pd.DataFrame, measure: str) -> str:
-    """What is known of the first level that is not shown, and of the first at which a loss is."""
-    testable = rows[rows["shown"] != "not testable"]
-    if testable.empty:
+    """What is known of the first level where a loss is not excluded, of the first with a loss, and of the last."""
+    failed = rows[(rows["shown"] != "not testable") & ~rows["no_loss_in_sequence"]]
+    if failed.empty:
         return ""
-    called = MEASURES[measure]
-    failed = testable[~testable["in_sequence"]]
-    sentences = []
-    if len(failed):
-        first = failed.iloc[0]
-        sentences.append(f"{capital(called)} at {percent(first['density'])}: {change(first)}.")
-        lost = failed[failed["high90"] < 0]
-        later = lost[lost["level"] > first["level"]]
-        if first["high90"] >= 0 and len(later):
-            row = later.iloc[0]
-            sentences.append(f"The first level with a loss beyond doubt is {percent(row['density'])}: {change(row)}.")
-        last = failed.iloc[-1]
-        if last["level"] > (later.iloc[0]["level"] if len(later) else first["level"]):
-            sentences.append(f"At {percent(last['density'])}: {change(last)}.")
+    first, last, lost = failed.iloc[0], failed.iloc[-1], failed[failed["high90"] < 0]
+    sentences = [f"{capital(MEASURES[measure])}: at {percent(first['density'])} of the weights {change(first)}."]
+    if first["high90"] >= 0:
+        if lost.empty:
+            return f"{sentences[0]} No level has an interval that is a loss throughout."
+        row = lost.iloc[0]
+        sentences.append(
+            f"The first interval that is a loss throughout is at {percent(row['density'])}: {change(row)}."
+        )
+        first = row
+    if last["level"] > first["level"]:
+        sentences.append(f"At {percent(last['density'])}: {change(last)}.")
     return " ".join(sentences)
 
 
 def table_of(tables: Tables, curve: str, layer: str, rows: pd.DataFrame) -> list[list[str]]:
-    """Means and standard deviations of a layer at each level; marked where the sequence of a measure has ended."""
+    """Means and standard deviations of a layer at each level; marked where a loss is not excluded."""
     networks = tables["networks"]
     networks = networks[(networks["arm"] == curve) & (networks["layer"] == layer)]
     values = {
@@ -201,7 +252,7 @@ def table_of(tables: Tables, curve: str, layer: str, rows: pd.DataFrame) -> list
         cells = [percent(of_level["density"].mean())]
         for measure, (column, _) in values.items():
             row = rows[(rows["measure"] == measure) & (rows["level"] == level)]
-            ended = len(row) and row["shown"].iloc[0] != "not testable" and not row["in_sequence"].iloc[0]
+            ended = ((row["shown"] != "not testable") & ~row["no_loss_in_sequence"]).any()
             cells.append(mean_and_sd(column[of_level.index]) + (" °" if ended else ""))
         table.append(cells)
     return table
@@ -221,8 +272,8 @@ def noise(tables: Tables, curve: str) -> Iterator[str]:
     again = counts[counts["arm"].isin(tables.with_recipe("dense_again", curve))]
     for row in again[again["n"] > 1].to_dict("records"):
         sentences.append(
-            f"The dense network trained once more, with its data in another order, has in {row['layer']}"
-            f" {change(row)}, standard deviation {number(row['sd'])}."
+            f"In {row['layer']} the dense network, trained once more with its data in another order, has {change(row)};"
+            f" standard deviation {number(row['sd'])}."
         )
     if sentences:
         yield "Noise of training. " + " ".join(sentences)
@@ -280,60 +331,80 @@ def halves(tables: Tables, curve: str) -> Iterator[str]:
         if dense["keep"].isna().all():
             continue
         yield (
-            f"Pictures. In {layer} of the dense networks {percent(dense['keep'].mean(), 2)} of the units that one half of"
-            f" the pictures finds interpretable are so on the other half, under the same name;"
-            f" {percent(dense['agreement'].mean(), 2)} of those interpretable on both get the same name from each. Other"
-            f" pictures of the same kind would change the count of a network by {number(dense['units_sd'].mean())} units"
-            " (standard deviation)."
+            f"Pictures. In {layer} of the dense networks {percent(dense['keep'].mean(), 2)} of the units that one"
+            " half of the pictures finds interpretable are so on the other half, under the same name;"
+            f" {percent(dense['agreement'].mean(), 2)} of those interpretable on both get the same name from each."
+            " Other pictures of the same kind would change the count of a network by"
+            f" {number(dense['units_sd'].mean())} units (standard deviation)."
         )
 
 
-def accuracy_or_sparsity(tables: Tables, curve: str) -> Section:
-    """Whether units follow accuracy or density, by arms that are matched."""
+def accuracy_or_sparsity(tables: Tables, curve: str, layer: str) -> Section:
+    """Whether units of a layer follow accuracy or density, by arms that are matched."""
     rows = tables["matched"]
-    rows = rows[(rows["imp_arm"] == curve) & (rows["measure"] == "units")]
-    paragraphs = []
-    for layer, of_layer in rows.groupby("layer", sort=False):
-        sentences = []
-        for arm, of_arm in of_layer.groupby("arm", sort=False):
-            decided = of_arm.drop_duplicates("level")
-            decided = decided[decided["follows"].isin(["accuracy", "sparsity", "neither", "cannot tell"])]
-            for verdict, of_verdict in decided.groupby("follows", sort=False):
-                shown = of_verdict.iloc[-1]
-                at = of_arm[of_arm["level"] == shown["level"]].set_index("matched_by")
-                sentences.append(
-                    f"{capital(tables.called(arm))}: {VERDICTS[verdict]} at {counted(len(of_verdict), 'level')}; at the"
-                    f" sparsest of them {percent(density_of(tables, curve, shown['level']))},"
-                    f" {' and '.join(matched_by(at, by) for by in ('accuracy', 'density') if by in at.index)}."
-                )
-        undecided = of_layer[of_layer["follows"].isin(["undecided", "no overlap"])]
-        pairs = undecided.drop_duplicates(["arm", "level"])
-        if len(pairs):
-            counts = pairs["follows"].value_counts()
-            parts = [f"{counts[kind]} {kind}" for kind in ("undecided", "no overlap") if kind in counts]
-            total = len(of_layer.drop_duplicates(["arm", "level"]))
-            sentences.append(f"Of {counted(total, 'pair')} of arm and level, {' and '.join(parts)}.")
-        if sentences:
-            paragraphs.append(f"In {layer}. " + " ".join(sentences))
-    if paragraphs:
-        paragraphs.append(
-            "Arms differ in their masks and in what they start from; their accuracy was not assigned: these are"
-            " associations, and no causes."
-        )
-    return Section("Does it go with accuracy, or with sparsity?", paragraphs)
+    rows = rows[(rows["imp_arm"] == curve) & (rows["measure"] == "units") & (rows["layer"] == layer)]
+    title = title_of(tables, f"Accuracy or sparsity, in {layer}", curve)
+    if rows.empty:
+        return Section(title, [])
+    pairs = rows.drop_duplicates(["arm", "level"])["follows"].value_counts()
+    decided = [f"in {pairs[kind]} {words}" for kind, words in VERDICTS.items() if kind in pairs]
+    text = (
+        f"{capital(tables.called(curve))} is compared with other arms, interpolated to the accuracy and to the"
+        f" density that it has at a level. Of {counted(pairs.sum(), 'pair')} of an arm and a level:"
+        f" {listed(decided, most=len(VERDICTS))}."
+    )
+    paragraphs = [text, correlated(tables, curve, layer), NO_CAUSES]
+    table = [["compared with", "at equal accuracy", "at equal density"]]
+    for arm, of_arm in rows.groupby("arm", sort=False):
+        table.append([tables.called(arm), *(matched(tables, curve, of_arm, by) for by in ("accuracy", "density"))])
+    note = (
+        "The difference in interpretable units, at the sparsest level where three replicates or more can be compared."
+    )
+    return Section(title, [text for text in paragraphs if text], table, note)
 
 
+NO_CAUSES = (
+    "Arms differ in their masks and in what they start from; nobody assigned them their accuracy: these are"
+    " associations, not causes."
+)
 VERDICTS = {
-    "accuracy": "as many units at equal accuracy, not at equal density, so that they go with accuracy",
-    "sparsity": "as many units at equal density, not at equal accuracy, so that they go with sparsity",
-    "cannot tell": "as many units at equal accuracy and at equal density, so that this arm cannot tell",
-    "neither": "another number of units at equal accuracy and at equal density, so that neither explains it alone",
+    "accuracy": "units go with accuracy (alike at equal accuracy, not at equal density)",
+    "sparsity": "units go with sparsity (alike at equal density, not at equal accuracy)",
+    "neither": "neither explains the difference alone (units differ at equal accuracy and at equal density)",
+    "cannot tell": "units are alike both ways",
+    "undecided": "it is undecided",
+    "no overlap": "they have no accuracy or no density in common",
 }
 
 
-def matched_by(rows: pd.DataFrame, by: str) -> str:
-    """The difference at equal accuracy or density, in words."""
-    return f"at equal {by} pruning has {change(rows.loc[by])}"
+def matched(tables: Tables, curve: str, rows: pd.DataFrame, by: str) -> str:
+    """The cell of an arm: how a curve differs from it where they are as accurate or as dense, at the sparsest level."""
+    rows = rows[(rows["matched_by"] == by) & (rows["n"] >= TESTABLE)]
+    if rows.empty:
+        return "-"
+    row = rows.sort_values("level").iloc[-1]
+    return f"{change(row)} at {percent(density_of(tables, curve, row['level']))} of the weights"
+
+
+def correlated(tables: Tables, curve: str, layer: str) -> str:
+    """The partial rank correlations of units with accuracy and with density, over all networks of a replicate."""
+    rows = tables["correlations"]
+    rows = rows[(rows["base"] == curve) & (rows["layer"] == layer) & (rows["measure"] == "units")]
+    rows = rows[rows["with_accuracy"].notna() & rows["with_density"].notna()]
+    if len(rows) < TESTABLE:
+        return ""
+    differences = fisher_difference(rows["with_accuracy"], rows["with_density"])
+    mean, sd = mean_and_sd_of(differences, 0)
+    low, high = mean - half_width(sd, len(rows)), mean + half_width(sd, len(rows))
+    verdict = (
+        "more with accuracy" if low > 0 else "more with density" if high < 0 else "with neither more than the other"
+    )
+    return (
+        f"Over all arms units go {verdict}: their rank correlation with accuracy, density held fixed, is"
+        f" {rows['with_accuracy'].mean():.2f}, with density, accuracy held fixed, {rows['with_density'].mean():.2f}"
+        f" (means of {counted(len(rows), 'replicate')}; difference on Fisher's scale, 90 % interval:"
+        f" {low:.2f} to {high:.2f})."
+    )
 
 
 def density_of(tables: Tables, arm: str, level: int) -> float:
@@ -356,27 +427,29 @@ def same_units(tables: Tables, curve: str) -> Section:
         for level in dict.fromkeys(level for level in levels if level in set(chain["level"])):
             of_level = chain[chain["level"] == level]
             parts.append(
-                f"at {percent(density_of(tables, curve, level))} of the weights {share(of_level['same_name'])} of the"
-                f" units that are interpretable before and after, and {share(of_level['jaccard'])} of the concepts of"
-                " either"
+                f"at {percent(density_of(tables, curve, level))} of the weights {share(of_level['same_name'])} of"
+                f" the units and {share(of_level['jaccard'])} of the concepts"
             )
         ceilings = []
         for against, words in CEILINGS.items():
             dense = of_layer[(of_layer["against"] == against) & (of_layer["level"] == 0)]
-            names = f"{share(dense['same_name'])} of the units, " if dense["same_name"].notna().any() else ""
+            names = f"{share(dense['same_name'])} of the units and " if dense["same_name"].notna().any() else ""
             if dense["jaccard"].notna().any():
                 ceilings.append(f"{words} {names}{share(dense['jaccard'])} of the concepts")
-        text = f"In {layer} the dense network's names are kept by: {'; '.join(parts)}."
+        text = (
+            f"In {layer}, of the units that are interpretable in the dense network and after pruning, and of the"
+            f" concepts of either, these shares stay the same: {'; '.join(parts)}."
+        )
         if ceilings:
-            text += f" For comparison, without any pruning: {'; '.join(ceilings)}."
+            text += f" Without any pruning {', '.join(ceilings)}."
         paragraphs.append(text)
     return Section("Are they the same units and concepts?", paragraphs)
 
 
 CEILINGS = {
-    "other_half": "the same network, named on the other half of the pictures, keeps",
-    "dense_again": "the dense network trained again shares",
-    "other_replicate": "another replicate shares",
+    "other_half": "two halves of the pictures agree on",
+    "dense_again": "the dense network and the same trained again on",
+    "other_replicate": "two replicates of the dense network on",
 }
 
 
@@ -401,8 +474,9 @@ def causes(tables: Tables, curve: str) -> Section:
                 f"at {percent(density_of(tables, curve, level))} of the weights the class loses"
                 f" {points(-of_level['own'].mean())} of its accuracy, the others {points(-of_level['others'].mean())};"
                 f" as many random units cost the class {points(-of_level['random_own_mean'].mean())}"
-                f" ({counted(len(of_level), 'pair')} of class and network, {percent((of_level['p'] <= 0.05).mean(), 2)} of"
-                f" them with p at most 0.05, {number(of_level['units'].mean())} units each)"
+                f" ({counted(len(of_level), 'pair')} of class and network,"
+                f" {percent((of_level['p'] <= 0.05).mean(), 2)} of them with p at most 0.05,"
+                f" {number(of_level['units'].mean())} units each)"
             )
         paragraphs.append(f"In {layer}, if the units that detect a class are switched off: {'; '.join(parts)}.")
     return Section("What the units do", paragraphs)
@@ -422,8 +496,8 @@ def other_choices(tables: Tables, curve: str) -> Section:
                 parts.append(f"by {CHOICES[choice]} {', '.join(words)}")
         if parts:
             paragraphs.append(
-                f"In {layer} the mean number of units stays above 90 % of the dense networks' down to these shares of the"
-                f" weights, {'; '.join(parts)}."
+                f"In {layer} the mean number of units stays above 90 % of the dense networks' down to these shares"
+                f" of the weights, {'; '.join(parts)}."
             )
     return Section("Does it hang on how units are counted?", paragraphs)
 
@@ -461,8 +535,8 @@ def not_told(tables: Tables) -> Section:
             measures = listed([MEASURES[measure] for measure in MEASURES if measure in set(of_layer["measure"])])
             where = f" in {layer}" if layer else ""
             sentences.append(
-                f"At some levels the test had a power of less than 80 % for {measures}{where}: that it is not shown there"
-                " does not mean that there is a change."
+                f"At some levels the test had a power of less than 80 % for {measures}{where}: that it is not shown"
+                " there does not mean that there is a change."
             )
         if not tables.with_recipe("dense_again", curve):
             sentences.append("No arm of the recipe dense_again says how much another training alone changes.")
@@ -481,7 +555,8 @@ def not_told(tables: Tables) -> Section:
 
 
 def middle_level(tables: Tables, curve: str) -> int:
-    """The level of a curve nearest to a tenth of the weights, where the paper sees the end of what pruning leaves whole."""
+    """The level of a curve nearest to a tenth of the weights, where the paper sees the end of what pruning leaves"
+    " whole."""
     networks = tables["networks"]
     density = networks[(networks["arm"] == curve) & (networks["level"] > 0)].groupby("level")["density"].mean()
     return int((density - 0.1).abs().idxmin())
@@ -489,16 +564,15 @@ def middle_level(tables: Tables, curve: str) -> int:
 
 def change(row: pd.Series | dict) -> str:
     """A difference with its interval, of a count or of accuracy."""
-    scale, unit = (100, " points") if row.get("measure") == "accuracy" else (1, "")
+    noun = NOUNS[row["measure"]]
+    scale, fewer = (100, "less") if noun == "points" else (1, "fewer")
     difference, low, high = (scale * row[column] for column in ("difference", "low90", "high90"))
-    word = "fewer" if scale == 1 else "less"
-    if number(difference) in ("0", "-0"):
-        text = f"no change{unit and ' of accuracy'} in the mean"
-    else:
-        text = f"{number(abs(difference))}{unit} {'more' if difference > 0 else word}"
-    if pd.isna(low):
-        return text
-    return f"{text} (90 % interval: {interval(low, high, word)})"
+    size = number(abs(difference))
+    text = f"no {noun} more or {fewer}" if size == "0" else f"{size} {noun} {'more' if difference > 0 else fewer}"
+    return text if pd.isna(low) else f"{text} (90 % interval: {interval(low, high, fewer)})"
+
+
+NOUNS = {"units": "units", "concepts": "concepts", "units_above_rotation": "units", "accuracy": "points"}
 
 
 def interval(low: float, high: float, fewer: str) -> str:
@@ -573,17 +647,5 @@ def as_markdown(title: str, sections: Sequence[Section]) -> str:
             head, *rows = section.table
             lines += [" | ".join(head).join(("| ", " |")), "|--:" * len(head) + "|"]
             lines += [" | ".join(row).join(("| ", " |")) for row in rows]
-            lines += ["", f"*{TABLE_NOTE}*", ""]
+            lines += ["", f"*{section.note}*", ""]
     return "\n".join(lines)
-
-
-def headlines(equivalence: pd.DataFrame) -> list[str]:
-    """What was found, a sentence or two for each curve and layer that is compared with its dense networks."""
-    rows = equivalence[equivalence["against"] == "dense"]
-    lines = []
-    for (arm, layer), of_layer in rows[rows["layer"] != ""].groupby(["arm", "layer"], sort=False):
-        with_accuracy = rows[(rows["arm"] == arm) & rows["layer"].isin([layer, ""])]
-        text = down_to(with_accuracy)
-        if text and (of_layer["level"] > 0).sum() > 1:
-            lines.append(f"{arm}, {layer}. {text}")
-    return lines

@@ -52,7 +52,7 @@ def summarise(results: Path, quantile: float | None = None) -> str:
     layers = list(dict.fromkeys(networks["layer"]))
     shown = last_layers(networks, layers)
     rotations = read_rotations(path.parent, arms)
-    lines, head = [*found(path.with_name("equivalence.csv")), heading(networks)], list(HEAD)
+    lines, head = [*found(path.with_name("equivalence.csv"), arms), heading(networks)], list(HEAD)
     if rotations is not None:
         rotations = farthest(rotations)
         networks = with_rotations(networks, rotations)
@@ -73,11 +73,12 @@ def summarise(results: Path, quantile: float | None = None) -> str:
     return "\n".join(lines)
 
 
-def found(equivalence: Path) -> list[str]:
+def found(equivalence: Path, arms: pd.DataFrame) -> list[str]:
     """What comparisons with the dense networks show, in lines, and an empty line; nothing before they are made."""
     if not equivalence.is_file():
         return []
-    lines = [line for text in headlines(read_table(equivalence)) for line in textwrap.wrap(text, WIDTH)]
+    curves = arms.loc[(arms["role"] == CURVE) & (arms["base"] == arms["arm"]), "arm"].tolist()
+    lines = [line for text in headlines(read_table(equivalence), curves) for line in textwrap.wrap(text, WIDTH)]
     return [*lines, ""] if lines else []
 
 

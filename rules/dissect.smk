@@ -202,9 +202,9 @@ rule rotate_units:
         arguments=lambda wildcards: EXPERIMENT.dump(design(wildcards)),
         activations=lambda wildcards, input: named_arguments(activations=input.activations) if input.activations else "",
         turns=lambda wildcards: or_exit(EXPERIMENT.turns, key(wildcards)),
-        samples=EXPERIMENT.samples(),
         choices=EXPERIMENT.choices(
-            "quantile", "knots", "border", "mask", "counted_images", "planes", "detector_iou", "detector_rule"
+            *("quantile", "quantile_of", "knots", "border", "mask", "counted_images", "planes"),
+            *("detector_iou", "detector_rule"),
         ),
         fields=fields_argument,
     shell:
@@ -216,7 +216,6 @@ rule rotate_units:
         " {params.activations}"
         " --replicate {wildcards.replicate}"
         " {params.turns}"
-        " {params.samples}"
         " {params.choices}"
         " {params.fields}"
         " --threads {threads}"

@@ -88,6 +88,11 @@ def fields_argument(wildcards, input):
     return named_arguments(receptive_fields=input.fields) if input.fields else ""
 
 
+def shuffle_argument(wildcards):
+    """The argument for labels that are those of other pictures, where a network's are."""
+    return f"--shuffle-labels {wildcards.replicate}" if network(wildcards).shuffled else ""
+
+
 def of_network(name):
     """An input function for a file of the network that is dissected: itself, or the one that it is but for labels."""
     return lambda wildcards: EXPERIMENT.file(network(wildcards).files_of, name)

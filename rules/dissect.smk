@@ -1,7 +1,7 @@
 """Network dissection of every network.
 
 In:  <network>/network.pt, data/concepts*.h5
-Out: <network>/activations.h5, thresholds.h5, tally.h5, units.csv, rotations.csv
+Out: <network>/activations.h5, thresholds.h5, tally.h5, units.csv, rotations.csv, sweep.csv
 """
 
 
@@ -135,7 +135,7 @@ rule tally_units:
         gpu=lambda wildcards: EXPERIMENT.gpus("tally_units", network(wildcards)),
     params:
         code=code_fingerprint("workflow_scripts.dissect.tally_units"),
-        shuffle=lambda wildcards: f"--shuffle-labels {wildcards.replicate}" if network(wildcards).shuffled else "",
+        shuffle=shuffle_argument,
         choices=EXPERIMENT.choices("knots", "border", "mask", "counted_images", "planes"),
         fields=fields_argument,
     shell:
@@ -218,6 +218,41 @@ rule rotate_units:
         " {params.turns}"
         " {params.choices}"
         " {params.fields}"
+        " --threads {threads}"
+        " --gpus {resources.gpu}"
+        " --out {output:q}"
+        " 2> {log:q}"
+
+
+rule sweep_units:
+    """Count the network's units once more under other choices of the dissection."""
+    input:
+        activations=of_network("activations.h5"),
+        concepts=concepts,
+        fields=lambda wildcards: EXPERIMENT.sweep_fields(design(wildcards)),
+    output:
+        f"{NETWORK}/sweep.csv",
+    log:
+        f"{LOGS}/sweep_units.log",
+    benchmark:
+        f"{TIMES}/sweep_units.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: lambda wildcards: EXPERIMENT.threads("sweep_units", network(wildcards))
+    resources:
+        gpu=lambda wildcards: EXPERIMENT.gpus("sweep_units", network(wildcards)),
+    params:
+        code=code_fingerprint("workflow_scripts.dissect.sweep_units"),
+        shuffle=shuffle_argument,
+        variations=EXPERIMENT.sweep(),
+        fields=fields_argument,
+    shell:
+        "python -m workflow_scripts.dissect.sweep_units"
+        " --activations {input.activations:q}"
+        " --concepts {input.concepts:q}"
+        " {params.variations}"
+        " {params.fields}"
+        " {params.shuffle}"
         " --threads {threads}"
         " --gpus {resources.gpu}"
         " --out {output:q}"

@@ -10,6 +10,7 @@ import pandas as pd
 from workflow_scripts.figures.draw_figures import make_figure, read_tables
 from workflow_scripts.figures.style import STYLE
 from workflow_scripts.tables.collect import MeasuredNetwork, collect
+from workflow_scripts.tables.collect_sweep import SweptNetwork, collect_sweep
 
 CUT = 0.04
 LAYER = "stages.3.conv2"
@@ -163,7 +164,12 @@ def arms_of(networks):
 
 def collected(networks, folder, cut=CUT, rule="above", arms=None):
     """The folder of their tables, in `folder`; `arms` are rows of arms.csv, if not those of `arms_of`."""
-    collect(networks, arms or arms_of(networks), cut, rule, folder / "tables")
+    arms = arms or arms_of(networks)
+    collect(networks, arms, cut, rule, folder / "tables")
+    curves = [row["arm"] for row in arms if row["role"] == "curve"]
+    swept = [SweptNetwork(*network[:3], network.units) for network in networks if network.arm in curves]
+    values = {"detector_iou": [str(cut), *(value for value in ("0.02", "0.06") if float(value) != cut)]}
+    collect_sweep(swept, rule, values, folder / "tables" / "sweep.csv")
     return folder / "tables"
 
 
@@ -186,6 +192,28 @@ def rotate(tables, *arms, alphas=(1.0,), seeds=3):
     listed = pd.read_csv(tables / "arms.csv", keep_default_na=False)
     turned = [arm_row(f"{arm}_rotated", arm, "baseline", "rotated", label="in a random basis") for arm in arms]
     pd.concat([listed, pd.DataFrame(turned)]).to_csv(tables / "arms.csv", index=False)
+    return tables
+
+
+def sweep(tables, **settings):
+    """Write sweep.csv of random counts into the folder of tables, for its first arm; the first setting is its own.
+
+    `settings`: by choice its values, as tables have them.
+    """
+    random = np.random.default_rng(8)
+    networks = pd.read_csv(tables / "networks.csv", dtype={"layer": str})
+    rows = []
+    for network in networks[networks["arm"] == networks["arm"].iloc[0]].to_dict("records"):
+        own = {f"{count}_{way}": network[f"{count}_{way}"] for count in ("detectors", "concepts") for way in "ab"}
+        for choice, (first, *others) in settings.items():
+            for value in (first, *others):
+                row = {key: network[key] for key in ("arm", "replicate", "level", "layer")}
+                row |= {"choice": choice, "value": value, "own": value == first, "units": network["units"]}
+                counts = (
+                    own if value == first else {column: random.integers(1, count + 2) for column, count in own.items()}
+                )
+                rows.append(row | counts | {"dead_units": network["dead_units"]})
+    pd.DataFrame(rows).to_csv(tables / "sweep.csv", index=False)
     return tables
 
 

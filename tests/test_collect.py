@@ -208,7 +208,7 @@ def test_columns_are_read_as_what_they_are(by_hand):
 
 def test_tables_have_a_row_for_everything(experiment):
     networks, tables = experiment
-    assert {path.name for path in tables.iterdir()} == {"arms.csv", *(f"{table}.csv" for table in TABLES)}
+    assert {path.name for path in tables.iterdir()} == {"arms.csv", "sweep.csv", *(f"{table}.csv" for table in TABLES)}
     frames = {table: pd.read_csv(tables / f"{table}.csv") for table in TABLES}
     keys = ["arm", "replicate", "level"]
     wanted = sorted(network[:3] for network in networks)

@@ -200,7 +200,7 @@ def test_the_tiny_experiment_goes_through_sbatch(cluster, sources, tmp_path):
     here = {"all", *re.findall(r"^[\d:]{8}  start +(\w+)", done.stdout, re.M)}
     before, after = (
         {"check_network", "find_receptive_fields"},
-        {"collect", "collect_rotations", "draw_figures", "write_gallery", "sum_costs", "write_report"},
+        {"collect", "collect_rotations", "collect_sweep", "draw_figures", "write_gallery", "sum_costs", "write_report"},
     )
     assert here == {"all"} | before | after
     through_jobs = sum(listed(done.stdout).values()) - len(here)

@@ -193,6 +193,10 @@ class Costs:
                 "thresholds": self.rotations(job) * ((1 + TURNING) * values + products / PRODUCTS),
                 "tally": self.rotations(job) * sizes.concepts * sizes.units,
             },
+            "sweep_units": {
+                "thresholds": self.variations * values,
+                "tally": self.variations * sizes.concepts * sizes.units,
+            },
             "draw_units": {"tiles": sizes.units * self.config["gallery"]["images"]},
         }
         return amounts.get(job.rule, {})
@@ -217,6 +221,11 @@ class Costs:
             return 0
         alphas, seeds = self.experiment.rotations(network.key)
         return len(alphas) * seeds
+
+    @property
+    def variations(self) -> int:
+        """How often a network is dissected under other choices."""
+        return len({variation.choices for variation in self.experiment.variations})
 
     @property
     def keeps_candidates(self) -> bool:

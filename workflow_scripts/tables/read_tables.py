@@ -7,7 +7,7 @@ import pandas as pd
 from workflow_scripts.plan.rotations import RECIPE
 from workflow_scripts.shared.files import UserError, reading, require_file
 
-NAMES = ("arm", "base", "role", "recipe", "starts_from", "layer", "name", "category", "label")
+NAMES = ("arm", "base", "role", "recipe", "starts_from", "layer", "name", "category", "label", "choice", "value")
 MAYBE_UNKNOWN = (
     *("density", "density_weights", "density_all", "pruned_of_all", "weights", "share_of_base", "epochs_in_all"),
     "test_accuracy",

@@ -113,7 +113,7 @@ def rotate(folder: Path, threads: int) -> dict:
     of_a_pass += ["--precision", "float16", "--forward", "float32"]  # which the dump stands for
     arguments = [
         *(*of_a_pass, "--activations", folder / "all.h5", "--concepts", folder / "concepts.h5"),
-        *("--replicate", 1, "--alphas", 1, "--seeds", 1, "--quantile", QUANTILE, *CHOICES),
+        *("--replicate", 1, "--alphas", 1, "--seeds", 1, "--quantile", QUANTILE, "--quantile-of", "raw", *CHOICES),
         *("--detector-iou", 0.04, "--detector-rule", "above", "--threads", threads),
         *("--out", folder / "rotations.csv"),
     ]

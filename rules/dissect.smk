@@ -1,8 +1,8 @@
 """Network dissection of every network.
 
 In:  <network>/network.pt, data/concepts*.h5; to switch units off, pictures to test with
-Out: <network>/activations.h5, thresholds.h5, tally.h5, units.csv, nulls.csv, split.csv, rotations.csv, ablation.csv,
-     classes.csv
+Out: <network>/activations.h5, thresholds.h5, tally.h5, units.csv, nulls.csv, split.csv, rotations.csv, sweep.csv,
+     ablation.csv, classes.csv
 """
 
 
@@ -246,9 +246,9 @@ rule rotate_units:
         arguments=lambda wildcards: EXPERIMENT.dump(design(wildcards)),
         activations=lambda wildcards, input: named_arguments(activations=input.activations) if input.activations else "",
         turns=lambda wildcards: or_exit(EXPERIMENT.turns, key(wildcards)),
-        samples=EXPERIMENT.samples(),
         choices=EXPERIMENT.choices(
-            "quantile", "knots", "border", "mask", "counted_images", "planes", "detector_iou", "detector_rule"
+            *("quantile", "quantile_of", "knots", "border", "mask", "counted_images", "planes"),
+            *("detector_iou", "detector_rule"),
         ),
         fields=fields_argument,
     shell:
@@ -260,7 +260,6 @@ rule rotate_units:
         " {params.activations}"
         " --replicate {wildcards.replicate}"
         " {params.turns}"
-        " {params.samples}"
         " {params.choices}"
         " {params.fields}"
         " --threads {threads}"
@@ -307,4 +306,39 @@ rule ablate_units:
         " --gpus {resources.gpu}"
         " --out {output.ablation:q}"
         " --out-classes {output.classes:q}"
+        " 2> {log:q}"
+
+
+rule sweep_units:
+    """Count the network's units once more under other choices of the dissection."""
+    input:
+        activations=of_network("activations.h5"),
+        concepts=concepts,
+        fields=lambda wildcards: EXPERIMENT.sweep_fields(design(wildcards)),
+    output:
+        f"{NETWORK}/sweep.csv",
+    log:
+        f"{LOGS}/sweep_units.log",
+    benchmark:
+        f"{TIMES}/sweep_units.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: lambda wildcards: EXPERIMENT.threads("sweep_units", network(wildcards))
+    resources:
+        gpu=lambda wildcards: EXPERIMENT.gpus("sweep_units", network(wildcards)),
+    params:
+        code=code_fingerprint("workflow_scripts.dissect.sweep_units"),
+        shuffle=shuffle_argument,
+        variations=EXPERIMENT.sweep(),
+        fields=fields_argument,
+    shell:
+        "python -m workflow_scripts.dissect.sweep_units"
+        " --activations {input.activations:q}"
+        " --concepts {input.concepts:q}"
+        " {params.variations}"
+        " {params.fields}"
+        " {params.shuffle}"
+        " --threads {threads}"
+        " --gpus {resources.gpu}"
+        " --out {output:q}"
         " 2> {log:q}"

@@ -1,12 +1,13 @@
 """Tables, figures and the report.
 
-In:  every network's metrics.json, units.csv, nulls.csv and split.csv; rotations.csv where it is rotated; ablation.csv
-     and classes.csv where units are switched off
+In:  every network's metrics.json, units.csv, nulls.csv and split.csv; rotations.csv where it is rotated; sweep.csv
+     where it is swept; ablation.csv and classes.csv where units are switched off
 Out: tables/*.csv, figures/*.{pdf,svg,png,rst}, costs.csv, findings.md, summary.txt, report.html
 """
 
 CAPTIONS = sorted(file.relative_to(ROOT).as_posix() for file in (ROOT / "report").glob("*.rst"))
 TABLES = {name: f"{RESULTS}/tables/{name}.csv" for name in COLLECTED}
+SWEEP = {"sweep": f"{RESULTS}/tables/sweep.csv"}
 ROTATIONS = {"rotations": f"{RESULTS}/tables/rotations.csv"} if EXPERIMENT.rotated else {}
 COMPARISONS = {name: f"{RESULTS}/tables/{name}.csv" for name in COMPARED}
 ABLATED = EXPERIMENT.ablated_networks()
@@ -146,10 +147,53 @@ rule collect_ablation:
         " 2> {log:q}"
 
 
+rule collect_sweep:
+    """Gather the counts under other choices of the dissection into a tidy table."""
+    input:
+        units=[EXPERIMENT.file(network.dissection_of, "units.csv") for network in EXPERIMENT.curves()],
+        sweeps=(
+            [EXPERIMENT.file(network.dissection_of, "sweep.csv") for network in EXPERIMENT.curves()]
+            if EXPERIMENT.variations
+            else []
+        ),
+    output:
+        report(
+            SWEEP["sweep"],
+            caption="../report/sweep.rst",
+            category="Tables",
+            labels={"table": "sweep"},
+        ),
+    log:
+        f"{RESULTS}/logs/figures/collect_sweep.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/figures/collect_sweep.tsv"
+    localrule: True
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        code=code_fingerprint("workflow_scripts.tables.collect_sweep"),
+        names=[" ".join(map(str, network.key)) for network in EXPERIMENT.curves()],
+        networks=lambda wildcards, input: [
+            shlex.join(["--network", *map(str, network.key), *files])
+            for network, *files in zip(
+                EXPERIMENT.curves(), input.units, *([input.sweeps] if input.sweeps else []), strict=True
+            )
+        ],
+        rule=EXPERIMENT.choices("detector_rule"),
+        values=EXPERIMENT.swept_values(),
+    shell:
+        "python -m workflow_scripts.tables.collect_sweep"
+        " {params.networks}"
+        " {params.rule}"
+        " {params.values}"
+        " --out {output:q}"
+        " 2> {log:q}"
+
+
 rule draw_figures:
     """Draw every figure from the tables alone, and write its caption."""
     input:
-        **TABLES | ROTATIONS | COMPARISONS | (ABLATION if ABLATED else {}),
+        **TABLES | SWEEP | ROTATIONS | COMPARISONS | (ABLATION if ABLATED else {}),
     output:
         EXPERIMENT.figures("pdf", "png", "rst"),
         **{

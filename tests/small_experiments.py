@@ -13,6 +13,7 @@ from workflow_scripts.figures.draw_figures import make_figure, read_tables
 from workflow_scripts.figures.style import STYLE
 from workflow_scripts.plan.ablation import CLASS_COLUMNS, COLUMNS
 from workflow_scripts.tables.collect import MeasuredNetwork, collect
+from workflow_scripts.tables.collect_sweep import SweptNetwork, collect_sweep
 from workflow_scripts.tables.compare_networks import Margins, compare_networks
 
 CUT = 0.04
@@ -191,7 +192,12 @@ def arms_of(networks):
 
 def collected(networks, folder, cut=CUT, rule="above", arms=None):
     """The folder of their tables, in `folder`; `arms` are rows of arms.csv, if not those of `arms_of`."""
-    collect(networks, arms or arms_of(networks), cut, rule, folder / "tables")
+    arms = arms or arms_of(networks)
+    collect(networks, arms, cut, rule, folder / "tables")
+    curves = [row["arm"] for row in arms if row["role"] == "curve"]
+    swept = [SweptNetwork(*network[:3], network.units) for network in networks if network.arm in curves]
+    values = {"detector_iou": [str(cut), *(value for value in ("0.02", "0.06") if float(value) != cut)]}
+    collect_sweep(swept, rule, values, folder / "tables" / "sweep.csv")
     return compared(folder / "tables")
 
 
@@ -244,6 +250,28 @@ def ablate(tables, classes=4):
                 changes.append(row | {"p": 0.05, "sets": 19, "by": "logits"})
     for name, rows, columns in (("ablation", changes, COLUMNS), ("classes", accuracies, CLASS_COLUMNS)):
         pd.DataFrame(rows)[["arm", "replicate", "level", *columns]].to_csv(tables / f"{name}.csv", index=False)
+    return tables
+
+
+def sweep(tables, **settings):
+    """Write sweep.csv of random counts into the folder of tables, for its first arm; the first setting is its own.
+
+    `settings`: by choice its values, as tables have them.
+    """
+    random = np.random.default_rng(8)
+    networks = pd.read_csv(tables / "networks.csv", dtype={"layer": str})
+    rows = []
+    for network in networks[networks["arm"] == networks["arm"].iloc[0]].to_dict("records"):
+        own = {f"{count}_{way}": network[f"{count}_{way}"] for count in ("detectors", "concepts") for way in "ab"}
+        for choice, (first, *others) in settings.items():
+            for value in (first, *others):
+                row = {key: network[key] for key in ("arm", "replicate", "level", "layer")}
+                row |= {"choice": choice, "value": value, "own": value == first, "units": network["units"]}
+                counts = (
+                    own if value == first else {column: random.integers(1, count + 2) for column, count in own.items()}
+                )
+                rows.append(row | counts | {"dead_units": network["dead_units"]})
+    pd.DataFrame(rows).to_csv(tables / "sweep.csv", index=False)
     return tables
 
 

@@ -215,7 +215,7 @@ def test_columns_are_read_as_what_they_are(by_hand):
 
 def test_tables_have_a_row_for_everything(experiment):
     networks, tables = experiment
-    files = {f"{table}.csv" for table in (*TABLES, *COMPARED)}
+    files = {f"{table}.csv" for table in (*TABLES, *COMPARED, "sweep")}
     assert {path.name for path in tables.iterdir()} == {"arms.csv", *files}
     frames = {table: pd.read_csv(tables / f"{table}.csv") for table in TABLES}
     keys = ["arm", "replicate", "level"]

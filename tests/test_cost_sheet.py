@@ -30,6 +30,7 @@ from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.pruning import full_masks
 from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.plan.load import lay_over, read_config
+from workflow_scripts.plan.protocols import resolve_protocol
 from workflow_scripts.run.costs import CANDIDATES, SET_SIZES, Costs, Job, Sizes, read_sizes
 from workflow_scripts.shared.files import UserError
 
@@ -249,6 +250,17 @@ def test_layers_further_up_take_a_pass_for_each_set_of_units(default):
     costs = costs_of(lay_over(default, SMALL | layers), SIZES)
     assert costs.seconds(job("ablate_units")) == pytest.approx(2 + (1 + 2 * SET_SIZES * 50) * 40 / 40)
     assert costs.bytes(job("ablate_units")) == costs.bytes(job("collect"))
+
+
+def test_sweeps_counted_by_hand(default):
+    """The protocol quick differs by its knots alone: both are one dissection; and netdissect is the own one."""
+    robustness = {"quantiles": [0.01], "protocols": ["netdissect", "quick", "pnas"], "knots": ["align_corners_false"]}
+    config = lay_over(default, SMALL | {"robustness": robustness})
+    costs = costs_of(config | {"dissection": resolve_protocol(config["dissection"])}, SIZES)
+    sweep = of_network("sweep_units", "imp")
+    assert costs.seconds(sweep) == pytest.approx(2 + 3 * (30 * 72 / 1000 + 30 * 8 / 100))
+    assert costs.bytes(sweep) == costs.bytes(job("collect"))
+    assert costs.gpus(sweep) == 0 and costs_of(costs.config | {"gpus": 4}, SIZES).gpus(sweep) == 1
 
 
 def test_gpus_share_pictures_and_wait_for_decoding(default):

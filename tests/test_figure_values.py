@@ -37,6 +37,7 @@ from small_experiments import (
     legend_of,
     points_of,
     rotate,
+    sweep,
     write_brought,
     write_experiment,
     write_network,
@@ -57,6 +58,12 @@ ROOT = Path(__file__).resolve().parent.parent
 FIGURES = figure_names()
 CATEGORIES = ["object", "part", "color"]  # in the order of the tables
 NETWORK = ["arm", "replicate", "level"]
+SETTINGS = {  # of a sweep, the experiment's own first
+    "detector_iou": ["0.04", "0.02", "0.03", "0.06", "0.08", "0.1"],
+    "quantile": ["0.005", "0.001", "0.002", "0.01", "0.02"],
+    "protocol": ["own", "netdissect", "lite", "quick", "pnas"],
+    "knots": ["receptive_field", "receptive_field_exact", "align_corners_false", "align_corners_true"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +87,7 @@ def paper(tmp_path_factory):
     """Tables as large as those of the paper's experiment, but for the number of units; and names that are odd."""
     folder = tmp_path_factory.mktemp("paper")
     write_large(folder)
-    return ablate(rotate(folder, "imp"), classes=1000)
+    return sweep(ablate(rotate(folder, "imp"), classes=1000), **SETTINGS)
 
 
 def write_large(folder, levels=19, replicates=3, units=400, concepts=150, layers=54):

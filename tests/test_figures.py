@@ -164,6 +164,7 @@ def test_every_figure_can_be_made_of_little_and_of_much(tmp_path, shape, cut):
     panels["relative_to_dense"] = layers if pruned else 1
     panels["concept_trajectories"] = 2 * layers + 1 if found else 1
     panels["layer_densities"] = 1 + pruned
+    panels["robustness"] = 2 * 2 * layers if pruned else 1  # two choices, units and concepts
     panels["rotation"] = 3 * layers if pruned else 1
     panels["equivalence"] = 3 * layers + 1 if pruned and found else 1  # accuracy belongs to no layer
     panels["identity"], panels["matched"] = 3 * layers if pruned and found else 1, 1
@@ -486,6 +487,8 @@ def test_figures_of_many_arms_fit_on_a_page_and_say_what_is_left_out(many, name)
     ):
         sentence = figure.get_suptitle().replace("\n", " ")
         assert sentence == "Not shown: random_global; reinit; structured. Choose with --arm or figures.arms."
+    elif name == "robustness":  # each curve has two rows
+        assert figure.get_suptitle().startswith("Not shown: finetune; oneshot; random_layerwise;")
     else:
         assert not figure.get_suptitle()
 

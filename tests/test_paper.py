@@ -191,6 +191,7 @@ def test_the_whole_experiment_can_be_listed_without_its_data(tmp_path):
         "collect": 1,
         "collect_rotations": 1,
         "compare_networks": 1,
+        "collect_sweep": 1,
         "draw_figures": 1,
         "write_gallery": 1,
         "sum_costs": 1,

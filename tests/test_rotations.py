@@ -178,7 +178,18 @@ def rotate(folder: Path, monkeypatch: pytest.MonkeyPatch, *more: object) -> list
     words = ["--network", folder / "network.pt", "--settings", json.dumps(NETWORK), "--layers", "stages.0", "stages.1"]
     words += ["--concepts", folder / "concepts.h5", "--mean", 0.5, 0.5, 0.5, "--std", 0.3, 0.3, 0.3]
     words += ["--precision", "float16", "--forward", "float32", "--replicate", 2, "--alphas", 0.5, 1, "--seeds", 1, 2]
-    words += ["--quantile", 0.1, "--knots", "align_corners_false", "--border", "clamp", "--mask", "above"]
+    words += [
+        "--quantile",
+        0.1,
+        "--quantile-of",
+        "raw",
+        "--knots",
+        "align_corners_false",
+        "--border",
+        "clamp",
+        "--mask",
+        "above",
+    ]
     words += ["--counted-images", "with_category", "--planes", "once", "--detector-iou", 0.2, "--gpus", 0]
     words += ["--detector-rule", "above", "--out", folder / "rotations.csv", *more]
     monkeypatch.setattr(sys, "argv", ["rotate_units", *map(str, words)])
@@ -246,7 +257,7 @@ def test_a_dump_with_all_maps_takes_the_place_of_a_pass_and_nothing_is_left(fold
     assert sorted(path.name for path in folder.iterdir()) == sorted([*before, "own.h5"])
 
 
-@pytest.mark.parametrize(("samples", "kept"), [([], True), (["--upsampled", "align_corners_false"], False)])
+@pytest.mark.parametrize(("samples", "kept"), [([], True), (["--quantile-of", "upsampled"], False)])
 def test_disk_holds_one_rotation_at_a_time_candidates_where_they_do(folder, monkeypatch, samples, kept):
     turned = []
 

@@ -203,6 +203,7 @@ def test_the_tiny_experiment_goes_through_sbatch(cluster, sources, tmp_path):
         {
             "collect",
             "collect_rotations",
+            "collect_sweep",
             "compare_networks",
             "draw_figures",
             "write_gallery",

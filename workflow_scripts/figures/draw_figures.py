@@ -20,7 +20,7 @@ from workflow_scripts.shared.files import UserError, run_command, whole_file
 from workflow_scripts.tables.arms import read_arms
 from workflow_scripts.tables.read_tables import read_ablation, read_rotations, read_table
 
-TABLES = ("networks", "categories", "units", "layers")
+TABLES = ("networks", "categories", "units", "layers", "sweep")
 COMPARISONS = ("equivalence", "matched", "identity")
 NETWORK = ["arm", "replicate", "level"]
 LACKING = {  # what to say where a figure needs what the tables have not
@@ -78,6 +78,7 @@ def read_tables(tables: str | Path, chosen: Sequence[str] = ()) -> dict[str, pd.
     frames["categories"] = join(frames["categories"], networks, ["units"])
     frames["categories"]["detectors_a %"] = 100 * frames["categories"]["detectors_a"] / frames["categories"]["units"]
     frames["units"] = join(frames["units"], networks, [])
+    frames["sweep"] = join(frames["sweep"], networks, [])
     whole = networks.drop_duplicates(NETWORK).drop(columns="layer")
     frames["layers"] = join(frames["layers"].rename(columns={"name": "layer"}), whole, [])
     frames["layers"]["layer remaining %"] = 100 * frames["layers"]["density"]

@@ -14,6 +14,7 @@ from workflow_scripts.plan.mistakes import require_none
 from workflow_scripts.plan.old_config import old_keys
 from workflow_scripts.plan.protocols import protocol_mistakes, resolve_protocol
 from workflow_scripts.plan.recipes import TRAINING, known_recipes
+from workflow_scripts.plan.robustness import robustness_mistakes
 from workflow_scripts.plan.rotations import RECIPE as ROTATED
 from workflow_scripts.plan.schema import (
     Place,
@@ -434,3 +435,9 @@ def in_files(config: dict) -> bool:
 def check_protocol(config: dict) -> Iterator[str]:
     """Yield what the choices of the dissection do not do together."""
     yield from protocol_mistakes(resolve_protocol(config["dissection"]))
+
+
+@needs("dissection", "robustness")
+def check_robustness(config: dict) -> Iterator[str]:
+    """Yield a sentence for each other choice that the maps which are kept do not allow."""
+    yield from robustness_mistakes(config | {"dissection": resolve_protocol(config["dissection"])})

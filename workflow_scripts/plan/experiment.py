@@ -14,6 +14,7 @@ from workflow_scripts.plan.networks import Network
 from workflow_scripts.plan.protocols import OF_FIELDS
 from workflow_scripts.plan.replicates import require_replicates
 from workflow_scripts.plan.resources import TESTED, TRAININGS, gpus_of, threads_of
+from workflow_scripts.plan.robustness import own_choices, own_value, text_of, to_json, variations
 from workflow_scripts.plan.rotations import Rotations, all_of, rotated_arms
 from workflow_scripts.shared.files import UserError
 
@@ -39,6 +40,7 @@ class Experiment:
         self.arms, self.networks = read_arms(config)
         require_replicates({arm.name: arm.role for arm in self.arms}, self.networks, config["statistics"]["test"])
         self.rotated = rotated_arms(config["arms"])
+        self.variations = variations(config)  # other choices under which units are counted, too
         self.trained = trained_design(config)
         self.designs = {network.design.suffix: network.design for network in self.networks.values()}
         self.results = f"results/{config['experiment']}"
@@ -101,6 +103,11 @@ class Experiment:
         """Return the networks whose layers are turned, also under several names."""
         return [network for network in self.networks.values() if network.key.arm in self.rotated]
 
+    def curves(self) -> list[Network]:
+        """Return the networks of arms that are curves, also under several names."""
+        curves = {arm.name for arm in self.arms if arm.role == CURVE}
+        return [network for network in self.networks.values() if network.key.arm in curves]
+
     def rotations(self, key: Key) -> Rotations:
         """Return how the layers of a network are turned, by any of its names."""
         arms = [network.key.arm for network in self.rotated_networks() if network.files_of == key]
@@ -148,6 +155,11 @@ class Experiment:
         needed = self.config["dissection"]["knots"] in OF_FIELDS
         return [f"{self.data}/receptive_fields{design.suffix}.json"] if needed else []
 
+    def sweep_fields(self, design: Design) -> list[str]:
+        """Return the same for the other choices under which units are counted."""
+        needed = any(variation.choices.knots in OF_FIELDS for variation in self.variations)
+        return [f"{self.data}/receptive_fields{design.suffix}.json"] if needed else []
+
     def sample_fields(self, design: Design) -> list[str]:
         """Return the same for thresholds: raw maps need no interpolation."""
         return self.fields(design) if self.config["dissection"]["quantile_of"] == "upsampled" else []
@@ -177,6 +189,7 @@ class Experiment:
             *TABLES,
             *(["rotations"] if self.rotated else []),
             *COMPARED,
+            "sweep",
             *(ABLATION_TABLES if self.ablated_networks() else []),
             *(["published"] if self.published() else []),
         ]
@@ -274,6 +287,20 @@ class Experiment:
         """Return the arguments for the rotations of a network's layers."""
         alphas, seeds = self.rotations(key)
         return named_arguments(alphas=alphas, seeds=list(range(1, seeds + 1)))
+
+    def sweep(self) -> str:
+        """Return the argument for the other choices under which a network's units are counted."""
+        return named_arguments(variations=to_json(self.variations))
+
+    def swept_values(self) -> str:
+        """Return the arguments for the values in the table of these counts: --values CHOICE OWN OTHER..."""
+        dissection, found = self.config["dissection"], self.variations
+        values = {choice: [own_value(choice, own_choices(dissection))] for choice, *_ in found}
+        for choice, value, _ in found:
+            values[choice].append(value)
+        thresholds = map(text_of, [dissection["detector_iou"], *self.config["robustness"]["detector_ious"]])
+        values = {"detector_iou": list(dict.fromkeys(thresholds))} | values
+        return " ".join(named_arguments(values=[choice, *of_choice]) for choice, of_choice in values.items())
 
     def rotated_arms(self) -> str:
         """Return the arguments for the rotations that each arm asks for: --rotated ARM SEEDS ALPHA..."""

@@ -3,7 +3,7 @@
 TRAININGS = ("train_dense", "train_level")
 TESTED = ("init_network", "make_control")  # networks that are not trained, but tested on the pictures
 DISSECTION = (
-    *("dump_activations", "find_thresholds", "tally_units", "validate_units", "rotate_units"),
+    *("dump_activations", "find_thresholds", "tally_units", "validate_units", "rotate_units", "sweep_units"),
     "ablate_units",
 )
 DRAWING, DECODING = 8, 8  # threads that draw the generated world; that decode maps for a GPU, which counts faster
@@ -28,7 +28,7 @@ def threads_of(rule: str, config: dict, shuffled: bool = False, tested: bool = T
     gpus, workers = gpus_of(rule, config, shuffled, tested), config["images"]["workers"]
     if rule == "make_images":
         return DRAWING
-    if rule in ("find_thresholds", "tally_units", "validate_units", "rotate_units"):
+    if rule in ("find_thresholds", "tally_units", "validate_units", "rotate_units", "sweep_units"):
         return DECODING if gpus else 1
     if rule == "index_images":
         return workers

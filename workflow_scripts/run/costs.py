@@ -195,6 +195,10 @@ class Costs:
                 "thresholds": self.rotations(job) * ((1 + TURNING) * values + products / PRODUCTS),
                 "tally": self.rotations(job) * sizes.concepts * sizes.units,
             },
+            "sweep_units": {
+                "thresholds": self.variations * values,
+                "tally": self.variations * sizes.concepts * sizes.units,
+            },
             "draw_units": {"tiles": sizes.units * self.config["gallery"]["images"]},
         }
         return amounts.get(job.rule, {})
@@ -228,6 +232,10 @@ class Costs:
         """
         others = len(self.config["dissection"]["layers"]) - 1 if self.config["ablation"]["layers"] == "all" else 0
         return 1 + others * SET_SIZES * self.config["ablation"]["random_sets"]
+
+    def variations(self) -> int:
+        """How often a network is dissected under other choices."""
+        return len({variation.choices for variation in self.experiment.variations})
 
     @property
     def keeps_candidates(self) -> bool:

@@ -9,7 +9,7 @@ from workflow_scripts.shared.files import UserError, reading, require_file
 
 NAMES = (
     *("arm", "imp_arm", "base", "role", "recipe", "starts_from", "layer", "name", "category", "label", "class"),
-    *("concept", "by"),
+    *("concept", "by", "choice", "value"),
 )
 MAYBE_UNKNOWN = (
     *("density", "density_weights", "density_all", "pruned_of_all", "weights", "share_of_base", "epochs_in_all"),

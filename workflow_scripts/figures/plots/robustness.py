@@ -1,0 +1,186 @@
+"""Do the conclusions stand under other choices? Interpretable units and unique concepts in per cent of the dense
+network's, against the weights that remain, each line with another setting of one choice: the IoU threshold, the
+quantile, the protocol, where activations lie in the picture (knots), and the way of counting: a unit counts once (A),
+or in every category in which it detects a concept (B). Black and bold: the experiment's own setting, the same line in
+each panel. Lines are means of the replicates, divided by their mean at the dense level. Lines that fall together say
+that the decline does not depend on the choice; lines that part, that it does. Of a setting with which the dense
+networks have fewer than five units, or concepts, on average, there is no line. Two rows of panels for each layer; if a
+page has no room for all curves, the first ones, and a line above names the others.
+"""
+
+import textwrap
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation
+
+from workflow_scripts.figures.arms import of_known_density
+from workflow_scripts.figures.panels import (
+    DENSE,
+    LEGEND_HEIGHT,
+    Place,
+    curves_on_page,
+    draw_sentence,
+    first_curves,
+    mark_nine_tenths,
+    panels,
+    places,
+    say_left_out,
+    set_density_axis,
+    sparsest,
+)
+from workflow_scripts.figures.style import CURVE_COLOURS, LIGHT_GREY, PAGE_HEIGHT, SMALL, TEXT_WIDTH
+from workflow_scripts.plan.keys import CURVE
+from workflow_scripts.plan.protocols import DETECTOR_RULES
+from workflow_scripts.tables.read_tables import detector_rule_of
+
+ORDER = 95
+
+COUNTING = "counting"
+TITLES = {
+    "detector_iou": "IoU threshold",
+    "quantile": "Quantile",
+    "protocol": "Protocol",
+    "knots": "Knots",
+    COUNTING: "Way of counting",
+}
+NUMBERS = ("detector_iou", "quantile")  # choices whose values have an order, as their colours then
+MEASURES = {"units": "Units", "concepts": "Concepts"}
+WAYS = {"A": "once (A)", "B": "per category (B)"}
+FEWEST = 5  # units or concepts of the dense networks: in per cent of fewer, one more or less is a leap
+HIGHEST = 200  # per cent: what is above leaves the panel
+PAIR_HEIGHT = 2.8  # inches of a layer's two rows: how many curves a page has room for
+ROW_HEIGHT = 1.55  # inches
+ENTRY_HEIGHT = 0.14  # inches of a line of the legends
+BELOW = 0.36  # inches between a panel and its legend, for the axis
+OWN_LOOK = {"color": "black", "linewidth": 2, "zorder": 3}
+OTHER_LOOK = {"linewidth": 1.1, "markersize": 2.5}
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+class Setting(NamedTuple):
+    """One line of a panel: its value, what the legend calls it, and its look."""
+
+    value: str
+    name: str
+    look: dict
+
+
+def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+    """What the networks have of the dense network's units and concepts; a column for each choice, two rows a layer."""
+    related = relate_to_dense(with_ways_of_counting(frames["sweep"]))
+    if related.empty:
+        return draw_sentence("No network here is a pruned copy of a dense one: no decline can be told.")
+    related, left_out = first_curves(related, curves_on_page(related, PAIR_HEIGHT, columns=1))
+    shown = places(related)
+    choices = settings_of(related, *detector_rule_of(frames["networks"]))
+    entries = max(map(len, choices.values()))
+    rows = len(shown) * len(MEASURES)
+    legends = ENTRY_HEIGHT * (entries + 1)
+    height = min(ROW_HEIGHT, (PAGE_HEIGHT - LEGEND_HEIGHT - legends) / rows)
+    figure, grid = panels(rows, len(choices), min(TEXT_WIDTH, 1 + 2.2 * len(choices)), height)
+    figure.set_figheight(rows * height + LEGEND_HEIGHT + legends)
+    for number, place in enumerate(shown):
+        for row, measure in enumerate(MEASURES, start=number * len(MEASURES)):
+            draw_row(grid[row], place, measure, choices)
+    for axes in figure.axes:
+        mark_nine_tenths(axes)
+        set_density_axis(axes, sparsest(related), max_ticks=4)
+        axes.label_outer()
+    for axes, settings in zip(grid[-1], choices.values(), strict=True):
+        handles = [Line2D([], [], label=setting.name, **setting.look) for setting in settings]
+        below = axes.transAxes + ScaledTranslation(0, -BELOW, figure.dpi_scale_trans)
+        axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, fontsize=SMALL)
+    for axes, choice in zip(grid[0], choices, strict=True):
+        axes.set_title(TITLES[choice])
+    say_left_out(figure, left_out)
+    return figure
+
+
+def with_ways_of_counting(sweep: pd.DataFrame) -> pd.DataFrame:
+    """The rows of curves with the columns units and concepts, counted in way A; and both ways as one more choice."""
+    sweep = of_known_density(sweep[sweep["role"] == CURVE])
+    own = sweep[(sweep["choice"] == "detector_iou") & sweep["own"]]
+    ways = [own.assign(choice=COUNTING, value=way, own=way == "A") for way in WAYS]
+    counted = [
+        rows.assign(units=rows[f"detectors_{way.lower()}"], concepts=rows[f"concepts_{way.lower()}"])
+        for rows, way in zip([sweep, *ways], ["A", *WAYS], strict=True)
+    ]
+    return pd.concat(counted, ignore_index=True)
+
+
+def relate_to_dense(sweep: pd.DataFrame) -> pd.DataFrame:
+    """A row for each level of an arm, layer and setting: means of replicates, in per cent of that at the dense level.
+
+    Of arms that begin at a dense network and go on. Measures that are less than `FEWEST` there are unknown.
+    """
+    measures = list(MEASURES)
+    setting = ["arm", "layer", "choice", "value"]
+    described = dict.fromkeys(("role", "base", "name", "number", "own"), "first")
+    means = sweep.groupby([*setting, "level"], sort=False).agg(
+        described | dict.fromkeys(["remaining %", *measures], "mean")
+    )
+    means = means.reset_index()
+    dense = means[means["remaining %"] >= DENSE].drop_duplicates(setting)
+    related = means.merge(dense[[*setting, *measures]], on=setting, suffixes=("", " dense"))
+    for measure in measures:
+        of_dense = related.pop(f"{measure} dense")
+        related[measure] = 100 * related[measure] / of_dense.where(of_dense >= FEWEST)
+    return related[related.groupby("arm")["remaining %"].transform("min") < DENSE]
+
+
+def settings_of(related: pd.DataFrame, detector_iou: float, detector_rule: str) -> dict[str, list[Setting]]:
+    """The settings of each choice that has more than one, in their order, with their looks."""
+    found = {}
+    for choice in TITLES:
+        rows = related[related["choice"] == choice].drop_duplicates("value")
+        if len(rows) > 1:
+            values = sorted(rows["value"], key=float) if choice in NUMBERS else list(rows["value"])
+            own = set(rows.loc[rows["own"], "value"])
+            looks = iter(looks_of(len(values) - len(own), choice in NUMBERS))
+            found[choice] = [
+                Setting(value, name_of(choice, value, detector_rule), OWN_LOOK if value in own else next(looks))
+                for value in values
+            ]
+    return found
+
+
+def looks_of(count: int, ordered: bool) -> list[dict]:
+    """The looks of so many settings besides the experiment's own: from light to dark where they have an order."""
+    colours = colormaps["viridis_r"](np.linspace(0.1, 0.85, count)) if ordered else CURVE_COLOURS
+    return [
+        {"color": colours[number % len(colours)], "marker": MARKERS[number % len(MARKERS)], **OTHER_LOOK}
+        for number in range(count)
+    ]
+
+
+def name_of(choice: str, value: str, detector_rule: str) -> str:
+    """What the legend calls a value."""
+    if choice == "detector_iou":
+        return f"{DETECTOR_RULES[detector_rule]} {value}"
+    return WAYS[value] if choice == COUNTING else value.replace("_", " ")
+
+
+def draw_row(row: np.ndarray, place: Place, measure: str, choices: dict[str, list[Setting]]) -> None:
+    """Draw one measure of one layer and curve, a panel for each choice, on one scale."""
+    known = place.rows.loc[place.rows["choice"].isin(list(choices)), measure]
+    top = np.clip(1.05 * known.max(), 105, HIGHEST) if known.notna().any() else 105
+    for axes, (choice, settings) in zip(row, choices.items(), strict=True):
+        axes.axhline(100, color=LIGHT_GREY, linewidth=0.8, zorder=0)
+        draw_settings(axes, place.rows[place.rows["choice"] == choice], measure, settings)
+        axes.set_ylim(-0.03 * top, top)
+    title = textwrap.fill(place.title.replace("\n", ", "), 24, break_on_hyphens=False)
+    row[0].set_ylabel(f"{title}\n{MEASURES[measure]} (% of dense)")
+
+
+def draw_settings(axes: Axes, rows: pd.DataFrame, measure: str, settings: list[Setting]) -> None:
+    """Draw one measure against density, a line for each setting."""
+    for value, _, look in settings:
+        line = rows[(rows["value"] == value) & rows[measure].notna()].sort_values("remaining %", ascending=False)
+        if len(line):
+            axes.plot(line["remaining %"], line[measure], **look)

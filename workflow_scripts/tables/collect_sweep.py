@@ -1,0 +1,133 @@
+"""Gather how many units and concepts there are under other choices of the dissection into one tidy table."""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from workflow_scripts.plan.protocols import DETECTOR_RULES
+from workflow_scripts.plan.robustness import COLUMNS as OF_NETWORK
+from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
+from workflow_scripts.tables.collect import KEYS, count_detectors, parse_key, read_units, with_detectors
+
+NUMBERS = ("detector_iou", "quantile")  # choices whose values are numbers
+COUNTS = ["units", "detectors_a", "concepts_a", "detectors_b", "concepts_b", "dead_units"]
+COLUMNS = [*KEYS, "layer", "choice", "value", "own", *COUNTS]
+
+
+class SweptNetwork(NamedTuple):
+    """One network, its units.csv and, where anything but the IoU threshold varies, its sweep.csv."""
+
+    arm: str
+    replicate: int
+    level: int
+    units: Path
+    sweep: Path | None = None
+
+
+def collect_sweep(
+    networks: Sequence[SweptNetwork], detector_rule: str, values: Mapping[str, Sequence[str]], out: Path
+) -> None:
+    """Write sweep.csv: a row for each network, layer, choice and value of it.
+
+    Rows are sorted by arm, replicate and level, layers in the order of their dissection, then by choice as in `values`;
+    a choice's numbers ascend, and of other values the experiment's own comes first.
+
+    Args:
+        networks: of which several may have the same files, under their own names.
+        detector_rule: as `detects` takes it.
+        values: for each choice, detector_iou among them, the experiment's own value and then others, as tables have
+            them. The counts of other IoU thresholds follow from units.csv, and so do the experiment's own.
+
+    Raises:
+        UserError: a file is missing or damaged, or a sweep.csv lacks one of the values.
+    """
+    rows = [row for network in sorted(networks) for row in rows_of(network, detector_rule, values)]
+    with whole_file(out) as part:
+        pd.DataFrame(rows, columns=COLUMNS).to_csv(part, index=False, lineterminator="\n")
+
+
+def rows_of(network: SweptNetwork, detector_rule: str, values: Mapping[str, Sequence[str]]) -> Iterator[dict]:
+    """Yield the rows of one network."""
+    units = read_units(network.units)
+    by_threshold = {
+        value: count_layers(with_detectors(units, float(value), detector_rule)) for value in values["detector_iou"]
+    }
+    others = [(choice, value) for choice in values if choice != "detector_iou" for value in values[choice][1:]]
+    swept = read_sweep(network.sweep, others, list(units["layer"].unique())) if others else {}
+    for layer in units["layer"].unique():
+        for choice, (own, *_) in values.items():
+            for value in sorted(values[choice], key=float) if choice in NUMBERS else values[choice]:
+                if choice == "detector_iou":
+                    counts = by_threshold[value][layer]
+                elif value == own:
+                    counts = by_threshold[values["detector_iou"][0]][layer]
+                else:
+                    counts = swept[choice, value, layer]
+                key = dict(zip(KEYS, network, strict=False))
+                yield key | {"layer": layer, "choice": choice, "value": value, "own": value == own} | counts
+
+
+def count_layers(units: pd.DataFrame) -> dict[str, dict]:
+    """Return the counts of each layer, by column."""
+    return {
+        layer: {
+            "units": len(of_layer),
+            **count_detectors(of_layer).drop(columns="category").sum(),
+            "dead_units": of_layer["dead"].sum(),
+        }
+        for layer, of_layer in units.groupby("layer", sort=False)
+    }
+
+
+def read_sweep(
+    path: Path, wanted: Sequence[tuple[str, str]], layers: Sequence[str]
+) -> dict[tuple[str, str, str], dict]:
+    """Return the counts in a network's sweep.csv by choice, value and layer; all that are `wanted` are there."""
+    require_file(path, "sweep that network first")
+    with reading(path, ValueError):
+        rows = pd.read_csv(path, dtype=dict.fromkeys(("choice", "value", "layer"), str), keep_default_na=False)
+    if list(rows.columns) != OF_NETWORK:
+        raise UserError(f"{path} has other columns than {', '.join(OF_NETWORK)}: sweep that network again")
+    keys = rows[["choice", "value", "layer"]].itertuples(index=False, name=None)
+    found = dict(zip(keys, rows[COUNTS].to_dict("records"), strict=True))
+    for choice, value in wanted:
+        for layer in layers:
+            if (choice, value, layer) not in found:
+                raise UserError(f"{path} has no {choice} {value} of layer {layer}: sweep that network again")
+    return found
+
+
+def parse_network(words: Sequence[str]) -> SweptNetwork:
+    return SweptNetwork(*parse_key(*words[:3]), *map(Path, words[3:]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--network",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("ARM REPLICATE LEVEL UNITS", "SWEEP"),
+        help="a network, its units.csv and, where there is one, its sweep.csv; may be repeated",
+    )
+    parser.add_argument("--detector-rule", choices=DETECTOR_RULES, required=True, help="a detector's IoU is so")
+    parser.add_argument(
+        "--values",
+        nargs="+",
+        action="append",
+        required=True,
+        metavar=("CHOICE OWN", "OTHER"),
+        help="the experiment's own value of a choice, and others; once for each choice, detector_iou among them",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="sweep.csv to write")
+    args = parser.parse_args()
+    values = {choice: of_choice for choice, *of_choice in args.values}
+    collect_sweep([parse_network(words) for words in args.network], args.detector_rule, values, args.out)
+
+
+if __name__ == "__main__":
+    run_command(main)

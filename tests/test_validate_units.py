@@ -23,12 +23,13 @@ from workflow_scripts.dissect.interpolation import grid, interpolate
 from workflow_scripts.dissect.name_units import iou, name_units
 from workflow_scripts.dissect.nulls import fewest_found, null_columns
 from workflow_scripts.dissect.permutations import group_pictures, permuted, strata
-from workflow_scripts.dissect.tallied_layers import Choices
 from workflow_scripts.dissect.tallies import Pairing
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.dissect.validate_units import label_areas, validate_units
+from workflow_scripts.plan.protocols import Protocol
 
-RULE = (0.04, "above")
+KNOTS = Protocol(knots="align_corners_false")
+RULE = (KNOTS.detector_iou, KNOTS.detector_rule)
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -60,8 +61,8 @@ def validated(folder: Path, permutations: int = 19, **options) -> tuple[list, li
     """The rows of nulls.csv and split.csv."""
     inputs = [folder / f"{name}.h5" for name in ("activations", "thresholds", "concepts")]
     files = folder / "nulls.csv", folder / "split.csv"
-    choices = options.pop("choices", Choices())
-    validate_units(inputs, choices, RULE, permutations, *files, **options)
+    choices = options.pop("choices", KNOTS)
+    validate_units(inputs, choices, None, permutations, *files, **options)
     return tuple(map(read_rows, files))
 
 
@@ -112,7 +113,7 @@ def test_p_values_are_those_of_plain_loops(seed, planes, shuffled):
         folder = Path(name)
         maps = prepared(folder, seed)
         masks = masks_of(folder, maps)
-        choices = Choices(planes=planes)
+        choices = Protocol(knots="align_corners_false", planes=planes)
         rows, _ = validated(folder, choices=choices, shuffle_labels=3 if shuffled else None)
         with ConceptData(folder / "concepts.h5") as labels:
             partner = np.random.default_rng(3).permutation(12) if shuffled else np.arange(12)
@@ -337,7 +338,7 @@ def test_a_validation_needs_files_that_belong_together(tmp_path):
     prepare(tmp_path / "other", small_set(12), np.zeros((12, 2, 2, 3), np.float32) + np.arange(3, dtype=np.float32))
     inputs = [tmp_path / "activations.h5", tmp_path / "thresholds.h5", tmp_path / "other" / "concepts.h5"]
     with pytest.raises(Exception, match="was not made from"):
-        validate_units(inputs, Choices(), RULE, 19, tmp_path / "n.csv", tmp_path / "s.csv")
+        validate_units(inputs, KNOTS, None, 19, tmp_path / "n.csv", tmp_path / "s.csv")
     assert not (tmp_path / "n.csv").exists()
 
 

@@ -26,7 +26,7 @@ ONE_NETWORK = "results/tiny/imp/replicate_1/level_2"
 # The shuffled control takes its dump and thresholds from the dense network.
 LAST = {"sum_costs": 1, "write_report": 1}
 FROM_TABLES = {
-    **{name: 1 for name in ("collect", "collect_sweep", "compare_networks", "draw_figures", "write_gallery")},
+    **dict.fromkeys(("collect", "collect_sweep", "compare_networks", "draw_figures", "write_gallery"), 1),
     **LAST,
 }
 ROTATED, SEEDS = 3, range(1, 6)  # levels 0 to 2 of imp

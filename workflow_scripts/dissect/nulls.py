@@ -6,6 +6,7 @@ from scipy.stats import false_discovery_control
 from workflow_scripts.dissect.name_units import detects
 
 EULER = 0.5772156649015329
+LEAST_SD = 1e-12  # of IoUs that do not vary
 # Of nulls.csv, as `validate_units` writes it.
 NULLS = ("null_mean", "null_sd", "null_max", "null_detectors", "permutations", "p", "q", "p_gumbel")
 UNIT_COLUMNS = ["layer", "unit", "category", "label", "iou", "iou_chance", *NULLS, "agreement"]
@@ -31,7 +32,7 @@ def null_columns(best: np.ndarray, nulls: np.ndarray, dead: np.ndarray, rule: tu
     p = (1 + (nulls >= best).sum(0)) / (permutations + 1)
     p[dead] = 1.0
     mean, sd = nulls.mean(0), nulls.std(0, ddof=1)
-    scale = np.maximum(sd, np.finfo(float).tiny) * np.sqrt(6) / np.pi
+    scale = np.maximum(sd, LEAST_SD) * np.sqrt(6) / np.pi
     tail = -np.expm1(-np.exp(np.clip(-(best - mean) / scale - EULER, -700, 700)))
     return {
         "null_mean": mean,

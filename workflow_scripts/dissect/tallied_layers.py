@@ -10,24 +10,13 @@ import numpy as np
 
 from workflow_scripts.data.hdf5 import find_group, member_names, open_hdf5, read_attribute
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
-from workflow_scripts.dissect.interpolation import Grid, grid, layer_knots, read_receptive_fields
+from workflow_scripts.dissect.interpolation import Grid, grid, layer_knots
 from workflow_scripts.dissect.maps import LayerMaps, strict_bound
 from workflow_scripts.dissect.tallies import Labels, Pairing, Tally, TallySettings, own_labels, tally_layer
 from workflow_scripts.dissect.unit_files import Thresholds, read_thresholds
-from workflow_scripts.plan.protocols import BORDERS, COUNTED_IMAGES, MASKS, PLANES, SCHEMES
+from workflow_scripts.plan.protocols import BORDERS, COUNTED_IMAGES, MASKS, PLANES, SCHEMES, Protocol
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.gpus import lease_gpu
-
-
-class Choices(NamedTuple):
-    """How units are masked and counted: one of each of the tables in `plan.protocols`, and the fields for knots."""
-
-    knots: str = "align_corners_false"
-    border: str = "clamp"
-    mask: str = "above"
-    counted_images: str = "with_category"
-    planes: str = "once"
-    receptive_fields: dict | None = None  # as `layer_knots` takes them
 
 
 class TalliedLayer(NamedTuple):
@@ -54,9 +43,17 @@ class Dissected(NamedTuple):
 
 @contextmanager
 def open_layers(
-    activations: str | Path, thresholds: str | Path, concepts: str | Path, choices: Choices
+    activations: str | Path,
+    thresholds: str | Path,
+    concepts: str | Path,
+    choices: Protocol,
+    receptive_fields: dict | None = None,
 ) -> Iterator[Dissected]:
     """Open the inputs of a tally.
+
+    Args:
+        choices: how units are masked and counted.
+        receptive_fields: as `layer_knots` takes them.
 
     Raises:
         UserError: one is missing or damaged, the three do not belong together, or the dump lacks maps.
@@ -79,7 +76,7 @@ def open_layers(
         for layer in member_names(find_group(dump, "maps")):
             maps = LayerMaps(dump, layer)
             of_units = read_thresholds(cuts, layer, maps.units)
-            knots, fields = layer_knots(choices.receptive_fields, layer, choices.knots)
+            knots, fields = layer_knots(receptive_fields, layer, choices.knots)
             to = grid((maps.height, maps.width), (labels.height, labels.width), knots, fields, choices.border)
             cut = strict_bound(of_units.threshold, choices.mask)
             made_for = read_attribute(dump, "candidates_mask", str) if maps.candidates else None
@@ -121,7 +118,7 @@ def pair_labels(images: int, shuffle_labels: int | None) -> Pairing:
 class Counter:
     """Counts the layers of a dump against the labels of a concept set: on a GPU if one is lent, or else on the CPU."""
 
-    def __init__(self, labels: ConceptData, choices: Choices, threads: int, scratch: Path | None = None):
+    def __init__(self, labels: ConceptData, choices: Protocol, threads: int, scratch: Path | None = None):
         """With many partners for each image, `scratch`, a file that is made, holds what the CPU reads again and again.
 
         Raises:
@@ -159,16 +156,10 @@ def add_tally_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_choices(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that `read_choices` reads."""
+    """Add the arguments for how units are masked and counted, as a Protocol has them, and for the fields of knots."""
     parser.add_argument("--knots", choices=SCHEMES, required=True, help="where activations lie in the picture")
     parser.add_argument("--border", choices=BORDERS, required=True, help="of a map, beyond its outer activations")
     parser.add_argument("--mask", choices=MASKS, required=True, help="the threshold")
     parser.add_argument("--counted-images", choices=COUNTED_IMAGES, required=True, help="in a unit's area")
     parser.add_argument("--planes", choices=PLANES, required=True, help="count for a label, where several have it")
     parser.add_argument("--receptive-fields", type=Path, help="receptive_fields.json, for those knots")
-
-
-def read_choices(args: argparse.Namespace) -> Choices:
-    """The choices that a command line makes; UserError as `read_receptive_fields`."""
-    fields = read_receptive_fields(args.receptive_fields)
-    return Choices(args.knots, args.border, args.mask, args.counted_images, args.planes, fields)

@@ -6,12 +6,12 @@ from pathlib import Path
 from workflow_scripts.data.hdf5 import FORMAT, create_hdf5
 from workflow_scripts.dissect.interpolation import read_receptive_fields
 from workflow_scripts.dissect.tallied_layers import (
-    Choices,
     Counter,
     add_tally_arguments,
     open_layers,
     pair_labels,
 )
+from workflow_scripts.plan.protocols import Protocol
 from workflow_scripts.shared.files import run_command, whole_file
 from workflow_scripts.shared.gpus import use_gpus
 
@@ -54,8 +54,8 @@ def tally_units(
 
     Raises UserError if an input is missing or damaged or the three do not belong together.
     """
-    choices = Choices(knots, border, mask, counted_images, planes, receptive_fields)
-    with open_layers(activations, thresholds, concepts, choices) as (layers, labels, attributes):
+    choices = Protocol(knots=knots, border=border, mask=mask, counted_images=counted_images, planes=planes)
+    with open_layers(activations, thresholds, concepts, choices, receptive_fields) as (layers, labels, attributes):
         pairing = pair_labels(len(labels.image_has_category), shuffle_labels)
         counter = Counter(labels, choices, threads)
         tallies = {name: counter.count(layer, pairing) for name, layer in layers.items()}

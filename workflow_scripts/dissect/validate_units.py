@@ -8,6 +8,7 @@ import argparse
 import csv
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,22 +17,21 @@ import numpy as np
 from workflow_scripts.dissect import kernels
 from workflow_scripts.dissect.concept_data import IMAGES_AT_ONCE, ConceptData, LabelBlock
 from workflow_scripts.dissect.halves import GROUPS, SPLIT_COLUMNS, Groups, bootstrap, compare_halves
+from workflow_scripts.dissect.interpolation import read_receptive_fields
 from workflow_scripts.dissect.maps import as_bits
 from workflow_scripts.dissect.name_units import iou
 from workflow_scripts.dissect.nulls import UNIT_COLUMNS, null_columns
 from workflow_scripts.dissect.parallel import in_shards
 from workflow_scripts.dissect.permutations import group_pictures, permuted, strata
 from workflow_scripts.dissect.tallied_layers import (
-    Choices,
     Counter,
     TalliedLayer,
     add_tally_arguments,
     open_layers,
     pair_labels,
-    read_choices,
 )
 from workflow_scripts.dissect.tallies import Pairing
-from workflow_scripts.plan.protocols import DETECTOR_RULES
+from workflow_scripts.plan.protocols import DETECTOR_RULES, Protocol
 from workflow_scripts.shared.files import run_command, scratch_file, whole_file
 from workflow_scripts.shared.gpus import use_gpus
 
@@ -50,15 +50,15 @@ class Validation:
     def __init__(
         self,
         labels: ConceptData,
-        choices: Choices,
+        choices: Protocol,
         shuffle_labels: int | None,
         permutations: int,
-        rule: tuple[float, str],
         threads: int,
         scratch: Path,
     ) -> None:
         images = len(labels.image_has_category)
-        self.labels, self.choices, self.rule, self.permutations = labels, choices, rule, permutations
+        self.labels, self.choices, self.permutations = labels, choices, permutations
+        self.rule = choices.detector_iou, choices.detector_rule
         self.threads = threads
         self.counter = Counter(labels, choices, threads, scratch)
         self.partner = pair_labels(images, shuffle_labels).partner[0]
@@ -181,8 +181,8 @@ def label_areas(labels: ConceptData, group: np.ndarray, groups: int, each_plane:
 
 def validate_units(
     inputs: Sequence[str | Path],
-    choices: Choices,
-    rule: tuple[float, str],
+    choices: Protocol,
+    receptive_fields: dict | None,
     permutations: int,
     nulls: Path,
     split: Path,
@@ -198,7 +198,8 @@ def validate_units(
 
     Args:
         inputs: activations.h5, thresholds.h5 and concepts.h5, as of `tally_units`.
-        rule: what makes a detector, as `detects` takes it.
+        choices: how units are masked and counted, and what makes a detector.
+        receptive_fields: as of `tally_units`.
         permutations: of labels, within pictures that have labels of the same categories; 0 for none.
         shuffle_labels, threads: as of `tally_units`.
 
@@ -206,14 +207,14 @@ def validate_units(
         UserError: as `tally_units`.
     """
     with (
-        open_layers(*inputs, choices) as (layers, labels, _),
+        open_layers(*inputs, choices, receptive_fields) as (layers, labels, _),
         scratch_file(nulls) as scratch,
         whole_file(nulls) as units_part,
         whole_file(split) as split_part,
         open(units_part, "w", newline="", encoding="utf-8") as units_file,
         open(split_part, "w", newline="", encoding="utf-8") as split_file,
     ):
-        validation = Validation(labels, choices, shuffle_labels, permutations, rule, threads, scratch)
+        validation = Validation(labels, choices, shuffle_labels, permutations, threads, scratch)
         of_units = csv.DictWriter(units_file, UNIT_COLUMNS, lineterminator="\n")
         of_layers = csv.DictWriter(split_file, SPLIT_COLUMNS, lineterminator="\n")
         of_units.writeheader()
@@ -244,9 +245,10 @@ def main() -> None:
     args = parser.parse_args()
     use_gpus(args.gpus)
     inputs = args.activations, args.thresholds, args.concepts
-    rule = args.detector_iou, args.detector_rule
+    choices = Protocol(**{field.name: getattr(args, field.name) for field in fields(Protocol) if field.name in args})
+    receptive_fields = read_receptive_fields(args.receptive_fields)
     validate_units(
-        inputs, read_choices(args), rule, args.permutations, args.nulls, args.split, args.shuffle_labels, args.threads
+        inputs, choices, receptive_fields, args.permutations, args.nulls, args.split, args.shuffle_labels, args.threads
     )
 
 

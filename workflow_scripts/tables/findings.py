@@ -85,7 +85,8 @@ def find(tables: Tables, margin: float, accuracy_margin: float) -> list[Section]
         sections += [lost(tables, curve, layer) for layer in layers]
         sections.append(how_sure(tables, curve))
         sections += [accuracy_or_sparsity(tables, curve, layer) for layer in layers]
-        sections += [same_units(tables, curve), causes(tables, curve), other_choices(tables, curve)]
+        sections += [same_units(tables, curve), *causes(tables, curve)]
+        sections.append(other_choices(tables, curve, margin))
     sections.append(not_told(tables))
     return [section for section in sections if section.paragraphs or section.table]
 
@@ -121,7 +122,7 @@ def in_short(tables: Tables, curve: str) -> Section:
     rows = tables["equivalence"]
     rows = rows[(rows["arm"] == curve) & (rows["against"] == "dense")]
     paragraphs = headlines(rows, [curve])
-    if paragraphs:
+    if (rows["n"] >= TESTABLE).any():
         paragraphs.append(
             "Each of these claims is wrong with a probability of at most 5 %"
             f" ({counted(int(rows['n'].max()), 'replicate')}, each compared with its own dense network; tested level"
@@ -137,9 +138,26 @@ def headlines(equivalence: pd.DataFrame, curves: Sequence[str]) -> list[str]:
     texts = []
     for (arm, layer), of_layer in rows.groupby(["arm", "layer"], sort=False):
         start = "" if not layer else f"In {layer}: " if len(curves) == 1 else f"In {layer} of {arm}: "
-        if text := down_to(of_layer):
+        if text := down_to(of_layer) or untested(of_layer):
             texts.append(start + (text if start else capital(text)))
     return texts
+
+
+def untested(rows: pd.DataFrame) -> str:
+    """What a comparison with too few replicates leaves open, in a layer."""
+    units = rows[rows["measure"] == "units"]
+    if units.empty:
+        return ""
+    text = f"with {counted(int(units['n'].max()), 'replicate')} no test of a change is made"
+    least, most = units["smallest_change"].min(), units["smallest_change"].max()
+    if pd.isna(least):
+        return f"{text}, and how much another training would change is not known."
+    return f"{text}; a change of less than {span(least, most)} units could not have been ruled out."
+
+
+def span(least: float, most: float) -> str:
+    """Two numbers, or one where they read the same: "2.2 to 5.7"."""
+    return number(least) if number(least) == number(most) else f"{number(least)} to {number(most)}"
 
 
 def lost(tables: Tables, curve: str, layer: str) -> Section:
@@ -279,13 +297,11 @@ def noise(tables: Tables, curve: str) -> Iterator[str]:
         yield "Noise of training. " + " ".join(sentences)
     of_curve = counts[(counts["arm"] == curve) & counts["smallest_change"].notna()]
     for layer, of_layer in of_curve.groupby("layer", sort=False):
-        few = (of_layer["shown"] == "not testable").all()
-        n, least, most = int(of_layer["n"].max()), of_layer["smallest_change"].min(), of_layer["smallest_change"].max()
-        size = number(least) if number(least) == number(most) else f"{number(least)} to {number(most)}"
-        start = f"With {counted(n, 'replicate')} equivalence cannot be tested in {layer}; a" if few else f"In {layer} a"
-        yield f"{start} change of less than {size} units, depending on the level, could not have been ruled out."
-    if counts[counts["arm"] == curve].empty or (counts.loc[counts["arm"] == curve, "n"] < 2).all():
-        yield "With 1 replicate nothing can be said of how much another training would change."
+        least, most = of_layer["smallest_change"].min(), of_layer["smallest_change"].max()
+        yield (
+            f"In {layer} a change of less than {span(least, most)} units, depending on the level, could not have"
+            " been ruled out."
+        )
 
 
 def chance(tables: Tables, curve: str) -> Iterator[str]:
@@ -453,55 +469,71 @@ CEILINGS = {
 }
 
 
-def causes(tables: Tables, curve: str) -> Section:
-    """What happens to a class when its own detectors are switched off."""
+def causes(tables: Tables, curve: str) -> Iterator[Section]:
+    """What happens to a class when its own detectors are switched off: a section for each layer."""
     if "ablation" not in tables.frames:
-        return Section("What the units do", [])
+        return
     rows = tables["ablation"]
     rows = rows[rows["arm"] == curve]
+    title = "What the units do"
     if rows.empty:
-        return Section(
-            "What the units do", ["No class is a concept that a unit detects: nothing could be switched off."]
-        )
-    paragraphs = []
+        text = "No class is a concept that a unit detects: nothing could be switched off."
+        yield Section(title_of(tables, title, curve), [text])
     for layer, of_layer in rows.groupby("layer", sort=False):
-        parts = []
-        for level in dict.fromkeys([of_layer["level"].min(), middle_level(tables, curve), of_layer["level"].max()]):
-            of_level = of_layer[of_layer["level"] == level]
-            if of_level.empty:
-                continue
-            parts.append(
-                f"at {percent(density_of(tables, curve, level))} of the weights the class loses"
-                f" {points(-of_level['own'].mean())} of its accuracy, the others {points(-of_level['others'].mean())};"
-                f" as many random units cost the class {points(-of_level['random_own_mean'].mean())}"
-                f" ({counted(len(of_level), 'pair')} of class and network,"
-                f" {percent((of_level['p'] <= 0.05).mean(), 2)} of them with p at most 0.05,"
-                f" {number(of_level['units'].mean())} units each)"
+        table = [["weights", "pairs", "units", "own class", "other classes", "own class, random units", "p ≤ 0.05"]]
+        for level, of_level in of_layer.groupby("level"):
+            means = [of_level[column].mean() for column in ("own", "others", "random_own_mean")]
+            cells = [percent(density_of(tables, curve, level)), str(len(of_level)), number(of_level["units"].mean())]
+            table.append(
+                [*cells, *(number(100 * mean) for mean in means), percent((of_level["p"] <= SMALL_P).mean(), 2)]
             )
-        paragraphs.append(f"In {layer}, if the units that detect a class are switched off: {'; '.join(parts)}.")
-    return Section("What the units do", paragraphs)
+        parts = [
+            f"by {number(100 * of_level['own'].mean())} points at {percent(density_of(tables, curve, level))} of the"
+            f" weights (as many random units: {number(100 * of_level['random_own_mean'].mean())})"
+            for level in dict.fromkeys([of_layer["level"].min(), middle_level(tables, curve)])
+            if len(of_level := of_layer[of_layer["level"] == level])
+        ]
+        text = f"If the units that detect a class are switched off, the accuracy of that class changes {listed(parts)}."
+        yield Section(title_of(tables, f"{title} in {layer}", curve), [text], table, ABLATION_NOTE)
 
 
-def other_choices(tables: Tables, curve: str) -> Section:
-    """How far the counts hold under other choices of the dissection."""
+SMALL_P = 0.05
+ABLATION_NOTE = (
+    "Pairs of a class and a network that detects it; units that are switched off, and changes of accuracy in percentage"
+    " points: means over pairs. p: how often as many random units cost the class at least as much."
+)
+
+
+def other_choices(tables: Tables, curve: str, margin: float) -> Section:
+    """How far the counts hold under other choices of the dissection, and in other ways of counting."""
     rows = tables["sweep"]
     rows = rows[rows["arm"] == curve]
     paragraphs = []
     for layer, of_layer in rows.groupby("layer", sort=False):
-        parts = []
+        own = of_layer[of_layer["own"]].drop_duplicates(["replicate", "level"])
+        ends = [(words, kept_down_to(tables, curve, own, column, margin)) for column, words in COUNTED.items()]
+        parts = [f"as the experiment counts, {listed([f'{words} to {end}' for words, end in ends])}"]
         for choice, of_choice in of_layer.groupby("choice", sort=False):
-            ends = {value: kept_down_to(tables, curve, of_value) for value, of_value in of_choice.groupby("value")}
+            ends = {
+                value: kept_down_to(tables, curve, of_value, "detectors_a", margin)
+                for value, of_value in of_choice.groupby("value")
+            }
             if len(ends) > 1:
-                words = [f"{value}: {end}" for value, end in sorted(ends.items(), key=lambda item: sort_key(item[0]))]
-                parts.append(f"by {CHOICES[choice]} {', '.join(words)}")
-        if parts:
-            paragraphs.append(
-                f"In {layer} the mean number of units stays above 90 % of the dense networks' down to these shares"
-                f" of the weights, {'; '.join(parts)}."
-            )
-    return Section("Does it hang on how units are counted?", paragraphs)
+                words = [f"{value} to {end}" for value, end in sorted(ends.items(), key=lambda item: sort_key(item[0]))]
+                parts.append(f"units by {CHOICES[choice]} {listed(words, most=len(words))}")
+        paragraphs.append(
+            f"In {layer} means over replicates stay above {percent(1 - margin)} of the dense networks' down to these"
+            f" shares of the weights: {'; '.join(parts)}."
+        )
+    return Section(title_of(tables, "Does it hang on how units are counted?", curve), paragraphs)
 
 
+COUNTED = {
+    "detectors_a": "units",
+    "concepts_a": "concepts",
+    "detectors_b": "units that count in each category",
+    "concepts_b": "concepts counted so",
+}
 CHOICES = {"detector_iou": "IoU threshold", "quantile": "quantile", "protocol": "protocol", "knots": "knots"}
 
 
@@ -513,12 +545,12 @@ def sort_key(value: object) -> tuple:
         return 1, 0.0, str(value)
 
 
-def kept_down_to(tables: Tables, curve: str, rows: pd.DataFrame) -> str:
-    """The sparsest level of an unbroken sequence whose mean is above 90 % of dense, in per cent of the weights."""
-    means = rows.groupby("level")["detectors_a"].mean()
+def kept_down_to(tables: Tables, curve: str, rows: pd.DataFrame, column: str, margin: float) -> str:
+    """The sparsest level of an unbroken sequence whose mean is within the margin of dense, or above it."""
+    means = rows.groupby("level")[column].mean()
     if means.empty or not means.iloc[0]:
-        return "none detected"
-    kept = (means / means.iloc[0] > 0.9).cumprod()
+        return "none at all"
+    kept = (means / means.iloc[0] > 1 - margin).cumprod()
     return percent(density_of(tables, curve, kept[kept == 1].index[-1]))
 
 
@@ -587,12 +619,15 @@ def interval(low: float, high: float, fewer: str) -> str:
 def number(value: float, digits: int = 1) -> str:
     """A number with at most so many digits behind the point."""
     text = f"{value:.{digits}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
 
 
 def percent(share: float, digits: int = 3) -> str:
     """A share in per cent, with so many digits: "12.5 %"."""
-    return "-" if pd.isna(share) else f"{100 * share:.{digits}g} %"
+    if pd.isna(share):
+        return "-"
+    return f"{100 * share:.0f} %" if share >= 1 else f"{100 * share:.{digits}g} %"
 
 
 def share(values: pd.Series) -> str:
@@ -600,9 +635,9 @@ def share(values: pd.Series) -> str:
     return percent(values.mean(), 2)
 
 
-def points(value: float) -> str:
-    """A change of accuracy, in percentage points."""
-    return f"{number(100 * value)} points"
+def points(change: float) -> str:
+    """A change of accuracy, in words: "loses 6.1 points"."""
+    return f"{'gains' if change > 0 else 'loses'} {number(100 * abs(change))} points"
 
 
 def mean_and_sd(values: pd.Series) -> str:

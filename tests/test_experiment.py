@@ -273,7 +273,7 @@ def test_what_a_pruned_network_is_checked_with():
     found = experiment(arms=[BROUGHT, PRUNED | {"exempt": ["fc"]}, IMP])
     assert "--exempt fc --levels 0" in found.checks(found.designs["_lite"])
     trained = found.checks(found.designs[""])
-    assert trained.endswith("--trained") and "--levels 5 --fraction 0.67" in trained
+    assert trained.endswith("--trained") and "--levels 4 --fraction 0.7" in trained
 
 
 def test_exempt_are_the_layers_of_whichever_prunes_networks_of_the_design():

@@ -1,9 +1,9 @@
 """Does a unit match its concept better than chance, and how well? Left: units that permutations of labels do not
-explain (false discovery rate 5 %), as a share of the layer's units; right: interpretable units, those whose IoU passes
-the threshold; against the weights that remain. Dashed grey lines: baselines. Units of untrained networks are significant,
-too, where architecture and pictures alone make them respond to something: the left panel tells whether there is a
-match, the right one whether it is a good one. Where every network is dense there is a line for each network and layer
-instead.
+explain (false discovery rate 5 %), as a share of the layer's units; right: interpretable units, those whose IoU
+passes the threshold; against the weights that remain. Dashed grey lines: baselines. Units of untrained networks are
+significant, too, where architecture and pictures alone make them respond to something: the left panel tells whether
+there is a match, the right one whether it is a good one. Where every network is dense there is a line for each
+network and layer instead.
 """
 
 import pandas as pd

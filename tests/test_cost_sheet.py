@@ -218,6 +218,7 @@ def test_the_longest_chain_is_that_of_all_paths(graph):
         ("dump_activations", {}, 30 / 40),
         ("find_thresholds", {}, 30 * 72 / 1000),
         ("tally_units", {}, 30 * 8 / 100),
+        ("validate_units", {}, (1 + 99 / 4) * 30 * 8 / 100),
         ("draw_units", {}, 5 * 8 / 4),
         ("ablate_units", {}, 40 / 40),
         ("collect", {}, 0),
@@ -412,7 +413,7 @@ def test_the_jobs_of_networks_that_are_brought_along_are_found(default, in_folde
         **dict.fromkeys(
             [
                 *("measure_network", "dump_activations", "find_thresholds", "tally_units"),
-                *("name_units", "draw_units"),
+                *("validate_units", "name_units", "draw_units"),
             ],
             3,
         ),

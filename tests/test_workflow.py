@@ -31,12 +31,15 @@ FROM_TABLES = {
 }
 ROTATED, SEEDS = 3, range(1, 6)  # levels 0 to 2 of imp
 FROM_ROTATIONS = {"rotate_units": ROTATED, "collect_rotations": 1}
+ABLATION = {"ablate_units": ROTATED, "collect_ablation": 1}
+NAMED = ("name_units", "validate_units", "draw_units")
 FROM_TALLIES = {
     **{"tally_units": NETWORKS, "name_units": NETWORKS, "draw_units": NETWORKS},
+    **ABLATION,
     **FROM_ROTATIONS,
     **FROM_TABLES,
 }
-FROM_THRESHOLDS = {"find_thresholds": NETWORKS - 1, **FROM_TALLIES}
+FROM_THRESHOLDS = {"find_thresholds": NETWORKS - 1, "validate_units": NETWORKS, **FROM_TALLIES}
 
 pytestmark = pytest.mark.slow
 
@@ -264,7 +267,7 @@ def test_another_size_of_the_gallerys_pictures_draws_the_units_again(copied):
 
 def test_another_iou_cut_reruns_the_counting_only(copied):
     edit(copied / "config.yaml", "detector_iou: protocol", "detector_iou: 0.05")
-    assert planned(copied) == {"name_units": NETWORKS} | FROM_ROTATIONS | FROM_TABLES
+    assert planned(copied) == {**dict.fromkeys(NAMED, NETWORKS), **ABLATION, **FROM_ROTATIONS, **FROM_TABLES}
 
 
 def test_another_quantile_reruns_from_the_thresholds_on(copied):
@@ -295,7 +298,7 @@ def test_what_a_protocol_chooses_may_be_said_in_words_without_rerunning_anything
     ("protocol", "differs"),
     [
         ("lite", FROM_THRESHOLDS),
-        ("quick", FROM_TALLIES),  # same thresholds
+        ("quick", FROM_TALLIES | {"validate_units": NETWORKS}),  # same thresholds
         ("pnas", FROM_THRESHOLDS),
     ],
 )
@@ -384,8 +387,7 @@ def test_another_learning_rate_spares_the_untrained_networks(copied):
 def test_one_more_level_runs_that_level_only(copied):
     edit(copied / "configs/tiny.yaml", "levels: 2", "levels: 3")
     jobs = planned(copied)
-    new = ("train_level", "dump_activations", "find_thresholds", "tally_units", "name_units", "draw_units")
-    assert jobs == dict.fromkeys((*new, "check_network", *FROM_ROTATIONS, *FROM_TABLES), 1)
+    assert jobs == dict.fromkeys(("train_level", "dump_activations", "check_network", *FROM_THRESHOLDS), 1)
 
 
 def test_config_keys_in_another_order_and_comments_rerun_nothing(copied):

@@ -202,6 +202,7 @@ def test_the_tiny_experiment_goes_through_sbatch(cluster, sources, tmp_path):
         {"check_network", "find_receptive_fields"},
         {
             "collect",
+            "collect_ablation",
             "collect_rotations",
             "collect_sweep",
             "compare_networks",
@@ -213,7 +214,7 @@ def test_the_tiny_experiment_goes_through_sbatch(cluster, sources, tmp_path):
     )
     assert here == {"all"} | before | after
     through_jobs = sum(listed(done.stdout).values()) - len(here)
-    assert through_jobs == 42
+    assert through_jobs == 51
     again = snakemake(folder, *PROFILE, *HERE, *config)
     assert "Nothing to be done" in again.stdout and again.returncode == 0, again.stdout
 

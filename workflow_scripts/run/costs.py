@@ -32,6 +32,7 @@ CATEGORIES = 6  # of labels, in Broden
 # by benchmarks.full_size.
 TURNING, PRODUCTS = 3, 64
 SET_SIZES = 3  # numbers of detectors that classes of the default experiment have, in a layer
+MEETING = 0.25  # of a tally: each permutation of labels, masks being drawn already (measured at the paper's size)
 
 # Rules whose jobs concern one network; the wildcards of others may be those of any network that they wait for.
 OF_NETWORK = (
@@ -190,6 +191,7 @@ class Costs:
             "dump_activations": {"forward": sizes.concepts},
             "find_thresholds": {"thresholds": values},
             "tally_units": {"tally": sizes.concepts * sizes.units},
+            "validate_units": {"tally": sizes.concepts * sizes.units * self.meetings},
             "rotate_units": {
                 "forward": sizes.concepts if self.keeps_candidates else 0,
                 "thresholds": self.rotations(job) * ((1 + TURNING) * values + products / PRODUCTS),
@@ -225,6 +227,12 @@ class Costs:
         return len(alphas) * seeds
 
     @property
+    def meetings(self) -> float:
+        """How many tallies the validation of a network's units takes: masks, drawn once, meet labels many times."""
+        permutations = self.config["statistics"]["permutations"]
+        return 1 + MEETING * (0 if permutations == "none" else permutations)
+
+    @property
     def passes(self) -> int:
         """How often a test picture goes through a network whose units are switched off.
 
@@ -233,6 +241,7 @@ class Costs:
         others = len(self.config["dissection"]["layers"]) - 1 if self.config["ablation"]["layers"] == "all" else 0
         return 1 + others * SET_SIZES * self.config["ablation"]["random_sets"]
 
+    @property
     def variations(self) -> int:
         """How often a network is dissected under other choices."""
         return len({variation.choices for variation in self.experiment.variations})

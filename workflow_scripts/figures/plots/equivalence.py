@@ -28,7 +28,7 @@ from workflow_scripts.figures.panels import (
 from workflow_scripts.figures.style import PAGE_HEIGHT, TEXT_WIDTH
 from workflow_scripts.plan.keys import CURVE, REFERENCE
 
-ORDER = 22
+ORDER = 42
 
 ACCURACY = "accuracy"
 TITLES = {

@@ -4,8 +4,9 @@
 
 63,305 images, 2,048 units with half-precision maps of 7 x 7, label maps of 112 x 112: about 13 GB of values. Building
 takes a few minutes and is not timed. Then thresholds and tally run as the workflow runs them, each in a process of its
-own, on a dump of all maps and on one of candidates; their results are compared; and the maps are turned by one random
-rotation, and dissected. Prints time, memory and disk, the last line one JSON object.
+own, on a dump of all maps and on one of candidates; their results are compared; the maps are turned by one random
+rotation, and dissected; and the units are compared with permuted labels. Prints time, memory and disk, the last line
+one JSON object.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from workflow_scripts.data.hdf5 import FORMAT, create_hdf5
 from workflow_scripts.dissect.map_writers import AllMaps, Candidates
 
 UNITS, MAP_SIDE, QUANTILE = 2048, 7, 0.005
+PERMUTATIONS = 99
 CHOICES = (
     *("--knots", "align_corners_false", "--border", "clamp", "--mask", "above"),
     *("--planes", "once", "--counted-images", "with_category"),
@@ -54,6 +56,7 @@ def main() -> None:
         result[f"{kind}_gigabytes"] = round((folder / f"{kind}.h5").stat().st_size / 1e9, 2)
         result |= dissect(folder, kind, arguments.threads)
     result |= rotate(folder, arguments.threads)
+    result |= validate(folder, arguments.threads)
     result["candidates_share"] = round(result["candidates_gigabytes"] / result["all_gigabytes"], 3)
     result["candidates_identical"] = same_results(folder)
     print(json.dumps(result))
@@ -119,6 +122,16 @@ def rotate(folder: Path, threads: int) -> dict:
     ]
     seconds, memory = run_step("rotate_units", arguments)
     return {"rotation_seconds": seconds, "rotation_peak_gigabytes": memory}
+
+
+def validate(folder: Path, threads: int) -> dict:
+    """Compare the units of the dump with 99 permutations of the labels, and on halves; seconds, and memory in GB."""
+    arguments = ["--activations", folder / "all.h5", "--thresholds", folder / "all_thresholds.h5"]
+    arguments += ["--concepts", folder / "concepts.h5", *CHOICES, "--detector-iou", 0.04, "--detector-rule", "above"]
+    arguments += ["--permutations", PERMUTATIONS, "--threads", threads]
+    arguments += ["--nulls", folder / "nulls.csv", "--split", folder / "split.csv"]
+    seconds, memory = run_step("validate_units", arguments)
+    return {"permutations": PERMUTATIONS, "validation_seconds": seconds, "validation_peak_gigabytes": memory}
 
 
 def run_step(step: str, arguments: list) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from test_dissection import LAYER, expected_tallies, prepare, small_set, write_d
 
 from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.dissect import halves as halves_module
+from workflow_scripts.dissect import tallied_layers as layers_module
 from workflow_scripts.dissect import validate_units as validate_module
 from workflow_scripts.dissect.concept_data import ConceptData
 from workflow_scripts.dissect.find_thresholds import find_thresholds
@@ -186,6 +187,13 @@ def test_results_do_not_hang_on_how_much_is_counted_at_once(tmp_path, monkeypatc
     monkeypatch.setattr(validate_module, "HEAT_AT_ONCE", at_once)
     monkeypatch.setattr(halves_module, "VALUES_AT_ONCE", at_once)
     assert validated(tmp_path) == expected == validated(tmp_path, threads=2)
+
+
+def test_a_device_counts_the_same(tmp_path, monkeypatch):
+    prepared(tmp_path, seed=10)
+    expected = validated(tmp_path)
+    monkeypatch.setattr(layers_module, "lease_gpu", lambda: "cpu")
+    assert validated(tmp_path) == expected
 
 
 def test_groups_add_up_to_the_tally_and_names_are_those_of_units(tmp_path):

@@ -116,7 +116,10 @@ def pair_labels(images: int, shuffle_labels: int | None) -> Pairing:
 
 
 class Counter:
-    """Counts the layers of a dump against the labels of a concept set: on a GPU if one is lent, or else on the CPU."""
+    """Counts the layers of a dump against the labels of a concept set: on a GPU if one is lent, or else on the CPU.
+
+    `copies` of the counts are in memory while it works.
+    """
 
     def __init__(self, labels: ConceptData, choices: Protocol, threads: int, scratch: Path | None = None):
         """With many partners for each image, `scratch`, a file that is made, holds what the CPU reads again and again.
@@ -127,6 +130,7 @@ class Counter:
         self.threads = threads
         with_category, each_plane = choices.counted_images == "with_category", choices.planes == "each"
         device = lease_gpu()
+        self.copies = 1 if device else threads
         if device:
             from workflow_scripts.dissect import tensor_tallies
 

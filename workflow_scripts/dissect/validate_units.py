@@ -35,7 +35,7 @@ from workflow_scripts.plan.protocols import DETECTOR_RULES, Protocol
 from workflow_scripts.shared.files import run_command, scratch_file, whole_file
 from workflow_scripts.shared.gpus import use_gpus
 
-COUNTS_AT_ONCE = 2**30  # bytes of tallies, over all threads: bounds memory
+COUNTS_AT_ONCE = 2**30  # bytes of tallies, in all copies: bounds memory
 HEAT_AT_ONCE = 2**28  # bytes of how often pixels carry labels
 
 
@@ -91,7 +91,7 @@ class Validation:
         """The tallies of the groups, and each unit's best IoU under each permutation (m, U)."""
         labels, groups = self.labels, self.groups
         tally_bytes = 8 * len(layer.settings.cut) * (len(labels.label_number) + len(labels.category_name))
-        most = max(1, COUNTS_AT_ONCE // (tally_bytes * self.threads))
+        most = max(1, COUNTS_AT_ONCE // (tally_bytes * self.counter.copies))
         with_groups = max(0, most - groups)
         bounds = [0, *range(with_groups, self.permutations, most), max(with_groups, self.permutations)]
         of_groups, nulls = None, []

@@ -106,7 +106,9 @@ class Validation:
             tally = self.counter.count(layer, Pairing(np.array(partners), np.array(targets)), tallies)
             counts = tally.intersection, tally.unit_area
             if of_groups is None:
-                of_groups = Groups(*(c[len(numbers) :] for c in counts), self.group_area, labels.label_category)
+                # Copies, or the whole of the counts would stay in memory.
+                kept = [of_all[len(numbers) :].copy() for of_all in counts]
+                of_groups = Groups(*kept, self.group_area, labels.label_category)
             nulls += [self.best(counts[0][place], counts[1][place]) for place in range(len(numbers))]
         return of_groups, np.array(nulls)
 

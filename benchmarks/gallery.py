@@ -170,6 +170,8 @@ def random_columns(units: int, level: int) -> dict:
         "labels": [[f"concept {number}", int(number) % len(CATEGORIES)] for number in used],
         "best": [[int(value) if place % 2 == 0 else value for place, value in enumerate(row)] for row in told.tolist()],
         "slot": np.argsort(np.argsort(-np.round(best_iou[:, 0], 4), kind="stable")).tolist(),
+        "chance": of_level.uniform(0.001, 0.02, units).round(6).tolist(),
+        "agreement": (of_level.integers(0, 41, units) / 40).tolist(),  # of 40 halves, as `validate_units` has
         "threshold": of_level.uniform(1, 3, units).round(3).tolist(),
         "maximum": of_level.uniform(4, 9, units).round(3).tolist(),
         "dead": [],

@@ -1,6 +1,6 @@
 """The gallery of units: a page that opens from disk.
 
-In:  <network>/activations.h5, tally.h5, data/concepts*.h5, tables/networks.csv
+In:  <network>/activations.h5, tally.h5, nulls.csv, data/concepts*.h5, tables/networks.csv
 Out: gallery/index.html and what it shows, gallery/networks/<network>/
 """
 
@@ -14,6 +14,7 @@ rule draw_units:
         activations=of_network("activations.h5"),
         tally=f"{NETWORK}/tally.h5",
         concepts=concepts,
+        nulls=f"{NETWORK}/nulls.csv",
         fields=fields,
     output:
         units=directory(f"{GALLERY}/{DRAWN}"),
@@ -34,6 +35,7 @@ rule draw_units:
         " --activations {input.activations:q}"
         " --tally {input.tally:q}"
         " --concepts {input.concepts:q}"
+        " --nulls {input.nulls:q}"
         " {params.fields}"
         " --tiles {params.tiles}"
         " --network {params.network:q}"

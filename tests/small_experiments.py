@@ -65,14 +65,17 @@ def write_units(path, units, layers=(LAYER,), cut=CUT, rule="above"):
     write_validation(path)
 
 
-def write_validation(units, nulls="nulls.csv", split="split.csv"):
-    """A nulls.csv and a split.csv beside a units.csv, of numbers that are the same for every unit but for the IoUs."""
+def write_validation(units, nulls="nulls.csv", split="split.csv", **columns_of_units):
+    """A nulls.csv and a split.csv beside a units.csv, of numbers that are the same for every unit but for the IoUs.
+
+    `columns_of_units` are other numbers, a list for each column of nulls.csv.
+    """
     table = pd.read_csv(units, dtype=str, keep_default_na=False)
     names = table[["layer", "unit", "category", "label"]].assign(iou=table["score"])
     score = table["score"].astype(float)
     columns = {"iou_chance": 0.005, "null_mean": 0.02, "null_sd": 0.002, "null_max": 0.03, "null_detectors": 0.01}
     columns |= {"permutations": 99, "p": np.where(score > 0.03, 0.01, 0.5), "q": np.where(score > 0.03, 0.02, 0.5)}
-    columns |= {"p_gumbel": 0.001, "agreement": 0.75}
+    columns |= {"p_gumbel": 0.001, "agreement": 0.75} | columns_of_units
     names.assign(**columns)[UNIT_COLUMNS].to_csv(units.with_name(nulls), index=False)
     row = {"groups": 20, "halvings": 20, "detectors_half": 6.5, "detectors_cv": 5.5, "keep": 0.8, "agreement": 0.75}
     row |= {"bias": 0.006, "units_sd": 1.5, "concepts_sd": 1.2, "kappa_common": 0.7, "kappa_all": 0.6}

@@ -29,13 +29,14 @@ from workflow_scripts.dissect.maps import LayerMaps
 from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.dissect.tensors import interpolate as interpolate_in_torch
+from workflow_scripts.dissect.validate_units import validate_units
 from workflow_scripts.gallery import sprites
 from workflow_scripts.gallery.draw_units import Tiles, draw_units
 from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, network_folder, site_files
 from workflow_scripts.gallery.top_maps import top_maps
 from workflow_scripts.gallery.write_gallery import write_gallery
 from workflow_scripts.plan.check import least_tile_bytes
-from workflow_scripts.plan.protocols import SCHEMES
+from workflow_scripts.plan.protocols import SCHEMES, Protocol
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.collect import collect
 from workflow_scripts.tables.summarise import summarise
@@ -183,14 +184,26 @@ def dissected(tmp_path_factory) -> Path:
     for name, seed in (("tally", None), ("shuffled", 1)):
         tally_units(*(folder / f"{n}.h5" for n in ("activations", "thresholds", "concepts", name)), seed)
         name_units(folder / f"{name}.h5", folder / "concepts.h5", *RULE, folder / f"{name}.csv")
+        validate(folder, nulls_of(name), seed)
     return folder
+
+
+def nulls_of(tally: str) -> str:
+    return "nulls.csv" if tally == "tally" else f"{tally}_nulls.csv"
+
+
+def validate(folder: Path, nulls: str, seed: int | None = None, fields: dict | None = None, **choices: str) -> None:
+    """Validate the units of a dissection in a folder, without permutations."""
+    inputs = [folder / f"{name}.h5" for name in ("activations", "thresholds", "concepts")]
+    protocol = Protocol(**{"knots": "align_corners_false"} | choices)
+    validate_units(inputs, protocol, fields, 0, folder / nulls, folder / "split.csv", seed)
 
 
 def draw(
     dissected: Path, gallery: Path, tally: str = "tally", tiles: Tiles = TILES, fields: dict | None = None
 ) -> Path:
     files = (dissected / f"{name}.h5" for name in ("activations", tally, "concepts"))
-    draw_units(*files, tiles, NETWORK, gallery / NETWORK, fields)
+    draw_units(*files, dissected / nulls_of(tally), tiles, NETWORK, gallery / NETWORK, fields)
     return gallery / NETWORK
 
 
@@ -237,6 +250,75 @@ def test_data_scripts_say_what_the_tables_say(dissected, tmp_path, tally):
         assert data["shown"] == [len(images) for images in data["image"]]
         assert data["threshold"] == pytest.approx([float(row["threshold"]) for row in of_layer], rel=1e-3)
         assert data["maximum"] == pytest.approx([float(row["maximum"]) for row in of_layer], rel=1e-3)
+
+
+@pytest.mark.parametrize("tally", ["tally", "shuffled"])
+def test_data_scripts_say_what_validation_says(dissected, tmp_path, tally):
+    rows = read_rows(dissected / nulls_of(tally))
+    assert {row["p"] + row["q"] for row in rows} == {""}  # no permutations
+    folder = draw(dissected, tmp_path, tally)
+    chances, agreements = [], []
+    for index, layer in enumerate(LAYERS):
+        _, data = read_call(folder / f"layer_{index}.js")
+        of_layer = [row for row in rows if row["layer"] == layer]
+        assert len(data["chance"]) == len(data["agreement"]) == UNITS
+        assert data["chance"] == [round(float(row["iou_chance"]), 6) for row in of_layer]
+        assert data["agreement"] == [round(float(row["agreement"]), 3) for row in of_layer]
+        assert [chance > 0 for chance in data["chance"]] == [best != [] for best in data["best"]]
+        chances += data["chance"]
+        agreements += data["agreement"]
+    assert len(set(chances)) > UNITS and len(set(agreements)) > 2
+
+
+def test_validation_is_told_by_the_numbers_of_units_whatever_the_order_of_rows(dissected, tmp_path):
+    copy = shutil.copytree(dissected, tmp_path / "copy")
+    rows = pd.read_csv(copy / "nulls.csv", dtype=str, keep_default_na=False)
+    rows[::-1].assign(more="x").to_csv(copy / "nulls.csv", index=False)
+    folder, as_before = draw(copy, tmp_path / "one"), draw(dissected, tmp_path / "two")
+    for index in range(len(LAYERS)):
+        assert (folder / f"layer_{index}.js").read_text() == (as_before / f"layer_{index}.js").read_text()
+
+
+def put(column: str, value: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Change a cell of the last unit of the first layer."""
+    return lambda rows: rows.assign(**{column: rows[column].where(rows.index != UNITS - 1, value)})
+
+
+REFUSED = {
+    "a column less": (lambda rows: rows.drop(columns="agreement"), "has no column agreement"),
+    "a layer less": (lambda rows: rows[rows["layer"] != LAYERS[1]], f"has no layer {LAYERS[1]}"),
+    "a unit less": (lambda rows: rows.drop(index=UNITS - 1), f"has no unit {UNITS - 1} of {LAYERS[0]}"),
+    "a unit twice": (lambda rows: rows.loc[[0, *rows.index]], f"has more rows of {LAYERS[0]} than its {UNITS} units"),
+    "no rows": (lambda rows: rows[:0], f"has no layer {LAYERS[0]}"),
+    "no number": (put("iou_chance", ""), 'has "" in column iou_chance where a number from 0 to 1 belongs'),
+    "not finite": (put("agreement", "nan"), 'has "nan" in column agreement where a number from 0 to 1 belongs'),
+    "no share": (put("agreement", "1.5"), 'has "1.5" in column agreement where a number from 0 to 1 belongs'),
+    "another concept": (put("label", "bird"), f"has other concepts of {LAYERS[0]}'s units than its tally"),
+    "another IoU": (put("iou", "0.0123"), f"has other concepts of {LAYERS[0]}'s units than its tally"),
+}
+
+
+@pytest.mark.parametrize(("change", "problem"), REFUSED.values(), ids=REFUSED)
+def test_validation_of_other_units_is_refused_and_nothing_is_left(dissected, tmp_path, change, problem):
+    copy = shutil.copytree(dissected, tmp_path / "copy")
+    nulls = copy / "nulls.csv"
+    change(pd.read_csv(nulls, dtype=str, keep_default_na=False)).to_csv(nulls, index=False)
+    with pytest.raises(UserError) as refused:
+        draw(copy, tmp_path / "gallery")
+    assert str(refused.value) == f"{nulls} {problem}: validate that network's units again"
+    assert not list((tmp_path / "gallery").rglob("*.*"))
+
+
+def test_validation_that_is_missing_or_damaged_is_refused(dissected, tmp_path):
+    copy = shutil.copytree(dissected, tmp_path / "copy")
+    nulls = copy / "nulls.csv"
+    nulls.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"nulls\.csv is damaged"):
+        draw(copy, tmp_path / "gallery")
+    nulls.unlink()
+    with pytest.raises(UserError, match=r"nulls\.csv is missing.*: validate that network's units again$"):
+        draw(copy, tmp_path / "gallery")
+    assert not list((tmp_path / "gallery").rglob("*.*"))
 
 
 def ious_of(dissected: Path, tally: str, layer: str) -> list[list[Fraction]]:
@@ -328,6 +410,7 @@ def test_masks_lie_where_those_of_the_tally_do(dissected, tmp_path, knots, borde
     copy = shutil.copytree(dissected, tmp_path / "copy")
     files = (copy / f"{name}.h5" for name in ("activations", "thresholds", "concepts", "tally"))
     tally_units(*files, knots=knots, border=border, receptive_fields=FIELDS)
+    validate(copy, "nulls.csv", fields=FIELDS, knots=knots, border=border)
 
     def interpolated(layer: str, values: np.ndarray) -> np.ndarray:
         if knots == "receptive_field" and layer == LAYERS[0]:
@@ -550,7 +633,7 @@ def test_layers_keep_the_configs_order_from_the_dump_to_the_summary(dissected, t
             assert list(dict.fromkeys(of_network["layer"])) == list(ORDER)
 
     gallery = tmp_path / "gallery"
-    draw_units(activations, tally, concepts, TILES, NETWORK, gallery / NETWORK, fields)
+    draw_units(activations, tally, concepts, units.with_name("nulls.csv"), TILES, NETWORK, gallery / NETWORK, fields)
     for index, (layer, count) in enumerate(ORDER.items()):
         _, data = read_call(gallery / NETWORK / f"layer_{index}.js")
         assert len(data["best"]) == count

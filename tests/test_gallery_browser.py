@@ -20,11 +20,12 @@ import pytest
 import reference_dissection as reference
 from PIL import Image
 from playwright.sync_api import sync_playwright
-from small_experiments import arm_row
+from small_experiments import arm_row, write_validation
 
 from benchmarks.gallery import BROWSERS, IMAGES, TILE, TILE_BYTES, UNITS_PER_SHEET, write_synthetic
 from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.pack_concepts import pack_concepts
+from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.gallery.draw_units import Tiles, draw_units
 from workflow_scripts.gallery.site_data import network_folder
 from workflow_scripts.gallery.write_gallery import write_gallery
@@ -68,7 +69,7 @@ def gallery(tmp_path_factory) -> Path:
         if arm != SHARED[0]:
             layers = layers_of(arm)
             write_dissection(work, layers, seed=100 * replicate, level=level)
-            files = (work / f"{name}.h5" for name in ("activations", "tally", "concepts"))
+            files = (work / name for name in ("activations.h5", "tally.h5", "concepts.h5", "nulls.csv"))
             name = network_folder(arm, replicate, level)
             draw_units(*files, TILES, name, folder / name)
     write_networks(folder, work / "networks.csv")
@@ -131,6 +132,13 @@ def write_dissection(work: Path, layers: dict[str, int], seed: int, level: int) 
             tally[f"{layer}/dead"] = np.ptp(maps, axis=(0, 2, 3)) == 0
             tally[layer].attrs["knots"] = "align_corners_false"
 
+    name_units(work / "tally.h5", work / "concepts.h5", CUT, "above", work / "units.csv")
+    random, count = np.random.default_rng([seed, level]), sum(layers.values())
+    chance, agreement = random.uniform(0, 0.02, count), random.integers(0, 41, count) / 40
+    # Of the last layer's units: the least and the most that there can be.
+    chance[-2:], agreement[-2:] = [0.000321, 1], [0, 1]
+    write_validation(work / "units.csv", iou_chance=chance, agreement=agreement)
+
 
 def chosen_scores(units: int, seed: int, level: int) -> np.ndarray:
     """IoU of units and concepts: one or two that stay over the levels and fall, and some noise."""
@@ -187,6 +195,8 @@ def read_units(folder: Path, arm="imp", replicate=1, level=0, index=1) -> list[d
                 "slot": data["slot"][number],
                 "shown": data["shown"][number],
                 "dead": number in data["dead"],
+                "chance": data["chance"][number],
+                "agreement": data["agreement"][number],
             }
         )
     return units
@@ -549,6 +559,32 @@ def test_a_unit_is_shown_at_all_levels(gallery, visit, number):
     assert np.argsort(heights, kind="stable").tolist() == np.argsort(best, kind="stable").tolist()
 
 
+@pytest.mark.parametrize("number", [0, 6, 8, 28, 29])
+def test_a_unit_has_a_line_on_what_chance_gives_and_half_of_the_pictures(gallery, visit, number):
+    page = visit.open(gallery, f"#layer=stages.3&unit={number}", view="#across li")
+    lines = []
+    for level in range(4):
+        unit = read_units(gallery, level=level)[number]
+        page.wait_for_selector(f"#across li.here:nth-child({level + 1})")
+        chance = "less than 0.001" if number == 28 else f"{unit['chance']:.3f}"
+        often = f"{100 * unit['agreement']:.1f}".removesuffix(".0")
+        lines.append(
+            f"Chance gives this unit and its best concept an IoU of {chance}. "
+            f"It has the same best concept on {often} % of random halves of the pictures."
+        )
+        assert texts(page, "#focus p.muted")[1:] == lines[-1:]
+        table, line = (page.locator(f"#focus .concepts > {each}") for each in ("ol", "p"))
+        assert line.bounding_box()["y"] > table.bounding_box()["y"] + table.bounding_box()["height"]
+        page.keyboard.press("]")
+    assert len(set(lines)) == (1 if number > 27 else 4)
+
+
+def test_nothing_is_said_of_chance_where_a_unit_has_no_concept(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3&unit=4", view="#across li")
+    assert texts(page, "#focus .concepts p") == ["It touches no concept."]
+    assert "hance" not in page.inner_text("#unit")
+
+
 def test_from_unit_to_unit_and_from_level_to_level(gallery, visit):
     page = visit.open(gallery, "#layer=stages.3&category=object")
     order = shown_units(page)
@@ -809,14 +845,29 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:200])
 
 
-def shorten_a_column(path: Path) -> None:
+def shorten(column: str):
+    def harm(path: Path) -> None:
+        name, data = read_call(path)
+        data[column].pop()
+        path.write_text(f"gallery.layer({json.dumps(name)}, {json.dumps(data)});")
+
+    return harm
+
+
+def as_before_validation(path: Path) -> None:
     name, data = read_call(path)
-    data["threshold"].pop()
+    del data["chance"], data["agreement"]
     path.write_text(f"gallery.layer({json.dumps(name)}, {json.dumps(data)});")
 
 
 @pytest.mark.parametrize(
-    ("harm", "problem"), [(Path.unlink, "missing"), (truncate, "damaged"), (shorten_a_column, "damaged")]
+    ("harm", "problem"),
+    [
+        (Path.unlink, "missing"),
+        (truncate, "damaged"),
+        *((shorten(column), "damaged") for column in ("threshold", "chance", "agreement")),
+        (as_before_validation, "damaged"),
+    ],
 )
 def test_a_layer_that_cannot_be_read_is_named(copied, visit, harm, problem):
     name = f"{network_folder('imp', 1, 1)}/layer_1.js"
@@ -870,7 +921,7 @@ def test_a_layer_or_unit_that_a_level_does_not_have_is_named(copied, visit):
     (copied / "experiment.js").write_text(f"gallery.experiment({json.dumps(experiment)});")
     path = copied / network_folder("imp", 1, 2) / "layer_1.js"
     name, data = read_call(path)
-    for key in ("best", "slot", "shown", "image", "threshold", "maximum"):
+    for key in ("best", "chance", "agreement", "slot", "shown", "image", "threshold", "maximum"):
         data[key] = data[key][:5]
     path.write_text(f"gallery.layer({json.dumps(name)}, {json.dumps(data)});")
     page = visit.open(copied, "#layer=stages.3&unit=11", view="#across li")

@@ -15,6 +15,7 @@ import pytest
 import reference_dissection as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_experiments import write_validation
 
 from workflow_scripts.data import hdf5
 from workflow_scripts.data.chunks import Rows
@@ -79,7 +80,9 @@ def dissect(folder: Path, changed: str = "concepts.h5") -> dict[str, np.ndarray]
         tally_units(activations, thresholds, folder / "concepts.h5", tally, planes="each", mask="at_least")
     name_units(tally, folder / "concepts.h5", 0.04, "above", units)
     if changed in ("tally.h5", "images"):
-        draw_units(activations, tally, folder / "concepts.h5", Tiles(2, 8, 9999), "network", folder / "drawn")
+        write_validation(units)
+        files = (activations, tally, folder / "concepts.h5", folder / "nulls.csv")
+        draw_units(*files, Tiles(2, 8, 9999), "network", folder / "drawn")
     with h5py.File(tally) as file:
         return {f"{layer}/{name}": values[:] for layer, group in file.items() for name, values in group.items()}
 

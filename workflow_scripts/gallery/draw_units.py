@@ -16,6 +16,7 @@ from workflow_scripts.dissect.interpolation import Grid, grid, interpolate, laye
 from workflow_scripts.dissect.maps import LayerMaps, strict_bound
 from workflow_scripts.dissect.name_units import iou
 from workflow_scripts.dissect.unit_files import Counts, read_counts
+from workflow_scripts.gallery.read_validation import Validation
 from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, sheet_file, write_layer
 from workflow_scripts.gallery.sprites import draw_mask, encode, join_rows, resize
 from workflow_scripts.gallery.top_maps import TopMaps, top_maps
@@ -39,6 +40,7 @@ def draw_units(
     activations: str | Path,
     tally: str | Path,
     concepts: str | Path,
+    nulls: str | Path,
     tiles: Tiles,
     network: str,
     out: Path,
@@ -49,10 +51,11 @@ def draw_units(
     `site_data` describes them; `network` is what the gallery calls that folder, see `network_folder`.
     A unit's pictures are those in which its activation is highest, and exceeds its threshold somewhere; a unit that is
     constant over all pictures has none. Masks are those of the tally, at the resolution of the label maps.
-    `receptive_fields` as `layer_knots` takes them.
+    `nulls` is nulls.csv, as `validate_units` writes it; `receptive_fields` as `layer_knots` takes them.
 
     Raises UserError if an input is missing or damaged, or if they do not belong together.
     """
+    validation = Validation(nulls)
     with (
         open_hdf5(activations, "maps", "fingerprint") as dump,
         open_hdf5(tally, "activations", "concepts", "knots", "border", "mask") as counts,
@@ -76,6 +79,7 @@ def draw_units(
             maps = LayerMaps(dump, layer)
             units = read_units(read_counts(counts, layer, labels), labels)
             require_maps(tally, maps, len(units.threshold), images)
+            validated = validation.columns(layer, units.best_names(labels), units.best_iou[:, 0])
             by_score = units.by_score
             cut = strict_bound(units.threshold, mask)
             top = top_maps(maps, np.where(units.dead, np.float32(np.inf), cut), tiles.count)
@@ -92,7 +96,8 @@ def draw_units(
                 sheet_bytes += sheet_file(folder, index, number).write_bytes(encode(sheet, most))
                 progress.log(first + len(rows))
             progress.finish(f", {sheet_bytes / 1e6:.1f} MB")
-            write_layer(folder, network, index, units.columns(labels) | image_columns(top, len(cut)))
+            columns = units.columns(labels) | validated | image_columns(top, len(cut))
+            write_layer(folder, network, index, columns)
     write_checksums(out, out.with_name(out.name + ".sha256"))
 
 
@@ -121,8 +126,13 @@ class Units(NamedTuple):
         """The units by falling IoU with their best concept, ties by rising number."""
         return np.argsort(-self.best_iou[:, 0], kind="stable")
 
+    def best_names(self, labels: ConceptData) -> list[str]:
+        """The name of each unit's best concept, "" of one that has none."""
+        best = zip(self.best_label[:, 0], self.best_iou[:, 0], strict=True)
+        return [labels.label_name[label] if iou > 0 else "" for label, iou in best]
+
     def columns(self, labels: ConceptData) -> dict:
-        """What the layer's data script says of them, but for their pictures."""
+        """What the layer's data script says of them, but for their validation and their pictures."""
         known = self.best_iou > 0
         used, position = np.unique(self.best_label[known], return_inverse=True)
         place = np.zeros(known.shape, int)
@@ -176,6 +186,7 @@ def main() -> None:
     parser.add_argument("--activations", required=True, help="activations.h5")
     parser.add_argument("--tally", required=True, help="tally.h5, which has the thresholds, too")
     parser.add_argument("--concepts", required=True, help="concepts.h5")
+    parser.add_argument("--nulls", required=True, help="nulls.csv, for what chance gives, and how names agree")
     parser.add_argument("--receptive-fields", type=Path, help="receptive_fields.json, for those knots")
     parser.add_argument("--tiles", type=int, nargs=3, required=True, metavar=("IMAGES", "SIDE", "MOST_BYTES"))
     parser.add_argument("--network", required=True, help="the folder's path within the gallery's")
@@ -185,6 +196,7 @@ def main() -> None:
         arguments.activations,
         arguments.tally,
         arguments.concepts,
+        arguments.nulls,
         Tiles(*arguments.tiles),
         arguments.network,
         arguments.out,

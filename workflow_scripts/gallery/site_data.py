@@ -15,6 +15,9 @@ slot        for each unit where its pictures are: sheet slot // UNITS_PER_SHEET,
             IoU, so that units that are looked at together lie together
 shown       for each unit how many pictures it has, from the left of the row; the rest of the row is blank
 image       for each unit their numbers in the concept set
+chance      for each unit the IoU that chance gives it with its best concept: nulls.csv's iou_chance to six digits
+agreement   for each unit how often a random half of the pictures gives it the same best concept, from 0 to 1 in three
+            digits; without a concept both say nothing
 threshold, maximum    of each unit's activations
 dead        the units that are constant over the concept set
 """

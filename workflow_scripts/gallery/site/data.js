@@ -13,6 +13,8 @@ const gallery = {
   },
 };
 
+const LISTS = ["best", "chance", "agreement", "slot", "shown", "image", "threshold", "maximum"]; // one entry a unit
+
 const loading = new Map(); // name of a layer's script -> promise of its units
 
 /** The units of a network's layer; rejected with a sentence if its script is missing or damaged. */
@@ -41,7 +43,7 @@ function unitsOf(name, sheets, count) {
   const columns = gallery.columns.get(name);
   gallery.columns.delete(name);
   try {
-    const lists = ["best", "slot", "shown", "image", "threshold", "maximum"].map((key) => columns[key]);
+    const lists = LISTS.map((key) => columns[key]);
     if (lists.some((list) => list.length !== count)) throw new Error("lengths differ");
     const dead = new Set(columns.dead);
     const slots = Math.max(...columns.slot) + 1;
@@ -51,6 +53,8 @@ function unitsOf(name, sheets, count) {
         number,
         best,
         detector: best.length > 0 && isDetected(best[0].iou),
+        chance: columns.chance[number],
+        agreement: columns.agreement[number],
         dead: dead.has(number),
         shown: columns.shown[number],
         images: columns.image[number].join(", "),

@@ -34,7 +34,9 @@ function showFocus(state, found, scale) {
       "div",
       { className: "concepts" },
       make("h3", {}, levelName(network)),
-      unit.best.length ? conceptTable(unit, scale) : make("p", { className: "muted" }, "It touches no concept."),
+      ...(unit.best.length
+        ? [conceptTable(unit, scale), make("p", { className: "muted", id: "validation" }, validationOf(unit))]
+        : [make("p", { className: "muted" }, "It touches no concept.")]),
     ),
   );
   if (found.length > 1) byId("focus").append(make("div", {}, make("h3", {}, "Best IoU"), curve(state, found, scale)));
@@ -56,6 +58,15 @@ function conceptTable(unit, scale) {
     ),
   );
   return make("ol", { className: "concept-table" }, ...rows);
+}
+
+/** How sure a unit's best concept is: what chance gives the two, and how often half of the pictures give the same. */
+function validationOf({ chance, agreement }) {
+  const iou = chance < 0.0005 ? "less than 0.001" : three(chance);
+  return (
+    `Chance gives this unit and its best concept an IoU of ${iou}. ` +
+    `It has the same best concept on ${percent(agreement)} of random halves of the pictures.`
+  );
 }
 
 // ---------------------------------------------------------------- across the levels

@@ -25,7 +25,7 @@ from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.data.packed_images import read_packed_images, write_packed_images
 from workflow_scripts.data.unfolding import require_bounded_chunks
 from workflow_scripts.dissect import find_thresholds as thresholds_module
-from workflow_scripts.dissect import tally_units as tally_module
+from workflow_scripts.dissect import tallied_layers as tally_module
 from workflow_scripts.dissect.concept_data import ConceptData
 from workflow_scripts.dissect.dump_activations import PictureBatches
 from workflow_scripts.dissect.find_thresholds import find_thresholds

@@ -382,7 +382,7 @@ def test_a_test_that_can_show_nothing_is_refused(test):
         experiment(arms=[BROUGHT], statistics={"test": test})
     assert experiment(arms=[IMP], **few | {"statistics": {"test": "where_possible"}})
     plan = experiment(arms=[IMP, BROUGHT | {"role": "reference", "of": "imp"}], statistics={"test": test})
-    assert plan.comparison() == f"--margin 0.1 --accuracy-margin 0.01 --test {test}"
+    assert plan.margins() == "--margin 0.1 --accuracy-margin 0.01"
 
 
 def test_tables_of_comparisons_are_among_those_of_every_experiment():

@@ -12,6 +12,7 @@ from workflow_scripts.plan.figures import caption_of, figure_names
 from workflow_scripts.run.sum_costs import COLUMNS
 from workflow_scripts.run.write_report import CAPTIONS, read_caption, write_report
 from workflow_scripts.shared.files import UserError
+from workflow_scripts.tables.findings import Section
 
 FIGURES = ["overview", "iou_distribution"]
 VOID = {"meta", "img", "br", "hr", "col"}
@@ -65,6 +66,7 @@ def results(tmp_path):
     return results
 
 
+FINDINGS = [Section("What <was> found", ["Units & concepts."], [["weights", "units"], ["100 %", "82"]], "Means.")]
 SUMMARY = "units > 10 %"
 
 
@@ -74,7 +76,7 @@ def write_csv(path: Path, columns, rows) -> None:
 
 
 def report(results: Path) -> Page:
-    write_report(results, SUMMARY, FIGURES, list(TABLES), results / "report.html")
+    write_report(results, FINDINGS, SUMMARY, FIGURES, list(TABLES), results / "report.html")
     return Page(results / "report.html")
 
 
@@ -98,9 +100,10 @@ def test_figures_stand_in_the_order_asked_for_with_captions_and_words_for_those_
 def test_summary_arms_and_costs_are_on_the_page_itself(results):
     page = report(results)
     assert "units > 10 %" in page.text and "one & #2" in page.text
+    assert "What <was> found" in page.text and "Units & concepts." in page.text and "Means." in page.text
     for words in ("iterative magnitude pruning", "baseline", "untrained <b>", "train_dense", "512.0"):
         assert words in page.text
-    assert all(column["scope"] == "col" for column in page.all("th")) and len(page.all("caption")) == 2
+    assert all(column["scope"] == "col" for column in page.all("th")) and len(page.all("caption")) == 3
 
 
 def test_the_page_needs_no_script_and_nothing_from_elsewhere(results):
@@ -123,7 +126,7 @@ def test_what_is_to_be_shown_and_is_missing_is_named(results, lost):
 
 
 def test_what_is_not_asked_for_is_not_shown(results):
-    write_report(results, SUMMARY, FIGURES[:1], list(TABLES), results / "report.html")
+    write_report(results, FINDINGS, SUMMARY, FIGURES[:1], list(TABLES), results / "report.html")
     assert FIGURES[1] not in (results / "report.html").read_text()
 
 

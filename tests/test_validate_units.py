@@ -306,7 +306,7 @@ def test_halves_of_equal_groups_agree():
     groups = groups._replace(label_category=np.array([0, 0]))
     split = compare_halves(groups, RULE)
     assert split.agreement.tolist() == [1, 1]
-    assert split.row["groups"], split.row["halvings"] == (20, HALVINGS)
+    assert (split.row["groups"], split.row["halvings"]) == (20, HALVINGS)
     for column in ("keep", "agreement", "kappa_common", "kappa_all", "jaccard", "counts_overlap"):
         assert split.row[column] == 1, column
     assert (split.row["detectors_half"], split.row["detectors_cv"], split.row["bias"]) == (2, 2, 0)

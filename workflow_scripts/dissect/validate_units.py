@@ -60,7 +60,7 @@ class Validation:
         self.labels, self.choices, self.permutations = labels, choices, permutations
         self.rule = choices.detector_iou, choices.detector_rule
         self.threads = threads
-        self.counter = Counter(labels, choices, threads, scratch)
+        self.counter = Counter(labels, choices, threads, scratch if permutations else None)
         self.partner = pair_labels(images, shuffle_labels).partner[0]
         self.stratum = strata(labels.image_has_category)
         # Groups are of labels, whose picture is not always that of the maps.
@@ -230,7 +230,7 @@ def validate_units(
 
 
 def plain(value: object) -> object:
-    """A number as tables have it: to six digits, and nothing where it is not known."""
+    """A cell of a table: a number with all its digits, and nothing where it is not known."""
     if isinstance(value, float | np.floating):
         return "" if np.isnan(value) else float(value)
     return value

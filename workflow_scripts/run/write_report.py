@@ -221,7 +221,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="report.html, in the experiment's folder")
     args = parser.parse_args()
     summary = summarise(args.results, args.quantile)
-    findings = find(read_tables(args.results / "tables"), args.margin, args.accuracy_margin)
+    findings = find(read_tables(args.results / "tables", "ablation" in args.tables), args.margin, args.accuracy_margin)
     write_report(args.results, findings, summary, args.figures, args.tables, args.out)
     with whole_file(args.findings) as part:
         part.write_text(as_markdown(f"{args.results.name}: findings", findings), encoding="utf-8")

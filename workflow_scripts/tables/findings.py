@@ -1,20 +1,22 @@
 """What an experiment has found, in words: every sentence follows from its tables, and says no more than they do."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from workflow_scripts.plan.keys import BASELINE, CURVE
 from workflow_scripts.plan.protocols import DETECTOR_RULES
+from workflow_scripts.plan.rotations import RECIPE as ROTATED
 from workflow_scripts.tables.arms import name_arms, read_arms
-from workflow_scripts.tables.read_tables import detector_rule_of, farthest, read_rotations, read_table
-from workflow_scripts.tables.statistics import fisher_difference, half_width
+from workflow_scripts.tables.compare_networks import DENSE
+from workflow_scripts.tables.read_tables import detector_rule_of, farthest, read_ablation, read_rotations, read_table
+from workflow_scripts.tables.statistics import EQUIVALENT, fisher_difference, half_width
 from workflow_scripts.tables.statistics import mean_and_sd as mean_and_sd_of
 
-TABLES = ("networks", "equivalence", "matched", "correlations", "identity", "sweep", "nulls", "split")
-OPTIONAL = ("ablation", "classes")
+TABLES = ("networks", "equivalence", "matched", "correlations", "identity", "sweep", "split")
 MEASURES = {  # of equivalence.csv: what a count of it is called, and its unit in a table
     "units": "interpretable units",
     "concepts": "unique concepts",
@@ -23,7 +25,10 @@ MEASURES = {  # of equivalence.csv: what a count of it is called, and its unit i
 }
 TESTABLE = 3  # replicates
 NAMED = 4  # items in a sentence
-TABLE_NOTE = "Mean ± standard deviation of replicates. ° From here on a loss of as much as the margin is not excluded."
+NETWORK = ["arm", "replicate", "level", "layer"]
+TABLE_NOTE = "Mean ± standard deviation of replicates."
+MARKED = " °: the tests from dense downwards have ended here or before, so that no loss is excluded here."
+UNMARKED = f" With fewer than {TESTABLE} replicates no loss is tested."
 
 
 class Section(NamedTuple):
@@ -55,19 +60,32 @@ class Tables(NamedTuple):
         own = self.arms[(self.arms["role"] == CURVE) & (self.arms["base"] == self.arms["arm"])]["arm"]
         return [arm for arm in own if levels.get(arm, 0) > 1]
 
+    def layers(self, curve: str) -> list[str]:
+        """The layers of a curve's networks, in the order of their dissection."""
+        return list(self["networks"].loc[self["networks"]["arm"] == curve, "layer"].unique())
+
+    def levels(self, curve: str) -> list[int]:
+        """The levels of a curve from the densest on, level 0 first; by number where a density is not known."""
+        networks = self["networks"]
+        density = networks[networks["arm"] == curve].groupby("level")["density"].mean()
+        known = density.notna().all()
+        return sorted(density.index, key=lambda level: (level > 0, -density[level] if known else 0, level))
+
     def with_recipe(self, recipe: str, base: str) -> list[str]:
         """The arms of a recipe that are compared with a base."""
         return self.arms.loc[(self.arms["recipe"] == recipe) & (self.arms["base"] == base), "arm"].tolist()
 
 
-def read_tables(folder: Path) -> Tables:
+def read_tables(folder: Path, ablated: bool = True) -> Tables:
     """The tables of an experiment; those that not every experiment has, where they are.
+
+    Args:
+        ablated: whether units are switched off in it; without that such tables are an earlier config's.
 
     Raises:
         UserError: one is missing.
     """
-    optional = [name for name in OPTIONAL if (folder / f"{name}.csv").is_file()]
-    frames = {name: read_table(folder / f"{name}.csv") for name in (*TABLES, *optional)}
+    frames = {name: read_table(folder / f"{name}.csv") for name in TABLES} | (read_ablation(folder) if ablated else {})
     arms = read_arms(folder / "arms.csv", frames["networks"])
     return Tables(frames, arms, read_rotations(folder, arms))
 
@@ -78,10 +96,11 @@ def find(tables: Tables, margin: float, accuracy_margin: float) -> list[Section]
     Args:
         margin, accuracy_margin: as in the config's section `statistics`.
     """
-    curves, layers = tables.curves(), tables["networks"]["layer"].unique()
+    curves = tables.curves()
     sections = [asked(tables, margin, accuracy_margin)]
     sections += [in_short(tables, curve) for curve in curves]
     for curve in curves:
+        layers = tables.layers(curve)
         sections += [lost(tables, curve, layer) for layer in layers]
         sections.append(how_sure(tables, curve))
         sections += [accuracy_or_sparsity(tables, curve, layer) for layer in layers]
@@ -95,26 +114,39 @@ def asked(tables: Tables, margin: float, accuracy_margin: float) -> Section:
     """The question, and what was measured to answer it."""
     networks = tables["networks"]
     iou, rule = detector_rule_of(networks)
-    layers = networks.drop_duplicates("layer")
-    dissected = listed([f"{layer} ({units} units)" for layer, units in layers[["layer", "units"]].to_numpy()])
+    sizes = {layer: sorted(set(rows["units"])) for layer, rows in networks.groupby("layer", sort=False)}
+    sizes = {layer: counted(" or ".join(map(str, units)), "unit") for layer, units in sizes.items()}
+    dissected = listed([f"{layer} ({units})" for layer, units in sizes.items()])
     sentences = [
         "Does pruning cost a network units that a person can name? A unit counts as interpretable if the places"
-        f" where it is most active overlap with one concept, IoU {DETECTOR_RULES[rule]} {iou:g}.",
-        f"Dissected: {dissected}, of {len(networks.drop_duplicates(['arm', 'replicate', 'level']))} networks.",
+        f" where it is most active overlap with one concept, IoU {DETECTOR_RULES[rule]} {decimal(iou)}.",
+        f"Dissected: {dissected}, of {counted(count_networks(tables, networks), 'network')}.",
     ]
     for curve in tables.curves():
         of_curve = networks[networks["arm"] == curve]
-        levels = of_curve.groupby("level")["density"].mean().sort_values(ascending=False)
+        densities = [density_of(tables, curve, level) for level in tables.levels(curve)]
+        known = [percent(density) for density in densities if not pd.isna(density)]
+        parts = [f"with {listed(known, most=len(known))} of the weights"] if known else []
+        if len(known) < len(densities):
+            parts.append(f"{counted(len(densities) - len(known), 'level')} with an unknown share of the weights")
         sentences.append(
-            f"{capital(tables.called(curve))}: {counted(of_curve['replicate'].nunique(), 'replicate')}, with"
-            f" {listed([percent(density) for density in levels], most=len(levels))} of the weights."
+            f"{capital(tables.called(curve))}: {counted(of_curve['replicate'].nunique(), 'replicate')},"
+            f" {listed(parts)}."
         )
+    points = decimal(100 * accuracy_margin)
     sentences.append(
         f"Fixed beforehand: less than {percent(margin)} of the dense networks' mean is no change of a count, less than"
-        f" {100 * accuracy_margin:g} percentage {plural(100 * accuracy_margin, 'point')} none of accuracy. Another"
+        f" {counted(points, 'percentage point')} none of accuracy. Another"
         " machine trains other networks."
     )
     return Section("What was asked", [" ".join(sentences)])
+
+
+def count_networks(tables: Tables, networks: pd.DataFrame) -> int:
+    """How many networks rows of networks.csv are of; a curve that has a base begins with that, which counts once."""
+    begins = tables.arms.loc[(tables.arms["role"] == CURVE) & (tables.arms["base"] != tables.arms["arm"]), "arm"]
+    own = networks[~((networks["level"] == 0) & networks["arm"].isin(begins))]
+    return len(own.drop_duplicates(NETWORK[:3]))
 
 
 def in_short(tables: Tables, curve: str) -> Section:
@@ -122,11 +154,13 @@ def in_short(tables: Tables, curve: str) -> Section:
     rows = tables["equivalence"]
     rows = rows[(rows["arm"] == curve) & (rows["against"] == "dense")]
     paragraphs = headlines(rows, [curve])
-    if (rows["n"] >= TESTABLE).any():
+    replicates = rows.loc[rows[list(SHOWN)].astype(bool).any(axis=1), "n"]
+    if len(replicates):
+        count = counted(span(replicates.min(), replicates.max()), "replicate")
         paragraphs.append(
             "Each of these claims is wrong with a probability of at most 5 %"
-            f" ({counted(int(rows['n'].max()), 'replicate')}, each compared with its own dense network; tested level"
-            " after level from there on)."
+            f" ({count}, each compared with its own dense network; tested level"
+            " after level from there on); that one of them is wrong is more likely."
         )
     return Section(title_of(tables, "In short", curve), paragraphs)
 
@@ -137,7 +171,8 @@ def headlines(equivalence: pd.DataFrame, curves: Sequence[str]) -> list[str]:
     rows = rows.sort_values("level", kind="stable")
     texts = []
     for (arm, layer), of_layer in rows.groupby(["arm", "layer"], sort=False):
-        start = "" if not layer else f"In {layer}: " if len(curves) == 1 else f"In {layer} of {arm}: "
+        places = ([f"in {layer}"] if layer else []) + ([f"of {arm}"] if len(curves) > 1 else [])
+        start = capital(" ".join(places)) + ": " if places else ""
         if text := down_to(of_layer) or untested(of_layer):
             texts.append(start + (text if start else capital(text)))
     return texts
@@ -152,7 +187,7 @@ def untested(rows: pd.DataFrame) -> str:
     least, most = units["smallest_change"].min(), units["smallest_change"].max()
     if pd.isna(least):
         return f"{text}, and how much another training would change is not known."
-    return f"{text}; a change of less than {span(least, most)} units could not have been ruled out."
+    return f"{text}; a change of less than {counted(span(least, most), 'unit')} could not have been ruled out."
 
 
 def span(least: float, most: float) -> str:
@@ -166,22 +201,27 @@ def lost(tables: Tables, curve: str, layer: str) -> Section:
     paragraphs = [beside_rotation(tables, curve, layer)]
     paragraphs += [beyond(rows[rows["measure"] == measure], measure) for measure in MEASURES]
     title = title_of(tables, f"What is lost in {layer}", curve)
-    return Section(title, [text for text in paragraphs if text], table_of(tables, curve, layer, rows), TABLE_NOTE)
+    table = table_of(tables, curve, layer, rows)
+    marked = any(cell.endswith("°") for cells in table for cell in cells)
+    untested = len(rows) and (rows["shown"] == UNTESTED).all()
+    note = TABLE_NOTE + (MARKED if marked else UNMARKED if untested else "")
+    return Section(title, [text for text in paragraphs if text], table, note)
 
 
 def beside_rotation(tables: Tables, curve: str, layer: str) -> str:
     """How many directions of a random basis would count, beside the units, dense and at the middle level."""
     if tables.rotations is None:
         return ""
-    turned = farthest(tables.rotations)
-    turned = turned[(turned["arm"] == curve) & (turned["layer"] == layer)].groupby("level")["detectors_a"].mean()
+    turned = farthest(tables.rotations).groupby(NETWORK)["detectors_a"].mean().rename("turned")
     networks = tables["networks"]
-    units = networks[(networks["arm"] == curve) & (networks["layer"] == layer)].groupby("level")["detectors_a"].mean()
+    networks = networks[(networks["arm"] == curve) & (networks["layer"] == layer)].join(turned, on=NETWORK, how="inner")
+    means = networks.groupby("level")[["turned", "detectors_a"]].mean()
     parts = [
-        f"{number(turned[level])} where there are {number(units[level])} units at"
-        f" {percent(density_of(tables, curve, level))} of the weights ({percent(turned[level] / units[level], 2)})"
-        for level in dict.fromkeys([turned.index.min(), middle_level(tables, curve), turned.index.max()])
-        if level in turned and units[level]
+        f"{number(chance)} where there are {counted(number(units), 'unit')} at {of_weights(tables, curve, level)}"
+        f" ({percent(chance / units, 2)})"
+        for level in three_levels(tables, curve, set(means.index))
+        for chance, units in [means.loc[level]]
+        if units
     ]
     if not parts:
         return ""
@@ -203,27 +243,35 @@ def against_dense(tables: Tables, curve: str, layer: str) -> pd.DataFrame:
     return rows.sort_values("level", kind="stable")
 
 
+def from_dense(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of one measure in the order of the tests: from dense downwards, by level where a density is not known."""
+    known = rows["density"].notna().all()
+    return rows.sort_values(["density", "level"], ascending=[False, True]) if known else rows.sort_values("level")
+
+
 def down_to(rows: pd.DataFrame) -> str:
     """The sparsest level of an unbroken sequence that is shown, of each measure of a layer."""
-    if rows.empty or (rows["shown"] == "not testable").all():
-        return ""
+    rows = rows[rows["shown"] != UNTESTED]
     measures = [measure for measure in MEASURES if measure in set(rows["measure"])]
     sentences, shown = [], set()
     for column, words in SHOWN.items():
-        ends: dict[float, list[str]] = {}
+        ends: dict[str, list[str]] = {}
         for measure in measures:
-            passed = rows[(rows["measure"] == measure) & rows[column]]
+            passed = from_dense(rows[(rows["measure"] == measure) & rows[column]])
             if len(passed):
-                ends.setdefault(passed["density"].iloc[-1], []).append(MEASURES[measure])
+                ends.setdefault(weights(passed.iloc[-1]), []).append(MEASURES[measure])
                 shown.add(measure)
-        parts = [f"{listed(names)} down to {percent(density)} of the weights" for density, names in ends.items()]
+        parts = [f"{listed(names)} down to {end}" for end, names in ends.items()]
         if parts:
             sentences.append(f"{words}: {'; '.join(parts)}.")
     if missing := [MEASURES[measure] for measure in measures if measure not in shown]:
-        sentences.append(f"neither is shown, at any level, of {listed(missing)}.")
-    return " ".join([sentences[0], *map(capital, sentences[1:])])
+        sentences.append(
+            f"neither a loss nor a change as large as the margin is excluded, at any level, for {listed(missing)}."
+        )
+    return " ".join([*sentences[:1], *map(capital, sentences[1:])])
 
 
+UNTESTED = "not testable"
 SHOWN = {
     "no_loss_in_sequence": "no loss as large as the margin",
     "in_sequence": "no change as large as the margin, up or down",
@@ -232,21 +280,21 @@ SHOWN = {
 
 def beyond(rows: pd.DataFrame, measure: str) -> str:
     """What is known of the first level where a loss is not excluded, of the first with a loss, and of the last."""
-    failed = rows[(rows["shown"] != "not testable") & ~rows["no_loss_in_sequence"]]
+    rows = from_dense(rows[rows["shown"] != UNTESTED])
+    failed = rows[~rows["no_loss_in_sequence"].astype(bool)]
     if failed.empty:
         return ""
     first, last, lost = failed.iloc[0], failed.iloc[-1], failed[failed["high90"] < 0]
-    sentences = [f"{capital(MEASURES[measure])}: at {percent(first['density'])} of the weights {change(first)}."]
+    sentences = [f"{capital(MEASURES[measure])}: at {weights(first)} {change(first)}."]
     if first["high90"] >= 0:
         if lost.empty:
-            return f"{sentences[0]} No level has an interval that is a loss throughout."
-        row = lost.iloc[0]
+            return f"{sentences[0]} From there on no level has an interval that is a loss throughout."
+        first = lost.iloc[0]
         sentences.append(
-            f"The first interval that is a loss throughout is at {percent(row['density'])}: {change(row)}."
+            f"From there on the first interval that is a loss throughout is at {weights(first)}: {change(first)}."
         )
-        first = row
-    if last["level"] > first["level"]:
-        sentences.append(f"At {percent(last['density'])}: {change(last)}.")
+    if last["level"] != first["level"]:
+        sentences.append(f"At {weights(last)}: {change(last)}.")
     return " ".join(sentences)
 
 
@@ -260,18 +308,21 @@ def table_of(tables: Tables, curve: str, layer: str, rows: pd.DataFrame) -> list
         "concepts": (networks["concepts_a"], MEASURES["concepts"]),
     }
     if tables.rotations is not None:
-        turned = farthest(tables.rotations).groupby(["arm", "replicate", "level", "layer"])["detectors_a"].mean()
-        keys = pd.MultiIndex.from_frame(networks[["arm", "replicate", "level", "layer"]])
+        turned = farthest(tables.rotations).groupby(NETWORK)["detectors_a"].mean()
+        keys = pd.MultiIndex.from_frame(networks[NETWORK])
         above = networks["detectors_a"] - turned.reindex(keys).to_numpy()
         values["units_above_rotation"] = above, MEASURES["units_above_rotation"]
     values = {measure: pair for measure, pair in values.items() if pair[0].notna().any()}
     table = [["weights", *(title for _, title in values.values())]]
-    for level, of_level in networks.groupby("level"):
-        cells = [percent(of_level["density"].mean())]
+    tested = (rows["shown"] != UNTESTED).any()
+    for level in tables.levels(curve):
+        of_level = networks[networks["level"] == level]
+        cells = [level_cell(tables, curve, level)]
         for measure, (column, _) in values.items():
-            row = rows[(rows["measure"] == measure) & (rows["level"] == level)]
-            ended = ((row["shown"] != "not testable") & ~row["no_loss_in_sequence"]).any()
-            cells.append(mean_and_sd(column[of_level.index]) + (" °" if ended else ""))
+            shown = rows[(rows["measure"] == measure) & (rows["level"] == level)]["no_loss_in_sequence"]
+            ended = tested and level > 0 and not (len(shown) and shown.all())
+            cell = mean_and_sd(column[of_level.index])
+            cells.append(f"{cell} °" if ended and cell != "-" else cell)
         table.append(cells)
     return table
 
@@ -279,7 +330,7 @@ def table_of(tables: Tables, curve: str, layer: str, rows: pd.DataFrame) -> list
 def how_sure(tables: Tables, curve: str) -> Section:
     """The noise of training, of pictures and of chance."""
     paragraphs = [*noise(tables, curve), *chance(tables, curve), *halves(tables, curve)]
-    return Section("How sure that is", paragraphs)
+    return Section(title_of(tables, "How sure that is", curve), paragraphs)
 
 
 def noise(tables: Tables, curve: str) -> Iterator[str]:
@@ -298,42 +349,48 @@ def noise(tables: Tables, curve: str) -> Iterator[str]:
     of_curve = counts[(counts["arm"] == curve) & counts["smallest_change"].notna()]
     for layer, of_layer in of_curve.groupby("layer", sort=False):
         least, most = of_layer["smallest_change"].min(), of_layer["smallest_change"].max()
-        yield (
-            f"In {layer} a change of less than {span(least, most)} units, depending on the level, could not have"
-            " been ruled out."
-        )
+        size = counted(span(least, most), "unit")
+        by_level = ", depending on the level," if "to" in size else ""
+        yield f"In {layer} a change of less than {size}{by_level} could not have been ruled out."
 
 
 def chance(tables: Tables, curve: str) -> Iterator[str]:
     """How many units chance explains."""
     networks = tables["networks"]
-    if networks["detectors_fdr"].isna().all():
-        return
+    networks = networks[networks["detectors_fdr"].notna()]
+    bases = networks["arm"].map(tables.arms.set_index("arm")["base"])
     untrained = [arm for recipe in ("untrained", "untrained_calibrated") for arm in tables.with_recipe(recipe, curve)]
-    for layer, of_layer in networks.groupby("layer", sort=False):
+    for layer, of_layer in networks[bases == curve].groupby("layer", sort=False):
         of_curve = of_layer[of_layer["arm"] == curve]
-        first, last = of_curve["level"].min(), of_curve["level"].max()
-        ends = [of_curve[of_curve["level"] == level] for level in (first, last)]
+        found = [level for level in tables.levels(curve) if level in set(of_curve["level"])]
+        if not found:
+            continue
+        ends = [(level, of_curve[of_curve["level"] == level]) for level in dict.fromkeys([found[0], found[-1]])]
         words = [
-            f"{number(rows['detectors_fdr'].mean())} of {rows['units'].iloc[0]} units at"
-            f" {percent(rows['density'].mean())} of the weights"
-            for rows in ends
+            f"{number(rows['detectors_fdr'].mean())} of {counted(rows['units'].iloc[0], 'unit')} at"
+            f" {of_weights(tables, curve, level)}"
+            for level, rows in ends
         ]
-        floors = [
-            f"{number(of_layer.loc[of_layer['arm'] == arm, 'detectors_fdr'].mean())} in {tables.called(arm)} networks"
-            for arm in untrained
-        ]
-        text = (
-            f"Chance. In {layer} {words[0]} match their concept better than chance would, {words[1]}"
-            + (f"; {listed(floors)}, so that this alone makes no unit interpretable" if floors else "")
-            + f" (false discovery rate 5 %). With permuted labels {number(ends[0]['chance_detectors'].mean(), 2)} units"
-            " of the dense networks would count as interpretable."
-        )
-        few = of_layer[(of_layer["detectors_fdr"] < of_layer["fewest_fdr"])]
+        words[0] += " match their concept better than chance would"
+        means = {arm: of_layer.loc[of_layer["arm"] == arm, "detectors_fdr"].mean() for arm in untrained}
+        means = {arm: mean for arm, mean in means.items() if not pd.isna(mean)}
+        text = f"Chance. In {layer} {', '.join(words)}"
+        if means:
+            text += "; " + listed([f"{number(mean)} in {tables.called(arm)} networks" for arm, mean in means.items()])
+            if max(means.values()) >= 1:
+                text += ", so that this alone makes no unit interpretable"
+        text += " (false discovery rate 5 %)."
+        by_chance = ends[0][1]["chance_detectors"].mean()
+        if not pd.isna(by_chance):
+            text += (
+                f" With permuted labels {counted(number(by_chance, 2), 'unit')} of"
+                f" {first_networks(tables, curve)} would count as interpretable."
+            )
+        few = of_layer[of_layer["detectors_fdr"] < of_layer["fewest_fdr"]]
         if len(few):
             text += (
-                f" Fewer than {int(few['fewest_fdr'].max())} units could not have been found with so few permutations,"
-                f" which concerns {counted(len(few), 'network')}."
+                f" Fewer than {counted(int(few['fewest_fdr'].max()), 'unit')} could not have been found with so few"
+                f" permutations, which concerns {counted(count_networks(tables, few), 'network')}."
             )
         yield text
 
@@ -343,15 +400,18 @@ def halves(tables: Tables, curve: str) -> Iterator[str]:
     rows = tables["split"]
     rows = rows[rows["arm"] == curve]
     for layer, of_layer in rows.groupby("layer", sort=False):
-        dense = of_layer[of_layer["level"] == of_layer["level"].min()]
+        dense = of_layer[of_layer["level"] == tables.levels(curve)[0]]
         if dense["keep"].isna().all():
             continue
+        text = (
+            f"Pictures. In {layer} of {first_networks(tables, curve)} {share(dense['keep'])} of the units that one half"
+            " of the pictures finds interpretable are so on the other half, under the same name"
+        )
+        if dense["agreement"].notna().any():
+            text += f"; {share(dense['agreement'])} of those interpretable on both get the same name from each"
         yield (
-            f"Pictures. In {layer} of the dense networks {percent(dense['keep'].mean(), 2)} of the units that one"
-            " half of the pictures finds interpretable are so on the other half, under the same name;"
-            f" {percent(dense['agreement'].mean(), 2)} of those interpretable on both get the same name from each."
-            " Other pictures of the same kind would change the count of a network by"
-            f" {number(dense['units_sd'].mean())} units (standard deviation)."
+            f"{text}. Other pictures of the same kind would change the count of a network by"
+            f" {counted(number(dense['units_sd'].mean()), 'unit')} (standard deviation)."
         )
 
 
@@ -374,7 +434,8 @@ def accuracy_or_sparsity(tables: Tables, curve: str, layer: str) -> Section:
     for arm, of_arm in rows.groupby("arm", sort=False):
         table.append([tables.called(arm), *(matched(tables, curve, of_arm, by) for by in ("accuracy", "density"))])
     note = (
-        "The difference in interpretable units, at the sparsest level where three replicates or more can be compared."
+        f"How many interpretable units {tables.called(curve)} has more or fewer than the arm, at the sparsest level"
+        f" where {TESTABLE} replicates or more can be compared."
     )
     return Section(title, [text for text in paragraphs if text], table, note)
 
@@ -398,28 +459,33 @@ def matched(tables: Tables, curve: str, rows: pd.DataFrame, by: str) -> str:
     rows = rows[(rows["matched_by"] == by) & (rows["n"] >= TESTABLE)]
     if rows.empty:
         return "-"
-    row = rows.sort_values("level").iloc[-1]
-    return f"{change(row)} at {percent(density_of(tables, curve, row['level']))} of the weights"
+    level = max(rows["level"], key=tables.levels(curve).index)
+    return f"{change(rows[rows['level'] == level].iloc[0])} at {of_weights(tables, curve, level)}"
 
 
 def correlated(tables: Tables, curve: str, layer: str) -> str:
     """The partial rank correlations of units with accuracy and with density, over all networks of a replicate."""
     rows = tables["correlations"]
     rows = rows[(rows["base"] == curve) & (rows["layer"] == layer) & (rows["measure"] == "units")]
-    rows = rows[rows["with_accuracy"].notna() & rows["with_density"].notna()]
+    differences = fisher_difference(rows["with_accuracy"], rows["with_density"])
+    rows, differences = rows[~np.isnan(differences)], differences[~np.isnan(differences)]
     if len(rows) < TESTABLE:
         return ""
-    differences = fisher_difference(rows["with_accuracy"], rows["with_density"])
     mean, sd = mean_and_sd_of(differences, 0)
     low, high = mean - half_width(sd, len(rows)), mean + half_width(sd, len(rows))
+    accuracy, density = rows["with_accuracy"].mean(), rows["with_density"].mean()
     verdict = (
-        "more with accuracy" if low > 0 else "more with density" if high < 0 else "with neither more than the other"
+        "more with accuracy"
+        if low > 0 and accuracy > 0
+        else "more with density"
+        if high < 0 and density > 0
+        else "with neither more than the other"
     )
     return (
         f"Over all arms units go {verdict}: their rank correlation with accuracy, density held fixed, is"
-        f" {rows['with_accuracy'].mean():.2f}, with density, accuracy held fixed, {rows['with_density'].mean():.2f}"
+        f" {accuracy:z.2f}, with density, accuracy held fixed, {density:z.2f}"
         f" (means of {counted(len(rows), 'replicate')}; difference on Fisher's scale, 90 % interval:"
-        f" {low:.2f} to {high:.2f})."
+        f" {low:z.2f} to {high:z.2f})."
     )
 
 
@@ -427,6 +493,28 @@ def density_of(tables: Tables, arm: str, level: int) -> float:
     """The mean density of a level."""
     networks = tables["networks"]
     return networks.loc[(networks["arm"] == arm) & (networks["level"] == level), "density"].mean()
+
+
+def weights(row: pd.Series) -> str:
+    """The level of a row: "12.5 % of the weights", or "level 3" where nobody knows the share."""
+    return f"level {row['level']}" if pd.isna(row["density"]) else f"{percent(row['density'])} of the weights"
+
+
+def of_weights(tables: Tables, arm: str, level: int) -> str:
+    """The same of an arm's level."""
+    return weights(pd.Series({"level": level, "density": density_of(tables, arm, level)}, dtype=object))
+
+
+def level_cell(tables: Tables, arm: str, level: int) -> str:
+    """The same in a table with the column weights."""
+    return of_weights(tables, arm, level).removesuffix(" of the weights")
+
+
+def first_networks(tables: Tables, curve: str) -> str:
+    """What a curve starts with: dense networks, unless they are known to be sparse."""
+    level = tables.levels(curve)[0]
+    sparse = level > 0 or density_of(tables, curve, level) < DENSE
+    return f"the networks at {of_weights(tables, curve, level)}" if sparse else "the dense networks"
 
 
 def same_units(tables: Tables, curve: str) -> Section:
@@ -438,20 +526,18 @@ def same_units(tables: Tables, curve: str) -> Section:
         chain = of_layer[(of_layer["against"] == "dense") & (of_layer["level"] > 0)]
         if chain.empty:
             continue
-        levels = [chain["level"].min(), middle_level(tables, curve), chain["level"].max()]
         parts = []
-        for level in dict.fromkeys(level for level in levels if level in set(chain["level"])):
-            of_level = chain[chain["level"] == level]
-            parts.append(
-                f"at {percent(density_of(tables, curve, level))} of the weights {share(of_level['same_name'])} of"
-                f" the units and {share(of_level['jaccard'])} of the concepts"
-            )
-        ceilings = []
-        for against, words in CEILINGS.items():
-            dense = of_layer[(of_layer["against"] == against) & (of_layer["level"] == 0)]
-            names = f"{share(dense['same_name'])} of the units and " if dense["same_name"].notna().any() else ""
-            if dense["jaccard"].notna().any():
-                ceilings.append(f"{words} {names}{share(dense['jaccard'])} of the concepts")
+        for level in three_levels(tables, curve, set(chain["level"])):
+            if kept := agreeing(chain[chain["level"] == level]):
+                parts.append(f"at {of_weights(tables, curve, level)} {kept}")
+        if not parts:
+            continue
+        dense = of_layer[of_layer["level"] == 0]
+        ceilings = [
+            f"{words} {kept}"
+            for against, words in CEILINGS.items()
+            if (kept := agreeing(dense[dense["against"] == against]))
+        ]
         text = (
             f"In {layer}, of the units that are interpretable in the dense network and after pruning, and of the"
             f" concepts of either, these shares stay the same: {'; '.join(parts)}."
@@ -459,7 +545,15 @@ def same_units(tables: Tables, curve: str) -> Section:
         if ceilings:
             text += f" Without any pruning {', '.join(ceilings)}."
         paragraphs.append(text)
-    return Section("Are they the same units and concepts?", paragraphs)
+    return Section(title_of(tables, "Are they the same units and concepts?", curve), paragraphs)
+
+
+def agreeing(rows: pd.DataFrame) -> str:
+    """Which shares of units and of concepts agree, as far as either is known: "49 % of the units"."""
+    names = {"same_name": "units", "jaccard": "concepts"}
+    return " and ".join(
+        f"{share(rows[column])} of the {name}" for column, name in names.items() if rows[column].notna().any()
+    )
 
 
 CEILINGS = {
@@ -476,21 +570,22 @@ def causes(tables: Tables, curve: str) -> Iterator[Section]:
     rows = tables["ablation"]
     rows = rows[rows["arm"] == curve]
     title = "What the units do"
-    if rows.empty:
+    if rows.empty and curve in set(tables["classes"]["arm"]):
         text = "No class is a concept that a unit detects: nothing could be switched off."
         yield Section(title_of(tables, title, curve), [text])
     for layer, of_layer in rows.groupby("layer", sort=False):
         table = [["weights", "pairs", "units", "own class", "other classes", "own class, random units", "p ≤ 0.05"]]
-        for level, of_level in of_layer.groupby("level"):
+        for level in [level for level in tables.levels(curve) if level in set(of_layer["level"])]:
+            of_level = of_layer[of_layer["level"] == level]
             means = [of_level[column].mean() for column in ("own", "others", "random_own_mean")]
-            cells = [percent(density_of(tables, curve, level)), str(len(of_level)), number(of_level["units"].mean())]
+            cells = [level_cell(tables, curve, level), str(len(of_level)), number(of_level["units"].mean())]
             table.append(
                 [*cells, *(number(100 * mean) for mean in means), percent((of_level["p"] <= SMALL_P).mean(), 2)]
             )
         parts = [
-            f"by {number(100 * of_level['own'].mean())} points at {percent(density_of(tables, curve, level))} of the"
-            f" weights (as many random units: {number(100 * of_level['random_own_mean'].mean())})"
-            for level in dict.fromkeys([of_layer["level"].min(), middle_level(tables, curve)])
+            f"by {number(100 * of_level['own'].mean())} points at {of_weights(tables, curve, level)}"
+            f" (as many random units: {number(100 * of_level['random_own_mean'].mean())})"
+            for level in three_levels(tables, curve, set(of_layer["level"]))[:2]
             if len(of_level := of_layer[of_layer["level"] == level])
         ]
         text = f"If the units that detect a class are switched off, the accuracy of that class changes {listed(parts)}."
@@ -512,19 +607,20 @@ def other_choices(tables: Tables, curve: str, margin: float) -> Section:
     for layer, of_layer in rows.groupby("layer", sort=False):
         own = of_layer[of_layer["own"]].drop_duplicates(["replicate", "level"])
         ends = [(words, kept_down_to(tables, curve, own, column, margin)) for column, words in COUNTED.items()]
-        parts = [f"as the experiment counts, {listed([f'{words} to {end}' for words, end in ends])}"]
+        parts = [f"as the experiment counts, {listed([f'{words} {end}' for words, end in ends])}"] if len(own) else []
         for choice, of_choice in of_layer.groupby("choice", sort=False):
             ends = {
                 value: kept_down_to(tables, curve, of_value, "detectors_a", margin)
                 for value, of_value in of_choice.groupby("value")
             }
             if len(ends) > 1:
-                words = [f"{value} to {end}" for value, end in sorted(ends.items(), key=lambda item: sort_key(item[0]))]
+                words = [f"{value} {end}" for value, end in sorted(ends.items(), key=lambda item: sort_key(item[0]))]
                 parts.append(f"units by {CHOICES[choice]} {listed(words, most=len(words))}")
-        paragraphs.append(
-            f"In {layer} means over replicates stay above {percent(1 - margin)} of the dense networks' down to these"
-            f" shares of the weights: {'; '.join(parts)}."
-        )
+        if parts:
+            paragraphs.append(
+                f"In {layer} means over replicates stay above {percent(1 - margin)} of those of"
+                f" {first_networks(tables, curve)} down to these shares of the weights: {'; '.join(parts)}."
+            )
     return Section(title_of(tables, "Does it hang on how units are counted?", curve), paragraphs)
 
 
@@ -546,65 +642,103 @@ def sort_key(value: object) -> tuple:
 
 
 def kept_down_to(tables: Tables, curve: str, rows: pd.DataFrame, column: str, margin: float) -> str:
-    """The sparsest level of an unbroken sequence whose mean is within the margin of dense, or above it."""
+    """ "to" the sparsest level of an unbroken sequence whose mean is within the margin of the first, or above it."""
     means = rows.groupby("level")[column].mean()
-    if means.empty or not means.iloc[0]:
-        return "none at all"
+    means = means.reindex([level for level in tables.levels(curve) if level in means.index])
+    if not means.iloc[0]:
+        return "(0 from the start)"
     kept = (means / means.iloc[0] > 1 - margin).cumprod()
-    return percent(density_of(tables, curve, kept[kept == 1].index[-1]))
+    return f"to {level_cell(tables, curve, kept[kept == 1].index[-1])}"
 
 
 def not_told(tables: Tables) -> Section:
     """What the experiment leaves open."""
-    sentences = []
-    for curve in tables.curves():
-        replicates = tables["networks"].loc[tables["networks"]["arm"] == curve, "replicate"].nunique()
-        if replicates < TESTABLE:
-            sentences.append(f"With {counted(replicates, 'replicate')} no test of equivalence is made: take 3 or more.")
-        rows = tables["equivalence"]
-        weak = rows[(rows["arm"] == curve) & (rows["against"] == "dense") & (rows["power"] < 0.8)]
-        for layer, of_layer in weak.groupby("layer", sort=False, dropna=False):
-            measures = listed([MEASURES[measure] for measure in MEASURES if measure in set(of_layer["measure"])])
-            where = f" in {layer}" if layer else ""
-            sentences.append(
-                f"At some levels the test had a power of less than 80 % for {measures}{where}: that it is not shown"
-                " there does not mean that there is a change."
-            )
-        if not tables.with_recipe("dense_again", curve):
-            sentences.append("No arm of the recipe dense_again says how much another training alone changes.")
-        matched = tables["matched"]
-        if matched.empty or (matched["imp_arm"] != curve).all():
-            sentences.append("No other arm parts sparsity from accuracy.")
-    if tables.rotations is None:
-        sentences.append("No arm is rotated: whether units detect more than any basis of their space is not known.")
-    if "ablation" not in tables.frames:
-        sentences.append("Nothing was switched off: what units do for the network is not known.")
-    baselines = tables.arms[tables.arms["role"] == BASELINE]
-    if baselines.empty:
-        sentences.append("There is no baseline of chance.")
-    sentences.append("Networks of another architecture, or trained on other pictures, may do otherwise.")
-    return Section("What could not be told", [" ".join(sentences)])
+    curves = tables.curves()
+    paragraphs = []
+    for curve in curves:
+        start = f"{capital(tables.called(curve))}: " if len(curves) > 1 else ""
+        if text := " ".join(left_open(tables, curve)):
+            paragraphs.append(start + text)
+    last = "Networks of another architecture, or trained on other pictures, may do otherwise."
+    if not curves:
+        last = f"No arm has dense networks and pruned levels of its own: what pruning changes is not said here. {last}"
+    return Section("What could not be told", [*paragraphs, last])
+
+
+def left_open(tables: Tables, curve: str) -> Iterator[str]:
+    """What the experiment leaves open of a curve, in sentences."""
+    networks = tables["networks"]
+    networks = networks[networks["arm"] == curve]
+    rows = tables["equivalence"]
+    rows = rows[(rows["arm"] == curve) & (rows["against"] == "dense")]
+    if rows.empty:
+        yield "No level is compared with dense networks: what pruning changes is not known."
+    elif (rows["n"] < TESTABLE).all():
+        replicates = int(rows["n"].max())
+        yield f"With {counted(replicates, 'replicate')} no test of equivalence is made: take {TESTABLE} or more."
+    weak = rows[(rows["shown"] != EQUIVALENT) & (rows["low90"] <= 0) & (rows["high90"] >= 0)]
+    weak = weak[weak["power"] < ENOUGH_POWER]
+    for layer, of_layer in weak.groupby("layer", sort=False, dropna=False):
+        measures = listed([MEASURES[measure] for measure in MEASURES if measure in set(of_layer["measure"])])
+        where = f" in {layer}" if layer else ""
+        yield (
+            f"At some levels neither equivalence nor a change is shown of {measures}{where}, and the power to show"
+            f" equivalence was less than {percent(ENOUGH_POWER)}."
+        )
+    if networks["density"].isna().any():
+        yield "The share of the weights is not known at every level."
+    if networks["test_accuracy"].isna().all():
+        yield "Test accuracy was not measured."
+    if not tables.with_recipe("dense_again", curve):
+        yield "No arm of the recipe dense_again says how much another training alone changes."
+    matched = tables["matched"]
+    if matched.empty or (matched["imp_arm"] != curve).all():
+        yield "No other arm tells sparsity and accuracy apart."
+    if tables.rotations is None or (tables.rotations["arm"] != curve).all():
+        yield "No arm is rotated: whether units detect more than any basis of their space is not known."
+    if "classes" not in tables.frames or (tables["classes"]["arm"] != curve).all():
+        yield "Nothing was switched off: what units do for the network is not known."
+    if networks["detectors_fdr"].isna().all():
+        yield "No labels were permuted: how many units chance explains is not known."
+    if (tables["split"]["arm"] != curve).all():
+        yield "The pictures were not halved: what other pictures would give is not known."
+    baselines = tables.arms[(tables.arms["role"] == BASELINE) & (tables.arms["recipe"] != ROTATED)]
+    if (baselines["base"] != curve).all():
+        yield "There is no baseline of chance."
+
+
+ENOUGH_POWER = 0.8
+
+
+def three_levels(tables: Tables, curve: str, known: Collection[int]) -> list[int]:
+    """The first level of a curve, the middle and the last, of those that are known."""
+    levels = [level for level in tables.levels(curve) if level in known]
+    chosen = [levels[0], middle_level(tables, curve), levels[-1]] if levels else []
+    return [level for level in dict.fromkeys(chosen) if level in levels]
 
 
 def middle_level(tables: Tables, curve: str) -> int:
-    """The level of a curve nearest to a tenth of the weights, where the paper sees the end of what pruning leaves"
-    " whole."""
-    networks = tables["networks"]
-    density = networks[(networks["arm"] == curve) & (networks["level"] > 0)].groupby("level")["density"].mean()
-    return int((density - 0.1).abs().idxmin())
+    """The level nearest to a tenth of the weights, where the paper sees the end of what pruning leaves whole.
+
+    Where no density is known, the one in the middle.
+    """
+    levels = [level for level in tables.levels(curve) if level > 0]
+    known = {level: density for level in levels if not pd.isna(density := density_of(tables, curve, level))}
+    return min(known, key=lambda level: abs(known[level] - 0.1)) if known else levels[len(levels) // 2]
 
 
 def change(row: pd.Series | dict) -> str:
     """A difference with its interval, of a count or of accuracy."""
     noun = NOUNS[row["measure"]]
-    scale, fewer = (100, "less") if noun == "points" else (1, "fewer")
+    scale, fewer = (100, "less") if noun == "point" else (1, "fewer")
     difference, low, high = (scale * row[column] for column in ("difference", "low90", "high90"))
     size = number(abs(difference))
-    text = f"no {noun} more or {fewer}" if size == "0" else f"{size} {noun} {'more' if difference > 0 else fewer}"
+    more = f"{counted(size, noun)} {'more' if difference > 0 else fewer}"
+    text = f"no {noun}s more or {fewer}" if size == "0" else more
     return text if pd.isna(low) else f"{text} (90 % interval: {interval(low, high, fewer)})"
 
 
-NOUNS = {"units": "units", "concepts": "concepts", "units_above_rotation": "units", "accuracy": "points"}
+NOUNS = {"units": "unit", "concepts": "concept", "units_above_rotation": "unit", "accuracy": "point"}
 
 
 def interval(low: float, high: float, fewer: str) -> str:
@@ -617,17 +751,20 @@ def interval(low: float, high: float, fewer: str) -> str:
 
 
 def number(value: float, digits: int = 1) -> str:
-    """A number with at most so many digits behind the point."""
-    text = f"{value:.{digits}f}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if text == "-0" else text
+    """A number with at most so many digits behind the point; "-" where it is not known."""
+    return "-" if pd.isna(value) else decimal(round(float(value), digits))
+
+
+def decimal(value: float, digits: int = 6) -> str:
+    """A number with so many digits, never with an exponent, and 0 without a sign."""
+    return np.format_float_positional(value + 0.0, digits, fractional=False, trim="-")
 
 
 def percent(share: float, digits: int = 3) -> str:
-    """A share in per cent, with so many digits: "12.5 %"."""
+    """A share in per cent, with so many digits, and all those before the point: "12.5 %"."""
     if pd.isna(share):
         return "-"
-    return f"{100 * share:.0f} %" if share >= 1 else f"{100 * share:.{digits}g} %"
+    return f"{100 * share:.0f} %" if share >= 1 else f"{decimal(100 * share, digits)} %"
 
 
 def share(values: pd.Series) -> str:
@@ -635,27 +772,22 @@ def share(values: pd.Series) -> str:
     return percent(values.mean(), 2)
 
 
-def points(change: float) -> str:
-    """A change of accuracy, in words: "loses 6.1 points"."""
-    return f"{'gains' if change > 0 else 'loses'} {number(100 * abs(change))} points"
-
-
 def mean_and_sd(values: pd.Series) -> str:
     """The mean of some values and, of several, their standard deviation."""
     known = values.dropna().astype(float)
     if known.empty:
         return "-"
-    return f"{known.mean():.1f}" + (f" ± {known.std():.1f}" if len(known) > 1 else "")
+    return f"{known.mean():z.1f}" + (f" ± {known.std():.1f}" if len(known) > 1 else "")
 
 
-def counted(count: int, noun: str) -> str:
-    """A count and its noun: "1 replicate", "2 replicates"."""
+def counted(count: float | str, noun: str) -> str:
+    """A count and its noun: "1 replicate", "2 replicates"; a number may be in words already, as "2 to 3"."""
     return f"{count} {plural(count, noun)}"
 
 
-def plural(count: float, noun: str) -> str:
+def plural(count: float | str, noun: str) -> str:
     """The noun, in its plural unless there is one."""
-    return noun if count == 1 else f"{noun}s"
+    return noun if str(count) == "1" else f"{noun}s"
 
 
 def capital(text: str) -> str:
@@ -679,8 +811,8 @@ def as_markdown(title: str, sections: Sequence[Section]) -> str:
         for paragraph in section.paragraphs:
             lines += [paragraph, ""]
         if section.table:
-            head, *rows = section.table
+            head, *rows = [[cell.replace("|", r"\|") for cell in row] for row in section.table]
             lines += [" | ".join(head).join(("| ", " |")), "|--:" * len(head) + "|"]
             lines += [" | ".join(row).join(("| ", " |")) for row in rows]
-            lines += ["", f"*{section.note}*", ""]
+            lines += ["", *([f"*{section.note}*", ""] if section.note else [])]
     return "\n".join(lines)

@@ -227,7 +227,7 @@ def beside_rotation(tables: Tables, curve: str, layer: str) -> str:
         return ""
     return (
         "Of a random basis of the same space so many directions would count as interpretable:"
-        f" {listed(parts)}. Only what units have beyond that speaks of the units themselves."
+        f" {listed(parts)}. Only what units have beyond that, units above rotation, speaks of the units themselves."
     )
 
 

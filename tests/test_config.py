@@ -260,9 +260,9 @@ def test_text_that_means_nothing_there_is_refused(given, sentence):
         ({"trainig": {}}, "unknown key trainig; did you mean training?"),
         ({"training": {"epoch": 3}}, "unknown key training.epoch; did you mean epochs?"),
         ({"pruning": {"fraction": 1.5}}, "pruning.fraction is 1.5: write a number above 0 and below 1, such as 0.2"),
-        ({"pruning": {"rewind_epoch": 50}}, "pruning.rewind_epoch is 50: write a number below training.epochs, 7"),
+        ({"pruning": {"rewind_epoch": 50}}, "pruning.rewind_epoch is 50: write a number below training.epochs, 6"),
         ({"pruning": {"rewind_momentum": "never"}}, 'pruning.rewind_momentum is "never": write true or false'),
-        ({"training": {"warmup_epochs": 50}}, "training.warmup_epochs is 50: write a number below training.epochs, 7"),
+        ({"training": {"warmup_epochs": 50}}, "training.warmup_epochs is 50: write a number below training.epochs, 6"),
         (
             {"figures": {"arms": ["impp"]}},
             "figures.arms has impp, and there is no such arm with networks; did you mean imp?",

@@ -30,7 +30,7 @@ def experiment(gpus: int = 0, **changes: object) -> Experiment:
 def test_the_default_experiment():
     default = experiment()
     assert default.results == "results/shapes" and default.checked()[0] == "results/shapes/data/network.json"
-    assert len(default.networks) == 3 * (6 + 3)
+    assert len(default.networks) == 3 * (5 + 3)
     assert default.file(Key("imp", 2, 3), "units.csv") == "results/shapes/imp/replicate_2/level_3/units.csv"
     dense = [f"results/shapes/imp/replicate_{replicate}/level_0" for replicate in (1, 2, 3)]
     control = [f"results/shapes/shuffled_labels/replicate_{replicate}/level_0" for replicate in (1, 2, 3)]

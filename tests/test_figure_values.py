@@ -116,6 +116,7 @@ def write_large(folder, levels=19, replicates=3, units=400, concepts=150, layers
             rule = {"detector_iou": CUT, "detector_rule": "above", "knots": KNOTS}
             shares = dict.fromkeys(("density_weights", "density_all"), 0.8**level) | {"pruned_of_all": 1 - 0.8**level}
             others = {"dead_units": level, "zero_threshold_units": 0, "median_score": found["score"].median()}
+            others["detectors_fdr"] = units - 10 * level
             rows["networks"].append(pd.DataFrame([network | counts | rule | shares | others]))
             for category in CATEGORIES:
                 of_category = detectors[detectors["category"] == category]
@@ -130,6 +131,7 @@ def write_large(folder, levels=19, replicates=3, units=400, concepts=150, layers
     for table, frames in rows.items():
         pd.concat(frames).to_csv(folder / f"{table}.csv", index=False)
     pd.DataFrame([arm_row("imp", recipe="imp")]).to_csv(folder / "arms.csv", index=False)
+    pd.DataFrame(columns=["arm", "replicate", "level", "layer"]).to_csv(folder / "split.csv", index=False)
     compared(folder)
 
 

@@ -369,7 +369,7 @@ SHUFFLED = PRUNED | {"mask": "shuffled_global", "weights": "rewound"}
         ),
         (
             arm("dense_early", epochs=[2, 5, 7]),
-            "arms.dense_early.epochs has 2, 7: write numbers from 3 to 6, after pruning.rewind_epoch and before"
+            "arms.dense_early.epochs has 2, 7: write numbers from 3 to 5, after pruning.rewind_epoch and before"
             " training.epochs",
         ),
         (

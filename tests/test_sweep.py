@@ -410,7 +410,7 @@ def test_lines_are_means_in_per_cent_of_the_dense_mean(tables):
 def test_settings_with_few_dense_detectors_have_no_line(tables, tmp_path):
     few = pd.read_csv(tables / "sweep.csv", dtype={"value": str})
     few.loc[few["value"] == "0.1", "detectors_a"] = 4
-    for name in ("networks", "arms", "units", "categories", "layers"):
+    for name in ("networks", "arms", "units", "categories", "layers", "equivalence", "matched", "identity"):
         (tmp_path / f"{name}.csv").write_bytes((tables / f"{name}.csv").read_bytes())
     few.to_csv(tmp_path / "sweep.csv", index=False)
     first, second = figure_of("robustness", tmp_path).axes[0], figure_of("robustness", tables).axes[0]

@@ -66,8 +66,11 @@ def results(tmp_path):
     return results
 
 
-FINDINGS = [Section("What <was> found", ["Units & concepts."], [["weights", "units"], ["100 %", "82"]], "Means.")]
 SUMMARY = "units > 10 %"
+FINDINGS = [
+    Section("What <is> found", ["More & <b>more</b>.", "IoU > 0.04."], [["of", "n"], ["a <i>", "3"]], "A <note>."),
+    Section("What is not", ["Nothing."]),
+]
 
 
 def write_csv(path: Path, columns, rows) -> None:
@@ -100,10 +103,19 @@ def test_figures_stand_in_the_order_asked_for_with_captions_and_words_for_those_
 def test_summary_arms_and_costs_are_on_the_page_itself(results):
     page = report(results)
     assert "units > 10 %" in page.text and "one & #2" in page.text
-    assert "What <was> found" in page.text and "Units & concepts." in page.text and "Means." in page.text
     for words in ("iterative magnitude pruning", "baseline", "untrained <b>", "train_dense", "512.0"):
         assert words in page.text
     assert all(column["scope"] == "col" for column in page.all("th")) and len(page.all("caption")) == 3
+
+
+def test_findings_come_first_as_they_are_written(results):
+    page = report(results)
+    for words in ("What <is> found", "More & <b>more</b>.", "IoU > 0.04.", "a <i>", "A <note>.", "What is not"):
+        assert page.text.count(words) == 1
+    assert not page.all("b") and not page.all("i")
+    assert page.text.index("What <is> found") < page.text.index("Nothing.") < page.text.index(SUMMARY)
+    columns = [column for column in page.all("th") if "scope" in column]
+    assert [column.get("class") for column in columns[:2]] == [None, "number"]
 
 
 def test_the_page_needs_no_script_and_nothing_from_elsewhere(results):

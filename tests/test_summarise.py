@@ -163,6 +163,23 @@ def test_curves_without_a_baseline_are_named(tmp_path):
     assert named("a", "b", "c", "d", "e") == [f"Arms a, b, c and 2 more have {sentence}"]
 
 
+def test_what_is_found_stands_first_where_networks_are_compared(tmp_path):
+    rows = [row("imp", replicate, level, 0.5**level, 0.9, 80, 30) for replicate in (1, 2, 3) for level in (0, 1)]
+    plain = summary(tmp_path, rows)
+    cells = {"arm": "imp", "level": 1, "layer": "stages.3", "against": "dense", "density": 0.5, "n": 3}
+    cells |= {"smallest_change": 1.0, "shown": "no loss", "in_sequence": False, "no_loss_in_sequence": True}
+    found = pd.DataFrame([cells | {"measure": measure} for measure in ("units", "concepts")])
+    found.to_csv(tmp_path / "tables" / "equivalence.csv", index=False)
+    lines = summarise(tmp_path).split("\n")
+    assert " ".join(lines[:2]) == (
+        "In stages.3: no loss as large as the margin: interpretable units and unique concepts down to 50 % of the"
+        " weights."
+    )
+    assert lines[2:] == ["", *plain] and all(len(line) <= WIDTH for line in lines)
+    found.iloc[:0].to_csv(tmp_path / "tables" / "equivalence.csv", index=False)
+    assert summarise(tmp_path).split("\n") == plain
+
+
 def test_the_command_says_where_things_lie_too(tmp_path, monkeypatch, capsys):
     write_tables(tmp_path, [row("imp", 1, 0, 1.0, 0.96, 80, 30)], ARMS)
     monkeypatch.setattr("sys.argv", ["summarise", str(tmp_path), "--quantile", "0.2"])

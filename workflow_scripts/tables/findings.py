@@ -583,7 +583,7 @@ def causes(tables: Tables, curve: str) -> Iterator[Section]:
                 [*cells, *(number(100 * mean) for mean in means), percent((of_level["p"] <= SMALL_P).mean(), 2)]
             )
         parts = [
-            f"by {number(100 * of_level['own'].mean())} points at {of_weights(tables, curve, level)}"
+            f"by {counted(number(100 * of_level['own'].mean()), 'point')} at {of_weights(tables, curve, level)}"
             f" (as many random units: {number(100 * of_level['random_own_mean'].mean())})"
             for level in three_levels(tables, curve, set(of_layer["level"]))[:2]
             if len(of_level := of_layer[of_layer["level"] == level])
@@ -752,12 +752,13 @@ def interval(low: float, high: float, fewer: str) -> str:
 
 def number(value: float, digits: int = 1) -> str:
     """A number with at most so many digits behind the point; "-" where it is not known."""
-    return "-" if pd.isna(value) else decimal(round(float(value), digits))
+    return "-" if pd.isna(value) else decimal(value, digits, fractional=True)
 
 
-def decimal(value: float, digits: int = 6) -> str:
-    """A number with so many digits, never with an exponent, and 0 without a sign."""
-    return np.format_float_positional(value + 0.0, digits, fractional=False, trim="-")
+def decimal(value: float, digits: int = 6, fractional: bool = False) -> str:
+    """A number with so many digits in all, or behind the point; never with an exponent, and 0 without a sign."""
+    text = np.format_float_positional(value, digits, fractional=fractional, trim="-")
+    return "0" if text == "-0" else text
 
 
 def percent(share: float, digits: int = 3) -> str:
@@ -787,7 +788,7 @@ def counted(count: float | str, noun: str) -> str:
 
 def plural(count: float | str, noun: str) -> str:
     """The noun, in its plural unless there is one."""
-    return noun if str(count) == "1" else f"{noun}s"
+    return noun if str(count) in ("1", "-1") else f"{noun}s"
 
 
 def capital(text: str) -> str:

@@ -1,5 +1,6 @@
 """Reading concepts.h5, and checking that files belong together."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -128,15 +129,19 @@ class ConceptData:
             counts_for,
         )
 
+    def blocks(self, with_category: bool, each_plane: bool) -> Iterator[tuple[np.ndarray, LabelBlock]]:
+        """Yield the positions of some images and their labels, as `block` returns them, until all have been."""
+        images = len(self.image_has_category)
+        for first in range(0, images, IMAGES_AT_ONCE):
+            run = np.arange(first, min(first + IMAGES_AT_ONCE, images))
+            yield run, self.block(run, with_category, each_plane)
+
     def all_labels(self, with_category: bool, each_plane: bool, scratch: Path) -> LabelBlock:
         """The labels of all images, as `block`; their masks in a file that is made, and lie in memory as needed."""
-        images = len(self.image_has_category)
         words = self.height * self.row_bytes // 8
         masks = np.memmap(scratch, np.uint64, "w+", shape=(self.mask_count(each_plane) or 1, words))
         blocks, place = [], 0
-        for first in range(0, images, IMAGES_AT_ONCE):
-            run = np.arange(first, min(first + IMAGES_AT_ONCE, images))
-            block = self.block(run, with_category, each_plane)
+        for _, block in self.blocks(with_category, each_plane):
             masks[place : place + len(block.masks)] = block.masks
             place += len(block.masks)
             blocks.append(block._replace(masks=None))

@@ -71,7 +71,7 @@ def own_labels(images: int) -> Pairing:
 class Labels:
     """The labels that images meet, read for each block of images, or once for all of them.
 
-    Those of many partners lie all over the file: they are read once, into `kept`, as `ConceptData.keep_labels` does.
+    Those of many partners lie all over the file: they are read once, into `kept`, as `ConceptData.all_labels` does.
     """
 
     def __init__(self, concepts: ConceptData, with_category: bool, each_plane: bool = False):

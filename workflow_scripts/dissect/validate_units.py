@@ -7,7 +7,7 @@ the pictures that have labels of the same categories. Thresholds stay as they ar
 import argparse
 import csv
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from workflow_scripts.dissect import kernels
-from workflow_scripts.dissect.concept_data import IMAGES_AT_ONCE, ConceptData, LabelBlock
+from workflow_scripts.dissect.concept_data import ConceptData
 from workflow_scripts.dissect.halves import GROUPS, SPLIT_COLUMNS, Groups, bootstrap, compare_halves
 from workflow_scripts.dissect.interpolation import read_receptive_fields
 from workflow_scripts.dissect.maps import as_bits
@@ -135,7 +135,7 @@ class Validation:
             place_of_label = np.full(len(labels.label_number), -1)
             place_of_label[chosen] = np.arange(len(chosen))
             counts = np.zeros((len(chosen), strata_count, labels.height, width), np.int64)
-            for images, block in label_blocks(labels, self.choices.planes == "each"):
+            for images, block in labels.blocks(True, self.choices.planes == "each"):
                 kernels.heat(block, place_of_label, self.stratum[images], counts)
             place = np.where(label >= 0, place_of_label[label], -1)
             for part in in_shards(
@@ -161,18 +161,10 @@ def sum_heat(
     return shared
 
 
-def label_blocks(labels: ConceptData, each_plane: bool) -> Iterator[tuple[np.ndarray, LabelBlock]]:
-    """Yield the positions of some images and their labels, until all have been."""
-    images = len(labels.image_has_category)
-    for first in range(0, images, IMAGES_AT_ONCE):
-        here = np.arange(first, min(first + IMAGES_AT_ONCE, images))
-        yield here, labels.block(here, True, each_plane)
-
-
 def label_areas(labels: ConceptData, group: np.ndarray, groups: int, each_plane: bool) -> np.ndarray:
     """How many pixels carry each label in each group of images, int64 (G, L); `group` int64 (N)."""
     areas = np.zeros((groups, len(labels.label_number)), np.int64)
-    for images, block in label_blocks(labels, each_plane):
+    for images, block in labels.blocks(True, each_plane):
         for start, label, pixels in (
             (block.mask_start, block.mask_label, np.bitwise_count(block.masks).sum(1, dtype=np.int64)),
             (block.whole_start, block.whole_label, labels.height * labels.width),

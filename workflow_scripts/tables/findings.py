@@ -9,6 +9,7 @@ import pandas as pd
 
 from workflow_scripts.plan.keys import BASELINE, CURVE
 from workflow_scripts.plan.protocols import DETECTOR_RULES
+from workflow_scripts.plan.replicates import LEAST_REPLICATES
 from workflow_scripts.plan.rotations import RECIPE as ROTATED
 from workflow_scripts.tables.arms import name_arms, read_arms
 from workflow_scripts.tables.compare_networks import DENSE
@@ -23,12 +24,11 @@ MEASURES = {  # of equivalence.csv: what a count of it is called, and its unit i
     "units_above_rotation": "units above rotation",
     "accuracy": "test accuracy",
 }
-TESTABLE = 3  # replicates
 NAMED = 4  # items in a sentence
 NETWORK = ["arm", "replicate", "level", "layer"]
 TABLE_NOTE = "Mean ± standard deviation of replicates."
 MARKED = " °: the tests from dense downwards have ended here or before, so that no loss is excluded here."
-UNMARKED = f" With fewer than {TESTABLE} replicates no loss is tested."
+UNMARKED = f" With fewer than {LEAST_REPLICATES} replicates no loss is tested."
 
 
 class Section(NamedTuple):
@@ -435,7 +435,7 @@ def accuracy_or_sparsity(tables: Tables, curve: str, layer: str) -> Section:
         table.append([tables.called(arm), *(matched(tables, curve, of_arm, by) for by in ("accuracy", "density"))])
     note = (
         f"How many interpretable units {tables.called(curve)} has more or fewer than the arm, at the sparsest level"
-        f" where {TESTABLE} replicates or more can be compared."
+        f" where {LEAST_REPLICATES} replicates or more can be compared."
     )
     return Section(title, [text for text in paragraphs if text], table, note)
 
@@ -456,7 +456,7 @@ VERDICTS = {
 
 def matched(tables: Tables, curve: str, rows: pd.DataFrame, by: str) -> str:
     """The cell of an arm: how a curve differs from it where they are as accurate or as dense, at the sparsest level."""
-    rows = rows[(rows["matched_by"] == by) & (rows["n"] >= TESTABLE)]
+    rows = rows[(rows["matched_by"] == by) & (rows["n"] >= LEAST_REPLICATES)]
     if rows.empty:
         return "-"
     level = max(rows["level"], key=tables.levels(curve).index)
@@ -469,7 +469,7 @@ def correlated(tables: Tables, curve: str, layer: str) -> str:
     rows = rows[(rows["base"] == curve) & (rows["layer"] == layer) & (rows["measure"] == "units")]
     differences = fisher_difference(rows["with_accuracy"], rows["with_density"])
     rows, differences = rows[~np.isnan(differences)], differences[~np.isnan(differences)]
-    if len(rows) < TESTABLE:
+    if len(rows) < LEAST_REPLICATES:
         return ""
     mean, sd = mean_and_sd_of(differences, 0)
     low, high = mean - half_width(sd, len(rows)), mean + half_width(sd, len(rows))
@@ -673,9 +673,10 @@ def left_open(tables: Tables, curve: str) -> Iterator[str]:
     rows = rows[(rows["arm"] == curve) & (rows["against"] == "dense")]
     if rows.empty:
         yield "No level is compared with dense networks: what pruning changes is not known."
-    elif (rows["n"] < TESTABLE).all():
+    elif (rows["n"] < LEAST_REPLICATES).all():
         replicates = int(rows["n"].max())
-        yield f"With {counted(replicates, 'replicate')} no test of equivalence is made: take {TESTABLE} or more."
+        count = counted(replicates, "replicate")
+        yield f"With {count} no test of equivalence is made: take {LEAST_REPLICATES} or more."
     weak = rows[(rows["shown"] != EQUIVALENT) & (rows["low90"] <= 0) & (rows["high90"] >= 0)]
     weak = weak[weak["power"] < ENOUGH_POWER]
     for layer, of_layer in weak.groupby("layer", sort=False, dropna=False):

@@ -14,7 +14,7 @@ import torch
 import yaml
 from PIL import Image
 from test_openlth import write_log
-from test_workflow import FROM_TABLES, ROOT, copy_sources, edit, listed, snakemake
+from test_workflow import FROM_TABLES, NAMED, ROOT, copy_sources, edit, listed, snakemake
 
 from workflow_scripts.networks.openlth_models import cifar_resnet
 from workflow_scripts.networks.torchvision_models import models
@@ -139,7 +139,7 @@ def planned(folder: Path, *arguments: str, config: Sequence[str] = BROUGHT) -> d
     assert run.returncode == 0, run.stdout
     if "Nothing to be done" in run.stdout:
         return {}
-    return {rule: count for rule, count in listed(run.stdout).items() if rule not in ("all", *FROM_TABLES)}
+    return {rule: count for rule, count in listed(run.stdout).items() if rule not in ("all", "collect_ablation", *FROM_TABLES)}
 
 
 def kept_of_lottery(folder: Path) -> float:
@@ -149,7 +149,7 @@ def kept_of_lottery(folder: Path) -> float:
 
 
 def dissected(count: int) -> dict[str, int]:
-    steps = ("measure_network", "dump_activations", "find_thresholds", "tally_units", "name_units", "draw_units")
+    steps = ("measure_network", "dump_activations", "find_thresholds", "tally_units", *NAMED)
     return dict.fromkeys(steps, count)
 
 
@@ -221,31 +221,32 @@ def test_what_is_finished_is_left_alone_and_what_changed_is_made_again(finished)
     before = file.read_bytes()
     state = torch.load(file)["state_dict"]
     torch.save(state | {"0.bias": state["0.bias"] + 1}, file)
-    assert planned(finished) == {"import_network": 1} | dissected(1)
+    assert planned(finished) == TESTED_LEVEL
     file.write_bytes(before)
     # The constructor's code concerns all its networks: two levels, the untrained, the pruned one, and shuffled labels.
+    # Those of curves have units switched off.
     edit(finished / "my_networks.py", "nn.AdaptiveAvgPool2d(1)", "nn.AdaptiveMaxPool2d(1)")
     looked_at = {"check_network": 1, "find_receptive_fields": 1}
     assert planned(finished) == looked_at | {"import_network": 3, "prune_once": 1} | dissected(4) | {
-        "tally_units": 5,
-        "name_units": 5,
-        "draw_units": 5,
+        **dict.fromkeys(("tally_units", *NAMED), 5),
+        "ablate_units": 3,
     }
     edit(finished / "my_networks.py", "nn.AdaptiveMaxPool2d(1)", "nn.AdaptiveAvgPool2d(1)")
     # A further density only adds: a level of each network that is pruned.
     denser = [arm | ({"densities": [0.5, 0.1]} if "densities" in arm else {}) for arm in CONFIG["arms"]]
     (finished / "denser.yaml").write_text(yaml.safe_dump({"arms": denser}))
-    assert planned(finished, "denser.yaml") == {"prune_once": 3} | dissected(3)
+    assert planned(finished, "denser.yaml") == {"prune_once": 3} | dissected(3) | {"ablate_units": 1}
 
 
 IMPORTED_LEVEL = {"import_network": 1} | dissected(1)
+TESTED_LEVEL = IMPORTED_LEVEL | {"ablate_units": 1}
 IMPORTED_AND_PRUNED = {"import_network": 1, "prune_once": 1} | dissected(2)
 
 
 @pytest.mark.parametrize(
     ("name", "follows"),
     [
-        ("runs/2/level_4.pt", IMPORTED_LEVEL),
+        ("runs/2/level_4.pt", TESTED_LEVEL),
         ("lottery_abc/replicate_3/level_1/main/model_ep2_it0.pth", IMPORTED_LEVEL),
         ("lottery_abc/replicate_3/level_0/main/mask.pth", IMPORTED_AND_PRUNED),
         ("lottery_abc/replicate_3/level_1/main/sparsity_report.json", IMPORTED_LEVEL),
@@ -289,10 +290,10 @@ def test_of_openlths_settings_those_count_that_are_used(finished):
     assert jobs["import_network"] == 2 and jobs["measure_network"] == 3
 
 
-def test_another_order_of_the_classes_measures_again_and_does_nothing_else(finished):
+def test_another_order_of_the_classes_measures_and_ablates_again_and_does_nothing_else(finished):
     reversed_classes = MINE | {"class_order": ["light", "dark"]}
     (finished / "reversed.yaml").write_text(yaml.safe_dump({"arms": [reversed_classes, *OTHERS]}))
-    assert planned(finished, "reversed.yaml") == {"measure_network": 4}
+    assert planned(finished, "reversed.yaml") == {"measure_network": 4, "ablate_units": 3}
     metrics = "results/brought/mine/replicate_2/level_0/metrics.json"
     folder = Path(shutil.copytree(finished, finished.parent / "reversed"))
     before = json.loads((folder / metrics).read_text())["test_accuracy"]
@@ -532,7 +533,7 @@ def test_a_file_of_an_arm_concerns_what_is_made_of_it(together):
     edit(together / "own_network.py", "nn.ReLU()", "nn.GELU()")
     trained = {"init_network": 1, "train_dense": 1, "train_level": 1, "make_control": 1}
     dissections = {rule: count for rule, count in dissected(3).items() if rule != "measure_network"}
-    assert planned(together, config=TOGETHER) == looked_at | trained | dissections
+    assert planned(together, config=TOGETHER) == looked_at | trained | dissections | {"ablate_units": 2}
     edit(together / "own_network.py", "nn.GELU()", "nn.ReLU()")
     # A control's file concerns its networks alone.
     edit(together / "workflow_scripts/train/controls/filters_turned.py", "roll(1, 0)", "roll(2, 0)")

@@ -157,13 +157,14 @@ def test_only_pairs_are_compared(tmp_path):
     assert found["n"] == 3 and found["mean"] == 81 and found["mean_against"] == pytest.approx(256 / 3, rel=1e-5)
 
 
-def test_units_above_rotation_have_the_margin_of_units(tmp_path):
+@pytest.mark.parametrize("more", [0, 20])
+def test_units_above_rotation_have_a_margin_where_there_are_any(tmp_path, more):
     arms = [*ARMS, arm_row("rotated", "imp", "baseline", "rotated")]
     rows = chain("imp", [DENSE, (80, 81, 82)]) + chain("random", [DENSE, (60, 60, 60)])
     write_tables(tmp_path, rows, arms)
     turned = [
         {"arm": "imp", "replicate": replicate, "level": level, "layer": "a", "alpha": alpha, "seed": seed, "units": 100}
-        | {"detectors_a": 70 - 10 * level + seed if alpha == 1 else 0}
+        | {"detectors_a": 70 + more - 10 * level + seed if alpha == 1 else 0}
         for replicate in (1, 2, 3)
         for level in (0, 1)
         for alpha in (0.5, 1)
@@ -172,8 +173,12 @@ def test_units_above_rotation_have_the_margin_of_units(tmp_path):
     pd.DataFrame(turned).to_csv(tmp_path / "rotations.csv", index=False)
     frame = frames_of(tmp_path)["equivalence"]
     above = one(frame, arm="imp", measure="units_above_rotation")
-    assert above["mean"] == 81 - 61.5 and above["mean_against"] == pytest.approx(256 / 3 - 71.5, rel=1e-4)
-    assert above["margin"] == one(frame, arm="imp", measure="units")["margin"]
+    dense = 256 / 3 - 71.5 - more
+    assert above["mean"] == 81 - 61.5 - more and above["mean_against"] == pytest.approx(dense, rel=1e-4)
+    if more:  # than the dense networks have units
+        assert math.isnan(above["margin"]) and math.isnan(above["power"]) and above["shown"] == "not shown"
+    else:
+        assert above["margin"] == pytest.approx(0.05 * dense, rel=1e-4)
     assert not ((frame["arm"] == "random") & (frame["measure"] == "units_above_rotation")).any()
     write_tables(tmp_path, rows)  # an earlier config's rotations are of no arm
     assert "units_above_rotation" not in set(frames_of(tmp_path)["equivalence"]["measure"])
@@ -199,7 +204,7 @@ def test_arms_are_matched_by_hand(tmp_path):
     at_accuracy = one(frame, level=2, measure="units", matched_by="accuracy")
     at_density = one(frame, level=2, measure="units", matched_by="density")
     assert at_accuracy["difference"] == at_density["difference"] == 1  # 61 less (70 + 50) / 2
-    assert at_accuracy["n"] == at_accuracy["overlap"] == 3 and at_accuracy["sd"] == 1
+    assert at_accuracy["n"] == 3 and at_accuracy["sd"] == 1
     assert at_accuracy["margin"] == pytest.approx(0.05 * 256 / 3, rel=1e-5)
     assert at_accuracy["equivalent"] and at_accuracy["follows"] == at_density["follows"] == "cannot tell"
     assert one(frame, level=1, measure="units", matched_by="density")["difference"] == pytest.approx(
@@ -237,7 +242,7 @@ def test_nothing_is_extrapolated(tmp_path):
     frame = frames_of(write_tables(tmp_path, imp + other))["matched"].query("measure == 'units'")
     for level, accuracy, density in ((1, 0, 3), (2, 2, 0), (3, 0, 0)):
         rows = frame[frame["level"] == level].set_index("matched_by")
-        assert rows["overlap"].to_dict() == {"accuracy": accuracy, "density": density}
+        assert rows["n"].to_dict() == {"accuracy": accuracy, "density": density}
         assert set(rows["follows"]) == {"no overlap"}
         assert rows["difference"].isna().to_dict() == {"accuracy": accuracy == 0, "density": density == 0}
     assert pd.isna(one(frame, level=2, matched_by="accuracy")["equivalent"])  # of two

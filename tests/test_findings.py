@@ -13,19 +13,14 @@ from hypothesis import strategies as st
 from small_experiments import LAYER, ablate, arm_row, collected, rotate, write_experiment
 from test_compare_networks import ARMS, chain, write_tables
 
+from workflow_scripts.findings.changes import headlines
+from workflow_scripts.findings.find import find
+from workflow_scripts.findings.section import Section, as_markdown
+from workflow_scripts.findings.source import read_tables
+from workflow_scripts.findings.words import change, number, percent
 from workflow_scripts.plan.ablation import CLASS_COLUMNS, COLUMNS
 from workflow_scripts.tables.collect_sweep import COLUMNS as SWEEP_COLUMNS
 from workflow_scripts.tables.compare_networks import Margins, compare_networks
-from workflow_scripts.tables.findings import (
-    Section,
-    as_markdown,
-    change,
-    find,
-    headlines,
-    number,
-    percent,
-    read_tables,
-)
 from workflow_scripts.tables.read_tables import read_table
 
 MARGIN, ACCURACY_MARGIN = 0.1, 0.01
@@ -34,6 +29,7 @@ IMP = [arm_row("imp", recipe="imp", label="iterative magnitude pruning")]
 SPLIT = ["arm", "replicate", "level", "layer", "keep", "agreement", "units_sd"]
 SPLIT += ["kappa_common", "kappa_all", "jaccard", "counts_overlap"]
 LAST = "What could not be told"
+COUNTED = "Does it depend on how units are counted?"
 DENSE = (40, 41, 42)  # units of three replicates
 
 
@@ -44,10 +40,12 @@ def write_folder(folder, rows, arms=IMP, layers=("a",), units=(), **columns):
     """The tables of networks, of which those that compare them are made; `columns` are more ones of networks.csv."""
     write_tables(folder, rows, arms, layers, units)
     networks = pd.read_csv(folder / "networks.csv", keep_default_na=False, na_values={"density": [""]})
-    columns = {"detector_iou": 0.04, "detector_rule": "above"} | NO_PERMUTATIONS | columns
+    columns = {"detector_iou": 0.04, "detector_rule": "above", "share_of_base": 1.0} | NO_PERMUTATIONS | columns
     networks.assign(**columns).to_csv(folder / "networks.csv", index=False)
     pd.DataFrame(columns=SPLIT).to_csv(folder / "split.csv", index=False)
     pd.DataFrame(columns=SWEEP_COLUMNS).to_csv(folder / "sweep.csv", index=False)
+    categories = networks[["arm", "replicate", "level", "layer", "concepts_a"]].assign(category="part")
+    categories.to_csv(folder / "categories.csv", index=False)
     compare_networks(folder, Margins(MARGIN, ACCURACY_MARGIN))
     return folder
 
@@ -131,8 +129,9 @@ def test_the_sparsest_level_ends_an_unbroken_run_and_a_later_one_that_passes_alo
         equivalence_row(4, 0.0625, no_loss=False, shown="equivalent"),  # for itself: the run is broken
     ]
     assert says(*rows) == [
-        "In a: no loss as large as the margin: interpretable units down to 25 % of the weights. No change as large as"
-        " the margin, up or down: interpretable units down to 50 % of the weights."
+        "In a: a loss as large as the margin is ruled out for interpretable units (margin 4) down to 25 % of the"
+        " weights. A change as large as that, up or down, is ruled out for interpretable units (margin 4) down to 50 %"
+        " of the weights."
     ]
 
 
@@ -144,14 +143,16 @@ def test_a_run_goes_by_density_not_by_the_number_of_the_level():
 
 def test_levels_of_unknown_density_are_named_by_their_number():
     [text] = says(equivalence_row(1, np.nan), equivalence_row(2, np.nan), equivalence_row(3, np.nan, no_loss=False))
-    assert text.startswith("In a: no loss as large as the margin: interpretable units down to level 2.")
+    assert text.endswith("is ruled out for interpretable units (margin 4) down to level 2.")
 
 
 def test_what_is_never_shown_is_said_to_be_so_and_what_is_not_tested_is_not():
     rows = [equivalence_row(1, 0.5), equivalence_row(1, 0.5, "concepts", no_loss=False)]
     rows.append(equivalence_row(1, 0.5, "units_above_rotation", no_loss=False, n=2, shown="not testable"))
     [text] = says(*rows)
-    assert text.endswith("is excluded, at any level, for unique concepts.")
+    assert text.endswith(
+        "No loss or change as large as the margin is ruled out, at any level, for unique concepts (margin 4)."
+    )
     assert "rotation" not in text and "up or down" not in text
 
 
@@ -161,9 +162,9 @@ def test_curves_of_several_name_the_arm_of_every_claim_of_accuracy_too():
         rows += [equivalence_row(1, 0.5, "accuracy", arm), equivalence_row(1, 0.5, arm=arm)]
     rows.append(equivalence_row(1, 0.5, arm="third", no_loss=False))
     texts = says(*rows, curves=("imp", "other"))
-    starts = ["Of imp: no loss", "In a of imp: no loss", "Of other: no loss", "In a of other: no loss"]
+    starts = ["Of imp: a loss", "In a of imp: a loss", "Of other: a loss", "In a of other: a loss"]
     assert len(texts) == 4 and all(text.startswith(start) for text, start in zip(texts, starts, strict=True))
-    assert says(*rows)[0].startswith("No loss as large as the margin: test accuracy down to 50 % of the weights.")
+    assert says(*rows)[0].startswith("A loss as large as the margin is ruled out for test accuracy (margin 400 points)")
 
 
 def test_comparisons_with_other_networks_than_dense_ones_are_no_headlines():
@@ -189,9 +190,9 @@ def test_headlines_of_any_run(passes, order):
     ends = []
     for accepted in ({"equivalent", "no loss"}, {"equivalent"}):
         unbroken = next((place for place, kind in enumerate(shown) if kind not in accepted), len(shown))
-        ends += [f"interpretable units down to {percent(0.5**unbroken)} of the weights"] if unbroken else []
-    assert re.findall(r"interpretable units down to [\d.]+ % of the weights", text) == ends
-    assert ("neither a loss" in text.lower()) == (not ends)
+        ends += [f"down to {percent(0.5**unbroken)} of the weights"] if unbroken else []
+    assert re.findall(r"down to [\d.]+ % of the weights", text) == ends
+    assert ("no loss or change" in text) == (not ends)
 
 
 # What few replicates leave open
@@ -208,8 +209,10 @@ def test_two_replicates_name_the_smallest_change_that_was_not_ruled_out_and_clai
         " have been ruled out."
     )
     assert "With 2 replicates no test of equivalence is made: take 3 or more." in texts[LAST]
-    assert not any("down to" in text or "probability" in text for text in texts.values())
-    table = next(section for section in sections_of(tmp_path) if section.title == "What is lost in a")
+    assert not any("down to" in text or "experiments" in text for text in texts.values())
+    [short] = [section for section in sections_of(tmp_path) if section.title == "In short"]
+    assert not short.table
+    table = next(section for section in sections_of(tmp_path) if section.title == "What changes in a")
     assert "°" not in table.note and "no loss is tested" in table.note  # no mark does not mean no loss
     assert not any("°" in cell for row in table.table for cell in row)
 
@@ -221,24 +224,32 @@ def test_of_one_replicate_nothing_is_known(tmp_path):
     )
     assert "With 1 replicate no test of equivalence is made" in texts[LAST]
     assert "How sure that is" not in texts
-    assert "±" not in "".join(cells_of(tmp_path, "What is lost in a")[1].values())
+    assert "±" not in "".join(cells_of(tmp_path, "What changes in a")[1].values())
 
 
 def test_a_level_with_too_few_replicates_breaks_the_run(tmp_path):
     rows = chain("imp", [DENSE, DENSE, DENSE, DENSE])
     rows = [row for row in rows if not (row[2] == 2 and row[1] == 3)]  # level 2 has but two replicates
     texts = texts_of(write_folder(tmp_path, rows))
-    assert "interpretable units down to 50 % of the weights" in texts["In short"]
-    assert "12.5" not in texts["In short"] and "(3 replicates, each" in texts["In short"]
-    marks = {row["weights"]: "°" in row["interpretable units"] for row in cells_of(tmp_path, "What is lost in a")}
+    assert "interpretable units (margin 4.1) down to 50 % of the weights" in texts["In short"]
+    assert "12.5" not in texts["In short"] and "(3 replicates)" in texts["In short"]
+    marks = {row["weights"]: "°" in row["interpretable units"] for row in cells_of(tmp_path, "What changes in a")}
     assert marks == {"100 %": False, "50 %": False, "25 %": True, "12.5 %": True}
 
 
 def test_the_error_of_claims_is_named_only_where_there_are_claims(tmp_path):
     texts = texts_of(write_folder(tmp_path, chain("imp", [DENSE, DENSE])))
-    units = edit(tmp_path, "equivalence", no_loss_in_sequence=False, in_sequence=False)
-    assert "probability" in texts["In short"]
-    assert "probability" not in texts_of(units)["In short"]
+    assert "at most 5 % of experiments; nothing corrects for there being 6 cells." in texts["In short"]
+    edit(tmp_path, "equivalence", shown="not testable")
+    assert "5 %" not in texts_of(tmp_path)["In short"]
+
+
+def test_the_table_in_short_says_what_the_sentences_say(tmp_path):
+    counts = [(100, 100, 100), (95, 95, 95), (80, 95, 110)]
+    folder = write_folder(tmp_path, chain("imp", counts))
+    units, concepts = cells_of(folder, "In short")[1:]
+    assert list(units.values()) == ["interpretable units, a", "100", "10", "50 %", "50 %"]
+    assert list(concepts.values()) == ["unique concepts, a", "5", "0.5", "at no level", "at no level"]
 
 
 # Losses and gains
@@ -246,10 +257,13 @@ def test_the_error_of_claims_is_named_only_where_there_are_claims(tmp_path):
 
 def test_a_gain_is_never_called_a_loss(tmp_path):
     texts = texts_of(write_folder(tmp_path, chain("imp", [(20, 21, 22), (40, 41, 43), (60, 60, 63)])))
-    assert "interpretable units down to 25 % of the weights" in texts["In short"]
-    lost = texts["What is lost in a"]
-    assert "Interpretable units" not in lost  # no level is without an excluded loss
-    assert "No change" not in texts["In short"] and "units fewer" not in lost
+    assert (
+        "interpretable units (margin 2.1) " in texts["In short"] and "down to 25 % of the weights" in texts["In short"]
+    )
+    assert "Interpretable units: more than dense at 50 % and 25 % of the weights; most at 25 % of the weights: 40" in (
+        changes := texts["What changes in a"]
+    )
+    assert "up or down, is ruled out for interpretable" not in texts["In short"] and "units fewer" not in changes
 
 
 @pytest.mark.parametrize(
@@ -268,25 +282,21 @@ def test_differences_in_words(difference, low, high, measure, text):
     assert change({"difference": difference, "low90": low, "high90": high, "measure": measure}) == text
 
 
-def test_a_loss_within_the_margin_counts_where_losses_are_spoken_of(tmp_path):
-    """A small loss may be certain and yet smaller than the margin: no sentence says that no level has one."""
-    counts = [(100, 100, 100), (95, 95, 95), (80, 95, 110)]
+def test_levels_whose_interval_excludes_0_are_told_also_where_the_change_is_within_the_margin(tmp_path):
+    counts = [(100, 100, 100), (95, 95, 95), (80, 95, 110), (50, 52, 54), (10, 11, 12), (110, 111, 112)]
     folder = write_folder(tmp_path, chain("imp", counts))
     rows = read_table(folder / "equivalence.csv").query("measure == 'units'").set_index("level")
-    assert rows["no_loss_in_sequence"].tolist() == [True, False] and (rows["high90"] < 0).tolist() == [True, False]
+    assert rows["no_loss_in_sequence"].tolist() == [True, *[False] * 4] and rows["high90"][1] < 0 < rows["high90"][2]
+    text = texts_of(folder)["What changes in a"]
     assert (
-        "Interpretable units: at 25 % of the weights 5 units fewer (90 % interval: 30.3 fewer to 20.3 more). From there"
-        " on no level has an interval that is a loss throughout."
-    ) in texts_of(folder)["What is lost in a"]
-
-
-def test_the_first_certain_loss_and_the_last_level_are_told(tmp_path):
-    counts = [(100, 101, 102), (80, 101, 110), (50, 52, 54), (10, 11, 12)]
-    lost = texts_of(write_folder(tmp_path, chain("imp", counts)))["What is lost in a"]
-    words = "Interpretable units: at 50 % of the weights {}. From there on the first interval that is a loss throughout"
-    assert words.format("4 units fewer (90 % interval: 28.3 fewer to 20.3 more)") in lost
-    assert " is at 25 % of the weights: 49 units fewer (90 % interval: 47.3 to 50.7 fewer)." in lost
-    assert "At 12.5 % of the weights: 90 units fewer" in lost
+        "Interpretable units: fewer than dense at 50 %, 12.5 % and 6.25 % of the weights; most at 6.25 % of the"
+        " weights: 89 units fewer (90 % interval: 87.3 to 90.7 fewer). More than dense at 3.12 % of the weights; most"
+        " at 3.12 % of the weights: 11 units more (90 % interval: 9.3 to 12.7 more)."
+    ) in text
+    assert "Unique concepts: at no level does the 90 % interval of the difference from dense exclude 0." in text
+    cells = {row["weights"]: row["interpretable units"] for row in cells_of(folder, "What changes in a")}
+    assert cells["100 %"] == "100.0 ± 0.0" and cells["25 %"] == "95.0 ± 15.0 (-30.3 to +20.3) °"
+    assert cells["50 %"] == "95.0 ± 0.0 (-5.7 to -4.3)"  # the least sd is that of rounding
 
 
 # What is missing
@@ -330,25 +340,26 @@ def test_without_accuracy(tmp_path):
     texts = texts_of(write_folder(tmp_path, rows))
     assert not any("ccuracy" in text for title, text in texts.items() if title not in (LAST, "What was asked"))
     assert "Test accuracy was not measured." in texts[LAST]
-    assert list(cells_of(tmp_path, "What is lost in a")[0]) == ["weights", "interpretable units", "unique concepts"]
+    assert "Test accuracy" not in texts
 
 
 def test_without_densities(tmp_path):
     rows = [(*row[:3], np.nan, *row[4:]) for row in chain("imp", [DENSE, (40, 41, 41), (10, 9, 12)])]
     texts = texts_of(write_folder(tmp_path, rows))
     assert "3 replicates, 3 levels with an unknown share of the weights." in texts["What was asked"]
-    assert "interpretable units and unique concepts down to level 1" not in texts["In short"]
-    assert "interpretable units down to level 1" in texts["In short"]
-    assert "Interpretable units: at level 2 30.7 units fewer" in texts["What is lost in a"]
+    assert "for interpretable units (margin 4.1) down to level 1" in texts["In short"]
+    assert (
+        "Interpretable units: fewer than dense at level 2; most at level 2: 30.7 units f" in texts["What changes in a"]
+    )
     assert "The share of the weights is not known at every level." in texts[LAST]
-    weights = [row["weights"] for row in cells_of(tmp_path, "What is lost in a")]
+    weights = [row["weights"] for row in cells_of(tmp_path, "What changes in a")]
     assert weights == ["level 0", "level 1", "level 2"]
 
 
 def test_a_dense_network_alone(tmp_path):
     sections = sections_of(write_folder(tmp_path, chain("imp", [DENSE])))
-    assert [section.title for section in sections] == ["What was asked", LAST]
-    assert sections[-1].paragraphs[0].startswith("No arm has dense networks and pruned levels of its own")
+    assert [section.title for section in sections] == ["What was asked", "Other networks", LAST]
+    assert sections[-1].paragraphs[0].startswith("No arm has dense networks and pruned levels")
     assert "of 3 networks." in sections[0].paragraphs[0]
 
 
@@ -365,7 +376,7 @@ def test_a_curve_that_begins_sparse_has_no_dense_networks(tmp_path):
     ):
         assert words in texts["How sure that is"]
     assert "the dense network" not in texts["How sure that is"]
-    assert "no loss" not in next(s.note for s in sections_of(folder) if s.title == "What is lost in a")
+    assert "loss" not in next(s.note for s in sections_of(folder) if s.title == "What changes in a")
 
 
 def add_split(folder, **cells):
@@ -380,7 +391,7 @@ def test_an_arm_may_be_called_na(tmp_path):
     texts = texts_of(write_folder(tmp_path, rows, arms, layers=("null",)))
     assert "NA: 3 replicates, with 100 %, 50 % and 25 % of the weights." in texts["What was asked"]
     assert "null (100 units), of 15 networks." in texts["What was asked"]  # the other arm begins with the same three
-    assert texts["Accuracy or sparsity, in null"].startswith("NA is compared with other arms")
+    assert texts["Accuracy or sparsity, in null"].startswith("Each level of NA is compared with each other arm")
 
 
 def test_a_layer_without_detectors(tmp_path):
@@ -391,19 +402,23 @@ def test_a_layer_without_detectors(tmp_path):
     write_sweep(folder, 0, 0, 0)
     write_rotations(folder, {0: 3, 1: 0, 2: 0})
     texts = texts_of(folder)
-    assert "interpretable units" in texts["In short"] and "Neither a loss" in texts["In short"]
+    assert "at any level, for interpretable units (margin 0)" in texts["In short"]
     assert "Pictures." not in texts["How sure that is"] and "halved" not in texts[LAST]
-    assert "units (0 from the start)" in texts["Does it hang on how units are counted?"]
+    assert set(cells_of(folder, COUNTED)[0].values()) == {"units", "-"} and COUNTED in texts and not texts[COUNTED]
     assert "Are they the same units and concepts?" not in texts
-    assert "Of a random basis" not in texts["What is lost in a"]
+    assert "Random directions" not in texts["What changes in a"]
+
+
+OTHER_CUTS = {"0.02": "9 %", "0.03": "at no level", "0.06": "30 %"}
 
 
 def write_sweep(folder, *counts, layer="a", replicates=(1, 2, 3)):
-    """The sweep of imp: at each level the count of units under the experiment's own threshold; half at another."""
+    """The sweep of imp: counts at each level, and at other thresholds as when dense, none, or half of them."""
     rows = []
     for level, count in enumerate(counts):
+        by_cut = {"0.04": count, "0.02": counts[0], "0.03": count if level == 0 else 0, "0.06": count // 2}
         for replicate in replicates:
-            for value, found in (("0.04", count), ("0.06", count // 2)):
+            for value, found in by_cut.items():
                 row = {"arm": "imp", "replicate": replicate, "level": level, "layer": layer, "choice": "detector_iou"}
                 row |= {"value": value, "own": value == "0.04", "units": 100, "detectors_a": found, "concepts_a": found}
                 rows.append(row | {"detectors_b": found, "concepts_b": found, "dead_units": 0})
@@ -433,11 +448,11 @@ def test_permutations_of_some_networks_only(tmp_path):
     networks = read_table(folder / "networks.csv")
     known = np.where(networks["level"] < 2, 12.0, np.nan)
     chance = texts_of(edit(folder, "networks", detectors_fdr=known, fewest_fdr=known + 1))["How sure that is"]
-    assert "12 of 100 units at 100 % of the weights match their concept better than chance would, 12 of 100" in chance
-    assert "at 25 %" not in chance and "With permuted labels" not in chance  # nobody knows that
     assert (
-        "Fewer than 13 units could not have been found with so few permutations, which concerns 6 networks." in chance
+        "of 100 units so many match their concept better than chance would: 12 at 100 % of the weights and 12" in chance
     )
+    assert "at 25 %" not in chance and "With permuted labels" not in chance  # nobody knows that
+    assert "cannot find fewer than 13 such units in a network; they find none in 6 networks (iterative" in chance
 
 
 def test_untrained_networks_say_that_a_small_p_is_not_enough_only_if_they_have_such_units(tmp_path):
@@ -445,7 +460,7 @@ def test_untrained_networks_say_that_a_small_p_is_not_enough_only_if_they_have_s
     arms = [*IMP, arm_row("untrained", "imp", "baseline", "untrained")]
     folder = write_folder(tmp_path, rows, arms, detectors_fdr=30, fewest_fdr=1, chance_detectors=0.034)
     chance = texts_of(folder)["How sure that is"]
-    assert "; 30 in untrained networks, so that this alone makes no unit interpretable (false" in chance
+    assert "; 30 in untrained networks, so that such a match alone makes no unit interpretable (false" in chance
     assert "With permuted labels 0.03 units of the dense networks would count as interpretable." in chance
     networks = read_table(folder / "networks.csv")
     edit(folder, "networks", detectors_fdr=np.where(networks["arm"] == "imp", 30, 0))
@@ -466,12 +481,29 @@ def test_names_that_nobody_can_compare_leave_no_gap(tmp_path):
     names = [("imp", r, level, [*["ax"] * (4 - level), "by"][: 4 - level]) for r in (1, 2, 3) for level in range(3)]
     folder = write_folder(tmp_path, chain("imp", [DENSE, (38, 37, 39), (20, 15, 10)]), units=names)
     title = "Are they the same units and concepts?"
-    assert "100 % of the concepts" in texts_of(folder)[title] and "of the units and" not in texts_of(folder)[title]
+    assert "100 % at 50 % of the weights and 100 % at 25 % of the weights are in both" in texts_of(folder)[title]
     for columns in ({"same_name": np.nan, "jaccard": 0.5}, {"same_name": 0.25, "jaccard": np.nan}):
         text = texts_of(edit(folder, "identity", **columns))[title]
-        assert ("50 % of the concepts" in text) == (columns["jaccard"] == 0.5)
-        assert ("25 % of the units" in text) == (columns["same_name"] == 0.25)
+        assert ("of the concepts that the dense" in text.lower() and "50 % at 50 %" in text) == (
+            columns["jaccard"] == 0.5
+        )
+        assert ("25 % at 50 %" in text and "keep their concept" in text) == (columns["same_name"] == 0.25)
     assert title not in texts_of(edit(folder, "identity", same_name=np.nan, jaccard=np.nan))
+
+
+def test_concepts_that_all_replicates_have_are_followed_by_name(tmp_path):
+    dense = [["ax", "ay", "bz"], ["ax", "ay", ""], ["ax", "ay", "ay"]]
+    pruned = [["ax", "", ""], ["ax", "ay", ""], ["ax", "", "bz"]]
+    units = [("imp", r + 1, level, dense[r] if level == 0 else pruned[r]) for r in range(3) for level in (0, 1)]
+    units += [("imp", r, 2, ["bz", "", ""]) for r in (1, 2, 3)]
+    folder = write_folder(tmp_path, chain("imp", [DENSE, (38, 37, 39), (20, 15, 10)], density=0.1), units=units)
+    title = "Which concepts are kept in a"
+    assert texts_of(folder)[title] == (
+        "2 concepts have a unit in each of 3 replicates of the dense networks: x and y. Of these at 10 % of the weights:"
+        " in each 1 (x), in some 1, in none 0. Of these at 1 % of the weights: in each 0, in some 0, in none 2 (x and"
+        " y)."
+    )
+    assert [list(row.values()) for row in cells_of(folder, title)] == [["100 %", "5"], ["10 %", "5"], ["1 %", "5"]]
 
 
 def write_ablation(folder, rows, classes=("imp",)):
@@ -493,9 +525,12 @@ def test_ablation_by_hand_and_without_any_pair(tmp_path):
     write_ablation(folder, pairs)
     title = "What the units do in a"
     dense, pruned = cells_of(folder, title)
-    assert list(dense.values()) == ["100 %", "2", "2", "-37.5", "-", "-1", "50 %"]
-    assert list(pruned.values()) == ["50 %", "1", "2", "0", "-", "-1", "0 %"]
-    assert "changes by -37.5 points at 100 % of the weights (as many random units: -1)" in texts_of(folder)[title]
+    assert list(dense.values()) == ["100 %", "2", "2", "-37.5", "-", "-1.0", "50 %"]
+    assert list(pruned.values()) == ["50 %", "1", "2", "0.0", "-", "-1.0", "0 %"]
+    assert "points: -37.5 at 100 % of the weights (as many random units: -1) and 0 at 50 %" in texts_of(folder)[title]
+    # The class is switched off in both levels, in one replicate: the mean of -25 and -50 stands against 0.04.
+    assert "In the 2 pairs of a class and a replicate that have such units both in the dense" in texts_of(folder)[title]
+    assert "less that at the former is +37.5 points." in texts_of(folder)[title]
     assert "Nothing was switched off" not in texts_of(folder)[LAST]
     assert texts_of(write_ablation(folder, []))["What the units do"].startswith("No class is a concept")
     texts = texts_of(write_ablation(folder, [], classes=["another"]))  # accuracy of imp is measured on no pictures
@@ -505,10 +540,18 @@ def test_ablation_by_hand_and_without_any_pair(tmp_path):
 @pytest.mark.parametrize(
     ("with_accuracy", "with_density", "words"),
     [
-        ((0.9, 0.8, 0.85), (0.1, 0.2, 0.1), "units go more with accuracy: "),
-        ((0.1, 0.2, 0.1), (0.9, 0.8, 0.85), "units go more with density: "),
-        ((0.1, 0.5, 0.9), (0.9, 0.5, 0.1), "units go with neither more than the other: "),
-        ((-0.1, -0.1, -0.2), (-0.9, -0.8, -0.9), "units go with neither more than the other: "),  # less against it
+        ((0.9, 0.8, 0.85), (0.1, 0.2, 0.1), "units go more with accuracy than with density: "),
+        ((0.1, 0.2, 0.1), (0.9, 0.8, 0.85), "units go more with density than with accuracy: "),
+        (
+            (0.1, 0.5, 0.9),
+            (0.9, 0.5, 0.1),
+            "it is not shown that units go more with one of the two than with the other: ",
+        ),
+        (
+            (-0.1, -0.1, -0.2),
+            (-0.9, -0.8, -0.9),
+            "it is not shown that units go more with one of the two than with the other: ",
+        ),  # less against it
         ((1.0, 1.0, 1.0), (0.1, 0.2, 0.3), None),  # no spread is known of correlations of 1
         ((0.9, np.nan, 0.9), (0.2, 0.2, 0.1), None),
     ],
@@ -536,28 +579,34 @@ def test_the_numbers_of_a_page_are_those_of_the_tables(tmp_path):
     folder = write_folder(tmp_path, rows)
     write_rotations(folder, {0: 8, 1: 40, 2: 4})
     write_sweep(folder, 40, 38, 10)
-    dense, middle, sparse = cells_of(folder, "What is lost in a")
-    assert dense["test accuracy (%)"] == "90.0 ± 0.0" and dense["weights"] == "100 %"
-    assert middle["interpretable units"] == f"33.0 ± {np.std((30, 32, 37), ddof=1):.1f} °"
+    _, middle, sparse = cells_of(folder, "What changes in a")
+    assert cells_of(folder, "Test accuracy")[0] == {"weights": "100 %", "test accuracy (%)": "90.0 ± 0.0"}
+    assert middle["interpretable units"].startswith(f"33.0 ± {np.std((30, 32, 37), ddof=1):.1f} (")
     assert middle["units above rotation"].startswith(f"{33 - 40.5:.1f} ±")  # seeds 0 and 1, all the way alone
-    assert sparse["weights"] == "9 %" and sparse["unique concepts"] == "5.0 ± 0.0 °"
+    assert sparse["weights"] == "9 %" and sparse["unique concepts"] == "5.0 ± 0.0 (-0.7 to +0.7) °"
     texts = texts_of(folder)
     assert (
-        "as interpretable: 8.5 where there are 41 units at 100 % of the weights (21 %) and 4.5 where there are 15 units"
-        " at 9 % of the weights (30 %)."
-    ) in texts["What is lost in a"]  # the middle one is the last: nearest to a tenth
-    assert texts["Does it hang on how units are counted?"] == (
-        "In a means over replicates stay above 90 % of those of the dense networks down to these shares of the weights:"
-        " as the experiment counts, units to 30 %, concepts to 30 %, units that count in each category to 30 % and"
-        " concepts counted so to 30 %; units by IoU threshold 0.04 to 30 % and 0.06 to 30 %."
+        "of a random basis of the units' space 8.5 where there are 41 such units at 100 % of the weights and 4.5 where"
+        " there are 15 such units at 9 % of the weights. Only"
+    ) in texts["What changes in a"]  # the middle one is the last: nearest to a tenth
+    assert texts[COUNTED] == (
+        "In a interpretable units, means of replicates within 10 % of dense or above it, hold down to 30 % of the"
+        " weights as the experiment counts. Of 3 other choices end at a denser level 1, at the same 1, at a sparser one"
+        " 1 (from at no level to 9 %)."
     )
+    rows = [list(row.values()) for row in cells_of(folder, COUNTED)]
+    counts = ["units", "concepts", "units, counted in each category", "concepts, counted in each category"]
+    assert rows[:4] == [[name, "30 %"] for name in counts]
+    assert rows[4:] == [[f"units, IoU threshold {cut}", end] for cut, end in OTHER_CUTS.items()]
 
 
 def test_random_bases_may_have_more_detectors_than_there_are_units(tmp_path):
     folder = plain(tmp_path)
     write_rotations(folder, {0: 44.6}, replicates=(1, 2))
     # Of replicates 1 and 2 alone, which are rotated: 45.1 of 40.5.
-    assert "45.1 where there are 40.5 units at 100 % of the weights (111 %)." in texts_of(folder)["What is lost in a"]
+    text = texts_of(folder)["What changes in a"]
+    assert "45.1 where there are 40.5 such units at 100 % of the weights." in text
+    assert "In the dense networks it is not above 0: there is none to lose." in text
 
 
 def test_matched_arms_by_hand(tmp_path):
@@ -571,11 +620,12 @@ def test_matched_arms_by_hand(tmp_path):
     for cell in (row["at equal accuracy"], row["at equal density"]):
         assert cell.startswith(f"{wanted:.1f} units more (") and cell.endswith(") at 25 % of the weights")
     text = texts_of(folder)["Accuracy or sparsity, in a"]
+    assert "Nothing corrects for their number." in text
     follows = (
         read_table(folder / "matched.csv").query("measure == 'units'").drop_duplicates(["arm", "level"])["follows"]
     )
-    assert "Of 2 pairs of an arm and a level" in text and len(follows) == 2
-    assert sum(map(int, re.findall(r"in (\d+) (?:units|neither|it is|they)", text))) == 2
+    assert "Of 2 comparisons: " in text and len(follows) == 2
+    assert sum(map(int, re.findall(r"in (\d+) (?:units|neither|it is|the arm)", text))) == 2
     assert "| one-shot \\| random |" in as_markdown("A page", sections_of(folder))
 
 
@@ -589,9 +639,24 @@ def test_several_curves_have_sections_of_their_own(tmp_path):
     compare_networks(folder, Margins(MARGIN, ACCURACY_MARGIN))
     sections = sections_of(folder)  # titles differ
     titles = [section.title for section in sections]
-    assert "In short: with rewinding" in titles and "What is lost in b: without" in titles
-    assert "What is lost in b: with rewinding" not in titles and "How sure that is: without" in titles
+    assert "In short: with rewinding" in titles and "What changes in b: without" in titles
+    assert "What changes in b: with rewinding" not in titles and "What changes in a: without" not in titles
     assert [text.partition(":")[0] for text in sections[-1].paragraphs[:2]] == ["With rewinding", "Without"]
+
+
+def test_curves_of_a_base_of_one_level_are_asked_about(tmp_path):
+    """As of a network that was brought along and pruned at once in two ways; the base's networks are their level 0."""
+    arms = [arm_row("mine", label="mine"), arm_row("mine_untrained", "mine", "baseline", "untrained")]
+    arms += [arm_row(arm, "mine", starts_from="mine", label=arm) for arm in ("global", "random")]
+    rows = chain("mine", [DENSE]) + chain("mine_untrained", [(1, 2, 3)]) + chain("global", [DENSE, DENSE])
+    folder = write_folder(tmp_path, rows + chain("random", [DENSE, (5, 6, 7)]), arms)
+    texts = texts_of(folder)
+    assert "down to 50 % of the weights" in texts["In short: mine, global"] and "In short: mine" not in texts
+    assert "at any level, for interpretable units" in texts["In short: mine, random"]
+    assert "Interpretable units: fewer than dense at 50 %" in texts["What changes in a: mine, random"]
+    assert "of 12 networks." in texts["What was asked"]
+    assert "Mine, random: No other arm tells" in " ".join(texts[LAST].split(". ")) or "Mine, random" in texts[LAST]
+    assert {row["networks"] for row in cells_of(folder, "Other networks")} == {"mine", "mine, mine_untrained"}
 
 
 def test_layers_of_two_sizes_name_both(tmp_path):
@@ -732,8 +797,14 @@ def require_claims(texts, equivalence):
         run = 0
         while run < len(rows) and rows["p_noninferiority"].iloc[run] <= 0.05:
             run += 1
-        claims = [sentence for sentence in re.split(r"\.(?: |$)", text) if "o loss as large as the margin:" in sentence]
-        claim = re.search(name + r"[a-z ,]*? down to ([^;]*)", ". ".join(claims).replace(". ", "; "))
+        claims = [
+            clause
+            for sentence in re.split(r"\.(?: |$)", text)
+            if "loss as large as the margin is ruled out for" in sentence
+            for clause in sentence.split("; ")
+            if name in clause
+        ]
+        claim = re.search(r" down to (.*)$", "".join(claims))
         if not run:
             assert claim is None
             continue
@@ -748,5 +819,5 @@ def test_a_whole_small_experiment(tmp_path):
     networks = write_experiment(tmp_path, replicates=2)
     folder = ablate(rotate(collected(networks, tmp_path), "imp"))
     units = read_table(folder / "networks.csv").query("arm == 'imp' and level == 0")["detectors_a"]
-    [table] = [section.table for section in sections_of(folder) if section.title == f"What is lost in {LAYER}"]
+    [table] = [section.table for section in sections_of(folder) if section.title == f"What changes in {LAYER}"]
     assert f"{units.mean():.1f} ± {units.std():.1f}" in table[1]

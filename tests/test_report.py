@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from workflow_scripts.findings.section import Section
 from workflow_scripts.plan.arms import Arm
 from workflow_scripts.plan.experiment import TABLES
 from workflow_scripts.plan.figures import caption_of, figure_names
 from workflow_scripts.run.sum_costs import COLUMNS
 from workflow_scripts.run.write_report import CAPTIONS, read_caption, write_report
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.tables.findings import Section
 
 FIGURES = ["overview", "iou_distribution"]
 VOID = {"meta", "img", "br", "hr", "col"}

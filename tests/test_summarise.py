@@ -168,12 +168,13 @@ def test_what_is_found_stands_first_where_networks_are_compared(tmp_path):
     plain = summary(tmp_path, rows)
     cells = {"arm": "imp", "level": 1, "layer": "stages.3", "against": "dense", "density": 0.5, "n": 3}
     cells |= {"smallest_change": 1.0, "shown": "no loss", "in_sequence": False, "no_loss_in_sequence": True}
-    found = pd.DataFrame([cells | {"measure": measure} for measure in ("units", "concepts")])
+    margins = {"units": 8.0, "concepts": 3.0}
+    found = pd.DataFrame([cells | {"measure": measure, "margin": margin} for measure, margin in margins.items()])
     found.to_csv(tmp_path / "tables" / "equivalence.csv", index=False)
     lines = summarise(tmp_path).split("\n")
     assert " ".join(lines[:2]) == (
-        "In stages.3: no loss as large as the margin: interpretable units and unique concepts down to 50 % of the"
-        " weights."
+        "In stages.3: a loss as large as the margin is ruled out for interpretable units (margin 8) and unique concepts"
+        " (margin 3) down to 50 % of the weights."
     )
     assert lines[2:] == ["", *plain] and all(len(line) <= WIDTH for line in lines)
     found.iloc[:0].to_csv(tmp_path / "tables" / "equivalence.csv", index=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from workflow_scripts.plan.keys import BASELINE, ROLES
+from workflow_scripts.plan.keys import BASELINE, CURVE, ROLES
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.read_tables import read_table
 
@@ -56,6 +56,17 @@ def name_arm(arm: str, arms: pd.DataFrame, with_base: bool) -> str:
 def compared_arms(arms: pd.DataFrame) -> list[str]:
     """The curves and references of the table, sorted."""
     return sorted(arms.loc[arms["role"] != BASELINE, "arm"])
+
+
+def asked_curves(arms: pd.DataFrame, networks: pd.DataFrame) -> list[str]:
+    """The curves that an experiment asks about, of several levels each: those that are their own base.
+
+    A base of one level asks about the curves that start from it, such as the one-shot arms of a network brought along.
+    """
+    levels = networks.groupby("arm")["level"].nunique()
+    curves = arms[(arms["role"] == CURVE) & (arms["arm"].map(levels) > 1)]
+    own = curves.loc[curves["base"] == curves["arm"], "arm"]
+    return curves.loc[curves["arm"].isin(own) | ~curves["base"].isin(own), "arm"].tolist()
 
 
 def trained_again(arms: pd.DataFrame, base: str) -> str | None:

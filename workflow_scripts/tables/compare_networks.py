@@ -46,7 +46,7 @@ EQUIVALENCE_COLUMNS = (
 )
 MATCHED_COLUMNS = (
     *("arm", "imp_arm", "level", "layer", "measure", "matched_by", "n", "difference", "sd", "low90", "high90"),
-    *("margin", "p_equivalence", "equivalent", "overlap", "follows"),
+    *("margin", "p_equivalence", "equivalent", "follows"),
 )
 CORRELATION_COLUMNS = ("base", "layer", "measure", "replicate", "networks", "with_accuracy", "with_density")
 PLACE = ["replicate", "layer", "measure"]  # what a value is paired by
@@ -87,7 +87,7 @@ def compare_networks(tables: Path, margins: Margins) -> None:
             identity_rows(
                 read_table(tables / "units.csv"),
                 arms,
-                set(dense_values(networks, networks["arm"])[["arm", "replicate"]].itertuples(index=False, name=None)),
+                set(networks.loc[is_dense(networks), ["arm", "replicate"]].itertuples(index=False, name=None)),
                 read_table(tables / "split.csv"),
             ),
             columns=IDENTITY_COLUMNS,
@@ -132,22 +132,25 @@ def levels_of(rows: pd.DataFrame, arm: str, arms: pd.DataFrame) -> pd.DataFrame:
     return own[own["level"] > 0] if begins else own
 
 
+def is_dense(values: pd.DataFrame) -> pd.Series:
+    """Which rows are of networks that others are compared with: level 0, unless it is known to be sparse."""
+    return (values["level"] == 0) & ~(values["density"] < DENSE)
+
+
 def dense_values(values: pd.DataFrame, base: str | None) -> pd.DataFrame:
-    """The values of the networks that those of an arm are compared with: level 0, unless it is known to be sparse."""
-    return values[(values["arm"] == base) & (values["level"] == 0) & ~(values["density"] < DENSE)]
+    """The values of the networks that those of an arm are compared with."""
+    return values[(values["arm"] == base) & is_dense(values)]
 
 
 def margins_of(dense: pd.DataFrame, margins: Margins) -> dict[tuple[str, str], float]:
     """The margin of each layer and measure, in its unit, from the values of dense networks.
 
-    That of units above rotation is that of units: a share of the excess itself may be smaller than any noise.
+    Units above rotation have one only where the mean is above 0: where there are none, none can be lost.
     """
     found = {("", "accuracy"): margins.accuracy}
     for (layer, measure), rows in dense.groupby(["layer", "measure"], observed=True):
-        if measure in COUNTS:
+        if measure != "accuracy" and (measure in COUNTS or rows["value"].mean() > 0):
             found[layer, measure] = margins.counts * rows["value"].mean()
-        if measure == "units":
-            found[layer, "units_above_rotation"] = found[layer, measure]
     return found
 
 
@@ -287,7 +290,7 @@ def compare_matched(differences: list[float], margin: float) -> dict:
     """What such differences show, and their `verdict`, which is no column."""
     n = len(differences)
     if not n:
-        return {"n": 0, "margin": margin, "overlap": 0, "verdict": NO_OVERLAP}
+        return {"n": 0, "margin": margin, "verdict": NO_OVERLAP}
     mean, sd = map(float, mean_and_sd(differences))
     return {
         "n": n,
@@ -295,7 +298,6 @@ def compare_matched(differences: list[float], margin: float) -> dict:
         "margin": margin,
         "p_equivalence": equivalence_p(mean, sd, n, margin),
         "equivalent": equivalence_p(mean, sd, n, margin) <= ALPHA if n >= LEAST_REPLICATES else None,
-        "overlap": n,
         "verdict": verdict(mean, sd, n, margin),
     }
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.findings.changes import headlines
 from workflow_scripts.plan.keys import BASELINE, CURVE, ROLES
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.shared.files import run_command
-from workflow_scripts.tables.arms import name_arms, read_arms
-from workflow_scripts.tables.findings import headlines
+from workflow_scripts.tables.arms import asked_curves, name_arms, read_arms
 from workflow_scripts.tables.read_tables import detector_rule_of, farthest, read_rotations, read_table
 
 ROWS, WIDTH = 26, 100  # of the table at most, and columns of the screen
@@ -52,7 +52,8 @@ def summarise(results: Path, quantile: float | None = None) -> str:
     layers = list(dict.fromkeys(networks["layer"]))
     shown = last_layers(networks, layers)
     rotations = read_rotations(path.parent, arms)
-    lines, head = [*found(path.with_name("equivalence.csv"), arms), heading(networks)], list(HEAD)
+    curves = asked_curves(arms, networks)
+    lines, head = [*found(path.with_name("equivalence.csv"), curves), heading(networks)], list(HEAD)
     if rotations is not None:
         rotations = farthest(rotations)
         networks = with_rotations(networks, rotations)
@@ -73,11 +74,10 @@ def summarise(results: Path, quantile: float | None = None) -> str:
     return "\n".join(lines)
 
 
-def found(equivalence: Path, arms: pd.DataFrame) -> list[str]:
+def found(equivalence: Path, curves: Sequence[str]) -> list[str]:
     """What comparisons with the dense networks show, in lines, and an empty line; nothing before they are made."""
     if not equivalence.is_file():
         return []
-    curves = arms.loc[(arms["role"] == CURVE) & (arms["base"] == arms["arm"]), "arm"].tolist()
     lines = [line for text in headlines(read_table(equivalence), curves) for line in textwrap.wrap(text, WIDTH)]
     return [*lines, ""] if lines else []
 

@@ -1,0 +1,295 @@
+"""What was asked, down to which density nothing is lost, and what changes at each level."""
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from workflow_scripts.findings.section import Section
+from workflow_scripts.findings.source import NETWORK, UNTESTED, Tables, count_networks, weights
+from workflow_scripts.findings.words import (
+    MEASURES,
+    NOUNS,
+    capital,
+    change,
+    counted,
+    decimal,
+    listed,
+    mean_and_sd,
+    number,
+    percent,
+    span,
+)
+from workflow_scripts.plan.protocols import DETECTOR_RULES
+from workflow_scripts.plan.replicates import LEAST_REPLICATES
+from workflow_scripts.tables.arms import AGAIN
+from workflow_scripts.tables.read_tables import detector_rule_of, farthest
+
+SHOWN = {  # columns of equivalence.csv, and what they say of the levels they are true of
+    "no_loss_in_sequence": "a loss as large as the margin",
+    "in_sequence": "a change as large as that, up or down,",
+}
+NOTE = "Mean ± standard deviation of replicates."
+INTERVALS = " In brackets: the 90 % interval of the difference from dense, each level taken alone."
+MARKED = " °: not shown to be without loss, for the tests from dense downwards have ended here or before."
+UNMARKED = f" With fewer than {LEAST_REPLICATES} replicates no loss is tested."
+
+
+def asked(tables: Tables, margin: float, accuracy_margin: float) -> Section:
+    """The question, and what was measured to answer it."""
+    networks = tables["networks"]
+    iou, rule = detector_rule_of(networks)
+    sizes = {layer: sorted(set(rows["units"])) for layer, rows in networks.groupby("layer", sort=False)}
+    sizes = {layer: counted(" or ".join(map(str, units)), "unit") for layer, units in sizes.items()}
+    dissected = listed([f"{layer} ({units})" for layer, units in sizes.items()])
+    question = (
+        "Does pruning cost a network units that a person can name? A unit counts as interpretable if the places"
+        f" where it is most active overlap with one concept, IoU {DETECTOR_RULES[rule]} {decimal(iou)}."
+        f" Dissected: {dissected}, of {counted(count_networks(tables, networks), 'network')}."
+    )
+    fixed = (
+        f"Fixed beforehand: a count within {percent(margin)} of the dense networks' mean, or an accuracy within"
+        f" {counted(decimal(100 * accuracy_margin), 'percentage point')}, is called unchanged. Training again, on"
+        " another machine for instance, gives other networks and other numbers."
+    )
+    return Section("What was asked", [" ".join([question, *map(pruned_to(tables), tables.curves()), fixed])])
+
+
+def pruned_to(tables: Tables):
+    """A function that says how many replicates a curve has, and of which densities."""
+
+    def sentence(curve: str) -> str:
+        replicates = counted(tables.of("networks", curve)["replicate"].nunique(), "replicate")
+        densities = [tables.density(curve, level) for level in tables.levels(curve)]
+        known = [percent(density) for density in densities if not pd.isna(density)]
+        parts = [f"with {listed(known, most=len(known))} of the weights"] if known else []
+        if len(known) < len(densities):
+            parts.append(f"{counted(len(densities) - len(known), 'level')} with an unknown share of the weights")
+        return f"{capital(tables.called(curve))}: {replicates}, {listed(parts)}."
+
+    return sentence
+
+
+# Down to which density nothing is lost
+
+
+def in_short(tables: Tables, curve: str) -> Section:
+    """Down to which density nothing is lost, in words and in a table."""
+    rows = tables.against_dense(curve)
+    tested = rows[rows["shown"] != UNTESTED]
+    paragraphs = headlines(rows, [curve])
+    table = [["measure", "dense", "margin", "no loss down to", "no change down to"]]
+    for (layer, measure), of_one in tested.groupby(["layer", "measure"], sort=False):
+        row = of_one.iloc[0]
+        scale = 100 if measure == "accuracy" else 1
+        ends = [ended(of_one, column) or "at no level" for column in SHOWN]
+        name = f"{MEASURES[measure]}{f', {layer}' if layer else ' (%)'}"
+        cells = [number(scale * row["mean_against"]), number(scale * row["margin"])]
+        table.append([name, *cells, *(end.removesuffix(" of the weights") for end in ends)])
+    if len(tested):
+        count = counted(span(tested["n"].min(), tested["n"].max()), "replicate")
+        paragraphs.append(
+            f"Each level is compared with the dense network of the same replicate ({count}), from dense downwards until"
+            " one is not shown. Where the true change is as large as the margin, a cell of the table claims too much in"
+            f" at most 5 % of experiments; nothing corrects for there being {counted(2 * (len(table) - 1), 'cell')}."
+        )
+    note = "Down to which share of the weights a loss, or a change up or down, as large as the margin is ruled out."
+    return Section(tables.title("In short", curve), paragraphs, table if len(tested) else (), note)
+
+
+def headlines(equivalence: pd.DataFrame, curves: Sequence[str]) -> list[str]:
+    """The sparsest levels that are shown to be as the dense networks, a paragraph for accuracy and for each layer."""
+    rows = equivalence[equivalence["arm"].isin(curves) & (equivalence["against"] == "dense")]
+    rows = rows.sort_values("level", kind="stable")
+    texts = []
+    for (arm, layer), of_layer in rows.groupby(["arm", "layer"], sort=False):
+        places = ([f"in {layer}"] if layer else []) + ([f"of {arm}"] if len(curves) > 1 else [])
+        start = capital(" ".join(places)) + ": " if places else ""
+        if text := ruled_out(of_layer) or untested(of_layer):
+            texts.append(start + (text if start else capital(text)))
+    return texts
+
+
+def from_dense(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of one measure in the order of the tests: from dense downwards, by level where a density is not known."""
+    known = rows["density"].notna().all()
+    return rows.sort_values(["density", "level"], ascending=[False, True]) if known else rows.sort_values("level")
+
+
+def ended(rows: pd.DataFrame, column: str) -> str | None:
+    """The sparsest level of one measure of which a column of `SHOWN` is true; None if it is of no level."""
+    passed = from_dense(rows[rows[column].astype(bool)])
+    return weights(passed.iloc[-1]) if len(passed) else None
+
+
+def ruled_out(rows: pd.DataFrame) -> str:
+    """Which changes are ruled out in a layer, and down to which level; nothing of what is not tested."""
+    rows = rows[rows["shown"] != UNTESTED]
+    of_measures = {measure: of_one for measure in MEASURES if len(of_one := rows[rows["measure"] == measure])}
+    sentences = []
+    for column, words in SHOWN.items():
+        ends: dict[str, list[str]] = {}
+        for measure, of_one in of_measures.items():
+            end = ended(of_one, column)
+            if end is not None:
+                ends.setdefault(end, []).append(with_margin(of_one, measure))
+        if ends:
+            parts = [f"for {listed(names)} down to {end}" for end, names in ends.items()]
+            sentences.append(f"{words} is ruled out {'; '.join(parts)}.")
+    never = [
+        with_margin(of_one, measure)
+        for measure, of_one in of_measures.items()
+        if all(ended(of_one, column) is None for column in SHOWN)
+    ]
+    if never:
+        sentences.append(f"no loss or change as large as the margin is ruled out, at any level, for {listed(never)}.")
+    return " ".join([*sentences[:1], *map(capital, sentences[1:])])
+
+
+def with_margin(rows: pd.DataFrame, measure: str) -> str:
+    """What a measure is called, and its margin: "interpretable units (margin 8.2)"."""
+    margin = rows["margin"].iloc[0]
+    size = counted(number(100 * margin), "point") if measure == "accuracy" else number(margin)
+    return MEASURES[measure] if pd.isna(margin) else f"{MEASURES[measure]} (margin {size})"
+
+
+def untested(rows: pd.DataFrame) -> str:
+    """What a comparison with too few replicates leaves open, in a layer."""
+    units = rows[rows["measure"] == "units"]
+    if units.empty:
+        return ""
+    text = f"with {counted(int(units['n'].max()), 'replicate')} no test of a change is made"
+    least, most = units["smallest_change"].min(), units["smallest_change"].max()
+    if pd.isna(least):
+        return f"{text}, and how much another training would change is not known."
+    return f"{text}; a change of less than {counted(span(least, most), 'unit')} could not have been ruled out."
+
+
+# What changes at each level
+
+
+def changed(tables: Tables, curve: str) -> Iterator[Section]:
+    """What a curve has at each level, and what is lost or gained: accuracy, then each layer."""
+    rows = tables.against_dense(curve)
+    networks = tables.of("networks", curve)
+    accuracy = 100 * networks.drop_duplicates(NETWORK[:3])["test_accuracy"]
+    if accuracy.notna().any():
+        of_accuracy = rows[rows["measure"] == "accuracy"]
+        table, note = table_of(tables, curve, {"accuracy": accuracy}, of_accuracy)
+        yield Section(tables.title("Test accuracy", curve), lost_or_gained(of_accuracy, "accuracy"), table, note)
+    for layer in tables.layers(curve):
+        of_layer, own = rows[rows["layer"] == layer], networks[networks["layer"] == layer]
+        values = {"units": own["detectors_a"], "concepts": own["concepts_a"]}
+        if tables.rotations is not None:
+            turned = farthest(tables.rotations).groupby(NETWORK)["detectors_a"].mean()
+            above = own["detectors_a"] - turned.reindex(pd.MultiIndex.from_frame(own[NETWORK])).to_numpy()
+            values |= {"units_above_rotation": above} if above.notna().any() else {}
+        paragraphs = beside_rotation(tables, curve, layer, values)
+        for measure in values:
+            paragraphs += lost_or_gained(of_layer[of_layer["measure"] == measure], measure)
+        paragraphs += noise(tables, curve, layer)
+        table, note = table_of(tables, curve, values, of_layer)
+        yield Section(tables.title(f"What changes in {layer}", curve), paragraphs, table, note)
+
+
+def beside_rotation(tables: Tables, curve: str, layer: str, values: dict[str, pd.Series]) -> list[str]:
+    """How many directions of a random basis would count, beside the units, at three levels."""
+    if "units_above_rotation" not in values:
+        return []
+    networks = tables.of("networks", curve, layer)
+    of_levels = pd.DataFrame(values)[values["units_above_rotation"].notna()].groupby(networks["level"]).mean()
+    means = of_levels[of_levels["units"] > 0]
+    parts = [
+        f"{number(units - above)} where there are {number(units)} such units at {tables.weights(curve, level)}"
+        for level in tables.three_levels(curve, set(means.index))
+        for units, above in [means.loc[level, ["units", "units_above_rotation"]]]
+    ]
+    if not parts:
+        return []
+    text = (
+        "Random directions may count as interpretable, too, of a random basis of the units' space"
+        f" {listed(parts)}. Only the difference, units above rotation, speaks of the units themselves."
+    )
+    first = tables.levels(curve)[0]
+    if first in of_levels.index and of_levels.at[first, "units_above_rotation"] <= 0:
+        text += f" In {tables.first_networks(curve)} it is not above 0: there is none to lose."
+    return [text]
+
+
+def lost_or_gained(rows: pd.DataFrame, measure: str) -> list[str]:
+    """At which levels a measure is surely lower or higher than in the dense networks; nothing of what is not tested."""
+    rows = from_dense(rows[rows["shown"] != UNTESTED])
+    if rows.empty:
+        return []
+    name, fewer = capital(MEASURES[measure]), "lower" if NOUNS[measure] == "point" else "fewer"
+    sentences = []
+    for words, of_kind in ((fewer, rows[rows["high90"] < 0]), ("more", rows[rows["low90"] > 0])):
+        if len(of_kind):
+            words = "higher" if words == "more" and fewer == "lower" else words
+            most = of_kind.loc[of_kind["difference"].abs().idxmax()]
+            sentences.append(f"{words} than dense at {levels_of(of_kind)}; most at {weights(most)}: {change(most)}.")
+    if not sentences:
+        return [f"{name}: at no level does the 90 % interval of the difference from dense exclude 0."]
+    return [f"{name}: " + " ".join([*sentences[:1], *map(capital, sentences[1:])])]
+
+
+def noise(tables: Tables, curve: str, layer: str) -> Iterator[str]:
+    """What training the dense network again changes, and what could not have been ruled out."""
+    for again in tables.with_recipe(AGAIN, tables.base(curve)):
+        rows = tables.against_dense(again)
+        rows = rows[(rows["n"] > 1) & (rows["layer"] == layer)]
+        changes = [
+            change(row) + (" above rotation" if row["measure"] == "units_above_rotation" else "")
+            for row in rows.to_dict("records")
+        ]
+        if changes:
+            yield (
+                "Noise of training: the dense network, trained again with its data in another order, has"
+                f" {listed(changes)}."
+            )
+    rows = tables.against_dense(curve)
+    rows = rows[(rows["measure"] == "units") & (rows["layer"] == layer) & rows["smallest_change"].notna()]
+    if len(rows):
+        size = span(rows["smallest_change"].min(), rows["smallest_change"].max())
+        by_level = ", depending on the level," if "to" in size else ""
+        yield (
+            f"A change of less than {counted(size, 'unit')}{by_level} could not have been ruled out; the margin is"
+            f" {number(rows['margin'].iloc[0])}."
+        )
+
+
+def levels_of(rows: pd.DataFrame) -> str:
+    """The levels of some rows in words: "50 % and 25 % of the weights"."""
+    words = [weights(row) for _, row in rows.iterrows()]
+    if all(text.endswith(" of the weights") for text in words):
+        words = [text.removesuffix(" of the weights") for text in words]
+        return f"{listed(words, most=len(words))} of the weights"
+    return listed(words, most=len(words))
+
+
+def table_of(
+    tables: Tables, curve: str, values: dict[str, pd.Series], rows: pd.DataFrame
+) -> tuple[list[list[str]], str]:
+    """Means and intervals at each level, marked where a loss is not excluded; and the note that explains them.
+
+    Args:
+        values: of each measure, by the index of networks.csv.
+        rows: those of equivalence.csv.
+    """
+    table = [["weights", *(MEASURES[measure] + (" (%)" if measure == "accuracy" else "") for measure in values)]]
+    level_of = tables["networks"]["level"]
+    tested = (rows["shown"] != UNTESTED).any()
+    for level in tables.levels(curve):
+        cells = [tables.share(curve, level)]
+        for measure, column in values.items():
+            cell = mean_and_sd(column[level_of[column.index] == level])
+            compared = rows[(rows["measure"] == measure) & (rows["level"] == level)]
+            if tested and level > 0 and cell != "-":
+                scale = 100 if measure == "accuracy" else 1
+                for low, high in (scale * compared[["low90", "high90"]]).dropna().itertuples(index=False):
+                    cell += f" ({low:+z.1f} to {high:+z.1f})"
+                cell += "" if len(compared) and compared["no_loss_in_sequence"].all() else " °"
+            cells.append(cell)
+        table.append(cells)
+    marked = any(cell.endswith("°") for cells in table for cell in cells)
+    note = NOTE + (INTERVALS if tested else "") + (MARKED if marked else "")
+    return table, note + (UNMARKED if len(rows) and not tested else "")

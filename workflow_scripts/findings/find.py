@@ -1,0 +1,28 @@
+"""What an experiment has found, in words: every sentence follows from its tables, and says no more than they do."""
+
+from workflow_scripts.findings.certainty import how_sure, not_told
+from workflow_scripts.findings.changes import asked, changed, in_short
+from workflow_scripts.findings.choices import other_choices
+from workflow_scripts.findings.meaning import accuracy_or_sparsity, causes, kept_concepts, same_units
+from workflow_scripts.findings.others import other_networks
+from workflow_scripts.findings.section import Section
+from workflow_scripts.findings.source import Tables
+
+
+def find(tables: Tables, margin: float, accuracy_margin: float) -> list[Section]:
+    """The findings of an experiment, section by section.
+
+    Args:
+        margin, accuracy_margin: as in the config's section `statistics`.
+    """
+    curves = tables.curves()
+    sections = [asked(tables, margin, accuracy_margin)]
+    sections += [in_short(tables, curve) for curve in curves]
+    for curve in curves:
+        sections += changed(tables, curve)
+        sections.append(how_sure(tables, curve))
+        sections += [accuracy_or_sparsity(tables, curve, layer) for layer in tables.layers(curve)]
+        sections += [same_units(tables, curve), *kept_concepts(tables, curve), *causes(tables, curve)]
+        sections.append(other_choices(tables, curve, margin))
+    sections += [other_networks(tables), not_told(tables)]
+    return [section for section in sections if section.paragraphs or section.table]

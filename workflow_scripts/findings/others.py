@@ -1,0 +1,32 @@
+"""The other networks of an experiment, beside those in question."""
+
+from workflow_scripts.findings.section import Section
+from workflow_scripts.findings.source import Tables
+from workflow_scripts.findings.words import mean_and_sd, percent
+
+
+def other_networks(tables: Tables) -> Section:
+    """A table of the arms that are not in question, a row for each level."""
+    networks, curves = tables["networks"], tables.curves()
+    layers = list(networks["layer"].unique())
+    table = [["networks", "level", "weights", "test accuracy (%)"]]
+    table[0] += [f"{layer}: {words}" for layer in layers for words in ("units", "concepts")]
+    for arm in tables.arms["arm"]:
+        if arm in curves:
+            continue
+        starts = tables.arms.set_index("arm").at[arm, "role"] == "curve" and tables.base(arm) != arm
+        for level, rows in tables.of("networks", arm).groupby("level"):
+            if starts and level == 0:  # which is its base's
+                continue
+            accuracy = mean_and_sd(100 * rows.drop_duplicates("replicate")["test_accuracy"])
+            share = rows["density"].fillna(rows["share_of_base"]).mean()  # of a smaller network, of the base's weights
+            cells = [tables.called(arm), str(level), percent(share), accuracy]
+            for layer in layers:
+                of_layer = rows[rows["layer"] == layer]
+                cells += [mean_and_sd(of_layer[column]) for column in ("detectors_a", "concepts_a")]
+            table.append(cells)
+    note = (
+        "Mean ± standard deviation of replicates. A level is a round of pruning, or of other arms the epoch, or the"
+        " place in a list that the config gives."
+    )
+    return Section("Other networks", [], table if len(table) > 1 else (), note)

@@ -1,0 +1,133 @@
+"""The tables that findings are read from, and what arms and levels are called."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from workflow_scripts.findings.words import percent
+from workflow_scripts.tables.arms import asked_curves, name_arms, read_arms
+from workflow_scripts.tables.compare_networks import DENSE
+from workflow_scripts.tables.read_tables import read_ablation, read_rotations, read_table
+
+TABLES = (*("networks", "units", "categories", "equivalence", "matched", "correlations", "identity", "sweep", "split"),)
+NETWORK = ["arm", "replicate", "level", "layer"]
+UNTESTED = "not testable"  # equivalence.csv, of too few replicates
+
+
+class Tables(NamedTuple):
+    """The tables by name, and what people call the arms."""
+
+    frames: dict[str, pd.DataFrame]
+    arms: pd.DataFrame
+    rotations: pd.DataFrame | None
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        return self.frames[name]
+
+    def called(self, arm: str) -> str:
+        """What people call an arm."""
+        return name_arms(self.arms)[arm]
+
+    def base(self, arm: str) -> str:
+        """The arm whose dense networks an arm is compared with."""
+        return self.arms.set_index("arm").at[arm, "base"]
+
+    def curves(self) -> list[str]:
+        """The arms in question."""
+        return asked_curves(self.arms, self["networks"])
+
+    def layers(self, curve: str) -> list[str]:
+        """The layers of a curve's networks, in the order of their dissection."""
+        return list(self.of("networks", curve)["layer"].unique())
+
+    def of(self, name: str, arm: str, layer: str | None = None, level: int | None = None) -> pd.DataFrame:
+        """The rows of a table that are of an arm, of one layer or level of it if either is given."""
+        rows = self[name]
+        rows = rows[rows["arm"] == arm]
+        rows = rows if layer is None else rows[rows["layer"] == layer]
+        return rows if level is None else rows[rows["level"] == level]
+
+    def against_dense(self, arm: str) -> pd.DataFrame:
+        """The rows of equivalence.csv that compare an arm with dense networks, by level."""
+        rows = self.of("equivalence", arm)
+        return rows[rows["against"] == "dense"].sort_values("level", kind="stable")
+
+    def levels(self, curve: str) -> list[int]:
+        """The levels of a curve from the densest on, level 0 first; by number where a density is not known."""
+        density = self.of("networks", curve).groupby("level")["density"].mean()
+        known = density.notna().all()
+        return sorted(density.index, key=lambda level: (level > 0, -density[level] if known else 0, level))
+
+    def density(self, arm: str, level: int) -> float:
+        """The mean density of a level."""
+        return self.of("networks", arm, level=level)["density"].mean()
+
+    def weights(self, arm: str, level: int) -> str:
+        """A level of an arm: "12.5 % of the weights"."""
+        return weights(pd.Series({"level": level, "density": self.density(arm, level)}, dtype=object))
+
+    def share(self, arm: str, level: int) -> str:
+        """The same where it is said already that it is of the weights: "12.5 %"."""
+        return self.weights(arm, level).removesuffix(" of the weights")
+
+    def with_recipe(self, recipe: str, base: str) -> list[str]:
+        """The arms of a recipe that are compared with a base."""
+        return self.arms.loc[(self.arms["recipe"] == recipe) & (self.arms["base"] == base), "arm"].tolist()
+
+    def title(self, title: str, curve: str) -> str:
+        """The title, with the curve's name where there are several."""
+        return f"{title}: {self.called(curve)}" if len(self.curves()) > 1 else title
+
+    def first_networks(self, curve: str) -> str:
+        """What a curve starts with: dense networks, unless they are known to be sparse."""
+        level = self.levels(curve)[0]
+        sparse = level > 0 or self.density(curve, level) < DENSE
+        return f"the networks at {self.weights(curve, level)}" if sparse else "the dense networks"
+
+    def middle_level(self, curve: str) -> int:
+        """The level nearest to a tenth of the weights, where the paper sees the end of what pruning leaves whole.
+
+        Where no density is known, the one in the middle.
+        """
+        levels = [level for level in self.levels(curve) if level > 0]
+        known = {level: density for level in levels if not pd.isna(density := self.density(curve, level))}
+        return min(known, key=lambda level: abs(known[level] - 0.1)) if known else levels[len(levels) // 2]
+
+    def three_levels(self, curve: str, known: Collection[int]) -> list[int]:
+        """The first level of a curve, the middle and the last, of those that are known."""
+        levels = [level for level in self.levels(curve) if level in known]
+        chosen = [levels[0], self.middle_level(curve), levels[-1]] if levels else []
+        return [level for level in dict.fromkeys(chosen) if level in levels]
+
+
+def read_tables(folder: Path, ablated: bool = True) -> Tables:
+    """The tables of an experiment; those that not every experiment has, where they are.
+
+    Args:
+        ablated: whether units are switched off in it; without that such tables are an earlier config's.
+
+    Raises:
+        UserError: one is missing.
+    """
+    frames = {name: read_table(folder / f"{name}.csv") for name in TABLES} | (read_ablation(folder) if ablated else {})
+    arms = read_arms(folder / "arms.csv", frames["networks"])
+    return Tables(frames, arms, read_rotations(folder, arms))
+
+
+def weights(row: pd.Series) -> str:
+    """The level of a row: "12.5 % of the weights", or "level 3" where nobody knows the share."""
+    return f"level {row['level']}" if pd.isna(row["density"]) else f"{percent(row['density'])} of the weights"
+
+
+def count_networks(tables: Tables, networks: pd.DataFrame) -> int:
+    """How many networks rows of networks.csv are of.
+
+    A curve that has a base begins with that, which counts once; networks with shuffled labels are the dense ones.
+    """
+    arms = tables.arms.set_index("arm")
+    again = (arms["role"] == "curve") & (arms["base"] != arms.index)
+    again = networks["arm"].map(again) & (networks["level"] == 0)
+    shuffled = networks["arm"].map(arms["recipe"] == "shuffled_labels")
+    return len(networks[~(again | shuffled)].drop_duplicates(NETWORK[:3]))

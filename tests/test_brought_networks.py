@@ -139,7 +139,11 @@ def planned(folder: Path, *arguments: str, config: Sequence[str] = BROUGHT) -> d
     assert run.returncode == 0, run.stdout
     if "Nothing to be done" in run.stdout:
         return {}
-    return {rule: count for rule, count in listed(run.stdout).items() if rule not in ("all", "collect_ablation", *FROM_TABLES)}
+    return {
+        rule: count
+        for rule, count in listed(run.stdout).items()
+        if rule not in ("all", "collect_ablation", *FROM_TABLES)
+    }
 
 
 def kept_of_lottery(folder: Path) -> float:

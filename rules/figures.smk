@@ -214,10 +214,13 @@ rule draw_figures:
         "../envs/workflow.yaml"
     params:
         code=code_fingerprint("workflow_scripts.figures.draw_figures", *map(module_of, FIGURES)),
+        # Without their names it would draw whatever the folder allows, also from tables of an earlier config.
+        figures=" ".join(named_arguments(figure=name) for name in FIGURES),
         arms=EXPERIMENT.chosen_arms("figures"),
     shell:
         "python -m workflow_scripts.figures.draw_figures"
         ' --tables "$(dirname {input.networks:q})"'
+        " {params.figures}"
         " {params.arms}"
         ' --out "$(dirname {output.overview:q})"'
         " 2> {log:q}"

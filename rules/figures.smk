@@ -139,9 +139,11 @@ rule collect_ablation:
             shlex.join(["--network", *map(str, network.key), ablation, classes])
             for network, ablation, classes in zip(ABLATED, input.ablation, input.classes, strict=True)
         ],
+        given=EXPERIMENT.given_classes(),
     shell:
         "python -m workflow_scripts.tables.collect_ablation"
         " {params.networks}"
+        " {params.given}"
         " --ablation {output.ablation:q}"
         " --classes {output.classes:q}"
         " 2> {log:q}"

@@ -50,6 +50,18 @@ def random_set(seed: int, pictures: int) -> reference.Concepts:
     return concepts
 
 
+def mixed_set(seed: int, pictures: int) -> reference.Concepts:
+    """A set of pictures with labels of one to three categories: of up to seven kinds."""
+    random, concepts = np.random.default_rng(seed), random_set(seed, 0)
+    for _ in range(pictures):
+        chosen = random.permutation(3)[: random.integers(1, 4)]
+        numbers = [random.integers(1, 3), 3, 4]  # of an object, a part and a texture
+        planes = [np.where(random.random((5, 6)) < 0.7, number, 0) for number in numbers]
+        cells = {concepts.categories[place]: [planes[place]] for place in chosen}
+        concepts.pictures.append(reference.Picture(random.integers(0, 256, (4, 4, 3), np.uint8), cells))
+    return concepts
+
+
 def prepared(folder: Path, seed: int, pictures: int = 12, units: int = 5) -> np.ndarray:
     """A small set and a dump of random maps, (N, U, 2, 3), whose last unit is dead, and its thresholds, in `folder`."""
     maps = np.random.default_rng(seed).random((pictures, units, 2, 3)).astype(np.float32)
@@ -177,6 +189,39 @@ def test_the_iou_of_chance_is_that_of_all_permutations(seed):
                 mean = np.mean([counts[label, unit] for counts in shared])
                 union = areas[unit, labels.label_category[label]] + labels.label_area[label] - mean
                 assert float(row["iou_chance"]) == pytest.approx(mean / union, rel=1e-12)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seeds, st.integers(1, 30), st.integers(1, 2), st.booleans())
+def test_the_iou_of_chance_is_the_same_to_the_bit_however_little_is_counted_at_once(seed, at_once, threads, shuffled):
+    pictures, shuffle = 20, 3 if shuffled else None
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        folder = Path(name)
+        patch.setattr(validate_module, "HEAT_AT_ONCE", at_once * 4 * 5 * 64)  # so many label maps
+        maps = np.random.default_rng(seed).random((pictures, 5, 2, 3)).astype(np.float32)
+        prepare(folder, mixed_set(seed, pictures), maps)
+        masks = masks_of(folder, maps)
+        rows, _ = validated(folder, permutations=0, threads=threads, shuffle_labels=shuffle)
+        with ConceptData(folder / "concepts.h5") as labels:
+            has, category, area = labels.image_has_category, labels.label_category, labels.label_area
+            names, planes = labels.label_name, planes_of(labels)
+    stratum = strata(has)
+    partner = np.random.default_rng(3).permutation(pictures) if shuffled else np.arange(pictures)
+    label = np.array([names.index(row["label"]) if row["label"] else -1 for row in rows])
+    labelled = np.zeros((len(names), pictures, 5, 6), int)
+    for image, of_image in enumerate(planes):
+        for number, pixels in of_image:
+            labelled[number, image] += pixels
+    shared = np.array(
+        [
+            (masks[stratum[partner] == kind].sum(0) * labelled[label][:, stratum == kind].sum(1)).sum((1, 2))
+            for kind in range(stratum.max() + 1)
+        ]
+    )
+    intersection = (shared / np.bincount(stratum)[:, None]).sum(0)
+    unit_area = (masks.sum((2, 3)) * has[partner][:, category[label]]).sum(0)
+    expected = intersection / np.maximum(unit_area + area[label] - intersection, 1)
+    assert [float(row["iou_chance"]) for row in rows] == np.where(label < 0, 0, expected).tolist()
 
 
 @pytest.mark.parametrize("at_once", [1, 5_000])

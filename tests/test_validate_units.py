@@ -2,6 +2,7 @@
 
 import csv
 import tempfile
+from collections import Counter
 from itertools import permutations, product
 from pathlib import Path
 
@@ -262,6 +263,16 @@ def test_without_permutations_their_columns_are_empty(tmp_path):
     assert all(row["p"] == row["q"] == row["permutations"] == "" for row in rows)
     assert all(row["iou_chance"] and row["agreement"] for row in rows)
     assert split["groups"] == "12"  # as many as pictures
+
+
+def test_pictures_whose_labels_stay_in_place_are_told(tmp_path, caplog):
+    concepts = mixed_set(2, 20)
+    kinds = Counter(frozenset(picture.cells) for picture in concepts.pictures)
+    alone = sum(count == 1 for count in kinds.values())
+    prepare(tmp_path, concepts, np.random.default_rng(2).random((20, 2, 2, 3)).astype(np.float32))
+    with caplog.at_level("INFO"):
+        validated(tmp_path)
+    assert 0 < alone and f"the labels of {20 - alone} of 20 pictures can change places" in caplog.messages
 
 
 def test_chance_alone_gives_small_p_values_as_often_as_they_say(tmp_path):

@@ -216,6 +216,8 @@ def validate_units(
         open(split_part, "w", newline="", encoding="utf-8") as split_file,
     ):
         validation = Validation(labels, choices, shuffle_labels, permutations, threads, scratch)
+        movable = np.bincount(validation.stratum)[validation.stratum] > 1
+        logging.info("the labels of %d of %d pictures can change places", movable.sum(), len(movable))
         of_units = csv.DictWriter(units_file, UNIT_COLUMNS, lineterminator="\n")
         of_layers = csv.DictWriter(split_file, SPLIT_COLUMNS, lineterminator="\n")
         of_units.writeheader()

@@ -139,9 +139,11 @@ rule collect_ablation:
             shlex.join(["--network", *map(str, network.key), ablation, classes])
             for network, ablation, classes in zip(ABLATED, input.ablation, input.classes, strict=True)
         ],
+        given=EXPERIMENT.given_classes(),
     shell:
         "python -m workflow_scripts.tables.collect_ablation"
         " {params.networks}"
+        " {params.given}"
         " --ablation {output.ablation:q}"
         " --classes {output.classes:q}"
         " 2> {log:q}"
@@ -214,10 +216,13 @@ rule draw_figures:
         "../envs/workflow.yaml"
     params:
         code=code_fingerprint("workflow_scripts.figures.draw_figures", *map(module_of, FIGURES)),
+        # Without their names it would draw whatever the folder allows, also from tables of an earlier config.
+        figures=" ".join(named_arguments(figure=name) for name in FIGURES),
         arms=EXPERIMENT.chosen_arms("figures"),
     shell:
         "python -m workflow_scripts.figures.draw_figures"
         ' --tables "$(dirname {input.networks:q})"'
+        " {params.figures}"
         " {params.arms}"
         ' --out "$(dirname {output.overview:q})"'
         " 2> {log:q}"

@@ -26,8 +26,8 @@ def network_of(folder, key, rows=1, classes=("7", "NA")):
     return AblatedNetwork("imp", *key, *files)
 
 
-def gathered(folder, networks):
-    collect_ablation(networks, folder / "ablation.csv", folder / "classes.csv")
+def gathered(folder, networks, given=()):
+    collect_ablation(networks, given, folder / "ablation.csv", folder / "classes.csv")
     kept = {"dtype": dict.fromkeys(("class", "concept"), str), "keep_default_na": False}
     return [pd.read_csv(folder / f"{name}.csv", **kept) for name in ("ablation", "classes")]
 
@@ -49,6 +49,21 @@ def test_without_detectors_of_classes_there_is_a_header_alone(tmp_path):
     assert gathered(tmp_path, [none, some])[0]["level"].tolist() == [0]
     ablation, classes = gathered(tmp_path, [none])
     assert ablation.empty and list(ablation.columns) == [*KEYS, *COLUMNS] and len(classes) == 2
+
+
+def test_only_a_class_that_no_network_has_is_refused(tmp_path):
+    """Networks that were brought along may tell other classes apart than those that are trained here."""
+    networks = [network_of(tmp_path, (1, 0)), network_of(tmp_path, (2, 0), classes=("n02", "no"))]
+    given = ["NA", "n02", "7"]
+    assert gathered(tmp_path, networks, given)[1]["class"].tolist() == ["7", "NA", "n02", "no"]
+    (tmp_path / "ablation.csv").unlink()
+    for name, advice in (("n03", "did you mean n02?"), ("house", "write a name that is there, such as 7")):
+        with pytest.raises(UserError) as error:
+            gathered(tmp_path, networks, [*given, name])
+        assert str(error.value) == (
+            f"ablation.classes names the class '{name}', which no network's test pictures have; {advice}"
+        )
+    assert not (tmp_path / "ablation.csv").exists()
 
 
 def test_what_is_missing_or_has_other_columns_is_named(tmp_path):

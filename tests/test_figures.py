@@ -75,6 +75,17 @@ def test_figures_come_from_tables_alone_and_are_the_same_bytes(experiment, tmp_p
             assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
 
+def test_tables_that_no_figure_of_these_needs_are_not_read(experiment, tmp_path):
+    """An earlier config may have left them, and an earlier version may have written them."""
+    shutil.copytree(experiment[1], tmp_path / "tables")
+    for table in ("rotations", "ablation", "classes"):
+        (tmp_path / "tables" / f"{table}.csv").write_text("unknown\n")
+    for name, tables in (("drawn", tmp_path / "tables"), ("fresh", experiment[1])):
+        draw_figures(tables, tmp_path / name, ["unique_concepts"])
+    svgs = [(tmp_path / name / "unique_concepts.svg").read_bytes() for name in ("drawn", "fresh")]
+    assert svgs[0] == svgs[1] and len(list((tmp_path / "drawn").iterdir())) == len(FORMATS) + 1
+
+
 def test_text_in_figures_stays_text(experiment, tmp_path):
     with matplotlib.rc_context(STYLE):
         save_figure(figure_of("accuracy", experiment[1]), tmp_path, "accuracy")

@@ -113,6 +113,15 @@ def test_power_is_the_share_of_experiments_that_show_equivalence():
     assert equivalence_power(1e-9, 5, 1.0) == pytest.approx(1) and equivalence_power(1.0, 5, 0.0) == 0
 
 
+@pytest.mark.parametrize("n", [2, 3, 10])
+def test_against_a_margin_that_nobody_knows_nothing_can_be_said(n):
+    for margin, mean, sd in ((math.nan, 0.5, 1.0), (1.0, math.nan, math.nan)):
+        for found in (noninferiority_p, equivalence_p):
+            assert math.isnan(found(np.float64(mean), sd, n, margin))
+        assert math.isnan(equivalence_power(sd, n, margin))
+        assert verdict(mean, sd, n, margin) == UNCLEAR
+
+
 @pytest.mark.parametrize("n", [3, 5, 8])
 def test_equivalence_is_shown_at_the_margin_no_more_often_than_alpha(n):
     random = np.random.default_rng(n)

@@ -2,6 +2,7 @@
 
 import csv
 import tempfile
+from collections import Counter
 from itertools import permutations, product
 from pathlib import Path
 
@@ -46,6 +47,18 @@ def random_set(seed: int, pictures: int) -> reference.Concepts:
             objects[0, 0], parts = 1, np.where(random.random((5, 6)) < 0.4, 3, 0)
             parts[1, 1] = 3
             cells = {"object": [objects], "part": [parts]}
+        concepts.pictures.append(reference.Picture(random.integers(0, 256, (4, 4, 3), np.uint8), cells))
+    return concepts
+
+
+def mixed_set(seed: int, pictures: int) -> reference.Concepts:
+    """A set of pictures with labels of one to three categories: of up to seven kinds."""
+    random, concepts = np.random.default_rng(seed), random_set(seed, 0)
+    for _ in range(pictures):
+        chosen = random.permutation(3)[: random.integers(1, 4)]
+        numbers = [random.integers(1, 3), 3, 4]  # of an object, a part and a texture
+        planes = [np.where(random.random((5, 6)) < 0.7, number, 0) for number in numbers]
+        cells = {concepts.categories[place]: [planes[place]] for place in chosen}
         concepts.pictures.append(reference.Picture(random.integers(0, 256, (4, 4, 3), np.uint8), cells))
     return concepts
 
@@ -179,6 +192,39 @@ def test_the_iou_of_chance_is_that_of_all_permutations(seed):
                 assert float(row["iou_chance"]) == pytest.approx(mean / union, rel=1e-12)
 
 
+@settings(max_examples=15, deadline=None)
+@given(seeds, st.integers(1, 30), st.integers(1, 2), st.booleans())
+def test_the_iou_of_chance_is_the_same_to_the_bit_however_little_is_counted_at_once(seed, at_once, threads, shuffled):
+    pictures, shuffle = 20, 3 if shuffled else None
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        folder = Path(name)
+        patch.setattr(validate_module, "HEAT_AT_ONCE", at_once * 4 * 5 * 64)  # so many label maps
+        maps = np.random.default_rng(seed).random((pictures, 5, 2, 3)).astype(np.float32)
+        prepare(folder, mixed_set(seed, pictures), maps)
+        masks = masks_of(folder, maps)
+        rows, _ = validated(folder, permutations=0, threads=threads, shuffle_labels=shuffle)
+        with ConceptData(folder / "concepts.h5") as labels:
+            has, category, area = labels.image_has_category, labels.label_category, labels.label_area
+            names, planes = labels.label_name, planes_of(labels)
+    stratum = strata(has)
+    partner = np.random.default_rng(3).permutation(pictures) if shuffled else np.arange(pictures)
+    label = np.array([names.index(row["label"]) if row["label"] else -1 for row in rows])
+    labelled = np.zeros((len(names), pictures, 5, 6), int)
+    for image, of_image in enumerate(planes):
+        for number, pixels in of_image:
+            labelled[number, image] += pixels
+    shared = np.array(
+        [
+            (masks[stratum[partner] == kind].sum(0) * labelled[label][:, stratum == kind].sum(1)).sum((1, 2))
+            for kind in range(stratum.max() + 1)
+        ]
+    )
+    intersection = (shared / np.bincount(stratum)[:, None]).sum(0)
+    unit_area = (masks.sum((2, 3)) * has[partner][:, category[label]]).sum(0)
+    expected = intersection / np.maximum(unit_area + area[label] - intersection, 1)
+    assert [float(row["iou_chance"]) for row in rows] == np.where(label < 0, 0, expected).tolist()
+
+
 @pytest.mark.parametrize("at_once", [1, 5_000])
 def test_results_do_not_hang_on_how_much_is_counted_at_once(tmp_path, monkeypatch, at_once):
     prepared(tmp_path, seed=4)
@@ -217,6 +263,16 @@ def test_without_permutations_their_columns_are_empty(tmp_path):
     assert all(row["p"] == row["q"] == row["permutations"] == "" for row in rows)
     assert all(row["iou_chance"] and row["agreement"] for row in rows)
     assert split["groups"] == "12"  # as many as pictures
+
+
+def test_pictures_whose_labels_stay_in_place_are_told(tmp_path, caplog):
+    concepts = mixed_set(2, 20)
+    kinds = Counter(frozenset(picture.cells) for picture in concepts.pictures)
+    alone = sum(count == 1 for count in kinds.values())
+    prepare(tmp_path, concepts, np.random.default_rng(2).random((20, 2, 2, 3)).astype(np.float32))
+    with caplog.at_level("INFO"):
+        validated(tmp_path)
+    assert 0 < alone and f"the labels of {20 - alone} of 20 pictures can change places" in caplog.messages
 
 
 def test_chance_alone_gives_small_p_values_as_often_as_they_say(tmp_path):

@@ -249,6 +249,18 @@ def test_editing_the_figures_reruns_the_figures(copied):
     assert planned(copied) == {"draw_figures": 1, **LAST}
 
 
+@pytest.mark.parametrize(
+    ("layers", "names"), [("last", figure_names()), ("none", figure_names(["accuracy", "rotations"]))]
+)
+def test_only_the_figures_of_the_plan_are_drawn(tmp_path, layers, names):
+    """Others may be possible in a folder where an earlier config has left its tables."""
+    folder = copy_sources(ROOT, tmp_path / "run")
+    edit(folder / "config.yaml", "layers: last  ", f"layers: {layers}  ")
+    run = snakemake(folder, "-n", "-p", *TINY)
+    assert run.returncode == 0, run.stdout
+    assert re.findall(r"--figure (\w+)", run.stdout) == names
+
+
 def test_another_margin_compares_again(copied):
     edit(copied / "config.yaml", "margin: 0.1 ", "margin: 0.2 ")
     assert planned(copied) == {"compare_networks": 1, "draw_figures": 1, **LAST}

@@ -27,8 +27,7 @@ from workflow_scripts.dissect.class_pictures import FolderPictures
 from workflow_scripts.dissect.concept_data import ConceptData
 from workflow_scripts.dissect.layer_outputs import find_module, layer_grids, layer_names, layer_outputs
 from workflow_scripts.networks.checkpoints import load_network
-from workflow_scripts.plan.ablation import CLASS_COLUMNS, COLUMNS
-from workflow_scripts.plan.schema import nearest
+from workflow_scripts.plan.ablation import CLASS_COLUMNS, COLUMNS, advice
 from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
 from workflow_scripts.shared.gpus import lease_gpu, use_gpus
 from workflow_scripts.shared.progress import Progress
@@ -292,27 +291,18 @@ def readable(name: str) -> str:
 def concepts_of(classes: Sequence[str], given: dict[str, str], labels: Sequence[str], source: str | Path) -> list[str]:
     """Return the name of each class's concept: the one that is given, or else its own name.
 
+    Classes that are given and not there may be another network's: `collect_ablation` knows whether they are.
+
     Raises:
-        UserError: a concept is given for a class that there is not, or is none of `labels`, the names in `source`.
+        UserError: a concept that is given is none of `labels`, the names in `source`.
     """
     for name, concept in given.items():
-        if name not in classes:
-            raise UserError(
-                f"ablation.classes names the class {name!r}, which the test pictures do not have;"
-                f" {advice(name, classes)}"
-            )
         if concept not in labels:
             raise UserError(
                 f"ablation.classes.{name} is the concept {concept!r}, which {source} does not have;"
                 f" {advice(concept, labels)}"
             )
     return [given.get(name, name) for name in classes]
-
-
-def advice(word: str, known: Sequence[str]) -> str:
-    """Return what to do about a word that is none of those known, which may be very many."""
-    near = nearest(word, known)
-    return f"did you mean {near}?" if near else f"write a name that is there, such as {known[0]}"
 
 
 def read_units(path: Path, layers: Sequence[str]) -> dict[str, Units]:

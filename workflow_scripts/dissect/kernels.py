@@ -355,15 +355,17 @@ def trailing_zeros(word):
 
 @njit(cache=True, nogil=True)
 def heat(labels, place, row, counts):
-    """Add where labels lie to `counts` (K, S, H, words * 64), int64: how many images have each pixel labelled.
+    """Add where labels lie to `counts` (K, S, H, words * 64), int32: how many images have each pixel labelled.
 
     Args:
         labels: a LabelBlock of N images.
         place: of each label (L) among the K, or below 0.
-        row: among the S, of each image, int64 (N).
+        row: among the S, of each image, int64 (N), or below 0.
     """
     words = counts.shape[3] // WORD_BITS
     for image in range(row.size):
+        if row[image] < 0:
+            continue
         for m in range(labels.mask_start[image], labels.mask_start[image + 1]):
             k = place[labels.mask_label[m]]
             if k >= 0:
@@ -381,11 +383,11 @@ def heat(labels, place, row, counts):
 
 @njit(cache=True, nogil=True)
 def add_heat(values, unit, start, cut, w, grid, row, place, counts, shared):
-    """Add to `shared` (S, U), int64, the sums of `counts` (K, S, H, words * 64) in the masks of a block of N images.
+    """Add to `shared` (S, U), int64, the sums of `counts` in the masks of a block of N images.
 
     Args:
         values, unit, start, cut, w, grid: as of `tally`.
-        row: among the S, of each image, int64 (N).
+        row, counts: as of `heat`.
         place: among the K, of each unit, int64 (U); or below 0.
     """
     words = np.uint64(counts.shape[3]) // WORD
@@ -396,6 +398,8 @@ def add_heat(values, unit, start, cut, w, grid, row, place, counts, shared):
     mask = np.empty(counts.shape[2] * words, np.uint64)
     active = np.empty(np.max(np.diff(start)) + 1, np.int64)
     for image in range(start.size - 1):
+        if row[image] < 0:
+            continue
         count = find_active(values, unit, cut, grid.border > 0, start[image], start[image + 1], active)
         for entry in active[:count]:
             u = unit[entry]

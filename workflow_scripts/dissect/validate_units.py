@@ -9,7 +9,7 @@ import csv
 import logging
 from collections.abc import Sequence
 from dataclasses import fields
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ from workflow_scripts.shared.files import run_command, scratch_file, whole_file
 from workflow_scripts.shared.gpus import use_gpus
 
 COUNTS_AT_ONCE = 2**30  # bytes of tallies, in all copies: bounds memory
-HEAT_AT_ONCE = 2**28  # bytes of how often pixels carry labels
+HEAT_AT_ONCE = 2**28  # bytes of how often pixels carry labels: bounds memory
 
 
 class Validation:
@@ -122,26 +122,33 @@ class Validation:
         The mean intersection of a unit and a label is exact: the sum over strata of the products, pixel by pixel, of
         how many of the unit's masks and how many of the label's masks cover it, by the number of pictures. 0 where
         `label`, int64 (U), is below 0.
+
+        Some labels and strata are counted at a time, so that counts take `HEAT_AT_ONCE` bytes at most, or those of one
+        label map where that is larger, four for a pixel. Sums take eight bytes for each stratum and unit.
         """
         labels = self.labels
-        strata_count = int(self.stratum.max()) + 1
-        pictures = np.bincount(self.stratum, minlength=strata_count)
+        pictures = np.bincount(self.stratum)
         width = labels.row_bytes * 8
-        at_once = max(1, HEAT_AT_ONCE // (8 * strata_count * labels.height * width))
+        maps = max(1, HEAT_AT_ONCE // (4 * labels.height * width))
+        strata_at_once = min(maps, len(pictures))
+        labels_at_once = maps // strata_at_once
         known = np.unique(label[label >= 0])
-        shared = np.zeros((strata_count, len(label)), np.int64)
-        for first in range(0, len(known), at_once):
-            chosen = known[first : first + at_once]
+        shared = np.zeros((len(pictures), len(label)), np.int64)
+        for first_label, first_stratum in product(
+            range(0, len(known), labels_at_once), range(0, len(pictures), strata_at_once)
+        ):
+            chosen = known[first_label : first_label + labels_at_once]
             place_of_label = np.full(len(labels.label_number), -1)
             place_of_label[chosen] = np.arange(len(chosen))
-            counts = np.zeros((len(chosen), strata_count, labels.height, width), np.int64)
+            sums = shared[first_stratum : first_stratum + strata_at_once]
+            row = self.stratum - first_stratum
+            row[row >= len(sums)] = -1
+            counts = np.zeros((len(chosen), len(sums), labels.height, width), np.int32)
             for images, block in labels.blocks(True, self.choices.planes == "each"):
-                kernels.heat(block, place_of_label, self.stratum[images], counts)
+                kernels.heat(block, place_of_label, row[images], counts)
             place = np.where(label >= 0, place_of_label[label], -1)
-            for part in in_shards(
-                sum_heat, layer.maps.images, self.threads, layer, self.stratum[self.partner], place, counts
-            ):
-                shared += part
+            for part in in_shards(sum_heat, layer.maps.images, self.threads, layer, row[self.partner], place, counts):
+                sums += part
         area = unit_area[np.arange(len(label)), labels.label_category[label]]
         intersection = (shared / pictures[:, None]).sum(0)
         union = area + self.label_area[label] - intersection
@@ -209,6 +216,8 @@ def validate_units(
         open(split_part, "w", newline="", encoding="utf-8") as split_file,
     ):
         validation = Validation(labels, choices, shuffle_labels, permutations, threads, scratch)
+        movable = np.bincount(validation.stratum)[validation.stratum] > 1
+        logging.info("the labels of %d of %d pictures can change places", movable.sum(), len(movable))
         of_units = csv.DictWriter(units_file, UNIT_COLUMNS, lineterminator="\n")
         of_layers = csv.DictWriter(split_file, SPLIT_COLUMNS, lineterminator="\n")
         of_units.writeheader()

@@ -4,7 +4,7 @@ import argparse
 import importlib
 import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -36,10 +36,11 @@ def draw_figures(tables: str | Path, out: str | Path, names: Sequence[str] = (),
     """Write the figures of these names, or every one that the tables allow, into the folder `out`: PDF, SVG and PNG.
 
     Beside each stands <name>.rst, its caption and the command that draws it again. `tables` is the folder that
-    `collect` has written; of these `arms`, or of all. Raises UserError if a table or an arm is missing, or if a figure
-    shows what was not measured.
+    `collect` has written; of these `arms`, or of all. Optional tables that no figure of these names needs are not read:
+    an earlier config may have left them. Raises UserError if a table or an arm is missing, or if a figure shows what
+    was not measured.
     """
-    frames = read_tables(tables, arms)
+    frames = read_tables(tables, arms, {need for name in names or figure_names() for need in needs_of(name)})
     measured = {"accuracy": has_accuracy(frames["networks"])} | {name: name in frames for name in NEEDS[1:]}
     known = [need for need in NEEDS if measured[need]]
     possible = figure_names(known)
@@ -61,13 +62,15 @@ def write_caption(tables: str | Path, out: str | Path, name: str, arms: Sequence
         part.write_text(f"{caption_of(name)}\n\n{REDRAWN_BY}::\n\n    {command}\n")
 
 
-def read_tables(tables: str | Path, chosen: Sequence[str] = ()) -> dict[str, pd.DataFrame]:
+def read_tables(
+    tables: str | Path, chosen: Sequence[str] = (), needs: Collection[str] = NEEDS
+) -> dict[str, pd.DataFrame]:
     """The tables that figures need, by name, without the arms that are not drawn; their arms in the order of arms.csv.
 
-    Columns are added: shares in per cent, and those of `describe_arms`. In "layers" the
-    column layer names the layer, and "layer remaining %" is its own. "rotations" are there where there are any, and
-    "ablation" and "classes" where units are switched off. Comparisons have the rows of the arms that are drawn, also
-    where the other arm is not.
+    Columns are added: shares in per cent, and those of `describe_arms`. In "layers" the column layer names the layer,
+    and "layer remaining %" is its own. "rotations" are there where there are any, and "ablation" and "classes" where
+    units are switched off: of these only what is among the `needs` is read. Comparisons have the rows of the arms that
+    are drawn, also where the other arm is not.
     Raises UserError if there is no network of an arm that is `chosen`; without any all are drawn.
     """
     frames = {table: read_table(Path(tables) / f"{table}.csv") for table in TABLES}
@@ -83,11 +86,11 @@ def read_tables(tables: str | Path, chosen: Sequence[str] = ()) -> dict[str, pd.
     frames["layers"] = join(frames["layers"].rename(columns={"name": "layer"}), whole, [])
     frames["layers"]["layer remaining %"] = 100 * frames["layers"]["density"]
     arms = read_arms(Path(tables) / "arms.csv", networks)
-    rotations = read_rotations(Path(tables), arms)
+    rotations = read_rotations(Path(tables), arms) if "rotations" in needs else None
     if rotations is not None:
         frames["rotations"] = join(rotations, networks, [])
     frames |= {table: read_comparison(Path(tables) / f"{table}.csv", networks) for table in COMPARISONS}
-    for table, rows in read_ablation(Path(tables)).items():
+    for table, rows in (read_ablation(Path(tables)) if "ablation" in needs else {}).items():
         frames[table] = join(rows, networks if "layer" in rows else whole, [])
     require_arms(chosen, list(networks["arm"].unique()), tables)
     described = describe_arms(networks, arms, chosen)

@@ -330,6 +330,10 @@ class Experiment:
         )
         return sets if self.tests_on_images(network) else f"{sets} {self.test_pictures(design)}"
 
+    def given_classes(self) -> str:
+        """Return the argument for the classes that the config gives concepts, of whichever networks."""
+        return named_arguments(given=json.dumps(sorted(self.config["ablation"]["classes"])))
+
     def samples(self) -> str:
         """Return the argument for thresholds of interpolated maps."""
         dissection = self.config["dissection"]

@@ -1,13 +1,14 @@
 """Gather what switching units off costs, and networks' accuracies by class, into two tidy tables."""
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from workflow_scripts.plan.ablation import CLASS_COLUMNS, COLUMNS
+from workflow_scripts.plan.ablation import CLASS_COLUMNS, COLUMNS, advice
 from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
 from workflow_scripts.tables.collect import KEYS, parse_key
 
@@ -24,23 +25,46 @@ class AblatedNetwork(NamedTuple):
     classes: Path
 
 
-def collect_ablation(networks: Sequence[AblatedNetwork], ablation: Path, classes: Path) -> None:
+def collect_ablation(networks: Sequence[AblatedNetwork], given: Sequence[str], ablation: Path, classes: Path) -> None:
     """Write ablation.csv and classes.csv: the rows of each network, sorted by arm, replicate and level.
 
     Several networks may have the same files, under their own names. Where no class has a concept with detectors,
     ablation.csv has a header alone.
 
+    Args:
+        given: the classes that the config gives concepts. Networks may have different ones, and none has to have all.
+
     Raises:
-        UserError: a file is missing, damaged, or has other columns.
+        UserError: a file is missing, damaged, or has other columns; or no network has a class that is given.
     """
-    for out, name, columns in ((ablation, "ablation", COLUMNS), (classes, "classes", CLASS_COLUMNS)):
-        frames = []
-        for network in sorted(networks):
-            rows = read_rows(getattr(network, name), columns)
-            frames.append(rows.assign(arm=network.arm, replicate=network.replicate, level=network.level))
-        table = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
+    tables = {
+        ablation: gather(networks, "ablation", COLUMNS),
+        classes: gather(networks, "classes", CLASS_COLUMNS),
+    }
+    require_classes(given, list(tables[classes]["class"].unique()))
+    for out, table in tables.items():
         with whole_file(out) as part:
-            table[[*KEYS, *columns]].to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
+            table.to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def gather(networks: Sequence[AblatedNetwork], name: str, columns: list[str]) -> pd.DataFrame:
+    """Return the rows of all networks' tables of a name, with these columns behind those that name the network."""
+    frames = []
+    for network in sorted(networks):
+        rows = read_rows(getattr(network, name), columns)
+        frames.append(rows.assign(arm=network.arm, replicate=network.replicate, level=network.level))
+    table = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
+    return table[[*KEYS, *columns]]
+
+
+def require_classes(given: Sequence[str], known: Sequence[str]) -> None:
+    """Raise UserError unless all classes that are given are known."""
+    for name in given:
+        if name not in known:
+            raise UserError(
+                f"ablation.classes names the class {name!r}, which no network's test pictures have;"
+                f" {advice(name, known)}"
+            )
 
 
 def read_rows(path: Path, columns: list[str]) -> pd.DataFrame:
@@ -68,10 +92,11 @@ def main() -> None:
         metavar=("ARM", "REPLICATE", "LEVEL", "ABLATION", "CLASSES"),
         help="a network, its ablation.csv and its classes.csv; may be repeated",
     )
+    parser.add_argument("--given", type=json.loads, required=True, help="JSON: classes that the config gives concepts")
     parser.add_argument("--ablation", type=Path, required=True, help="ablation.csv to write")
     parser.add_argument("--classes", type=Path, required=True, help="classes.csv to write")
     args = parser.parse_args()
-    collect_ablation([parse_network(words) for words in args.network], args.ablation, args.classes)
+    collect_ablation([parse_network(words) for words in args.network], args.given, args.ablation, args.classes)
 
 
 if __name__ == "__main__":

@@ -44,14 +44,14 @@ def half_width(sd: np.ndarray, n: int, level: float = 1 - 2 * ALPHA) -> np.ndarr
 
 
 def noninferiority_p(mean: np.ndarray, sd: np.ndarray, n: int, margin: float) -> np.ndarray:
-    """p of "the true mean lies `margin` or more below 0"; NaN with fewer than `LEAST_REPLICATES`."""
+    """p of "the true mean lies `margin` or more below 0"; NaN with fewer than `LEAST_REPLICATES`, and of NaN."""
     return stdtr(n - 1, -(mean + margin) * math.sqrt(n) / sd) if n >= LEAST_REPLICATES else mean * np.nan
 
 
 def equivalence_p(mean: np.ndarray, sd: np.ndarray, n: int, margin: float) -> np.ndarray:
     """p of "the true mean lies `margin` or more from 0": the larger of two one-sided tests (Schuirmann 1987).
 
-    It is at most `ALPHA` where `mean` -+ `half_width` lies within the margin. NaN with fewer than `LEAST_REPLICATES`.
+    It is at most `ALPHA` where `mean` -+ `half_width` lies within the margin. NaN as `noninferiority_p`.
     """
     return np.maximum(noninferiority_p(mean, sd, n, margin), noninferiority_p(-mean, sd, n, margin))
 
@@ -60,7 +60,8 @@ def equivalence_power(sd: float, n: int, margin: float) -> float:
     """The chance to show equivalence if the true mean is 0 and the true standard deviation is `sd`.
 
     The mean lies within the margin less the half width, which depends on the standard deviation that is found: its
-    chance is integrated over the chi distribution of the latter. NaN with fewer than `LEAST_REPLICATES`.
+    chance is integrated over the chi distribution of the latter. NaN with fewer than `LEAST_REPLICATES`, or where the
+    margin or the deviation is NaN.
     """
     if n < LEAST_REPLICATES:
         return math.nan
@@ -76,7 +77,7 @@ def equivalence_power(sd: float, n: int, margin: float) -> float:
         + (freedom - 1) * np.log(ratio) - freedom / 2 * ratio**2
     )  # fmt: skip
     chance = 2 * ndtr(of_mean - t * ratio) - 1
-    return min(1.0, float(most / 2 * np.sum(WEIGHTS * np.exp(log_density) * chance)))
+    return float(np.minimum(1, most / 2 * np.sum(WEIGHTS * np.exp(log_density) * chance)))  # `min` would lose a NaN
 
 
 def fixed_sequence(passed: np.ndarray) -> np.ndarray:
@@ -107,7 +108,7 @@ def interpolate(covariate: np.ndarray, values: np.ndarray, at: float) -> float:
 def verdict(mean: float, sd: float, n: int, margin: float) -> str:
     """What differences show: `EQUIVALENT` if their interval lies within the margin, `DIFFERENT` if it lies outside.
 
-    `UNCLEAR` if it is neither, or if there are too few; `NO_OVERLAP` if there is none.
+    `UNCLEAR` if it is neither, if there are too few, or if the margin is NaN; `NO_OVERLAP` if there is none.
     """
     if not n:
         return NO_OVERLAP

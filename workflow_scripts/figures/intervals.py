@@ -42,8 +42,9 @@ def draw_intervals(axes: Axes, places: np.ndarray, rows: pd.DataFrame, filled: p
 
 
 def draw_margin(axes: Axes, margin: float) -> None:
-    """Draw the band of what is no change around 0."""
-    axes.axhspan(-margin, margin, **BAND)
+    """Draw the band of what is no change around 0, if there is one."""
+    if not np.isnan(margin):
+        axes.axhspan(-margin, margin, **BAND)
     axes.axhline(0, color=GREY, linewidth=0.6, zorder=0)
 
 

@@ -585,7 +585,7 @@ def test_the_numbers_of_a_page_are_those_of_the_tables(tmp_path):
     assert sparse["weights"] == "9 %" and sparse["unique concepts"] == "5.0 ± 0.0 (-0.7 to +0.7) °"
     texts = texts_of(folder)
     assert (
-        "of a random basis of the units' space 8.5 where there are 41 such units at 100 % of the weights and 4.5 where"
+        "in a random basis of the units' space 8.5 where there are 41 such units at 100 % of the weights and 4.5 where"
         " there are 15 such units at 9 % of the weights. Only"
     ) in texts["What changes in a"]  # the middle one is the last: nearest to a tenth
     assert texts[COUNTED] == (

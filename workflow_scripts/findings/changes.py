@@ -206,7 +206,7 @@ def beside_rotation(tables: Tables, curve: str, layer: str, values: dict[str, pd
     if not parts:
         return []
     text = (
-        "Random directions may count as interpretable, too, of a random basis of the units' space"
+        "Random directions may count as interpretable, too: in a random basis of the units' space"
         f" {listed(parts)}. Only the difference, units above rotation, speaks of the units themselves."
     )
     first = tables.levels(curve)[0]

@@ -83,6 +83,7 @@ def test_levels_are_nested_with_exactly_the_rules_density():
 
 def test_exempt_layers_leave_as_many_weights_as_in_openlth():
     # Of a run of OpenLTH: cifar_resnet_8, 0.2 at each level, fc ignored; of all 77,360 weights, fc's 640 included.
+    torch.manual_seed(0)  # weights that tie at the threshold go together, and leave one less
     network = cifar_resnet(8)
     masks = full_masks(network, ["fc"])
     for remaining in (61_887, 49_508, 39_605):

@@ -244,6 +244,23 @@ def test_the_error_of_claims_is_named_only_where_there_are_claims(tmp_path):
     assert "5 %" not in texts_of(tmp_path)["In short"]
 
 
+def test_fewer_units_and_more_above_rotation_are_said_to_disagree(tmp_path):
+    folder = write_folder(tmp_path, chain("imp", [(60, 61, 62), (41, 41, 42), (10, 11, 12)]))
+    write_rotations(folder, {0: 50, 1: 10, 2: 5})
+    words = (
+        "In a the two counts of units disagree at 50 % of the weights: fewer interpretable units than dense, but more"
+    )
+    assert words in texts_of(folder)["In short"]
+
+
+def test_references_stand_beside_the_changes(tmp_path):
+    arms = [*IMP, *ARMS[2:3], arm_row("longer", "imp", "reference", "trained_twice", starts_from="imp")]
+    rows = chain("imp", [DENSE, (38, 37, 39)]) + chain("again", [(41, 42, 43)]) + chain("longer", [(45, 46, 47)])
+    text = texts_of(write_folder(tmp_path, rows, arms))["What changes in a"]
+    assert "Without pruning, again: 1 unit more (90 % interval: 0.3 to 1.7 more) and no concepts more or fewer" in text
+    assert "Without pruning, longer: 5 units more (90 % interval: 4.3 to 5.7 more)" in text
+
+
 def test_the_table_in_short_says_what_the_sentences_say(tmp_path):
     counts = [(100, 100, 100), (95, 95, 95), (80, 95, 110)]
     folder = write_folder(tmp_path, chain("imp", counts))
@@ -452,7 +469,7 @@ def test_permutations_of_some_networks_only(tmp_path):
         "of 100 units so many match their concept better than chance would: 12 at 100 % of the weights and 12" in chance
     )
     assert "at 25 %" not in chance and "With permuted labels" not in chance  # nobody knows that
-    assert "cannot find fewer than 13 such units in a network; they find none in 6 networks (iterative" in chance
+    assert "the test finds 13 such units or more in a network, or none: none in 6 networks (iterative" in chance
 
 
 def test_untrained_networks_say_that_a_small_p_is_not_enough_only_if_they_have_such_units(tmp_path):
@@ -500,8 +517,8 @@ def test_concepts_that_all_replicates_have_are_followed_by_name(tmp_path):
     title = "Which concepts are kept in a"
     assert texts_of(folder)[title] == (
         "2 concepts have a unit in each of 3 replicates of the dense networks: x and y. Of these at 10 % of the"
-        " weights: in each 1 (x), in some 1, in none 0. Of these at 1 % of the weights: in each 0, in some 0, in none 2"
-        " (x and y)."
+        " weights: in each 1 (x), in some 1 (y), in none 0. Of these at 1 % of the weights: in each 0, in some 0, in none"
+        " 2 (x and y)."
     )
     assert [list(row.values()) for row in cells_of(folder, title)] == [["100 %", "5"], ["10 %", "5"], ["1 %", "5"]]
 
@@ -590,8 +607,8 @@ def test_the_numbers_of_a_page_are_those_of_the_tables(tmp_path):
     ) in texts["What changes in a"]  # the middle one is the last: nearest to a tenth
     assert texts[COUNTED] == (
         "In a interpretable units, means of replicates within 10 % of dense or above it, hold down to 30 % of the"
-        " weights as the experiment counts. Of 4 other choices end at a denser level 1, at the same 2, at a sparser one"
-        " 1 (from at no level to 9 %)."
+        " weights as the experiment counts. Of 4 other ways to count units, so many end at a denser level: 1, at the"
+        " same: 2, at a sparser one: 1 (from at no level to 9 %)."
     )
     rows = [list(row.values()) for row in cells_of(folder, COUNTED)]
     counts = ["units", "concepts", "units, counted in each category", "concepts, counted in each category"]

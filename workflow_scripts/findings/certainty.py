@@ -12,6 +12,7 @@ from workflow_scripts.plan.keys import BASELINE
 from workflow_scripts.plan.replicates import LEAST_REPLICATES
 from workflow_scripts.plan.rotations import RECIPE as ROTATED
 from workflow_scripts.tables.arms import AGAIN
+from workflow_scripts.tables.compare_networks import NO_LOSS
 from workflow_scripts.tables.statistics import EQUIVALENT
 
 ENOUGH_POWER = 0.8
@@ -59,8 +60,8 @@ def chance(tables: Tables, curve: str) -> Iterator[str]:
         few = of_layer[of_layer["detectors_fdr"] < of_layer["fewest_fdr"]]
         if len(few):
             text += (
-                f" So few permutations cannot find fewer than {counted(int(few['fewest_fdr'].max()), 'such unit')} in a"
-                f" network; they find none in {counted(len(few.drop_duplicates(NETWORK[:3])), 'network')}"
+                f" With so few permutations the test finds {counted(int(few['fewest_fdr'].max()), 'such unit')} or more"
+                f" in a network, or none: none in {counted(len(few.drop_duplicates(NETWORK[:3])), 'network')}"
                 f" ({listed([tables.called(arm) for arm in few['arm'].unique()])})."
             )
         yield text
@@ -111,7 +112,7 @@ def left_open(tables: Tables, curve: str) -> Iterator[str]:
     elif (rows["n"] < LEAST_REPLICATES).all():
         count = counted(int(rows["n"].max()), "replicate")
         yield f"With {count} no test of equivalence is made: take {LEAST_REPLICATES} or more."
-    weak = rows[(rows["shown"] != EQUIVALENT) & (rows["low90"] <= 0) & (rows["high90"] >= 0)]
+    weak = rows[~rows["shown"].isin([EQUIVALENT, NO_LOSS]) & (rows["low90"] <= 0) & (rows["high90"] >= 0)]
     weak = weak[weak["power"] < ENOUGH_POWER]
     if len(weak):
         parts = [
@@ -121,8 +122,8 @@ def left_open(tables: Tables, curve: str) -> Iterator[str]:
             if len(of_one := weak[(weak["layer"] == layer) & (weak["measure"] == measure)])
         ]
         yield (
-            "Neither a change nor its absence is shown, and the power to show its absence was less than"
-            f" {percent(ENOUGH_POWER)}: {'; '.join(parts)}."
+            "Neither a loss nor a gain is shown, and no loss is ruled out, where the power to show that nothing changes"
+            f" was less than {percent(ENOUGH_POWER)}: {'; '.join(parts)}."
         )
     if networks["density"].isna().any():
         yield "The share of the weights is not known at every level."

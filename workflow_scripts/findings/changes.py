@@ -19,9 +19,9 @@ from workflow_scripts.findings.words import (
     percent,
     span,
 )
+from workflow_scripts.plan.keys import REFERENCE
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.plan.replicates import LEAST_REPLICATES
-from workflow_scripts.tables.arms import AGAIN
 from workflow_scripts.tables.read_tables import detector_rule_of, farthest
 
 SHOWN = {  # columns of equivalence.csv, and what they say of the levels they are true of
@@ -47,9 +47,10 @@ def asked(tables: Tables, margin: float, accuracy_margin: float) -> Section:
         f" Dissected: {dissected}, of {counted(count_networks(tables, networks), 'network')}."
     )
     fixed = (
-        f"Fixed beforehand: a count within {percent(margin)} of the dense networks' mean, or an accuracy within"
-        f" {counted(decimal(100 * accuracy_margin), 'percentage point')}, is called unchanged. Training again, on"
-        " another machine for instance, gives other networks and other numbers."
+        f"Margins, which the config fixes beforehand: {percent(margin)} of the dense networks' mean count, and"
+        f" {counted(decimal(100 * accuracy_margin), 'percentage point')} of accuracy. A loss is ruled out where the"
+        " whole 90 % interval of the difference lies above minus the margin. Training again, on another machine for"
+        " instance, gives other networks and other numbers."
     )
     return Section("What was asked", [" ".join([question, *map(pruned_to(tables), tables.curves()), fixed])])
 
@@ -85,6 +86,7 @@ def in_short(tables: Tables, curve: str) -> Section:
         name = f"{MEASURES[measure]}{f', {layer}' if layer else ' (%)'}"
         cells = [number(scale * row["mean_against"]), number(scale * row["margin"])]
         table.append([name, *cells, *(end.removesuffix(" of the weights") for end in ends)])
+    paragraphs += disagreeing(tables, curve, tested)
     if len(tested):
         count = counted(span(tested["n"].min(), tested["n"].max()), "replicate")
         paragraphs.append(
@@ -92,8 +94,24 @@ def in_short(tables: Tables, curve: str) -> Section:
             " one is not shown. Where the true change is as large as the margin, a cell of the table claims too much in"
             f" at most 5 % of experiments; nothing corrects for there being {counted(2 * (len(table) - 1), 'cell')}."
         )
-    note = "Down to which share of the weights a loss, or a change up or down, as large as the margin is ruled out."
+    note = (
+        "Down to which share of the weights a loss, or a change up or down, as large as the margin is ruled out. At no"
+        " level: that may be a change, or nothing could be told."
+    )
     return Section(tables.title("In short", curve), paragraphs, table if len(tested) else (), note)
+
+
+def disagreeing(tables: Tables, curve: str, rows: pd.DataFrame) -> Iterator[str]:
+    """At which levels a layer has fewer units than dense, but more above rotation: a random basis loses those, too."""
+    for layer in tables.layers(curve):
+        of_layer = rows[rows["layer"] == layer]
+        fewer, more = (of_layer[of_layer["measure"] == name] for name in ("units", "units_above_rotation"))
+        both = fewer[(fewer["high90"] < 0) & fewer["level"].isin(more.loc[more["low90"] > 0, "level"])]
+        if len(both):
+            yield (
+                f"In {layer} the two counts of units disagree at {levels_of(from_dense(both))}: fewer interpretable"
+                " units than dense, but more above rotation. What is lost there, a random basis loses as well."
+            )
 
 
 def headlines(equivalence: pd.DataFrame, curves: Sequence[str]) -> list[str]:
@@ -175,7 +193,8 @@ def changed(tables: Tables, curve: str) -> Iterator[Section]:
     if accuracy.notna().any():
         of_accuracy = rows[rows["measure"] == "accuracy"]
         table, note = table_of(tables, curve, {"accuracy": accuracy}, of_accuracy)
-        yield Section(tables.title("Test accuracy", curve), lost_or_gained(of_accuracy, "accuracy"), table, note)
+        paragraphs = [*lost_or_gained(of_accuracy, "accuracy"), *without_pruning(tables, curve, "")]
+        yield Section(tables.title("Test accuracy", curve), paragraphs, table, note)
     for layer in tables.layers(curve):
         of_layer, own = rows[rows["layer"] == layer], networks[networks["layer"] == layer]
         values = {"units": own["detectors_a"], "concepts": own["concepts_a"]}
@@ -233,28 +252,31 @@ def lost_or_gained(rows: pd.DataFrame, measure: str) -> list[str]:
 
 
 def noise(tables: Tables, curve: str, layer: str) -> Iterator[str]:
-    """What training the dense network again changes, and what could not have been ruled out."""
-    for again in tables.with_recipe(AGAIN, tables.base(curve)):
-        rows = tables.against_dense(again)
-        rows = rows[(rows["n"] > 1) & (rows["layer"] == layer)]
-        changes = [
-            change(row) + (" above rotation" if row["measure"] == "units_above_rotation" else "")
-            for row in rows.to_dict("records")
-        ]
-        if changes:
-            yield (
-                "Noise of training: the dense network, trained again with its data in another order, has"
-                f" {listed(changes)}."
-            )
+    """What other dense networks have more or fewer, and what could not have been ruled out."""
+    yield from without_pruning(tables, curve, layer)
     rows = tables.against_dense(curve)
     rows = rows[(rows["measure"] == "units") & (rows["layer"] == layer) & rows["smallest_change"].notna()]
     if len(rows):
         size = span(rows["smallest_change"].min(), rows["smallest_change"].max())
-        by_level = ", depending on the level," if "to" in size else ""
+        by_level = ", depending on the level," if "to" in size else ","
         yield (
-            f"A change of less than {counted(size, 'unit')}{by_level} could not have been ruled out; the margin is"
-            f" {number(rows['margin'].iloc[0])}."
+            f"Intervals of interpretable units reach {counted(size, 'unit')} to each side{by_level} so that no smaller"
+            f" change could have been ruled out; the margin is {number(rows['margin'].iloc[0])}."
         )
+
+
+def without_pruning(tables: Tables, curve: str, layer: str) -> Iterator[str]:
+    """What references of one level, such as the dense network trained again, have more or fewer; accuracy in ""."""
+    arms = tables.arms[(tables.arms["role"] == REFERENCE) & (tables.arms["base"] == tables.base(curve))]
+    for arm in arms["arm"]:
+        rows = tables.against_dense(arm)
+        rows = rows[(rows["n"] > 1) & (rows["layer"] == layer)]
+        if len(rows) and tables.of("networks", arm)["level"].nunique() == 1:
+            changes = [
+                change(row) + (" above rotation" if row["measure"] == "units_above_rotation" else "")
+                for row in rows.to_dict("records")
+            ]
+            yield f"Without pruning, {tables.called(arm)}: {listed(changes)}."
 
 
 def levels_of(rows: pd.DataFrame) -> str:

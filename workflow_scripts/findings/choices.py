@@ -32,8 +32,10 @@ def other_choices(tables: Tables, curve: str, margin: float) -> Section:
     paragraphs = [verdict(tables, curve, layer, of_layer, margin) for layer, of_layer in found.items()]
     note = (
         f"Down to which share of the weights means of replicates stay above {percent(1 - margin)} of those of"
-        f" {tables.first_networks(curve)}, at every level from there on; nothing is tested here. -: there are none."
+        f" {tables.first_networks(curve)}, at every level up to it; nothing is tested here."
     )
+    if any(NOTHING in row for row in table):
+        note += " -: these have none."
     title = tables.title("Does it depend on how units are counted?", curve)
     return Section(title, [text for text in paragraphs if text], table if names else (), note)
 
@@ -84,12 +86,13 @@ def verdict(tables: Tables, curve: str, layer: str, found: dict[str, int | None]
     place = order.index(own)
     counts = [sum(test) for test in zip(*((end < place, end == place, end > place) for end in others), strict=True)]
     kinds = ("at a denser level", "at the same", "at a sparser one")
-    of_kinds = ", ".join(f"{words} {count}" for words, count in zip(kinds, counts, strict=True))
+    of_kinds = ", ".join(f"{words}: {count}" for words, count in zip(kinds, counts, strict=True))
     least, most = (in_words(tables, curve, order[end]) for end in (min(others), max(others)))
     reach = least if least == most else f"from {least} to {most}"
     held = in_words(tables, curve, own)
     held = f"hold {NEVER}" if held == NEVER else f"hold down to {held} of the weights"
     return (
         f"In {layer} interpretable units, means of replicates within {percent(margin)} of dense or above it, {held} as"
-        f" the experiment counts. Of {counted(len(others), 'other choice')} end {of_kinds} ({reach})."
+        f" the experiment counts. Of {counted(len(others), 'other way')} to count units, so many end {of_kinds}"
+        f" ({reach})."
     )

@@ -24,12 +24,13 @@ VERDICTS = {
     "undecided": "it is undecided (an interval lies neither within the margin nor beyond it)",
     "no overlap": "the arm has no network as accurate, or none as dense",
 }
+DECIDED = ("accuracy", "sparsity", "neither")  # of which the arms are named
 WITHOUT_PRUNING = {  # identity.csv, `against` of a dense network: between what names and concepts agree
     "other_half": "between two halves of the pictures",
     "dense_again": "between the dense network and the same trained again",
     "other_replicate": "between two replicates",
 }
-CONCEPTS_NAMED = 12
+CONCEPTS_NAMED = 30
 SMALL_P = 0.05
 ABLATION_NOTE = (
     "Pairs of a class and a network that detects it. Units switched off, and changes of accuracy in percentage points:"
@@ -45,11 +46,15 @@ def accuracy_or_sparsity(tables: Tables, curve: str, layer: str) -> Section:
     title = tables.title(f"Accuracy or sparsity, in {layer}", curve)
     if rows.empty:
         return Section(title, [])
-    pairs = rows.drop_duplicates(["arm", "level"])["follows"].value_counts()
-    decided = [f"in {pairs[kind]} {words}" for kind, words in VERDICTS.items() if kind in pairs]
+    pairs = rows.drop_duplicates(["arm", "level"])
+    decided = []
+    for kind, words in VERDICTS.items():
+        if len(of_kind := pairs[pairs["follows"] == kind]):
+            which = [f"{tables.called(arm)} at {tables.share(curve, level)}" for arm, level in named(of_kind)]
+            decided.append(f"in {len(of_kind)} {words}" + (f": {listed(which)}" if kind in DECIDED else ""))
     text = (
         f"Each level of {tables.called(curve)} is compared with each other arm, interpolated to the same accuracy and"
-        f" to the same density. Of {counted(pairs.sum(), 'comparison')}: {'; '.join(decided)}. Nothing corrects for"
+        f" to the same density. Of {counted(len(pairs), 'comparison')}: {'; '.join(decided)}. Nothing corrects for"
         " their number."
     )
     paragraphs = [text, correlated(tables, curve, layer), NO_CAUSES]
@@ -61,6 +66,11 @@ def accuracy_or_sparsity(tables: Tables, curve: str, layer: str) -> Section:
         f" where {LEAST_REPLICATES} replicates or more can be compared; -: there is none."
     )
     return Section(title, [text for text in paragraphs if text], table, note)
+
+
+def named(rows: pd.DataFrame) -> list[tuple[str, int]]:
+    """The arm and the level of each row."""
+    return list(rows[["arm", "level"]].itertuples(index=False, name=None))
 
 
 def matched(tables: Tables, curve: str, rows: pd.DataFrame, by: str) -> str:
@@ -160,8 +170,8 @@ def kept_concepts(tables: Tables, curve: str) -> Iterator[Section]:
             counts = [have[level].get(name, 0) for name in always]
             kept = [name for name, count in zip(always, counts, strict=True) if count == replicates[level]]
             gone = [name for name, count in zip(always, counts, strict=True) if count == 0]
-            some = len(always) - len(kept) - len(gone)
-            words = [in_brackets("in each", kept), f"in some {some}", in_brackets("in none", gone)]
+            some = [name for name in always if name not in (*kept, *gone)]
+            words = [in_brackets("in each", kept), in_brackets("in some", some), in_brackets("in none", gone)]
             sentences.append(f"Of these at {tables.weights(curve, level)}: {', '.join(words)}.")
         note = f"Unique concepts of each category, means of replicates, {layer}."
         yield Section(
@@ -215,11 +225,11 @@ def causes(tables: Tables, curve: str) -> Iterator[Section]:
             cells = [tables.share(curve, level), str(len(of_level)), number(of_level["units"].mean())]
             cells += [mean_and_sd(100 * means[column]) for column in means]
             table.append([*cells, percent((of_level["p"] <= SMALL_P).mean(), 2)])
+        means = of_layer.groupby(["level", "replicate"])[["own", "random_own_mean"]].mean().groupby("level").mean()
         parts = [
-            f"{number(100 * of_level['own'].mean())} at {tables.weights(curve, level)} (as many random units:"
-            f" {number(100 * of_level['random_own_mean'].mean())})"
+            f"{number(100 * means.at[level, 'own'])} at {tables.weights(curve, level)} (as many random units:"
+            f" {number(100 * means.at[level, 'random_own_mean'])})"
             for level in tables.three_levels(curve, levels)[:2]
-            if len(of_level := of_layer[of_layer["level"] == level])
         ]
         text = (
             "If the units that detect a class are switched off, the accuracy of that class changes by so many"

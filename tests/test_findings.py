@@ -517,8 +517,8 @@ def test_concepts_that_all_replicates_have_are_followed_by_name(tmp_path):
     title = "Which concepts are kept in a"
     assert texts_of(folder)[title] == (
         "2 concepts have a unit in each of 3 replicates of the dense networks: x and y. Of these at 10 % of the"
-        " weights: in each 1 (x), in some 1 (y), in none 0. Of these at 1 % of the weights: in each 0, in some 0, in none"
-        " 2 (x and y)."
+        " weights: in each 1 (x), in some 1 (y), in none 0. Of these at 1 % of the weights: in each 0, in some 0,"
+        " in none 2 (x and y)."
     )
     assert [list(row.values()) for row in cells_of(folder, title)] == [["100 %", "5"], ["10 %", "5"], ["1 %", "5"]]
 

@@ -328,8 +328,8 @@ def test_what_is_missing_is_named(tmp_path):
     for words in (
         "No arm of the recipe dense_again",
         "No other arm tells sparsity and accuracy apart.",
-        "No arm is rotated",
-        "Nothing was switched off",
+        "No networks of iterative magnitude pruning are rotated",
+        "No units of iterative magnitude pruning were switched off",
         "No labels were permuted",
         "The pictures were not halved",
         "There is no baseline of chance.",
@@ -349,7 +349,7 @@ def test_what_is_there_is_not_called_missing(tmp_path):
 def test_random_bases_are_no_baseline_of_chance(tmp_path):
     networks = write_experiment(tmp_path, replicates=3, comparisons=())
     missing = texts_of(rotate(collected(networks, tmp_path), "imp"))[LAST]
-    assert "There is no baseline of chance." in missing and "No arm is rotated" not in missing
+    assert "There is no baseline of chance." in missing and "are rotated" not in missing
 
 
 def test_without_accuracy(tmp_path):
@@ -523,6 +523,24 @@ def test_concepts_that_all_replicates_have_are_followed_by_name(tmp_path):
     assert [list(row.values()) for row in cells_of(folder, title)] == [["100 %", "5"], ["10 %", "5"], ["1 %", "5"]]
 
 
+def test_a_name_in_two_categories_is_two_concepts(tmp_path):
+    units = [("imp", r, level, ["mglass", "oglass" if r == 1 else "mwood"]) for r in (1, 2, 3) for level in (0, 1)]
+    folder = write_folder(tmp_path, chain("imp", [DENSE, (38, 37, 39)]), units=units)
+    text = texts_of(folder)["Which concepts are kept in a"]
+    assert "1 concept has a unit in each of 3 replicates of the dense networks: glass (m). Of these at 50 %" in text
+
+
+def test_without_a_concept_of_all_replicates_and_with_replicates_that_are_missing(tmp_path):
+    rows = [row for row in chain("imp", [DENSE, DENSE]) if row[1] == 1 or row[2] == 0]
+    units = [("imp", r, level, ["ax", f"b{r}"]) for r in (1, 2, 3) for level in (0, 1) if r == 1 or level == 0]
+    title = "Which concepts are kept in a"
+    folder = write_folder(tmp_path, rows, units=units)
+    assert "Of these at 50 % of the weights (1 replicate): in each 1 (x), in some 0" in texts_of(folder)[title]
+    own = [(arm, r, level, names[1:]) for arm, r, level, names in units]
+    folder = write_folder(tmp_path, rows, units=own)
+    assert texts_of(folder)[title] == "No concept has a unit in each of 3 replicates of the dense networks."
+
+
 def write_ablation(folder, rows, classes=("imp",)):
     write_rows(folder, "ablation", rows, ["arm", "replicate", "level", *COLUMNS])
     named = [
@@ -547,10 +565,10 @@ def test_ablation_by_hand_and_without_any_pair(tmp_path):
     assert "points: -37.5 at 100 % of the weights (as many random units: -1) and 0 at 25 %" in texts_of(folder)[title]
     assert "In the 2 pairs of a class and a replicate that have such units both in the dense" in texts_of(folder)[title]
     assert "less that at the former is +37.5 points." in texts_of(folder)[title]
-    assert "Nothing was switched off" not in texts_of(folder)[LAST]
+    assert "switched off" not in texts_of(folder)[LAST]
     assert texts_of(write_ablation(folder, []))["What the units do"].startswith("No class is a concept")
     texts = texts_of(write_ablation(folder, [], classes=["another"]))  # accuracy of imp is measured on no pictures
-    assert "What the units do" not in texts and "Nothing was switched off" in texts[LAST]
+    assert "What the units do" not in texts and "were switched off" in texts[LAST]
 
 
 @pytest.mark.parametrize(
@@ -625,6 +643,25 @@ def test_random_bases_may_have_more_detectors_than_there_are_units(tmp_path):
     assert "In the dense networks it is not above 0: there is none to lose." in text
 
 
+def test_no_margin_no_claim(tmp_path):
+    """The dense networks have fewer units than random bases: no loss is ruled out, and none is not."""
+    folder = plain(tmp_path)
+    write_rotations(folder, {0: 50, 1: 20, 2: 1})
+    [short] = [section for section in sections_of(folder) if section.title == "In short"]
+    assert not any("units above rotation" in text for text in [*short.paragraphs, *(row[0] for row in short.table)])
+    for row in cells_of(folder, "What changes in a"):
+        assert "°" not in row["units above rotation"]
+
+
+def test_half_a_turn_is_no_random_basis(tmp_path):
+    folder = plain(tmp_path)
+    write_rotations(folder, {0: 8, 1: 8, 2: 8})
+    edit(folder, "rotations", alpha=0.5)
+    compare_networks(folder, Margins(MARGIN, ACCURACY_MARGIN))
+    assert "units above rotation" not in cells_of(folder, "What changes in a")[0]
+    assert "Random directions" not in texts_of(folder)["What changes in a"]
+
+
 def test_matched_arms_by_hand(tmp_path):
     """At equal density imp is less as dense; at equal accuracy its counts are those of the line between networks."""
     arms = [*IMP, arm_row("random", "imp", starts_from="imp", label="one-shot | random")]
@@ -673,6 +710,16 @@ def test_curves_of_a_base_of_one_level_are_asked_about(tmp_path):
     assert "of 12 networks." in texts["What was asked"]
     assert "Random: " in texts[LAST]
     assert [row["networks"] for row in cells_of(folder, "Other networks")] == ["mine", "mine untrained"]
+
+
+def test_a_curve_may_have_a_dense_network_of_its_own(tmp_path):
+    """As of a network that was brought along and is compared with another."""
+    arms = [arm_row("mine", label="mine"), arm_row("other", "mine", label="other")]
+    folder = write_folder(tmp_path, chain("mine", [DENSE, DENSE]) + chain("other", [(30, 31, 32)]), arms)
+    assert "of 9 networks." in texts_of(folder)["What was asked"]
+    assert [row["networks"] for row in cells_of(folder, "Other networks")] == ["other"]
+    [row] = read_table(folder / "equivalence.csv").query("arm == 'other' and measure == 'units'").to_dict("records")
+    assert row["level"] == 0 and row["difference"] == -10
 
 
 def test_layers_of_two_sizes_name_both(tmp_path):
@@ -747,8 +794,8 @@ def test_no_table_brings_forth_what_is_no_sentence(seed, replicates, levels, mis
         assert ("Test accuracy was not measured." in texts[LAST]) == ("accuracy" in missing)
         assert ("No labels were permuted" in texts[LAST]) == ("permutations" in missing)
         assert ("The pictures were not halved" in texts[LAST]) == ("split" in missing)
-        assert ("No arm is rotated" in texts[LAST]) == ("rotations" in missing)
-        assert ("Nothing was switched off" in texts[LAST]) == ("ablation" in missing)
+        assert ("are rotated" in texts[LAST]) == ("rotations" in missing)
+        assert ("were switched off" in texts[LAST]) == ("ablation" in missing)
 
 
 def random_tables(folder, random, replicates, levels, missing):

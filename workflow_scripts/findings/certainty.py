@@ -6,7 +6,7 @@ import pandas as pd
 
 from workflow_scripts.findings.changes import levels_of
 from workflow_scripts.findings.section import Section
-from workflow_scripts.findings.source import NETWORK, Tables
+from workflow_scripts.findings.source import Tables, count_networks
 from workflow_scripts.findings.words import MEASURES, capital, counted, listed, number, percent, share
 from workflow_scripts.plan.keys import BASELINE
 from workflow_scripts.plan.replicates import LEAST_REPLICATES
@@ -52,7 +52,7 @@ def chance(tables: Tables, curve: str) -> Iterator[str]:
                 text += ", so that such a match alone makes no unit interpretable"
         text += " (false discovery rate 5 %)."
         by_chance = ends[found[0]]["chance_detectors"].mean()
-        if not pd.isna(by_chance):
+        if not pd.isna(by_chance) and found[0] == tables.levels(curve)[0]:
             text += (
                 f" With permuted labels {counted(number(by_chance, 2), 'unit')} of {tables.first_networks(curve)} would"
                 " count as interpretable."
@@ -61,7 +61,7 @@ def chance(tables: Tables, curve: str) -> Iterator[str]:
         if len(few):
             text += (
                 f" With so few permutations the test finds {counted(int(few['fewest_fdr'].max()), 'such unit')} or more"
-                f" in a network, or none: none in {counted(len(few.drop_duplicates(NETWORK[:3])), 'network')}"
+                f" in a network, or none: none in {counted(count_networks(tables, few), 'network')}"
                 f" ({listed([tables.called(arm) for arm in few['arm'].unique()])})."
             )
         yield text
@@ -79,11 +79,16 @@ def halves(tables: Tables, curve: str) -> Iterator[str]:
         )
         if dense["agreement"].notna().any():
             text += f"; {share(dense['agreement'])} of those that both halves find so get the same name from each"
-        yield (
-            f"{text}. Other pictures of the same kind would change the count of a network by"
-            f" {counted(number(dense['units_sd'].mean()), 'unit')} (standard deviation); the intervals above contain"
-            " only a part of that, for all networks are dissected with the same pictures."
+        text += (
+            ". Other pictures of the same kind would change the count of a network by"
+            f" {counted(number(dense['units_sd'].mean()), 'unit')} (standard deviation)"
         )
+        if (tables.against_dense(curve)["n"] >= LEAST_REPLICATES).any():
+            text += (
+                "; the intervals above contain only a part of that, for all networks are dissected with the same"
+                " pictures"
+            )
+        yield f"{text}."
 
 
 # What could not be told
@@ -106,7 +111,7 @@ def not_told(tables: Tables) -> Section:
 def left_open(tables: Tables, curve: str) -> Iterator[str]:
     """What the experiment leaves open of a curve, in sentences."""
     networks, rows = tables.of("networks", curve), tables.against_dense(curve)
-    base = tables.base(curve)
+    base, called = tables.base(curve), tables.called(curve)
     if rows.empty:
         yield "No level is compared with dense networks: what pruning changes is not known."
     elif (rows["n"] < LEAST_REPLICATES).all():
@@ -134,9 +139,12 @@ def left_open(tables: Tables, curve: str) -> Iterator[str]:
     if (tables["matched"]["imp_arm"] != curve).all():
         yield "No other arm tells sparsity and accuracy apart."
     if tables.rotations is None or (tables.rotations["arm"] != curve).all():
-        yield "No arm is rotated: whether units detect more than any basis of their space is not known."
+        yield (
+            f"No networks of {called} are rotated: whether units detect more than any basis of their space is not"
+            " known."
+        )
     if "classes" not in tables.frames or tables.of("classes", curve).empty:
-        yield "Nothing was switched off: what units do for the network is not known."
+        yield f"No units of {called} were switched off: what they do for the network is not known."
     if networks["detectors_fdr"].isna().all():
         yield "No labels were permuted: how many units chance explains is not known."
     if tables.of("split", curve).empty:

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from workflow_scripts.findings.section import Section
-from workflow_scripts.findings.source import NETWORK, UNTESTED, Tables, count_networks, weights
+from workflow_scripts.findings.source import NETWORK, Tables, count_networks, tested, weights
 from workflow_scripts.findings.words import (
     MEASURES,
-    NOUNS,
+    NEVER,
     capital,
     change,
     counted,
@@ -22,14 +22,18 @@ from workflow_scripts.findings.words import (
 from workflow_scripts.plan.keys import REFERENCE
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.plan.replicates import LEAST_REPLICATES
-from workflow_scripts.tables.read_tables import detector_rule_of, farthest
+from workflow_scripts.tables.compare_networks import DENSE, UNTESTED
+from workflow_scripts.tables.read_tables import detector_rule_of, units_above_rotation
 
 SHOWN = {  # columns of equivalence.csv, and what they say of the levels they are true of
     "no_loss_in_sequence": "a loss as large as the margin",
     "in_sequence": "a change as large as that, up or down,",
 }
 NOTE = "Mean ± standard deviation of replicates."
-INTERVALS = " In brackets: the 90 % interval of the difference from dense, each level taken alone."
+INTERVALS = (
+    " In brackets: the 90 % interval of the difference from dense, each level taken alone; nothing corrects for how"
+    " many there are."
+)
 MARKED = " °: not shown to be without loss, for the tests from dense downwards have ended here or before."
 UNMARKED = f" With fewer than {LEAST_REPLICATES} replicates no loss is tested."
 
@@ -37,6 +41,8 @@ UNMARKED = f" With fewer than {LEAST_REPLICATES} replicates no loss is tested."
 def asked(tables: Tables, margin: float, accuracy_margin: float) -> Section:
     """The question, and what was measured to answer it."""
     networks = tables["networks"]
+    shuffled = tables.arms.loc[tables.arms["recipe"] == "shuffled_labels", "arm"]  # the dense networks again
+    count = count_networks(tables, networks[~networks["arm"].isin(shuffled)])
     iou, rule = detector_rule_of(networks)
     sizes = {layer: sorted(set(rows["units"])) for layer, rows in networks.groupby("layer", sort=False)}
     sizes = {layer: counted(" or ".join(map(str, units)), "unit") for layer, units in sizes.items()}
@@ -44,10 +50,10 @@ def asked(tables: Tables, margin: float, accuracy_margin: float) -> Section:
     question = (
         "Does pruning cost a network units that a person can name? A unit counts as interpretable if the places"
         f" where it is most active overlap with one concept, IoU {DETECTOR_RULES[rule]} {decimal(iou)}."
-        f" Dissected: {dissected}, of {counted(count_networks(tables, networks), 'network')}."
+        f" Dissected: {dissected}, of {counted(count, 'network')}."
     )
     fixed = (
-        f"Margins, which the config fixes beforehand: {percent(margin)} of the dense networks' mean count, and"
+        f"Margins, as the config has them: {percent(margin)} of the dense networks' mean, and"
         f" {counted(decimal(100 * accuracy_margin), 'percentage point')} of accuracy. A loss is ruled out where the"
         " whole 90 % interval of the difference lies above minus the margin. Training again, on another machine for"
         " instance, gives other networks and other numbers."
@@ -76,19 +82,19 @@ def pruned_to(tables: Tables):
 def in_short(tables: Tables, curve: str) -> Section:
     """Down to which density nothing is lost, in words and in a table."""
     rows = tables.against_dense(curve)
-    tested = rows[rows["shown"] != UNTESTED]
+    compared = tested(rows)
     paragraphs = headlines(rows, [curve])
     table = [["measure", "dense", "margin", "no loss down to", "no change down to"]]
-    for (layer, measure), of_one in tested.groupby(["layer", "measure"], sort=False):
-        row = of_one.iloc[0]
+    for (layer, measure), of_one in compared.groupby(["layer", "measure"], sort=False):
+        row = of_one.loc[of_one["n"].idxmax()]
         scale = 100 if measure == "accuracy" else 1
-        ends = [ended(of_one, column) or "at no level" for column in SHOWN]
+        ends = [ended(of_one, column) or NEVER for column in SHOWN]
         name = f"{MEASURES[measure]}{f', {layer}' if layer else ' (%)'}"
         cells = [number(scale * row["mean_against"]), number(scale * row["margin"])]
         table.append([name, *cells, *(end.removesuffix(" of the weights") for end in ends)])
-    paragraphs += disagreeing(tables, curve, tested)
-    if len(tested):
-        count = counted(span(tested["n"].min(), tested["n"].max()), "replicate")
+    paragraphs += disagreeing(tables, curve, rows)
+    if len(compared):
+        count = counted(span(compared["n"].min(), compared["n"].max()), "replicate")
         paragraphs.append(
             f"Each level is compared with the dense network of the same replicate ({count}), from dense downwards until"
             " one is not shown. Where the true change is as large as the margin, a cell of the table claims too much in"
@@ -98,7 +104,7 @@ def in_short(tables: Tables, curve: str) -> Section:
         "Down to which share of the weights a loss, or a change up or down, as large as the margin is ruled out. At no"
         " level: that may be a change, or nothing could be told."
     )
-    return Section(tables.title("In short", curve), paragraphs, table if len(tested) else (), note)
+    return Section(tables.title("In short", curve), paragraphs, table if len(compared) else (), note)
 
 
 def disagreeing(tables: Tables, curve: str, rows: pd.DataFrame) -> Iterator[str]:
@@ -106,7 +112,8 @@ def disagreeing(tables: Tables, curve: str, rows: pd.DataFrame) -> Iterator[str]
     for layer in tables.layers(curve):
         of_layer = rows[rows["layer"] == layer]
         fewer, more = (of_layer[of_layer["measure"] == name] for name in ("units", "units_above_rotation"))
-        both = fewer[(fewer["high90"] < 0) & fewer["level"].isin(more.loc[more["low90"] > 0, "level"])]
+        more = more[more["low90"] > 0]
+        both = fewer[fewer["high90"] < 0].merge(more[["level", "n"]], on=["level", "n"])
         if len(both):
             yield (
                 f"In {layer} the two counts of units disagree at {levels_of(from_dense(both))}: fewer interpretable"
@@ -135,13 +142,14 @@ def from_dense(rows: pd.DataFrame) -> pd.DataFrame:
 
 def ended(rows: pd.DataFrame, column: str) -> str | None:
     """The sparsest level of one measure of which a column of `SHOWN` is true; None if it is of no level."""
-    passed = from_dense(rows[rows[column].astype(bool)])
+    rows = from_dense(rows)
+    passed = rows[rows[column].astype(bool)]
     return weights(passed.iloc[-1]) if len(passed) else None
 
 
 def ruled_out(rows: pd.DataFrame) -> str:
     """Which changes are ruled out in a layer, and down to which level; nothing of what is not tested."""
-    rows = rows[rows["shown"] != UNTESTED]
+    rows = tested(rows)
     of_measures = {measure: of_one for measure in MEASURES if len(of_one := rows[rows["measure"] == measure])}
     sentences = []
     for column, words in SHOWN.items():
@@ -167,7 +175,7 @@ def with_margin(rows: pd.DataFrame, measure: str) -> str:
     """What a measure is called, and its margin: "interpretable units (margin 8.2)"."""
     margin = rows["margin"].iloc[0]
     size = counted(number(100 * margin), "point") if measure == "accuracy" else number(margin)
-    return MEASURES[measure] if pd.isna(margin) else f"{MEASURES[measure]} (margin {size})"
+    return f"{MEASURES[measure]} (margin {size})"
 
 
 def untested(rows: pd.DataFrame) -> str:
@@ -199,8 +207,7 @@ def changed(tables: Tables, curve: str) -> Iterator[Section]:
         of_layer, own = rows[rows["layer"] == layer], networks[networks["layer"] == layer]
         values = {"units": own["detectors_a"], "concepts": own["concepts_a"]}
         if tables.rotations is not None:
-            turned = farthest(tables.rotations).groupby(NETWORK)["detectors_a"].mean()
-            above = own["detectors_a"] - turned.reindex(pd.MultiIndex.from_frame(own[NETWORK])).to_numpy()
+            above = units_above_rotation(own, tables.rotations)
             values |= {"units_above_rotation": above} if above.notna().any() else {}
         paragraphs = beside_rotation(tables, curve, layer, values)
         for measure in values:
@@ -235,15 +242,15 @@ def beside_rotation(tables: Tables, curve: str, layer: str, values: dict[str, pd
 
 
 def lost_or_gained(rows: pd.DataFrame, measure: str) -> list[str]:
-    """At which levels a measure is surely lower or higher than in the dense networks; nothing of what is not tested."""
+    """At which levels the interval of a measure is below or above 0; nothing with fewer replicates than are tested."""
     rows = from_dense(rows[rows["shown"] != UNTESTED])
     if rows.empty:
         return []
-    name, fewer = capital(MEASURES[measure]), "lower" if NOUNS[measure] == "point" else "fewer"
+    name = capital(MEASURES[measure])
+    fewer, more = ("lower", "higher") if measure == "accuracy" else ("fewer", "more")
     sentences = []
-    for words, of_kind in ((fewer, rows[rows["high90"] < 0]), ("more", rows[rows["low90"] > 0])):
+    for words, of_kind in ((fewer, rows[rows["high90"] < 0]), (more, rows[rows["low90"] > 0])):
         if len(of_kind):
-            words = "higher" if words == "more" and fewer == "lower" else words
             most = of_kind.loc[of_kind["difference"].abs().idxmax()]
             sentences.append(f"{words} than dense at {levels_of(of_kind)}; most at {weights(most)}: {change(most)}.")
     if not sentences:
@@ -261,7 +268,7 @@ def noise(tables: Tables, curve: str, layer: str) -> Iterator[str]:
         by_level = ", depending on the level," if "to" in size else ","
         yield (
             f"Intervals of interpretable units reach {counted(size, 'unit')} to each side{by_level} so that no smaller"
-            f" change could have been ruled out; the margin is {number(rows['margin'].iloc[0])}."
+            f" margin could have been met both up and down; the margin is {number(rows['margin'].iloc[0])}."
         )
 
 
@@ -270,7 +277,7 @@ def without_pruning(tables: Tables, curve: str, layer: str) -> Iterator[str]:
     arms = tables.arms[(tables.arms["role"] == REFERENCE) & (tables.arms["base"] == tables.base(curve))]
     for arm in arms["arm"]:
         rows = tables.against_dense(arm)
-        rows = rows[(rows["n"] > 1) & (rows["layer"] == layer)]
+        rows = rows[(rows["n"] > 1) & (rows["layer"] == layer) & ~(rows["density"] < DENSE)]
         if len(rows) and tables.of("networks", arm)["level"].nunique() == 1:
             changes = [
                 change(row) + (" above rotation" if row["measure"] == "units_above_rotation" else "")
@@ -299,19 +306,19 @@ def table_of(
     """
     table = [["weights", *(MEASURES[measure] + (" (%)" if measure == "accuracy" else "") for measure in values)]]
     level_of = tables["networks"]["level"]
-    tested = (rows["shown"] != UNTESTED).any()
+    any_tested = (rows["shown"] != UNTESTED).any()
     for level in tables.levels(curve):
         cells = [tables.share(curve, level)]
         for measure, column in values.items():
             cell = mean_and_sd(column[level_of[column.index] == level])
             compared = rows[(rows["measure"] == measure) & (rows["level"] == level)]
-            if tested and level > 0 and cell != "-":
+            if any_tested and level > 0 and cell != "-":
                 scale = 100 if measure == "accuracy" else 1
                 for low, high in (scale * compared[["low90", "high90"]]).dropna().itertuples(index=False):
                     cell += f" ({low:+z.1f} to {high:+z.1f})"
-                cell += "" if len(compared) and compared["no_loss_in_sequence"].all() else " °"
+                cell += "" if compared["no_loss_in_sequence"].all() or compared["margin"].isna().any() else " °"
             cells.append(cell)
         table.append(cells)
     marked = any(cell.endswith("°") for cells in table for cell in cells)
-    note = NOTE + (INTERVALS if tested else "") + (MARKED if marked else "")
-    return table, note + (UNMARKED if len(rows) and not tested else "")
+    note = NOTE + (INTERVALS if any_tested else "") + (MARKED if marked else "")
+    return table, note + (UNMARKED if len(rows) and not any_tested else "")

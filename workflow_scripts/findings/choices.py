@@ -6,7 +6,7 @@ import pandas as pd
 
 from workflow_scripts.findings.section import Section
 from workflow_scripts.findings.source import Tables
-from workflow_scripts.findings.words import counted, percent
+from workflow_scripts.findings.words import NEVER, counted, percent
 
 COUNTED = {
     "detectors_a": "units",
@@ -16,7 +16,7 @@ COUNTED = {
 }
 CHOICES = {"detector_iou": "IoU threshold", "quantile": "quantile", "protocol": "protocol", "knots": "knots"}
 OWN = "detectors_a"
-NEVER, NOTHING = "at no level", "-"
+NOTHING = "-"
 
 
 def other_choices(tables: Tables, curve: str, margin: float) -> Section:

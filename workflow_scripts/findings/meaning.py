@@ -21,8 +21,11 @@ VERDICTS = {
     "sparsity": "units go with sparsity (alike at equal density, not at equal accuracy)",
     "neither": "neither explains the difference alone (units differ at equal accuracy and at equal density)",
     "cannot tell": "units are alike both ways",
-    "undecided": "it is undecided (an interval lies neither within the margin nor beyond it)",
-    "no overlap": "the arm has no network as accurate, or none as dense",
+    "undecided": (
+        "it is undecided (an interval lies neither within the margin nor beyond it, or too few replicates can be"
+        " compared)"
+    ),
+    "no overlap": "the arm has no network that is known to be as accurate, or none known to be as dense",
 }
 DECIDED = ("accuracy", "sparsity", "neither")  # of which the arms are named
 WITHOUT_PRUNING = {  # identity.csv, `against` of a dense network: between what names and concepts agree
@@ -63,7 +66,7 @@ def accuracy_or_sparsity(tables: Tables, curve: str, layer: str) -> Section:
         table.append([tables.called(arm), *(matched(tables, curve, of_arm, by) for by in ("accuracy", "density"))])
     note = (
         f"How many interpretable units {tables.called(curve)} has more or fewer than the arm, at the sparsest level"
-        f" where {LEAST_REPLICATES} replicates or more can be compared; -: there is none."
+        f" where {LEAST_REPLICATES} replicates or more can be compared; -: none is known."
     )
     return Section(title, [text for text in paragraphs if text], table, note)
 
@@ -91,6 +94,8 @@ def correlated(tables: Tables, curve: str, layer: str) -> str:
     if len(rows) < LEAST_REPLICATES:
         return ""
     mean, sd = mean_and_sd_of(differences, 0)
+    if sd == 0:  # of ties no spread is known
+        return ""
     low, high = mean - half_width(sd, len(rows)), mean + half_width(sd, len(rows))
     accuracy, density = rows["with_accuracy"].mean(), rows["with_density"].mean()
     verdict = (
@@ -101,7 +106,8 @@ def correlated(tables: Tables, curve: str, layer: str) -> str:
         else "it is not shown that units go more with one of the two than with the other"
     )
     return (
-        f"Over all arms {verdict}: their rank correlation with accuracy, density held fixed, is {accuracy:z.2f}, with"
+        f"Over all networks of known accuracy and density {verdict}: their rank correlation with accuracy, density held"
+        f" fixed, is {accuracy:z.2f}, with"
         f" density, accuracy held fixed, {density:z.2f} (means of {counted(len(rows), 'replicate')}; difference on"
         f" Fisher's scale, 90 % interval: {low:z.2f} to {high:z.2f})."
     )
@@ -136,7 +142,7 @@ def agreeing(tables: Tables, curve: str, chain: pd.DataFrame, dense: pd.DataFram
     parts = [
         f"{share(of_level[column])} at {tables.weights(curve, level)}"
         for level in tables.three_levels(curve, set(known["level"]))
-        if len(of_level := known[known["level"] == level])
+        for of_level in [known[known["level"] == level]]
     ]
     if not parts:
         return ""
@@ -154,44 +160,43 @@ def kept_concepts(tables: Tables, curve: str) -> Iterator[Section]:
     units = tables.of("units", curve)
     units = units[units["detector"].astype(bool)]
     for layer in tables.layers(curve):
-        of_layer = units[units["layer"] == layer]
-        first, *later = tables.three_levels(curve, set(tables.of("networks", curve, layer)["level"]))
-        have = {level: replicates_with(of_layer[of_layer["level"] == level]) for level in (first, *later)}
-        replicates = {level: tables.of("networks", curve, layer, level)["replicate"].nunique() for level in have}
-        always = [name for name, count in have[first].items() if count == replicates[first]]
-        if not always:
-            continue
-        each = f"each of {replicates[first]} replicates" if replicates[first] > 1 else "the one replicate"
-        sentences = [
-            f"{counted(len(always), 'concept')} {'has' if len(always) == 1 else 'have'} a unit in {each} of"
-            f" {tables.first_networks(curve)}: {listed(always, CONCEPTS_NAMED)}."
-        ]
-        for level in later:
-            counts = [have[level].get(name, 0) for name in always]
-            kept = [name for name, count in zip(always, counts, strict=True) if count == replicates[level]]
-            gone = [name for name, count in zip(always, counts, strict=True) if count == 0]
-            some = [name for name in always if name not in (*kept, *gone)]
-            words = [in_brackets("in each", kept), in_brackets("in some", some), in_brackets("in none", gone)]
-            sentences.append(f"Of these at {tables.weights(curve, level)}: {', '.join(words)}.")
-        note = f"Unique concepts of each category, means of replicates, {layer}."
-        yield Section(
-            tables.title(f"Which concepts are kept in {layer}", curve),
-            [" ".join(sentences)],
-            by_category(tables, curve, layer),
-            note,
-        )
+        if len(of_layer := units[units["layer"] == layer]):
+            title = tables.title(f"Which concepts are kept in {layer}", curve)
+            note = f"Unique concepts of each category, means of replicates, {layer}."
+            yield Section(title, [followed(tables, curve, layer, of_layer)], by_category(tables, curve, layer), note)
+
+
+def followed(tables: Tables, curve: str, layer: str, units: pd.DataFrame) -> str:
+    """What becomes of the concepts that all replicates have at the first level, in words; `units` are detectors."""
+    categories = units.groupby("label")["category"].nunique()
+    name = units["label"].where(units["label"].map(categories) == 1, units["label"] + " (" + units["category"] + ")")
+    have = units.assign(name=name).groupby(["level", "name"])["replicate"].nunique()
+    networks = tables.of("networks", curve, layer)
+    replicates = networks.groupby("level")["replicate"].nunique()
+    first, *later = tables.three_levels(curve, set(replicates.index))
+    always = [name for name in sorted(set(name)) if have.get((first, name), 0) == replicates[first]]
+    each = f"each of {replicates[first]} replicates" if replicates[first] > 1 else "the one replicate"
+    if not always:
+        return f"No concept has a unit in {each} of {tables.first_networks(curve)}."
+    sentences = [
+        f"{counted(len(always), 'concept')} {'has' if len(always) == 1 else 'have'} a unit in {each} of"
+        f" {tables.first_networks(curve)}: {listed(always, CONCEPTS_NAMED)}."
+    ]
+    for level in later:
+        kept = [name for name in always if have.get((level, name), 0) == replicates[level]]
+        gone = [name for name in always if have.get((level, name), 0) == 0]
+        some = [name for name in always if name not in (*kept, *gone)]
+        words = [in_brackets("in each", kept), in_brackets("in some", some), in_brackets("in none", gone)]
+        place = tables.weights(curve, level)
+        if replicates[level] != replicates[first]:
+            place += f" ({counted(replicates[level], 'replicate')})"
+        sentences.append(f"Of these at {place}: {', '.join(words)}.")
+    return " ".join(sentences)
 
 
 def in_brackets(words: str, names: list[str]) -> str:
     """How many concepts something is said of, and which: "in each 2 (hull and scales)"."""
     return f"{words} {len(names)}" + (f" ({listed(names, CONCEPTS_NAMED)})" if names else "")
-
-
-def replicates_with(units: pd.DataFrame) -> dict[str, int]:
-    """In how many replicates each concept has a unit, by its name, with its category where a name is in several."""
-    concepts = units[["replicate", "category", "label"]].drop_duplicates()
-    counts = concepts.groupby(["label", "category"])["replicate"].nunique()
-    return {label: count for (label, _), count in counts.items()}
 
 
 def by_category(tables: Tables, curve: str, layer: str) -> list[list[str]]:
@@ -242,7 +247,7 @@ def causes(tables: Tables, curve: str) -> Iterator[Section]:
 def same_pairs(tables: Tables, curve: str, rows: pd.DataFrame) -> Iterator[str]:
     """How the loss of a class differs between the dense network and the middle level, in pairs that both have."""
     pair, level = ["replicate", "class"], tables.middle_level(curve)
-    dense, pruned = (rows[rows["level"] == number] for number in (tables.levels(curve)[0], level))
+    dense, pruned = (rows[rows["level"] == one] for one in (tables.levels(curve)[0], level))
     both = dense.merge(pruned, on=pair, suffixes=("", "_pruned"))
     if both.empty:
         return
@@ -252,8 +257,8 @@ def same_pairs(tables: Tables, curve: str, rows: pd.DataFrame) -> Iterator[str]:
         f" {tables.first_networks(curve)} and at {tables.weights(curve, level)}, the change at the latter less that at"
         f" the former is {differences.mean():+z.1f} points"
     )
-    if len(differences) >= LEAST_REPLICATES:
-        mean, sd = mean_and_sd_of(differences, 0)
+    mean, sd = mean_and_sd_of(differences, 0)
+    if len(differences) >= LEAST_REPLICATES and sd > 0:  # of ties no spread is known
         half = half_width(sd, len(differences))
         text += f" (90 % interval: {mean - half:+z.1f} to {mean + half:+z.1f}; {len(differences)} replicates)"
     yield f"{text}."

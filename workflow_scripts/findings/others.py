@@ -3,20 +3,20 @@
 from workflow_scripts.findings.section import Section
 from workflow_scripts.findings.source import Tables
 from workflow_scripts.findings.words import mean_and_sd, percent
+from workflow_scripts.tables.arms import begin_with_base
 
 
 def other_networks(tables: Tables) -> Section:
     """A table of the arms that are not in question, a row for each level."""
-    networks, curves = tables["networks"], tables.curves()
+    networks, curves, repeating = tables["networks"], tables.curves(), begin_with_base(tables.arms)
     layers = list(networks["layer"].unique())
     table = [["networks", "level", "weights", "test accuracy (%)"]]
     table[0] += [f"{layer}: {words}" for layer in layers for words in ("units", "concepts")]
     for arm in tables.arms["arm"]:
         if arm in curves:
             continue
-        starts = tables.arms.set_index("arm").at[arm, "role"] == "curve" and tables.base(arm) != arm
         for level, rows in tables.of("networks", arm).groupby("level"):
-            if starts and level == 0:  # which is its base's
+            if level == 0 and arm in repeating:  # which is its base's
                 continue
             accuracy = mean_and_sd(100 * rows.drop_duplicates("replicate")["test_accuracy"])
             share = rows["density"].fillna(rows["share_of_base"]).mean()  # of a smaller network, of the base's weights

@@ -7,13 +7,12 @@ from typing import NamedTuple
 import pandas as pd
 
 from workflow_scripts.findings.words import percent
-from workflow_scripts.tables.arms import asked_curves, name_arms, read_arms
-from workflow_scripts.tables.compare_networks import DENSE
+from workflow_scripts.tables.arms import asked_curves, begin_with_base, name_arms, read_arms
+from workflow_scripts.tables.compare_networks import DENSE, UNTESTED
 from workflow_scripts.tables.read_tables import read_ablation, read_rotations, read_table
 
 TABLES = (*("networks", "units", "categories", "equivalence", "matched", "correlations", "identity", "sweep", "split"),)
 NETWORK = ["arm", "replicate", "level", "layer"]
-UNTESTED = "not testable"  # equivalence.csv, of too few replicates
 
 
 class Tables(NamedTuple):
@@ -116,18 +115,17 @@ def read_tables(folder: Path, ablated: bool = True) -> Tables:
     return Tables(frames, arms, read_rotations(folder, arms))
 
 
+def tested(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of equivalence.csv that are tested: of enough replicates, and with a margin."""
+    return rows[(rows["shown"] != UNTESTED) & rows["margin"].notna()]
+
+
 def weights(row: pd.Series) -> str:
     """The level of a row: "12.5 % of the weights", or "level 3" where nobody knows the share."""
     return f"level {row['level']}" if pd.isna(row["density"]) else f"{percent(row['density'])} of the weights"
 
 
 def count_networks(tables: Tables, networks: pd.DataFrame) -> int:
-    """How many networks rows of networks.csv are of.
-
-    A curve that has a base begins with that, which counts once; networks with shuffled labels are the dense ones.
-    """
-    arms = tables.arms.set_index("arm")
-    again = (arms["role"] == "curve") & (arms["base"] != arms.index)
-    again = networks["arm"].map(again) & (networks["level"] == 0)
-    shuffled = networks["arm"].map(arms["recipe"] == "shuffled_labels")
-    return len(networks[~(again | shuffled)].drop_duplicates(NETWORK[:3]))
+    """How many networks rows of networks.csv are of: those of a base, also under other names, count once."""
+    again = networks["arm"].isin(begin_with_base(tables.arms)) & (networks["level"] == 0)
+    return len(networks[~again].drop_duplicates(NETWORK[:3]))

@@ -12,6 +12,7 @@ MEASURES = {  # of equivalence.csv: what a count of it is called
     "accuracy": "test accuracy",
 }
 NOUNS = {"units": "unit", "concepts": "concept", "units_above_rotation": "unit", "accuracy": "point"}
+NEVER = "at no level"
 NAMED = 4  # items in a sentence
 
 

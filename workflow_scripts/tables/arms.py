@@ -69,6 +69,11 @@ def asked_curves(arms: pd.DataFrame, networks: pd.DataFrame) -> list[str]:
     return curves.loc[curves["arm"].isin(own) | ~curves["base"].isin(own), "arm"].tolist()
 
 
+def begin_with_base(arms: pd.DataFrame) -> set[str]:
+    """The curves whose level 0 is their base's network, and so no network of their own."""
+    return set(arms.loc[(arms["role"] == CURVE) & (arms["starts_from"] == arms["base"]), "arm"])
+
+
 def trained_again(arms: pd.DataFrame, base: str) -> str | None:
     """The arm of the networks of a base that are trained again in another order; of several the first."""
     again = arms.loc[(arms["recipe"] == AGAIN) & (arms["base"] == base), "arm"]

@@ -11,10 +11,10 @@ import pandas as pd
 
 from workflow_scripts.plan.keys import CURVE, REFERENCE
 from workflow_scripts.shared.files import run_command, whole_file
-from workflow_scripts.tables.arms import AGAIN, compared_arms, read_arms, trained_again
+from workflow_scripts.tables.arms import AGAIN, begin_with_base, compared_arms, read_arms, trained_again
 from workflow_scripts.tables.identity import COLUMNS as IDENTITY_COLUMNS
 from workflow_scripts.tables.identity import identity_rows
-from workflow_scripts.tables.read_tables import farthest, read_rotations, read_table
+from workflow_scripts.tables.read_tables import read_rotations, read_table, units_above_rotation
 from workflow_scripts.tables.statistics import (
     ALPHA,
     EQUIVALENT,
@@ -37,7 +37,7 @@ DENSE = 0.99  # of the weights; a few of a network that nobody pruned may be zer
 COUNTS = ("units", "concepts")
 MEASURES = (*COUNTS, "accuracy", "units_above_rotation")
 LEAST_NETWORKS = 4  # of a correlation with a third variable taken out
-NO_LOSS = "no loss"
+NO_LOSS, UNTESTED = "no loss", "not testable"
 SEQUENCES = {"in_sequence": (EQUIVALENT,), "no_loss_in_sequence": (EQUIVALENT, NO_LOSS)}  # what passes in each
 EQUIVALENCE_COLUMNS = (
     *("arm", "level", "layer", "measure", "against", "density", "n", "mean", "mean_against", "difference", "sd"),
@@ -110,9 +110,7 @@ def measured_values(networks: pd.DataFrame, rotations: pd.DataFrame | None) -> p
     names = ["arm", "replicate", "level", "density", "test_accuracy", "layer"]
     values = {"units": networks["detectors_a"], "concepts": networks["concepts_a"]}
     if rotations is not None:
-        network = ["arm", "replicate", "level", "layer"]
-        by_chance = farthest(rotations).groupby(network)["detectors_a"].mean().rename("by_chance")
-        values["units_above_rotation"] = networks["detectors_a"] - networks.join(by_chance, on=network)["by_chance"]
+        values["units_above_rotation"] = units_above_rotation(networks, rotations)
     frames = [networks[names].assign(measure=measure, value=value) for measure, value in values.items()]
     whole = networks[names].assign(layer="").drop_duplicates(names[:3])
     frames.append(whole.assign(measure="accuracy", value=whole["test_accuracy"]))
@@ -126,10 +124,9 @@ def measured_values(networks: pd.DataFrame, rotations: pd.DataFrame | None) -> p
 
 
 def levels_of(rows: pd.DataFrame, arm: str, arms: pd.DataFrame) -> pd.DataFrame:
-    """The rows of an arm's networks, without those that are its base's: a curve that has a base begins with that."""
+    """The rows of an arm's networks, without those that are its base's."""
     own = rows[rows["arm"] == arm]
-    begins = arms.at[arm, "role"] == CURVE and arms.at[arm, "base"] != arm
-    return own[own["level"] > 0] if begins else own
+    return own[own["level"] > 0] if arm in begin_with_base(arms) else own
 
 
 def is_dense(values: pd.DataFrame) -> pd.Series:
@@ -171,7 +168,8 @@ def equivalence_rows(values: pd.DataFrame, arms: pd.DataFrame, margins: Margins)
     """Yield the rows of equivalence.csv: differences from the dense networks, and from those trained again."""
     for arm in compared_arms(arms):
         base, role = arms.at[arm, "base"], arms.at[arm, "role"]
-        own = values[(values["arm"] == arm) & ((values["level"] > 0) | (role == REFERENCE))]
+        own = levels_of(values, arm, arms)
+        own = own[own["level"] > 0] if arm == base else own
         dense, again = dense_values(values, base), trained_again(arms, base)
         of_measures = margins_of(dense, margins)
         step = accuracy_step(values[values["arm"].map(arms["base"]) == base])
@@ -213,7 +211,7 @@ def compare_pairs(pairs: pd.DataFrame, margin: float, rounding: float) -> dict:
 def what_is_shown(n: int, p_equivalence: float, p_noninferiority: float) -> str:
     """The strongest that the tests show; equivalence is no loss as well."""
     if n < LEAST_REPLICATES:
-        return "not testable"
+        return UNTESTED
     return EQUIVALENT if p_equivalence <= ALPHA else NO_LOSS if p_noninferiority <= ALPHA else "not shown"
 
 

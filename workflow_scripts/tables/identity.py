@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.dissect.name_agreement import cohens_kappa, jaccard, rarefied, ruzicka
-from workflow_scripts.plan.keys import BASELINE, CURVE
-from workflow_scripts.tables.arms import AGAIN, trained_again
+from workflow_scripts.plan.keys import BASELINE
+from workflow_scripts.tables.arms import AGAIN, begin_with_base, trained_again
 
 OF_SETS = ("jaccard", "counts_overlap")
 AGREEMENTS = ("kappa_common", "kappa_all", *OF_SETS)
@@ -51,10 +51,11 @@ def identity_rows(
     """
     named = name_units(units)
     replicates = sorted(set(units["replicate"]))
+    repeating = begin_with_base(arms)
     halves = {tuple(row[key] for key in NETWORK): row for row in split.to_dict("records")}
     for (arm, replicate, level, layer), own in named.items():
         base, role = arms.at[arm, "base"], arms.at[arm, "role"]
-        if role == BASELINE or (role == CURVE and base != arm and level == 0):  # which is its base's
+        if role == BASELINE or (level == 0 and arm in repeating):  # which is its base's
             continue
         place = {"arm": arm, "replicate": replicate, "level": level, "layer": layer}
         again = trained_again(arms, base)

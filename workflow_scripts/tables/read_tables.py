@@ -69,6 +69,13 @@ def farthest(rotations: pd.DataFrame) -> pd.DataFrame:
     return rotations[rotations["alpha"] == rotations.groupby("arm")["alpha"].transform("max")]
 
 
+def units_above_rotation(networks: pd.DataFrame, rotations: pd.DataFrame) -> pd.Series:
+    """Of each row of networks.csv, detectors less the mean of its rotations all the way; NaN where there is none."""
+    network = ["arm", "replicate", "level", "layer"]
+    turned = rotations[rotations["alpha"] == 1].groupby(network)["detectors_a"].mean().rename("turned")
+    return networks["detectors_a"] - networks.join(turned, on=network)["turned"]
+
+
 def detector_rule_of(networks: pd.DataFrame) -> tuple[float, str]:
     """The IoU and the rule that make a detector, the same in all rows of networks.csv; UserError if they are not."""
     rules = networks[["detector_iou", "detector_rule"]].drop_duplicates()

@@ -16,7 +16,7 @@ from workflow_scripts.findings.changes import headlines
 from workflow_scripts.plan.keys import BASELINE, CURVE, ROLES
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.shared.files import run_command
-from workflow_scripts.tables.arms import asked_curves, name_arms, read_arms
+from workflow_scripts.tables.arms import asked_curves, begin_with_base, name_arms, read_arms
 from workflow_scripts.tables.read_tables import detector_rule_of, farthest, read_rotations, read_table
 
 ROWS, WIDTH = 26, 100  # of the table at most, and columns of the screen
@@ -36,7 +36,7 @@ NETWORK = ["arm", "replicate", "level", "layer"]
 
 
 def summarise(results: Path, quantile: float | None = None) -> str:
-    """Return a table with a row for each arm and level, means over replicates.
+    """Return what comparisons with dense networks show, and a table with a row for each arm and level, means.
 
     Curves come first, then baselines, then references. What is too much for a screen is left out, and a line names it:
     layers but the last, then levels between the densest and the sparsest, then arms. Curves without a baseline are
@@ -136,7 +136,7 @@ def tabulate(
     rows, left_out = [], []
     called = name_arms(arms)
     # Their level 0 is the network that they start from, which has a row of its own.
-    repeating = set(arms.loc[(arms["role"] == CURVE) & (arms["starts_from"] == arms["base"]), "arm"])
+    repeating = begin_with_base(arms)
     order = arms.sort_values("role", key=lambda roles: roles.map(ROLES.index), kind="stable")["arm"].tolist()
     for layer in layers:
         of_layer = networks[networks["layer"] == layer]

@@ -30,6 +30,7 @@ from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.dissect.tensors import interpolate as interpolate_in_torch
 from workflow_scripts.dissect.validate_units import validate_units
+from workflow_scripts.findings.summarise import summarise
 from workflow_scripts.gallery import sprites
 from workflow_scripts.gallery.draw_units import Tiles, draw_units
 from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, network_folder, site_files
@@ -39,7 +40,6 @@ from workflow_scripts.plan.check import least_tile_bytes
 from workflow_scripts.plan.protocols import SCHEMES, Protocol
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.collect import collect
-from workflow_scripts.tables.summarise import summarise
 
 NETWORK = network_folder("imp", 1, 2)
 TILES = Tiles(3, 16, 4000)

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "workflow_scripts"
 # A room may import from those above it.
-ROOMS = ["shared", "plan", "data", "networks", "train", "dissect", "tables", "figures", "gallery", "run"]
+ROOMS = ["shared", "plan", "data", "networks", "train", "dissect", "tables", "findings", "figures", "gallery", "run"]
 HEAVY = {"torch", "torchvision", "h5py", "matplotlib", "pandas", "numba"}
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from small_experiments import BASELINES, REFERENCES, arm_row
 
+from workflow_scripts.findings.summarise import ROWS, WIDTH, list_places, main, summarise
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.tables.summarise import ROWS, WIDTH, list_places, main, summarise
 
 
 def row(arm: str, replicate: int, level: int, density: float, accuracy: float, detectors: int, concepts: int, **more):

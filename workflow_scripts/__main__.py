@@ -16,7 +16,7 @@ from workflow_scripts.shared.files import UserError, run_command
 COMMANDS = {
     "list_layers": f"{PACKAGE}.list_layers",
     "cost_sheet": f"{PACKAGE}.cost_sheet",
-    "summarise": f"{PACKAGE}.tables.summarise",
+    "summarise": f"{PACKAGE}.findings.summarise",
     "draw_figures": f"{PACKAGE}.figures.draw_figures",
 }
 

@@ -17,9 +17,9 @@ from docutils.writers import html5_polyglot
 from workflow_scripts.findings.find import find
 from workflow_scripts.findings.section import Section, as_markdown
 from workflow_scripts.findings.source import read_tables
+from workflow_scripts.findings.summarise import list_places, summarise
 from workflow_scripts.plan.code import ROOT
 from workflow_scripts.shared.files import UserError, reading, run_command, whole_file
-from workflow_scripts.tables.summarise import list_places, summarise
 
 CAPTIONS = ROOT / "report"  # of the page, the tables and the costs; those of figures lie beside the figures
 ARM_COLUMNS = ("arm", "label", "role", "recipe", "starts_from", "base")

@@ -504,7 +504,7 @@ def test_names_that_nobody_can_compare_leave_no_gap(tmp_path):
         assert ("of the concepts that the dense" in text.lower() and "50 % at 50 %" in text) == (
             columns["jaccard"] == 0.5
         )
-        assert ("25 % at 50 %" in text and "keep their concept" in text) == (columns["same_name"] == 0.25)
+        assert ("25 % (of " in text and "keep their concept" in text) == (columns["same_name"] == 0.25)
     assert title not in texts_of(edit(folder, "identity", same_name=np.nan, jaccard=np.nan))
 
 

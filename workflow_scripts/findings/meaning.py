@@ -140,7 +140,7 @@ def agreeing(tables: Tables, curve: str, chain: pd.DataFrame, dense: pd.DataFram
     """A sentence with the share that agrees at each of three levels, and one of what agrees without any pruning."""
     known = chain[chain[column].notna()]
     parts = [
-        f"{share(of_level[column])} at {tables.weights(curve, level)}"
+        f"{share(of_level[column])}{of_common(of_level, column)} at {tables.weights(curve, level)}"
         for level in tables.three_levels(curve, set(known["level"]))
         for of_level in [known[known["level"] == level]]
     ]
@@ -153,6 +153,11 @@ def agreeing(tables: Tables, curve: str, chain: pd.DataFrame, dense: pd.DataFram
     ]
     text = sentence.format(listed(parts))
     return f"{text} Without pruning: {listed(without)}." if without else text
+
+
+def of_common(rows: pd.DataFrame, column: str) -> str:
+    """Of how many units a share of same names is, which may be very few: " (of 15.2)"; nothing of other shares."""
+    return f" (of {number(rows['common'].mean())})" if column == "same_name" else ""
 
 
 def kept_concepts(tables: Tables, curve: str) -> Iterator[Section]:

@@ -31,11 +31,11 @@ SHOWN = {  # columns of equivalence.csv, and what they say of the levels they ar
 }
 NOTE = "Mean ± standard deviation of replicates."
 INTERVALS = (
-    " In brackets: the 90 % interval of the difference from dense, each level taken alone; nothing corrects for how"
+    "In brackets: the 90 % interval of the difference from dense, each level taken alone; nothing corrects for how"
     " many there are."
 )
-MARKED = " °: not shown to be without loss, for the tests from dense downwards have ended here or before."
-UNMARKED = f" With fewer than {LEAST_REPLICATES} replicates no loss is tested."
+MARKED = "°: not shown to be without loss, for the tests from dense downwards have ended here or before."
+UNMARKED = f"With fewer than {LEAST_REPLICATES} replicates no loss is tested."
 
 
 def asked(tables: Tables, margin: float, accuracy_margin: float) -> Section:
@@ -58,22 +58,19 @@ def asked(tables: Tables, margin: float, accuracy_margin: float) -> Section:
         " whole 90 % interval of the difference lies above minus the margin. Training again, on another machine for"
         " instance, gives other networks and other numbers."
     )
-    return Section("What was asked", [" ".join([question, *map(pruned_to(tables), tables.curves()), fixed])])
+    curves = [pruned_to(tables, curve) for curve in tables.curves()]
+    return Section("What was asked", [" ".join([question, *curves, fixed])])
 
 
-def pruned_to(tables: Tables):
-    """A function that says how many replicates a curve has, and of which densities."""
-
-    def sentence(curve: str) -> str:
-        replicates = counted(tables.of("networks", curve)["replicate"].nunique(), "replicate")
-        densities = [tables.density(curve, level) for level in tables.levels(curve)]
-        known = [percent(density) for density in densities if not pd.isna(density)]
-        parts = [f"with {listed(known, most=len(known))} of the weights"] if known else []
-        if len(known) < len(densities):
-            parts.append(f"{counted(len(densities) - len(known), 'level')} with an unknown share of the weights")
-        return f"{capital(tables.called(curve))}: {replicates}, {listed(parts)}."
-
-    return sentence
+def pruned_to(tables: Tables, curve: str) -> str:
+    """How many replicates a curve has, and of which densities."""
+    replicates = counted(tables.of("networks", curve)["replicate"].nunique(), "replicate")
+    densities = [tables.density(curve, level) for level in tables.levels(curve)]
+    known = [percent(density) for density in densities if not pd.isna(density)]
+    parts = [f"with {listed(known, most=len(known))} of the weights"] if known else []
+    if len(known) < len(densities):
+        parts.append(f"{counted(len(densities) - len(known), 'level')} with an unknown share of the weights")
+    return f"{capital(tables.called(curve))}: {replicates}, {listed(parts)}."
 
 
 # Down to which density nothing is lost
@@ -319,6 +316,11 @@ def table_of(
                 cell += "" if compared["no_loss_in_sequence"].all() or compared["margin"].isna().any() else " °"
             cells.append(cell)
         table.append(cells)
-    marked = any(cell.endswith("°") for cells in table for cell in cells)
-    note = NOTE + (INTERVALS if any_tested else "") + (MARKED if marked else "")
-    return table, note + (UNMARKED if len(rows) and not any_tested else "")
+    cells = [cell for cells in table for cell in cells]
+    notes = {
+        NOTE: any("±" in cell for cell in cells),
+        INTERVALS: any_tested,
+        MARKED: any(cell.endswith("°") for cell in cells),
+        UNMARKED: len(rows) and not any_tested,
+    }
+    return table, " ".join(words for words, holds in notes.items() if holds)

@@ -312,7 +312,7 @@ def test_levels_whose_interval_excludes_0_are_told_also_where_the_change_is_with
     ) in text
     assert "Unique concepts: at no level does the 90 % interval of the difference from dense exclude 0." in text
     cells = {row["weights"]: row["interpretable units"] for row in cells_of(folder, "What changes in a")}
-    assert cells["100 %"] == "100.0 ± 0.0" and cells["25 %"] == "95.0 ± 15.0 (-30.3 to +20.3) °"
+    assert cells["100 %"] == "100.0 ± 0.0" and cells["25 %"] == "95.0 ± 15.0 (-30.3 to +20.3)\u00a0°"
     assert cells["50 %"] == "95.0 ± 0.0 (-5.7 to -4.3)"  # the least sd is that of rounding
 
 
@@ -617,7 +617,7 @@ def test_the_numbers_of_a_page_are_those_of_the_tables(tmp_path):
     assert cells_of(folder, "Test accuracy")[0] == {"weights": "100 %", "test accuracy (%)": "90.0 ± 0.0"}
     assert middle["interpretable units"].startswith(f"33.0 ± {np.std((30, 32, 37), ddof=1):.1f} (")
     assert middle["units above rotation"].startswith(f"{33 - 40.5:.1f} ±")  # seeds 0 and 1, all the way alone
-    assert sparse["weights"] == "9 %" and sparse["unique concepts"] == "5.0 ± 0.0 (-0.7 to +0.7) °"
+    assert sparse["weights"] == "9 %" and sparse["unique concepts"] == "5.0 ± 0.0 (-0.7 to +0.7)\u00a0°"
     texts = texts_of(folder)
     assert (
         "in a random basis of the units' space 8.5 where there are 41 such units at 100 % of the weights and 4.5 where"

@@ -110,7 +110,8 @@ def test_summary_arms_and_costs_are_on_the_page_itself(results):
 
 def test_findings_come_first_as_they_are_written(results):
     page = report(results)
-    for words in ("What <is> found", "More & <b>more</b>.", "IoU > 0.04.", "a <i>", "A <note>.", "What is not"):
+    assert page.text.count("What <is> found") == 2  # the heading, and the caption of its table
+    for words in ("More & <b>more</b>.", "IoU > 0.04.", "a <i>", "A <note>.", "What is not"):
         assert page.text.count(words) == 1
     assert not page.all("b") and not page.all("i")
     assert page.text.index("What <is> found") < page.text.index("Nothing.") < page.text.index(SUMMARY)

@@ -313,7 +313,7 @@ def table_of(
                 scale = 100 if measure == "accuracy" else 1
                 for low, high in (scale * compared[["low90", "high90"]]).dropna().itertuples(index=False):
                     cell += f" ({low:+z.1f} to {high:+z.1f})"
-                cell += "" if compared["no_loss_in_sequence"].all() or compared["margin"].isna().any() else " °"
+                cell += "" if compared["no_loss_in_sequence"].all() or compared["margin"].isna().any() else "\u00a0°"
             cells.append(cell)
         table.append(cells)
     cells = [cell for cells in table for cell in cells]

@@ -49,6 +49,7 @@ caption { text-align: left; font-weight: 600; padding-bottom: .25rem; }
 th, td { padding: .15rem .75rem .15rem 0; border-bottom: 1px solid #d5d8dd; text-align: left; vertical-align: top; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 pre { font-size: .85rem; line-height: 1.4; }
+.finding caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 figcaption pre { white-space: pre-wrap; }
 .literal { font-family: monospace; }
 @media print { body { max-width: none; padding: 0; } nav { display: none; } pre { white-space: pre-wrap; } }
@@ -114,8 +115,10 @@ def show_section(section: Section) -> str:
     paragraphs = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in section.paragraphs)
     table = ""
     if section.table:
-        table = html_table(section.note, list(section.table))
-    return f'<section class="caption"><h3>{escape(section.title)}</h3>{paragraphs}{table}</section>'
+        # The heading says to the eye what the table is of, and the table's caption to those who cannot see it.
+        table = html_table(section.title, list(section.table))
+        table += f"<p>{escape(section.note)}</p>" if section.note else ""
+    return f'<section class="caption finding"><h3>{escape(section.title)}</h3>{paragraphs}{table}</section>'
 
 
 def show_figure(results: Path, name: str) -> str:

@@ -41,7 +41,7 @@ nav a { margin-right: 1rem; }
 h2 { margin-top: 2.5rem; border-top: 1px solid #8a8f98; padding-top: 1rem; }
 figure { margin: 0 0 2rem; break-inside: avoid; }
 img { display: block; max-width: 100%; max-height: 100vh; height: auto; margin-bottom: .5rem; }
-figcaption, .caption { max-width: 46rem; }
+figcaption, .caption, .finding p { max-width: 46rem; }
 .scroll { overflow-x: auto; }
 .scroll:focus-visible { outline: 2px solid #0b5cad; }
 table { border-collapse: collapse; }
@@ -118,7 +118,7 @@ def show_section(section: Section) -> str:
         # The heading says to the eye what the table is of, and the table's caption to those who cannot see it.
         table = html_table(section.title, list(section.table))
         table += f"<p>{escape(section.note)}</p>" if section.note else ""
-    return f'<section class="caption finding"><h3>{escape(section.title)}</h3>{paragraphs}{table}</section>'
+    return f'<section class="finding"><h3>{escape(section.title)}</h3>{paragraphs}{table}</section>'
 
 
 def show_figure(results: Path, name: str) -> str:

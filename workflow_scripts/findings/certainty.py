@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from workflow_scripts.findings.changes import levels_of
 from workflow_scripts.findings.section import Section
-from workflow_scripts.findings.source import Tables, count_networks
+from workflow_scripts.findings.source import Tables, count_networks, levels_of
 from workflow_scripts.findings.words import MEASURES, capital, counted, listed, number, percent, share
 from workflow_scripts.plan.keys import BASELINE
 from workflow_scripts.plan.replicates import LEAST_REPLICATES

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from workflow_scripts.findings.section import Section
-from workflow_scripts.findings.source import NETWORK, Tables, count_networks, tested, weights
+from workflow_scripts.findings.source import NETWORK, Tables, count_networks, levels_of, tested, weights
 from workflow_scripts.findings.words import (
     MEASURES,
     NEVER,
@@ -16,6 +16,7 @@ from workflow_scripts.findings.words import (
     listed,
     mean_and_sd,
     number,
+    one_after_another,
     percent,
     span,
 )
@@ -165,7 +166,7 @@ def ruled_out(rows: pd.DataFrame) -> str:
     ]
     if never:
         sentences.append(f"no loss or change as large as the margin is ruled out, at any level, for {listed(never)}.")
-    return " ".join([*sentences[:1], *map(capital, sentences[1:])])
+    return one_after_another(sentences)
 
 
 def with_margin(rows: pd.DataFrame, measure: str) -> str:
@@ -252,11 +253,11 @@ def lost_or_gained(rows: pd.DataFrame, measure: str) -> list[str]:
             sentences.append(f"{words} than dense at {levels_of(of_kind)}; most at {weights(most)}: {change(most)}.")
     if not sentences:
         return [f"{name}: at no level does the 90 % interval of the difference from dense exclude 0."]
-    return [f"{name}: " + " ".join([*sentences[:1], *map(capital, sentences[1:])])]
+    return [f"{name}: {one_after_another(sentences)}"]
 
 
 def noise(tables: Tables, curve: str, layer: str) -> Iterator[str]:
-    """What other dense networks have more or fewer, and what could not have been ruled out."""
+    """What other dense networks have more or fewer, and how far the intervals reach."""
     yield from without_pruning(tables, curve, layer)
     rows = tables.against_dense(curve)
     rows = rows[(rows["measure"] == "units") & (rows["layer"] == layer) & rows["smallest_change"].notna()]
@@ -281,15 +282,6 @@ def without_pruning(tables: Tables, curve: str, layer: str) -> Iterator[str]:
                 for row in rows.to_dict("records")
             ]
             yield f"Without pruning, {tables.called(arm)}: {listed(changes)}."
-
-
-def levels_of(rows: pd.DataFrame) -> str:
-    """The levels of some rows in words: "50 % and 25 % of the weights"."""
-    words = [weights(row) for _, row in rows.iterrows()]
-    if all(text.endswith(" of the weights") for text in words):
-        words = [text.removesuffix(" of the weights") for text in words]
-        return f"{listed(words, most=len(words))} of the weights"
-    return listed(words, most=len(words))
 
 
 def table_of(

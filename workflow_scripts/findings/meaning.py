@@ -1,6 +1,6 @@
 """What the counts mean: whether units go with accuracy or sparsity, whether they stay the same, and what they do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -53,7 +53,10 @@ def accuracy_or_sparsity(tables: Tables, curve: str, layer: str) -> Section:
     decided = []
     for kind, words in VERDICTS.items():
         if len(of_kind := pairs[pairs["follows"] == kind]):
-            which = [f"{tables.called(arm)} at {tables.share(curve, level)}" for arm, level in named(of_kind)]
+            which = [
+                f"{tables.called(arm)} at {tables.share(curve, level)}"
+                for arm, level in zip(of_kind["arm"], of_kind["level"], strict=True)
+            ]
             decided.append(f"in {len(of_kind)} {words}" + (f": {listed(which)}" if kind in DECIDED else ""))
     text = (
         f"Each level of {tables.called(curve)} is compared with each other arm, interpolated to the same accuracy and"
@@ -71,11 +74,6 @@ def accuracy_or_sparsity(tables: Tables, curve: str, layer: str) -> Section:
     return Section(title, [text for text in paragraphs if text], table, note)
 
 
-def named(rows: pd.DataFrame) -> list[tuple[str, int]]:
-    """The arm and the level of each row."""
-    return list(rows[["arm", "level"]].itertuples(index=False, name=None))
-
-
 def matched(tables: Tables, curve: str, rows: pd.DataFrame, by: str) -> str:
     """The cell of an arm: how a curve differs from it where they are as accurate or as dense, at the sparsest level."""
     rows = rows[(rows["matched_by"] == by) & (rows["n"] >= LEAST_REPLICATES)]
@@ -91,12 +89,9 @@ def correlated(tables: Tables, curve: str, layer: str) -> str:
     rows = rows[(rows["base"] == curve) & (rows["layer"] == layer) & (rows["measure"] == "units")]
     differences = fisher_difference(rows["with_accuracy"], rows["with_density"])
     rows, differences = rows[~np.isnan(differences)], differences[~np.isnan(differences)]
-    if len(rows) < LEAST_REPLICATES:
+    if (ends := interval_of(differences)) is None:
         return ""
-    mean, sd = mean_and_sd_of(differences, 0)
-    if sd == 0:  # of ties no spread is known
-        return ""
-    low, high = mean - half_width(sd, len(rows)), mean + half_width(sd, len(rows))
+    low, high = ends
     accuracy, density = rows["with_accuracy"].mean(), rows["with_density"].mean()
     verdict = (
         "units go more with accuracy than with density"
@@ -107,10 +102,20 @@ def correlated(tables: Tables, curve: str, layer: str) -> str:
     )
     return (
         f"Over all networks of known accuracy and density {verdict}: their rank correlation with accuracy, density held"
-        f" fixed, is {accuracy:z.2f}, with"
-        f" density, accuracy held fixed, {density:z.2f} (means of {counted(len(rows), 'replicate')}; difference on"
-        f" Fisher's scale, 90 % interval: {low:z.2f} to {high:z.2f})."
+        f" fixed, is {accuracy:z.2f}, with density, accuracy held fixed, {density:z.2f} (means of"
+        f" {counted(len(rows), 'replicate')}; difference on Fisher's scale, 90 % interval: {low:z.2f} to {high:z.2f})."
     )
+
+
+def interval_of(differences: Sequence[float]) -> tuple[float, float] | None:
+    """The 90 % interval of the mean of differences; None of too few, and of ties, of which no spread is known."""
+    if len(differences) < LEAST_REPLICATES:
+        return None
+    mean, sd = mean_and_sd_of(differences, 0)
+    if sd == 0:
+        return None
+    half = half_width(sd, len(differences))
+    return float(mean - half), float(mean + half)
 
 
 # Identity
@@ -229,13 +234,13 @@ def causes(tables: Tables, curve: str) -> Iterator[Section]:
     for layer, of_layer in rows.groupby("layer", sort=False):
         levels = [level for level in tables.levels(curve) if level in set(of_layer["level"])]
         table = [["weights", "pairs", "units", "own class", "other classes", "own class, random units", "p ≤ 0.05"]]
+        of_replicates = of_layer.groupby(["level", "replicate"])[["own", "others", "random_own_mean"]].mean()
         for level in levels:
-            of_level = of_layer[of_layer["level"] == level]
-            means = of_level.groupby("replicate")[["own", "others", "random_own_mean"]].mean()
+            of_level, means = of_layer[of_layer["level"] == level], of_replicates.loc[level]
             cells = [tables.share(curve, level), str(len(of_level)), number(of_level["units"].mean())]
             cells += [mean_and_sd(100 * means[column]) for column in means]
             table.append([*cells, percent((of_level["p"] <= SMALL_P).mean(), 2)])
-        means = of_layer.groupby(["level", "replicate"])[["own", "random_own_mean"]].mean().groupby("level").mean()
+        means = of_replicates.groupby("level").mean()
         parts = [
             f"{number(100 * means.at[level, 'own'])} at {tables.weights(curve, level)} (as many random units:"
             f" {number(100 * means.at[level, 'random_own_mean'])})"
@@ -262,8 +267,6 @@ def same_pairs(tables: Tables, curve: str, rows: pd.DataFrame) -> Iterator[str]:
         f" {tables.first_networks(curve)} and at {tables.weights(curve, level)}, the change at the latter less that at"
         f" the former is {differences.mean():+z.1f} points"
     )
-    mean, sd = mean_and_sd_of(differences, 0)
-    if len(differences) >= LEAST_REPLICATES and sd > 0:  # of ties no spread is known
-        half = half_width(sd, len(differences))
-        text += f" (90 % interval: {mean - half:+z.1f} to {mean + half:+z.1f}; {len(differences)} replicates)"
+    if ends := interval_of(differences):
+        text += f" (90 % interval: {ends[0]:+z.1f} to {ends[1]:+z.1f}; {len(differences)} replicates)"
     yield f"{text}."

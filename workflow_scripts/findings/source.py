@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from workflow_scripts.findings.words import percent
+from workflow_scripts.findings.words import listed, percent
 from workflow_scripts.tables.arms import asked_curves, begin_with_base, name_arms, read_arms
 from workflow_scripts.tables.compare_networks import DENSE, UNTESTED
 from workflow_scripts.tables.read_tables import read_ablation, read_rotations, read_table
 
-TABLES = (*("networks", "units", "categories", "equivalence", "matched", "correlations", "identity", "sweep", "split"),)
+TABLES = ("networks", "units", "categories", "equivalence", "matched", "correlations", "identity", "sweep", "split")
 NETWORK = ["arm", "replicate", "level", "layer"]
 
 
@@ -123,6 +123,15 @@ def tested(rows: pd.DataFrame) -> pd.DataFrame:
 def weights(row: pd.Series) -> str:
     """The level of a row: "12.5 % of the weights", or "level 3" where nobody knows the share."""
     return f"level {row['level']}" if pd.isna(row["density"]) else f"{percent(row['density'])} of the weights"
+
+
+def levels_of(rows: pd.DataFrame) -> str:
+    """The levels of some rows in words: "50 % and 25 % of the weights"."""
+    words = [weights(row) for _, row in rows.iterrows()]
+    if all(text.endswith(" of the weights") for text in words):
+        words = [text.removesuffix(" of the weights") for text in words]
+        return f"{listed(words, most=len(words))} of the weights"
+    return listed(words, most=len(words))
 
 
 def count_networks(tables: Tables, networks: pd.DataFrame) -> int:

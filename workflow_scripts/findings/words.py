@@ -57,6 +57,11 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def one_after_another(sentences: Sequence[str]) -> str:
+    """Sentences behind a colon, or at a start that is made a capital: all but the first begin with one."""
+    return " ".join([*sentences[:1], *map(capital, sentences[1:])])
+
+
 def listed(items: Sequence[str], most: int = NAMED) -> str:
     """Items in a sentence: "a, b and c"; what is too many is counted."""
     items = list(items)

@@ -1,0 +1,86 @@
+"""The files of a set, found by a pattern: `images/{}.jpg`, where {} stands for what pairs a picture with its labels."""
+
+import os
+import re
+from pathlib import Path
+
+from workflow_scripts.data.decode import IMAGE_SUFFIXES
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.regular_files import MACOS_FOLDER, read_file
+
+PLACE = "{}"
+ANY_PICTURE = f"({'|'.join(map(re.escape, IMAGE_SUFFIXES))})"
+
+
+def find_files(folder: Path, pattern: str, what: str) -> dict[str, str]:
+    """Return the paths below `folder` that match a pattern, by what {} stands for in each, in the order of that.
+
+    {} stands for anything, folders too; a pattern that ends with it takes pictures with any known ending, which does
+    not count. Hidden files, and those that macOS adds, are left out.
+
+    Args:
+        folder: that of the set.
+        pattern: a path with one {}.
+        what: the key of the config that has the pattern, for messages.
+
+    Raises:
+        UserError: there is no such file, or two have the same in place of {}.
+    """
+    before, _, after = pattern.partition(PLACE)
+    ending = re.escape(after) if after else ANY_PICTURE
+    expression = re.compile(re.escape(before) + "(.+)" + ending, re.DOTALL | (0 if after else re.IGNORECASE))
+    found: dict[str, str] = {}
+    for path in walk(folder, os.path.dirname(before)):
+        if match := expression.fullmatch(path):
+            key = match[1]
+            if key in found:
+                raise UserError(f"{folder} holds {found[key]} and {path}, which are both {key!r}: remove one of them")
+            found[key] = path
+    if not found:
+        raise UserError(f"{folder} holds no file {pattern}: correct {what}, or unpack the set again")
+    return dict(sorted(found.items()))
+
+
+def walk(folder: Path, within: str) -> list[str]:
+    """Return the paths, from `folder` on, of all files below the folder `within` of it, links followed."""
+    paths = []
+    for place, folders, names in os.walk(folder / within, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != MACOS_FOLDER]
+        relative = os.path.relpath(place, folder)
+        paths += [os.path.normpath(os.path.join(relative, name)) for name in names if not name.startswith(".")]
+    return paths
+
+
+def pair_files(pictures: dict[str, str], labels: dict[str, str], folder: Path) -> list[str]:
+    """Return what {} stands for in pictures and in their labels' files; UserError if one is without the other."""
+    if odd := sorted(pictures.keys() ^ labels.keys()):
+        key = odd[0]
+        path, lack = (pictures[key], "no label map") if key in pictures else (labels[key], "no picture")
+        raise UserError(
+            f"{folder} has {path} and {lack} for it ({len(odd)} files without the other): complete the set, correct the"
+            " patterns, or give a list of those that count"
+        )
+    return list(pictures)
+
+
+def read_list(path: Path, known: dict[str, str], what: str) -> list[str]:
+    """Return the lines of a text file, of which each must be known; UserError names one that is not, or is there twice."""
+    keys = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    if not keys:
+        raise UserError(f"{path} is empty: list the pictures that count, a line each")
+    seen = set()
+    for key in keys:
+        if key not in known:
+            raise UserError(f"{path} lists {key!r}, and there is no {what} of it: complete the set, or mend the list")
+        if key in seen:
+            raise UserError(f"{path} lists {key!r} twice: remove one of the lines")
+        seen.add(key)
+    return keys
+
+
+def read_text(path: Path) -> str:
+    """Return a text file, in UTF-8, of which a mark at its beginning is dropped; UserError if it is none."""
+    try:
+        return read_file(path).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not text in UTF-8: save it as that, or correct the config") from None

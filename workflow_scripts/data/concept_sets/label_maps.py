@@ -1,0 +1,145 @@
+"""Sets with a label map a picture: files whose pixels' values, or colours, a table names."""
+
+from pathlib import Path
+
+import numpy as np
+
+from workflow_scripts.data.concept_sets.files import find_files, pair_files, read_list
+from workflow_scripts.data.concept_sets.names import MOST, read_names
+from workflow_scripts.data.concept_sets.picture_labels import read_labels_of_pictures
+from workflow_scripts.data.concept_sets.reader import Annotation, Label
+from workflow_scripts.data.decode import open_picture
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.regular_files import read_file
+
+LOSSLESS = ("PNG", "BMP", "TIFF")
+INDEX_MODES = ("1", "L", "P", "I;16")  # a whole number of at most 16 bits a pixel
+COLOUR_MODES = ("RGB", "P")
+
+
+class LabelMaps:
+    """Pictures and label maps, paired by the {} of their patterns; otherwise as `Reader`."""
+
+    aligned = True
+
+    def __init__(
+        self,
+        folder: Path,
+        pictures_folder: Path,
+        category: str,
+        *,
+        pictures: str,
+        label_maps: str,
+        names: str | dict[int, str],
+        nothing: list[int | list[int]],
+        listed: str | None = None,
+        scenes: str | None = None,
+    ) -> None:
+        """Find the files and read the tables.
+
+        Args:
+            folder: of the set.
+            pictures_folder: of its pictures.
+            category: of labels for which the table says none.
+            pictures: their pattern, as `find_files` takes it.
+            label_maps: theirs.
+            names: what pixels stand for, as `read_names` takes it.
+            nothing: values, or colours [red, green, blue], that mean no label.
+            listed: a text file in `folder` with what {} stands for in the pictures that count, a line each.
+            scenes: a text file in `folder` with the scenes of pictures, as `read_labels_of_pictures` takes it.
+
+        Raises:
+            UserError: as these functions, `pair_files` and `read_list`.
+        """
+        self.folder, self.pictures_folder = folder, pictures_folder
+        self._pictures = find_files(pictures_folder, pictures, "pictures")
+        self._maps = find_files(folder, label_maps, "label_maps")
+        if listed is None:
+            self.names = pair_files(self._pictures, self._maps, folder)
+        else:
+            self.names = read_list(folder / listed, self._pictures, "picture")
+            read_list(folder / listed, self._maps, "label map")
+        named = read_names(names, folder, category)
+        void = [tuple(value) if isinstance(value, list) else value for value in nothing]
+        of_value = {value: label for value, label in named.items() if value not in void}
+        self.labels = tuple(dict.fromkeys(of_value.values()))
+        self.colours = isinstance(next(iter(named)), tuple)
+        self._values = Values(of_value, void, self.labels)
+        self._scene_of: dict[str, int] = {}
+        if scenes is not None:
+            of_picture = read_labels_of_pictures(folder / scenes, self.names)
+            scene_labels = tuple(Label(name, "scene") for name in sorted(set(of_picture.values())))
+            place = {label.name: len(self.labels) + position for position, label in enumerate(scene_labels)}
+            self._scene_of = {key: place[name] for key, name in of_picture.items()}
+            self.labels += scene_labels
+
+    def picture(self, index: int) -> tuple[bytes, str]:
+        path = self.pictures_folder / self._pictures[self.names[index]]
+        return read_file(path), str(path)
+
+    def annotation(self, index: int) -> Annotation:
+        """Return the label map's labels; UserError if it is of another kind, or holds a value without a name."""
+        key = self.names[index]
+        path = str(self.folder / self._maps[key])
+        plane = self._values.labelled(read_colours(path) if self.colours else read_values(path), path)
+        return Annotation([plane], [self._scene_of[key]] if key in self._scene_of else [])
+
+
+class Values:
+    """Which label each value of a pixel stands for; a colour is the number red x 65536 + green x 256 + blue."""
+
+    def __init__(self, of_value: dict, void: list, labels: tuple[Label, ...]) -> None:
+        """Take the label of each value, and the values that mean none."""
+        place = {label: position for position, label in enumerate(labels)}
+        codes = {number(value): place[label] + 1 for value, label in of_value.items()} | {number(v): 0 for v in void}
+        self.known = np.array(sorted(codes), np.int64)
+        self.code = np.array([codes[value] for value in self.known.tolist()], np.int32)
+
+    def labelled(self, values: np.ndarray, path: str) -> np.ndarray:
+        """Return a plane, as in `Annotation`, of values (h, w); UserError if one of them is not known."""
+        places = np.minimum(np.searchsorted(self.known, values), len(self.known) - 1)
+        odd = values[self.known[places] != values]
+        if odd.size:
+            first = int(odd[0])
+            what = f"{first}" if values.dtype != np.int32 else f"{first >> 16}, {first >> 8 & 255}, {first & 255}"
+            raise UserError(
+                f"{path} holds the {'colour' if values.dtype == np.int32 else 'value'} {what}, which is in no table:"
+                " complete names, or add it to nothing"
+            )
+        return self.code[places]
+
+
+def number(value: int | tuple[int, int, int]) -> int:
+    """Return the number that stands for a value or a colour."""
+    return value if isinstance(value, int) else value[0] * 65536 + value[1] * 256 + value[2]
+
+
+def read_values(path: str) -> np.ndarray:
+    """Return a label map's values, uint8 or uint16 (h, w), of a palette the indices.
+
+    Raises:
+        UserError: it is no whole picture of LOSSLESS formats, or has colours.
+    """
+    picture = open_picture(read_file(path), path, LOSSLESS, deep=True)
+    if picture.mode not in INDEX_MODES:
+        raise UserError(
+            f"{path} has mode {picture.mode}, and a label map must have one number a pixel ({', '.join(INDEX_MODES)}):"
+            " take the file as it was published, or give names with colours"
+        )
+    return np.asarray(picture).astype(np.uint16 if picture.mode == "I;16" else np.uint8)
+
+
+def read_colours(path: str) -> np.ndarray:
+    """Return a label map's colours, int32 (h, w), each the number that `number` makes of it.
+
+    Raises:
+        UserError: it is no whole picture of LOSSLESS formats, or has no colours.
+    """
+    picture = open_picture(read_file(path), path, LOSSLESS)
+    if picture.mode not in COLOUR_MODES:
+        raise UserError(
+            f"{path} has mode {picture.mode}, and the table names colours: take the file as it was published, or give"
+            " names by number"
+        )
+    red, green, blue = np.moveaxis(np.asarray(picture.convert("RGB"), np.int32), -1, 0)
+    return (red << 16) + (green << 8) + blue

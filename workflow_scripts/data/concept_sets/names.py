@@ -1,0 +1,137 @@
+"""Tables that say which label a pixel value, or a colour, of a label map stands for."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from workflow_scripts.data.concept_sets.files import read_text
+from workflow_scripts.data.concept_sets.reader import Label
+from workflow_scripts.shared.files import UserError
+
+SHIPPED = Path(__file__).with_name("tables")  # a CSV for each set whose archive has no table that is read
+MOST = 2**16 - 1  # what a pixel of 16 bits can be
+COLOUR_COLUMNS = ("red", "green", "blue")
+
+Value = int | tuple[int, int, int]
+
+
+def read_names(names: str | Mapping[int, str], folder: Path, category: str) -> dict[Value, Label]:
+    """Return the label of each pixel value, or of each colour (red, green, blue).
+
+    Args:
+        names: the labels by value; or the name of a shipped table; or a file below `folder`, or else of the user's own:
+            CSV with the columns name and number (or red, green, blue) and, if wanted, category; the text files
+            objectInfo150.txt (SceneParse150), `NUMBER: NAME` (COCO-Stuff), `RED GREEN BLUE NAME` (CamVid) and a name a
+            line, the first of value 0; or JSON with label_map and, for colours, segmentation_colors (Datumaro).
+        category: of labels for which the table has none.
+
+    Raises:
+        UserError: there is no such file, it is none of these, or a value or a label stands in it twice or has no name.
+    """
+    if isinstance(names, Mapping):
+        return checked(((f"names, {value}", value, name, category) for value, name in names.items()), "names")
+    path = find_table(names, folder)
+    text = read_text(path)
+    return checked(rows_of(path, text, category), str(path))
+
+
+def find_table(names: str, folder: Path) -> Path:
+    """Return the file that a name stands for: below the set's folder, of the user's own, or shipped."""
+    for path in (folder / names, Path(names), SHIPPED / f"{names}.csv"):
+        if path.is_file():
+            return path
+    raise UserError(f"there is no table of names {names}, neither in {folder} nor here: correct names, or put it there")
+
+
+def checked(rows: Iterator[tuple[str, Value, str, str]], table: str) -> dict[Value, Label]:
+    """Return the labels of rows (place, value, name, category) by value; UserError if one is doubtful."""
+    found: dict[Value, Label] = {}
+    for place, value, name, category in rows:
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(not 0 <= number <= (255 if isinstance(value, tuple) else MOST) for number in numbers):
+            raise UserError(f"{place}: {value} is no value of a pixel: correct it")
+        if value in found:
+            raise UserError(f"{place}: {value} stands for {found[value].name!r} already: remove one of the two")
+        if not name.strip() or not category.strip():
+            raise UserError(f"{place}: the {'label' if not name.strip() else 'category'} has no name: give it one")
+        found[value] = Label(name.strip(), category.strip())
+    if not found:
+        raise UserError(f"{table} names no label: complete it")
+    return found
+
+
+def rows_of(path: Path, text: str, category: str) -> Iterator[tuple[str, Value, str, str]]:
+    """Yield (place, value, name, category) of a table, in whichever of its forms."""
+    if path.suffix == ".csv":
+        yield from csv_rows(path, text, category)
+    elif path.suffix == ".json":
+        for value, name in json_rows(path, text):
+            yield f"{path}, label {value}", value, name, category
+    else:
+        lines = [line.strip() for line in text.splitlines()]
+        while lines and not lines[-1]:
+            lines.pop()
+        for number, (value, name) in text_rows(lines):
+            yield f"{path}, line {number}", value, name, category
+
+
+def csv_rows(path: Path, text: str, category: str) -> Iterator[tuple[str, Value, str, str]]:
+    """Yield the rows of a CSV file."""
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        header = list(reader.fieldnames or [])
+        columns = COLOUR_COLUMNS if set(COLOUR_COLUMNS) <= set(header) and "number" not in header else ("number",)
+        for column in ("name", *columns):
+            if header.count(column) != 1:
+                raise UserError(f"{path}, line 1: the header must have the column {column} once: correct it")
+        for row in reader:
+            place = f"{path}, line {reader.line_num}"
+            cells = [row[column] for column in ("name", *columns)]
+            if None in cells:
+                raise UserError(f"{place}: the row has fewer cells than the header: complete it")
+            values = tuple(whole(cell, place) for cell in cells[1:])
+            yield place, values[0] if len(values) == 1 else values, cells[0], row.get("category") or category
+    except csv.Error as error:
+        raise UserError(f"{path} is not a CSV file ({error}): save it as one") from None
+
+
+def json_rows(path: Path, text: str) -> Iterator[tuple[Value, str]]:
+    """Yield the labels of Datumaro's dataset_meta.json, whose background is none."""
+    try:
+        table = json.loads(text)
+        labels = {int(number): str(name) for number, name in table["label_map"].items()}
+        colours = [tuple(map(int, colour)) for colour in table.get("segmentation_colors", [])]
+        background = table.get("background_label")
+        if colours and len(colours) != len(labels):
+            raise ValueError(f"{len(labels)} labels and {len(colours)} colours")
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is no JSON with label_map, a name for each number ({error}): correct it") from None
+    for place, (number, name) in enumerate(labels.items()):
+        if background is None or str(number) != str(background):
+            yield colours[place] if colours else number, name
+
+
+def text_rows(lines: list[str]) -> Iterator[tuple[int, tuple[Value, str]]]:
+    """Yield the number of each line of a text file, and what it says; of several names that it gives, the first."""
+    if lines and re.fullmatch(r"Idx\s+Ratio\s+Train\s+Val\s+Name", lines[0], re.IGNORECASE):
+        for number, line in enumerate(lines[1:], 2):
+            cells = line.split("\t")
+            yield number, (whole(cells[0], f"line {number}"), re.split("[;,]", cells[-1])[0])
+        return
+    for number, line in enumerate(lines, 1):
+        if match := re.fullmatch(r"(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})\s+(.+)", line):
+            yield number, (tuple(map(int, match.groups()[:3])), match[4])
+        elif match := re.fullmatch(r"(\d{1,5})\s*[:\t]\s*(.+)", line):
+            yield number, (int(match[1]), match[2])
+        else:
+            yield number, (number - 1, line)
+
+
+def whole(cell: str, place: str) -> int:
+    """Return the whole number that a cell holds; UserError names its place."""
+    if not re.fullmatch(r"\s*\d{1,5}\s*", cell):
+        raise UserError(f"{place}: {cell[:40]!r} is not a whole number of at most five digits: correct it")
+    return int(cell)

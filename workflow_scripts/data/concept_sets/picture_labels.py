@@ -1,0 +1,87 @@
+"""Sets whose labels are of whole pictures: by folder, as DTD's textures, or by a table."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from workflow_scripts.data.concept_sets.files import PLACE, find_files, read_text
+from workflow_scripts.data.concept_sets.reader import Annotation, Label
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.regular_files import read_file
+
+
+class PictureLabels:
+    """Pictures with a label of each whole; otherwise as `Reader`."""
+
+    aligned = True
+
+    def __init__(
+        self, folder: Path, pictures_folder: Path, category: str, *, pictures: str, table: str | None = None
+    ) -> None:
+        """Find the pictures.
+
+        Args:
+            folder: of the set.
+            pictures_folder: of its pictures.
+            category: of all labels.
+            pictures: their pattern, as `find_files` takes it.
+            table: a text file in `folder`, as `read_labels_of_pictures` takes it. Without it, a picture's label is the
+                name of the folder that it lies in.
+
+        Raises:
+            UserError: as these functions, a picture has no label, or lies in no folder.
+        """
+        self.pictures_folder = pictures_folder
+        self._pictures = find_files(pictures_folder, pictures, "pictures")
+        self.names = list(self._pictures)
+        if table is None:
+            of_picture = {key: Path(path).parent.name for key, path in self._pictures.items()}
+        else:
+            of_picture = read_labels_of_pictures(folder / table, self.names)
+        for key in self.names:
+            if not of_picture.get(key):
+                where = f"{folder / table} names no label for it" if table else "it lies in no folder"
+                raise UserError(f"{pictures_folder / self._pictures[key]} has no label, for {where}: give it one")
+        self.labels = tuple(Label(name, category) for name in sorted(set(of_picture.values())))
+        place = {label.name: position for position, label in enumerate(self.labels)}
+        self._label_of = [place[of_picture[key]] for key in self.names]
+
+    def picture(self, index: int) -> tuple[bytes, str]:
+        path = self.pictures_folder / self._pictures[self.names[index]]
+        return read_file(path), str(path)
+
+    def annotation(self, index: int) -> Annotation:
+        return Annotation(whole=[self._label_of[index]])
+
+
+def read_labels_of_pictures(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """Return the label of each picture that a table names and that is among `names`.
+
+    A line of the text file is a picture and its label, with a blank, a comma or a tab between; the picture is named as
+    in `names`, or by the last part of that, with an ending or without. Lines of other pictures do not count.
+
+    Raises:
+        UserError: the file cannot be read, a line has no label, a picture has two, or there is none that counts.
+    """
+    of_name = {name: name for name in names}
+    last: dict[str, str] = {}
+    for name in names:
+        part = name.rpartition("/")[2]
+        if last.setdefault(part, name) != name:
+            last[part] = ""  # which of the two is meant is not clear
+    of_name = {part: name for part, name in last.items() if name} | of_name
+    found: dict[str, str] = {}
+    for line_number, line in enumerate(read_text(path).splitlines(), 1):
+        if not line.strip():
+            continue
+        match = re.fullmatch(r"\s*([^\s,]+)(?:\s*,\s*|\s+)(\S.*?)\s*", line)
+        if not match:
+            raise UserError(f"{path}, line {line_number}: {line[:40]!r} is not a picture and its label: correct it")
+        name = of_name.get(match[1]) or of_name.get(match[1].rpartition(".")[0])
+        if name is None:
+            continue
+        if found.setdefault(name, match[2]) != match[2]:
+            raise UserError(f"{path}, line {line_number}: {match[1]} has another label already: leave one of them")
+    if not found:
+        raise UserError(f"{path} names none of the {len(names)} pictures: give the table of these, or correct pictures")
+    return found

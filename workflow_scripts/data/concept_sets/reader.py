@@ -1,0 +1,93 @@
+"""What every reader gives of a set of labelled pictures, in whatever files it comes."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from workflow_scripts.shared.files import UserError
+
+
+class Label(NamedTuple):
+    """A label as a set has it, in one category; a name that a set has in two categories is two of these."""
+
+    name: str
+    category: str
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The labels of one picture.
+
+    Attributes:
+        planes: integers (h, w) each, all of one size, which may differ from picture to picture: a label's position in
+            `Reader.labels`, plus 1; 0 where there is none.
+        whole: positions of the labels that every pixel carries.
+    """
+
+    planes: list[np.ndarray] = field(default_factory=list)
+    whole: list[int] = field(default_factory=list)
+
+
+class Reader(Protocol):
+    """A set of labelled pictures.
+
+    Attributes:
+        labels: all labels that may occur, each once.
+        names: of the pictures, each once.
+        aligned: whether label maps have the proportions of their pictures. In Broden's layout they need not.
+    """
+
+    labels: Sequence[Label]
+    names: Sequence[str]
+    aligned: bool
+
+    def picture(self, index: int) -> tuple[bytes, str]:
+        """Return the bytes of a picture's file, and the path to name in messages."""
+
+    def annotation(self, index: int) -> Annotation:
+        """Return the labels of a picture; UserError, naming the file, if they are not as they should be."""
+
+
+def stack(segments: Iterable[tuple[int, np.ndarray]], shape: tuple[int, int]) -> list[np.ndarray]:
+    """Put segments that may overlap into as few planes as come.
+
+    Args:
+        segments: a label's position, and its mask, bool (h, w).
+        shape: (h, w).
+
+    Returns:
+        Planes as in `Annotation`. Each segment goes into the first plane in which no other label has a pixel of it.
+    """
+    planes: list[np.ndarray] = []
+    for position, mask in segments:
+        for plane in planes:
+            taken = plane[mask]
+            if ((taken == 0) | (taken == position + 1)).all():
+                break
+        else:
+            plane = np.zeros(shape, np.int32)
+            planes.append(plane)
+        plane[mask] = position + 1
+    return planes
+
+
+def nearest(plane: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bring a label map (h, w) to (height, width) by nearest neighbour: what lies at the centres of the new pixels."""
+    rows, columns = (
+        (2 * np.arange(new) + 1) * old // (2 * new) for old, new in zip(plane.shape, (height, width), strict=True)
+    )
+    return plane[rows[:, None], columns]
+
+
+def require_labels(labels: Sequence[Label], place: str) -> None:
+    """Raise UserError if a label or its category has no name, or one stands there twice."""
+    seen = set()
+    for label in labels:
+        if not label.name.strip() or not label.category.strip():
+            what = "label" if not label.name.strip() else f"category of the label {label.name!r}"
+            raise UserError(f"{place}: a {what} has no name: give it one")
+        if label in seen:
+            raise UserError(f"{place}: the label {label.name!r} stands there twice: remove or rename one of them")
+        seen.add(label)

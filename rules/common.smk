@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from workflow_scripts.gallery.site_data import site_files
-from workflow_scripts.plan.code import ROOT, code_fingerprint, let_jobs_find_package
+from workflow_scripts.plan.code import ROOT, code_fingerprint, files_in, let_jobs_find_package
 from workflow_scripts.plan.contents import Contents
 from workflow_scripts.plan.experiment import ABLATION_TABLES, COMPARED, Experiment, named_arguments
 from workflow_scripts.plan.experiment import TABLES as COLLECTED
@@ -45,6 +45,7 @@ FOLDER = Key("{arm}", "{replicate}", "{level}").folder
 NETWORK, LOGS, TIMES = f"{RESULTS}/{FOLDER}", f"{RESULTS}/logs/{FOLDER}", f"{RESULTS}/benchmarks/{FOLDER}"
 # Where this workflow, used by another with a prefix, has what lies at a path: for paths that are no input or output.
 placed = workflow.modifier.modify_path
+KINDS = "|".join(["images", *EXPERIMENT.concept_kinds])  # of sources that may be archives
 CONTENTS = Contents(EXPERIMENT, Path(placed(RESULTS)))
 TERMINAL = use_terminal(workflow, config, EXPERIMENT.density) if is_main else None
 
@@ -112,6 +113,11 @@ def made_source(kind):
     """The source folder as an input, where a rule makes it; its checksums tell whether it has changed."""
     folder = EXPERIMENT.source(kind)
     return [ancient(folder), f"{folder}.sha256"] if EXPERIMENT.is_made(kind) else []
+
+
+def made_concepts():
+    """The folders of labelled pictures as inputs, where rules make them."""
+    return [path for kind in EXPERIMENT.concept_kinds for path in made_source(kind)]
 
 
 def packed_folder(kind, split=None):

@@ -72,16 +72,16 @@ rule fetch_archive:
     benchmark:
         f"{RESULTS}/benchmarks/data/fetch_{{kind}}.tsv"
     wildcard_constraints:
-        kind="images|concepts",
+        kind=KINDS,
     priority: 30
     localrule: True
     conda:
         "../envs/workflow.yaml"
     params:
         code=code_fingerprint("workflow_scripts.data.fetch_archive"),
-        archive=lambda wildcards: config[wildcards.kind]["source"],
-        addresses=lambda wildcards: config[wildcards.kind]["addresses"],
-        checksum=lambda wildcards: config[wildcards.kind]["checksum"],
+        archive=lambda wildcards: EXPERIMENT.settings(wildcards.kind)["source"],
+        addresses=lambda wildcards: EXPERIMENT.settings(wildcards.kind)["addresses"],
+        checksum=lambda wildcards: EXPERIMENT.settings(wildcards.kind)["checksum"],
     shell:
         "python -m workflow_scripts.data.fetch_archive"
         " --archive {params.archive:q}"
@@ -94,7 +94,9 @@ rule fetch_archive:
 rule unpack_archive:
     """Unpack an archive of pictures or of concepts."""
     input:
-        lambda wildcards: f"{DATA}/{wildcards.kind}.fetched.json" if config[wildcards.kind]["addresses"] else [],
+        lambda wildcards: (
+            f"{DATA}/{wildcards.kind}.fetched.json" if EXPERIMENT.settings(wildcards.kind)["addresses"] else []
+        ),
     output:
         folder=directory(f"{DATA}/{{kind}}"),
         checksums=f"{DATA}/{{kind}}.sha256",
@@ -103,14 +105,14 @@ rule unpack_archive:
     benchmark:
         f"{RESULTS}/benchmarks/data/unpack_{{kind}}.tsv"
     wildcard_constraints:
-        kind="images|concepts",
+        kind=KINDS,
     # Early, as pack_concepts.
     priority: 20
     conda:
         "../envs/workflow.yaml"
     params:
         code=code_fingerprint("workflow_scripts.data.unpack_archive"),
-        source=lambda wildcards: config[wildcards.kind]["source"],
+        source=lambda wildcards: EXPERIMENT.settings(wildcards.kind)["source"],
         contents=lambda wildcards: or_exit(CONTENTS.archive, wildcards.kind),
     shell:
         "python -m workflow_scripts.data.unpack_archive"
@@ -192,7 +194,7 @@ rule index_images:
 rule pack_concepts:
     """Decode the concept pictures and their label maps, once for all networks."""
     input:
-        made_source("concepts"),
+        made_concepts(),
     output:
         f"{DATA}/concepts{{view}}.h5",
     log:
@@ -203,17 +205,22 @@ rule pack_concepts:
     priority: 20
     conda:
         "../envs/workflow.yaml"
+    threads: EXPERIMENT.threads("pack_concepts")
     params:
-        code=code_fingerprint("workflow_scripts.data.pack_concepts"),
-        folder=lambda wildcards: packed_folder("concepts"),
-        contents=or_exit(CONTENTS.source, "concepts"),
+        code=code_fingerprint(
+            "workflow_scripts.data.pack_concepts", files=files_in("workflow_scripts/data/concept_sets/tables", ".csv")
+        ),
+        # A function, for in a text of its own {} would be a wildcard.
+        pictures=lambda wildcards: EXPERIMENT.concept_pictures(placed),
+        contents=or_exit(CONTENTS.concepts),
         size=lambda wildcards: EXPERIMENT.view(wildcards.view)["size"],
         interpolation=lambda wildcards: EXPERIMENT.view(wildcards.view)["interpolation"],
     shell:
         "python -m workflow_scripts.data.pack_concepts"
-        " --folder {params.folder:q}"
+        " {params.pictures}"
         " --image-size {params.size}"
         " --interpolation {params.interpolation}"
+        " --threads {threads}"
         " --out {output:q}"
         " 2> {log:q}"
 
@@ -236,14 +243,14 @@ rule verify_concepts:
         code=code_fingerprint(
             "workflow_scripts.data.verify_concepts", files=["workflow_scripts/data/broden1_224_label_pixels.csv"]
         ),
-        folder=packed_folder("concepts"),
+        folder=lambda wildcards: EXPERIMENT.concept_tables(placed),
         counts=EXPERIMENT.expected("concepts", "images", "labels"),
         totals=EXPERIMENT.pixel_totals(),
         totals_contents=or_exit(CONTENTS.small_files, config["concepts"]["pixel_totals"]),
     shell:
         "python -m workflow_scripts.data.verify_concepts"
         " --concepts {input.concepts:q}"
-        " --folder {params.folder:q}"
+        " {params.folder}"
         " {params.counts}"
         " {params.totals}"
         " --out {output:q}"

@@ -143,8 +143,8 @@ def not_counted(jobs: dict[str, Job], costs: Costs, without_time: int) -> list[s
     left_out = ["waiting for free cores and GPUs", "failures", "data of your own"]
     if any(job.rule in ("fetch_archive", "unpack_archive") for job in jobs.values()):
         left_out.append("the time to fetch and unpack archives")
-    for kind in ("images", "concepts"):
-        source = costs.config[kind]["source"]
+    for kind in ("images", *costs.experiment.concept_kinds):
+        source = costs.experiment.settings(kind)["source"]
         if is_archive(source) and archive_bytes(costs.config, kind) is None:
             left_out.append(f"the disk that {source} takes, for its size is not known")
     if without_time:

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ INTERPOLATIONS = {
 
 
 @dataclass(frozen=True)
-class Label:
+class NumberedLabel:
     """A row of label.csv; `categories` are positions in `ConceptSet.categories`, in the row's order."""
 
     number: int
@@ -47,12 +48,27 @@ class LabelledImage:
 
 
 @dataclass(frozen=True)
+class Labelled:
+    """The labels of one picture.
+
+    Attributes:
+        planes: label numbers, uint16 (planes, H, W), 0 for none.
+        categories: of each plane, int (planes).
+        whole: (category, label number) of what every pixel carries.
+    """
+
+    planes: np.ndarray
+    categories: np.ndarray
+    whole: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
 class ConceptSet:
     """The tables of a concept set: labels by rising number, images in the order of index.csv."""
 
     folder: Path
     categories: tuple[str, ...]
-    labels: tuple[Label, ...]
+    labels: tuple[NumberedLabel, ...]
     images: tuple[LabelledImage, ...]
     height: int  # of every label map, in pixels
     width: int
@@ -60,6 +76,42 @@ class ConceptSet:
     def path(self, name: str) -> Path:
         """Where a picture or label map named in index.csv lies."""
         return self.folder / "images" / name
+
+    @property
+    def names(self) -> list[str]:
+        """The pictures' names."""
+        return [image.name for image in self.images]
+
+    @property
+    def splits(self) -> list[str]:
+        """The part of the set that each belongs to: "train" or "val"."""
+        return [image.split for image in self.images]
+
+    def picture(self, index: int, turned: list[str] | None = None) -> np.ndarray:
+        """A picture, uint8 (h, w, 3), RGB; otherwise as `decode`."""
+        path = self.path(self.images[index].name)
+        return decode(read_file(path), str(path), turned)
+
+    def labelled(self, index: int, picture: np.ndarray) -> Labelled:
+        """The labels of a picture; UserError as `read_label_map`, and for a number that label.csv lacks."""
+        image = self.images[index]
+        planes = np.empty((len(image.planes), self.height, self.width), np.uint16)
+        for plane, (_, name) in zip(planes, image.planes, strict=True):
+            plane[:] = read_label_map(self.path(name), self.height, self.width)
+            unknown = plane[~self._is_number[plane]]
+            if unknown.size:
+                raise UserError(
+                    f"{self.path(name)} holds label number {unknown.min()}, which label.csv lacks; "
+                    "add the label or mend the map"
+                )
+        return Labelled(planes, np.array([category for category, _ in image.planes], int), image.whole_labels)
+
+    @cached_property
+    def _is_number(self) -> np.ndarray:
+        """Whether a number may stand in a label map, bool (65536)."""
+        known = np.zeros(LARGEST_NUMBER + 1, bool)
+        known[[0, *(label.number for label in self.labels)]] = True
+        return known
 
 
 def read_concept_set(folder: str | Path) -> ConceptSet:
@@ -112,7 +164,7 @@ def require_new(name: str, place: str, what: str, place_of: dict[str, str]) -> N
     place_of[name] = place
 
 
-def read_labels(path: Path, categories: tuple[str, ...]) -> tuple[Label, ...]:
+def read_labels(path: Path, categories: tuple[str, ...]) -> tuple[NumberedLabel, ...]:
     """The labels of label.csv by rising number."""
     labels, place_of = {}, {}
     for place, row in table_rows(path, ["number", "name", "category"]):
@@ -126,7 +178,7 @@ def read_labels(path: Path, categories: tuple[str, ...]) -> tuple[Label, ...]:
         unknown = [name for name in names if name not in categories]
         if unknown or not names:
             raise UserError(f"{place}: category {row['category']!r} must name categories of category.csv")
-        labels[number] = Label(number, row["name"], tuple(categories.index(name) for name in names))
+        labels[number] = NumberedLabel(number, row["name"], tuple(categories.index(name) for name in names))
     return tuple(labels[number] for number in sorted(labels))
 
 
@@ -181,14 +233,12 @@ def read_label_map(path: Path, height: int, width: int) -> np.ndarray:
     return red + (green.astype(np.uint16) << 8)
 
 
-def read_picture(path: Path, size: int, interpolation: str = "bilinear", turned: list[str] | None = None) -> np.ndarray:
-    """A picture as uint8 (size, size, 3), RGB.
+def squeeze(picture: np.ndarray, side: int, interpolation: str = "bilinear") -> np.ndarray:
+    """Scale a picture, uint8 (h, w, 3), to a square of `side` pixels without keeping its aspect, as Broden's are.
 
-    The whole picture, resized (with antialiasing, by one of INTERPOLATIONS) without keeping its aspect, as
-    Broden's are; a picture that has the size already keeps its pixels. Otherwise, and in what it raises, as `decode`.
+    With antialiasing, by one of INTERPOLATIONS; a picture that has the size already keeps its pixels.
     """
-    picture = Image.fromarray(decode(read_file(path), str(path), turned))
-    return np.asarray(picture.resize((size, size), INTERPOLATIONS[interpolation]))
+    return np.asarray(Image.fromarray(picture).resize((side, side), INTERPOLATIONS[interpolation]))
 
 
 def table_rows(path: Path, columns: list[str]) -> Iterator[tuple[str, dict[str, str]]]:

@@ -62,15 +62,22 @@ def decode(data: bytes, path: str, turned: list[str] | None = None) -> np.ndarra
 
 
 def open_picture(
-    data: bytes, path: str, formats: tuple[str, ...] = tuple(FORMATS), turned: list[str] | None = None
+    data: bytes,
+    path: str,
+    formats: tuple[str, ...] = tuple(FORMATS),
+    turned: list[str] | None = None,
+    deep_grey: bool = False,
 ) -> Image.Image:
-    """Return the picture that the file `path` holds as `data`, loaded in its own mode; otherwise as `decode`."""
+    """Return the picture that the file `path` holds as `data`, loaded in its own mode; otherwise as `decode`.
+
+    With `deep_grey`, one channel may have 16 bits, as label maps do.
+    """
     try:
         with Image.open(io.BytesIO(data), formats=formats) as image:
             # An MPO is a camera's JPEG with previews behind the photo.
             if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
                 raise UserError(f"{path} holds {image.n_frames} frames or pages: keep one of them")
-            if is_deep(image, data):
+            if is_deep(image, data) and not (deep_grey and image.mode == "I;16"):
                 raise UserError(
                     f"{path} has more than 8 bits a channel, or signed ones, which would be clipped: convert it"
                 )

@@ -1,20 +1,25 @@
-"""Pack a concept set in Broden's layout into one HDF5 file, so that its PNGs are decoded once."""
+"""Pack labelled pictures, of one set or several, into one HDF5 file, so that they are decoded once."""
 
 import argparse
 import hashlib
+import json
+from array import array
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import h5py
 import numpy as np
 
 from workflow_scripts.data.broden_layout import (
     INTERPOLATIONS,
-    ConceptSet,
-    LabelledImage,
+    Labelled,
+    NumberedLabel,
     read_concept_set,
-    read_label_map,
-    read_picture,
+    squeeze,
 )
+from workflow_scripts.data.concept_sets.formats import read_joined
 from workflow_scripts.data.decode import tell_turned
 from workflow_scripts.data.hdf5 import COMPRESSION, FORMAT, append_rows, create_hdf5
 from workflow_scripts.data.label_masks import WORD_BITS, label_masks, masks_again, pack_masks
@@ -22,11 +27,50 @@ from workflow_scripts.shared.files import UserError, run_command, whole_file
 from workflow_scripts.shared.progress import Progress
 
 IMAGES_IN_MEMORY = 256  # bounds memory
+KINDS = ("mask", "whole", "again")  # of rows: labels that have a mask, those of whole images, masks once more
 STORED_BLOCK = 2**16  # bytes of an HDF5 chunk: whole images, some tens of kilobytes together
 
 
-def pack_concepts(folder: str | Path, image_size: int, out: str | Path, interpolation: str = "bilinear") -> None:
-    """Write concepts.h5 from a folder in Broden's layout.
+class LabelledPictures(Protocol):
+    """What is packed: a set in Broden's layout, or several sets joined.
+
+    Attributes:
+        categories: their names.
+        labels: by rising number.
+        names: of the pictures.
+        splits: the part of the set that each belongs to.
+        height, width: of all label maps, in pixels.
+    """
+
+    categories: tuple[str, ...]
+    labels: tuple[NumberedLabel, ...]
+    names: list[str]
+    splits: list[str]
+    height: int
+    width: int
+
+    def picture(self, index: int, turned: list[str] | None = None) -> np.ndarray:
+        """Return a picture, uint8 (h, w, 3); otherwise as `decode`."""
+
+    def labelled(self, index: int, picture: np.ndarray) -> Labelled:
+        """Return the labels of a picture, which is given as `picture` returns it."""
+
+
+def pack_concepts(
+    folder: str | Path, image_size: int, out: str | Path, interpolation: str = "bilinear", threads: int = 1
+) -> None:
+    """Write concepts.h5 from a folder in Broden's layout; otherwise, and in what it raises, as `pack_pictures`.
+
+    Raises UserError as `read_concept_set`, too.
+    """
+    require_side(image_size)
+    pack_pictures(read_concept_set(folder), image_size, out, interpolation, threads)
+
+
+def pack_pictures(
+    concepts: LabelledPictures, image_size: int, out: str | Path, interpolation: str = "bilinear", threads: int = 1
+) -> None:
+    """Write concepts.h5 from labelled pictures.
 
     Pictures are resized by `interpolation`, one of INTERPOLATIONS.
     With N images of size S, M label masks of H x W pixels, L labels and C categories:
@@ -43,22 +87,18 @@ def pack_concepts(folder: str | Path, image_size: int, out: str | Path, interpol
     each: masks_again uint64 (K, H, words), again_label and again_start, as masks, for the pixels that carry a label
     once more, as `label_masks.masks_again` finds them; plane_area int64 (L): label_area and these.
 
-    Attributes: `format`, and `fingerprint`, SHA-256 of the contents. Raises UserError as
-    `read_concept_set`, `read_label_map` and `read_picture` do, for a number outside the label table, and for a set
-    without any label.
+    Attributes: `format`, and `fingerprint`, SHA-256 of the contents. The same pictures give the same contents on any
+    number of threads. Raises UserError as the pictures' methods do, and for a set without any label.
     """
-    if image_size < 1:
-        raise UserError(f"image size {image_size} is not positive; give the pictures' side in pixels")
-    concepts = read_concept_set(folder)
+    require_side(image_size)
     with whole_file(out) as part, create_hdf5(part) as file:
-        tables = index_tables(concepts)
-        pixel_hash, areas, rows = pack_pixels(concepts, image_size, interpolation, file)
+        pixel_hash, areas, rows = pack_pixels(concepts, image_size, interpolation, threads, file)
         if not areas.any():
             raise UserError(
-                f"no picture of {concepts.folder / 'index.csv'} has a label: fill its columns"
-                f" {', '.join(concepts.categories)}, and the label maps that they name"
+                f"none of the {len(concepts.names)} pictures with concepts has a label: complete the label maps, or the"
+                " tables that name labels of whole pictures"
             )
-        tables |= rows.tables() | label_tables(concepts, areas, rows.of_images())
+        tables = index_tables(concepts) | rows.tables() | label_tables(concepts, areas, rows)
         for name, table in tables.items():
             text = table.dtype == object
             file.create_dataset(name, data=table, dtype=h5py.string_dtype() if text else None)
@@ -66,16 +106,21 @@ def pack_concepts(folder: str | Path, image_size: int, out: str | Path, interpol
         file.attrs["fingerprint"] = contents_fingerprint(pixel_hash, tables)
 
 
-def index_tables(concepts: ConceptSet) -> dict[str, np.ndarray]:
-    """What concepts.h5 takes from index.csv, label.csv and category.csv as it stands."""
-    images = concepts.images
+def require_side(image_size: int) -> None:
+    """Raise UserError unless pictures can have so many pixels a side."""
+    if image_size < 1:
+        raise UserError(f"image size {image_size} is not positive; give the pictures' side in pixels")
+
+
+def index_tables(concepts: LabelledPictures) -> dict[str, np.ndarray]:
+    """What concepts.h5 says of labels and pictures before any is decoded."""
     return {
         "label_size": np.array([concepts.height, concepts.width]),
         "label_number": np.array([label.number for label in concepts.labels], np.uint16),
         "label_name": np.array([label.name for label in concepts.labels], object),
         "category_name": np.array(concepts.categories, object),
-        "image_name": np.array([image.name for image in images], object),
-        "split": np.array([image.split for image in images], object),
+        "image_name": np.array(concepts.names, object),
+        "split": np.array(concepts.splits, object),
     }
 
 
@@ -83,31 +128,58 @@ class LabelRows:
     """Which labels each image carries, as positions in the label table: grows image by image."""
 
     def __init__(self) -> None:
-        self.mask_label: list[np.ndarray] = []
-        self.whole_label: list[np.ndarray] = []
-        self.again_label: list[np.ndarray] = []
+        self._labels = {kind: array("i") for kind in KINDS}
+        self._starts = {kind: array("q", [0]) for kind in KINDS}
 
     def add(self, with_mask: np.ndarray, whole: np.ndarray, again: np.ndarray) -> None:
         """Add an image: its labels that have a mask, those of all its pixels, and those that have a mask again."""
-        self.mask_label.append(with_mask)
-        self.whole_label.append(whole)
-        self.again_label.append(again)
+        for kind, labels in zip(KINDS, (with_mask, whole, again), strict=True):
+            self._labels[kind].extend(labels.tolist())
+            self._starts[kind].append(len(self._labels[kind]))
 
     def tables(self) -> dict[str, np.ndarray]:
         """Their tables in concepts.h5."""
         tables = {}
-        for kind, rows in (("mask", self.mask_label), ("whole", self.whole_label), ("again", self.again_label)):
-            tables[f"{kind}_label"] = np.concatenate(rows).astype(np.int32)
-            tables[f"{kind}_start"] = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+        for kind in KINDS:
+            tables[f"{kind}_label"] = np.array(self._labels[kind], np.int32)
+            tables[f"{kind}_start"] = np.array(self._starts[kind], np.int64)
         return tables
 
-    def of_images(self) -> list[np.ndarray]:
-        """The labels of each image."""
-        return [np.concatenate(rows) for rows in zip(self.mask_label, self.whole_label, strict=True)]
+    def occurrences(self) -> tuple[np.ndarray, np.ndarray]:
+        """Each image and each of its labels, (any) both."""
+        tables = self.tables()
+        images = len(tables["mask_start"]) - 1
+        return (
+            np.concatenate([np.repeat(np.arange(images), np.diff(tables[f"{kind}_start"])) for kind in KINDS[:2]]),
+            np.concatenate([tables[f"{kind}_label"] for kind in KINDS[:2]]),
+        )
+
+
+@dataclass(frozen=True)
+class PackedPicture:
+    """A picture and its labels as concepts.h5 has them.
+
+    Attributes:
+        pixels: uint8 (S, S, 3).
+        masks, again: of its labels, as `pack_masks` packs them; those of whole-image labels left out.
+        mask_label, whole_label, again_label: positions in the label table.
+        areas: for each category, positions in the label table and how many pixels carry these in planes of it.
+        area: the same whatever the category; again_area: those that carry it once more.
+    """
+
+    pixels: np.ndarray
+    masks: np.ndarray
+    again: np.ndarray
+    mask_label: np.ndarray
+    whole_label: np.ndarray
+    again_label: np.ndarray
+    areas: dict[int, tuple[np.ndarray, np.ndarray]]
+    area: tuple[np.ndarray, np.ndarray]
+    again_area: np.ndarray
 
 
 def pack_pixels(
-    concepts: ConceptSet, image_size: int, interpolation: str, file: h5py.File
+    concepts: LabelledPictures, image_size: int, interpolation: str, threads: int, file: h5py.File
 ) -> tuple[str, np.ndarray, LabelRows]:
     """Decode and store all pictures and label masks, a bounded number at a time.
 
@@ -116,29 +188,39 @@ def pack_pixels(
     """
     row_of_number = np.full(2**16, -1, np.int32)
     row_of_number[[label.number for label in concepts.labels]] = np.arange(len(concepts.labels))
-    words = -(-concepts.width // WORD_BITS)
-    images = create_pixels(file, "images", (len(concepts.images), image_size, image_size, 3), np.uint8)
+    count, words = len(concepts.names), -(-concepts.width // WORD_BITS)
+    images = create_pixels(file, "images", (count, image_size, image_size, 3), np.uint8)
     masks = create_pixels(file, "masks", (0, concepts.height, words), np.uint64)
     again = create_pixels(file, "masks_again", (0, concepts.height, words), np.uint64)
     image_hash, mask_hash, again_hash = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
     areas = np.zeros((len(concepts.labels), 2 + len(concepts.categories)), np.int64)
     rows = LabelRows()
     turned: list[str] = []
-    progress = Progress("labelled images", len(concepts.images))
-    for start in range(0, len(concepts.images), IMAGES_IN_MEMORY):
-        batch = concepts.images[start : start + IMAGES_IN_MEMORY]
-        paths = [concepts.path(image.name) for image in batch]
-        pictures = np.stack([read_picture(path, image_size, interpolation, turned) for path in paths])
-        images[start : start + len(batch)] = pictures
-        packed = [pack_labels(concepts, image, row_of_number, areas, rows) for image in batch]
-        image_hash.update(pictures)
-        for dataset, digest, new in zip(
-            (masks, again), (mask_hash, again_hash), zip(*packed, strict=True), strict=True
-        ):
-            joined = np.concatenate(new)
-            append_rows(dataset, joined)
-            digest.update(joined)
-        progress.log(start + len(batch))
+
+    def pack(index: int) -> PackedPicture:
+        picture = concepts.picture(index, turned)
+        return pack_picture(
+            squeeze(picture, image_size, interpolation), concepts.labelled(index, picture), row_of_number
+        )
+
+    progress = Progress("labelled images", count)
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, count, IMAGES_IN_MEMORY):
+            batch = list(pool.map(pack, range(start, min(start + IMAGES_IN_MEMORY, count))))
+            pixels = np.stack([packed.pixels for packed in batch])
+            images[start : start + len(batch)] = pixels
+            image_hash.update(pixels)
+            for dataset, digest, new in (
+                (masks, mask_hash, [packed.masks for packed in batch]),
+                (again, again_hash, [packed.again for packed in batch]),
+            ):
+                joined = np.concatenate(new)
+                append_rows(dataset, joined)
+                digest.update(joined)
+            for packed in batch:
+                rows.add(packed.mask_label, packed.whole_label, packed.again_label)
+                add_areas(areas, packed)
+            progress.log(start + len(batch))
     progress.finish(f", {len(masks)} label masks")
     tell_turned(turned)
     return "".join(digest.hexdigest() for digest in (image_hash, mask_hash, again_hash)), areas, rows
@@ -153,53 +235,49 @@ def create_pixels(file: h5py.File, name: str, shape: tuple[int, ...], dtype: typ
     )
 
 
-def pack_labels(
-    concepts: ConceptSet, image: LabelledImage, row_of_number: np.ndarray, areas: np.ndarray, rows: LabelRows
-) -> tuple[np.ndarray, np.ndarray]:
-    """The masks of an image's labels, uint64 (labels, H, words), those of whole-image labels left out; masks again.
-
-    Adds the labels to `rows` and their areas to `areas` (L, 2 + C).
-    """
-    planes = read_planes(concepts, image, row_of_number)
-    plane_category = np.array([category for category, _ in image.planes], int)
-    for category in {category for category, _ in image.planes + image.whole_labels}:
-        whole = [number for c, number in image.whole_labels if c == category]
-        numbers, masks = label_masks(planes[plane_category == category], np.array(whole, np.uint16))
-        areas[row_of_number[numbers], 2 + category] += np.count_nonzero(masks, axis=(1, 2))
-    listed = [number for _, number in image.whole_labels]
+def pack_picture(pixels: np.ndarray, labelled: Labelled, row_of_number: np.ndarray) -> PackedPicture:
+    """Pack a picture's labels; `row_of_number` has the position in the label table of each label number."""
+    areas = {}
+    for category in {*labelled.categories.tolist(), *(category for category, _ in labelled.whole)}:
+        whole = [number for of_label, number in labelled.whole if of_label == category]
+        numbers, masks = label_masks(labelled.planes[labelled.categories == category], np.array(whole, np.uint16))
+        areas[category] = row_of_number[numbers], np.count_nonzero(masks, axis=(1, 2))
+    listed = [number for _, number in labelled.whole]
     whole = np.unique(np.array(listed, np.uint16))
-    numbers, masks = label_masks(planes, whole)
-    areas[row_of_number[numbers], :2] += np.count_nonzero(masks, axis=(1, 2))[:, None]
-    numbers_again, again = masks_again(planes, listed)
-    np.add.at(areas[:, 0], row_of_number[numbers_again], np.count_nonzero(again, axis=(1, 2)))
+    numbers, masks = label_masks(labelled.planes, whole)
+    numbers_again, again = masks_again(labelled.planes, listed)
     with_mask = ~np.isin(numbers, whole)
-    rows.add(row_of_number[numbers[with_mask]], row_of_number[whole], row_of_number[numbers_again])
-    return pack_masks(masks[with_mask]), pack_masks(again)
+    return PackedPicture(
+        pixels=pixels,
+        masks=pack_masks(masks[with_mask]),
+        again=pack_masks(again),
+        mask_label=row_of_number[numbers[with_mask]],
+        whole_label=row_of_number[whole],
+        again_label=row_of_number[numbers_again],
+        areas=areas,
+        area=(row_of_number[numbers], np.count_nonzero(masks, axis=(1, 2))),
+        again_area=np.count_nonzero(again, axis=(1, 2)),
+    )
 
 
-def read_planes(concepts: ConceptSet, image: LabelledImage, row_of_number: np.ndarray) -> np.ndarray:
-    """The label planes of an image, uint16 (planes, H, W); UserError for a number not in the table."""
-    planes = np.empty((len(image.planes), concepts.height, concepts.width), np.uint16)
-    for plane, (_, name) in zip(planes, image.planes, strict=True):
-        plane[:] = read_label_map(concepts.path(name), concepts.height, concepts.width)
-        unknown = plane[(plane > 0) & (row_of_number[plane] < 0)]
-        if unknown.size:
-            raise UserError(
-                f"{concepts.path(name)} holds label number {unknown.min()}, which label.csv lacks; "
-                "add the label or mend the map"
-            )
-    return planes
+def add_areas(areas: np.ndarray, packed: PackedPicture) -> None:
+    """Add the areas of a picture's labels to those of all, int64 (L, 2 + C), as `pack_pixels` returns them."""
+    labels, area = packed.area
+    areas[labels, :2] += area[:, None]
+    np.add.at(areas[:, 0], packed.again_label, packed.again_area)
+    for category, (labels, area) in packed.areas.items():
+        areas[labels, 2 + category] += area
 
 
-def label_tables(concepts: ConceptSet, areas: np.ndarray, occurring: list[np.ndarray]) -> dict[str, np.ndarray]:
+def label_tables(concepts: LabelledPictures, areas: np.ndarray, rows: LabelRows) -> dict[str, np.ndarray]:
     """What concepts.h5 says of labels and images once all pixels are counted."""
     plane_area, label_area, within = areas[:, 0], areas[:, 1], areas[:, 2:]
     latest_largest = within.shape[1] - 1 - np.argmax(within[:, ::-1], axis=1)
     first_named = np.array([label.categories[0] for label in concepts.labels], int)
     primary = np.where(label_area > 0, latest_largest, first_named).astype(np.uint8)
-    has_category = np.zeros((len(concepts.images), len(concepts.categories)), bool)
-    for row, labels in zip(has_category, occurring, strict=True):
-        row[primary[labels]] = True
+    has_category = np.zeros((len(concepts.names), len(concepts.categories)), bool)
+    images, labels = rows.occurrences()
+    has_category[images, primary[labels]] = True
     return {
         "label_category": primary,
         "label_area": label_area.copy(),
@@ -219,12 +297,17 @@ def contents_fingerprint(pixel_hash: str, tables: dict[str, np.ndarray]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", required=True, help="concept set in Broden's layout")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--folder", help="concept set in Broden's layout")
+    source.add_argument("--sets", type=json.loads, help="sets in other layouts, as concepts.sources has them, JSON")
+    parser.add_argument("--rules", type=json.loads, help="how sets are joined, JSON: the keys of concepts for it")
     parser.add_argument("--image-size", type=int, required=True, help="side of the packed pictures, in pixels")
     parser.add_argument("--interpolation", choices=INTERPOLATIONS, default="bilinear", help="to scale pictures by")
+    parser.add_argument("--threads", type=int, default=1, help="that decode")
     parser.add_argument("--out", required=True, help="concepts.h5 to write")
-    arguments = parser.parse_args()
-    pack_concepts(arguments.folder, arguments.image_size, arguments.out, arguments.interpolation)
+    args = parser.parse_args()
+    concepts = read_concept_set(args.folder) if args.folder else read_joined(args.sets, args.rules)
+    pack_pictures(concepts, args.image_size, args.out, args.interpolation, args.threads)
 
 
 if __name__ == "__main__":

@@ -24,13 +24,13 @@ DATASETS = ("image_name", "label_number", "label_name", "label_area", "label_cat
 
 
 def verify_concepts(
-    concepts: Path, folder: Path, images: int | None, labels: int | None, pixel_totals: Path | None
+    concepts: Path, folder: Path | None, images: int | None, labels: int | None, pixel_totals: Path | None
 ) -> dict:
     """Check concepts.h5 against the tables of the folder that it was packed from, and against what is published.
 
     Args:
         concepts: what `pack_concepts` has written.
-        folder: the concept set in Broden's layout.
+        folder: the concept set in Broden's layout; None if it was joined of others.
         images: how many images there must be; index.csv must then have all of Broden's columns.
         labels: how many labels there must be, numbered from 1 without gaps.
         pixel_totals: CSV of `label,category,pixels`: how many pixels of all label maps carry a label. The category
@@ -44,7 +44,8 @@ def verify_concepts(
         UserError: the set is not as expected.
     """
     with open_hdf5(concepts, *DATASETS) as file:
-        check_tables(file, concepts, folder, () if images is None else INDEX_COLUMNS)
+        if folder is not None:
+            check_tables(file, concepts, folder, () if images is None else INDEX_COLUMNS)
         numbers = read_whole_numbers(file, "label_number", (None,), 0, 2**16 - 1)
         pictures = len(find_dataset(file, "image_name", str, (None,)))
         check_count(concepts, "images", pictures, images)
@@ -159,7 +160,7 @@ def read_totals(path: Path) -> dict[str, tuple[str, int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--concepts", type=Path, required=True, help="concepts.h5")
-    parser.add_argument("--folder", type=Path, required=True, help="the concept set that it was packed from")
+    parser.add_argument("--folder", type=Path, help="the concept set that it was packed from")
     parser.add_argument("--images", type=int, help="how many there must be")
     parser.add_argument("--labels", type=int, help="how many there must be, numbered from 1")
     parser.add_argument(

@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import yaml
@@ -10,6 +10,7 @@ from jsonschema import ValidationError
 
 from workflow_scripts.plan.check_arms import arm_mistakes
 from workflow_scripts.plan.check_trained import SMALL_RESNET, trained_mistakes
+from workflow_scripts.plan.concept_sets import OF_SET, is_drawn, set_mistakes
 from workflow_scripts.plan.mistakes import require_none
 from workflow_scripts.plan.old_config import old_keys
 from workflow_scripts.plan.protocols import protocol_mistakes, resolve_protocol
@@ -360,13 +361,22 @@ def check_images_source(config: dict) -> Iterator[str]:
     yield from source_mistakes("images", config["images"])
 
 
-@needs("concepts.source", "concepts.addresses")
+@needs("concepts.source", "concepts.addresses", "concepts.sources")
 def check_concepts_source(config: dict) -> Iterator[str]:
     """Yield a sentence unless the pictures with concepts are there, or come later."""
-    yield from source_mistakes("concepts", config["concepts"])
+    concepts = config["concepts"]
+    if not concepts["sources"]:
+        yield from source_mistakes("concepts", concepts)
+        return
+    yield from set_mistakes(concepts["sources"])
+    for item in concepts["sources"]:
+        place = f"concepts.sources, {item['name']}"
+        yield from source_mistakes(place, OF_SET | item)
+        if "pictures_from" in item:
+            yield from source_mistakes(f"{place}, pictures_from", OF_SET | item["pictures_from"])
 
 
-def source_mistakes(section: str, settings: dict) -> Iterator[str]:
+def source_mistakes(section: str, settings: Mapping) -> Iterator[str]:
     """Yield a sentence unless a source is there, or will be made or fetched.
 
     A folder of files too large to be packed is looked for when the work starts: its jobs can be listed before.
@@ -389,11 +399,12 @@ def is_archive(source: str) -> bool:
     return source.endswith(ARCHIVE_SUFFIXES)
 
 
-@needs("images.size", "images.source", "concepts.source")
+@needs("images.size", "images.source", "concepts.source", "concepts.sources")
 def check_world_size(config: dict) -> Iterator[str]:
     """Yield a sentence unless the generated world can be drawn in this size."""
     size = config["images"]["size"]
-    if "shapes" in (config["images"]["source"], config["concepts"]["source"]) and (size < 16 or size % 2):
+    drawn = config["images"]["source"] == "shapes" or is_drawn(config["concepts"])
+    if drawn and (size < 16 or size % 2):
         yield f"images.size is {size}: the generated world needs an even number of at least 16, such as 48"
 
 

@@ -23,6 +23,11 @@ def code_fingerprint(*modules: str, files: Sequence[str] = ()) -> str:
     return text_fingerprint(*map(fingerprint_of, paths))
 
 
+def files_in(folder: str, ending: str) -> list[str]:
+    """Return the files in a folder of the repository's with this ending, relative to the repository."""
+    return sorted(str(path.relative_to(ROOT)) for path in (ROOT / folder).glob(f"*{ending}"))
+
+
 @cache
 def fingerprint_of(path: str) -> str:
     """Return a fingerprint of a file of the repository's."""

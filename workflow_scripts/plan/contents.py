@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import cache, cached_property
 from pathlib import Path
 
+from workflow_scripts.plan.concept_sets import own_tables
 from workflow_scripts.plan.designs import Design
 from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.plan.networks import Network
@@ -38,9 +39,14 @@ class Contents:
         # CIFAR-10's binary files are named by a pattern, and the names of their classes stand beside them.
         return self.remembered(str(folder.parent if folder.suffix == ".bin" else folder), split or kind)
 
+    def concepts(self) -> list[str]:
+        """Return those of the folders of labelled pictures, and of tables of the user's own that go with them."""
+        own = own_tables(self.experiment.config["concepts"])
+        return [*(self.source(kind) for kind in self.experiment.concept_kinds), *self.small_files(*own)]
+
     def archive(self, kind: str) -> str:
         """Return that of an archive; "" if it is fetched, for then it stands in the receipt."""
-        settings = self.experiment.config[kind]
+        settings = self.experiment.settings(kind)
         return "" if settings["addresses"] else self.remembered(settings["source"], f"{kind}_archive")
 
     def small_files(self, *files: str | Path) -> list[str]:

@@ -3,10 +3,12 @@
 import json
 import re
 import shlex
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from workflow_scripts.plan.arms import initial_arm, read_arms
 from workflow_scripts.plan.check import is_archive
+from workflow_scripts.plan.concept_sets import PICTURES, RULES, kind_of, kinds_of, options_of, source_settings
 from workflow_scripts.plan.designs import Design, trained_design
 from workflow_scripts.plan.figures import figure_names
 from workflow_scripts.plan.keys import CURVE, REFERENCE, Key
@@ -219,21 +221,30 @@ class Experiment:
 
     # Pictures
 
+    @property
+    def concept_kinds(self) -> list[str]:
+        """What rules call the sources of labelled pictures: "concepts", or each of those that are joined."""
+        return kinds_of(self.config["concepts"])
+
+    def settings(self, kind: str) -> Mapping:
+        """Return what the config says of the source that rules call `kind`."""
+        return source_settings(self.config, kind)
+
     def source(self, kind: str) -> str:
-        """Return the folder of the source `kind`, "images" or "concepts": the user's own, or one that a rule makes."""
-        source = self.config[kind]["source"]
+        """Return the folder of the source `kind`, as "images": the user's own, or one that a rule makes."""
+        source = self.settings(kind)["source"]
         if source == "shapes":
             return f"{self.data}/shapes/{kind}"
         return f"{self.data}/{kind}" if is_archive(source) else source
 
     def is_made(self, kind: str) -> bool:
         """Tell whether a rule makes the source folder."""
-        return self.source(kind) != self.config[kind]["source"]
+        return self.source(kind) != self.settings(kind)["source"]
 
     def packed_folder(self, kind: str, split: str | None = None) -> str:
         """Return the folder that is packed: within the source of pictures that of `split`, or that of the concepts."""
-        within = self.config["images"][split] if kind == "images" else self.config["concepts"]["folder"]
-        return str(Path(self.source(kind)) / within)
+        settings = self.settings(kind)
+        return str(Path(self.source(kind)) / settings[split if kind == "images" else "folder"])
 
     @property
     def in_files(self) -> bool:
@@ -258,6 +269,39 @@ class Experiment:
         return next(design.preprocessing for design in self.designs.values() if design.view == suffix)
 
     # Arguments of scripts
+
+    def concept_tables(self, placed: Callable[[str], str]) -> str:
+        """Return the argument for the folder of a set in Broden's layout; "" where sets are joined."""
+        if self.config["concepts"]["sources"]:
+            return ""
+        folder = self.packed_folder("concepts")
+        return named_arguments(folder=placed(folder) if self.is_made("concepts") else folder)
+
+    def concept_pictures(self, placed: Callable[[str], str]) -> str:
+        """Return the arguments for the labelled pictures: their folder, or the sets and how they are joined.
+
+        Args:
+            placed: where a rule finds a folder that another one makes.
+        """
+
+        concepts = self.config["concepts"]
+        if not concepts["sources"]:
+            return self.concept_tables(placed)
+
+        def folder(kind: str) -> str:
+            within = self.packed_folder(kind)
+            return str(placed(within)) if self.is_made(kind) else within
+
+        sets = []
+        for item in concepts["sources"]:
+            kind = kind_of(item)
+            of_pictures = f"{kind}_{PICTURES}" if "pictures_from" in item else kind
+            folders = {"folder": folder(kind), "pictures_folder": folder(of_pictures)}
+            sets.append(
+                {key: item[key] for key in ("name", "format", "category")} | folders | {"options": options_of(item)}
+            )
+        rules = {key: concepts[key] for key in RULES}
+        return named_arguments(sets=json.dumps(sets, sort_keys=True), rules=json.dumps(rules, sort_keys=True))
 
     def section(self, name: str) -> str:
         """Return one section of the config as text that changes only when a value does."""

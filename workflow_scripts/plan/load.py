@@ -9,6 +9,7 @@ import yaml
 
 from workflow_scripts.plan.check import check_config, parse_text
 from workflow_scripts.plan.code import ROOT
+from workflow_scripts.plan.concept_sets import complete_sets
 from workflow_scripts.plan.mistakes import require_none
 from workflow_scripts.plan.protocols import resolve_protocol
 from workflow_scripts.shared.files import UserError, reading
@@ -29,7 +30,7 @@ def read_config(configfiles: Sequence[str | Path]) -> dict:
 
 
 def complete_config(given: Mapping, files: Sequence[str | Path] = (), command_line: Mapping | None = None) -> dict:
-    """Return the complete config: `given` laid over the repository's, with the choices of its protocol.
+    """Return the complete config: `given` laid over the repository's, with the choices of its protocol and presets.
 
     The arguments of the default's network hold for its constructor alone: with another one they are left out.
 
@@ -50,7 +51,10 @@ def complete_config(given: Mapping, files: Sequence[str | Path] = (), command_li
     config, mistakes = check_config(lay_over(default, given))
     duplicates = [sentence for file in [DEFAULT, *files] for sentence in duplicate_keys(file)]
     require_none(duplicates + mistakes, "config: ")
-    return config | {"dissection": resolve_protocol(config["dissection"])}
+    return config | {
+        "dissection": resolve_protocol(config["dissection"]),
+        "concepts": complete_sets(config["concepts"]),
+    }
 
 
 def typed(command_line: Mapping) -> dict:

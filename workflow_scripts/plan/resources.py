@@ -1,5 +1,7 @@
 """Threads and GPUs of each rule's jobs: what the rules ask for, and the cost sheet counts."""
 
+from workflow_scripts.plan.concept_sets import is_drawn
+
 TRAININGS = ("train_dense", "train_level")
 TESTED = ("init_network", "make_control")  # networks that are not trained, but tested on the pictures
 DISSECTION = (
@@ -7,6 +9,9 @@ DISSECTION = (
     "ablate_units",
 )
 DRAWING, DECODING = 8, 8  # threads that draw the generated world; that decode maps for a GPU, which counts faster
+PACKING = (
+    4  # threads that decode labelled pictures; one for those of the generated world, which are few and wanted early
+)
 
 
 def gpus_of(rule: str, config: dict, shuffled: bool = False, tested: bool = True) -> int:
@@ -30,6 +35,8 @@ def threads_of(rule: str, config: dict, shuffled: bool = False, tested: bool = T
         return DRAWING
     if rule in ("find_thresholds", "tally_units", "validate_units", "rotate_units", "sweep_units"):
         return DECODING if gpus else 1
+    if rule == "pack_concepts":
+        return 1 if is_drawn(config["concepts"]) else PACKING
     if rule == "index_images":
         return workers
     if rule == "measure_network":

@@ -12,6 +12,7 @@ from workflow_scripts.dissect.layer_outputs import layer_outputs
 from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.prunable import prunable_weights
 from workflow_scripts.plan.check import is_archive
+from workflow_scripts.plan.concept_sets import is_drawn, source_settings
 from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.plan.keys import Key
 from workflow_scripts.plan.networks import Network
@@ -86,7 +87,7 @@ def read_sizes(experiment: Experiment) -> Sizes:
         ending = "_index.h5" if images["storage"] == "files" else ".h5"
         classes = count(experiment, "images", "classes", f"train{ending}", "classes")
         train, test = (count(experiment, "images", split, f"{split}{ending}", "labels") for split in ("train", "test"))
-    if concepts["source"] == "shapes":
+    if is_drawn(concepts):
         pictures, labels = world["concept_images"], len(NUMBERS)
     else:
         pictures = count(experiment, "concepts", "images", "concepts.h5", "image_name")
@@ -124,8 +125,8 @@ def count(experiment: Experiment, section: str, what: str, packed: str, dataset:
 
 
 def archive_bytes(config: dict, kind: str) -> float | None:
-    """Return the size of the archive of `kind`, "images" or "concepts"; None if it is not known or there is none."""
-    source, gigabytes = Path(config[kind]["source"]), config["rates"][f"{kind}_archive"]
+    """Return the size of the archive that rules call `kind`; None if it is not known or there is none."""
+    source, gigabytes = Path(source_settings(config, kind)["source"]), config["rates"].get(f"{kind}_archive", "unknown")
     if not is_archive(str(source)):
         return None
     if source.is_file():

@@ -12,7 +12,7 @@ PLACE = "{}"
 ANY_PICTURE = f"({'|'.join(map(re.escape, IMAGE_SUFFIXES))})"
 
 
-def find_files(folder: Path, pattern: str, what: str) -> dict[str, str]:
+def find_files(folder: Path, patterns: str | list[str], what: str) -> dict[str, str]:
     """Return the paths below `folder` that match a pattern, by what {} stands for in each, in the order of that.
 
     {} stands for anything, folders too; a pattern that ends with it takes pictures with any known ending, which does
@@ -20,24 +20,26 @@ def find_files(folder: Path, pattern: str, what: str) -> dict[str, str]:
 
     Args:
         folder: that of the set.
-        pattern: a path with one {}.
+        patterns: a path with one {}, or several.
         what: the key of the config that has the pattern, for messages.
 
     Raises:
         UserError: there is no such file, or two have the same in place of {}.
     """
-    before, _, after = pattern.partition(PLACE)
-    ending = re.escape(after) if after else ANY_PICTURE
-    expression = re.compile(re.escape(before) + "(.+)" + ending, re.DOTALL | (0 if after else re.IGNORECASE))
     found: dict[str, str] = {}
-    for path in walk(folder, os.path.dirname(before)):
-        if match := expression.fullmatch(path):
-            key = match[1]
-            if key in found:
-                raise UserError(f"{folder} holds {found[key]} and {path}, which are both {key!r}: remove one of them")
-            found[key] = path
-    if not found:
-        raise UserError(f"{folder} holds no file {pattern}: correct {what}, or unpack the set again")
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        before, place, after = pattern.partition(PLACE)
+        if not place or PLACE in after:
+            raise UserError(f"{what} has {pattern!r}: write a path with one {{}}, such as images/{{}}.jpg")
+        ending = re.escape(after) if after else ANY_PICTURE
+        expression = re.compile(re.escape(before) + "(.+)" + ending, re.DOTALL | (0 if after else re.IGNORECASE))
+        matches = [match for path in walk(folder, os.path.dirname(before)) if (match := expression.fullmatch(path))]
+        if not matches:
+            raise UserError(f"{folder} holds no file {pattern}: correct {what}, or unpack the set again")
+        for match in matches:
+            path = found.setdefault(match[1], match[0])
+            if path != match[0]:
+                raise UserError(f"{folder} holds {path} and {match[0]}, which pair as {match[1]!r}: remove one of them")
     return dict(sorted(found.items()))
 
 
@@ -64,7 +66,7 @@ def pair_files(pictures: dict[str, str], labels: dict[str, str], folder: Path) -
 
 
 def read_list(path: Path, known: dict[str, str], what: str) -> list[str]:
-    """Return the lines of a text file, of which each must be known; UserError names one that is not, or is there twice."""
+    """Return the lines of a text file; UserError names one that is not known, or is there twice."""
     keys = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not keys:
         raise UserError(f"{path} is empty: list the pictures that count, a line each")

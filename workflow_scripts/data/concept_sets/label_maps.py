@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from workflow_scripts.data.concept_sets.files import find_files, pair_files, read_list
-from workflow_scripts.data.concept_sets.names import MOST, read_names
+from workflow_scripts.data.concept_sets.names import read_names
 from workflow_scripts.data.concept_sets.picture_labels import read_labels_of_pictures
 from workflow_scripts.data.concept_sets.reader import Annotation, Label
 from workflow_scripts.data.decode import open_picture
@@ -28,8 +28,8 @@ class LabelMaps:
         pictures_folder: Path,
         category: str,
         *,
-        pictures: str,
-        label_maps: str,
+        pictures: str | list[str],
+        label_maps: str | list[str],
         names: str | dict[int, str],
         nothing: list[int | list[int]],
         listed: str | None = None,
@@ -120,7 +120,7 @@ def read_values(path: str) -> np.ndarray:
     Raises:
         UserError: it is no whole picture of LOSSLESS formats, or has colours.
     """
-    picture = open_picture(read_file(path), path, LOSSLESS, deep=True)
+    picture = open_picture(read_file(path), path, LOSSLESS, deep_grey=True)
     if picture.mode not in INDEX_MODES:
         raise UserError(
             f"{path} has mode {picture.mode}, and a label map must have one number a pixel ({', '.join(INDEX_MODES)}):"

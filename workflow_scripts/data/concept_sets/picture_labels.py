@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.data.concept_sets.files import PLACE, find_files, read_text
+from workflow_scripts.data.concept_sets.files import find_files, read_text
 from workflow_scripts.data.concept_sets.reader import Annotation, Label
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.regular_files import read_file
@@ -16,7 +16,7 @@ class PictureLabels:
     aligned = True
 
     def __init__(
-        self, folder: Path, pictures_folder: Path, category: str, *, pictures: str, table: str | None = None
+        self, folder: Path, pictures_folder: Path, category: str, *, pictures: str | list[str], table: str | None = None
     ) -> None:
         """Find the pictures.
 

@@ -1,0 +1,45 @@
+"""The formats of `concepts.sources`, and the reader of each."""
+
+from pathlib import Path
+
+from workflow_scripts.data.concept_sets.broden import Broden
+from workflow_scripts.data.concept_sets.joined import JoinedSet, Rules, read_synonyms
+from workflow_scripts.data.concept_sets.label_maps import LabelMaps
+from workflow_scripts.data.concept_sets.picture_labels import PictureLabels
+from workflow_scripts.data.concept_sets.reader import Reader
+
+READERS = {
+    "broden": Broden,
+    "label_maps": LabelMaps,
+    "picture_labels": PictureLabels,
+}
+
+
+def read_joined(sets: list[dict], rules: dict) -> JoinedSet:
+    """Read sets, and join them.
+
+    Args:
+        sets: of each its name, format, folder, pictures_folder, category and options.
+        rules: the keys of the config's `concepts` that say how.
+
+    Raises:
+        UserError: as the readers, `read_synonyms` and `JoinedSet` do.
+    """
+    return JoinedSet(
+        {item["name"]: read_set(item) for item in sets},
+        Rules(
+            side=rules["label_size"],
+            colours=rules["colours"],
+            synonyms=read_synonyms(rules["synonyms"]),
+            categories=rules["categories"],
+            least_pictures=rules["least_pictures"],
+            least_pixels=rules["least_pixels"],
+            largest_share=rules["largest_share"],
+        ),
+    )
+
+
+def read_set(item: dict) -> Reader:
+    """Open one set, as `read_joined` takes it."""
+    reader = READERS[item["format"]]
+    return reader(Path(item["folder"]), Path(item["pictures_folder"]), item["category"], **item["options"])

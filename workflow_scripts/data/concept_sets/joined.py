@@ -1,0 +1,284 @@
+"""Sets of labelled pictures joined to one, as Broden was (Bau et al. 2017): names merged, label maps of one size."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from workflow_scripts.data.broden_layout import LARGEST_NUMBER, Labelled, NumberedLabel, squeeze, table_rows
+from workflow_scripts.data.concept_sets.reader import Annotation, Label, Reader, nearest
+from workflow_scripts.data.decode import decode
+from workflow_scripts.data.world.palette import PROTOTYPES, nearest_colours
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.progress import Progress
+
+COLOUR = "color"
+ORDER = (COLOUR, "object", "part", "material", "scene", "texture")  # Broden's; other categories follow, by name
+SUFFIXES = {COLOUR: "-c", "scene": "-s"}  # as in Broden, where a scene and an object may have one name
+SHIPPED_SYNONYMS = Path(__file__).with_name("tables") / "synonyms.csv"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How sets are joined.
+
+    Attributes:
+        side: of all label maps, in pixels.
+        colours: whether pictures get the nearest of eleven basic colours at each pixel, of sets that label no colours.
+        synonyms: the name that counts in place of another.
+        categories: the category of a label, by its name, in place of its set's.
+        least_pictures: labels that fewer pictures carry are left out,
+        least_pixels: and those that fewer pixels carry, of all label maps together. Computed colours stay.
+        largest_share: of all pictures, that one set may have at most.
+    """
+
+    side: int
+    colours: bool = False
+    synonyms: Mapping[str, str] = field(default_factory=dict)
+    categories: Mapping[str, str] = field(default_factory=dict)
+    least_pictures: int = 0
+    least_pixels: int = 0
+    largest_share: float = 1.0
+
+
+class JoinedSet:
+    """Several sets as one, for `pack_concepts`.
+
+    Attributes:
+        categories, labels, height, width, names, splits: as of `ConceptSet`.
+    """
+
+    def __init__(self, sets: Mapping[str, Reader], rules: Rules) -> None:
+        """Merge the sets' labels, and choose their pictures; goes through all label maps only if labels need so many.
+
+        Args:
+            sets: readers by their sets' names.
+            rules: how they are joined.
+
+        Raises:
+            UserError: a label's name or category is empty, a category that `rules` gives is of no label, a set is left
+                without pictures or all are without labels, or there are too many labels; or as the readers do.
+        """
+        self.rules, self.height, self.width = rules, rules.side, rules.side
+        self._readers = list(sets.values())
+        self._merged = [
+            [merged(label, rules, f"concepts.sources, {name}") for label in reader.labels]
+            for name, reader in sets.items()
+        ]
+        self._computes_colours = [
+            rules.colours and all(category != COLOUR for _, category in labels) for labels in self._merged
+        ]
+        known = {plain_name(label, rules) for reader in self._readers for label in reader.labels}
+        if unknown := sorted(set(rules.categories) - known):
+            raise UserError(
+                f"concepts.categories has {unknown[0]!r}, and no set has such a label: correct or remove it"
+            )
+        self._pictures = [
+            (place, index) for place, chosen in enumerate(choose(sets, rules.largest_share)) for index in chosen
+        ]
+        names = list(sets)
+        self.names = [
+            # Files may have names in other encodings.
+            os.fsencode(f"{names[place]}/{self._readers[place].names[index]}").decode(errors="replace")
+            for place, index in self._pictures
+        ]
+        self.splits = [""] * len(self.names)
+        self._number(self._kept_labels())
+
+    def _kept_labels(self) -> set[tuple[str, str]]:
+        """Return the labels (name, category) that occur often enough."""
+        labels = {label for of_set in self._merged for label in of_set}
+        rules = self.rules
+        if rules.least_pictures or rules.least_pixels:
+            pictures, pixels = self._count()
+            labels = {
+                label
+                for label in labels
+                if pictures.get(label[0], 0) >= rules.least_pictures and pixels.get(label[0], 0) >= rules.least_pixels
+            }
+            if not labels:
+                raise UserError(
+                    f"no label is carried by {rules.least_pictures} pictures and {rules.least_pixels} pixels: lower"
+                    " concepts.least_pictures or least_pixels"
+                )
+        if any(self._computes_colours):
+            labels |= {(f"{name}{SUFFIXES[COLOUR]}", COLOUR) for name in PROTOTYPES}
+        return labels
+
+    def _count(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Return how many pictures, and how many pixels of label maps, carry each name."""
+        pictures: dict[str, int] = {}
+        pixels: dict[str, int] = {}
+        progress = Progress("label maps counted", len(self._pictures))
+        for done, (place, index) in enumerate(self._pictures, 1):
+            annotation, names = self._readers[place].annotation(index), self._merged[place]
+            of_name: dict[str, np.ndarray] = {}
+            for plane in annotation.planes:
+                small = nearest(plane, self.height, self.width)
+                for position in np.unique(small[small > 0]).tolist():
+                    mask, name = small == position, names[position - 1][0]
+                    of_name[name] = of_name[name] | mask if name in of_name else mask
+            for position in annotation.whole:
+                of_name[names[position][0]] = np.ones((self.height, self.width), bool)
+            for name, mask in of_name.items():
+                pictures[name] = pictures.get(name, 0) + 1
+                pixels[name] = pixels.get(name, 0) + int(np.count_nonzero(mask))
+            progress.log(done)
+        progress.finish()
+        return pictures, pixels
+
+    def _number(self, labels: set[tuple[str, str]]) -> None:
+        """Give labels their numbers, by category and name, and note what each set's positions become."""
+        found = {category for _, category in labels}
+        self.categories = (*(name for name in ORDER if name in found), *sorted(found - set(ORDER)))
+        place_of = {category: place for place, category in enumerate(self.categories)}
+        of_name: dict[str, list[int]] = {}
+        for name, category in sorted(labels, key=lambda label: (place_of[label[1]], label[0])):
+            of_name.setdefault(name, []).append(place_of[category])
+        if len(of_name) > LARGEST_NUMBER:
+            raise UserError(f"the sets have {len(of_name)} labels, and {LARGEST_NUMBER} can be numbered: join fewer")
+        self.labels = tuple(
+            NumberedLabel(number, name, tuple(places)) for number, (name, places) in enumerate(of_name.items(), 1)
+        )
+        number_of = {label.name: label.number for label in self.labels}
+        self._codes = []  # of each set: number and category of each position plus 1; number 0 where it is left out
+        for of_set in self._merged:
+            number, category = np.zeros(len(of_set) + 1, np.uint16), np.zeros(len(of_set) + 1, np.uint8)
+            for position, label in enumerate(of_set, 1):
+                if label in labels:
+                    number[position], category[position] = number_of[label[0]], place_of[label[1]]
+            self._codes.append((number, category))
+        if any(self._computes_colours):
+            self._colours = np.array([number_of[f"{name}{SUFFIXES[COLOUR]}"] for name in PROTOTYPES], np.uint16)
+
+    def picture(self, index: int, turned: list[str] | None = None) -> np.ndarray:
+        """Return a picture, uint8 (h, w, 3), RGB; otherwise as `decode`."""
+        place, inside = self._pictures[index]
+        data, path = self._readers[place].picture(inside)
+        return decode(data, path, turned)
+
+    def labelled(self, index: int, picture: np.ndarray) -> Labelled:
+        """Return the labels of a picture, which is given as `picture` returns it.
+
+        Raises:
+            UserError: its label maps have another shape than the picture, or differ in size; or as the reader does.
+        """
+        place, inside = self._pictures[index]
+        annotation = self._readers[place].annotation(inside)
+        self._require_shape(annotation, index, picture)
+        number, category = self._codes[place]
+        planes, of_planes = [], []
+        for plane in annotation.planes:
+            small = nearest(plane, self.height, self.width)
+            numbers = number[small]
+            categories = category[small]
+            for present in np.unique(categories[numbers > 0]).tolist():
+                planes.append(np.where(categories == present, numbers, 0))
+                of_planes.append(present)
+        if self._computes_colours[place]:
+            planes.append(self._colours[nearest_colours(squeeze(picture, 2 * self.height))])
+            of_planes.append(self.categories.index(COLOUR))
+        whole = [(int(category[position + 1]), int(number[position + 1])) for position in annotation.whole]
+        return Labelled(
+            np.array(planes, np.uint16).reshape(-1, self.height, self.width),
+            np.array(of_planes, int),
+            tuple(label for label in whole if label[1]),
+        )
+
+    def _require_shape(self, annotation: Annotation, index: int, picture: np.ndarray) -> None:
+        shapes = {plane.shape for plane in annotation.planes}
+        if len(shapes) > 1:
+            raise UserError(f"{self.names[index]} has label maps of {len(shapes)} sizes: give them one size")
+        aligned = self._readers[self._pictures[index][0]].aligned
+        for height, width in shapes if aligned else ():
+            # Scaled down by a whole number or not, each side may be rounded by a pixel.
+            tall, wide = picture.shape[:2]
+            if abs(height * wide - width * tall) > max(tall, wide, height, width):
+                raise UserError(
+                    f"{self.names[index]} is {tall} x {wide} and its label map {height} x {width}, of other"
+                    " proportions: give both the same"
+                )
+
+
+def merged(label: Label, rules: Rules, place: str) -> tuple[str, str]:
+    """Return the name and the category under which a set's label counts."""
+    name = plain_name(label, rules)
+    category = rules.categories.get(name, label.category.strip())
+    if not name or not category:
+        raise UserError(f"{place}: the {'label' if not name else f'category of {name}'} has no name: give it one")
+    suffix = SUFFIXES.get(category, "")
+    return (name if name.endswith(suffix) else name + suffix), category
+
+
+def plain_name(label: Label, rules: Rules) -> str:
+    """Return the name that counts in place of a label's."""
+    name = plain(label.name)
+    return rules.synonyms.get(name, name)
+
+
+def plain(name: str) -> str:
+    """Return a name in lower case, with single blanks in place of _ and of several."""
+    return " ".join(name.lower().replace("_", " ").split())
+
+
+def choose(sets: Mapping[str, Reader], largest_share: float) -> Iterator[list[int]]:
+    """Yield the pictures of each set that count, in its order.
+
+    So many of each that none has more than its share, as many as can be; which of them follows from their names alone,
+    by SHA-256, so that it is the same on any machine, and stays when others are added.
+
+    Raises:
+        UserError: a set has no picture, or no choice fulfils the share.
+    """
+    for name, reader in sets.items():
+        if not reader.names:
+            raise UserError(f"concepts.sources, {name}: it has no pictures: correct it, or leave it out")
+    counts = bounded_counts([len(reader.names) for reader in sets.values()], largest_share)
+    for reader, count in zip(sets.values(), counts, strict=True):
+        names = reader.names
+        drawn = sorted(
+            range(len(names)), key=lambda i: hashlib.sha256(names[i].encode(errors="surrogateescape")).digest()
+        )
+        yield sorted(drawn[:count])
+
+
+def bounded_counts(sizes: list[int], largest_share: float) -> list[int]:
+    """Return the largest counts, at most `sizes`, of which none is more than a share of their sum."""
+    share = Fraction(str(largest_share))
+    if share * len(sizes) < 1:
+        raise UserError(
+            f"concepts.largest_share is {largest_share}, which {len(sizes)} sources cannot all keep to: write at least"
+            f" {1 / len(sizes):.3g}"
+        )
+    counts = list(sizes)
+    while True:
+        most = int(share * sum(counts))
+        bounded = [min(count, most) for count in counts]
+        if bounded == counts:
+            return counts
+        counts = bounded
+
+
+def read_synonyms(synonyms: str) -> dict[str, str]:
+    """Return the names that others stand for: "none", the "shipped" ones, or those of a CSV (name, same_as).
+
+    Raises:
+        UserError: the file cannot be read, a name stands in it twice, or stands for one that stands for another.
+    """
+    if synonyms == "none":
+        return {}
+    path = SHIPPED_SYNONYMS if synonyms == "shipped" else Path(synonyms)
+    found: dict[str, str] = {}
+    for place, row in table_rows(path, ["name", "same_as"]):
+        name, same_as = plain(row["name"]), plain(row["same_as"])
+        if not name or not same_as or name in found:
+            raise UserError(f"{place}: the name {name!r} stands there already, or there is none: correct the row")
+        found[name] = same_as
+    for name, same_as in found.items():
+        if same_as in found:
+            raise UserError(f"{path}: {name!r} stands for {same_as!r}, which stands for another: give the last name")
+    return found

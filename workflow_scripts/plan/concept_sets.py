@@ -1,0 +1,165 @@
+"""The sets of labelled pictures that a config joins: the keys of each format, and the presets of published sets."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PICTURES = "pictures"  # an archive, or folder, of a set's pictures, where they come apart from the labels
+RULES = ("label_size", "colours", "synonyms", "categories", "least_pictures", "least_pixels", "largest_share")
+OF_SOURCE = {"addresses": [], "checksum": "none", "folder": "."}
+OF_SET = OF_SOURCE | {"category": "object"}
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way in which labelled pictures are stored: the keys that its reader takes, and those that it can do without."""
+
+    required: tuple[str, ...] = ()
+    optional: Mapping[str, Any] = field(default_factory=dict)
+
+
+FORMATS = {
+    "broden": Format(),
+    "label_maps": Format(("pictures", "label_maps", "names"), {"nothing": [], "listed": None, "scenes": None}),
+    "picture_labels": Format(("pictures",), {"table": None}),
+}
+
+# Published sets: a format, and what its keys are there. Each key can be given anew.
+PRESETS: dict[str, dict[str, Any]] = {
+    "sceneparse150": {
+        "format": "label_maps",
+        "folder": "ADEChallengeData2016",
+        "pictures": "images/{}.jpg",
+        "label_maps": "annotations/{}.png",
+        "names": "objectInfo150.txt",
+        "nothing": [0],
+        "scenes": "sceneCategories.txt",
+    },
+    "voc": {
+        "format": "label_maps",
+        "folder": "VOCdevkit/VOC2012",
+        "pictures": "JPEGImages/{}.jpg",
+        "label_maps": "SegmentationClass/{}.png",
+        "names": "voc",
+        "nothing": [0, 255],
+        "listed": "ImageSets/Segmentation/trainval.txt",
+    },
+    "coco_stuff": {
+        "format": "label_maps",
+        "pictures": "val2017/{}.jpg",
+        "label_maps": "val2017/{}.png",
+        "names": "coco_stuff",
+        "nothing": [255],
+    },
+    "cityscapes": {
+        "format": "label_maps",
+        "pictures": "leftImg8bit/{}_leftImg8bit.png",
+        "label_maps": "gtFine/{}_gtFine_labelIds.png",
+        "names": "cityscapes",
+        # Those that its evaluation ignores.
+        "nothing": [0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30],
+    },
+    "camvid": {
+        "format": "label_maps",
+        "folder": "CamVid",
+        "pictures": ["train/{}.png", "val/{}.png", "test/{}.png"],
+        "label_maps": ["trainannot/{}.png", "valannot/{}.png", "testannot/{}.png"],
+        "names": "camvid",
+        "nothing": [11],
+    },
+    "camvid_colours": {
+        "format": "label_maps",
+        "pictures": "701_StillsRaw_full/{}.png",
+        "label_maps": "LabeledApproved_full/{}_L.png",
+        "names": "camvid_colours",
+        "nothing": [[0, 0, 0]],
+    },
+    "msrc": {
+        "format": "label_maps",
+        "folder": "MSRC_ObjCategImageDatabase_v2",
+        "pictures": "Images/{}.bmp",
+        "label_maps": "GroundTruth/{}_GT.bmp",
+        "names": "msrc",
+        "nothing": [[0, 0, 0]],
+    },
+    "dtd": {"format": "picture_labels", "folder": "dtd", "pictures": "images/{}.jpg", "category": "texture"},
+}
+
+
+def complete_sets(concepts: dict) -> dict:
+    """Return the config's section `concepts` with all keys of each of its sources, presets and defaults filled in."""
+    return concepts | {"sources": [complete_set(item) for item in concepts["sources"]]}
+
+
+def complete_set(item: dict) -> dict:
+    """Return one of `concepts.sources` with all of its keys; `format` is then no preset."""
+    preset = PRESETS.get(item["format"], {})
+    of_format = FORMATS[preset.get("format", item["format"])]
+    complete = OF_SET | dict(of_format.optional) | preset | {key: item[key] for key in item if key != "format"}
+    complete["format"] = preset.get("format", item["format"])
+    if "pictures_from" in complete:
+        complete["pictures_from"] = OF_SOURCE | complete["pictures_from"]
+    return complete
+
+
+def options_of(item: Mapping) -> dict[str, Any]:
+    """Return the keys of a complete set that its reader takes."""
+    of_format = FORMATS[item["format"]]
+    return {key: item[key] for key in (*of_format.required, *of_format.optional)}
+
+
+def set_mistakes(sources: list[dict]) -> Iterator[str]:
+    """Yield what is wrong with sets beyond each key's value: keys that their formats do not have, or need; names."""
+    names = [item["name"] for item in sources]
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1:
+            yield f"concepts.sources: the name {name} stands {names.count(name)} times: give each set a name of its own"
+    for item in sources:
+        preset = PRESETS.get(item["format"], {})
+        of_format = FORMATS[preset.get("format", item["format"])]
+        known = {*of_format.required, *of_format.optional, *OF_SET, "name", "format", "source", "pictures_from"}
+        place = f"concepts.sources, {item['name']}"
+        for key in item.keys() - known:
+            takes = ", ".join([*of_format.required, *of_format.optional]) or "none of its own"
+            yield f"{place}: the format {item['format']} has no key {key}: remove it (its keys are {takes})"
+        for key in of_format.required:
+            if key not in item and key not in preset:
+                yield f"{place}: the format {item['format']} needs the key {key}: README says what it is"
+
+
+def is_drawn(concepts: Mapping) -> bool:
+    """Tell whether the labelled pictures are those of the generated world."""
+    return not concepts["sources"] and concepts["source"] == "shapes"
+
+
+def kinds_of(concepts: Mapping) -> list[str]:
+    """Return the names of the folders and archives that labelled pictures come from, as rules call them."""
+    if not concepts["sources"]:
+        return ["concepts"]
+    return [
+        kind
+        for item in concepts["sources"]
+        for kind in (kind_of(item), *([f"{kind_of(item)}_{PICTURES}"] if "pictures_from" in item else []))
+    ]
+
+
+def kind_of(item: Mapping) -> str:
+    """Return what rules call the folder or archive of a set."""
+    return f"concepts_{item['name']}"
+
+
+def source_settings(config: Mapping, kind: str) -> Mapping:
+    """Return source, addresses, checksum and, of concepts, folder, of what rules call `kind`."""
+    for item in config["concepts"]["sources"]:
+        if kind == kind_of(item):
+            return item
+        if kind == f"{kind_of(item)}_{PICTURES}":
+            return item["pictures_from"]
+    return config[kind]
+
+
+def own_tables(concepts: Mapping) -> list[str]:
+    """Return the files of the user's own, outside of the sets, that name labels."""
+    names = [item["names"] for item in concepts["sources"] if isinstance(item.get("names"), str)]
+    return [path for path in [*names, concepts["synonyms"]] if Path(path).is_file()]

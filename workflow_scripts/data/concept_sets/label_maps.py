@@ -30,7 +30,7 @@ class LabelMaps:
         *,
         pictures: str | list[str],
         label_maps: str | list[str],
-        names: str | dict[int, str],
+        names: str | dict[str, str],
         nothing: list[int | list[int]],
         listed: str | None = None,
         scenes: str | None = None,

@@ -51,22 +51,22 @@ class Reader(Protocol):
 
 
 def stack(segments: Iterable[tuple[int, np.ndarray]], shape: tuple[int, int]) -> list[np.ndarray]:
-    """Put segments that may overlap into as few planes as come.
+    """Put segments that may overlap into few planes.
 
     Args:
-        segments: a label's position, and its mask, bool (h, w).
+        segments: a label's position, and its mask, bool (h, w). A label may have several.
         shape: (h, w).
 
     Returns:
-        Planes as in `Annotation`. Each segment goes into the first plane in which no other label has a pixel of it.
+        Planes as in `Annotation`. Each label lies in one of them, the first in which no other has a pixel of it.
     """
-    planes: list[np.ndarray] = []
+    masks: dict[int, np.ndarray] = {}
     for position, mask in segments:
-        for plane in planes:
-            taken = plane[mask]
-            if ((taken == 0) | (taken == position + 1)).all():
-                break
-        else:
+        masks[position] = masks[position] | mask if position in masks else mask
+    planes: list[np.ndarray] = []
+    for position, mask in masks.items():
+        plane = next((plane for plane in planes if not plane[mask].any()), None)
+        if plane is None:
             plane = np.zeros(shape, np.int32)
             planes.append(plane)
         plane[mask] = position + 1

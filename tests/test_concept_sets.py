@@ -1,0 +1,589 @@
+"""Sets of labelled pictures in other layouts than Broden's: read, joined and packed as they are, or refused by name."""
+
+import json
+from fractions import Fraction
+from itertools import product
+from math import floor
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import reference_dissection as reference
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from workflow_scripts.data.concept_sets.broden import Broden
+from workflow_scripts.data.concept_sets.formats import read_joined
+from workflow_scripts.data.concept_sets.joined import JoinedSet, Rules, bounded_counts, read_synonyms
+from workflow_scripts.data.concept_sets.label_maps import LabelMaps
+from workflow_scripts.data.concept_sets.names import read_names
+from workflow_scripts.data.concept_sets.picture_labels import PictureLabels
+from workflow_scripts.data.concept_sets.reader import Annotation, Label, nearest, stack
+from workflow_scripts.data.pack_concepts import pack_concepts, pack_pictures
+from workflow_scripts.data.world.palette import PROTOTYPES, cielab
+from workflow_scripts.plan.concept_sets import FORMATS, PRESETS, complete_set, options_of, set_mistakes
+from workflow_scripts.shared.files import UserError
+
+NAMES = {"1": "wall", "2": "Night_Sky", "7": "tree"}
+RULES = {
+    "label_size": 4,
+    "colours": False,
+    "synonyms": "none",
+    "categories": {},
+    "least_pictures": 0,
+    "least_pixels": 0,
+    "largest_share": 1,
+}
+
+
+def save(path: Path, pixels: np.ndarray, mode: str | None = None) -> None:
+    """Write a picture or a label map; uint16 as PNG of 16 bits; with the mode P a palette that shows other colours."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(pixels)
+    if mode == "P":
+        image = Image.fromarray(pixels, "L")
+        image.putpalette([255 - value for value in range(256) for _ in range(3)])
+    image.save(path)
+
+
+def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.fixture
+def maps(tmp_path):
+    """Two pictures of different sizes in folders, with their index maps."""
+    drawn = {}
+    for place, (key, shape) in enumerate({"train/a": (3, 5), "val/b.c": (6, 2)}.items()):
+        values = np.random.default_rng(place).choice(np.array([0, 1, 2, 7], np.uint8), shape)
+        save(tmp_path / f"images/{key}.png", photo(*shape))
+        save(tmp_path / f"maps/{key}_labels.png", values)
+        drawn[key] = values
+    return tmp_path, drawn
+
+
+def open_maps(folder: Path, **changes) -> LabelMaps:
+    options = {"pictures": "images/{}.png", "label_maps": "maps/{}_labels.png", "names": NAMES, "nothing": [0]}
+    return LabelMaps(folder, folder, "object", **options | changes)
+
+
+def labels_at(reader, index: int) -> np.ndarray:
+    """The names at each pixel of a picture's planes, as sets, (h, w)."""
+    annotation = reader.annotation(index)
+    shape = annotation.planes[0].shape
+    found = np.empty(shape, object)
+    for place in product(*map(range, shape)):
+        found[place] = {reader.labels[plane[place] - 1].name for plane in annotation.planes if plane[place]}
+    return found
+
+
+def test_index_maps_are_read_to_the_pixel(maps):
+    folder, drawn = maps
+    reader = open_maps(folder)
+    assert reader.names == list(drawn) and {label.category for label in reader.labels} == {"object"}
+    for index, (key, values) in enumerate(drawn.items()):
+        read = labels_at(reader, index)
+        for place in product(*map(range, values.shape)):
+            assert read[place] == ({NAMES[str(values[place])]} if values[place] else set())
+        data, path = reader.picture(index)
+        assert data == (folder / f"images/{key}.png").read_bytes() and path.endswith(f"{key}.png")
+
+
+@pytest.mark.parametrize("kind", ["P", "16 bits", "1", "BMP"])
+def test_an_index_map_may_be_stored_in_each_lossless_way(maps, kind):
+    folder, drawn = maps
+    expected = [labels_at(open_maps(folder), index) for index in range(2)]
+    ending = "bmp" if kind == "BMP" else "png"
+    for key, values in drawn.items():
+        pixels = values.astype(np.uint16) if kind == "16 bits" else values if kind != "1" else values == 7
+        (folder / f"maps/{key}_labels.png").unlink()
+        save(folder / f"maps/{key}_labels.{ending}", pixels, "P" if kind == "P" else None)
+    names = {"1": "tree"} if kind == "1" else NAMES
+    reader = open_maps(folder, label_maps=f"maps/{{}}_labels.{ending}", names=names)
+    for index in range(2):
+        read = labels_at(reader, index)
+        if kind == "1":
+            expected[index] = np.vectorize(lambda found: found & {"tree"}, otypes=[object])(expected[index])
+        assert (read == expected[index]).all()
+
+
+def test_values_of_sixteen_bits_are_whole(tmp_path):
+    save(tmp_path / "images/a.png", photo(2, 2))
+    save(tmp_path / "maps/a_labels.png", np.array([[0, 300], [65535, 44]], np.uint16))
+    reader = open_maps(tmp_path, names={"300": "far", "65535": "last", "44": "near"})
+    assert labels_at(reader, 0).tolist() == [[set(), {"far"}], [{"last"}, {"near"}]]
+
+
+def test_colour_maps_are_read_by_their_table(tmp_path):
+    colours = np.array([[[64, 128, 64], [0, 0, 0]], [[192, 0, 128], [64, 128, 64]]], np.uint8)
+    save(tmp_path / "images/a.png", photo(2, 2))
+    save(tmp_path / "maps/a_labels.png", colours)
+    (tmp_path / "colours.txt").write_text("64 128 64\tAnimal\n192 0 128\t\tArchway\n0 0 0\t\tVoid\n")
+    reader = open_maps(tmp_path, names="colours.txt", nothing=[[0, 0, 0]])
+    assert labels_at(reader, 0).tolist() == [[{"Animal"}, set()], [{"Archway"}, {"Animal"}]]
+    save(tmp_path / "maps/a_labels.png", colours + np.uint8([0, 0, 1]))
+    with pytest.raises(UserError, match=r"a_labels\.png holds the colour 64, 128, 65, which is in no table"):
+        open_maps(tmp_path, names="colours.txt", nothing=[[0, 0, 0]]).annotation(0)
+
+
+def test_a_map_with_a_value_of_no_name_is_refused(maps):
+    folder, _ = maps
+    with pytest.raises(UserError, match=r"a_labels\.png holds the value 0, which is in no table: complete names, or"):
+        open_maps(folder, nothing=[]).annotation(0)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "names", "sentence"),
+    [
+        (np.zeros((3, 5, 3), np.uint8), NAMES, r"has mode RGB, and a label map must have one number a pixel"),
+        (np.zeros((3, 5), np.uint8), "rgb.csv", r"has mode L, and the table names colours"),
+    ],
+)
+def test_a_map_of_the_other_kind_is_refused(maps, pixels, names, sentence):
+    folder, _ = maps
+    save(folder / "maps/train/a_labels.png", pixels)
+    (folder / "rgb.csv").write_text("red,green,blue,name\n1,2,3,wall\n")
+    with pytest.raises(UserError, match=rf"a_labels\.png {sentence}"):
+        open_maps(folder, names=names).annotation(0)
+
+
+def test_a_map_that_lost_pixels_to_compression_is_refused(maps):
+    folder, drawn = maps
+    for key, values in drawn.items():
+        save(folder / f"maps/{key}_labels.jpg", values)
+    with pytest.raises(UserError, match=r"a_labels\.jpg is not a whole PNG, BMP or TIFF picture"):
+        open_maps(folder, label_maps="maps/{}_labels.jpg").annotation(0)
+
+
+@pytest.mark.parametrize(
+    ("missing", "sentence"),
+    [
+        ("images/train/a.png", r"has maps/train/a_labels\.png and no picture for it \(1 files without the other\)"),
+        ("maps/val/b.c_labels.png", r"has images/val/b\.c\.png and no label map for it"),
+    ],
+)
+def test_a_file_without_its_pair_is_named(maps, missing, sentence):
+    folder, _ = maps
+    (folder / missing).unlink()
+    with pytest.raises(UserError, match=sentence):
+        open_maps(folder)
+
+
+def test_a_list_says_which_pictures_count(maps):
+    folder, _ = maps
+    save(folder / "images/unlabelled.png", photo(2, 2))
+    (folder / "list.txt").write_text("val/b.c\n\n")
+    assert open_maps(folder, listed="list.txt").names == ["val/b.c"]
+    for text, sentence in {
+        "val/b.c\nunlabelled\n": r"lists 'unlabelled', and there is no label map of it",
+        "gone\n": r"lists 'gone', and there is no picture of it",
+        "val/b.c\nval/b.c\n": r"lists 'val/b\.c' twice",
+        "\n": "is empty",
+    }.items():
+        (folder / "list.txt").write_text(text)
+        with pytest.raises(UserError, match=sentence):
+            open_maps(folder, listed="list.txt")
+
+
+def test_patterns_take_any_picture_or_several_and_leave_hidden_files_out(tmp_path):
+    for path in ("one/a.JPG", "one/b.png", "two/c.webp", "one/.d.png", ".e/f.png", "one/__MACOSX/g.png", "one/h.txt"):
+        save(tmp_path / "x.png", photo(2, 2))
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "x.png").rename(tmp_path / path)
+    assert PictureLabels(tmp_path, tmp_path, "scene", pictures=["one/{}", "two/{}"]).names == ["a", "b", "c"]
+    (tmp_path / "two/a.png").touch()
+    with pytest.raises(UserError, match=r"holds one/a\.JPG and two/a\.png, which pair as 'a'"):
+        PictureLabels(tmp_path, tmp_path, "scene", pictures=["one/{}", "two/{}"])
+    for pattern, sentence in {"three/{}": "holds no file three", "one/a.png": "write a path with one {}"}.items():
+        with pytest.raises(UserError, match=sentence):
+            PictureLabels(tmp_path, tmp_path, "scene", pictures=pattern)
+
+
+def test_whole_pictures_are_labelled_by_folder_or_by_table(tmp_path):
+    for key in ("banded/1", "banded/2", "dotted/1"):
+        save(tmp_path / f"images/{key}.png", photo(2, 3))
+    by_folder = PictureLabels(tmp_path, tmp_path, "texture", pictures="images/{}")
+    (tmp_path / "table.csv").write_text("banded/1.png,striped\nbanded/2 , two words\ndotted/1\tspotted\nother/9 none\n")
+    by_table = PictureLabels(tmp_path, tmp_path, "texture", pictures="images/{}", table="table.csv")
+    for reader, names in ((by_folder, ["banded", "banded", "dotted"]), (by_table, ["striped", "two words", "spotted"])):
+        annotations = [reader.annotation(index) for index in range(3)]
+        assert all(not annotation.planes for annotation in annotations)
+        assert [[reader.labels[i] for i in annotation.whole] for annotation in annotations] == [
+            [Label(name, "texture")] for name in names
+        ]
+    for text, sentence in {
+        "banded/1 striped\n": "has no label, for .*table.csv names no label for it",
+        "banded/1 striped\nbanded/1 dotted\n": "line 2: banded/1 has another label already",
+        "banded/1\n": "line 1: 'banded/1' is not a picture and its label",
+        "x y\n": "names none of the 3 pictures",
+    }.items():
+        (tmp_path / "table.csv").write_text(text)
+        with pytest.raises(UserError, match=sentence):
+            PictureLabels(tmp_path, tmp_path, "texture", pictures="images/{}", table="table.csv")
+
+
+def test_a_map_and_a_scene_go_together(maps):
+    folder, _ = maps
+    (folder / "scenes.txt").write_text("a street\nb.c bed room\nunknown sea\n")
+    reader = open_maps(folder, scenes="scenes.txt")
+    assert [[reader.labels[i] for i in reader.annotation(index).whole] for index in range(2)] == [
+        [Label("street", "scene")],
+        [Label("bed room", "scene")],
+    ]
+
+
+OBJECT_INFO = "Idx\tRatio\tTrain\tVal\tName\n1\t0.15\t11664\t1172\twall\n2\t0.1\t6046\t612\tbuilding;edifice\n"
+TABLES = {
+    "objectInfo150.txt": (OBJECT_INFO, {1: "wall", 2: "building"}),
+    "labels.txt": ("0: unlabeled\n1: person\n12: street sign\n", {0: "unlabeled", 1: "person", 12: "street sign"}),
+    "colors.txt": ("64 128 64\tAnimal\n", {(64, 128, 64): "Animal"}),
+    "list.txt": ("background\nstreet light\n\n", {0: "background", 1: "street light"}),
+    "t.csv": ("name,number,category\nwall,1,material\ntree,9,\n", {1: "wall", 9: "tree"}),
+    "c.csv": ("name,red,green,blue\nwall,1,2,3\n", {(1, 2, 3): "wall"}),
+    "d.json": ('{"label_map": {"0": "b", "3": "car"}, "background_label": "0"}', {3: "car"}),
+    "e.json": ('{"label_map": {"0": "car"}, "segmentation_colors": [[1, 2, 3]]}', {(1, 2, 3): "car"}),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_of_names_are_read_in_each_form(tmp_path, name):
+    text, expected = TABLES[name]
+    (tmp_path / name).write_text(text, encoding="utf-8-sig")
+    found = read_names(name, tmp_path, "object")
+    assert {value: label.name for value, label in found.items()} == expected
+    categories = {label.name: label.category for label in found.values()}
+    assert categories == dict.fromkeys(expected.values(), "object") | ({"wall": "material"} if name == "t.csv" else {})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("t.csv", "name,number\nwall,1\nsky,1\n", r"t\.csv, line 3: 1 stands for 'wall' already"),
+        ("t.csv", "name,number\n ,1\n", r"t\.csv, line 2: the label has no name"),
+        ("t.csv", "name,number,category\nwall,1, \n", r"t\.csv, line 2: the category has no name"),
+        ("t.csv", "name,number\nwall,1.5\n", r"t\.csv, line 2: '1\.5' is not a whole number"),
+        ("t.csv", "name,number\nwall,70000\n", r"t\.csv, line 2: 70000 is no value of a pixel"),
+        ("t.csv", "name,red,green,blue\nwall,256,0,0\n", r"t\.csv, line 2: \(256, 0, 0\) is no value"),
+        ("t.csv", "number,label\n1,wall\n", r"t\.csv, line 1: the header must have the column name once"),
+        ("t.csv", "name,number\nwall\n", r"t\.csv, line 2: the row has fewer cells"),
+        ("t.csv", "name,number\n", r"t\.csv names no label"),
+        ("t.json", "[1]", r"t\.json is no JSON with label_map"),
+        ("t.json", '{"label_map": {"0": "a"}, "segmentation_colors": []', r"t\.json is no JSON with label_map"),
+        ("t.txt", "\xff", r"t\.txt is not text in UTF-8"),
+        ("gone.txt", None, r"there is no table of names gone\.txt, neither in"),
+    ],
+)
+def test_a_doubtful_table_of_names_is_refused(tmp_path, name, text, sentence):
+    if text is not None:
+        (tmp_path / name).write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match=sentence):
+        read_names(name, tmp_path, "object")
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
+def test_nearest_takes_what_lies_at_the_new_pixels_centres(height, width, new_height, new_width):
+    plane = np.arange(height * width, dtype=np.int32).reshape(height, width)
+    scaled = nearest(plane, new_height, new_width)
+    assert scaled.shape == (new_height, new_width)
+    for y, x in product(range(new_height), range(new_width)):
+        row, column = (
+            floor(Fraction(2 * place + 1, 2) * old / new)
+            for place, old, new in ((y, height, new_height), (x, width, new_width))
+        )
+        assert scaled[y, x] == plane[row, column]
+
+
+@given(st.integers(0, 5), st.integers(0, 2**32 - 1))
+def test_stacked_planes_hold_each_segment_whole(count, seed):
+    random = np.random.default_rng(seed)
+    segments = [(int(random.integers(3)), random.random((3, 4)) < 0.4) for _ in range(count)]
+    planes = stack(segments, (3, 4))
+    for place in product(range(3), range(4)):
+        carried = {position for position, mask in segments if mask[place]}
+        stored = [plane[place] - 1 for plane in planes if plane[place]]
+        assert set(stored) == carried and len(stored) == len(carried)
+
+
+class Drawn:
+    """A reader of pictures that are made here."""
+
+    def __init__(self, labels, pictures, annotations, aligned=True):
+        self.labels, self.pictures, self.annotations, self.aligned = labels, pictures, annotations, aligned
+        self.names = [f"{place}" for place in range(len(annotations))]
+
+    def picture(self, index):
+        path = Path(self.pictures) / f"{index}.png"
+        return path.read_bytes(), str(path)
+
+    def annotation(self, index):
+        return self.annotations[index]
+
+
+@pytest.fixture
+def two_sets(tmp_path):
+    """Two sets that share names in other words, categories and sizes."""
+    random = np.random.default_rng(3)
+    one = [Label("Traffic_Light", "object"), Label("glass", "object"), Label("street", "scene")]
+    other = [Label("traffic  light", "part"), Label("Glass", "material"), Label("automobile", "object")]
+    annotations = [], []
+    for place, shape in enumerate([(6, 9), (5, 5), (8, 4)]):
+        save(tmp_path / f"one/{place}.png", photo(*shape, place))
+        annotations[0].append(Annotation([random.integers(0, 3, shape, np.int32)], [2] if place else []))
+    for place, shape in enumerate([(7, 7), (3, 6)]):
+        save(tmp_path / f"other/{place}.png", photo(*shape, 9 + place))
+        annotations[1].append(Annotation([random.integers(0, 4, shape, np.int32) for _ in range(2)]))
+    return {
+        "one": Drawn(one, tmp_path / "one", annotations[0]),
+        "other": Drawn(other, tmp_path / "other", annotations[1]),
+    }
+
+
+def packed_labels(path: Path) -> list[list[list[set]]]:
+    """The names that each pixel of each packed picture carries."""
+    with h5py.File(path) as file:
+        names = file["label_name"].asstr()[:]
+        height, width = file["label_size"][:]
+        found = []
+        for image in range(len(file["images"])):
+            of_masks = slice(*file["mask_start"][image : image + 2])
+            whole = {names[label] for label in file["whole_label"][slice(*file["whole_start"][image : image + 2])]}
+            pixels = [[set(whole) for _ in range(width)] for _ in range(height)]
+            for label, mask in zip(file["mask_label"][of_masks], file["masks"][of_masks], strict=True):
+                for y, x in product(range(height), range(width)):
+                    if int(mask[y, x // 64]) >> (x % 64) & 1:
+                        pixels[y][x].add(names[label])
+            found.append(pixels)
+        return found
+
+
+def expected_labels(sets, side, name_of) -> list[list[list[set]]]:
+    """The same, pixel by pixel, from the annotations; `name_of` says what a label of a set counts as, or None."""
+    found = []
+    for of_set, reader in sets.items():
+        for annotation in reader.annotations:
+            names = [name_of(of_set, label) for label in reader.labels]
+            pixels = [[set() for _ in range(side)] for _ in range(side)]
+            for y, x in product(range(side), range(side)):
+                for plane in annotation.planes:
+                    height, width = plane.shape
+                    value = plane[int((y + 0.5) * height / side), int((x + 0.5) * width / side)]
+                    pixels[y][x] |= {names[value - 1]} if value else set()
+                pixels[y][x] |= {names[position] for position in annotation.whole}
+                pixels[y][x] -= {None}
+            found.append(pixels)
+    return found
+
+
+SYNONYMS = {"automobile": "car"}
+JOINED_NAMES = {"Traffic_Light": "traffic light", "traffic  light": "traffic light", "Glass": "glass"} | {
+    "glass": "glass", "street": "street-s", "automobile": "car"
+}  # fmt: skip
+
+
+def test_joined_sets_carry_their_labels_under_common_names(two_sets, tmp_path):
+    rules = Rules(side=4, synonyms=SYNONYMS, categories={"car": "vehicle"})
+    pack_pictures(JoinedSet(two_sets, rules), 8, tmp_path / "c.h5")
+    assert packed_labels(tmp_path / "c.h5") == expected_labels(two_sets, 4, lambda _, label: JOINED_NAMES[label.name])
+    with h5py.File(tmp_path / "c.h5") as file:
+        assert file["category_name"].asstr()[:].tolist() == ["object", "part", "material", "scene", "vehicle"]
+        assert file["label_name"].asstr()[:].tolist() == ["glass", "traffic light", "street-s", "car"]
+        assert file["image_name"].asstr()[:].tolist() == ["one/0", "one/1", "one/2", "other/0", "other/1"]
+        areas = file["label_area"][:]
+        # glass and traffic light are in two categories: that in which more pixels carry them counts.
+        counted = [[0, 0, 0], [0, 0, 0]]
+        for of_set, label, place in (("one", 2, 0), ("other", 2, 0), ("one", 1, 1), ("other", 1, 1)):
+            for annotation in two_sets[of_set].annotations:
+                planes = [nearest(plane, 4, 4) == label for plane in annotation.planes]
+                counted[place][["one", "other"].index(of_set)] += np.count_nonzero(np.any(planes, axis=0))
+        primary = file["category_name"].asstr()[:][file["label_category"][:]]
+        assert primary[0] == ("object" if counted[0][0] > counted[0][1] else "material")
+        assert primary[1] == ("object" if counted[1][0] > counted[1][1] else "part")
+        assert sum(counted[0]) == areas[0] and sum(counted[1]) == areas[1]
+
+
+def test_a_joined_set_has_the_same_bytes_on_any_number_of_threads(two_sets, tmp_path):
+    for threads in (1, 3):
+        pack_pictures(JoinedSet(two_sets, Rules(side=4, colours=True)), 8, tmp_path / f"{threads}.h5", threads=threads)
+    with h5py.File(tmp_path / "1.h5") as one, h5py.File(tmp_path / "3.h5") as three:
+        assert one.attrs["fingerprint"] == three.attrs["fingerprint"]
+        assert one["images"][:].tobytes() == three["images"][:].tobytes()
+
+
+@pytest.mark.parametrize(
+    "least", [{"least_pictures": 3}, {"least_pixels": 20}, {"least_pictures": 2, "least_pixels": 33}]
+)
+def test_labels_with_fewer_pictures_or_pixels_are_left_out(two_sets, tmp_path, least):
+    def name_of(_, label):
+        return JOINED_NAMES[label.name]
+
+    everywhere = expected_labels(two_sets, 4, name_of)
+    pictures, pixels = {}, {}
+    for of_picture in everywhere:
+        flat = [names for row in of_picture for names in row]
+        for name in set().union(*flat):
+            pictures[name] = pictures.get(name, 0) + 1
+            pixels[name] = pixels.get(name, 0) + sum(name in names for names in flat)
+    kept = {
+        name
+        for name in pictures
+        if pictures[name] >= least.get("least_pictures", 0) and pixels[name] >= least.get("least_pixels", 0)
+    }
+    assert 0 < len(kept) < len(pictures)
+    pack_pictures(JoinedSet(two_sets, Rules(side=4, synonyms=SYNONYMS, **least)), 8, tmp_path / "c.h5")
+    assert packed_labels(tmp_path / "c.h5") == [
+        [[names & kept for names in row] for row in of_picture] for of_picture in everywhere
+    ]
+
+
+def test_computed_colours_are_the_nearest_prototypes(tmp_path):
+    rows = photo(8, 8, 5)
+    save(tmp_path / "0.png", rows)
+    reader = Drawn([Label("wall", "object")], tmp_path, [Annotation([np.ones((8, 8), np.int32)])])
+    pack_pictures(JoinedSet({"a": reader}, Rules(side=4, colours=True)), 8, tmp_path / "c.h5")
+    prototypes = {name: cielab(np.array(colour)) for name, colour in PROTOTYPES.items()}
+    for y, x in product(range(4), range(4)):
+        block = cielab(rows[2 * y : 2 * y + 2, 2 * x : 2 * x + 2].reshape(4, 3).mean(axis=0))
+        name = min(prototypes, key=lambda colour: np.square(prototypes[colour] - block).sum())
+        assert packed_labels(tmp_path / "c.h5")[0][y][x] == {"wall", f"{name}-c"}
+
+
+def test_a_set_that_labels_colours_keeps_its_own(tmp_path):
+    save(tmp_path / "0.png", photo(4, 4))
+    reader = Drawn([Label("red", "color")], tmp_path, [Annotation([np.ones((4, 4), np.int32)])])
+    joined = JoinedSet({"a": reader}, Rules(side=4, colours=True))
+    assert [label.name for label in joined.labels] == ["red-c"]
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=5), st.sampled_from([1, 0.9, 0.6, 0.5, 0.35, 0.25]))
+def test_no_source_has_more_than_its_share(sizes, share):
+    if share * len(sizes) < 1:
+        with pytest.raises(UserError, match="cannot all keep to"):
+            bounded_counts(sizes, share)
+        return
+    counts = bounded_counts(sizes, share)
+    assert all(0 < count <= min(size, share * sum(counts)) for count, size in zip(counts, sizes, strict=True))
+    # The largest: one more of any source that has more would break the rule, also with one more of others.
+    room = [range(count, size + 1) for count, size in zip(counts, sizes, strict=True)]
+    if np.prod([len(r) for r in room]) < 5000:
+        better = [c for c in product(*room) if sum(c) > sum(counts) and all(n <= share * sum(c) for n in c)]
+        assert not better
+
+
+def test_which_pictures_of_a_source_count_follows_from_their_names(two_sets):
+    fewer = [JoinedSet(two_sets, Rules(side=4, largest_share=0.5)).names for _ in range(2)]
+    assert fewer[0] == fewer[1] and len(fewer[0]) == 4
+    assert sum(name.startswith("one/") for name in fewer[0]) == 2 and fewer[0] == sorted(fewer[0])
+
+
+def test_a_label_map_of_other_proportions_is_refused(tmp_path):
+    save(tmp_path / "0.png", photo(8, 16))
+    labels = [Label("wall", "object")]
+    for shape, refused in {(4, 8): False, (16, 8): True, (8, 8): True, (3, 5): False, (1, 2): False}.items():
+        for aligned in (True, False):
+            reader = Drawn(labels, tmp_path, [Annotation([np.ones(shape, np.int32)])], aligned)
+            joined = JoinedSet({"a": reader}, Rules(side=4))
+            if refused and aligned:
+                with pytest.raises(UserError, match=r"a/0 is 8 x 16 and its label map .* of other proportions"):
+                    joined.labelled(0, joined.picture(0))
+            else:
+                joined.labelled(0, joined.picture(0))
+
+
+@pytest.mark.parametrize(
+    ("labels", "rules", "sentence"),
+    [
+        ([Label(" _ ", "object")], {}, "concepts.sources, a: the label has no name"),
+        ([Label("x", " ")], {}, "concepts.sources, a: the category of x has no name"),
+        (
+            [Label("x", "object")],
+            {"categories": {"y": "part"}},
+            "concepts.categories has 'y', and no set has such a label",
+        ),
+        ([Label("x", "object")], {"least_pictures": 5}, "no label is carried by 5 pictures and 0 pixels"),
+    ],
+)
+def test_doubtful_labels_are_refused(tmp_path, labels, rules, sentence):
+    reader = Drawn(labels, tmp_path, [Annotation([np.ones((4, 4), np.int32)])])
+    with pytest.raises(UserError, match=sentence):
+        JoinedSet({"a": reader}, Rules(side=4, **rules))
+
+
+def test_synonyms_are_read_and_lead_to_one_name(tmp_path):
+    table = tmp_path / "s.csv"
+    table.write_text("name,same_as\nTV_monitor,television\ntv,television\n")
+    assert read_synonyms(str(table)) == {"tv monitor": "television", "tv": "television"}
+    assert read_synonyms("none") == {}
+    for text, sentence in {
+        "name,same_as\na,b\nb,c\n": "'a' stands for 'b', which stands for another",
+        "name,same_as\na,b\nA,c\n": "the name 'a' stands there already",
+        "name,same_as\na,\n": "or there is none",
+    }.items():
+        table.write_text(text)
+        with pytest.raises(UserError, match=sentence):
+            read_synonyms(str(table))
+
+
+def test_a_set_in_brodens_layout_joins_as_it_is_packed_by_itself(tmp_path):
+    random = np.random.default_rng(1)
+    concepts = reference.Concepts(
+        categories=["object", "part", "scene"],
+        labels={1: ("arm", ["part"]), 2: ("cup", ["object", "part"]), 300: ("street-s", ["scene"])},
+        height=4,
+        width=4,
+    )
+    for place in range(3):
+        cells = {"object": [2 * random.integers(0, 2, (4, 4))], "part": [random.integers(0, 3, (4, 4))]}
+        cells |= {"scene": [300]} if place else {}
+        concepts.pictures.append(reference.Picture(photo(8, 8, place), cells, "train"))
+    reference.write_broden(concepts, tmp_path / "set")
+    pack_concepts(tmp_path / "set", 8, tmp_path / "alone.h5")
+    pack_pictures(JoinedSet({"b": Broden(tmp_path / "set", tmp_path, "x")}, Rules(side=4)), 8, tmp_path / "joined.h5")
+    assert packed_labels(tmp_path / "alone.h5") == packed_labels(tmp_path / "joined.h5")
+    with h5py.File(tmp_path / "alone.h5") as alone, h5py.File(tmp_path / "joined.h5") as joined:
+        for name in ("label_area", "label_category"):
+            by_name = [
+                dict(zip(file["label_name"].asstr()[:], file[name][:].tolist(), strict=True))
+                for file in (alone, joined)
+            ]
+            assert by_name[0] == by_name[1]
+        assert (alone["images"][:] == joined["images"][:]).all()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_each_preset_has_the_keys_of_its_format(preset):
+    item = {"name": "a", "format": preset, "source": "data/a"}
+    assert not list(set_mistakes([item]))
+    complete = complete_set(item)
+    of_format = FORMATS[complete["format"]]
+    assert set(options_of(complete)) == {*of_format.required, *of_format.optional}
+    assert complete_set(item | {"nothing": [5]} if "nothing" in of_format.optional else item)["folder"]
+
+
+def test_keys_that_a_format_lacks_or_needs_are_named():
+    sets = [
+        {"name": "a", "format": "label_maps", "source": "x", "pictures": "{}", "table": "t"},
+        {"name": "a", "format": "picture_labels", "source": "x"},
+    ]
+    sentences = list(set_mistakes(sets))
+    assert any("the name a stands 2 times" in sentence for sentence in sentences)
+    assert any("a: the format label_maps has no key table" in sentence for sentence in sentences)
+    for key in ("label_maps", "names"):
+        assert any(f"a: the format label_maps needs the key {key}" in sentence for sentence in sentences)
+    assert any("a: the format picture_labels needs the key pictures" in sentence for sentence in sentences)
+
+
+def test_sets_are_read_as_rules_hand_them_over(maps):
+    folder, _ = maps
+    item = complete_set({"name": "m", "format": "label_maps", "source": "x", "pictures": "images/{}.png"} | {
+        "label_maps": "maps/{}_labels.png", "names": {1: "wall", 2: "sky", 7: "tree"}, "nothing": [0]
+    })  # fmt: skip
+    handed = {"name": "m", "format": item["format"], "category": item["category"], "options": options_of(item)}
+    handed |= {"folder": str(folder), "pictures_folder": str(folder)}
+    joined = read_joined([json.loads(json.dumps(handed))], RULES)
+    assert joined.names == ["m/train/a", "m/val/b.c"] and [label.name for label in joined.labels] == [
+        "sky",
+        "tree",
+        "wall",
+    ]

@@ -26,7 +26,8 @@ from workflow_scripts.data.world.palette import PROTOTYPES, cielab
 from workflow_scripts.plan.concept_sets import FORMATS, PRESETS, complete_set, options_of, set_mistakes
 from workflow_scripts.shared.files import UserError
 
-NAMES = {"1": "wall", "2": "Night_Sky", "7": "tree"}
+NAMES = {"wall": 1, "Night_Sky": 2, "tree": 7}
+NAME_OF = {number: name for name, number in NAMES.items()}
 RULES = {
     "label_size": 4,
     "colours": False,
@@ -86,7 +87,7 @@ def test_index_maps_are_read_to_the_pixel(maps):
     for index, (key, values) in enumerate(drawn.items()):
         read = labels_at(reader, index)
         for place in product(*map(range, values.shape)):
-            assert read[place] == ({NAMES[str(values[place])]} if values[place] else set())
+            assert read[place] == ({NAME_OF[values[place]]} if values[place] else set())
         data, path = reader.picture(index)
         assert data == (folder / f"images/{key}.png").read_bytes() and path.endswith(f"{key}.png")
 
@@ -100,7 +101,7 @@ def test_an_index_map_may_be_stored_in_each_lossless_way(maps, kind):
         pixels = values.astype(np.uint16) if kind == "16 bits" else values if kind != "1" else values == 7
         (folder / f"maps/{key}_labels.png").unlink()
         save(folder / f"maps/{key}_labels.{ending}", pixels, "P" if kind == "P" else None)
-    names = {"1": "tree"} if kind == "1" else NAMES
+    names = {"tree": 1} if kind == "1" else NAMES
     reader = open_maps(folder, label_maps=f"maps/{{}}_labels.{ending}", names=names)
     for index in range(2):
         read = labels_at(reader, index)
@@ -112,7 +113,7 @@ def test_an_index_map_may_be_stored_in_each_lossless_way(maps, kind):
 def test_values_of_sixteen_bits_are_whole(tmp_path):
     save(tmp_path / "images/a.png", photo(2, 2))
     save(tmp_path / "maps/a_labels.png", np.array([[0, 300], [65535, 44]], np.uint16))
-    reader = open_maps(tmp_path, names={"300": "far", "65535": "last", "44": "near"})
+    reader = open_maps(tmp_path, names={"far": 300, "last": 65535, "near": 44})
     assert labels_at(reader, 0).tolist() == [[set(), {"far"}], [{"last"}, {"near"}]]
 
 
@@ -577,7 +578,7 @@ def test_keys_that_a_format_lacks_or_needs_are_named():
 def test_sets_are_read_as_rules_hand_them_over(maps):
     folder, _ = maps
     item = complete_set({"name": "m", "format": "label_maps", "source": "x", "pictures": "images/{}.png"} | {
-        "label_maps": "maps/{}_labels.png", "names": {1: "wall", 2: "sky", 7: "tree"}, "nothing": [0]
+        "label_maps": "maps/{}_labels.png", "names": {"wall": 1, "sky": 2, "tree": 7}, "nothing": [0]
     })  # fmt: skip
     handed = {"name": "m", "format": item["format"], "category": item["category"], "options": options_of(item)}
     handed |= {"folder": str(folder), "pictures_folder": str(folder)}

@@ -15,6 +15,7 @@ from workflow_scripts.shared.files import UserError, run_command
 
 COMMANDS = {
     "list_layers": f"{PACKAGE}.list_layers",
+    "show_concepts": f"{PACKAGE}.show_concepts",
     "cost_sheet": f"{PACKAGE}.cost_sheet",
     "summarise": f"{PACKAGE}.findings.summarise",
     "draw_figures": f"{PACKAGE}.figures.draw_figures",

@@ -283,25 +283,30 @@ class Experiment:
         Args:
             placed: where a rule finds a folder that another one makes.
         """
-
         concepts = self.config["concepts"]
         if not concepts["sources"]:
             return self.concept_tables(placed)
+        rules = {key: concepts[key] for key in RULES}
+        return named_arguments(
+            sets=json.dumps(self.sets(placed), sort_keys=True), rules=json.dumps(rules, sort_keys=True)
+        )
+
+    def sets(self, placed: Callable[[str], str]) -> list[dict]:
+        """Return the sets that are joined, as `read_joined` takes them; `placed` as above."""
 
         def folder(kind: str) -> str:
             within = self.packed_folder(kind)
             return str(placed(within)) if self.is_made(kind) else within
 
         sets = []
-        for item in concepts["sources"]:
+        for item in self.config["concepts"]["sources"]:
             kind = kind_of(item)
             of_pictures = f"{kind}_{PICTURES}" if "pictures_from" in item else kind
-            folders = {"folder": folder(kind), "pictures_folder": folder(of_pictures)}
             sets.append(
-                {key: item[key] for key in ("name", "format", "category")} | folders | {"options": options_of(item)}
+                {key: item[key] for key in ("name", "format", "category")}
+                | {"folder": folder(kind), "pictures_folder": folder(of_pictures), "options": options_of(item)}
             )
-        rules = {key: concepts[key] for key in RULES}
-        return named_arguments(sets=json.dumps(sets, sort_keys=True), rules=json.dumps(rules, sort_keys=True))
+        return sets
 
     def section(self, name: str) -> str:
         """Return one section of the config as text that changes only when a value does."""

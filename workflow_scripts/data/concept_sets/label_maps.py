@@ -30,7 +30,7 @@ class LabelMaps:
         *,
         pictures: str | list[str],
         label_maps: str | list[str],
-        names: str | dict[str, str],
+        names: str | dict[str, int | list[int]],
         nothing: list[int | list[int]],
         listed: str | None = None,
         scenes: str | None = None,

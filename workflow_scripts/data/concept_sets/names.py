@@ -18,12 +18,12 @@ COLOUR_COLUMNS = ("red", "green", "blue")
 Value = int | tuple[int, int, int]
 
 
-def read_names(names: str | Mapping[str, str], folder: Path, category: str) -> dict[Value, Label]:
+def read_names(names: str | Mapping[str, int | list[int]], folder: Path, category: str) -> dict[Value, Label]:
     """Return the label of each pixel value, or of each colour (red, green, blue).
 
     Args:
-        names: the labels by value, which is text, as keys of JSON are; or the name of a shipped table; or a file below
-            `folder`, or else of the user's own: CSV with the columns name and number (or red, green, blue) and, if
+        names: the value, or the colour, by label; or the name of a shipped table; or a file below `folder`, or else of
+            the user's own: CSV with the columns name and number (or red, green, blue) and, if
             wanted, category; the text files objectInfo150.txt (SceneParse150), `NUMBER: NAME` (COCO-Stuff), `RED GREEN
             BLUE NAME` (CamVid) and a name a line, the first of value 0; or JSON with label_map and, for colours,
             segmentation_colors (Datumaro).
@@ -33,8 +33,8 @@ def read_names(names: str | Mapping[str, str], folder: Path, category: str) -> d
         UserError: there is no such file, it is none of these, or a value or a label stands in it twice or has no name.
     """
     if isinstance(names, Mapping):
-        rows = ((f"names, {value}", whole(value, "names"), name, category) for value, name in names.items())
-        return checked(rows, "names")
+        pairs = ((name, tuple(value) if isinstance(value, list) else value) for name, value in names.items())
+        return checked(((f"names, {name}", value, name, category) for name, value in pairs), "names")
     path = find_table(names, folder)
     text = read_text(path)
     return checked(rows_of(path, text, category), str(path))

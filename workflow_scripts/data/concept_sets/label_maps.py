@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from workflow_scripts.data.concept_sets.files import find_files, pair_files, read_list
-from workflow_scripts.data.concept_sets.names import read_names
+from workflow_scripts.data.concept_sets.names import MOST, read_names
 from workflow_scripts.data.concept_sets.picture_labels import read_labels_of_pictures
 from workflow_scripts.data.concept_sets.reader import Annotation, Label
 from workflow_scripts.data.decode import open_picture
@@ -86,7 +86,7 @@ class LabelMaps:
 
 
 class Values:
-    """Which label each value of a pixel stands for; a colour is the number red x 65536 + green x 256 + blue."""
+    """Which label each value of a pixel stands for, or each colour, as `number` makes one number of it."""
 
     def __init__(self, of_value: dict, void: list, labels: tuple[Label, ...]) -> None:
         """Take the label of each value, and the values that mean none."""
@@ -94,19 +94,26 @@ class Values:
         codes = {number(value): place[label] + 1 for value, label in of_value.items()} | {number(v): 0 for v in void}
         self.known = np.array(sorted(codes), np.int64)
         self.code = np.array([codes[value] for value in self.known.tolist()], np.int32)
+        self.of_number = np.full(MOST + 1, -1, np.int32)  # quicker than a search, where numbers are small
+        small = self.known <= MOST
+        self.of_number[self.known[small]] = self.code[small]
 
     def labelled(self, values: np.ndarray, path: str) -> np.ndarray:
         """Return a plane, as in `Annotation`, of values (h, w); UserError if one of them is not known."""
-        places = np.minimum(np.searchsorted(self.known, values), len(self.known) - 1)
-        odd = values[self.known[places] != values]
+        if values.dtype == np.int32:  # colours
+            places = np.minimum(np.searchsorted(self.known, values), len(self.known) - 1)
+            plane = np.where(self.known[places] == values, self.code[places], -1)
+        else:
+            plane = self.of_number[values]
+        odd = values[plane < 0]
         if odd.size:
             first = int(odd[0])
-            what = f"{first}" if values.dtype != np.int32 else f"{first >> 16}, {first >> 8 & 255}, {first & 255}"
+            colour = f"the colour {first >> 16}, {first >> 8 & 255}, {first & 255}"
             raise UserError(
-                f"{path} holds the {'colour' if values.dtype == np.int32 else 'value'} {what}, which is in no table:"
+                f"{path} holds {colour if values.dtype == np.int32 else f'the value {first}'}, which is in no table:"
                 " complete names, or add it to nothing"
             )
-        return self.code[places]
+        return plane
 
 
 def number(value: int | tuple[int, int, int]) -> int:

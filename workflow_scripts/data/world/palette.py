@@ -55,7 +55,14 @@ def nearest_colours(image: np.ndarray) -> np.ndarray:
     `image` is (2h, 2w, 3) uint8; the result is (h, w) int64. A block counts by its mean. Distances are those of
     CIELAB: in sRGB light blues and greens would be nearest to grey.
     """
-    height, width = image.shape[0] // 2, image.shape[1] // 2
-    means = image.reshape(height, 2, width, 2, 3).mean(axis=(1, 3))
-    prototypes = cielab(np.array(list(PROTOTYPES.values())))
-    return np.square(cielab(means)[:, :, None] - prototypes).sum(axis=3).argmin(axis=2)
+    means = (image[::2, ::2].astype(np.float64) + image[1::2, ::2] + image[::2, 1::2] + image[1::2, 1::2]) / 4
+    lightness, a, b = np.moveaxis(cielab(means), -1, 0)
+    nearest = np.zeros(lightness.shape, np.int64)
+    least = np.full(lightness.shape, np.inf)
+    for place, colour in enumerate(PROTOTYPES.values()):
+        of_colour = cielab(np.array(colour))
+        distance = (lightness - of_colour[0]) ** 2 + (a - of_colour[1]) ** 2 + (b - of_colour[2]) ** 2
+        nearer = distance < least
+        nearest[nearer] = place
+        least[nearer] = distance[nearer]
+    return nearest

@@ -1,0 +1,88 @@
+"""Pack synthetic photographs with label maps: pictures a second and peak memory, for rising numbers of them.
+
+python -m benchmarks.concept_sets --folder /tmp/sets
+
+A pool of different pictures (JPEG, 500 x 375, smooth noise; label maps of the same size with 150 labels) is linked
+under as many names as asked for, so that files are read and decoded as often as of a set of that size. Memory that does
+not rise from one size to the next stays so for larger ones.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+POOL = 100
+HEIGHT, WIDTH, LABELS = 375, 500, 150
+RULES = {
+    "label_size": 112,
+    "colours": True,
+    "synonyms": "none",
+    "categories": {},
+    "least_pictures": 10,
+    "least_pixels": 1000,
+    "largest_share": 1,
+}
+
+
+def draw_pool(folder: Path) -> None:
+    """Draw the pictures and label maps that are linked."""
+    random = np.random.default_rng(0)
+    for kind in ("images", "maps"):
+        (folder / "pool" / kind).mkdir(parents=True, exist_ok=True)
+    for place in range(POOL):
+        coarse = Image.fromarray(random.integers(0, 256, (24, 32, 3), np.uint8))
+        coarse.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC).save(folder / f"pool/images/{place}.jpg", quality=90)
+        regions = Image.fromarray(random.choice(random.integers(0, LABELS + 1, 12), (6, 8)).astype(np.uint8))
+        regions.resize((WIDTH, HEIGHT), Image.Resampling.NEAREST).save(folder / f"pool/maps/{place}.png")
+
+
+def link_set(folder: Path, pictures: int) -> Path:
+    """Return the folder of a set with so many pictures, links to the pool's."""
+    made = folder / f"set_{pictures}"
+    for kind, ending in (("images", "jpg"), ("maps", "png")):
+        (made / kind).mkdir(parents=True, exist_ok=True)
+        for place in range(pictures):
+            link = made / kind / f"{place:07d}.{ending}"
+            if not link.exists():
+                os.link(folder / f"pool/{kind}/{place % POOL}.{ending}", link)
+    (made / "names.txt").write_text("\n".join(["nothing", *(f"label {number}" for number in range(1, LABELS + 1))]))
+    return made
+
+
+def pack(folder: Path, threads: int) -> tuple[float, float]:
+    """Pack a set in a process of its own; return its seconds, and the most memory that it took, in MB."""
+    options = {"pictures": "images/{}.jpg", "label_maps": "maps/{}.png", "names": "names.txt", "nothing": [0]}
+    options |= {"listed": None, "scenes": None}
+    item = {"name": "a", "format": "label_maps", "category": "object", "folder": str(folder), "options": options}
+    command = [sys.executable, "-m", "workflow_scripts.data.pack_concepts", "--image-size", "224"]
+    command += ["--sets", json.dumps([item | {"pictures_folder": str(folder)}]), "--rules", json.dumps(RULES)]
+    command += ["--threads", str(threads), "--out", str(folder / "concepts.h5")]
+    started = time.monotonic()
+    _, status, usage = os.wait4(os.posix_spawn(sys.executable, command, os.environ), 0)
+    if status:
+        sys.exit(f"pack_concepts ended with {os.waitstatus_to_exitcode(status)}")
+    (folder / "concepts.h5").unlink()
+    return time.monotonic() - started, usage.ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True, help="for the pictures, on a file system with hard links")
+    parser.add_argument("--pictures", type=int, nargs="+", default=[2000, 4000, 8000, 16000])
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    draw_pool(args.folder)
+    print(f"{'pictures':>8}  {'seconds':>8}  {'a second':>8}  {'MB':>6}")
+    for pictures in args.pictures:
+        seconds, megabytes = pack(link_set(args.folder, pictures), args.threads)
+        print(f"{pictures:8d}  {seconds:8.1f}  {pictures / seconds:8.0f}  {megabytes:6.0f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

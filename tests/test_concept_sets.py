@@ -1,6 +1,10 @@
 """Sets of labelled pictures in other layouts than Broden's: read, joined and packed as they are, or refused by name."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from fractions import Fraction
 from itertools import product
 from math import floor
@@ -26,6 +30,7 @@ from workflow_scripts.data.world.palette import PROTOTYPES, cielab
 from workflow_scripts.plan.concept_sets import FORMATS, PRESETS, complete_set, options_of, set_mistakes
 from workflow_scripts.shared.files import UserError
 
+ROOT = Path(__file__).resolve().parent.parent
 NAMES = {"wall": 1, "Night_Sky": 2, "tree": 7}
 NAME_OF = {number: name for name, number in NAMES.items()}
 RULES = {
@@ -588,3 +593,66 @@ def test_sets_are_read_as_rules_hand_them_over(maps):
         "tree",
         "wall",
     ]
+
+
+def test_sets_are_unpacked_joined_and_packed_again_when_a_picture_changes(tmp_path):
+    """Through snakemake: a published layout in an archive, folders by label, and pictures apart from their labels."""
+    data = tmp_path / "data"
+    for place, part in enumerate(["training", "training", "validation"]):
+        save(data / f"ade/images/{part}/ADE_{place}.jpg", photo(20, 30, place))
+        save(data / f"ade/annotations/{part}/ADE_{place}.png", np.full((20, 30), place, np.uint8))
+    (data / "ade/objectInfo150.txt").write_text(OBJECT_INFO)
+    (data / "ade/sceneCategories.txt").write_text("ADE_0 street\nADE_1 street\nADE_2 bedroom\n")
+    shutil.make_archive(str(data / "ade"), "zip", data, "ade")
+    shutil.rmtree(data / "ade")
+    for place, texture in enumerate(["banded", "dotted"]):
+        save(data / f"dtd/images/{texture}/{texture}_1.jpg", photo(9, 9, place))
+    save(data / "photos/one.png", photo(8, 8))
+    shutil.make_archive(str(data / "photos"), "tar", data / "photos")
+    save(data / "mine/one.png", np.full((8, 8), 255, np.uint8))
+    (tmp_path / "c.yaml").write_text(JOINED_CONFIG)
+    target = "results/joined/data/concepts.verified.json"
+
+    def run() -> str:
+        command = [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile", "--directory", ".", "--cores", "2"]
+        configs = [ROOT / "configs/tiny.yaml", "c.yaml"]
+        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        done = subprocess.run(
+            [*command, "--configfile", *configs, "--", target],
+            cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    assert run().count("unpack_archive") >= 2
+    packed = tmp_path / "results/joined/data/concepts.h5"
+    names = [sorted(set().union(*(set().union(*row) for row in rows))) for rows in packed_labels(packed)]
+    assert names == [
+        ["street-s"], ["street-s", "wall"], ["bedroom-s", "building"], ["banded"], ["dotted"], ["blob"],
+    ]  # fmt: skip
+    assert "Nothing to be done" in run()
+    (data / "dtd/images/dotted").rename(data / "dtd/images/striped")
+    again = run()
+    assert "pack_concepts" in again and "unpack_archive" not in again
+    assert packed_labels(packed)[4][0][0] == {"striped"}
+
+
+JOINED_CONFIG = """
+experiment: joined
+concepts:
+  sources:
+    - {name: ade, format: sceneparse150, source: data/ade.zip, folder: ade}
+    - {name: dtd, format: dtd, source: data/dtd, folder: .}
+    - name: mine
+      format: label_maps
+      source: data/mine
+      pictures_from: {source: data/photos.tar}
+      pictures: "{}.png"
+      label_maps: "{}.png"
+      names: {blob: 255}
+      nothing: [0]
+      category: part
+  label_size: 8
+  synonyms: none
+  expect: {images: 6}
+"""

@@ -81,7 +81,8 @@ class LabelMaps:
         """Return the label map's labels; UserError if it is of another kind, or holds a value without a name."""
         key = self.names[index]
         path = str(self.folder / self._maps[key])
-        plane = self._values.labelled(read_colours(path) if self.colours else read_values(path), path)
+        read = read_colours if self.colours else read_values
+        plane = self._values.labelled(read(read_file(path), path), path)
         return Annotation([plane], [self._scene_of[key]] if key in self._scene_of else [])
 
 
@@ -121,13 +122,14 @@ def number(value: int | tuple[int, int, int]) -> int:
     return value if isinstance(value, int) else value[0] * 65536 + value[1] * 256 + value[2]
 
 
-def read_values(path: str) -> np.ndarray:
-    """Return a label map's values, uint8 or uint16 (h, w), of a palette the indices.
+def read_values(data: bytes, path: str) -> np.ndarray:
+    """Return the values of a label map that the file `path` holds as `data`, uint8 or uint16 (h, w), of a palette the
+    indices.
 
     Raises:
         UserError: it is no whole picture of LOSSLESS formats, or has colours.
     """
-    picture = open_picture(read_file(path), path, LOSSLESS, deep_grey=True)
+    picture = open_picture(data, path, LOSSLESS, deep_grey=True)
     if picture.mode not in INDEX_MODES:
         raise UserError(
             f"{path} has mode {picture.mode}, and a label map must have one number a pixel ({', '.join(INDEX_MODES)}):"
@@ -136,13 +138,13 @@ def read_values(path: str) -> np.ndarray:
     return np.asarray(picture).astype(np.uint16 if picture.mode == "I;16" else np.uint8)
 
 
-def read_colours(path: str) -> np.ndarray:
-    """Return a label map's colours, int32 (h, w), each the number that `number` makes of it.
+def read_colours(data: bytes, path: str) -> np.ndarray:
+    """Return the colours of a label map that the file `path` holds as `data`, int32 (h, w), as `number` makes them.
 
     Raises:
         UserError: it is no whole picture of LOSSLESS formats, or has no colours.
     """
-    picture = open_picture(read_file(path), path, LOSSLESS)
+    picture = open_picture(data, path, LOSSLESS)
     if picture.mode not in COLOUR_MODES:
         raise UserError(
             f"{path} has mode {picture.mode}, and the table names colours: take the file as it was published, or give"

@@ -58,7 +58,6 @@ def link_set(folder: Path, pictures: int) -> Path:
 def pack(folder: Path, threads: int) -> tuple[float, float]:
     """Pack a set in a process of its own; return its seconds, and the most memory that it took, in MB."""
     options = {"pictures": "images/{}.jpg", "label_maps": "maps/{}.png", "names": "names.txt", "nothing": [0]}
-    options |= {"listed": None, "scenes": None}
     item = {"name": "a", "format": "label_maps", "category": "object", "folder": str(folder), "options": options}
     command = [sys.executable, "-m", "workflow_scripts.data.pack_concepts", "--image-size", "224"]
     command += ["--sets", json.dumps([item | {"pictures_folder": str(folder)}]), "--rules", json.dumps(RULES)]

@@ -1,5 +1,6 @@
 """Sets of labelled pictures in other layouts than Broden's: read, joined and packed as they are, or refused by name."""
 
+import inspect
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from workflow_scripts.data.concept_sets.broden import Broden
-from workflow_scripts.data.concept_sets.formats import read_joined
+from workflow_scripts.data.concept_sets.formats import READERS, read_joined
 from workflow_scripts.data.concept_sets.joined import JoinedSet, Rules, bounded_counts, read_synonyms
 from workflow_scripts.data.concept_sets.label_maps import LabelMaps
 from workflow_scripts.data.concept_sets.names import read_names
@@ -28,6 +29,7 @@ from workflow_scripts.data.concept_sets.reader import Annotation, Label, nearest
 from workflow_scripts.data.pack_concepts import pack_concepts, pack_pictures
 from workflow_scripts.data.world.palette import PROTOTYPES, cielab
 from workflow_scripts.plan.concept_sets import FORMATS, PRESETS, complete_set, options_of, set_mistakes
+from workflow_scripts.plan.schema import read_schema
 from workflow_scripts.shared.files import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -557,14 +559,26 @@ def test_a_set_in_brodens_layout_joins_as_it_is_packed_by_itself(tmp_path):
         assert (alone["images"][:] == joined["images"][:]).all()
 
 
+def test_the_config_knows_the_keys_of_each_reader():
+    assert set(FORMATS) == set(READERS)
+    for name, reader in READERS.items():
+        takes = [
+            value for key, value in inspect.signature(reader).parameters.items() if value.kind is value.KEYWORD_ONLY
+        ]
+        required = {parameter.name for parameter in takes if parameter.default is parameter.empty}
+        assert required == set(FORMATS[name].required), name
+        assert {parameter.name for parameter in takes} - required == set(FORMATS[name].optional), name
+    known = read_schema()["$defs"]["set_format"]["enum"]
+    assert sorted(known) == sorted([*FORMATS, *PRESETS])
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_each_preset_has_the_keys_of_its_format(preset):
     item = {"name": "a", "format": preset, "source": "data/a"}
     assert not list(set_mistakes([item]))
     complete = complete_set(item)
-    of_format = FORMATS[complete["format"]]
-    assert set(options_of(complete)) == {*of_format.required, *of_format.optional}
-    assert complete_set(item | {"nothing": [5]} if "nothing" in of_format.optional else item)["folder"]
+    assert set(FORMATS[complete["format"]].required) <= set(options_of(complete))
+    assert complete_set(item | {"folder": "elsewhere"})["folder"] == "elsewhere"
 
 
 def test_keys_that_a_format_lacks_or_needs_are_named():

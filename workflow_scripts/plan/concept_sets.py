@@ -1,7 +1,7 @@
 """The sets of labelled pictures that a config joins: the keys of each format, and the presets of published sets."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,24 @@ OF_SET = OF_SOURCE | {"category": "object"}
 
 @dataclass(frozen=True)
 class Format:
-    """A way in which labelled pictures are stored: the keys that its reader takes, and those that it can do without."""
+    """A way in which labelled pictures are stored: the keys that its reader needs, and those that it also takes."""
 
     required: tuple[str, ...] = ()
-    optional: Mapping[str, Any] = field(default_factory=dict)
+    optional: tuple[str, ...] = ()
 
 
 FORMATS = {
+    "ade20k": Format((), ("pictures",)),
     "broden": Format(),
-    "label_maps": Format(("pictures", "label_maps", "names"), {"nothing": [], "listed": None, "scenes": None}),
-    "picture_labels": Format(("pictures",), {"table": None}),
+    "coco_panoptic": Format(("pictures", "annotations", "label_maps")),
+    "coco_segments": Format(("pictures", "annotations")),
+    "label_maps": Format(("pictures", "label_maps", "names"), ("nothing", "listed", "scenes")),
+    "open_surfaces": Format((), ("channels",)),
+    "parquet": Format(("files", "image"), ("annotation", "label", "names", "nothing")),
+    "part_masks": Format(("pictures", "masks")),
+    "pascal_context": Format((), ("pictures", "label_maps", "names")),
+    "pascal_part": Format((), ("pictures", "annotations", "objects")),
+    "picture_labels": Format(("pictures",), ("table",)),
 }
 
 # Published sets: a format, and what its keys are there. Each key can be given anew.
@@ -83,6 +91,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "names": "msrc",
         "nothing": [[0, 0, 0]],
     },
+    "celebamask_hq": {
+        "format": "part_masks",
+        "folder": "CelebAMask-HQ",
+        "pictures": "CelebA-HQ-img/{}.jpg",
+        "masks": "CelebAMask-HQ-mask-anno/*/{}_{label}.png",
+        "category": "part",
+    },
     "dtd": {"format": "picture_labels", "folder": "dtd", "pictures": "images/{}.jpg", "category": "texture"},
 }
 
@@ -95,9 +110,7 @@ def complete_sets(concepts: dict) -> dict:
 def complete_set(item: dict) -> dict:
     """Return one of `concepts.sources` with all of its keys; `format` is then no preset."""
     preset = PRESETS.get(item["format"], {})
-    of_format = FORMATS[preset.get("format", item["format"])]
-    complete = OF_SET | dict(of_format.optional) | preset | {key: item[key] for key in item if key != "format"}
-    complete["format"] = preset.get("format", item["format"])
+    complete = OF_SET | preset | item | {"format": preset.get("format", item["format"])}
     if "pictures_from" in complete:
         complete["pictures_from"] = OF_SOURCE | complete["pictures_from"]
     return complete
@@ -106,7 +119,7 @@ def complete_set(item: dict) -> dict:
 def options_of(item: Mapping) -> dict[str, Any]:
     """Return the keys of a complete set that its reader takes."""
     of_format = FORMATS[item["format"]]
-    return {key: item[key] for key in (*of_format.required, *of_format.optional)}
+    return {key: item[key] for key in (*of_format.required, *of_format.optional) if key in item}
 
 
 def set_mistakes(sources: list[dict]) -> Iterator[str]:

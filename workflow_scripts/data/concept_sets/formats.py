@@ -2,15 +2,29 @@
 
 from pathlib import Path
 
+from workflow_scripts.data.concept_sets.ade20k import Ade20k
 from workflow_scripts.data.concept_sets.broden import Broden
+from workflow_scripts.data.concept_sets.coco import CocoPanoptic, CocoSegments
 from workflow_scripts.data.concept_sets.joined import JoinedSet, Rules, read_synonyms
 from workflow_scripts.data.concept_sets.label_maps import LabelMaps
+from workflow_scripts.data.concept_sets.open_surfaces import OpenSurfaces
+from workflow_scripts.data.concept_sets.parquet import Parquet
+from workflow_scripts.data.concept_sets.part_masks import PartMasks
+from workflow_scripts.data.concept_sets.pascal import PascalContext, PascalPart
 from workflow_scripts.data.concept_sets.picture_labels import PictureLabels
 from workflow_scripts.data.concept_sets.reader import Reader
 
 READERS = {
+    "ade20k": Ade20k,
     "broden": Broden,
+    "coco_panoptic": CocoPanoptic,
+    "coco_segments": CocoSegments,
     "label_maps": LabelMaps,
+    "open_surfaces": OpenSurfaces,
+    "parquet": Parquet,
+    "part_masks": PartMasks,
+    "pascal_context": PascalContext,
+    "pascal_part": PascalPart,
     "picture_labels": PictureLabels,
 }
 

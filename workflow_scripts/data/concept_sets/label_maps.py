@@ -1,5 +1,6 @@
 """Sets with a label map a picture: files whose pixels' values, or colours, a table names."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ class LabelMaps:
         pictures: str | list[str],
         label_maps: str | list[str],
         names: str | dict[str, int | list[int]],
-        nothing: list[int | list[int]],
+        nothing: Sequence[int | list[int]] = (),
         listed: str | None = None,
         scenes: str | None = None,
     ) -> None:

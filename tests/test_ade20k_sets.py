@@ -49,7 +49,9 @@ def test_pictures_may_lie_apart_and_a_pattern_chooses_some(release, tmp_path):
     reader = Ade20k(release.folder, pictures, "object", pictures="images/{}.jpg")
     expected = {name.removeprefix("images/"): of for name, of in release.carried.items() if name.startswith("images/")}
     fixtures.assert_same(fixtures.carried_by(reader), expected)
-    with pytest.raises(UserError, match=r"ends with \.jpg"):
+    both = Ade20k(release.folder, pictures, "object", pictures=["images/{}.jpg", "images/{}.jpg"])
+    assert both.names == reader.names
+    with pytest.raises(UserError, match=r"end with \.jpg"):
         read(release.folder, pictures="images/{}")
 
 

@@ -32,23 +32,27 @@ class Ade20k:
 
     aligned = True
 
-    def __init__(self, folder: Path, pictures_folder: Path, category: str, *, pictures: str = "{}.jpg") -> None:
+    def __init__(
+        self, folder: Path, pictures_folder: Path, category: str, *, pictures: str | list[str] = "{}.jpg"
+    ) -> None:
         """Find the files, and read the names.
 
         Args:
             folder: of the set.
             pictures_folder: of its pictures.
             category: not used; labels are objects, parts and scenes.
-            pictures: their pattern, as `find_files` takes it, which ends with .jpg.
+            pictures: their pattern, or several, as `find_files` takes them, which end with .jpg.
 
         Raises:
             UserError: as `find_files` and `pair_files`; or there are no names, or they are not as published.
         """
-        if not pictures.endswith(PICTURE):
-            raise UserError(f"pictures is {pictures!r}, and ADE20K has JPEG files: write a pattern that ends with .jpg")
+        patterns = [pictures] if isinstance(pictures, str) else pictures
+        for pattern in patterns:
+            if not pattern.endswith(PICTURE):
+                raise UserError(f"pictures has {pattern!r}, and ADE20K's are JPEG files: let it end with {PICTURE}")
         self.folder, self.pictures_folder = folder, pictures_folder
-        self._pictures = find_files(pictures_folder, pictures, "pictures")
-        self._maps = find_files(folder, pictures.removesuffix(PICTURE) + OBJECTS, "pictures")
+        self._pictures = find_files(pictures_folder, patterns, "pictures")
+        self._maps = find_files(folder, [pattern.removesuffix(PICTURE) + OBJECTS for pattern in patterns], "pictures")
         self.names = pair_files(self._pictures, self._maps, folder)
         stems = {key: path.removesuffix(OBJECTS) for key, path in self._maps.items()}
         synonyms, counts, scenes = read_index(folder, stems) or read_annotations(folder, stems)

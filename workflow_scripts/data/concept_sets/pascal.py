@@ -76,9 +76,9 @@ class PascalContext:
         pictures_folder: Path,
         category: str,
         *,
-        pictures: str = "JPEGImages/{}.jpg",
-        label_maps: str = "trainval/{}.mat",
-        names: str = "labels.txt",
+        pictures: str | list[str] = "JPEGImages/{}.jpg",
+        label_maps: str | list[str] = "trainval/{}.mat",
+        names: str | dict[str, int] = "labels.txt",
     ) -> None:
         """Find the files, and read the names.
 
@@ -128,8 +128,8 @@ class PascalPart:
         pictures_folder: Path,
         category: str,
         *,
-        pictures: str = "JPEGImages/{}.jpg",
-        annotations: str = "Annotations_Part/{}.mat",
+        pictures: str | list[str] = "JPEGImages/{}.jpg",
+        annotations: str | list[str] = "Annotations_Part/{}.mat",
         objects: bool = True,
     ) -> None:
         """Find the files.
@@ -187,11 +187,13 @@ class PascalPart:
 class MatFiles:
     """MATLAB files, one a picture, and the pictures."""
 
-    def __init__(self, folder: Path, pattern: str, what: str, pictures_folder: Path, pictures: str) -> None:
+    def __init__(
+        self, folder: Path, patterns: str | list[str], what: str, pictures_folder: Path, pictures: str | list[str]
+    ) -> None:
         """Find them, by patterns as `find_files` takes them; UserError if a file is without its picture."""
         self.folder, self.pictures_folder = folder, pictures_folder
         self._pictures = find_files(pictures_folder, pictures, "pictures")
-        self._paths = find_files(folder, pattern, what)
+        self._paths = find_files(folder, patterns, what)
         if alone := sorted(self._paths.keys() - self._pictures.keys()):
             raise UserError(
                 f"{folder} has {self._paths[alone[0]]}, and {pictures_folder} no picture {alone[0]} ({len(alone)} files"

@@ -73,6 +73,36 @@ def test_fields_that_are_not_wanted_are_left_out(tmp_path, compressed):
     assert np.array_equal(whole[0]["large"], large) and whole[1]["large"].shape == (0, 0)
 
 
+def element(kind: int, data: bytes) -> bytes:
+    """As MATLAB writes them: short ones in eight bytes, others filled up to a multiple of eight."""
+    if len(data) <= 4:
+        return struct.pack("<HH", kind, len(data)) + data.ljust(4, b"\0")
+    return struct.pack("<II", kind, len(data)) + data + bytes(-len(data) % 8)
+
+
+@pytest.mark.parametrize(
+    ("flags", "shape", "kind", "data", "expected"),
+    [
+        (6, (2, 3), 2, bytes([1, 2, 3, 4, 5, 6]), np.array([[1.0, 3, 5], [2, 4, 6]])),  # doubles, stored as they need
+        (6, (1, 2), 3, struct.pack("<hh", -2, 300), np.array([[-2.0, 300]])),
+        (0x200 | 9, (1, 3), 2, bytes([0, 1, 1]), np.array([[0, 1, 1]], np.uint8)),  # logical
+        (4, (1, 2), 4, "né".encode("utf-16-le"), "né"),
+        (4, (1, 5), 4, "naïve".encode("utf-16-le"), "naïve"),
+        (4, (1, 3), 2, b"leg", "leg"),
+        (4, (0, 0), 4, b"", ""),
+    ],
+)
+@pytest.mark.parametrize("compressed", [False, True])
+def test_numbers_and_text_as_matlab_stores_them(tmp_path, flags, shape, kind, data, expected, compressed):
+    inner = [struct.pack("<II", flags, 0), struct.pack("<ii", *shape), b"a", data]
+    content = b"".join(element(*item) for item in zip((6, 5, 1, kind), inner, strict=True))
+    content = struct.pack("<II", 14, len(content)) + content
+    if compressed:
+        content = struct.pack("<II", 15, len(zlib.compress(content))) + zlib.compress(content)
+    (tmp_path / "a.mat").write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + content)
+    assert_same(read_mat(tmp_path / "a.mat", "a"), expected)
+
+
 @pytest.mark.parametrize("value", [np.array([[1j]]), np.array(["ab", "cd"])])
 def test_what_no_set_has_is_refused(tmp_path, value):
     savemat(tmp_path / "a.mat", {"a": value})

@@ -70,7 +70,8 @@ class Ade20k:
         for number in synonyms:
             self._codes[number] = code[name_of[number]] if number in name_of else 0
         self._first_part = len(names)
-        self._scene_of = {key: 2 * len(names) + scene_names.index(scene) for key, scene in scenes.items()}
+        place = {scene: position for position, scene in enumerate(scene_names, 2 * len(names))}
+        self._scene_of = {key: place[scene] for key, scene in scenes.items()}
 
     def picture(self, index: int) -> tuple[bytes, str]:
         path = self.pictures_folder / self._pictures[self.names[index]]

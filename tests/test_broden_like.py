@@ -5,25 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import set_fixtures as fixtures
-import yaml
 
-from workflow_scripts.data.concept_sets.ade20k import Ade20k
-from workflow_scripts.data.concept_sets.joined import JoinedSet, Rules, read_synonyms
-from workflow_scripts.data.concept_sets.open_surfaces import OpenSurfaces
-from workflow_scripts.data.concept_sets.pascal import PascalContext, PascalPart
-from workflow_scripts.data.concept_sets.picture_labels import PictureLabels
+from workflow_scripts.data.concept_sets.formats import read_joined
+from workflow_scripts.data.concept_sets.joined import read_synonyms
 from workflow_scripts.data.concept_sets.reader import nearest
+from workflow_scripts.plan.concept_sets import options_of
+from workflow_scripts.plan.load import read_config
 
-ROOT = Path(__file__).resolve().parent.parent
-CONCEPTS = yaml.safe_load((ROOT / "configs" / "concepts" / "broden_like.yaml").read_text())["concepts"]
-READERS = {
-    "ade20k": Ade20k,
-    "picture_labels": PictureLabels,
-    "open_surfaces": OpenSurfaces,
-    "pascal_context": PascalContext,
-    "pascal_part": PascalPart,
-}
-OF_SOURCE = {"name", "format", "source", "addresses", "folder", "pictures_from", "category"}
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+BRODEN_LIKE = CONFIGS / "concepts" / "broden_like.yaml"
+NO_MINIMUM = {"least_pictures": 0, "least_pixels": 0}  # of sets so small
 
 
 def write_dtd(folder: Path) -> fixtures.Carried:
@@ -43,30 +34,37 @@ WRITERS = {
 
 
 @pytest.fixture
-def sets(tmp_path):
-    """The readers of the config's sources, and what their sets carry."""
-    readers, carried = {}, {}
-    for item in CONCEPTS["sources"]:
-        folder = tmp_path / Path(item["source"]).name / item.get("folder", ".")
+def read(tmp_path, monkeypatch):
+    """`read_config`, where the one source is that has to be there already."""
+    (tmp_path / "data" / "opensurfaces").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    return lambda *files: read_config(files)
+
+
+@pytest.fixture
+def concepts(read):
+    return read(BRODEN_LIKE)["concepts"]
+
+
+@pytest.fixture
+def written(concepts, tmp_path):
+    """The config's sources, as `read_joined` takes them, and what they carry."""
+    sets, carried = [], {}
+    for item in concepts["sources"]:
+        folder = pictures = tmp_path / Path(item["source"]).name / item["folder"]
         carried[item["name"]] = WRITERS[item["name"]](folder)
-        pictures = folder
         if "pictures_from" in item:
             pictures = tmp_path / Path(item["pictures_from"]["source"]).name / item["pictures_from"]["folder"]
             fixtures.write_voc_pictures(pictures)
-        options = {key: value for key, value in item.items() if key not in OF_SOURCE}
-        readers[item["name"]] = READERS[item["format"]](folder, pictures, item.get("category", "object"), **options)
-    return readers, carried
+        places = {"folder": folder, "pictures_folder": pictures, "options": options_of(item)}
+        sets.append({key: item[key] for key in ("name", "format", "category")} | places)
+    return sets, carried
 
 
-def join(readers, **changes) -> JoinedSet:
-    rules = {"colours": CONCEPTS["colours"], "synonyms": read_synonyms(CONCEPTS["synonyms"])}
-    return JoinedSet(readers, Rules(side=CONCEPTS["label_size"], **rules | changes))
-
-
-def test_labels_lie_where_the_sets_have_them(sets):
-    readers, carried = sets
-    joined = join(readers)
-    side, synonyms = CONCEPTS["label_size"], read_synonyms("shipped")
+def test_labels_lie_where_the_sets_have_them(written, concepts):
+    sets, carried = written
+    joined = read_joined(sets, concepts | NO_MINIMUM)
+    side, synonyms = concepts["label_size"], read_synonyms("shipped")
     without = {"opensurfaces": ("object", "scene"), "pascal-part": ("object",)}
     expected = {}
     for name, pictures in carried.items():
@@ -99,7 +97,15 @@ def test_labels_lie_where_the_sets_have_them(sets):
     assert not {"aeroplane", "boat", "book", "unknown"} & names
 
 
-def test_limits_are_those_of_the_authors_script():
-    assert CONCEPTS["least_pictures"] == 10
-    assert CONCEPTS["least_pixels"] == 0.5 * CONCEPTS["label_size"] ** 2
-    assert CONCEPTS["label_size"] == 224 // 2
+def test_limits_are_those_of_the_authors_script(concepts):
+    assert concepts["least_pictures"] == 10
+    assert concepts["least_pixels"] == 0.5 * concepts["label_size"] ** 2
+    assert concepts["label_size"] == 224 // 2
+
+
+@pytest.mark.parametrize("experiment", ["paper.yaml", "tiny.yaml"])
+def test_it_takes_the_place_of_an_experiments_concepts(read, concepts, experiment):
+    config = read(CONFIGS / experiment, BRODEN_LIKE)
+    assert config["concepts"]["sources"] == concepts["sources"]
+    assert config["concepts"]["pixel_totals"] == "none" and config["concepts"]["expect"]["images"] == "any"
+    assert config["training"] == read(CONFIGS / experiment)["training"]

@@ -92,7 +92,7 @@ class Ade20k:
 
     def _classes(self, path: Path) -> np.ndarray:
         """Return the codes, int32 (h, w), of the classes in a label map."""
-        colours = read_colours(str(path))
+        colours = read_colours(read_file(path), str(path))
         numbers = (colours >> 16) // 10 * 256 + (colours >> 8 & 255)
         codes = self._codes[numbers]
         if (codes == UNKNOWN).any():

@@ -69,7 +69,7 @@ class OpenSurfaces:
     def annotation(self, index: int) -> Annotation:
         """Return the labels of the channels; UserError if a map is none, or holds what no table names."""
         path = self.folder / self._maps[self.names[index]]
-        colours = read_colours(str(path))
+        colours = read_colours(read_file(path), str(path))
         planes, of_picture = [], []
         for channel, codes in self._codes.items():
             shift, table, _, _ = CHANNELS[channel]

@@ -223,7 +223,7 @@ def test_whole_pictures_are_labelled_by_folder_or_by_table(tmp_path):
         ]
     for text, sentence in {
         "banded/1 striped\n": "has no label, for .*table.csv names no label for it",
-        "banded/1 striped\nbanded/1 dotted\n": "line 2: banded/1 has another label already",
+        "banded/1 striped\nbanded/1 dotted\n": "line 2: banded/1 stands in another line already",
         "banded/1\n": "line 1: 'banded/1' is not a picture and its label",
         "x y\n": "names none of the 3 pictures",
     }.items():
@@ -232,9 +232,21 @@ def test_whole_pictures_are_labelled_by_folder_or_by_table(tmp_path):
             PictureLabels(tmp_path, tmp_path, "texture", pictures="images/{}", table="table.csv")
 
 
+def test_words_after_a_blank_are_labels_each(tmp_path):
+    """As in DTD's labels_joint_anno.txt, whose lines end with a blank."""
+    for key in ("banded/banded_0002", "grid/grid_0001"):
+        save(tmp_path / f"images/{key}.jpg", photo(2, 3))
+    (tmp_path / "joint.txt").write_text("banded/banded_0002.jpg banded \ngrid/grid_0001.jpg grid banded grid \n")
+    reader = PictureLabels(tmp_path, tmp_path, "texture", pictures="images/{}.jpg", table="joint.txt")
+    assert [[reader.labels[i].name for i in reader.annotation(index).whole] for index in range(2)] == [
+        ["banded"],
+        ["grid", "banded"],
+    ]
+
+
 def test_a_map_and_a_scene_go_together(maps):
     folder, _ = maps
-    (folder / "scenes.txt").write_text("a street\nb.c bed room\nunknown sea\n")
+    (folder / "scenes.txt").write_text("a street\nb.c,bed room\nunknown sea\n")
     reader = open_maps(folder, scenes="scenes.txt")
     assert [[reader.labels[i] for i in reader.annotation(index).whole] for index in range(2)] == [
         [Label("street", "scene")],
@@ -656,7 +668,7 @@ experiment: joined
 concepts:
   sources:
     - {name: ade, format: sceneparse150, source: data/ade.zip, folder: ade}
-    - {name: dtd, format: dtd, source: data/dtd, folder: .}
+    - {name: dtd, format: picture_labels, source: data/dtd, pictures: "images/{}.jpg", category: texture}
     - name: mine
       format: label_maps
       source: data/mine

@@ -98,7 +98,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "masks": "CelebAMask-HQ-mask-anno/*/{}_{label}.png",
         "category": "part",
     },
-    "dtd": {"format": "picture_labels", "folder": "dtd", "pictures": "images/{}.jpg", "category": "texture"},
+    "dtd": {
+        "format": "picture_labels",
+        "folder": "dtd",
+        "pictures": "images/{}.jpg",
+        "table": "labels/labels_joint_anno.txt",
+        "category": "texture",
+    },
 }
 
 
@@ -138,7 +144,7 @@ def set_mistakes(sources: list[dict]) -> Iterator[str]:
             yield f"{place}: the format {item['format']} has no key {key}: remove it (its keys are {takes})"
         for key in of_format.required:
             if key not in item and key not in preset:
-                yield f"{place}: the format {item['format']} needs the key {key}: README says what it is"
+                yield f"{place}: the format {item['format']} needs the key {key}: docs/concept_sets.md says what it is"
 
 
 def is_drawn(concepts: Mapping) -> bool:

@@ -66,13 +66,13 @@ class LabelMaps:
         self.labels = tuple(dict.fromkeys(of_value.values()))
         self.colours = isinstance(next(iter(named)), tuple)
         self._values = Values(of_value, void, self.labels)
-        self._scene_of: dict[str, int] = {}
+        self._scenes_of: dict[str, list[int]] = {}
         if scenes is not None:
             of_picture = read_labels_of_pictures(folder / scenes, self.names)
-            scene_labels = tuple(Label(name, "scene") for name in sorted(set(of_picture.values())))
-            place = {label.name: len(self.labels) + position for position, label in enumerate(scene_labels)}
-            self._scene_of = {key: place[name] for key, name in of_picture.items()}
-            self.labels += scene_labels
+            names_of_scenes = sorted({name for names in of_picture.values() for name in names})
+            place = {name: len(self.labels) + position for position, name in enumerate(names_of_scenes)}
+            self._scenes_of = {key: [place[name] for name in names] for key, names in of_picture.items()}
+            self.labels += tuple(Label(name, "scene") for name in names_of_scenes)
 
     def picture(self, index: int) -> tuple[bytes, str]:
         path = self.pictures_folder / self._pictures[self.names[index]]
@@ -84,7 +84,7 @@ class LabelMaps:
         path = str(self.folder / self._maps[key])
         read = read_colours if self.colours else read_values
         plane = self._values.labelled(read(read_file(path), path), path)
-        return Annotation([plane], [self._scene_of[key]] if key in self._scene_of else [])
+        return Annotation([plane], self._scenes_of.get(key, []))
 
 
 class Values:
@@ -113,7 +113,7 @@ class Values:
             colour = f"the colour {first >> 16}, {first >> 8 & 255}, {first & 255}"
             raise UserError(
                 f"{path} holds {colour if values.dtype == np.int32 else f'the value {first}'}, which is in no table:"
-                " complete names, or add it to nothing"
+                " complete names, or say that it means nothing"
             )
         return plane
 

@@ -1,4 +1,4 @@
-"""Sets whose labels are of whole pictures: by folder, as DTD's textures, or by a table."""
+"""Sets whose labels are of whole pictures: by folder, or by a table, as DTD's textures."""
 
 import re
 from collections.abc import Sequence
@@ -35,33 +35,37 @@ class PictureLabels:
         self._pictures = find_files(pictures_folder, pictures, "pictures")
         self.names = list(self._pictures)
         if table is None:
-            of_picture = {key: Path(path).parent.name for key, path in self._pictures.items()}
+            folders = {key: Path(path).parent.name for key, path in self._pictures.items()}
+            of_picture = {key: (name,) for key, name in folders.items() if name}
         else:
             of_picture = read_labels_of_pictures(folder / table, self.names)
         for key in self.names:
-            if not of_picture.get(key):
+            if key not in of_picture:
                 where = f"{folder / table} names no label for it" if table else "it lies in no folder"
                 raise UserError(f"{pictures_folder / self._pictures[key]} has no label, for {where}: give it one")
-        self.labels = tuple(Label(name, category) for name in sorted(set(of_picture.values())))
+        self.labels = tuple(
+            Label(name, category) for name in sorted({name for of in of_picture.values() for name in of})
+        )
         place = {label.name: position for position, label in enumerate(self.labels)}
-        self._label_of = [place[of_picture[key]] for key in self.names]
+        self._labels_of = [[place[name] for name in of_picture[key]] for key in self.names]
 
     def picture(self, index: int) -> tuple[bytes, str]:
         path = self.pictures_folder / self._pictures[self.names[index]]
         return read_file(path), str(path)
 
     def annotation(self, index: int) -> Annotation:
-        return Annotation(whole=[self._label_of[index]])
+        return Annotation(whole=self._labels_of[index])
 
 
-def read_labels_of_pictures(path: Path, names: Sequence[str]) -> dict[str, str]:
-    """Return the label of each picture that a table names and that is among `names`.
+def read_labels_of_pictures(path: Path, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the labels of each picture that a table names and that is among `names`.
 
-    A line of the text file is a picture and its label, with a blank, a comma or a tab between; the picture is named as
-    in `names`, or by the last part of that, with an ending or without. Lines of other pictures do not count.
+    In a line of the text file a picture stands before its label: with a comma or a tab between, all that follows is one
+    label; with a blank each word is a label, as in DTD's labels_joint_anno.txt. The picture is named as in `names`, or
+    by the last part of that, with an ending or without. Lines of other pictures do not count.
 
     Raises:
-        UserError: the file cannot be read, a line has no label, a picture has two, or there is none that counts.
+        UserError: the file cannot be read, a line has no label, a picture has two lines, or there is none that counts.
     """
     of_name = {name: name for name in names}
     last: dict[str, str] = {}
@@ -70,18 +74,20 @@ def read_labels_of_pictures(path: Path, names: Sequence[str]) -> dict[str, str]:
         if last.setdefault(part, name) != name:
             last[part] = ""  # which of the two is meant is not clear
     of_name = {part: name for part, name in last.items() if name} | of_name
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, ...]] = {}
     for line_number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
             continue
-        match = re.fullmatch(r"\s*([^\s,]+)(?:\s*,\s*|\s+)(\S.*?)\s*", line)
+        match = re.fullmatch(r"\s*([^\s,]+)(\s*,\s*|\s+)(\S.*?)\s*", line)
         if not match:
             raise UserError(f"{path}, line {line_number}: {line[:40]!r} is not a picture and its label: correct it")
-        name = of_name.get(match[1]) or of_name.get(match[1].rpartition(".")[0])
+        picture, between, label = match.groups()
+        name = of_name.get(picture) or of_name.get(picture.rpartition(".")[0])
         if name is None:
             continue
-        if found.setdefault(name, match[2]) != match[2]:
-            raise UserError(f"{path}, line {line_number}: {match[1]} has another label already: leave one of them")
+        if name in found:
+            raise UserError(f"{path}, line {line_number}: {picture} stands in another line already: leave one of them")
+        found[name] = (label,) if between.strip() or "\t" in between else tuple(dict.fromkeys(label.split()))
     if not found:
         raise UserError(f"{path} names none of the {len(names)} pictures: give the table of these, or correct pictures")
     return found

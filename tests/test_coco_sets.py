@@ -328,6 +328,11 @@ def test_polygons_of_boxes_hold_the_pixels_inside(height, width, data):
     np.testing.assert_array_equal(mask, expected)
 
 
+def test_polygons_keep_their_numbers():
+    polygon = [100.1, 7.3, 33.35, 0.1, 5, 2.7]  # pixels follow from fifths, some of which a short float moves
+    assert [list(found) for found in compact_outline([polygon])] == [polygon]
+
+
 def annotation_entry(number: int, image: int, category: int, segmentation: object) -> dict:
     return {
         "segmentation": segmentation,
@@ -450,6 +455,7 @@ SEGMENT_FAULTS = {
     "no text": (RUNS | {"counts": ""}, "no lengths of runs"),
     "cut text": (RUNS | {"counts": "4d"}, "no lengths of runs"),
     "other letters": (RUNS | {"counts": "4ä"}, "no lengths of runs"),
+    "half a letter": (RUNS | {"counts": "4\ud800"}, "no lengths of runs"),
     "short text": (RUNS | {"counts": "4c0"}, "sum to 23"),
     "negative in text": (RUNS | {"counts": "L"}, "no lengths of runs"),
     "long number": (RUNS | {"counts": "PPPPPPPPPPPP0"}, "no lengths of runs"),

@@ -237,6 +237,8 @@ PANOPTIC_FAULTS = {
     "image id twice": (change_of("images", 0, "id", value=3), r"images\[1\] has the id 3, which another has"),
     "category id twice": (change_of("categories", 1, "id", value=1), r"categories\[1\] has the id 1"),
     "category name twice": (change_of("categories", 1, "name", value="person"), "2 categories are called 'person'"),
+    "half a letter": (change_of("categories", 1, "name", value="a\ud800"), r"categories\[1\]: it has no name"),
+    "half a letter in a path": (change_of(*FIRST, "file_name", value="\ud800.png"), r"file_name is '.ud800.png'"),
     "no category name": (change_of("categories", 1, "name", value=" "), r"categories\[1\]: it has no name"),
     "no images": (change_of("images", value=None), "has no list images"),
     "empty": (change_of("annotations", value=[]), "has no list annotations, or an empty one"),
@@ -326,6 +328,11 @@ def test_polygons_of_boxes_hold_the_pixels_inside(height, width, data):
     mask = fill(outline, height, width)
     assert mask.dtype == bool
     np.testing.assert_array_equal(mask, expected)
+
+
+def test_polygons_keep_their_numbers():
+    polygon = [100.1, 7.3, 33.35, 0.1, 5, 2.7]  # pixels follow from fifths, some of which a short float moves
+    assert [list(found) for found in compact_outline([polygon])] == [polygon]
 
 
 def annotation_entry(number: int, image: int, category: int, segmentation: object) -> dict:
@@ -450,6 +457,7 @@ SEGMENT_FAULTS = {
     "no text": (RUNS | {"counts": ""}, "no lengths of runs"),
     "cut text": (RUNS | {"counts": "4d"}, "no lengths of runs"),
     "other letters": (RUNS | {"counts": "4ä"}, "no lengths of runs"),
+    "half a letter": (RUNS | {"counts": "4\ud800"}, "no lengths of runs"),
     "short text": (RUNS | {"counts": "4c0"}, "sum to 23"),
     "negative in text": (RUNS | {"counts": "L"}, "no lengths of runs"),
     "long number": (RUNS | {"counts": "PPPPPPPPPPPP0"}, "no lengths of runs"),

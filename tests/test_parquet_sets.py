@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -95,6 +96,7 @@ def test_labels_of_whole_pictures_have_the_names_that_the_files_give(labelled):
     for index, label in enumerate([0, 2, 1, 2, 0, 1, 1]):
         assert reader.annotation(index).whole == [label] and reader.annotation(index).planes == []
         assert reader.picture(index)[0] == picture(index)
+    assert reader.picture(4)[1] == f"{labelled / part(0)}, row 4, image"
     assert reader.picture(6)[1] == f"{labelled / part(1)}, row 1, image"
 
 
@@ -150,15 +152,29 @@ def test_each_group_is_read_once_in_order_and_few_are_held(labelled, monkeypatch
         reader.annotation(index)
         assert len(reader._held) <= 2
     assert groups == [(group, ["image.bytes", "label"]) for group in (0, 1, 2, 0)]
+    groups.clear()
+    reader = read(labelled, label="label")
+    for index in (1, 2, 1, 2):  # as threads do where one group ends and another begins
+        reader.picture(index)
+    assert [group for group, _ in groups] == [0, 1]
 
 
-def test_threads_may_share_a_reader(labelled):
+def test_threads_may_share_a_reader(labelled, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    original = parquet.ParquetFile.read_row_group
+
+    def slow(*arguments, **options):
+        time.sleep(0.002)  # long enough for another thread to come
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(parquet.ParquetFile, "read_row_group", slow)
     reader = read(labelled, label="label")
     labels = [0, 2, 1, 2, 0, 1, 1]
-    indices = np.random.default_rng(0).integers(0, 7, 400).tolist()
+    indices = np.random.default_rng(0).integers(0, 7, 100).tolist()
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda index: (reader.picture(index)[0], reader.annotation(index).whole), indices))
     assert found == [(picture(index), [labels[index]]) for index in indices]
+    assert len(reader._held) <= 2
 
 
 def test_pictures_that_are_not_in_the_files_are_refused(tmp_path):

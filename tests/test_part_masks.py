@@ -117,6 +117,13 @@ def test_a_mask_of_two_pictures_is_refused(tmp_path):
         read(tmp_path, pictures="pictures/{}", masks="masks/{}_{label}.png")
 
 
+def test_a_label_is_no_folder_of_folders(tmp_path):
+    put_picture(tmp_path, "pictures/one.jpg")
+    put(tmp_path, "masks/a/b/one.png", mask_image(rectangle(0, 0, 1, 1)))
+    with pytest.raises(UserError, match=r"masks/a/b/one.png and no picture for it"):
+        read(tmp_path, pictures="pictures/{}", masks="masks/{label}/{}.png")
+
+
 def test_files_that_do_not_pair_are_named(faces):
     lone = put(faces, "CelebAMask-HQ-mask-anno/0/00013_skin.png", mask_image(rectangle(0, 0, 1, 1)))
     with pytest.raises(
@@ -178,6 +185,7 @@ def test_any_way_to_store_a_mask_says_the_same():
         "small numbers": Image.fromarray(MASK.astype(np.uint8)),
         "RGB": mask_image(MASK),
         "red": Image.fromarray(np.stack([128 * MASK, 0 * MASK, 0 * MASK], -1).astype(np.uint8)),
+        "blue": Image.fromarray(np.stack([0 * MASK, 0 * MASK, 128 * MASK], -1).astype(np.uint8)),
         "P": with_palette(MASK, [0, 0, 0, 128, 0, 0]),
     }
     for image in ways.values():

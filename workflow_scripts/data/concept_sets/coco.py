@@ -309,7 +309,7 @@ def read_categories(content: dict, path: Path) -> dict[Id, str]:
     found: dict[Id, str] = {}
     for number, item, where in entries(content, "categories", path):
         name = item.get("name")
-        if not isinstance(name, str) or not name.strip():
+        if not is_text(name) or not name.strip():
             raise UserError(f"{where}: it has no name: give it one")
         found[number] = name.strip()
     for name, count in Counter(found.values()).items():
@@ -341,10 +341,15 @@ def known(number: Any, entries: dict, key: str, where: str) -> Id:
 
 def inside(name: Any, key: str, where: str) -> str:
     """Return the path of a file, as it is within its folder; UserError if it is none, or leads out of that."""
-    path = os.path.normpath(name) if isinstance(name, str) and name and "\0" not in name else ".."
+    path = os.path.normpath(name) if is_text(name) and "\0" not in name else "."
     if os.path.isabs(path) or path.split(os.sep)[0] in ("..", "."):
         raise UserError(f"{where}: {key} is {name!r}: write the path of a file within the folder that the config gives")
     return path
+
+
+def is_text(value: Any) -> bool:
+    """Tell whether a value is text that can be written: JSON may have half a character by its number."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def require_files(folder: Path, within: str, names: list[str], path: Path) -> None:

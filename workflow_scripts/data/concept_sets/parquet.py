@@ -130,7 +130,7 @@ class Parquet:
     def _bytes(self, index: int, column: str) -> tuple[bytes, str]:
         """Return the file that a column holds of a picture, and the row to name in messages."""
         cell, row = self._cell(index, column)
-        data = cell[BYTES].as_py() if cell.is_valid else None
+        data = cell[BYTES].as_py()
         if data is None:
             raise UserError(
                 f"{row}: {column} has no bytes, but at most the path of a file: take a set that has its pictures in it"

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from workflow_scripts.data.concept_sets.files import PLACE, find_files, walk
 from workflow_scripts.data.concept_sets.label_maps import LOSSLESS
@@ -175,8 +176,15 @@ def read_mask(data: bytes, path: str) -> np.ndarray:
             f"{path} has other values than 0 and one besides, so what is of the label is not clear: take the file as it"
             " was published, or format label_maps where it holds several labels"
         )
-    pixels = np.asarray(image)
-    mask = pixels.any(-1) if image.mode == "RGB" else pixels != 0
-    if image.mode == "P" and not np.array_equal(mask, np.asarray(image.convert("RGB")).any(-1)):
+    if image.mode == "RGB":
+        return not_black(image)
+    mask = np.asarray(image) != 0
+    if image.mode == "P" and not np.array_equal(mask, not_black(image.convert("RGB"))):
         raise UserError(f"{path} has a palette in which 0 is not black, or another is: save it in black and white")
     return mask
+
+
+def not_black(image: Image.Image) -> np.ndarray:
+    """Return where a picture in red, green and blue is not black, bool (h, w)."""
+    red, green, blue = np.moveaxis(np.asarray(image), -1, 0)
+    return (red | green | blue) != 0  # many times as fast as `any` of three

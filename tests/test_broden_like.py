@@ -18,10 +18,14 @@ NO_MINIMUM = {"least_pictures": 0, "least_pixels": 0}  # of sets so small
 
 
 def write_dtd(folder: Path) -> fixtures.Carried:
-    for texture in ("banded", "polka-dotted"):
-        fixtures.write_jpeg(folder / "images" / texture / f"{texture}_0001.jpg", 4, 5)
     every = np.ones((1, 1), bool)
-    return {f"{texture}/{texture}_0001": {(texture, "texture"): every} for texture in ("banded", "polka-dotted")}
+    textures = {"banded/banded_0001": ["banded"], "grid/grid_0001": ["grid", "banded"]}
+    for key in textures:
+        fixtures.write_jpeg(folder / "images" / f"{key}.jpg", 4, 5)
+    (folder / "labels").mkdir()
+    lines = [f"{key}.jpg {' '.join(names)} \n" for key, names in textures.items()]
+    (folder / "labels" / "labels_joint_anno.txt").write_text("".join(lines))
+    return {key: {(name, "texture"): every for name in names} for key, names in textures.items()}
 
 
 WRITERS = {

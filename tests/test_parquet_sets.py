@@ -101,7 +101,7 @@ def test_labels_of_whole_pictures_have_the_names_that_the_files_give(labelled):
 
 
 def test_given_names_count_in_place_of_the_files(labelled):
-    reader = read(labelled, label="label", names={0: "a fish", 1: "another", 2: "none"}, nothing=[2])
+    reader = read(labelled, label="label", names={"a fish": 0, "another": 1, "none": 2}, nothing=[2])
     assert [label.name for label in reader.labels] == ["a fish", "another"]
     assert [reader.annotation(index).whole for index in range(4)] == [[0], [], [1], []]
 
@@ -114,14 +114,14 @@ def test_numbers_without_a_name_are_refused_unless_they_mean_nothing(labelled):
 
 
 def test_label_maps_are_read_as_those_in_files(mapped):
-    reader = read(mapped, annotation="annotation", names={1: "wall", 2: "sky"}, nothing=[0, 255])
+    reader = read(mapped, annotation="annotation", names={"wall": 1, "sky": 2}, nothing=[0, 255])
     assert [label.name for label in reader.labels] == ["wall", "sky"]
     for index in range(5):
         [plane] = reader.annotation(index).planes
         np.testing.assert_array_equal(plane, np.where(values(index) == 255, 0, values(index)))
         assert reader.picture(index)[0] == picture(index)
     with pytest.raises(UserError, match=r"00002.parquet, row 0, annotation holds the value 255, which is in no table"):
-        read(mapped, annotation="annotation", names={1: "wall", 2: "sky"}, nothing=[0]).annotation(0)
+        read(mapped, annotation="annotation", names={"wall": 1, "sky": 2}, nothing=[0]).annotation(0)
 
 
 def test_label_maps_may_have_colours(tmp_path):
@@ -194,7 +194,7 @@ def test_pictures_that_are_not_in_the_files_are_refused(tmp_path):
 FAULTS = {
     "no column": ({"label": "class"}, "has no column class, but image, label: correct the config"),
     "numbers as label maps": (
-        {"annotation": "label", "names": {0: "a"}},
+        {"annotation": "label", "names": {"a": 0}},
         "the column label is int64, and files are struct",
     ),
     "files as labels": ({"label": "image"}, "the column image is struct<.*>, and labels are whole numbers"),

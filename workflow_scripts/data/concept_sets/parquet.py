@@ -39,7 +39,7 @@ class Parquet:
         image: str,
         annotation: str | None = None,
         label: str | None = None,
-        names: str | dict[int, str] | None = None,
+        names: str | dict[str, int | list[int]] | None = None,
         nothing: Sequence[int | list[int]] = (),
     ) -> None:
         """Read what the files say of themselves, and the names of labels.
@@ -149,7 +149,7 @@ class Parquet:
         number = cell.as_py()
         if number not in self._place_of:
             raise UserError(
-                f"{row}: {self._label} is {number}, which has no name: complete names, or add it to nothing"
+                f"{row}: {self._label} is {number}, which has no name: complete names, or say that it means nothing"
             )
         place = self._place_of[number]
         return Annotation(whole=[] if place is None else [place])
@@ -215,7 +215,7 @@ def names_of(schema: Any, column: str | None, path: Path, category: str) -> dict
             raise ValueError
     except (ValueError, LookupError, TypeError, RecursionError):
         raise UserError(
-            f"{path} does not name the labels: give names, such as {{0: cat, 1: dog}}, or a table"
+            f"{path} does not name the labels: give names, such as {{cat: 0, dog: 1}}, or a table"
         ) from None
     labels = [Label(name.strip(), category) for name in names]
     require_labels(labels, str(path))

@@ -28,6 +28,7 @@ TILE = 160  # pixels a side of an example
 TEXT = 28  # pixels of height for what stands below it
 ACROSS = 8  # examples beside each other
 OUTSIDE = 0.3  # brightness outside of a mask
+NAMED = 20  # of labels that were not seen
 NAME_WIDTH = 24  # letters of a name that fit below an example
 
 
@@ -82,8 +83,8 @@ def describe(concepts: LabelledPictures, found: Look, quantile: float, detector_
     total = len(found.looked_at) * concepts.height * concepts.width
     heights, widths = zip(*found.sizes, strict=True)
     lines = [
-        f"{len(concepts.names):,} pictures, {len(concepts.labels):,} labels in {len(concepts.categories)} categories"
-        f" ({', '.join(concepts.categories)}); label maps of {concepts.height} x {concepts.width}",
+        f"{len(concepts.names):,} pictures, {len(concepts.labels):,} labels (categories: {', '.join(concepts.categories)});"
+        f" label maps of {concepts.height} x {concepts.width}",
         f"looked at {len(found.looked_at):,} pictures: {min(heights)} to {max(heights)} pixels high, {min(widths)} to"
         f" {max(widths)} wide; {found.unlabelled / total:.1%} of all pixels have no label, colours aside",
         "",
@@ -108,7 +109,8 @@ def describe(concepts: LabelledPictures, found: Look, quantile: float, detector_
             f" {detector_iou:g}): {', '.join(far)}",
         ]
     if unseen := [label.name for label in concepts.labels if label.number not in found.pictures]:
-        lines += ["", f"not seen: {', '.join(unseen)}"]
+        more = f" and {len(unseen) - NAMED} more" if len(unseen) > NAMED else ""
+        lines += ["", f"not seen: {', '.join(unseen[:NAMED])}{more}"]
     return lines
 
 

@@ -93,9 +93,11 @@ class Parquet:
         void = [tuple(value) if isinstance(value, list) else value for value in nothing]
         of_value = {value: found for value, found in named.items() if value not in void}
         self.labels = tuple(dict.fromkeys(of_value.values()))
-        self._read = read_colours if isinstance(next(iter(named)), tuple) else read_values
-        self._values = Values(of_value, void, self.labels)
-        self._place_of = {value: self.labels.index(found) for value, found in of_value.items()} | dict.fromkeys(void)
+        if annotation is not None:
+            self._read = read_colours if isinstance(next(iter(named)), tuple) else read_values
+            self._values = Values(of_value, void, self.labels)
+        else:
+            self._places = {value: self.labels.index(found) for value, found in of_value.items()} | dict.fromkeys(void)
         files_columns = [image] if annotation is None else [image, annotation]
         self._columns = [f"{name}.{BYTES}" for name in files_columns] + ([] if label is None else [label])
         self._held: dict[int, Any] = {}  # tables by group
@@ -147,11 +149,11 @@ class Parquet:
             return Annotation([self._values.labelled(self._read(data, place), place)])
         cell, row = self._cell(index, self._label)
         number = cell.as_py()
-        if number not in self._place_of:
+        if number not in self._places:
             raise UserError(
                 f"{row}: {self._label} is {number}, which has no name: complete names, or say that it means nothing"
             )
-        place = self._place_of[number]
+        place = self._places[number]
         return Annotation(whole=[] if place is None else [place])
 
 

@@ -597,10 +597,13 @@ def test_keys_that_a_format_lacks_or_needs_are_named():
     sets = [
         {"name": "a", "format": "label_maps", "source": "x", "pictures": "{}", "table": "t"},
         {"name": "a", "format": "picture_labels", "source": "x"},
+        {"name": "c", "format": "coco_segments", "source": "x", "pictures": ["a"], "annotations": ["b", "c"]},
     ]
     sentences = list(set_mistakes(sets))
     assert any("the name a stands 2 times" in sentence for sentence in sentences)
     assert any("a: the format label_maps has no key table" in sentence for sentence in sentences)
+    lists = [sentence for sentence in sentences if "is a list" in sentence]
+    assert len(lists) == 1 and "c: pictures is a list, and the format coco_segments takes one path" in lists[0]
     for key in ("label_maps", "names"):
         assert any(f"a: the format label_maps needs the key {key}" in sentence for sentence in sentences)
     assert any("a: the format picture_labels needs the key pictures" in sentence for sentence in sentences)

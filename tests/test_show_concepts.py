@@ -53,7 +53,7 @@ def run(monkeypatch, *arguments: str) -> None:
 def test_it_says_what_the_pictures_hold(config, monkeypatch, capsys):
     run(monkeypatch)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "6 pictures, 14 labels (categories: color, object); label maps of 8 x 8"
+    assert lines[0] == "6 pictures, label maps of 8 x 8; 14 labels (categories: color, object)"
     # Two pictures of six have no label on their right half.
     assert lines[1].startswith("looked at 6 pictures: 16 to 26 pixels high, 16 to 26 wide; 16.7% of all pixels have no")
     rows = {line.split()[0]: line.split()[1:] for line in lines if line.count("%") == 1 and "object" in line}

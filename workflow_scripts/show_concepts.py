@@ -1,4 +1,4 @@
-"""Show what the labelled pictures of a config hold: counts on the terminal, examples with their masks on one sheet.
+"""Show what labelled pictures hold: counts on the terminal, examples with their masks on one sheet.
 
 python -m workflow_scripts show_concepts --configfile mine.yaml --out sheet.png
 
@@ -83,8 +83,8 @@ def describe(concepts: LabelledPictures, found: Look, quantile: float, detector_
     total = len(found.looked_at) * concepts.height * concepts.width
     heights, widths = zip(*found.sizes, strict=True)
     lines = [
-        f"{len(concepts.names):,} pictures, {len(concepts.labels):,} labels (categories: {', '.join(concepts.categories)});"
-        f" label maps of {concepts.height} x {concepts.width}",
+        f"{len(concepts.names):,} pictures, label maps of {concepts.height} x {concepts.width};"
+        f" {len(concepts.labels):,} labels (categories: {', '.join(concepts.categories)})",
         f"looked at {len(found.looked_at):,} pictures: {min(heights)} to {max(heights)} pixels high, {min(widths)} to"
         f" {max(widths)} wide; {found.unlabelled / total:.1%} of all pixels have no label, colours aside",
         "",

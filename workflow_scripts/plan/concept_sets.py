@@ -33,6 +33,11 @@ FORMATS = {
     "picture_labels": Format(("pictures",), ("table",)),
 }
 
+ONE_PATH = {
+    "coco_panoptic": ("pictures", "annotations", "label_maps"),
+    "coco_segments": ("pictures",),
+}  # keys without lists
+
 # Published sets: a format, and what its keys are there. Each key can be given anew.
 PRESETS: dict[str, dict[str, Any]] = {
     "sceneparse150": {
@@ -142,6 +147,9 @@ def set_mistakes(sources: list[dict]) -> Iterator[str]:
         for key in item.keys() - known:
             takes = ", ".join([*of_format.required, *of_format.optional]) or "none of its own"
             yield f"{place}: the format {item['format']} has no key {key}: remove it (its keys are {takes})"
+        for key in ONE_PATH.get(item["format"], ()):
+            if isinstance(item.get(key), list):
+                yield f"{place}: {key} is a list, and the format {item['format']} takes one path: write a set for each"
         for key in of_format.required:
             if key not in item and key not in preset:
                 yield f"{place}: the format {item['format']} needs the key {key}: docs/concept_sets.md says what it is"

@@ -97,7 +97,7 @@ class Values:
         self.known = np.array(sorted(codes), np.int64)
         self.code = np.array([codes[value] for value in self.known.tolist()], np.int32)
         self.of_number = np.full(MOST + 1, -1, np.int32)  # quicker than a search, where numbers are small
-        small = self.known <= MOST
+        small = (self.known >= 0) & (self.known <= MOST)
         self.of_number[self.known[small]] = self.code[small]
 
     def labelled(self, values: np.ndarray, path: str) -> np.ndarray:

@@ -126,6 +126,12 @@ def packed_folder(kind, split=None):
     return str(placed(folder)) if EXPERIMENT.is_made(kind) else folder
 
 
+def test_labels(wildcards):
+    """The argument for the ground truth of pictures that lie in no class folders."""
+    labels, is_made = EXPERIMENT.test_labels(wildcards.split) or ("", False)
+    return named_arguments(ground_truth=placed(labels) if is_made else labels) if labels else ""
+
+
 def show_summary():
     """At the end of a run that has made it, show what was found."""
     if not workflow.touch and "write_report" in {job.rule.name for job in workflow.dag.jobs}:

@@ -137,9 +137,13 @@ rule pack_images:
         "../envs/workflow.yaml"
     params:
         code=code_fingerprint("workflow_scripts.data.pack_images"),
-        contents=lambda wildcards: or_exit(CONTENTS.source, "images", wildcards.split),
+        # The training pictures tell the test pictures' classes.
+        contents=lambda wildcards: [
+            or_exit(CONTENTS.source, "images", split) for split in sorted({"train", wildcards.split})
+        ],
         arguments=lambda wildcards: named_arguments(
             folder=packed_folder("images", wildcards.split),
+            classes_of=packed_folder("images", "train"),
             size=config["images"]["size"],
             expect_classes=config["images"]["expect"]["classes"],
             expect_pictures=config["images"]["expect"][wildcards.split],
@@ -149,10 +153,15 @@ rule pack_images:
             if wildcards.split == "train" and config["images"]["per_class"] != "all"
             else ""
         ),
+        narrowed=EXPERIMENT.narrowed(),
+        test_labels=test_labels,
+        label_contents=lambda wildcards: or_exit(CONTENTS.small_files, *EXPERIMENT.test_label_files(wildcards.split)),
     shell:
         "python -m workflow_scripts.data.pack_images"
         " {params.arguments}"
         " {params.per_class}"
+        " {params.narrowed}"
+        " {params.test_labels}"
         " --out {output:q}"
         " 2> {log:q}"
 
@@ -180,11 +189,13 @@ rule index_images:
             expect_pictures=config["images"]["expect"][wildcards.split],
             unreadable=config["images"]["unreadable"],
         ),
-        test_labels=lambda wildcards: EXPERIMENT.test_labels(wildcards.split),
+        narrowed=EXPERIMENT.narrowed(),
+        test_labels=test_labels,
         label_contents=lambda wildcards: or_exit(CONTENTS.small_files, *EXPERIMENT.test_label_files(wildcards.split)),
     shell:
         "python -m workflow_scripts.data.index_images"
         " {params.arguments}"
+        " {params.narrowed}"
         " {params.test_labels}"
         " --threads {threads}"
         " --out {output:q}"

@@ -39,6 +39,7 @@ ALL_ARMS = ROOT / "configs/paper_controls.yaml"  # laid over the paper's
 HERE = ("--snakefile", str(ROOT / "Snakefile"), "--configfile", str(TINY))
 SMALL = {
     "gpus": 0,
+    "world": {"train_images": 100, "test_images": 40},
     "images": {"size": 16},
     "training": {"epochs": 5, "batch_size": 32},
     "pruning": {"rewind_epoch": 2},

@@ -19,6 +19,7 @@ from workflow_scripts.data.decode import decode
 from workflow_scripts.data.ground_truth import read_ground_truth
 from workflow_scripts.data.image_index import read_image_index
 from workflow_scripts.data.index_images import index_images
+from workflow_scripts.data.labelled_pictures import Wanted
 from workflow_scripts.shared.files import Unreadable, UserError
 
 CLASSES = ("n01", "n02", "n03")
@@ -93,7 +94,7 @@ GROUND_TRUTHS = [write_kaggle, write_caffe, write_development_kit]
 
 
 def test_the_index_holds_paths_labels_sizes_and_a_fingerprint(train, tmp_path):
-    index_images(train, train, tmp_path / "out.h5", expect_classes=3, expect_pictures=6)
+    index_images(train, train, tmp_path / "out.h5", wanted=Wanted(expect_classes=3, expect_pictures=6))
     index = read_image_index(tmp_path / "out.h5")
     files = sorted(train.glob("*/*.JPEG"))
     assert index.classes == CLASSES
@@ -119,7 +120,7 @@ def test_hidden_folders_and_files_are_left_out(train, tmp_path):
     index_images(train, train, tmp_path / "a.h5")
     (train / ".cache").mkdir()
     (train / CLASSES[0] / "._n01_0.JPEG").write_bytes(b"of another system")
-    index_images(train, train, tmp_path / "b.h5", expect_classes=3, expect_pictures=6)
+    index_images(train, train, tmp_path / "b.h5", wanted=Wanted(expect_classes=3, expect_pictures=6))
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
@@ -256,9 +257,9 @@ def test_what_is_missing_is_told_before_anything_is_decoded(train, tmp_path, mon
     with pytest.raises(UserError, match=r"nowhere.*image-net\.org"):
         index_images(train, tmp_path / "nowhere", out)
     with pytest.raises(UserError, match="3 class folders, and 4"):
-        index_images(train, train, out, expect_classes=4)
+        index_images(train, train, out, wanted=Wanted(expect_classes=4))
     with pytest.raises(UserError, match="6 pictures, and 7"):
-        index_images(train, train, out, expect_pictures=7)
+        index_images(train, train, out, wanted=Wanted(expect_pictures=7))
     test = tmp_path / "test"
     for name in CLASSES[:2]:
         (test / name).mkdir(parents=True)
@@ -286,7 +287,7 @@ def test_unreadable_pictures_are_counted_and_named_or_left_out(train, tmp_path, 
         index_images(train, train, tmp_path / "out.h5")
     assert not list(tmp_path.glob("out.h5*"))
     with caplog.at_level(logging.WARNING):
-        index_images(train, train, tmp_path / "out.h5", expect_pictures=6, unreadable="skip", threads=2)
+        index_images(train, train, tmp_path / "out.h5", wanted=Wanted(expect_pictures=6), unreadable="skip", threads=2)
     assert all(name in caplog.text for name in ("n01_0.JPEG", "n03_1.JPEG", "2 of the 6"))
     index = read_image_index(tmp_path / "out.h5")
     assert index.paths == ("n01/n01_1.JPEG", "n02/n02_0.JPEG", "n02/n02_1.JPEG", "n03/n03_0.JPEG")

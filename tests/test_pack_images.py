@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from workflow_scripts.data.labelled_pictures import Wanted
 from workflow_scripts.data.pack_images import pack_images, read_square
 from workflow_scripts.data.packed_images import read_packed_images
 from workflow_scripts.data.unpack_archive import unpack_archive
@@ -75,13 +76,13 @@ def test_packing_twice_gives_the_same_bytes(folder, tmp_path):
 
 
 def test_other_numbers_than_expected_are_told_before_anything_is_written(folder, tmp_path):
-    pack_images(folder, 10, tmp_path / "out.h5", expect_classes=2, expect_pictures=5)
-    for expected, message in (
-        ({"expect_classes": 3}, "2 classes, and 3"),
-        ({"expect_pictures": 4}, "5 pictures, and 4"),
+    pack_images(folder, 10, tmp_path / "out.h5", wanted=Wanted(expect_classes=2, expect_pictures=5))
+    for wanted, message in (
+        (Wanted(expect_classes=3), "2 class folders, and 3"),
+        (Wanted(expect_pictures=4), "5 pictures, and 4"),
     ):
         with pytest.raises(UserError, match=message):
-            pack_images(folder, 10, tmp_path / "other.h5", **expected)
+            pack_images(folder, 10, tmp_path / "other.h5", wanted=wanted)
     assert not (tmp_path / "other.h5").exists()
 
 

@@ -1,4 +1,4 @@
-"""The classes of ImageNet's validation pictures, in each of the forms in which they are handed round."""
+"""The classes of ImageNet's and Tiny ImageNet's validation pictures, in the forms in which they are handed round."""
 
 import zlib
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ MOST_DIGITS = 18
 def read_ground_truth(path: Path, names: list[str], classes: tuple[str, ...]) -> np.ndarray:
     """Return the labels, int64 (N,), of the files `names`, which are sorted; a label numbers `classes`.
 
-    The file may be Kaggle's LOC_val_solution.csv (a line `picture,class box ...`), Caffe's val.txt (`file label`), or
-    the development kit's ILSVRC2012_validation_ground_truth.txt (an ILSVRC2012_ID for each file; meta.mat beside it
-    tells the IDs' classes).
+    The file may be Kaggle's LOC_val_solution.csv (a line `picture,class box ...`), Tiny ImageNet's val_annotations.txt
+    (`file class box`, with tabs), Caffe's val.txt (`file label`), or the development kit's
+    ILSVRC2012_validation_ground_truth.txt (an ILSVRC2012_ID for each file; meta.mat beside it tells the IDs' classes).
 
     Raises:
         UserError: a file has no class or two, a class has no file, or either is unknown; or as `require_one_order`.
@@ -27,6 +27,9 @@ def read_ground_truth(path: Path, names: list[str], classes: tuple[str, ...]) ->
     if lines[0].startswith("ImageId,"):
         keys = [Path(name).stem for name in names]
         pairs = kaggle_pairs(path, lines, classes)
+    elif "\t" in lines[0]:
+        keys = names
+        pairs = tiny_pairs(path, lines, classes)
     elif len(lines[0].split()) == 2:
         keys = names
         require_one_order(path, classes)
@@ -37,8 +40,8 @@ def read_ground_truth(path: Path, names: list[str], classes: tuple[str, ...]) ->
         return np.array(list(development_kit_labels(path, lines, classes)), np.int64)
     else:
         raise UserError(
-            f"{path} is no ground truth that is understood: give Kaggle's LOC_val_solution.csv, Caffe's val.txt or the"
-            " development kit's ILSVRC2012_validation_ground_truth.txt"
+            f"{path} is no ground truth that is understood: give Kaggle's LOC_val_solution.csv, Caffe's val.txt, the"
+            " development kit's ILSVRC2012_validation_ground_truth.txt, or Tiny ImageNet's val_annotations.txt"
         )
     truth: dict[str, int] = {}
     for picture, label in pairs:
@@ -74,8 +77,23 @@ def kaggle_pairs(path: Path, lines: list[str], classes: tuple[str, ...]) -> Iter
         picture, _, prediction = line.partition(",")
         name = next(iter(prediction.split()), "")
         if name not in label:
-            raise UserError(f"{path}, line {row}: there is no class folder {name!r}: give one for these classes")
+            raise no_class(path, row, name)
         yield picture, label[name]
+
+
+def tiny_pairs(path: Path, lines: list[str], classes: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    """Yield each picture's name, and its label."""
+    label = {name: number for number, name in enumerate(classes)}
+    for row, line in enumerate(lines, 1):
+        picture, name, *_ = [*line.split("\t"), ""]
+        if name not in label:
+            raise no_class(path, row, name)
+        yield picture, label[name]
+
+
+def no_class(path: Path, row: int, name: str) -> UserError:
+    """Return the error that tells of a line with a class that is none."""
+    return UserError(f"{path}, line {row}: there is no class folder {name!r}: give one for these classes")
 
 
 def require_one_order(path: Path, classes: tuple[str, ...]) -> None:

@@ -11,17 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from workflow_scripts.data.decode import decode, tell_turned
-from workflow_scripts.data.ground_truth import read_ground_truth
 from workflow_scripts.data.image_index import ImageIndex, write_image_index
-from workflow_scripts.data.pack_images import (
-    check_count,
-    list_class_pictures,
-    list_pictures,
-    number_or_any,
-)
+from workflow_scripts.data.labelled_pictures import ALL, Wanted, add_arguments, list_labelled, wanted_of
 from workflow_scripts.shared.files import Unreadable, UserError, run_command, whole_file
 from workflow_scripts.shared.progress import Progress
-from workflow_scripts.shared.regular_files import list_folders, read_file
+from workflow_scripts.shared.regular_files import read_file
 
 FILES_PER_JOB = 64
 
@@ -31,29 +25,21 @@ def index_images(
     classes_of: Path,
     out: Path,
     ground_truth: Path | None = None,
-    expect_classes: int | None = None,
-    expect_pictures: int | None = None,
+    wanted: Wanted = ALL,
     unreadable: str = "stop",
     threads: int = 1,
 ) -> None:
     """Index `folder/<class>/<picture>` or, with `ground_truth`, `folder/<picture>`.
 
-    Labels number the class folders of `classes_of` in alphabetical order. Every file is decoded once, by `threads`
-    threads; `unreadable` "skip" leaves out those that cannot be decoded. What is left out besides is logged, as are
-    pictures that ask for a turn, which is not done.
+    Labels number the class folders of `classes_of` in alphabetical order, as far as they are `wanted`. Every file is
+    decoded once, by `threads` threads; `unreadable` "skip" leaves out those that cannot be decoded. What is left out
+    besides is logged, as are pictures that ask for a turn, which is not done.
 
     Raises:
-        UserError: other class folders or another number of pictures than expected, a ground truth that does not fit,
-            or files that cannot be decoded.
+        UserError: another number of pictures than expected, or files that cannot be decoded; or as `list_labelled`.
     """
-    classes = list_classes(classes_of, expect_classes)
-    if ground_truth is None:
-        names, labels = list_class_folders(folder, classes)
-        check_count(folder, "pictures", len(names), expect_pictures)
-    else:
-        names = list_pictures(existing(folder))
-        check_count(folder, "pictures", len(names), expect_pictures)
-        labels = read_ground_truth(ground_truth, names, classes)
+    names, labels, classes = list_labelled(folder, classes_of, ground_truth, wanted)
+    wanted.check_pictures(folder, len(names))
     turned: list[str] = []
     digests, sizes = inspect_all(folder, names, threads, turned)
     tell_turned(turned)
@@ -65,36 +51,6 @@ def index_images(
     index = ImageIndex(paths, labels[kept], classes, *sizes[kept].T, fingerprint(paths, digests[kept]))
     with whole_file(out) as part:
         write_image_index(part, index)
-
-
-def existing(folder: Path) -> Path:
-    """Return `folder`, or raise UserError if there is none."""
-    if not os.path.isdir(folder):  # unlike Path's, it raises nothing for want of permissions
-        raise UserError(
-            f"there is no folder {folder}: put or link the pictures there (ImageNet cannot be downloaded freely: ask"
-            " for access at image-net.org and unpack it)"
-        )
-    return folder
-
-
-def list_classes(folder: Path, expected: int | None) -> tuple[str, ...]:
-    """Return the sorted names of the class folders, of which there must be as many as `expected`."""
-    classes = tuple(list_folders(existing(folder)))
-    check_count(folder, "class folders", len(classes), expected, least=2)
-    return classes
-
-
-def list_class_folders(folder: Path, classes: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
-    """Return the pictures' paths below `folder`, class by class, and their labels int64 (N,); log what is left out."""
-    found = set(list_folders(existing(folder)))
-    if not found:
-        raise UserError(f"{folder} holds no class folders: sort its pictures into some, or set images.test_labels")
-    if odd := sorted(found ^ set(classes)):
-        lack = "is not among the training pictures'" if odd[0] in found else "is missing"
-        raise UserError(f"the class folder {folder / odd[0]} {lack}: all pictures must have the same classes")
-    pictures = list_class_pictures(folder, classes)
-    names = [name for of_class in pictures for name in of_class]
-    return names, np.repeat(np.arange(len(classes), dtype=np.int64), [len(of_class) for of_class in pictures])
 
 
 def inspect_all(folder: Path, names: list[str], threads: int, turned: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -163,24 +119,12 @@ def fingerprint(paths: tuple[str, ...], digests: np.ndarray) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--classes-of", type=Path, required=True, help="folder whose class folders name the classes")
-    parser.add_argument("--ground-truth", type=Path, help="the classes, if the pictures lie in no class folders")
-    parser.add_argument("--expect-classes", type=number_or_any, required=True, help='a number or "any"')
-    parser.add_argument("--expect-pictures", type=number_or_any, required=True, help='a number or "any"')
+    add_arguments(parser)
     parser.add_argument("--unreadable", choices=["stop", "skip"], required=True)
     parser.add_argument("--threads", type=int, required=True, help="that decode")
-    parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     index_images(
-        args.folder,
-        args.classes_of,
-        args.out,
-        args.ground_truth,
-        args.expect_classes,
-        args.expect_pictures,
-        args.unreadable,
-        args.threads,
+        args.folder, args.classes_of, args.out, args.ground_truth, wanted_of(args), args.unreadable, args.threads
     )
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workflow_scripts.data.class_folders import existing, list_class_folders
 from workflow_scripts.data.decode import tell_turned
-from workflow_scripts.data.index_images import existing, list_class_folders
 from workflow_scripts.plan.class_order import list_classes
 from workflow_scripts.train.measure_network import view
 from workflow_scripts.train.pictures import normaliser

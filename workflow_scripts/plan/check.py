@@ -430,11 +430,24 @@ def check_test_resize(config: dict) -> Iterator[str]:
         yield f"images.test_resize is {resize}: write at least images.size, {size}"
 
 
-@needs("images.storage", "images.test_labels", of_training=True)
+@needs("images.source", "images.test", "images.test_labels", of_training=True)
 def check_test_labels(config: dict) -> Iterator[str]:
-    """Yield a sentence if the classes of test pictures are given where folders say them."""
-    if not in_files(config) and config["images"]["test_labels"] != "none":
-        yield "images.test_labels needs images.storage: files: write that, or test_labels: none"
+    """Yield a sentence if the classes of test pictures are given where these tell them themselves."""
+    images = config["images"]
+    told = images["source"] == "shapes" or images["test"].endswith(".bin")
+    if told and images["test_labels"] != "none":
+        yield (
+            f"images.test_labels is {images['test_labels']}, and the test pictures tell their classes themselves:"
+            " write test_labels: none"
+        )
+
+
+@needs("images.classes", "images.expect.classes", of_training=True)
+def check_expected_classes(config: dict) -> Iterator[str]:
+    """Yield a sentence if another number of classes is expected than is taken."""
+    classes, expected = config["images"]["classes"], config["images"]["expect"]["classes"]
+    if "all" != classes != expected != "any":
+        yield f"images.expect.classes is {expected}, and images.classes is {classes}: expect those that are taken"
 
 
 def in_files(config: dict) -> bool:

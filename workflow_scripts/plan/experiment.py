@@ -1,6 +1,7 @@
 """An experiment: all that a config asks for, as the rules need it."""
 
 import json
+import os
 import re
 import shlex
 from collections.abc import Callable, Mapping
@@ -246,6 +247,24 @@ class Experiment:
         settings = self.settings(kind)
         return str(Path(self.source(kind)) / settings[split if kind == "images" else "folder"])
 
+    def test_labels(self, split: str) -> tuple[str, bool] | None:
+        """Return the ground truth of pictures that lie in no class folders, and whether a rule makes it.
+
+        It is a file of the user's own or, where there is none of that name, one within the source.
+        """
+        labels = self.config["images"]["test_labels"]
+        if split == "train" or labels == "none":
+            return None
+        if os.path.isfile(labels):  # unlike Path's, it raises nothing for want of permissions
+            return labels, False
+        within = str(Path(self.source("images")) / labels)
+        return within, self.is_made("images") and within != labels
+
+    def test_label_files(self, split: str) -> list[Path]:
+        """Return the user's own files of it: itself, and the development kit's list of classes beside it."""
+        labels, is_made = self.test_labels(split) or ("", True)
+        return [] if is_made else [Path(labels), Path(labels).with_name("meta.mat")]
+
     @property
     def in_files(self) -> bool:
         """Whether the pictures to classify stay in their files."""
@@ -456,15 +475,10 @@ class Experiment:
         counts = self.config[kind]["expect"]
         return named_arguments(**{name: counts[name] for name in names if counts[name] != "any"})
 
-    def test_labels(self, split: str) -> str:
-        """Return the argument for the ground truth of test pictures that lie in no class folders."""
-        labels = self.config["images"]["test_labels"]
-        return named_arguments(ground_truth=labels) if split == "test" and labels != "none" else ""
-
-    def test_label_files(self, split: str) -> list[Path]:
-        """Return the files of that ground truth: itself, and the development kit's list of classes beside it."""
-        labels = Path(self.config["images"]["test_labels"])
-        return [labels, labels.with_name("meta.mat")] if self.test_labels(split) else []
+    def narrowed(self) -> str:
+        """Return the arguments for the classes of pictures that are taken."""
+        images = self.config["images"]
+        return named_arguments(classes=images["classes"], without=json.dumps(images["without"]))
 
     def pixel_totals(self) -> str:
         """Return the argument for the pixel totals that labels should have."""

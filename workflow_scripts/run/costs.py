@@ -82,7 +82,10 @@ def read_sizes(experiment: Experiment) -> Sizes:
     config = experiment.config
     images, concepts, world = config["images"], config["concepts"], config["world"]
     if images["source"] == "shapes":
-        classes, train, test = len(CLASSES), world["train_images"], world["test_images"]
+        drawn = len(CLASSES)
+        left = drawn - len(images["without"])
+        classes = left if images["classes"] == "all" else images["classes"]
+        train, test = (world[f"{split}_images"] * classes // drawn for split in ("train", "test"))
     else:
         ending = "_index.h5" if images["storage"] == "files" else ".h5"
         classes = count(experiment, "images", "classes", f"train{ending}", "classes")
@@ -146,6 +149,7 @@ class Costs:
     def __init__(self, experiment: Experiment, sizes: Sizes, cores: int | None = None) -> None:
         self.experiment, self.sizes, self.cores = experiment, sizes, cores
         self.config = experiment.config
+        self.drawn_pictures = sum(self.config["world"][f"{split}_images"] for split in ("train", "test"))
 
     def network(self, job: Job) -> Network | None:
         """Return the network that a job concerns, if it is one that is dissected."""
@@ -181,7 +185,7 @@ class Costs:
         products = 0 if self.gpus(job) else sizes.concepts * sizes.products
         amounts = {
             "ablate_units": {"forward": sizes.test * self.passes},
-            "make_images": {"draw": sizes.train + sizes.test},
+            "make_images": {"draw": self.drawn_pictures},
             "make_concepts": {"draw": 2 * sizes.concepts},  # pictures, and as much again for label maps
             "pack_images": {"decode": split},
             "index_images": {"decode": split},
@@ -280,7 +284,7 @@ class Costs:
         picture = 3 * side**2
         network = sizes.state + sizes.masks
         outputs = {
-            "make_images": (sizes.train + sizes.test) * DRAWN_PICTURE,
+            "make_images": self.drawn_pictures * DRAWN_PICTURE,
             "make_concepts": sizes.concepts * DRAWN_CONCEPT,
             "fetch_archive": archive,
             "unpack_archive": archive * UNPACKED,

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from workflow_scripts.data.class_folders import existing, list_class_folders
 from workflow_scripts.data.decode import decode, tell_turned
-from workflow_scripts.data.index_images import existing, list_class_folders
 from workflow_scripts.networks.checkpoints import load_network, write_metrics
 from workflow_scripts.networks.torchvision_models import transforms
 from workflow_scripts.plan.class_order import list_classes

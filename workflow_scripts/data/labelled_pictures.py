@@ -1,0 +1,122 @@
+"""The files of pictures to classify, with their classes: in class folders, or beside a table that tells them."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from workflow_scripts.data.class_folders import (
+    NARROWED,
+    check_count,
+    existing,
+    list_class_folders,
+    list_pictures,
+    tell_narrowed,
+)
+from workflow_scripts.data.ground_truth import read_ground_truth
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.regular_files import list_folders
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the config says of the pictures: their classes, and what is checked of them.
+
+    Taken are the `first` so many classes, or with None all, of those that are not in `without`. `expect_classes` and
+    `expect_pictures` are how many of these there should be, and None is any number.
+    """
+
+    first: int | None = None
+    without: Sequence[str] = ()
+    expect_classes: int | None = None
+    expect_pictures: int | None = None
+
+    def choose(self, source: Path, what: str, classes: Sequence[str]) -> tuple[str, ...]:
+        """Return the classes that are taken, in order.
+
+        Args:
+            source: where the classes are from, and `what` they are there, for messages.
+
+        Raises:
+            UserError: there are fewer than two or not as many as expected, fewer than two or than `first` are left, or
+                a name in `without` is no class.
+        """
+        check_count(source, what, len(classes), None, least=2)
+        if unknown := sorted(set(self.without) - set(classes)):
+            raise UserError(f"images.without has {unknown[0]!r}, and {source} has no such class: correct or remove it")
+        left = [name for name in classes if name not in self.without]
+        if len(left) < (self.first or 2):
+            but = f", {len(left)} without those of images.without" if self.without else ""
+            key = "without: leave fewer out" if self.first is None else f"classes, {self.first}: write a lower number"
+            raise UserError(f"{source} has {len(classes)} {what}{but}, too few for images.{key}")
+        taken = tuple(left[: self.first])
+        check_count(source, f"{what}{self.narrowed}", len(taken), self.expect_classes)
+        return taken
+
+    def check_pictures(self, source: Path, count: int) -> None:
+        """Raise UserError unless there are as many pictures as expected, of the classes that are taken."""
+        check_count(source, f"pictures{self.narrowed}", count, self.expect_pictures)
+
+    @property
+    def narrowed(self) -> str:
+        """What to add where counts are of some classes alone."""
+        return f" ({NARROWED})" if self.without or self.first is not None else ""
+
+
+ALL = Wanted()
+
+
+def list_labelled(
+    folder: Path, classes_of: Path | None, ground_truth: Path | None, wanted: Wanted
+) -> tuple[list[str], np.ndarray, tuple[str, ...]]:
+    """Return the pictures' paths below `folder`, their labels, int64 (N,), and the classes that these number.
+
+    Classes are the class folders of `classes_of`, or without it of `folder`, in alphabetical order, as far as they are
+    `wanted`; pictures of others are left out, which is logged. They lie in class folders or, with `ground_truth`, in
+    `folder` itself. How many there are is left to the caller to check.
+
+    Raises:
+        UserError: there is no such folder; or as `Wanted.choose`, `list_class_folders` and `read_ground_truth`.
+    """
+    classes_of = classes_of or folder
+    classes = tuple(list_folders(existing(classes_of)))
+    taken = wanted.choose(classes_of, "class folders", classes)
+    if ground_truth is None:
+        return *list_class_folders(folder, taken, set(classes) - set(taken)), taken
+    names = list_pictures(existing(folder))
+    check_count(folder, "pictures", len(names), None)
+    labels = renumber(read_ground_truth(ground_truth, names, classes), classes, taken)
+    kept = np.flatnonzero(labels >= 0)
+    tell_narrowed(folder, len(names) - len(kept))
+    return [names[i] for i in kept], labels[kept], taken
+
+
+def renumber(labels: np.ndarray, classes: Sequence[str], taken: Sequence[str]) -> np.ndarray:
+    """Return `labels` that number `classes`, int64 (N,), as they number those `taken`: -1 for the others."""
+    number = {name: label for label, name in enumerate(taken)}
+    return np.array([number.get(name, -1) for name in classes], np.int64)[labels]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Let a parser take where pictures lie, and what is wanted of them."""
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--classes-of", type=Path, help="the training pictures, which tell the classes, if others")
+    parser.add_argument("--ground-truth", type=Path, help="the classes, if the pictures lie in no class folders")
+    parser.add_argument("--classes", type=number_or_none, help='"all", or how many of the classes: the first so many')
+    parser.add_argument("--without", type=json.loads, default=[], help="classes to leave out, a list as JSON")
+    parser.add_argument("--expect-classes", type=number_or_none, help='a number or "any"')
+    parser.add_argument("--expect-pictures", type=number_or_none, help='a number or "any"')
+    parser.add_argument("--out", type=Path, required=True)
+
+
+def wanted_of(args: argparse.Namespace) -> Wanted:
+    """Return what the arguments want of the pictures."""
+    return Wanted(args.classes, args.without, args.expect_classes, args.expect_pictures)
+
+
+def number_or_none(text: str) -> int | None:
+    """Return the number that `text` holds, None for "any" and "all"."""
+    return None if text in ("any", "all") else int(text)

@@ -207,7 +207,7 @@ rule pack_concepts:
         code=code_fingerprint("workflow_scripts.data.pack_concepts"),
         folder=lambda wildcards: packed_folder("concepts"),
         contents=or_exit(CONTENTS.source, "concepts"),
-        size=lambda wildcards: EXPERIMENT.view(wildcards.view)["size"],
+        size=lambda wildcards: size_text(EXPERIMENT.view(wildcards.view)["size"]),
         interpolation=lambda wildcards: EXPERIMENT.view(wildcards.view)["interpolation"],
     shell:
         "python -m workflow_scripts.data.pack_concepts"

@@ -18,6 +18,7 @@ from PIL import Image
 from workflow_scripts.data.decode import decode, open_picture
 from workflow_scripts.shared.files import UserError, require_file
 from workflow_scripts.shared.regular_files import read_file
+from workflow_scripts.shared.sizes import Size, sides
 
 INDEX_COLUMNS = ("image", "split", "ih", "iw", "sh", "sw")  # of Broden's index.csv, beside one for each category
 LARGEST_NUMBER = 2**16 - 1  # a label map codes a number in two bytes, red and green
@@ -181,14 +182,17 @@ def read_label_map(path: Path, height: int, width: int) -> np.ndarray:
     return red + (green.astype(np.uint16) << 8)
 
 
-def read_picture(path: Path, size: int, interpolation: str = "bilinear", turned: list[str] | None = None) -> np.ndarray:
-    """A picture as uint8 (size, size, 3), RGB.
+def read_picture(
+    path: Path, size: Size, interpolation: str = "bilinear", turned: list[str] | None = None
+) -> np.ndarray:
+    """A picture as uint8 (height, width, 3), RGB.
 
     The whole picture, resized (with antialiasing, by one of INTERPOLATIONS) without keeping its aspect, as
     Broden's are; a picture that has the size already keeps its pixels. Otherwise, and in what it raises, as `decode`.
     """
     picture = Image.fromarray(decode(read_file(path), str(path), turned))
-    return np.asarray(picture.resize((size, size), INTERPOLATIONS[interpolation]))
+    height, width = sides(size)
+    return np.asarray(picture.resize((width, height), INTERPOLATIONS[interpolation]))
 
 
 def table_rows(path: Path, columns: list[str]) -> Iterator[tuple[str, dict[str, str]]]:

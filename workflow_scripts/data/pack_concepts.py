@@ -20,18 +20,19 @@ from workflow_scripts.data.hdf5 import COMPRESSION, FORMAT, append_rows, create_
 from workflow_scripts.data.label_masks import WORD_BITS, label_masks, masks_again, pack_masks
 from workflow_scripts.shared.files import UserError, run_command, whole_file
 from workflow_scripts.shared.progress import Progress
+from workflow_scripts.shared.sizes import Size, read_size, sides
 
 IMAGES_IN_MEMORY = 256  # bounds memory
 STORED_BLOCK = 2**16  # bytes of an HDF5 chunk: whole images, some tens of kilobytes together
 
 
-def pack_concepts(folder: str | Path, image_size: int, out: str | Path, interpolation: str = "bilinear") -> None:
+def pack_concepts(folder: str | Path, image_size: Size, out: str | Path, interpolation: str = "bilinear") -> None:
     """Write concepts.h5 from a folder in Broden's layout.
 
     Pictures are resized by `interpolation`, one of INTERPOLATIONS.
-    With N images of size S, M label masks of H x W pixels, L labels and C categories:
+    With N images of P x Q pixels, M label masks of H x W pixels, L labels and C categories:
 
-    images uint8 (N, S, S, 3); masks uint64 (M, H, words), label masks as `pack_masks` packs them, those of
+    images uint8 (N, P, Q, 3); masks uint64 (M, H, words), label masks as `pack_masks` packs them, those of
     image i from mask_start[i] to mask_start[i + 1]; mask_label int32 (M), whose masks they are, as positions in
     the label table; whole_label int32, the labels of whole images, those of image i from whole_start[i] to
     whole_start[i + 1]; label_size (2): H, W; label_number (L, rising), label_name,
@@ -47,7 +48,7 @@ def pack_concepts(folder: str | Path, image_size: int, out: str | Path, interpol
     `read_concept_set`, `read_label_map` and `read_picture` do, for a number outside the label table, and for a set
     without any label.
     """
-    if image_size < 1:
+    if min(sides(image_size)) < 1:
         raise UserError(f"image size {image_size} is not positive; give the pictures' side in pixels")
     concepts = read_concept_set(folder)
     with whole_file(out) as part, create_hdf5(part) as file:
@@ -107,7 +108,7 @@ class LabelRows:
 
 
 def pack_pixels(
-    concepts: ConceptSet, image_size: int, interpolation: str, file: h5py.File
+    concepts: ConceptSet, image_size: Size, interpolation: str, file: h5py.File
 ) -> tuple[str, np.ndarray, LabelRows]:
     """Decode and store all pictures and label masks, a bounded number at a time.
 
@@ -117,7 +118,7 @@ def pack_pixels(
     row_of_number = np.full(2**16, -1, np.int32)
     row_of_number[[label.number for label in concepts.labels]] = np.arange(len(concepts.labels))
     words = -(-concepts.width // WORD_BITS)
-    images = create_pixels(file, "images", (len(concepts.images), image_size, image_size, 3), np.uint8)
+    images = create_pixels(file, "images", (len(concepts.images), *sides(image_size), 3), np.uint8)
     masks = create_pixels(file, "masks", (0, concepts.height, words), np.uint64)
     again = create_pixels(file, "masks_again", (0, concepts.height, words), np.uint64)
     image_hash, mask_hash, again_hash = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
@@ -220,7 +221,7 @@ def contents_fingerprint(pixel_hash: str, tables: dict[str, np.ndarray]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", required=True, help="concept set in Broden's layout")
-    parser.add_argument("--image-size", type=int, required=True, help="side of the packed pictures, in pixels")
+    parser.add_argument("--image-size", type=read_size, required=True, help="of the packed pictures, in pixels")
     parser.add_argument("--interpolation", choices=INTERPOLATIONS, default="bilinear", help="to scale pictures by")
     parser.add_argument("--out", required=True, help="concepts.h5 to write")
     arguments = parser.parse_args()

@@ -235,6 +235,15 @@ def test_pictures_of_unequal_sides_and_grey_ones_are_told_to_the_scripts():
         experiment(images={"size": [24, 16]})
 
 
+def test_the_files_in_a_folder_that_a_constructor_is_named_are_the_networks(tmp_path):
+    for name in ("model.safetensors", "config.json", ".hidden"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "more").mkdir()
+    named = BROUGHT | {"weights": {"pretrained_model_name_or_path": str(tmp_path), "revision": "main", "fast": True}}
+    network = experiment(arms=[named]).networks["lite", 1, 0]
+    assert network.own_files == [str(tmp_path / "config.json"), str(tmp_path / "model.safetensors")]
+
+
 def test_figures_of_accuracy_need_accuracy(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

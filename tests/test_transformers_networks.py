@@ -54,10 +54,14 @@ class Classifier(nn.Module):
         return Output(logits=self.classifier(maps.mean((2, 3))), hidden_states=maps)
 
     @classmethod
-    def from_pretrained(cls, folder: str, config: Configuration, dtype: torch.dtype) -> "Classifier":
+    def from_pretrained(
+        cls, folder: str, config: Configuration, dtype: torch.dtype, output_loading_info: bool
+    ) -> tuple["Classifier", dict]:
+        """Load what a folder has, and keep what was drawn where it has nothing."""
         network = cls(config).to(dtype)
-        network.load_state_dict(torch.load(Path(folder) / "weights.pt"))
-        return network
+        missing, _ = network.load_state_dict(torch.load(Path(folder) / "weights.pt"), strict=False)
+        assert output_loading_info
+        return network, {"missing_keys": set(missing)}
 
 
 class Headless(Classifier):
@@ -106,6 +110,9 @@ def test_weights_come_from_a_folder_that_it_is_named(tmp_path):
     weights = {"pretrained_model_name_or_path": str(tmp_path)}
     network, _ = import_network(described(), weights, None, 0, 8)
     assert torch.equal(network.maps.weight, build(described(), None, seed=3).maps.weight)
+    torch.save({"maps.weight": network.maps.weight.data}, tmp_path / "weights.pt")
+    with pytest.raises(UserError, match=r"lacks 3 tensors of Classifier, as classifier\.bias, which would"):
+        import_network(described(), weights, None, 0, 8)
     with pytest.raises(UserError, match=r"Classifier failed with .*none"):
         import_network(described(), {"pretrained_model_name_or_path": str(tmp_path / "none")}, None, 0, 8)
 
@@ -126,6 +133,9 @@ def test_a_network_of_transformers_itself(tmp_path):
     for weights in (str(tmp_path / "weights.pt"), {"pretrained_model_name_or_path": str(tmp_path)}):
         network, _ = import_network(settings, weights, None, 0, 32)
         assert torch.equal(network(pictures), own(pictures).logits)
+    own.vit.save_pretrained(tmp_path / "headless")
+    with pytest.raises(UserError, match=r"headless lacks 2 tensors of ViTFor.*, as classifier\.bias"):
+        import_network(settings, {"pretrained_model_name_or_path": str(tmp_path / "headless")}, None, 0, 32)
     listed = {name: output for name, _, output in list_layers(network, 32)}
     assert listed["vit.layers.0"] == "17 tokens x 16 channels: write vit.layers.0@4x4"
     assert build(settings | {"arguments": sizes | {"image_size": 32}}, 5, 0)(pictures).shape == (2, 5)

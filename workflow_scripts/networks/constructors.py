@@ -116,12 +116,22 @@ def make_of_transformers(function: Callable[..., nn.Module], arguments: dict) ->
     """Return a network of transformers' with the configuration that `arguments` are.
 
     `pretrained_model_name_or_path` among them brings its weights, as `from_pretrained` takes it.
+
+    Raises:
+        UserError: there are not all weights, so that transformers would draw the others.
     """
     configuration = {name: value for name, value in arguments.items() if name != PRETRAINED}
     config = function.config_class.from_dict(configuration)
     if PRETRAINED not in arguments:
         return function(config)
-    return function.from_pretrained(arguments[PRETRAINED], config=config, dtype=torch.float32)
+    source = arguments[PRETRAINED]
+    network, found = function.from_pretrained(source, config=config, dtype=torch.float32, output_loading_info=True)
+    if lacking := sorted(map(str, found["missing_keys"])):
+        raise UserError(
+            f"{source} lacks {len(lacking)} tensors of {function.__name__}, as {lacking[0]}, which would be drawn at"
+            " random: name a class that does without them, or weights that have them"
+        )
+    return network
 
 
 def logits_alone(_network: nn.Module, _inputs: tuple, output: object) -> object:

@@ -20,6 +20,7 @@ from workflow_scripts.run.executors import require_executor, require_shared_file
 from workflow_scripts.run.terminal import tell_failures, use_terminal
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.gpus import has_gpu
+from workflow_scripts.shared.sizes import size_text
 
 
 def or_exit(function, *values):
@@ -53,7 +54,7 @@ TERMINAL = use_terminal(workflow, config, EXPERIMENT.density) if is_main else No
 wildcard_constraints:
     arm=r"[A-Za-z][A-Za-z0-9_-]*",
     suffix=r"(_[A-Za-z][A-Za-z0-9_-]*(\.\d+\.\d+)?)?",
-    view=r"(_\d+_[a-z]+)?",
+    view=r"(_\d+(x\d+)?_[a-z]+)?",
     replicate=r"\d+",
     level=r"\d+",
     split=r"train|test",

@@ -224,7 +224,7 @@ rule pack_concepts:
         # A function, for in a text of its own {} would be a wildcard.
         pictures=lambda wildcards: EXPERIMENT.concept_pictures(placed),
         contents=or_exit(CONTENTS.concepts),
-        size=lambda wildcards: EXPERIMENT.view(wildcards.view)["size"],
+        size=lambda wildcards: size_text(EXPERIMENT.view(wildcards.view)["size"]),
         interpolation=lambda wildcards: EXPERIMENT.view(wildcards.view)["interpolation"],
     shell:
         "python -m workflow_scripts.data.pack_concepts"

@@ -28,7 +28,7 @@ rule import_network:
         masks=lambda wildcards: named_arguments(masks=network(wildcards).masks) if network(wildcards).masks else "",
         reading=lambda wildcards: json.dumps(network(wildcards).reading, sort_keys=True),
         contents=lambda wildcards: or_exit(CONTENTS.network, network(wildcards)),
-        size=lambda wildcards: design(wildcards).preprocessing["size"],
+        shown=lambda wildcards: named_arguments(**design(wildcards).shown),
     shell:
         "python -m workflow_scripts.networks.import_network"
         " --settings {params.settings:q}"
@@ -36,7 +36,7 @@ rule import_network:
         " {params.masks}"
         " --reading {params.reading:q}"
         " --seed {wildcards.replicate}"
-        " --size {params.size}"
+        " {params.shown}"
         " --out {output:q}"
         " 2> {log:q}"
 

@@ -11,7 +11,8 @@ from workflow_scripts.networks.torchvision_models import models
 from workflow_scripts.plan import recipes
 from workflow_scripts.plan.arms import read_arms
 from workflow_scripts.plan.brought import matches
-from workflow_scripts.plan.designs import read_presets, source_of
+from workflow_scripts.plan.designs import source_of
+from workflow_scripts.plan.preprocessing import read_presets
 from workflow_scripts.shared.files import UserError
 
 VIEW = {"size": 12, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}

@@ -399,6 +399,33 @@ def test_published_counts_stand_beside_those_of_the_network_that_they_are_of(fin
     assert "not Broden's" in one["differs"] and "SHA-256" in one["differs"]
 
 
+def test_grey_pictures_of_unequal_sides_go_all_the_way(finished):
+    (finished / "grey_networks.py").write_text(MODULE.replace("Conv2d(3,", "Conv2d(1,"))
+    grey = {"name": "grey", "recipe": "brought", "constructor": "grey_networks:small", "weights": "none"}
+    grey |= {"layers": ["3"], "preprocessing": {"size": [40, 24], "mean": [0.5], "std": [0.25]}, "test": "pictures"}
+    config = {
+        "experiment": "grey",
+        "arms": [grey],
+        "concepts": {"source": "results/brought/data/shapes/concepts"},
+    }
+    (finished / "grey.yaml").write_text(yaml.safe_dump(config))
+    targets = [
+        "results/grey/tables/networks.csv",
+        "results/grey/tables/ablation.csv",
+        "results/grey/gallery/index.html",
+    ]
+    run = snakemake(finished, *targets, "--cores", "2", "--configfile", "grey.yaml")
+    assert run.returncode == 0, run.stdout
+    [row] = read_table(finished, "networks", "grey")
+    assert row["units"] == "12" and row["knots"] == "receptive_field" and float(row["test_accuracy"]) >= 0
+    assert (finished / "results/grey/data/concepts_40x24_bilinear.h5").is_file()
+    coloured = config | {"experiment": "coloured", "arms": [grey | {"preprocessing": VIEW}]}
+    (finished / "coloured.yaml").write_text(yaml.safe_dump(coloured))
+    run = snakemake(finished, "results/coloured/tables/networks.csv", "--cores", "2", "--configfile", "coloured.yaml")
+    assert run.returncode != 0 and "Traceback" not in run.stdout
+    assert "takes pictures of 1 channel, and mean and std make them of 3: give mean and std" in run.stdout
+
+
 def test_the_shipped_config_of_a_published_network_lists_its_layers_and_the_comparison():
     run = snakemake(ROOT, "-n", "-p", "--configfile", "configs/pretrained.yaml")
     assert run.returncode == 0, run.stdout

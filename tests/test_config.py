@@ -674,7 +674,19 @@ def test_arms_that_are_right_are_accepted(arms):
         ),
         (
             [BROUGHT | {"preprocessing": {"size": 32, "mean": [0.5] * 3}}],
-            "arms.own.preprocessing.std is missing: write a list of three numbers",
+            "arms.own.preprocessing.std is missing: write a list of three numbers, or of one for grey pictures",
+        ),
+        (
+            [BROUGHT | {"preprocessing": {"size": 32, "mean": [0.5] * 4, "std": [0.5] * 3}}],
+            "arms.own.preprocessing.mean is [0.5, 0.5, 0.5, 0.5]: write a list of three numbers, or of one for grey",
+        ),
+        (
+            [BROUGHT | {"preprocessing": {"size": [32, 24, 3], "mean": [0.5], "std": [0.5]}}],
+            "arms.own.preprocessing.size is [32, 24, 3]: write a whole number of at least 8, or a list of height and",
+        ),
+        (
+            [BROUGHT | {"preprocessing": {"size": [32, 4], "mean": [0.5], "std": [0.5]}}],
+            "arms.own.preprocessing.size.1 is 4: write a whole number of at least 8",
         ),
         ([BROUGHT | {"class_order": [0, "b"]}], "arms.own.class_order.0 is 0, a number, where text belongs"),
         ([BROUGHT | {"class_order": "numbers"}], 'arms.own.class_order is "numbers": write "text", "number" or a list'),

@@ -217,6 +217,33 @@ def test_pictures_are_shown_to_networks_with_units_off_as_to_whole_ones(tmp_path
         assert found.threads("ablate_units", found.networks[key]) == threads
 
 
+def test_pictures_of_unequal_sides_and_grey_ones_are_told_to_the_scripts():
+    shown = {"size": [24, 16], "mean": [0.5], "std": [0.25]}
+    found = experiment(arms=[BROUGHT | {"preprocessing": shown}, BROUGHT | {"name": "square"}])
+    oblong, square = found.designs["_lite"], found.designs["_square"]
+    assert found.concepts(oblong) == "results/shapes/data/concepts_24x16_bilinear.h5"
+    assert found.view("_24x16_bilinear")["size"] == [24, 16]
+    for design, wanted in ((oblong, "--size 24x16 --channels 1 "), (square, "--size 224 --channels 3 ")):
+        assert wanted in found.checks(design) and wanted in found.geometry(design)
+    assert "--mean 0.5 --std 0.25 " in found.dump(oblong)
+    grey = experiment(images={"mean": [0.5], "std": [0.25]})
+    assert "--size 48 --channels 1 " in grey.checks(grey.first_design())
+    assert "--mean 0.5 --std 0.25 " in grey.network_settings({})
+    with pytest.raises(UserError, match=r"images\.mean has one number and std 3 numbers: write three each, or one"):
+        experiment(images={"mean": [0.5]})
+    with pytest.raises(UserError, match=r"images\.size is \[24, 16\]: write a whole number of at least 8"):
+        experiment(images={"size": [24, 16]})
+
+
+def test_the_files_in_a_folder_that_a_constructor_is_named_are_the_networks(tmp_path):
+    for name in ("model.safetensors", "config.json", ".hidden"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "more").mkdir()
+    named = BROUGHT | {"weights": {"pretrained_model_name_or_path": str(tmp_path), "revision": "main", "fast": True}}
+    network = experiment(arms=[named]).networks["lite", 1, 0]
+    assert network.own_files == [str(tmp_path / "config.json"), str(tmp_path / "model.safetensors")]
+
+
 def test_figures_of_accuracy_need_accuracy(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -18,7 +18,13 @@ from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.dissect.check_network import CLASSES
 from workflow_scripts.dissect.dump_activations import dump_activations
 from workflow_scripts.dissect.find_thresholds import find_thresholds
-from workflow_scripts.dissect.layer_outputs import find_module, layer_names, layer_outputs, suggested_layer
+from workflow_scripts.dissect.layer_outputs import (
+    find_module,
+    has_channels_last,
+    layer_names,
+    layer_outputs,
+    suggested_layer,
+)
 from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.list_layers import designs_of, list_layers
@@ -210,7 +216,32 @@ def test_channels_may_come_last(swin):
     [(197, "14x14"), (196, "14x14"), (261, "16x16"), (50, "7x7"), (198, "14x14"), (262, "ROWSxCOLUMNS")],
 )
 def test_the_square_grid_that_fits_is_suggested(tokens, grid):
-    assert suggested_layer("encoder", tokens) == f"encoder@{grid}"
+    assert suggested_layer("encoder", tokens, (224, 224)) == f"encoder@{grid}"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "picture", "grid"),
+    [(141, (224, 160), "14x10"), (140, (160, 224), "10x14"), (36, (96, 54), "8x4"), (144, (224, 160), "14x10")],
+)
+def test_the_grid_of_the_pictures_shape_is_suggested(tokens, picture, grid):
+    """144 is a square, but the pictures are none: it is four tokens and 14 x 10 places."""
+    assert suggested_layer("encoder", tokens, picture) == f"encoder@{grid}"
+
+
+@pytest.mark.parametrize(
+    ("shape", "picture", "last"),
+    [
+        ((1, 7, 5, 96), (224, 160), True),
+        ((1, 96, 7, 5), (224, 160), False),
+        ((1, 8, 5, 96), (230, 160), True),  # rounded up
+        ((1, 7, 7, 96), (224, 160), False),  # no map of such a picture either way
+        ((1, 12, 8, 7), (24, 16), False),  # 12 units, and strides of 3 and 2
+        ((1, 7, 7, 96), (224, 224), True),
+        ((1, 7, 7, 7), (224, 224), False),
+    ],
+)
+def test_channels_are_last_where_only_the_places_before_them_have_the_pictures_shape(shape, picture, last):
+    assert has_channels_last(shape, picture) == last
 
 
 # What is refused

@@ -566,7 +566,13 @@ def test_pictures_have_to_suit_a_network_brought_along_that_is_trained_on_them(t
     other = OWN | {"preprocessing": VIEW | {"size": 64}}
     ordered = OWN | {"name": "ten", "test": str(tmp_path), "class_order": "number"}
     tuned = [arm("finetune", "tuned", of="own", rate=0.1), arm("lr_rewind", "ten_rewind", of="ten")]
-    networks(other, ordered)
+    oblong = OWN | {"name": "oblong", "preprocessing": VIEW | {"size": [64, 48]}}
+    of_oblong = arm("finetune", "of_oblong", of="oblong", rate=0.1)
+    networks(other, ordered, oblong)
+    assert mistakes_in(oblong, of_oblong) == [
+        "arms.of_oblong trains networks of the arm oblong, whose preprocessing.size is 64x48, and pictures to train on"
+        " are square: leave that arm out"
+    ]
     assert mistakes_in(other, ordered, *tuned) == [
         "arms.tuned trains networks of the arm own, which take pictures of 64 pixels: set images.size to it",
         "arms.ten_rewind trains networks of the arm ten, whose class_order is number: pictures to train on have their"

@@ -18,18 +18,19 @@ from workflow_scripts.plan.designs import Design
 from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.plan.load import read_config
 from workflow_scripts.shared.files import UserError, run_command
+from workflow_scripts.shared.sizes import Size, read_size, sides, size_text
 
 SIZE = 224  # of a constructor's pictures, in pixels, unless another is given
 
 
-def list_layers(network: nn.Module, size: int) -> list[tuple[str, str, str]]:
+def list_layers(network: nn.Module, size: Size, channels: int = 3) -> list[tuple[str, str, str]]:
     """Return for each module its name, its class, and what it puts out or why it cannot be dissected.
 
     A module that runs more than once in a pass is listed for each run.
 
     Args:
         network: in evaluation mode; a picture passes through it once.
-        size: of the picture, in pixels.
+        size, channels: of the picture; the size in pixels.
 
     Raises:
         UserError: the network does not take such a picture.
@@ -42,7 +43,7 @@ def list_layers(network: nn.Module, size: int) -> list[tuple[str, str, str]]:
                 lambda _module, _inputs, output, name=name: outputs[name].append(output)
             )
             hooks.callback(hook.remove)
-        show_picture(network, size)
+        show_picture(network, size, channels)
     rows = []
     for name, module in modules.items():
         kind = type(module).__name__
@@ -50,20 +51,20 @@ def list_layers(network: nn.Module, size: int) -> list[tuple[str, str, str]]:
             rows.append((name, kind, "not to be dissected: never runs"))
         for run, output in enumerate(outputs[name], 1):
             layer = name if len(outputs[name]) == 1 else f"{name}#{run}"
-            rows.append((layer, kind, describe_output(layer, output)))
+            rows.append((layer, kind, describe_output(layer, output, sides(size))))
     return rows
 
 
-def describe_output(name: str, output: object) -> str:
-    """Return what the layer `name` puts out for one picture."""
+def describe_output(name: str, output: object, picture: tuple[int, int]) -> str:
+    """Return what the layer `name` puts out for one picture of such a height and width."""
     if not isinstance(output, Tensor):
         return f"not to be dissected: returns a {type(output).__name__}"
     shape = tuple(output.shape)
     if output.ndim not in (3, 4) or shape[0] != 1:
         return f"not to be dissected: output {shape}"
     if output.ndim == 3:
-        return f"{shape[1]} tokens x {shape[2]} channels: write {suggested_layer(name, shape[1])}"
-    if has_channels_last(shape):
+        return f"{shape[1]} tokens x {shape[2]} channels: write {suggested_layer(name, shape[1], picture)}"
+    if has_channels_last(shape, picture):
         return f"{shape[1]} x {shape[2]} x {shape[3]} channels: write {name}@{shape[1]}x{shape[2]}"
     return f"{shape[1]} units x {shape[2]} x {shape[3]}"
 
@@ -81,9 +82,9 @@ def designs_of(experiment: Experiment, wanted: str | None) -> list[Design]:
     return list({network.design.suffix: network.design for network in of_arms}.values())
 
 
-def print_layers(settings: dict, classes: int | None, size: int) -> None:
+def print_layers(settings: dict, classes: int | None, size: Size, channels: int) -> None:
     """Print a line for each module of the network that `settings` describe."""
-    rows = list_layers(build(settings, classes, seed=0), size)
+    rows = list_layers(build(settings, classes, seed=0), size, channels)
     names, classes = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
     for name, kind, output in rows:
         print(f"{name:<{names}}  {kind:<{classes}}  {output}")
@@ -102,7 +103,7 @@ def read_arguments(text: str) -> dict:
 
 def require_fitting(args: argparse.Namespace) -> None:
     """Raise UserError for what is of a constructor beside a config, or the other way round."""
-    source, others = ("constructor", ["arm"]) if args.constructor else ("configfile", ["arguments", "size"])
+    source, others = ("constructor", ["arm"]) if args.constructor else ("configfile", ["arguments", "size", "channels"])
     if wrong := [f"--{name}" for name in others if getattr(args, name) is not None]:
         go = "does not go" if len(wrong) == 1 else "do not go"
         raise UserError(f"{' and '.join(wrong)} {go} together with --{source}: leave one or the other out")
@@ -114,22 +115,30 @@ def main() -> None:
     source.add_argument("--constructor", help="package.module:function")
     source.add_argument("--configfile", type=Path, nargs="+", help="as for snakemake")
     parser.add_argument("--arguments", type=read_arguments, help="the constructor's, as JSON")
-    parser.add_argument("--size", type=int, help=f"of the constructor's pictures, in pixels; without it {SIZE}")
+    parser.add_argument(
+        "--size", type=read_size, help=f"of the constructor's pictures, in pixels, as 224 or 224x160; without it {SIZE}"
+    )
+    parser.add_argument("--channels", type=int, choices=(1, 3), help="of these pictures, 1 for grey; without it 3")
     parser.add_argument("--arm", help="one of the config's arms; without it the networks of all are listed")
     args = parser.parse_args()
     require_fitting(args)
     if args.constructor:
-        size = SIZE if args.size is None else args.size
-        networks = [({"constructor": args.constructor, "arguments": args.arguments or {}}, None, size)]
+        settings = {"constructor": args.constructor, "arguments": args.arguments or {}}
+        networks = [(settings, None, args.size or SIZE, args.channels or 3)]
     else:
         networks = [
-            (design.settings, CLASSES if design.is_trained else None, design.preprocessing["size"])
+            (
+                design.settings,
+                CLASSES if design.is_trained else None,
+                design.preprocessing["size"],
+                len(design.preprocessing["mean"]),
+            )
             for design in designs_of(Experiment(read_config(args.configfile)), args.arm)
         ]
-    for settings, classes, size in networks:
+    for settings, classes, size, channels in networks:
         if len(networks) > 1:
-            print(f"{settings['constructor']} {json.dumps(settings['arguments'])}, {size} pixels")
-        print_layers(settings, classes, size)
+            print(f"{settings['constructor']} {json.dumps(settings['arguments'])}, {size_text(size)} pixels")
+        print_layers(settings, classes, size, channels)
 
 
 if __name__ == "__main__":

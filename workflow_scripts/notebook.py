@@ -30,8 +30,10 @@ from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.networks.constructors import show_picture
 from workflow_scripts.plan.check import require_valid
 from workflow_scripts.plan.mistakes import require_none
+from workflow_scripts.plan.preprocessing import unequal_channels
 from workflow_scripts.plan.protocols import OF_FIELDS, Protocol, protocol_mistakes, resolve_protocol
 from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.sizes import Size
 from workflow_scripts.tables.collect import count_detectors, read_units
 
 CHOICES = tuple(asdict(Protocol()))
@@ -60,7 +62,7 @@ def dissect(
     *,
     mean: Sequence[float],
     std: Sequence[float],
-    size: int | None = None,
+    size: Size | None = None,
     protocol: str = "netdissect",
     precision: str = "float16",
     **choices: object,
@@ -70,11 +72,12 @@ def dissect(
     The GPU is leased as the workflow's jobs lease theirs, for as long as this process lives.
 
     Args:
-        model: takes pictures, float32 (images, 3, S, S).
+        model: takes pictures, float32 (images, channels, height, width).
         layers: a module or several by name, with a grid where their output is tokens: see `layer_outputs`.
         concepts: a packed set, concepts.h5, or a folder in Broden's layout, which is packed first.
-        mean, std: of the channels, in units of the full brightness, as the network was trained with.
-        size: of the pictures that a folder is packed with, in pixels.
+        mean, std: of the channels, in units of the full brightness, as the network was trained with; one number each
+            for grey pictures.
+        size: of the pictures that a folder is packed with, in pixels, or their height and width.
         protocol: one of `PROTOCOLS`, whose rules hold but for the `choices`: fields of `Protocol`, by name.
         precision: of the maps, "float16" or "float32".
 
@@ -87,7 +90,9 @@ def dissect(
     if any(map(is_lazy, model.parameters())):
         raise UserError("the model has lazy layers, whose sizes are not known yet: show it a picture first")
     rules = resolve_choices(protocol, precision, choices)
-    require_valid({"mean": [float(value) for value in mean], "std": [float(value) for value in std]}, "images")
+    normal = {"mean": [float(value) for value in mean], "std": [float(value) for value in std]}
+    require_valid(normal, "images")
+    require_none(list(unequal_channels(normal, "images")))
     layers = [layers] if isinstance(layers, str) else list(layers)
     with tempfile.TemporaryDirectory(prefix="dissection_") as folder, torch_kept():
         units = measure_units(
@@ -108,7 +113,7 @@ def resolve_choices(protocol: str, precision: str, choices: dict) -> dict:
     return resolved
 
 
-def packed(concepts: str | Path, size: int | None, folder: Path) -> Path:
+def packed(concepts: str | Path, size: Size | None, folder: Path) -> Path:
     """The packed concept set: `concepts` itself, or what is made of it in `folder`."""
     if not Path(concepts).is_dir():
         return Path(concepts)
@@ -153,9 +158,9 @@ def measure_units(
     """The units of a dissection, as `read_units` reads them; its files are written into `folder`."""
     activations, thresholds, tally, units = (folder / name for name in ("activations", "thresholds", "tally", "units"))
     with open_hdf5(concepts, "images") as file:
-        size = find_pictures(file).shape[1]
-    show_picture(network.eval().cpu(), size)
-    fields = find_receptive_fields(network, layers, size) if rules["knots"] in OF_FIELDS else None
+        size = find_pictures(file).shape[1:3]
+    show_picture(network.eval().cpu(), size, len(mean))
+    fields = find_receptive_fields(network, layers, size, len(mean)) if rules["knots"] in OF_FIELDS else None
     # Where candidates will do, they spare most of the disk; the numbers are the same.
     raw = rules["quantile_of"] == "raw"
     candidates = (rules["quantile"], rules["mask"]) if raw and rules["border"] == "clamp" else None

@@ -19,6 +19,7 @@ from PIL import Image
 from workflow_scripts.data.decode import decode, open_picture
 from workflow_scripts.shared.files import UserError, require_file
 from workflow_scripts.shared.regular_files import read_file
+from workflow_scripts.shared.sizes import Size, sides
 
 INDEX_COLUMNS = ("image", "split", "ih", "iw", "sh", "sw")  # of Broden's index.csv, beside one for each category
 LARGEST_NUMBER = 2**16 - 1  # a label map codes a number in two bytes, red and green
@@ -233,12 +234,13 @@ def read_label_map(path: Path, height: int, width: int) -> np.ndarray:
     return red + (green.astype(np.uint16) << 8)
 
 
-def squeeze(picture: np.ndarray, side: int, interpolation: str = "bilinear") -> np.ndarray:
-    """Scale a picture, uint8 (h, w, 3), to a square of `side` pixels without keeping its aspect, as Broden's are.
+def squeeze(picture: np.ndarray, size: Size, interpolation: str = "bilinear") -> np.ndarray:
+    """Scale a picture, uint8 (h, w, 3), to a size in pixels without keeping its aspect, as Broden's are.
 
     With antialiasing, by one of INTERPOLATIONS; a picture that has the size already keeps its pixels.
     """
-    return np.asarray(Image.fromarray(picture).resize((side, side), INTERPOLATIONS[interpolation]))
+    height, width = sides(size)
+    return np.asarray(Image.fromarray(picture).resize((width, height), INTERPOLATIONS[interpolation]))
 
 
 def table_rows(path: Path, columns: list[str]) -> Iterator[tuple[str, dict[str, str]]]:

@@ -25,6 +25,7 @@ from workflow_scripts.data.hdf5 import COMPRESSION, FORMAT, append_rows, create_
 from workflow_scripts.data.label_masks import WORD_BITS, label_masks, masks_again, pack_masks
 from workflow_scripts.shared.files import UserError, run_command, whole_file
 from workflow_scripts.shared.progress import Progress
+from workflow_scripts.shared.sizes import Size, read_size, sides
 
 IMAGES_IN_MEMORY = 256  # bounds memory
 KINDS = ("mask", "whole", "again")  # of rows: labels that have a mask, those of whole images, masks once more
@@ -57,25 +58,25 @@ class LabelledPictures(Protocol):
 
 
 def pack_concepts(
-    folder: str | Path, image_size: int, out: str | Path, interpolation: str = "bilinear", threads: int = 1
+    folder: str | Path, image_size: Size, out: str | Path, interpolation: str = "bilinear", threads: int = 1
 ) -> None:
     """Write concepts.h5 from a folder in Broden's layout; otherwise, and in what it raises, as `pack_pictures`.
 
     Raises UserError as `read_concept_set`, too.
     """
-    require_side(image_size)
+    require_size(image_size)
     pack_pictures(read_concept_set(folder), image_size, out, interpolation, threads)
 
 
 def pack_pictures(
-    concepts: LabelledPictures, image_size: int, out: str | Path, interpolation: str = "bilinear", threads: int = 1
+    concepts: LabelledPictures, image_size: Size, out: str | Path, interpolation: str = "bilinear", threads: int = 1
 ) -> None:
     """Write concepts.h5 from labelled pictures.
 
     Pictures are resized by `interpolation`, one of INTERPOLATIONS.
-    With N images of size S, M label masks of H x W pixels, L labels and C categories:
+    With N images of P x Q pixels, M label masks of H x W pixels, L labels and C categories:
 
-    images uint8 (N, S, S, 3); masks uint64 (M, H, words), label masks as `pack_masks` packs them, those of
+    images uint8 (N, P, Q, 3); masks uint64 (M, H, words), label masks as `pack_masks` packs them, those of
     image i from mask_start[i] to mask_start[i + 1]; mask_label int32 (M), whose masks they are, as positions in
     the label table; whole_label int32, the labels of whole images, those of image i from whole_start[i] to
     whole_start[i + 1]; label_size (2): H, W; label_number (L, rising), label_name,
@@ -90,7 +91,7 @@ def pack_pictures(
     Attributes: `format`, and `fingerprint`, SHA-256 of the contents. The same pictures give the same contents on any
     number of threads. Raises UserError as the pictures' methods do, and for a set without any label.
     """
-    require_side(image_size)
+    require_size(image_size)
     with whole_file(out) as part, create_hdf5(part) as file:
         pixel_hash, areas, rows = pack_pixels(concepts, image_size, interpolation, threads, file)
         if not areas.any():
@@ -106,9 +107,9 @@ def pack_pictures(
         file.attrs["fingerprint"] = contents_fingerprint(pixel_hash, tables)
 
 
-def require_side(image_size: int) -> None:
-    """Raise UserError unless pictures can have so many pixels a side."""
-    if image_size < 1:
+def require_size(image_size: Size) -> None:
+    """Raise UserError unless pictures can have this size."""
+    if min(sides(image_size)) < 1:
         raise UserError(f"image size {image_size} is not positive; give the pictures' side in pixels")
 
 
@@ -160,7 +161,7 @@ class PackedPicture:
     """A picture and its labels as concepts.h5 has them.
 
     Attributes:
-        pixels: uint8 (S, S, 3).
+        pixels: uint8 (P, Q, 3).
         masks, again: of its labels, as `pack_masks` packs them; those of whole-image labels left out.
         mask_label, whole_label, again_label: positions in the label table.
         areas: for each category, positions in the label table and how many pixels carry these in planes of it.
@@ -179,7 +180,7 @@ class PackedPicture:
 
 
 def pack_pixels(
-    concepts: LabelledPictures, image_size: int, interpolation: str, threads: int, file: h5py.File
+    concepts: LabelledPictures, image_size: Size, interpolation: str, threads: int, file: h5py.File
 ) -> tuple[str, np.ndarray, LabelRows]:
     """Decode and store all pictures and label masks, a bounded number at a time.
 
@@ -189,7 +190,7 @@ def pack_pixels(
     row_of_number = np.full(2**16, -1, np.int32)
     row_of_number[[label.number for label in concepts.labels]] = np.arange(len(concepts.labels))
     count, words = len(concepts.names), -(-concepts.width // WORD_BITS)
-    images = create_pixels(file, "images", (count, image_size, image_size, 3), np.uint8)
+    images = create_pixels(file, "images", (count, *sides(image_size), 3), np.uint8)
     masks = create_pixels(file, "masks", (0, concepts.height, words), np.uint64)
     again = create_pixels(file, "masks_again", (0, concepts.height, words), np.uint64)
     image_hash, mask_hash, again_hash = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
@@ -301,7 +302,7 @@ def main() -> None:
     source.add_argument("--folder", help="concept set in Broden's layout")
     source.add_argument("--sets", type=json.loads, help="sets in other layouts, as concepts.sources has them, JSON")
     parser.add_argument("--rules", type=json.loads, help="how sets are joined, JSON: the keys of concepts for it")
-    parser.add_argument("--image-size", type=int, required=True, help="side of the packed pictures, in pixels")
+    parser.add_argument("--image-size", type=read_size, required=True, help="of the packed pictures, in pixels")
     parser.add_argument("--interpolation", choices=INTERPOLATIONS, default="bilinear", help="to scale pictures by")
     parser.add_argument("--threads", type=int, default=1, help="that decode")
     parser.add_argument("--out", required=True, help="concepts.h5 to write")

@@ -17,6 +17,7 @@ from workflow_scripts.networks.constructors import (
 )
 from workflow_scripts.networks.pruning import exempt_weights, full_masks, remaining_weights
 from workflow_scripts.shared.files import UserError, run_command, whole_file
+from workflow_scripts.shared.sizes import Size, read_size
 
 # How many classes there are shows only when the pictures are unpacked. More than there are, so as to refuse nothing
 # that would do; and no more than there are, for the weights of a classifier that is exempt.
@@ -25,19 +26,20 @@ CLASSES, FEWEST_CLASSES = 1000, 2
 
 def check_network(
     settings: dict,
-    size: int,
+    size: Size,
     layers: list[str],
     exempt: list[str],
     levels: int,
     fraction: float,
     trained: bool = False,
     shapes_like: dict | None = None,
+    channels: int = 3,
 ) -> dict:
     """Return the most weights that remain at each level, and the units and map size of each dissected layer.
 
     Args:
         settings: as `build` takes them.
-        size: of the pictures, in pixels.
+        size, channels: of the pictures; the size in pixels.
         trained: whether the network is to be trained, on pictures whose number of classes is not known yet.
         shapes_like: settings of another network, whose layers are to have as many units and places.
 
@@ -50,7 +52,7 @@ def check_network(
     prunable = sum(mask.numel() for mask in masks.values())
     smaller = build(settings, FEWEST_CLASSES, seed=0) if trained else network
     left_out = exempt_weights(smaller, masks)
-    shapes = shapes_of(network, size, layers)
+    shapes = shapes_of(network, size, channels, layers)
     if shapes_like:
         dense = build(shapes_like, CLASSES, seed=0)
         if prunable >= (of_dense := sum(mask.numel() for mask in full_masks(dense, exempt).values())):
@@ -58,7 +60,7 @@ def check_network(
                 f"the smaller network has {prunable:,} weights that can be pruned, and the dense one {of_dense:,}: take"
                 " arguments that leave it fewer"
             )
-        wanted = shapes_of(dense, size, layers)
+        wanted = shapes_of(dense, size, channels, layers)
         for layer, shape in shapes.items():
             if shape != wanted[layer]:
                 found, dense_shape = (" x ".join(map(str, each)) for each in (shape, wanted[layer]))
@@ -68,17 +70,18 @@ def check_network(
                     " that layer as it is"
                 )
     if trained:
-        require_trainable(smaller, black_pictures(2, size), FEWEST_CLASSES if takes_classes(settings) else None)
+        pictures = black_pictures(2, size, channels)
+        require_trainable(smaller, pictures, FEWEST_CLASSES if takes_classes(settings) else None)
     return {
         "weights at each level, at most": remaining_weights(prunable, left_out, fraction, levels),
         "units, height and width of each layer": shapes,
     }
 
 
-def shapes_of(network: nn.Module, size: int, layers: list[str]) -> dict[str, list[int]]:
-    """Return the units, height and width of each layer for pictures of `size` x `size` pixels."""
+def shapes_of(network: nn.Module, size: Size, channels: int, layers: list[str]) -> dict[str, list[int]]:
+    """Return the units, height and width of each layer for pictures of such a size."""
     with layer_outputs(network, layers) as outputs:
-        show_picture(network, size)
+        show_picture(network, size, channels)
     return {name: list(output.shape[1:]) for name, output in outputs.items()}
 
 
@@ -86,7 +89,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", type=json.loads, required=True, help="JSON, as `build` takes it")
     parser.add_argument("--trained", action="store_true", help="the network is to be trained")
-    parser.add_argument("--size", type=int, required=True, help="of the pictures, in pixels")
+    parser.add_argument("--size", type=read_size, required=True, help="of the pictures, in pixels")
+    parser.add_argument("--channels", type=int, default=3, help="of the pictures")
     parser.add_argument("--layers", nargs="+", required=True)
     parser.add_argument("--exempt", nargs="*", default=[], help="names of layers that are never pruned")
     parser.add_argument("--levels", type=int, required=True)
@@ -95,7 +99,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="network.json")
     args = parser.parse_args()
     found = check_network(
-        args.network, args.size, args.layers, args.exempt, args.levels, args.fraction, args.trained, args.shapes_like
+        args.network,
+        args.size,
+        args.layers,
+        args.exempt,
+        args.levels,
+        args.fraction,
+        args.trained,
+        args.shapes_like,
+        args.channels,
     )
     with whole_file(args.out) as part:
         part.write_text(json.dumps(found, indent=1) + "\n")

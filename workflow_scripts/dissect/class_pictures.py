@@ -38,7 +38,7 @@ class FolderPictures:
         return len(self.names)
 
     def plain(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield for each batch of positions, int64 (n,), the pictures, float32 (n, 3, S, S), and labels, int64 (n,)."""
+        """Yield for each batch of positions, int64 (n,), the pictures, float32 (n, C, H, W), and labels, int64 (n,)."""
         turned: list[str] = []
         with ThreadPoolExecutor(self.workers) as pool:
             for positions in batches:

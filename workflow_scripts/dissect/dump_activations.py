@@ -19,7 +19,6 @@ from workflow_scripts.data.hdf5 import (
     open_hdf5,
     read_attribute,
     reading_hdf5,
-    wrong,
 )
 from workflow_scripts.data.unfolding import require_bounded_chunks
 from workflow_scripts.dissect.layer_outputs import layer_names, layer_outputs
@@ -126,7 +125,7 @@ def dump_activations(
 
 
 class PictureBatches(Dataset):
-    """The pictures of a packed concept set, uint8 (n, S, S, 3) tensors of up to BATCH."""
+    """The pictures of a packed concept set, uint8 (n, H, W, 3) tensors of up to BATCH."""
 
     def __init__(self, concepts: Path):
         self.concepts = concepts
@@ -144,11 +143,8 @@ class PictureBatches(Dataset):
 
 
 def find_pictures(concepts: h5py.File) -> h5py.Dataset:
-    """The pictures of a concept set, uint8 (N, S, S, 3); UserError if they are of another kind."""
-    pictures = find_dataset(concepts, "images", np.uint8, (None, None, None, 3))
-    if pictures.shape[1] != pictures.shape[2]:
-        raise wrong(concepts, "images", "are not square")
-    return pictures
+    """The pictures of a concept set, uint8 (N, H, W, 3); UserError if they are of another kind."""
+    return find_dataset(concepts, "images", np.uint8, (None, None, None, 3))
 
 
 def picture_batches(concepts: Path, workers: int) -> Iterator[Tensor]:
@@ -190,8 +186,8 @@ def add_dump_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settings", type=json.loads, required=True, help="JSON, as `build` takes it")
     parser.add_argument("--layers", nargs="+", required=True)
     parser.add_argument("--concepts", type=Path, required=True, help="concepts.h5")
-    parser.add_argument("--mean", type=float, nargs=3, required=True)
-    parser.add_argument("--std", type=float, nargs=3, required=True)
+    parser.add_argument("--mean", type=float, nargs="+", required=True)
+    parser.add_argument("--std", type=float, nargs="+", required=True)
     parser.add_argument("--precision", choices=PRECISIONS, required=True, help="of the maps")
     parser.add_argument("--forward", choices=FORWARD, required=True, help="precision of the forward pass")
 

@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize, prune
 from workflow_scripts.dissect.layer_outputs import layer_names, layer_outputs
 from workflow_scripts.networks.constructors import build
 from workflow_scripts.shared.files import UserError, run_command, whole_file
+from workflow_scripts.shared.sizes import Size, read_size, sides
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
@@ -25,8 +26,10 @@ MARGIN = 640  # pixels beyond the picture: more than the receptive field of a Re
 log = logging.getLogger(__name__)
 
 
-def find_receptive_fields(network: nn.Module, layers: list[str], size: int) -> dict:
-    """Return `picture`, the size, and `layers`: by name [centre, stride] of rows and of columns, in pixels, or None.
+def find_receptive_fields(network: nn.Module, layers: list[str], size: Size, channels: int = 3) -> dict:
+    """Return `picture`, height and width, and `layers`: by name [centre, stride] of rows and of columns, or None.
+
+    All are in pixels.
 
     The centre is that of the receptive field of the first unit along the axis; pixel 0 is the first. None stands for a
     layer that does not look at a grid of places, as after attention or pooling over all places, and for one that takes
@@ -45,24 +48,30 @@ def find_receptive_fields(network: nn.Module, layers: list[str], size: int) -> d
     maps = [layer for layer in layers if "@" not in layer]  # the others' outputs are tokens
     network = only_geometry(network)
     # What looks at shares of the picture, as adaptive pooling does, looks elsewhere in a larger one.
-    found, again = (measured_fields(network, maps, size, size + margin) for margin in (2 * MARGIN, 5 * MARGIN // 2))
+    found, again = (measured_fields(network, maps, size, channels, margin) for margin in (2 * MARGIN, 5 * MARGIN // 2))
     fields = {name: found.get(name) if found.get(name) == again.get(name) else None for name in names}
     for name in names:
         if fields[name] is None:
             log.warning("%s: no receptive fields on a grid were found; its knots are cell centres", name)
-    return {"picture": size, "layers": fields}
+    return {"picture": list(sides(size)), "layers": fields}
 
 
-def measured_fields(network: nn.Module, layers: list[str], size: int, side: int) -> dict[str, list | None]:
-    """The fields of the layers that run, from pictures of `side` pixels along an axis and `size` along the other."""
-    rising = torch.arange(1, side + 1) / side
-    one = torch.ones_like(rising)
-    pictures = torch.stack([one, 2 * one, one + rising, one + rising.flip(0)])[:, None, :, None].expand(-1, 3, -1, size)
+def measured_fields(
+    network: nn.Module, layers: list[str], size: Size, channels: int, margin: int
+) -> dict[str, list | None]:
+    """The fields of the layers that run, from pictures of `size` that are longer by `margin` along one axis."""
     fields: dict = {name: [] for name in layers}
-    for rows in (True, False):
+    height, width = sides(size)
+    for rows, along, across in ((True, height, width), (False, width, height)):
+        side = along + margin
+        rising = torch.arange(1, side + 1) / side
+        one = torch.ones_like(rising)
+        changing = torch.stack([one, 2 * one, one + rising, one + rising.flip(0)])[:, None, :, None]
+        pictures = changing.expand(-1, channels, -1, across)
+        pictures = pictures if rows else pictures.transpose(2, 3)
         with layer_outputs(network, layers) as outputs, torch.no_grad():
             try:
-                network(pictures if rows else pictures.transpose(2, 3))
+                network(pictures)
             except UserError:
                 raise
             except Exception as error:  # whatever the network's code raises
@@ -70,8 +79,8 @@ def measured_fields(network: nn.Module, layers: list[str], size: int, side: int)
                 log.warning("a picture of %d x %d pixels does not go through (%s)", *pictures.shape[2:], reason)
             outputs = dict(outputs)
         for name, output in outputs.items():
-            along = (output if rows else output.transpose(2, 3)).double()
-            even, twice, up, down = along[..., along.shape[3] // 2].numpy()
+            lines = (output if rows else output.transpose(2, 3)).double()
+            even, twice, up, down = lines[..., lines.shape[3] // 2].numpy()
             with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 where a convolution sees only padding
                 centres = ((up - down) / (twice - even) * side + side - 1) / 2
             fields[name].append(axis_field(centres))
@@ -123,13 +132,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", type=json.loads, required=True, help="JSON, as `build` takes it")
     parser.add_argument("--trained", action="store_true", help="the network is to be trained")
-    parser.add_argument("--size", type=int, required=True, help="of the pictures, in pixels")
+    parser.add_argument("--size", type=read_size, required=True, help="of the pictures, in pixels")
+    parser.add_argument("--channels", type=int, default=3, help="of the pictures")
     parser.add_argument("--layers", nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True, help="receptive_fields.json")
     args = parser.parse_args()
     # Neither the number of classes nor the weights bear on it.
     network = build(args.network, 2 if args.trained else None, seed=0)
-    found = find_receptive_fields(network, args.layers, args.size)
+    found = find_receptive_fields(network, args.layers, args.size, args.channels)
     with whole_file(args.out) as part:
         part.write_text(json.dumps(found, indent=1) + "\n")
 

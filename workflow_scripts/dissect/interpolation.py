@@ -19,6 +19,7 @@ import numpy as np
 
 from workflow_scripts.plan.protocols import BORDERS, CELL_CENTRES, OF_FIELDS
 from workflow_scripts.shared.files import UserError, reading
+from workflow_scripts.shared.sizes import sides
 
 LARGEST_WEIGHT = 1 - 2.0**-22
 
@@ -26,7 +27,7 @@ LARGEST_WEIGHT = 1 - 2.0**-22
 class Field(NamedTuple):
     """Where the receptive fields of a layer's units are centred, along one axis: pixels of the picture.
 
-    Unit j's lies at offset + stride * j; `picture` is the picture's side.
+    Unit j's lies at offset + stride * j; `picture` is the picture's side along that axis.
     """
 
     offset: float
@@ -140,8 +141,11 @@ def layer_knots(receptive_fields: dict | None, layer: str, knots: str) -> tuple[
         return knots, None
     try:
         fields, picture = receptive_fields["layers"][layer], receptive_fields["picture"]
-        found = fields and tuple(Field(float(offset), float(stride), int(picture)) for offset, stride in fields)
-        if found and (len(found) != 2 or not all(0 < field.stride < np.inf > abs(field.offset) for field in found)):
+        found = fields and tuple(
+            Field(float(offset), float(stride), int(side))
+            for (offset, stride), side in zip(fields, sides(picture), strict=True)
+        )
+        if found and not all(0 < field.stride < np.inf > abs(field.offset) for field in found):
             raise ValueError
     except (KeyError, TypeError, ValueError):
         raise UserError(f"the receptive fields of {layer} are not known: give the file that has them") from None

@@ -10,7 +10,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from math import isqrt
 
 from torch import Tensor, nn
 
@@ -25,9 +24,9 @@ LEADING_TOKENS = 5  # at most: a class token and four registers (Darcet et al. 2
 def layer_outputs(network: nn.Module, layers: list[str]) -> Iterator[dict[str, Tensor]]:
     """Yield a dict that each forward pass fills with the outputs (images, units, h, w) of `layers`, by name.
 
-    The network takes pictures (images, 3, side, side). With a grid, a layer's output is (images, tokens, channels),
-    the last rows x columns tokens lying row by row and those before them being dropped, or (images, rows, columns,
-    channels). The caller empties the dict between passes.
+    The network takes pictures (images, channels, height, width). With a grid, a layer's output is (images, tokens,
+    channels), the last rows x columns tokens lying row by row and those before them being dropped, or (images, rows,
+    columns, channels). The caller empties the dict between passes.
 
     Raises:
         UserError: as `layer_grids` and `find_module`; or a layer does not run in a pass, or more than once where no run
@@ -36,11 +35,16 @@ def layer_outputs(network: nn.Module, layers: list[str]) -> Iterator[dict[str, T
     grids = layer_grids(layers)
     outputs: dict[str, Tensor] = {}
     runs: Counter[str] = Counter()  # so far in a pass
+    picture = (0, 0)  # height and width in this pass
+
+    def start(_network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        nonlocal picture
+        picture = tuple(inputs[0].shape[2:])
 
     def keep(name: str, wanted: str, output: object) -> None:
         runs[name] += 1
         if runs[name] == int(wanted or 1):
-            outputs[name] = as_maps(name, output, grids[name]).clone()  # what follows may work in place
+            outputs[name] = as_maps(name, output, grids[name], picture).clone()  # what follows may work in place
 
     def check(_network: nn.Module, inputs: tuple[Tensor, ...], _output: object) -> None:
         for name in grids:
@@ -61,6 +65,7 @@ def layer_outputs(network: nn.Module, layers: list[str]) -> Iterator[dict[str, T
                 lambda _module, _inputs, output, name=name, wanted=wanted: keep(name, wanted, output)
             )
             hooks.callback(hook.remove)
+        hooks.callback(network.register_forward_pre_hook(start).remove)
         hooks.callback(network.register_forward_hook(check).remove)
         yield outputs
 
@@ -93,8 +98,12 @@ def layer_grids(layers: list[str]) -> dict[str, Grid]:
     return grids
 
 
-def as_maps(name: str, output: object, grid: Grid) -> Tensor:
-    """Return an output as (images, units, h, w); UserError that names the layer if it is none."""
+def as_maps(name: str, output: object, grid: Grid, picture: tuple[int, ...]) -> Tensor:
+    """Return an output for pictures of such a height and width as (images, units, h, w).
+
+    Raises:
+        UserError: it is none; the layer is named.
+    """
     if not isinstance(output, Tensor):
         raise UserError(
             f"layers: {name} returns a {type(output).__name__}, not a tensor; choose another layer, such as"
@@ -106,9 +115,8 @@ def as_maps(name: str, output: object, grid: Grid) -> Tensor:
             return output
         hint = "choose another layer"
         if output.ndim == 3:
-            hint = (
-                f"if it is (images, tokens, channels), write the tokens' grid, as in {suggested_layer(name, shape[1])}"
-            )
+            suggested = suggested_layer(name, shape[1], picture)
+            hint = f"if it is (images, tokens, channels), write the tokens' grid, as in {suggested}"
         raise UserError(f"layers: the output of {name} is {shape}, not (images, units, height, width); {hint}")
     rows, columns = grid
     if output.ndim == 4 and shape[1:3] == grid:
@@ -127,35 +135,46 @@ def as_maps(name: str, output: object, grid: Grid) -> Tensor:
     )
 
 
-def suggested_layer(name: str, tokens: int) -> str:
-    """Return how to write a layer of so many tokens: on the square grid that fits, if one does."""
+def suggested_layer(name: str, tokens: int, picture: tuple[int, ...]) -> str:
+    """Return how to write a layer of so many tokens: on the grid of the picture's shape that fits, if one does."""
     for leading in range(min(LEADING_TOKENS + 1, tokens)):
-        side = isqrt(tokens - leading)
-        if side**2 == tokens - leading:
-            return f"{name}@{side}x{side}"
+        places = tokens - leading
+        for rows in range(1, places + 1):
+            if places % rows == 0 and alike(rows, places // rows, picture):
+                return f"{name}@{rows}x{places // rows}"
     return f"{name}@ROWSxCOLUMNS"
 
 
+def alike(rows: int, columns: int, picture: tuple[int, ...]) -> bool:
+    """Tell whether a picture of such a height and width can have a map of so many rows and columns.
+
+    Both are the picture's sides over one stride, each rounded up or down; so that of a square picture is square.
+    """
+    height, width = picture
+    return abs(rows * width - columns * height) < max(height, width)
+
+
 def require_maps_of(pictures: Tensor, name: str, maps: Tensor, grid: Grid) -> None:
-    """Raise UserError unless `maps` can be the maps (images, units, h, w) of `pictures` (images, 3, H, W)."""
+    """Raise UserError unless `maps` can be the maps (images, units, h, w) of `pictures` (images, channels, H, W)."""
     if len(maps) != len(pictures):
         raise UserError(
             f"layers: the output of {name} has {len(maps)} rows for {len(pictures)} pictures; choose another layer"
         )
-    square = pictures.shape[2] == pictures.shape[3]
-    if grid is None and square and has_channels_last(tuple(maps.shape)):
+    if grid is None and has_channels_last(tuple(maps.shape), tuple(pictures.shape[2:])):
         raise UserError(
             f"layers: the output of {name} is {tuple(maps.shape)}, its channels last; write"
             f" {name}@{maps.shape[1]}x{maps.shape[2]}"
         )
 
 
-def has_channels_last(shape: tuple[int, int, int, int]) -> bool:
-    """Tell whether an output for square pictures seems to be (images, side, side, channels).
+def has_channels_last(shape: tuple[int, ...], picture: tuple[int, ...]) -> bool:
+    """Tell whether an output for pictures of such a height and width seems to be (images, h, w, channels).
 
-    Maps of square pictures are square, too, so that (images, units, h, w) ends with two equal sides.
+    Strides may differ along sides that differ, so that there units can be as many as rows should be; but channels that
+    come last are more than places along a side.
     """
-    return shape[1] == shape[2] != shape[3]
+    of_one_stride = picture[0] == picture[1] or shape[3] > max(shape[1:3])
+    return of_one_stride and alike(*shape[1:3], picture) and not alike(*shape[2:], picture)
 
 
 def find_module(network: nn.Module, name: str) -> nn.Module:

@@ -14,22 +14,26 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
 from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.sizes import Size, sides
 
 OWN_PACKAGE = __name__.partition(".")[0]
+PRETRAINED = "pretrained_model_name_or_path"  # an argument of transformers' networks that brings weights
 
 
 def build(settings: dict, classes: int | None, seed: int) -> nn.Module:
     """Return the network that `settings` describe, in evaluation mode and on the CPU.
 
     Random numbers that the constructor draws from torch follow from `seed`. Files of weights that it loads are not
-    unpickled beyond tensors and plain values.
+    unpickled beyond tensors and plain values. A class of transformers' is made with the configuration that the
+    arguments are, and its network puts out the logits alone, where it has any.
 
     Args:
         settings: `constructor`, "package.module:function"; its `arguments` by name; and if batch-norm scales are to
             be drawn from between 0 and 1, as OpenLTH does, `norm_init`: uniform. Other keys mean nothing here.
         classes: of a network that is to be trained, is handed to the constructor as `num_classes` if it has such an
-            argument, or takes any, and `arguments` do not give it. The weights of its 2D convolutions then lie in
-            memory with channels last, as the pictures do. None: the network is to be just as the arguments say.
+            argument, or takes any (`num_labels` to one of transformers'), and `arguments` do not give it. The weights
+            of its 2D convolutions then lie in memory with channels last, as the pictures do. None: the network is to be
+            just as the arguments say.
 
     Raises:
         UserError: the constructor cannot be imported, it fails, or it returns no torch network of plain tensors.
@@ -41,6 +45,8 @@ def build(settings: dict, classes: int | None, seed: int) -> nn.Module:
         torch.manual_seed(seed)
         network = call(function, constructor, arguments, added)
         require_plain(network, constructor)
+        if is_of_transformers(network):
+            network.register_forward_hook(logits_alone)
         if settings.get("norm_init") == "uniform":
             draw_norm_scales(network)
     if classes is not None:
@@ -57,6 +63,8 @@ def takes_classes(settings: dict) -> bool:
 
 def class_argument(function: Callable, arguments: dict, classes: int | None) -> dict[str, int]:
     """Return the number of classes as an argument by name; empty if the constructor is not to get it."""
+    if classes is not None and is_of_transformers(function):
+        return {} if arguments.keys() & {"num_labels", "id2label"} else {"num_labels": classes}
     if classes is None or "num_classes" in arguments:
         return {}
     try:
@@ -79,11 +87,12 @@ def call(function: Callable, constructor: str, arguments: dict, added: dict[str,
         UserError: it fails, or that is no torch network.
     """
     try:
-        network = function(**arguments, **added)
+        make = make_of_transformers if is_of_transformers(function) else lambda function, given: function(**given)
+        network = make(function, arguments | added)
     except UserError:
         raise
     except (Exception, SystemExit) as error:  # whatever the user's code raises
-        source = "; num_classes is the number of classes of the pictures" if added else ""
+        source = "".join(f"; {name} is the number of classes of the pictures" for name in added)
         raise UserError(
             f"constructor {constructor} failed with {arguments | added} ({first_line_of(error)}): correct it or its"
             f" arguments{source}"
@@ -96,6 +105,38 @@ def call(function: Callable, constructor: str, arguments: dict, added: dict[str,
         return network.eval()
     except RecursionError:
         raise UserError(f"constructor {constructor} returns a network that contains itself: correct it") from None
+
+
+def is_of_transformers(made: object) -> bool:
+    """Tell whether a class, or a network, is one of transformers' that is made with a configuration."""
+    return isinstance(getattr(made, "config_class", None), type) and hasattr(made, "from_pretrained")
+
+
+def make_of_transformers(function: Callable[..., nn.Module], arguments: dict) -> nn.Module:
+    """Return a network of transformers' with the configuration that `arguments` are.
+
+    `pretrained_model_name_or_path` among them brings its weights, as `from_pretrained` takes it.
+
+    Raises:
+        UserError: there are not all weights, so that transformers would draw the others.
+    """
+    configuration = {name: value for name, value in arguments.items() if name != PRETRAINED}
+    config = function.config_class.from_dict(configuration)
+    if PRETRAINED not in arguments:
+        return function(config)
+    source = arguments[PRETRAINED]
+    network, found = function.from_pretrained(source, config=config, dtype=torch.float32, output_loading_info=True)
+    if lacking := sorted(map(str, found["missing_keys"])):
+        raise UserError(
+            f"{source} lacks {len(lacking)} tensors of {function.__name__}, as {lacking[0]}, which would be drawn at"
+            " random: name a class that does without them, or weights that have them"
+        )
+    return network
+
+
+def logits_alone(_network: nn.Module, _inputs: tuple, output: object) -> object:
+    """Return the logits of what a network of transformers' puts out, or else the whole."""
+    return output["logits"] if isinstance(output, dict) and isinstance(output.get("logits"), Tensor) else output
 
 
 def require_plain(network: nn.Module, constructor: str) -> None:
@@ -117,9 +158,9 @@ def draw_norm_scales(network: nn.Module) -> None:
             nn.init.uniform_(module.weight)
 
 
-def show_picture(network: nn.Module, size: int) -> None:
-    """Pass a black picture of `size` x `size` pixels through a network; UserError if it does not take it."""
-    pass_through(network, black_pictures(1, size))
+def show_picture(network: nn.Module, size: Size, channels: int = 3) -> None:
+    """Pass a black picture of a size and so many channels through a network; UserError if it does not take it."""
+    pass_through(network, black_pictures(1, size, channels))
 
 
 def require_trainable(network: nn.Module, pictures: Tensor, classes: int | None) -> None:
@@ -127,7 +168,7 @@ def require_trainable(network: nn.Module, pictures: Tensor, classes: int | None)
 
     Args:
         network: is of no use afterwards, for its batch-norm statistics follow the pictures.
-        pictures: two or more, float32 (images, 3, size, size): batch-norm cannot train on a single one.
+        pictures: two or more, float32 (images, channels, height, width): batch-norm cannot train on a single one.
         classes: how many; None if that is not known yet.
     """
     with torch.random.fork_rng(devices=[]):  # dropout draws
@@ -158,16 +199,36 @@ def pass_through(network: nn.Module, pictures: Tensor) -> object:
     except UserError:
         raise
     except Exception as error:  # whatever the network's code raises
-        height, width = pictures.shape[2:]
+        channels, height, width = pictures.shape[1:]
+        require_channels(network, channels)
         raise UserError(
             f"the network does not take a picture of {height} x {width} pixels in single precision"
             f" ({first_line_of(error)}): correct size or constructor"
         ) from None
 
 
-def black_pictures(count: int, size: int) -> Tensor:
-    """Return so many pictures, float32 (count, 3, size, size), channels last in memory as all are that a job reads."""
-    return torch.zeros(count, size, size, 3).permute(0, 3, 1, 2)
+def require_channels(network: nn.Module, channels: int) -> None:
+    """Raise UserError if a network's first convolution takes pictures of another number of channels."""
+    taken = next((module.in_channels for module in network.modules() if isinstance(module, nn.Conv2d)), channels)
+    if taken != channels:
+        numbers = {1: "one number each, for grey pictures", 3: "three numbers each, for colours"}
+        remedy = (
+            f"give mean and std (of the arm's preprocessing, or of images) {numbers[taken]}"
+            if taken in numbers
+            else "only one channel (grey) and three (colours) can be shown: correct the constructor or its arguments"
+        )
+        raise UserError(
+            f"the network's first convolution takes pictures of {taken} channel{'s' * (taken > 1)}, and mean and std"
+            f" make them of {channels}: {remedy}"
+        )
+
+
+def black_pictures(count: int, size: Size, channels: int = 3) -> Tensor:
+    """Return so many pictures, float32 (count, channels, height, width).
+
+    Channels are last in memory, as of all pictures that a job reads.
+    """
+    return torch.zeros(count, *sides(size), channels).permute(0, 3, 1, 2)
 
 
 def find_constructor(constructor: str) -> Callable[..., nn.Module]:

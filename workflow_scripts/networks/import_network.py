@@ -17,10 +17,17 @@ from workflow_scripts.networks.weight_files import listed
 from workflow_scripts.networks.weights import WHOLE, load_weights
 from workflow_scripts.plan.openlth import SPARSITY_REPORT
 from workflow_scripts.shared.files import UserError, run_command
+from workflow_scripts.shared.sizes import Size, read_size, sides
 
 
 def import_network(
-    settings: dict, weights: str | dict | None, masks: Path | None, seed: int, size: int, reading: Reading = WHOLE
+    settings: dict,
+    weights: str | dict | None,
+    masks: Path | None,
+    seed: int,
+    size: Size,
+    reading: Reading = WHOLE,
+    channels: int = 3,
 ) -> tuple[nn.Module, Masks]:
     """Return a network, its pruned weights zero, and its masks.
 
@@ -30,7 +37,7 @@ def import_network(
             draws.
         masks: a file of masks. Without one, masks in the file of weights count; without these, zeros among its weights.
         seed: of what the constructor draws.
-        size: of its pictures, in pixels.
+        size, channels: of its pictures; the size in pixels.
         reading: which tensors of the file are the network's.
 
     Raises:
@@ -42,7 +49,7 @@ def import_network(
     if isinstance(weights, str):
         found = load_weights(network, Path(weights), reading, with_masks=masks is None)
     elif weights:
-        load_own_weights(network, settings, weights, size)
+        load_own_weights(network, settings, weights, size, channels)
     if masks:
         found = read_masks_beside(network, masks, found, str(weights))
     if not found:
@@ -65,7 +72,7 @@ def read_masks_beside(network: nn.Module, path: Path, pruned: Masks, weights: st
     return masks
 
 
-def load_own_weights(network: nn.Module, settings: dict, more: dict, size: int) -> None:
+def load_own_weights(network: nn.Module, settings: dict, more: dict, size: Size, channels: int) -> None:
     """Load the weights that the constructor brings when it is given `more` arguments.
 
     From then on the network is rebuilt without these, so it has to compute the same.
@@ -75,7 +82,7 @@ def load_own_weights(network: nn.Module, settings: dict, more: dict, size: int) 
     same = own.keys() == state.keys() and all(own[name].shape == state[name].shape for name in own)
     if same:
         network.load_state_dict(state)
-        picture = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+        picture = torch.rand(1, channels, *sides(size), generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             same = equal(network(picture), whole(picture))
     if not same:
@@ -123,11 +130,12 @@ def main() -> None:
     parser.add_argument("--masks", type=Path, help="a file of masks")
     parser.add_argument("--reading", type=json.loads, default={}, help="JSON: part, prefix, missing, unused")
     parser.add_argument("--seed", type=int, required=True, help="of untrained weights")
-    parser.add_argument("--size", type=int, required=True, help="of its pictures, in pixels")
+    parser.add_argument("--size", type=read_size, required=True, help="of its pictures, in pixels")
+    parser.add_argument("--channels", type=int, default=3, help="of its pictures")
     parser.add_argument("--out", type=Path, required=True, help="network.pt")
     args = parser.parse_args()
     network, masks = import_network(
-        args.settings, args.weights, args.masks, args.seed, args.size, Reading(**args.reading)
+        args.settings, args.weights, args.masks, args.seed, args.size, Reading(**args.reading), args.channels
     )
     log_dense(network, masks)
     save_network(args.out, network, masks, classes=None, epochs=None)

@@ -10,10 +10,11 @@ from typing import Any
 
 from workflow_scripts.plan import openlth
 from workflow_scripts.plan.class_order import list_classes
-from workflow_scripts.plan.designs import Design, read_preprocessing, with_source
+from workflow_scripts.plan.designs import Design, with_source
 from workflow_scripts.plan.keys import Key
 from workflow_scripts.plan.mistakes import Attempts, require_none
 from workflow_scripts.plan.networks import Network
+from workflow_scripts.plan.preprocessing import read_preprocessing
 from workflow_scripts.shared.files import UserError, reading
 
 PLACES = ("{replicate}", "{level}")

@@ -13,6 +13,7 @@ from workflow_scripts.plan.check_trained import SMALL_RESNET, trained_mistakes
 from workflow_scripts.plan.concept_sets import OF_SET, is_drawn, set_mistakes
 from workflow_scripts.plan.mistakes import require_none
 from workflow_scripts.plan.old_config import old_keys
+from workflow_scripts.plan.preprocessing import unequal_channels
 from workflow_scripts.plan.protocols import protocol_mistakes, resolve_protocol
 from workflow_scripts.plan.recipes import TRAINING, known_recipes
 from workflow_scripts.plan.robustness import robustness_mistakes
@@ -428,6 +429,12 @@ def check_test_resize(config: dict) -> Iterator[str]:
     resize, size = config["images"]["test_resize"], config["images"]["size"]
     if in_files(config) and resize < size:
         yield f"images.test_resize is {resize}: write at least images.size, {size}"
+
+
+@needs("images.mean", "images.std", of_training=True)
+def check_channels(config: dict) -> Iterator[str]:
+    """Yield a sentence unless mean and std are of as many channels."""
+    yield from unequal_channels(config["images"], "images")
 
 
 @needs("images.source", "images.test", "images.test_labels", of_training=True)

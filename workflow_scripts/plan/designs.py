@@ -1,18 +1,15 @@
 """What is needed of a network besides its weights: how it is built, shown pictures, and dissected."""
 
-import csv
 import importlib.machinery
 import json
 import sys
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from workflow_scripts.plan.code import PACKAGE
 from workflow_scripts.plan.source_files import imported_names, parse
 from workflow_scripts.shared.files import UserError, file_fingerprint, text_fingerprint
-
-PRESETS = Path(__file__).with_name("torchvision_presets.csv")
+from workflow_scripts.shared.sizes import size_text
 
 
 @dataclass(frozen=True)
@@ -22,7 +19,7 @@ class Design:
     suffix: ends the names of files that concern all networks of this design: "" of that which the config describes.
     settings: constructor, its arguments, `norm_init`, and a fingerprint of the file that the constructor stands in.
     layers: as `layer_outputs` takes them.
-    preprocessing: size, resize, mean, std and interpolation.
+    preprocessing: size, resize, mean, std and interpolation, as `read_preprocessing` returns them.
     test: a folder of class folders, or "none": pictures that a network brought along is tested with.
     class_order: as `list_classes` takes it.
     is_trained: its networks are trained here, from initial weights on, for the classes of the pictures.
@@ -46,7 +43,12 @@ class Design:
         """Ends the name of the concept set that is packed for networks of this design."""
         if self.is_trained:
             return ""
-        return f"_{self.preprocessing['size']}_{self.preprocessing['interpolation']}"
+        return f"_{size_text(self.preprocessing['size'])}_{self.preprocessing['interpolation']}"
+
+    @property
+    def shown(self) -> dict:
+        """How a picture is made for a network, as arguments of scripts: its size and its channels."""
+        return {"size": size_text(self.preprocessing["size"]), "channels": len(self.preprocessing["mean"])}
 
 
 def trained_design(config: dict) -> Design:
@@ -60,41 +62,6 @@ def trained_design(config: dict) -> Design:
 def with_source(settings: dict) -> dict:
     """Return settings with a fingerprint of the constructor's code."""
     return settings | {"source": source_of(settings["constructor"])}
-
-
-def read_preprocessing(settings: str | dict, key: str) -> dict:
-    """Return size, resize, mean, std and interpolation, from the config or from torchvision's preset of that name.
-
-    Raises:
-        UserError: there is no such preset, or it is not one to classify pictures with.
-    """
-    if isinstance(settings, dict):
-        if settings.get("resize", settings["size"]) < settings["size"]:
-            raise UserError(f"{key}.resize must be at least size, {settings['size']}")
-        return {"resize": settings["size"], "interpolation": "bilinear"} | settings
-    presets = read_presets()
-    if settings not in presets:
-        raise UserError(
-            f"{key} is {settings!r}, which is no preset of torchvision's for classifying pictures, such as"
-            " ResNet50_Weights.IMAGENET1K_V1; name one, or give size, mean and std"
-        )
-    return presets[settings]
-
-
-@cache
-def read_presets() -> dict[str, dict]:
-    """Return what `read_preprocessing` does of each preset, by name: a table, for torchvision imports torch."""
-    with open(PRESETS, newline="") as file:
-        return {
-            row["preset"]: {
-                "size": int(row["size"]),
-                "resize": int(row["resize"]),
-                "mean": [float(number) for number in row["mean"].split()],
-                "std": [float(number) for number in row["std"].split()],
-                "interpolation": row["interpolation"],
-            }
-            for row in csv.DictReader(file)
-        }
 
 
 def source_of(constructor: str) -> str:

@@ -441,7 +441,7 @@ class Experiment:
         like = {"shapes_like": self.trained.settings_text} if design.is_trained and design.suffix else {}
         return named_arguments(
             network=design.settings_text,
-            size=design.preprocessing["size"],
+            **design.shown,
             layers=design.layers,
             exempt=pruning["exempt"] if trained else sorted(once),
             levels=max(levels, default=0),
@@ -451,8 +451,8 @@ class Experiment:
 
     def geometry(self, design: Design) -> str:
         """Return the arguments for finding where the units of a design look."""
-        size, layers = design.preprocessing["size"], design.layers
-        return named_arguments(network=design.settings_text, size=size, layers=layers) + trained_flag(design)
+        shown = named_arguments(network=design.settings_text, **design.shown, layers=design.layers)
+        return shown + trained_flag(design)
 
     def dump(self, design: Design) -> str:
         """Return the arguments for passing pictures through a network and keeping its maps."""

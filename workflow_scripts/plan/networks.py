@@ -52,7 +52,12 @@ class Network:
 
     @property
     def own_files(self) -> list[str]:
-        """The files of the user's own that it is made from: weights, or what its constructor loads, masks, a report."""
+        """The files of the user's own that it is made from: weights, or what its constructor loads, masks, a report.
+
+        Of a folder that its constructor is named, they are the files in it.
+        """
         weights = self.weights.values() if isinstance(self.weights, dict) else [self.weights]
         masks = [self.masks, Path(self.masks).with_name(SPARSITY_REPORT)] if self.masks else []
-        return [str(file) for file in [*weights, *masks] if isinstance(file, str | Path) and Path(file).is_file()]
+        named = [Path(path) for path in [*weights, *masks] if isinstance(path, str | Path)]
+        within = [sorted(path.glob("[!.]*")) if path.is_dir() else [path] for path in named]
+        return [str(file) for files in within for file in files if file.is_file()]

@@ -8,6 +8,7 @@ from workflow_scripts.plan.keys import Key
 from workflow_scripts.plan.methods import IMP, OF_TRAINING, Method
 from workflow_scripts.plan.networks import Network
 from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.sizes import size_text
 
 RESEEDED = 1000  # seeds of fresh weights are so much above the replicate's number, unless the arm says another
 
@@ -42,10 +43,16 @@ def require_pictures(item: dict, dense: list[Network], config: dict) -> None:
     """Raise UserError if pictures do not suit networks brought along that are to be trained on them."""
     if not dense or dense[0].design.is_trained:  # none where what is wrong with them is told already
         return
-    design, size = dense[0].design, config["images"]["size"]
+    design = dense[0].design
+    size = design.preprocessing["size"]
     begin = f"arms.{item['name']} trains networks of the arm {item['of']}"
-    if design.preprocessing["size"] != size:
-        raise UserError(f"{begin}, which take pictures of {design.preprocessing['size']} pixels: set images.size to it")
+    if not isinstance(size, int):
+        raise UserError(
+            f"{begin}, whose preprocessing.size is {size_text(size)}, and pictures to train on are square: leave that"
+            " arm out"
+        )
+    if size != config["images"]["size"]:
+        raise UserError(f"{begin}, which take pictures of {size} pixels: set images.size to it")
     if design.class_order not in (None, "text"):
         raise UserError(
             f"{begin}, whose class_order is {design.class_order}: pictures to train on have their classes in the order"

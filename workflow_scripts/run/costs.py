@@ -99,7 +99,7 @@ def read_sizes(experiment: Experiment) -> Sizes:
     with torch.device("meta"), torch.no_grad():
         network = build(config["network"], classes, seed=0)
         with layer_outputs(network, config["dissection"]["layers"]) as outputs:
-            network(torch.zeros(1, 3, side, side))
+            network(torch.zeros(1, len(images["mean"]), side, side))
     prunable = prunable_weights(network, config["pruning"]["exempt"]).values()
     return Sizes(
         train=train,

@@ -87,7 +87,7 @@ class FilePictures:
     def augmented(self, batches: Iterable[np.ndarray], augmentation: Crops) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield for each batch of positions, int64 (n,), its pictures, cropped and flipped, and its labels.
 
-        Pictures are float32 (n, 3, size, size), channels last, and labels int64 (n,), both on the device. A crop is
+        Pictures are float32 (n, C, size, size), channels last, and labels int64 (n,), both on the device. A crop is
         scaled to `size` x `size` (bilinear, antialiased).
 
         Raises:

@@ -32,8 +32,8 @@ def measure_accuracy(
     """Return the share of the pictures in `folder` that the network classifies rightly, in single precision.
 
     Folder n of the class folders, in the order that `list_classes` has them in, holds the pictures of class n. A
-    picture's shorter side is scaled to `resize` pixels and its middle, `size` x `size`, cut out, by torchvision's
-    functions on Pillow's pictures: what torchvision's own presets do.
+    picture's shorter side is scaled to `resize` pixels, or the whole to the height and width that `resize` says, and
+    its middle of `size` cut out, by torchvision's functions on Pillow's pictures: what torchvision's own presets do.
 
     Args:
         preprocessing: `size`, `resize`, `mean`, `std`, `interpolation` (torchvision's name for it).
@@ -82,7 +82,7 @@ def classify(network: nn.Module, pictures: torch.Tensor, folder: Path, classes: 
 
 
 def view(path: Path, preprocessing: dict, turned: list[str]) -> np.ndarray:
-    """Return the middle of a picture, uint8 (size, size, 3); otherwise as `decode`."""
+    """Return the middle of a picture, uint8 (height, width, 3); otherwise as `decode`."""
     picture = Image.fromarray(decode(read_file(path), str(path), turned))
     interpolation = transforms.InterpolationMode(preprocessing["interpolation"])
     picture = transforms.functional.resize(picture, preprocessing["resize"], interpolation)

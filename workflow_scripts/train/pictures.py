@@ -9,21 +9,30 @@ from torch import Tensor
 
 from workflow_scripts.data.packed_images import PackedImages
 
+LUMA = (19595, 38470, 7471)  # of red, green and blue: 0.299, 0.587 and 0.114 in 2^16ths
 PIXELS_AT_ONCE = 2**19  # of pictures, on a CPU: ten of 224 x 224
 
 
 def normaliser(mean: list[float], std: list[float], device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Return the function from pictures, uint8 (n, S, S, 3), to a network's input, float32 (n, 3, S, S), channels last.
+    """Return the function from pictures, uint8 (n, H, W, 3), to a network's input, float32 (n, C, H, W), channels last.
 
-    It takes each byte to (byte / 255 - mean) / std of its channel.
+    It takes each byte to (byte / 255 - mean) / std of its channel. With a mean and std of one number C is 1, and the
+    pictures are grey; otherwise it is 3.
     """
     deviation = torch.tensor(std, device=device)
     scale, offset = 1 / (255 * deviation), -torch.tensor(mean, device=device) / deviation
-    return lambda pictures: (pictures.float() * scale + offset).permute(0, 3, 1, 2)
+    channels = grey if len(mean) == 1 else lambda pictures: pictures
+    return lambda pictures: (channels(pictures).float() * scale + offset).permute(0, 3, 1, 2)
+
+
+def grey(pictures: Tensor) -> Tensor:
+    """Return the luma of pictures (ITU-R 601), (..., 3) to (..., 1), to the integer as Pillow's mode "L" has it."""
+    weights = torch.tensor(LUMA, dtype=torch.int32, device=pictures.device)
+    return ((pictures.int() * weights).sum(-1, keepdim=True, dtype=torch.int32) + (1 << 15)) >> 16
 
 
 def portions(pictures: Tensor, device: torch.device) -> tuple[Tensor, ...]:
-    """Return a batch, (n, S, S, 3), in the portions that go through a network without training it.
+    """Return a batch, (n, H, W, 3), in the portions that go through a network without training it.
 
     On a GPU that is the whole. On a CPU a layer's output should fit into memory that the C library keeps: larger blocks
     come from the system and go back each time, and clearing their pages can take longer than the arithmetic.
@@ -62,7 +71,7 @@ class MemoryPictures:
         return len(self.labels)
 
     def plain(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield for each batch of positions, int64 (n,), the pictures, float32 (n, 3, S, S), and their labels."""
+        """Yield for each batch of positions, int64 (n,), the pictures, float32 (n, C, S, S), and their labels."""
         for positions in batches:
             index = torch.from_numpy(positions).to(self.device)
             yield self.normalise(self.images[index]), self.labels[index]

@@ -436,7 +436,7 @@ def test_a_joined_set_has_the_same_bytes_on_any_number_of_threads(two_sets, tmp_
 )
 def test_labels_with_fewer_pictures_or_pixels_are_left_out(two_sets, tmp_path, least):
     def name_of(_, label):
-        return JOINED_NAMES[label.name]
+        return (JOINED_NAMES | {"street": "street"})[label.name]
 
     everywhere = expected_labels(two_sets, 4, name_of)
     pictures, pixels = {}, {}
@@ -451,7 +451,9 @@ def test_labels_with_fewer_pictures_or_pixels_are_left_out(two_sets, tmp_path, l
         if pictures[name] >= least.get("least_pictures", 0) and pixels[name] >= least.get("least_pixels", 0)
     }
     assert 0 < len(kept) < len(pictures)
-    pack_pictures(JoinedSet(two_sets, Rules(side=4, synonyms=SYNONYMS, **least)), 8, tmp_path / "c.h5")
+    # As a scene, street would be the only label of its category.
+    rules = Rules(side=4, synonyms=SYNONYMS, categories={"street": "object"}, **least)
+    pack_pictures(JoinedSet(two_sets, rules, threads=2), 8, tmp_path / "c.h5")
     assert packed_labels(tmp_path / "c.h5") == [
         [[names & kept for names in row] for row in of_picture] for of_picture in everywhere
     ]
@@ -521,13 +523,23 @@ def test_a_label_map_of_other_proportions_is_refused(tmp_path):
             {"categories": {"y": "part"}},
             "concepts.categories has 'y', and no set has such a label",
         ),
-        ([Label("x", "object")], {"least_pictures": 5}, "no label is carried by 5 pictures and 0 pixels"),
+        ([Label("x", "object")], {"least_pictures": 5}, "no label of the category object is carried by 5 pic"),
     ],
 )
 def test_doubtful_labels_are_refused(tmp_path, labels, rules, sentence):
     reader = Drawn(labels, tmp_path, [Annotation([np.ones((4, 4), np.int32)])])
     with pytest.raises(UserError, match=sentence):
         JoinedSet({"a": reader}, Rules(side=4, **rules))
+
+
+def test_a_category_without_any_label_is_refused(tmp_path):
+    save(tmp_path / "0.png", photo(4, 4))
+    labels = [Label("wall", "object"), Label("wood", "material")]
+    joined = JoinedSet({"a": Drawn(labels, tmp_path, [Annotation([np.ones((4, 4), np.int32)])])}, Rules(side=4))
+    with pytest.raises(UserError, match="no picture has a label of the category material: complete the set"):
+        pack_pictures(joined, 8, tmp_path / "c.h5", every_category=True)
+    assert not list(tmp_path.glob("c.h5*"))
+    pack_pictures(joined, 8, tmp_path / "c.h5")
 
 
 def test_synonyms_are_read_and_lead_to_one_name(tmp_path):

@@ -69,7 +69,12 @@ def pack_concepts(
 
 
 def pack_pictures(
-    concepts: LabelledPictures, image_size: Size, out: str | Path, interpolation: str = "bilinear", threads: int = 1
+    concepts: LabelledPictures,
+    image_size: Size,
+    out: str | Path,
+    interpolation: str = "bilinear",
+    threads: int = 1,
+    every_category: bool = False,
 ) -> None:
     """Write concepts.h5 from labelled pictures.
 
@@ -89,7 +94,8 @@ def pack_pictures(
     once more, as `label_masks.masks_again` finds them; plane_area int64 (L): label_area and these.
 
     Attributes: `format`, and `fingerprint`, SHA-256 of the contents. The same pictures give the same contents on any
-    number of threads. Raises UserError as the pictures' methods do, and for a set without any label.
+    number of threads. Raises UserError as the pictures' methods do, for a set without any label, and, with
+    `every_category`, for a category without any.
     """
     require_size(image_size)
     with whole_file(out) as part, create_hdf5(part) as file:
@@ -98,6 +104,12 @@ def pack_pictures(
             raise UserError(
                 f"none of the {len(concepts.names)} pictures with concepts has a label: complete the label maps, or the"
                 " tables that name labels of whole pictures"
+            )
+        empty = [name for name, area in zip(concepts.categories, areas[:, 2:].sum(axis=0), strict=True) if not area]
+        if every_category and empty:
+            raise UserError(
+                f"no picture has a label of the category {empty[0]}: complete the set, or name its labels' categories"
+                " otherwise"
             )
         tables = index_tables(concepts) | rows.tables() | label_tables(concepts, areas, rows)
         for name, table in tables.items():
@@ -307,8 +319,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="that decode")
     parser.add_argument("--out", required=True, help="concepts.h5 to write")
     args = parser.parse_args()
-    concepts = read_concept_set(args.folder) if args.folder else read_joined(args.sets, args.rules)
-    pack_pictures(concepts, args.image_size, args.out, args.interpolation, args.threads)
+    concepts = read_concept_set(args.folder) if args.folder else read_joined(args.sets, args.rules, args.threads)
+    # In Broden's layout a small part of a set may lack a category that its tables have.
+    joined = args.sets is not None
+    pack_pictures(concepts, args.image_size, args.out, args.interpolation, args.threads, every_category=joined)
 
 
 if __name__ == "__main__":

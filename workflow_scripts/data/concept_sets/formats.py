@@ -29,12 +29,13 @@ READERS = {
 }
 
 
-def read_joined(sets: list[dict], rules: dict) -> JoinedSet:
+def read_joined(sets: list[dict], rules: dict, threads: int = 1) -> JoinedSet:
     """Read sets, and join them.
 
     Args:
         sets: of each its name, format, folder, pictures_folder, category and options.
         rules: the keys of the config's `concepts` that say how.
+        threads: that decode label maps, where these are counted first.
 
     Raises:
         UserError: as the readers, `read_synonyms` and `JoinedSet` do.
@@ -50,6 +51,7 @@ def read_joined(sets: list[dict], rules: dict) -> JoinedSet:
             least_pixels=rules["least_pixels"],
             largest_share=rules["largest_share"],
         ),
+        threads,
     )
 
 

@@ -1,8 +1,11 @@
 """Sets of labelled pictures joined to one, as Broden was (Bau et al. 2017): names merged, label maps of one size."""
 
 import hashlib
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +22,7 @@ from workflow_scripts.shared.progress import Progress
 COLOUR = "color"
 ORDER = (COLOUR, "object", "part", "material", "scene", "texture")  # Broden's; other categories follow, by name
 SUFFIXES = {COLOUR: "-c", "scene": "-s"}  # as in Broden, where a scene and an object may have one name
+AT_ONCE = 1024  # pictures whose label maps are counted together
 SHIPPED_SYNONYMS = Path(__file__).with_name("tables") / "synonyms.csv"
 
 
@@ -52,16 +56,17 @@ class JoinedSet:
         categories, labels, height, width, names, splits: as of `ConceptSet`.
     """
 
-    def __init__(self, sets: Mapping[str, Reader], rules: Rules) -> None:
+    def __init__(self, sets: Mapping[str, Reader], rules: Rules, threads: int = 1) -> None:
         """Merge the sets' labels, and choose their pictures; goes through all label maps only if labels need so many.
 
         Args:
             sets: readers by their sets' names.
             rules: how they are joined.
+            threads: that decode label maps.
 
         Raises:
-            UserError: a label's name or category is empty, a category that `rules` gives is of no label, a set is left
-                without pictures or all are without labels, or there are too many labels; or as the readers do.
+            UserError: a label's name or category is empty, a category that `rules` gives is of no label, a category is
+                left without labels or a set without pictures, or there are too many labels; or as the readers do.
         """
         self.rules, self.height, self.width = rules, rules.side, rules.side
         self._readers = list(sets.values())
@@ -87,49 +92,57 @@ class JoinedSet:
             for place, index in self._pictures
         ]
         self.splits = [""] * len(self.names)
-        self._number(self._kept_labels())
+        self._number(self._kept_labels(threads))
 
-    def _kept_labels(self) -> set[tuple[str, str]]:
+    def _kept_labels(self, threads: int) -> set[tuple[str, str]]:
         """Return the labels (name, category) that occur often enough."""
         labels = {label for of_set in self._merged for label in of_set}
         rules = self.rules
         if rules.least_pictures or rules.least_pixels:
-            pictures, pixels = self._count()
-            labels = {
+            pictures, pixels = self._count(threads)
+            kept = {
                 label
                 for label in labels
-                if pictures.get(label[0], 0) >= rules.least_pictures and pixels.get(label[0], 0) >= rules.least_pixels
+                if pictures[label[0]] >= rules.least_pictures and pixels[label[0]] >= rules.least_pixels
             }
-            if not labels:
+            if emptied := sorted({category for _, category in labels} - {category for _, category in kept}):
                 raise UserError(
-                    f"no label is carried by {rules.least_pictures} pictures and {rules.least_pixels} pixels: lower"
-                    " concepts.least_pictures or least_pixels"
+                    f"no label of the category {emptied[0]} is carried by {rules.least_pictures} pictures and"
+                    f" {rules.least_pixels} pixels: lower concepts.least_pictures or least_pixels"
                 )
+            logging.info("%d of %d labels are too rare, and left out", len(labels - kept), len(labels))
+            labels = kept
         if any(self._computes_colours):
             labels |= {(f"{name}{SUFFIXES[COLOUR]}", COLOUR) for name in PROTOTYPES}
         return labels
 
-    def _count(self) -> tuple[dict[str, int], dict[str, int]]:
+    def _count(self, threads: int) -> tuple[Counter[str], Counter[str]]:
         """Return how many pictures, and how many pixels of label maps, carry each name."""
-        pictures: dict[str, int] = {}
-        pixels: dict[str, int] = {}
+        pictures: Counter[str] = Counter()
+        pixels: Counter[str] = Counter()
         progress = Progress("label maps counted", len(self._pictures))
-        for done, (place, index) in enumerate(self._pictures, 1):
-            annotation, names = self._readers[place].annotation(index), self._merged[place]
-            of_name: dict[str, np.ndarray] = {}
-            for plane in annotation.planes:
-                small = nearest(plane, self.height, self.width)
-                for position in np.unique(small[small > 0]).tolist():
-                    mask, name = small == position, names[position - 1][0]
-                    of_name[name] = of_name[name] | mask if name in of_name else mask
-            for position in annotation.whole:
-                of_name[names[position][0]] = np.ones((self.height, self.width), bool)
-            for name, mask in of_name.items():
-                pictures[name] = pictures.get(name, 0) + 1
-                pixels[name] = pixels.get(name, 0) + int(np.count_nonzero(mask))
-            progress.log(done)
+        with ThreadPoolExecutor(threads) as pool:
+            for start in range(0, len(self._pictures), AT_ONCE):
+                for areas in pool.map(self._areas, self._pictures[start : start + AT_ONCE]):
+                    pictures.update(areas.keys())
+                    pixels.update(areas)
+                progress.log(min(start + AT_ONCE, len(self._pictures)))
         progress.finish()
         return pictures, pixels
+
+    def _areas(self, picture: tuple[int, int]) -> dict[str, int]:
+        """Return how many pixels of a picture's label maps carry each of its names."""
+        place, index = picture
+        annotation, names = self._readers[place].annotation(index), self._merged[place]
+        masks: dict[str, np.ndarray] = {}
+        for plane in annotation.planes:
+            small = nearest(plane, self.height, self.width)
+            for position in np.unique(small[small > 0]).tolist():
+                mask, name = small == position, names[position - 1][0]
+                masks[name] = masks[name] | mask if name in masks else mask
+        for position in annotation.whole:
+            masks[names[position][0]] = np.ones((self.height, self.width), bool)
+        return {name: int(np.count_nonzero(mask)) for name, mask in masks.items()}
 
     def _number(self, labels: set[tuple[str, str]]) -> None:
         """Give labels their numbers, by category and name, and note what each set's positions become."""

@@ -277,6 +277,18 @@ def test_gpus_share_pictures_and_wait_for_decoding(default):
     assert costs_of(files, SIZES).gpus(of_network("rotate_units", "imp")) == 1
 
 
+def test_fewer_classes_of_the_world_are_fewer_pictures_to_train_on_but_not_to_draw(default):
+    config = lay_over(default, SMALL)
+    narrowed = lay_over(config, {"images": {"classes": 5, "without": ["house"]}})
+    whole, few = sizes_of(config), sizes_of(narrowed)
+    assert (few.train, few.test) == (100 * 5 // 20, 40 * 5 // 20)
+    assert whole.state - few.state == 4 * 15 * (96 + 1)  # the classifier's weights and biases of 15 classes
+    drawn = [costs_of(of, sizes).seconds(job("make_images")) for of, sizes in ((config, whole), (narrowed, few))]
+    assert drawn[0] == drawn[1]
+    without = sizes_of(lay_over(config, {"images": {"without": ["house"]}}))
+    assert (without.train, without.test) == (95, 38)
+
+
 def test_sizes_follow_from_the_config(default):
     sizes = sizes_of(lay_over(default, {"pruning": {"exempt": ["classifier"]}}))
     assert (sizes.train, sizes.test, sizes.concepts, sizes.labels) == (6000, 1500, 2000, 122)

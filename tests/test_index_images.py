@@ -80,6 +80,13 @@ def write_caffe(folder: Path) -> Path:
     return path
 
 
+def write_tiny(folder: Path) -> Path:
+    path = folder / "val_annotations.txt"
+    rows = [f"{name}\t{CLASSES[label]}\t0\t32\t44\t62\n" for name, label in zip(NAMES, LABELS, strict=True)]
+    path.write_text("".join(rows[::-1]))
+    return path
+
+
 def write_development_kit(folder: Path) -> Path:
     path = folder / "ILSVRC2012_validation_ground_truth.txt"
     path.write_text("".join(f"{IDS[CLASSES[label]]}\n" for label in LABELS))
@@ -90,7 +97,7 @@ def write_development_kit(folder: Path) -> Path:
     return path
 
 
-GROUND_TRUTHS = [write_kaggle, write_caffe, write_development_kit]
+GROUND_TRUTHS = [write_kaggle, write_caffe, write_tiny, write_development_kit]
 
 
 def test_the_index_holds_paths_labels_sizes_and_a_fingerprint(train, tmp_path):
@@ -140,6 +147,15 @@ def test_every_form_of_ground_truth_gives_the_labels(train, flat, tmp_path, writ
 
 
 @pytest.mark.parametrize("write", GROUND_TRUTHS)
+def test_every_form_of_ground_truth_is_narrowed_to_the_classes_that_are_taken(train, flat, tmp_path, write):
+    index_images(flat, train, tmp_path / "out.h5", write(tmp_path), Wanted(without=["n02"]))
+    index = read_image_index(tmp_path / "out.h5")
+    kept = [(name, CLASSES[label]) for name, label in zip(NAMES, LABELS, strict=True) if CLASSES[label] != "n02"]
+    assert [(path, index.classes[label]) for path, label in zip(index.paths, index.labels, strict=True)] == kept
+    assert index.classes == ("n01", "n03")
+
+
+@pytest.mark.parametrize("write", GROUND_TRUTHS)
 def test_a_picture_too_few_or_too_many_is_told(train, flat, tmp_path, write):
     truth = write(tmp_path)
     (flat / NAMES[2]).rename(tmp_path / "aside")
@@ -157,6 +173,8 @@ def test_a_picture_too_few_or_too_many_is_told(train, flat, tmp_path, write):
     [
         (write_kaggle, "n02 1", "n99 1", r"line 4: .*'n99'"),
         (write_kaggle, ",n02 1 2 3 4 n01 5 6 7 8", ",", r"line 4: .*''"),
+        (write_tiny, "3.JPEG\tn02", "3.JPEG\tn99", r"line 4: .*'n99'"),
+        (write_tiny, "3.JPEG\tn02\t0\t32\t44\t62", "3.JPEG", r"line 4: .*''"),
         (write_caffe, "00000003.JPEG 1", "00000003.JPEG 3", r"line 4: '3' .* from 0 to 2"),
         (write_caffe, "00000003.JPEG 1", "00000003.JPEG", "line 4"),
         (write_caffe, "00000003.JPEG 1", f"00000003.JPEG {'1' * 5000}", "line 4: '1{40}' is not a class's number"),
@@ -180,7 +198,7 @@ def test_numbers_of_classes_that_could_be_two_are_refused(tmp_path):
     assert read_ground_truth(tmp_path / "val.txt", ["a.jpg"], ("01", "02", "10")) == [1]
 
 
-@pytest.mark.parametrize("write", [write_kaggle, write_caffe])
+@pytest.mark.parametrize("write", [write_kaggle, write_caffe, write_tiny])
 def test_a_picture_with_two_classes_is_refused(train, flat, tmp_path, write):
     truth = write(tmp_path)
     lines = truth.read_text().splitlines()

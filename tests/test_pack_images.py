@@ -180,6 +180,34 @@ def test_a_share_of_each_class_is_the_first_of_the_binary_files(batches, tmp_pat
     np.testing.assert_array_equal(packed.images, [record_picture(record) for record in kept])
 
 
+@pytest.mark.parametrize(("per_class", "first"), [(None, 2), (1, 2), (2, None)])
+def test_binary_files_are_narrowed_to_the_first_classes_of_their_list_that_are_not_left_out(
+    batches, tmp_path, per_class, first
+):
+    folder, records = batches
+    wanted = Wanted(first=first, without=["deer"])
+    pack_images(folder / "data_batch_*.bin", 32, tmp_path / "out.h5", per_class, wanted=wanted)
+    packed = read_packed_images(tmp_path / "out.h5")
+    taken = {0: [], 2: []}
+    for position, record in enumerate(records):
+        if record[0] in taken and len(taken[record[0]]) < (per_class or 12):
+            taken[record[0]].append(position)
+    assert packed.classes == ("airplane", "ant")
+    kept = records[sorted(taken[0] + taken[2])]
+    assert [packed.classes[label] for label in packed.labels] == [("airplane", "deer", "ant")[row[0]] for row in kept]
+    np.testing.assert_array_equal(packed.images, [record_picture(record) for record in kept])
+
+
+def test_classes_that_binary_files_do_not_have_are_refused(batches, tmp_path):
+    for wanted, words in (
+        (Wanted(without=["cat"]), r"images\.without has 'cat', and .*\.bin has no such class"),
+        (Wanted(first=3, without=["ant"]), r"3 classes, 2 without those of .*, too few for images\.classes, 3"),
+        (Wanted(first=2, expect_classes=3), r"2 classes \(narrowed by .*, and 3 are expected"),
+    ):
+        with pytest.raises(UserError, match=words):
+            pack_images(batches[0] / "data_batch_*.bin", 32, tmp_path / "out.h5", wanted=wanted)
+
+
 def replace_by_pipe(path):
     path.unlink()
     os.mkfifo(path)

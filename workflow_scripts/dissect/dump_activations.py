@@ -24,6 +24,7 @@ from workflow_scripts.data.unfolding import require_bounded_chunks
 from workflow_scripts.dissect.layer_outputs import layer_names, layer_outputs
 from workflow_scripts.dissect.map_writers import PRECISIONS, bad_unit, map_writer
 from workflow_scripts.networks.checkpoints import load_network
+from workflow_scripts.networks.constructors import show_picture
 from workflow_scripts.plan.protocols import MASKS
 from workflow_scripts.shared.files import (
     UserError,
@@ -195,6 +196,8 @@ def add_dump_arguments(parser: argparse.ArgumentParser) -> None:
 def dump_network(args: argparse.Namespace, out: Path, candidates: tuple[float, str] | None) -> None:
     """Write the dump that `add_dump_arguments` describe, of all maps or of `candidates`."""
     network, _ = load_network(args.network, args.settings)
+    with open_hdf5(args.concepts, "images") as source:
+        show_picture(network, find_pictures(source).shape[1:3], len(args.mean))
     dump_activations(
         network,
         args.layers,

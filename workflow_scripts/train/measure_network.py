@@ -14,6 +14,7 @@ from torch import nn
 from workflow_scripts.data.class_folders import existing, list_class_folders
 from workflow_scripts.data.decode import decode, tell_turned
 from workflow_scripts.networks.checkpoints import load_network, write_metrics
+from workflow_scripts.networks.constructors import show_picture
 from workflow_scripts.networks.torchvision_models import transforms
 from workflow_scripts.plan.class_order import list_classes
 from workflow_scripts.shared.files import UserError, run_command
@@ -107,6 +108,7 @@ def main() -> None:
     network, masks = load_network(args.network, args.settings)
     accuracy = None
     if args.test:
+        show_picture(network, args.preprocessing["size"], len(args.preprocessing["mean"]))
         accuracy = measure_accuracy(network, args.test, args.preprocessing, args.workers, args.class_order)
     write_metrics(args.out, network, masks, accuracy, [], density=args.density)
 

@@ -67,8 +67,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "cityscapes": {
         "format": "label_maps",
-        "pictures": "leftImg8bit/{}_leftImg8bit.png",
-        "label_maps": "gtFine/{}_gtFine_labelIds.png",
+        # Those for testing have no labels.
+        "pictures": ["leftImg8bit/train/{}_leftImg8bit.png", "leftImg8bit/val/{}_leftImg8bit.png"],
+        "label_maps": ["gtFine/train/{}_gtFine_labelIds.png", "gtFine/val/{}_gtFine_labelIds.png"],
         "names": "cityscapes",
         # Those that its evaluation ignores.
         "nothing": [0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30],

@@ -1,12 +1,13 @@
 """Sets with a label map a picture: files whose pixels' values, or colours, a table names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import ExifTags, Image
 
 from workflow_scripts.data.concept_sets.files import find_files, pair_files, read_list
-from workflow_scripts.data.concept_sets.names import MOST, read_names
+from workflow_scripts.data.concept_sets.names import MOST, Value, read_names
 from workflow_scripts.data.concept_sets.picture_labels import read_labels_of_pictures
 from workflow_scripts.data.concept_sets.reader import Annotation, Label
 from workflow_scripts.data.decode import open_picture
@@ -15,6 +16,7 @@ from workflow_scripts.shared.regular_files import read_file
 
 LOSSLESS = ("PNG", "BMP", "TIFF")
 INDEX_MODES = ("1", "L", "P", "I;16")  # a whole number of at most 16 bits a pixel
+WHITE_IS_ZERO = 0  # a value of TIFF's, with which Pillow turns greys round
 COLOUR_MODES = ("RGB", "P")
 
 
@@ -61,7 +63,7 @@ class LabelMaps:
             self.names = read_list(folder / listed, self._pictures, "picture")
             read_list(folder / listed, self._maps, "label map")
         named = read_names(names, folder, category)
-        void = [tuple(value) if isinstance(value, list) else value for value in nothing]
+        void = read_nothing(nothing, named)
         of_value = {value: label for value, label in named.items() if value not in void}
         self.labels = tuple(dict.fromkeys(of_value.values()))
         self.colours = isinstance(next(iter(named)), tuple)
@@ -85,6 +87,17 @@ class LabelMaps:
         read = read_colours if self.colours else read_values
         plane = self._values.labelled(read(read_file(path), path), path)
         return Annotation([plane], self._scenes_of.get(key, []))
+
+
+def read_nothing(nothing: Sequence[int | list[int]], named: Mapping[Value, Label]) -> list[Value]:
+    """Return the values, or colours, that mean no label; UserError if `named` has labels of the other kind."""
+    void = [tuple(value) if isinstance(value, list) else value for value in nothing]
+    has_colours = isinstance(next(iter(named)), tuple)
+    for value in void:
+        if isinstance(value, tuple) != has_colours:
+            kinds = ("numbers", "colours") if has_colours else ("colours, [red, green, blue],", "numbers")
+            raise UserError(f"nothing has {kinds[0]} and names has {kinds[1]}: write both as {kinds[1]}")
+    return void
 
 
 class Values:
@@ -128,7 +141,7 @@ def read_values(data: bytes, path: str) -> np.ndarray:
     indices.
 
     Raises:
-        UserError: it is no whole picture of LOSSLESS formats, or has colours.
+        UserError: it is no whole picture of LOSSLESS formats, has colours, or greys that begin with white.
     """
     picture = open_picture(data, path, LOSSLESS, deep_grey=True)
     if picture.mode not in INDEX_MODES:
@@ -136,7 +149,18 @@ def read_values(data: bytes, path: str) -> np.ndarray:
             f"{path} has mode {picture.mode}, and a label map must have one number a pixel ({', '.join(INDEX_MODES)}):"
             " take the file as it was published, or give names with colours"
         )
-    return np.asarray(picture).astype(np.uint16 if picture.mode == "I;16" else np.uint8)
+    if picture.format == "TIFF" and picture.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == WHITE_IS_ZERO:
+        raise UserError(f"{path} is a TIFF in which 0 is white, so that its numbers are not clear: save it as PNG")
+    values = np.asarray(picture).astype(np.uint16 if picture.mode == "I;16" else np.uint8)
+    # Pillow stretches greys of 2 and of 4 bits over all of 0 to 255.
+    return values // (255 // (2 ** bits_of(picture, data) - 1)) if picture.mode == "L" else values
+
+
+def bits_of(picture: Image.Image, data: bytes) -> int:
+    """Return the bits of each grey of a picture, opened from `data`."""
+    if picture.format == "PNG":
+        return data[24]
+    return picture.tag_v2.get(ExifTags.Base.BitsPerSample, (1,))[0] if picture.format == "TIFF" else 8
 
 
 def read_colours(data: bytes, path: str) -> np.ndarray:

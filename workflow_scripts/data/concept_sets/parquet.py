@@ -10,7 +10,7 @@ from threading import Lock
 from types import ModuleType
 from typing import Any
 
-from workflow_scripts.data.concept_sets.label_maps import Values, read_colours, read_values
+from workflow_scripts.data.concept_sets.label_maps import Values, read_colours, read_nothing, read_values
 from workflow_scripts.data.concept_sets.names import Value, read_names
 from workflow_scripts.data.concept_sets.reader import Annotation, Label, require_labels
 from workflow_scripts.shared.files import UserError, reading, require_file
@@ -90,7 +90,7 @@ class Parquet:
             self._add_groups(place, metadata, found[place].removesuffix(".parquet"))
         if not self.names:
             raise UserError(f"{folder}: the files {files} have no rows: download the set again")
-        void = [tuple(value) if isinstance(value, list) else value for value in nothing]
+        void = read_nothing(nothing, named)
         of_value = {value: found for value, found in named.items() if value not in void}
         self.labels = tuple(dict.fromkeys(of_value.values()))
         if annotation is not None:

@@ -55,6 +55,8 @@ def checked(rows: Iterator[tuple[str, Value, str, str]], table: str) -> dict[Val
         numbers = value if isinstance(value, tuple) else (value,)
         if any(not 0 <= number <= (255 if isinstance(value, tuple) else MOST) for number in numbers):
             raise UserError(f"{place}: {value} is no value of a pixel: correct it")
+        if isinstance(value, tuple) != isinstance(next(iter(found), value), tuple):
+            raise UserError(f"{place}: some labels have numbers and some colours: write all as one of the two")
         if value in found:
             raise UserError(f"{place}: {value} stands for {found[value].name!r} already: remove one of the two")
         if not name.strip() or not category.strip():
@@ -67,17 +69,18 @@ def checked(rows: Iterator[tuple[str, Value, str, str]], table: str) -> dict[Val
 
 def rows_of(path: Path, text: str, category: str) -> Iterator[tuple[str, Value, str, str]]:
     """Yield (place, value, name, category) of a table, in whichever of its forms."""
-    if path.suffix == ".csv":
+    ending = path.suffix.lower()
+    if ending == ".csv":
         yield from csv_rows(path, text, category)
-    elif path.suffix == ".json":
+    elif ending == ".json":
         for value, name in json_rows(path, text):
             yield f"{path}, label {value}", value, name, category
     else:
         lines = [line.strip() for line in text.splitlines()]
         while lines and not lines[-1]:
             lines.pop()
-        for number, (value, name) in text_rows(lines):
-            yield f"{path}, line {number}", value, name, category
+        for place, value, name in text_rows(path, lines):
+            yield place, value, name, category
 
 
 def csv_rows(path: Path, text: str, category: str) -> Iterator[tuple[str, Value, str, str]]:
@@ -94,6 +97,8 @@ def csv_rows(path: Path, text: str, category: str) -> Iterator[tuple[str, Value,
             cells = [row[column] for column in ("name", *columns)]
             if None in cells:
                 raise UserError(f"{place}: the row has fewer cells than the header: complete it")
+            if None in row:
+                raise UserError(f"{place}: the row has more cells than the header: put a name with commas into quotes")
             values = tuple(whole(cell, place) for cell in cells[1:])
             yield place, values[0] if len(values) == 1 else values, cells[0], row.get("category") or category
     except csv.Error as error:
@@ -104,32 +109,48 @@ def json_rows(path: Path, text: str) -> Iterator[tuple[Value, str]]:
     """Yield the labels of Datumaro's dataset_meta.json, whose background is none."""
     try:
         table = json.loads(text)
-        labels = {int(number): str(name) for number, name in table["label_map"].items()}
-        colours = [tuple(map(int, colour)) for colour in table.get("segmentation_colors", [])]
+        labels = {int(number): name for number, name in table["label_map"].items()}
+        colours = [tuple(colour) for colour in table.get("segmentation_colors", [])]
+        if not all(isinstance(name, str) for name in labels.values()):
+            raise ValueError("a name that is no text")
+        if not all(len(colour) == 3 and all(type(part) is int for part in colour) for colour in colours):
+            raise ValueError("a colour that is not three whole numbers")
         background = table.get("background_label")
         if colours and len(colours) != len(labels):
             raise ValueError(f"{len(labels)} labels and {len(colours)} colours")
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is no JSON with label_map, a name for each number ({error}): correct it") from None
     for place, (number, name) in enumerate(labels.items()):
         if background is None or str(number) != str(background):
             yield colours[place] if colours else number, name
 
 
-def text_rows(lines: list[str]) -> Iterator[tuple[int, tuple[Value, str]]]:
-    """Yield the number of each line of a text file, and what it says; of several names that it gives, the first."""
+def text_rows(path: Path, lines: list[str]) -> Iterator[tuple[str, Value, str]]:
+    """Yield the place of each line of a text file, and what it says; of several names that it gives, the first."""
     if lines and re.fullmatch(r"Idx\s+Ratio\s+Train\s+Val\s+Name", lines[0], re.IGNORECASE):
         for number, line in enumerate(lines[1:], 2):
-            cells = line.split("\t")
-            yield number, (whole(cells[0], f"line {number}"), re.split("[;,]", cells[-1])[0])
+            place, cells = f"{path}, line {number}", line.split("\t")
+            if len(cells) != 5:
+                raise UserError(f"{place}: it has {len(cells)} cells between tabs in place of 5: copy the file again")
+            yield place, whole(cells[0], place), re.split("[;,]", cells[-1])[0]
         return
+    forms = set()
     for number, line in enumerate(lines, 1):
+        place = f"{path}, line {number}"
         if match := re.fullmatch(r"(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})\s+(.+)", line):
-            yield number, (tuple(map(int, match.groups()[:3])), match[4])
+            form, row = "RED GREEN BLUE NAME", (tuple(map(int, match.groups()[:3])), match[4])
         elif match := re.fullmatch(r"(\d{1,5})\s*[:\t]\s*(.+)", line):
-            yield number, (int(match[1]), match[2])
+            form, row = "NUMBER: NAME", (int(match[1]), match[2])
+        elif re.match(r"\d+[\s,;:]", line):
+            raise UserError(
+                f"{place}: {line[:40]!r} begins with a number: write NUMBER: NAME in each line, or a CSV file"
+            )
         else:
-            yield number, (number - 1, line)
+            form, row = "NAME", (number - 1, line)
+        forms.add(form)
+        if len(forms) > 1:
+            raise UserError(f"{place}: {line[:40]!r} is {form}, unlike the lines before: write all in one form")
+        yield place, *row
 
 
 def whole(cell: str, place: str) -> int:

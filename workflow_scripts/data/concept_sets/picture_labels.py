@@ -1,6 +1,5 @@
 """Sets whose labels are of whole pictures: by folder, or by a table, as DTD's textures."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,16 +77,16 @@ def read_labels_of_pictures(path: Path, names: Sequence[str]) -> dict[str, tuple
     for line_number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
             continue
-        match = re.fullmatch(r"\s*([^\s,]+)(\s*,\s*|\s+)(\S.*?)\s*", line)
-        if not match:
+        between = next((mark for mark in "\t," if mark in line), None)
+        picture, label = (part.strip() for part in (*line.strip().split(between, 1), "")[:2])
+        if not picture or not label:
             raise UserError(f"{path}, line {line_number}: {line[:40]!r} is not a picture and its label: correct it")
-        picture, between, label = match.groups()
         name = of_name.get(picture) or of_name.get(picture.rpartition(".")[0])
         if name is None:
             continue
         if name in found:
             raise UserError(f"{path}, line {line_number}: {picture} stands in another line already: leave one of them")
-        found[name] = (label,) if between.strip() or "\t" in between else tuple(dict.fromkeys(label.split()))
+        found[name] = (label,) if between else tuple(dict.fromkeys(label.split()))
     if not found:
         raise UserError(f"{path} names none of the {len(names)} pictures: give the table of these, or correct pictures")
     return found

@@ -4,8 +4,10 @@ import inspect
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 from fractions import Fraction
 from itertools import product
 from math import floor
@@ -20,7 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from workflow_scripts.data.concept_sets.broden import Broden
-from workflow_scripts.data.concept_sets.formats import READERS, read_joined
+from workflow_scripts.data.concept_sets.formats import READERS, read_joined, read_set
 from workflow_scripts.data.concept_sets.joined import JoinedSet, Rules, bounded_counts, read_synonyms
 from workflow_scripts.data.concept_sets.label_maps import LabelMaps
 from workflow_scripts.data.concept_sets.names import read_names
@@ -29,6 +31,7 @@ from workflow_scripts.data.concept_sets.reader import Annotation, Label, nearest
 from workflow_scripts.data.pack_concepts import pack_concepts, pack_pictures
 from workflow_scripts.data.world.palette import PROTOTYPES, cielab
 from workflow_scripts.plan.concept_sets import FORMATS, PRESETS, complete_set, options_of, set_mistakes
+from workflow_scripts.plan.load import complete_config
 from workflow_scripts.plan.schema import read_schema
 from workflow_scripts.shared.files import UserError
 
@@ -154,7 +157,62 @@ def test_a_map_of_the_other_kind_is_refused(maps, pixels, names, sentence):
     save(folder / "maps/train/a_labels.png", pixels)
     (folder / "rgb.csv").write_text("red,green,blue,name\n1,2,3,wall\n")
     with pytest.raises(UserError, match=rf"a_labels\.png {sentence}"):
-        open_maps(folder, names=names).annotation(0)
+        open_maps(folder, names=names, nothing=[]).annotation(0)
+
+
+def png_of(bits: int, values: np.ndarray) -> bytes:
+    """A grey PNG of 2 or 4 bits a pixel, which Pillow does not write."""
+    rows = b"".join(b"\0" + packed(bits, row) for row in values)
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], bits, 0, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )
+
+
+def tiff_of(bits: int, values: np.ndarray, photometric: int = 1) -> bytes:
+    """The same as TIFF; with `photometric` 0, 0 is white."""
+    pixels = b"".join(packed(bits, row) for row in values)
+    (height, width), start = values.shape, 8 + 2 + 12 * 9 + 4
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: start, 277: 1, 278: height}
+    tags[279] = len(pixels)
+    entries = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in tags.items())
+    return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4) + pixels
+
+
+def packed(bits: int, row: np.ndarray) -> bytes:
+    """A row of values, the first in the highest bits, filled up to whole bytes."""
+    return np.packbits((row[:, None] >> np.arange(bits)[::-1] & 1).ravel().astype(np.uint8)).tobytes()
+
+
+@pytest.mark.parametrize(("write", "ending"), [(png_of, "png"), (tiff_of, "tif")])
+@pytest.mark.parametrize("bits", [2, 4])
+def test_greys_of_few_bits_keep_their_numbers(tmp_path, write, ending, bits):
+    values = np.random.default_rng(bits).integers(0, 2**bits, (5, 7))
+    save(tmp_path / "images/a.png", photo(5, 7))
+    (tmp_path / "maps").mkdir()
+    (tmp_path / f"maps/a.{ending}").write_bytes(write(bits, values))
+    names = {str(value): value for value in range(1, 256)}
+    read = labels_at(open_maps(tmp_path, label_maps=f"maps/{{}}.{ending}", names=names), 0)
+    assert read.tolist() == [[{str(value)} if value else set() for value in row] for row in values.tolist()]
+
+
+def test_greys_that_begin_with_white_are_refused(tmp_path):
+    save(tmp_path / "images/a.png", photo(2, 2))
+    (tmp_path / "a.tif").write_bytes(tiff_of(4, np.array([[1, 2], [7, 0]]), photometric=0))
+    with pytest.raises(UserError, match=r"a\.tif is a TIFF in which 0 is white"):
+        open_maps(tmp_path, label_maps="{}.tif").annotation(0)
+
+
+def test_numbers_and_colours_do_not_mix(maps):
+    folder, _ = maps
+    for changes, sentence in (
+        ({"nothing": [[0, 0, 0]]}, "nothing has colours, .* and names has numbers"),
+        ({"names": {"wall": [1, 2, 3]}}, "nothing has numbers and names has colours"),
+        ({"names": {"wall": 1, "sky": [0, 0, 2]}}, "names, sky: some labels have numbers and some colours"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            open_maps(folder, **changes)
 
 
 def test_a_map_that_lost_pixels_to_compression_is_refused(maps):
@@ -204,16 +262,26 @@ def test_patterns_take_any_picture_or_several_and_leave_hidden_files_out(tmp_pat
     (tmp_path / "two/a.png").touch()
     with pytest.raises(UserError, match=r"holds one/a\.JPG and two/a\.png, which pair as 'a'"):
         PictureLabels(tmp_path, tmp_path, "scene", pictures=["one/{}", "two/{}"])
+    assert PictureLabels(tmp_path, tmp_path, "scene", pictures="./one//{}.JPG").names == ["a"]
     for pattern, sentence in {"three/{}": "holds no file three", "one/a.png": "write a path with one {}"}.items():
         with pytest.raises(UserError, match=sentence):
             PictureLabels(tmp_path, tmp_path, "scene", pictures=pattern)
+
+
+def test_a_link_without_an_end_is_refused(maps):
+    folder, drawn = maps
+    (folder / "images/val/more").symlink_to("../train")  # a link that has one
+    assert len(PictureLabels(folder, folder, "scene", pictures="images/{}").names) == len(drawn) + 1
+    (folder / "images/train/again").symlink_to("..")
+    with pytest.raises(UserError, match=r"images/train/again is a link to a folder that it lies in"):
+        open_maps(folder)
 
 
 def test_whole_pictures_are_labelled_by_folder_or_by_table(tmp_path):
     for key in ("banded/1", "banded/2", "dotted/1"):
         save(tmp_path / f"images/{key}.png", photo(2, 3))
     by_folder = PictureLabels(tmp_path, tmp_path, "texture", pictures="images/{}")
-    (tmp_path / "table.csv").write_text("banded/1.png,striped\nbanded/2 , two words\ndotted/1\tspotted\nother/9 none\n")
+    (tmp_path / "table.csv").write_text("banded/1.png,striped\nbanded/2 , two words\ndotted/1\tspotted\nother 9,none\n")
     by_table = PictureLabels(tmp_path, tmp_path, "texture", pictures="images/{}", table="table.csv")
     for reader, names in ((by_folder, ["banded", "banded", "dotted"]), (by_table, ["striped", "two words", "spotted"])):
         annotations = [reader.annotation(index) for index in range(3)]
@@ -260,6 +328,7 @@ TABLES = {
     "labels.txt": ("0: unlabeled\n1: person\n12: street sign\n", {0: "unlabeled", 1: "person", 12: "street sign"}),
     "colors.txt": ("64 128 64\tAnimal\n", {(64, 128, 64): "Animal"}),
     "list.txt": ("background\nstreet light\n\n", {0: "background", 1: "street light"}),
+    "upper.CSV": ('name,number\r\nwall,1\r\n"tree, tall",9\r\n', {1: "wall", 9: "tree, tall"}),
     "t.csv": ("name,number,category\nwall,1,material\ntree,9,\n", {1: "wall", 9: "tree"}),
     "c.csv": ("name,red,green,blue\nwall,1,2,3\n", {(1, 2, 3): "wall"}),
     "d.json": ('{"label_map": {"0": "b", "3": "car"}, "background_label": "0"}', {3: "car"}),
@@ -288,6 +357,17 @@ def test_tables_of_names_are_read_in_each_form(tmp_path, name):
         ("t.csv", "name,red,green,blue\nwall,256,0,0\n", r"t\.csv, line 2: \(256, 0, 0\) is no value"),
         ("t.csv", "number,label\n1,wall\n", r"t\.csv, line 1: the header must have the column name once"),
         ("t.csv", "name,number\nwall\n", r"t\.csv, line 2: the row has fewer cells"),
+        ("t.csv", "name,number\nstreet, road,1\n", r"t\.csv, line 2: the row has more cells"),
+        ("t.txt", "1 wall\n2 sky\n", r"t\.txt, line 1: '1 wall' begins with a number"),
+        ("t.txt", "1,wall\n2,sky\n", r"t\.txt, line 1: '1,wall' begins with a number"),
+        ("t.tsv", "number\tname\n1\twall\n", r"t\.tsv, line 2: '1.twall' is NUMBER: NAME, unlike the lines before"),
+        ("t.txt", "1: wall\n1 2 3 sky\n", r"t\.txt, line 2: '1 2 3 sky' is RED GREEN BLUE NAME, unlike"),
+        ("t.txt", OBJECT_INFO + "x\t1\t1\t1\tsky\n", r"t\.txt, line 4: 'x' is not a whole number"),
+        ("t.txt", OBJECT_INFO + "3 1 1 1 sky\n", r"t\.txt, line 4: it has 1 cells between tabs"),
+        pytest.param("t.json", "[" * 100_000, r"t\.json is no JSON with label_map", id="deep"),
+        ("t.json", '{"label_map": {"0": null}}', r"t\.json is no JSON with label_map, .*a name that is no text"),
+        ("t.json", '{"label_map": {"0": "a"}, "segmentation_colors": [[1, 2]]}', "not three whole numbers"),
+        ("t.json", '{"label_map": {"0": "a"}, "segmentation_colors": [[1e999, 2, 3]]}', "not three whole numbers"),
         ("t.csv", "name,number\n", r"t\.csv names no label"),
         ("t.json", "[1]", r"t\.json is no JSON with label_map"),
         ("t.json", '{"label_map": {"0": "a"}, "segmentation_colors": []', r"t\.json is no JSON with label_map"),
@@ -313,6 +393,13 @@ def test_nearest_takes_what_lies_at_the_new_pixels_centres(height, width, new_he
             for place, old, new in ((y, height, new_height), (x, width, new_width))
         )
         assert scaled[y, x] == plane[row, column]
+
+
+def test_a_share_that_is_too_small_names_one_that_does():
+    for count in (3, 6, 7):
+        with pytest.raises(UserError, match="write at least") as error:
+            bounded_counts([5] * count, round(1 / count, 3) - 0.001)
+        assert bounded_counts([5] * count, float(str(error.value).rsplit(" ", 1)[1]))
 
 
 @given(st.integers(0, 5), st.integers(0, 2**32 - 1))
@@ -518,6 +605,9 @@ def test_a_label_map_of_other_proportions_is_refused(tmp_path):
     [
         ([Label(" _ ", "object")], {}, "concepts.sources, a: the label has no name"),
         ([Label("x", " ")], {}, "concepts.sources, a: the category of x has no name"),
+        ([Label("x\0y", "object")], {}, r"concepts\.sources, a: the label .* has characters that are no text"),
+        ([Label("x", "\udcff")], {}, r"concepts\.sources, a: the label 'x' of .* has characters that are no text"),
+        ([Label("x", f"of {i}") for i in range(257)], {}, "the sets have 257 categories, and 256 can be numbered"),
         (
             [Label("x", "object")],
             {"categories": {"y": "part"}},
@@ -619,6 +709,42 @@ def test_keys_that_a_format_lacks_or_needs_are_named():
     for key in ("label_maps", "names"):
         assert any(f"a: the format label_maps needs the key {key}" in sentence for sentence in sentences)
     assert any("a: the format picture_labels needs the key pictures" in sentence for sentence in sentences)
+
+
+def test_keys_without_a_use_and_paths_out_of_the_set_are_named():
+    sets = [
+        {"name": "a", "format": "broden", "source": "x", "category": "part", "pictures_from": {"source": "y"}},
+        {
+            "name": "b",
+            "format": "dtd",
+            "source": "x",
+            "table": "../t.txt",
+            "pictures": ["images/{}.jpg", "/else/{}.jpg"],
+        },
+    ]
+    sentences = list(set_mistakes(sets))
+    assert len(sentences) == 4
+    for start in (
+        "a: the format broden has no key category",
+        "a: the format broden has no key pictures_from",
+        "b: table has ../t.txt, which leads out of the set",
+        "b: pictures has /else/{}.jpg, which leads out of the set",
+    ):
+        assert any(start in sentence for sentence in sentences), start
+
+
+def test_a_path_of_the_wrong_type_is_named():
+    item = {"name": "a", "format": "dtd", "source": "x", "pictures": [["a"]]}
+    with pytest.raises(UserError, match=r"concepts\.sources\.0\.pictures\.0 is .*: write a path within the set"):
+        complete_config({"concepts": {"sources": [item]}})
+
+
+def test_a_reader_s_sentence_names_the_set(maps):
+    folder, _ = maps
+    options = {"pictures": "images/{}.png", "label_maps": "gone/{}.png", "names": NAMES}
+    places = {"folder": str(folder), "pictures_folder": str(folder)}
+    with pytest.raises(UserError, match=r"concepts\.sources, m: .* holds no file gone/{}\.png: correct label_maps"):
+        read_set({"name": "m", "format": "label_maps", "category": "object", "options": options} | places)
 
 
 def test_sets_are_read_as_rules_hand_them_over(maps):

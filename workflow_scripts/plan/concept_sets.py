@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 PICTURES = "pictures"  # an archive, or folder, of a set's pictures, where they come apart from the labels
@@ -37,6 +37,16 @@ ONE_PATH = {
     "coco_panoptic": ("pictures", "annotations", "label_maps"),
     "coco_segments": ("pictures",),
 }  # keys without lists
+
+# Keys of any set that say nothing to a format: its pictures lie with their labels, or its labels have categories.
+WITHOUT = {
+    "ade20k": ("category",),
+    "broden": ("category", "pictures_from"),
+    "open_surfaces": ("category",),
+    "parquet": ("pictures_from",),
+    "pascal_part": ("category",),
+}
+PATHS = ("annotations", "files", "label_maps", "listed", "masks", "pictures", "scenes", "table")  # within a set
 
 # Published sets: a format, and what its keys are there. Each key can be given anew.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -144,6 +154,7 @@ def set_mistakes(sources: list[dict]) -> Iterator[str]:
         preset = PRESETS.get(item["format"], {})
         of_format = FORMATS[preset.get("format", item["format"])]
         known = {*of_format.required, *of_format.optional, *OF_SET, "name", "format", "source", "pictures_from"}
+        known -= set(WITHOUT.get(item["format"], ()))
         place = f"concepts.sources, {item['name']}"
         for key in item.keys() - known:
             takes = ", ".join([*of_format.required, *of_format.optional]) or "none of its own"
@@ -151,6 +162,11 @@ def set_mistakes(sources: list[dict]) -> Iterator[str]:
         for key in ONE_PATH.get(item["format"], ()):
             if isinstance(item.get(key), list):
                 yield f"{place}: {key} is a list, and the format {item['format']} takes one path: write a set for each"
+        for key in PATHS:
+            paths = item.get(key, [])
+            for path in [paths] if isinstance(paths, str) else paths:
+                if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
+                    yield f"{place}: {key} has {path}, which leads out of the set: write a path within its folder"
         for key in of_format.required:
             if key not in item and key not in preset:
                 yield f"{place}: the format {item['format']} needs the key {key}: docs/concept_sets.md says what it is"

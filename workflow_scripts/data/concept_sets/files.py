@@ -28,7 +28,7 @@ def find_files(folder: Path, patterns: str | list[str], what: str) -> dict[str, 
     """
     found: dict[str, str] = {}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        before, place, after = pattern.partition(PLACE)
+        before, place, after = os.path.normpath(pattern).partition(PLACE)
         if not place or PLACE in after:
             raise UserError(f"{what} has {pattern!r}: write a path with one {{}}, such as images/{{}}.jpg")
         ending = re.escape(after) if after else ANY_PICTURE
@@ -44,10 +44,18 @@ def find_files(folder: Path, patterns: str | list[str], what: str) -> dict[str, 
 
 
 def walk(folder: Path, within: str) -> list[str]:
-    """Return the paths, from `folder` on, of all files below the folder `within` of it, links followed."""
+    """Return the paths, from `folder` on, of all files below the folder `within` of it, links followed.
+
+    Raises:
+        UserError: a link leads to a folder that it lies in.
+    """
     paths = []
     for place, folders, names in os.walk(folder / within, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".") and name != MACOS_FOLDER]
+        for name in folders:
+            link = os.path.join(place, name)
+            if os.path.islink(link) and Path(place).resolve().is_relative_to(os.path.realpath(link)):
+                raise UserError(f"{link} is a link to a folder that it lies in, and so has no end: remove it")
         relative = os.path.relpath(place, folder)
         paths += [os.path.normpath(os.path.join(relative, name)) for name in names if not name.startswith(".")]
     return paths

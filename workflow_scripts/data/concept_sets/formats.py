@@ -13,6 +13,7 @@ from workflow_scripts.data.concept_sets.part_masks import PartMasks
 from workflow_scripts.data.concept_sets.pascal import PascalContext, PascalPart
 from workflow_scripts.data.concept_sets.picture_labels import PictureLabels
 from workflow_scripts.data.concept_sets.reader import Reader
+from workflow_scripts.shared.files import UserError
 
 READERS = {
     "ade20k": Ade20k,
@@ -56,6 +57,9 @@ def read_joined(sets: list[dict], rules: dict, threads: int = 1) -> JoinedSet:
 
 
 def read_set(item: dict) -> Reader:
-    """Open one set, as `read_joined` takes it."""
+    """Open one set, as `read_joined` takes it; UserError, naming the set, as its reader does."""
     reader = READERS[item["format"]]
-    return reader(Path(item["folder"]), Path(item["pictures_folder"]), item["category"], **item["options"])
+    try:
+        return reader(Path(item["folder"]), Path(item["pictures_folder"]), item["category"], **item["options"])
+    except UserError as error:
+        raise UserError(f"concepts.sources, {item['name']}: {error}") from error

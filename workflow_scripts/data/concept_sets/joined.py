@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from workflow_scripts.shared.progress import Progress
 COLOUR = "color"
 ORDER = (COLOUR, "object", "part", "material", "scene", "texture")  # Broden's; other categories follow, by name
 SUFFIXES = {COLOUR: "-c", "scene": "-s"}  # as in Broden, where a scene and an object may have one name
+MOST_CATEGORIES = 2**8  # concepts.h5 numbers them in a byte
 AT_ONCE = 1024  # pictures whose label maps are counted together
 SHIPPED_SYNONYMS = Path(__file__).with_name("tables") / "synonyms.csv"
 
@@ -65,8 +67,9 @@ class JoinedSet:
             threads: that decode label maps.
 
         Raises:
-            UserError: a label's name or category is empty, a category that `rules` gives is of no label, a category is
-                left without labels or a set without pictures, or there are too many labels; or as the readers do.
+            UserError: a label's name or category is empty or no text, a category that `rules` gives is of no label, a
+                category is left without labels or a set without pictures, or there are too many labels or categories;
+                or as the readers do.
         """
         self.rules, self.height, self.width = rules, rules.side, rules.side
         self._readers = list(sets.values())
@@ -154,6 +157,11 @@ class JoinedSet:
             of_name.setdefault(name, []).append(place_of[category])
         if len(of_name) > LARGEST_NUMBER:
             raise UserError(f"the sets have {len(of_name)} labels, and {LARGEST_NUMBER} can be numbered: join fewer")
+        if len(found) > MOST_CATEGORIES:
+            raise UserError(
+                f"the sets have {len(found)} categories, and {MOST_CATEGORIES} can be numbered: correct the column"
+                " category of their tables"
+            )
         self.labels = tuple(
             NumberedLabel(number, name, tuple(places)) for number, (name, places) in enumerate(of_name.items(), 1)
         )
@@ -223,6 +231,8 @@ def merged(label: Label, rules: Rules, place: str) -> tuple[str, str]:
     category = rules.categories.get(name, label.category.strip())
     if not name or not category:
         raise UserError(f"{place}: the {'label' if not name else f'category of {name}'} has no name: give it one")
+    if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in name + category):
+        raise UserError(f"{place}: the label {name!r} of {category!r} has characters that are no text: rename it")
     suffix = SUFFIXES.get(category, "")
     return (name if name.endswith(suffix) else name + suffix), category
 
@@ -265,7 +275,7 @@ def bounded_counts(sizes: list[int], largest_share: float) -> list[int]:
     if share * len(sizes) < 1:
         raise UserError(
             f"concepts.largest_share is {largest_share}, which {len(sizes)} sources cannot all keep to: write at least"
-            f" {1 / len(sizes):.3g}"
+            f" {ceil(Fraction(1000, len(sizes))) / 1000}"
         )
     counts = list(sizes)
     while True:

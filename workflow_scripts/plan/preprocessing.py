@@ -175,7 +175,8 @@ def of_processor(path: Path, key: str) -> dict:
     """Return what an image processor of transformers' does, from its file."""
     if not path.is_file():
         raise UserError(f"{key}: there is no file {path}: put it there, or {instead()}")
-    with reading(f"{key}: {path}", ValueError, KeyError, TypeError, AttributeError):
+    damages = ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError
+    with reading(f"{key}: {path}", *damages):
         return followed(json.loads(path.read_text()), f"{key}: {path}")
 
 
@@ -206,8 +207,11 @@ def followed(processor: dict, begin: str) -> dict:
         (numbers_of(processor[name]) for name in ("image_mean", "image_std")) if normalises else ([0.0] * 3, [1.0] * 3)
     )
     interpolation = RESAMPLING[processor["resample"]] if processor["resample"] in range(len(RESAMPLING)) else None
-    if not interpolation or len(mean) != len(std) or len(mean) not in (1, 3) or not covers(resize, size):
-        raise UserError(f"{begin} has a size, a mean or a resample that cannot be: mend it, or {instead()}")
+    fits = covers(resize, size) and min(sides(size)) > 0
+    if not interpolation or len(mean) != len(std) or len(mean) not in (1, 3) or not min(std) > 0 or not fits:
+        raise UserError(
+            f"{begin} has a size, a mean, a standard deviation or a resample that cannot be: mend it, or {instead()}"
+        )
     return as_written({"size": size, "resize": resize, "mean": mean, "std": std, "interpolation": interpolation})
 
 

@@ -363,7 +363,7 @@ def test_tables_of_names_are_read_in_each_form(tmp_path, name):
         ("t.tsv", "number\tname\n1\twall\n", r"t\.tsv, line 2: '1.twall' is NUMBER: NAME, unlike the lines before"),
         ("t.txt", "1: wall\n1 2 3 sky\n", r"t\.txt, line 2: '1 2 3 sky' is RED GREEN BLUE NAME, unlike"),
         ("t.txt", OBJECT_INFO + "x\t1\t1\t1\tsky\n", r"t\.txt, line 4: 'x' is not a whole number"),
-        ("t.txt", OBJECT_INFO + "3 1 1 1 sky\n", r"t\.txt, line 4: it has 1 cells between tabs"),
+        ("t.txt", OBJECT_INFO + "3 1 1 1 sky\n", r"t\.txt, line 4: cells between tabs: 1 in place of 5"),
         pytest.param("t.json", "[" * 100_000, r"t\.json is no JSON with label_map", id="deep"),
         ("t.json", '{"label_map": {"0": null}}', r"t\.json is no JSON with label_map, .*a name that is no text"),
         ("t.json", '{"label_map": {"0": "a"}, "segmentation_colors": [[1, 2]]}', "not three whole numbers"),

@@ -30,7 +30,7 @@ def verify_concepts(
 
     Args:
         concepts: what `pack_concepts` has written.
-        folder: the concept set in Broden's layout; None if it was joined of others.
+        folder: the concept set in Broden's layout; None if it was joined from others.
         images: how many images there must be; index.csv must then have all of Broden's columns.
         labels: how many labels there must be, numbered from 1 without gaps.
         pixel_totals: CSV of `label,category,pixels`: how many pixels of all label maps carry a label. The category

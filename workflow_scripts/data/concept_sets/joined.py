@@ -1,4 +1,4 @@
-"""Sets of labelled pictures joined to one, as Broden was (Bau et al. 2017): names merged, label maps of one size."""
+"""Sets of labelled pictures joined into one, as Broden was (Bau et al. 2017): names merged, label maps of one size."""
 
 import hashlib
 import logging

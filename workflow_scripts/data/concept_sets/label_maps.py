@@ -126,7 +126,7 @@ class Values:
             colour = f"the colour {first >> 16}, {first >> 8 & 255}, {first & 255}"
             raise UserError(
                 f"{path} holds {colour if values.dtype == np.int32 else f'the value {first}'}, which is in no table:"
-                " complete names, or say that it means nothing"
+                " complete names, or add it to nothing"
             )
         return plane
 

@@ -131,7 +131,7 @@ def text_rows(path: Path, lines: list[str]) -> Iterator[tuple[str, Value, str]]:
         for number, line in enumerate(lines[1:], 2):
             place, cells = f"{path}, line {number}", line.split("\t")
             if len(cells) != 5:
-                raise UserError(f"{place}: it has {len(cells)} cells between tabs in place of 5: copy the file again")
+                raise UserError(f"{place}: cells between tabs: {len(cells)} in place of 5; copy the file again")
             yield place, whole(cells[0], place), re.split("[;,]", cells[-1])[0]
         return
     forms = set()

@@ -97,6 +97,15 @@ def test_an_archive_that_is_not_unpacked_is_named(config, monkeypatch):
         run(monkeypatch)
 
 
+@pytest.mark.parametrize("out", ["set", "folder.png", "sheet.jpg", ""])
+def test_nothing_but_a_png_is_written(config, monkeypatch, out):
+    (config / "folder.png").mkdir()
+    before = sorted(config.rglob("*"))
+    with pytest.raises(UserError, match=r"--out is .*: give the path of a file that ends with \.png"):
+        run(monkeypatch, "--out", out)
+    assert sorted(config.rglob("*")) == before
+
+
 def test_pictures_without_any_label_are_named(config, monkeypatch):
     for place in range(6):
         Image.new("L", (16 + 2 * place, 16 + 2 * place)).save(config / f"set/maps/{place}.png")

@@ -30,7 +30,7 @@ from workflow_scripts.data.concept_sets.picture_labels import PictureLabels
 from workflow_scripts.data.concept_sets.reader import Annotation, Label, nearest, stack
 from workflow_scripts.data.pack_concepts import pack_concepts, pack_pictures
 from workflow_scripts.data.world.palette import PROTOTYPES, cielab
-from workflow_scripts.plan.concept_sets import FORMATS, PRESETS, complete_set, options_of, set_mistakes
+from workflow_scripts.plan.concept_sets import FORMATS, PRESETS, complete_set, options_of, own_tables, set_mistakes
 from workflow_scripts.plan.load import complete_config
 from workflow_scripts.plan.schema import read_schema
 from workflow_scripts.shared.files import UserError
@@ -380,6 +380,18 @@ def test_a_doubtful_table_of_names_is_refused(tmp_path, name, text, sentence):
         (tmp_path / name).write_text(text, encoding="latin-1")
     with pytest.raises(UserError, match=sentence):
         read_names(name, tmp_path, "object")
+
+
+def test_a_table_outside_of_the_set_is_found_from_here_alone(tmp_path, monkeypatch):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "here").mkdir()
+    (tmp_path / "t.csv").write_text("name,number\nwall,1\n")
+    with pytest.raises(UserError, match=r"there is no table of names \.\./t\.csv"):
+        read_names("../t.csv", tmp_path / "set", "object")
+    monkeypatch.chdir(tmp_path / "here")
+    assert read_names("../t.csv", tmp_path / "set", "object") == {1: Label("wall", "object")}
+    item = {"name": "a", "format": "label_maps", "source": "x", "names": "../t.csv"}
+    assert own_tables({"sources": [item], "synonyms": "none"}) == ["../t.csv"]
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))

@@ -199,10 +199,9 @@ def main() -> None:
     args = parser.parse_args()
     if min(args.pictures, args.labels) < 1:
         raise UserError("--pictures and --labels must be at least 1: correct them")
+    # A folder would be replaced.
     if args.out.suffix.lower() != ".png" or args.out.is_dir():
-        raise UserError(
-            f"--out is {args.out}: give the path of a file that ends with .png"
-        )  # a folder would be replaced
+        raise UserError(f"--out is {args.out}: give the path of a file that ends with .png")
     experiment = Experiment(read_config(args.configfile))
     concepts = read_pictures(experiment)
     found = look(concepts, args.pictures)

@@ -42,7 +42,9 @@ def read_names(names: str | Mapping[str, int | list[int]], folder: Path, categor
 
 def find_table(names: str, folder: Path) -> Path:
     """Return the file that a name stands for: below the set's folder, of the user's own, or shipped."""
-    for path in (folder / names, Path(names), SHIPPED / f"{names}.csv"):
+    # A path that leads out of the folder is seen from here alone, for a change of that file is noticed.
+    within = [] if ".." in Path(names).parts else [folder / names]
+    for path in (*within, Path(names), SHIPPED / f"{names}.csv"):
         if path.is_file():
             return path
     raise UserError(f"there is no table of names {names}, neither in {folder} nor here: correct names, or put it there")

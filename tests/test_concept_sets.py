@@ -226,7 +226,7 @@ def test_a_map_that_lost_pixels_to_compression_is_refused(maps):
 @pytest.mark.parametrize(
     ("missing", "sentence"),
     [
-        ("images/train/a.png", r"has maps/train/a_labels\.png and no picture for it \(1 files without the other\)"),
+        ("images/train/a.png", r"has maps/train/a_labels\.png and no picture for it \(1 such in all\)"),
         ("maps/val/b.c_labels.png", r"has images/val/b\.c\.png and no label map for it"),
     ],
 )

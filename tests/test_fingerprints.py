@@ -96,3 +96,10 @@ def test_a_file_that_cannot_be_read_ends_in_one_sentence(tmp_path):
     with pytest.raises(UserError, match=r"x.png is missing"):
         own_fingerprint(vanished)
     assert not (tmp_path / "memory.json").exists()
+
+
+def test_a_link_without_an_end_is_named(tmp_path):
+    (tmp_path / "own" / "within").mkdir(parents=True)
+    (tmp_path / "own" / "within" / "up").symlink_to("..")
+    with pytest.raises(UserError, match=r"own/within/up is a link to a folder that it lies in"):
+        contents.files_of(str(tmp_path / "own"))

@@ -11,6 +11,7 @@ from workflow_scripts.plan.designs import Design
 from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.plan.networks import Network
 from workflow_scripts.shared.files import file_fingerprint, reading, text_fingerprint, whole_file
+from workflow_scripts.shared.regular_files import walk
 
 
 class Contents:
@@ -118,8 +119,8 @@ def own_fingerprint(path: str | Path) -> str:
 
 
 def files_of(source: str) -> list[str]:
-    """Return `source` if it is a file, else the paths of all files below it, links followed, in order."""
+    """Return `source` if it is a file, else the paths of all files below it, in order; UserError as `walk`."""
     if os.path.isfile(source):
         return [source]
-    paths = [os.path.join(folder, name) for folder, _, names in os.walk(source, followlinks=True) for name in names]
+    paths = [os.path.join(folder, name) for folder, _, names in walk(source) for name in names]
     return sorted(path for path in paths if os.path.isfile(path) and not os.path.basename(path).startswith("."))

@@ -4,6 +4,7 @@ Of files regular ones alone, for a pipe is waited for and a device has no end.
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from workflow_scripts.shared.files import UserError, reading, require_regular
@@ -25,6 +26,16 @@ def read_file(path: str | Path) -> bytes:
     if data.startswith(LFS_POINTER):
         raise UserError(f"{path} is a pointer of Git LFS in place of the file itself: fetch it with git lfs pull")
     return data
+
+
+def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield what `os.walk` does, links followed; UserError if a link leads to a folder that it lies in."""
+    for place, folders, names in os.walk(folder, followlinks=True):
+        for name in folders:
+            link = os.path.join(place, name)
+            if os.path.islink(link) and Path(place).resolve().is_relative_to(os.path.realpath(link)):
+                raise UserError(f"{link} is a link to a folder that it lies in, and so has no end: remove it")
+        yield place, folders, names
 
 
 def list_folders(folder: Path) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from workflow_scripts.data.concept_sets.coco_outlines import Outline, compact_outline, fill, require_outline
-from workflow_scripts.data.concept_sets.files import read_text, walk
+from workflow_scripts.data.concept_sets.files import files_below, read_text
 from workflow_scripts.data.concept_sets.reader import Annotation, Label, stack
 from workflow_scripts.data.decode import MOST_PIXELS, open_picture
 from workflow_scripts.shared.files import UserError
@@ -354,7 +354,7 @@ def is_text(value: Any) -> bool:
 
 def require_files(folder: Path, within: str, names: list[str], path: Path) -> None:
     """Raise UserError if files that a JSON file names are not in the folder `within` of another."""
-    there = set(walk(folder, within))
+    there = set(files_below(folder, within))
     missing = [name for name in names if os.path.normpath(os.path.join(within, name)) not in there]
     if missing:
         raise UserError(

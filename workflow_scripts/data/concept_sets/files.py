@@ -6,7 +6,7 @@ from pathlib import Path
 
 from workflow_scripts.data.decode import IMAGE_SUFFIXES
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.shared.regular_files import MACOS_FOLDER, read_file
+from workflow_scripts.shared.regular_files import MACOS_FOLDER, read_file, walk
 
 PLACE = "{}"
 ANY_PICTURE = f"({'|'.join(map(re.escape, IMAGE_SUFFIXES))})"
@@ -33,7 +33,9 @@ def find_files(folder: Path, patterns: str | list[str], what: str) -> dict[str, 
             raise UserError(f"{what} has {pattern!r}: write a path with one {{}}, such as images/{{}}.jpg")
         ending = re.escape(after) if after else ANY_PICTURE
         expression = re.compile(re.escape(before) + "(.+)" + ending, re.DOTALL | (0 if after else re.IGNORECASE))
-        matches = [match for path in walk(folder, os.path.dirname(before)) if (match := expression.fullmatch(path))]
+        matches = [
+            match for path in files_below(folder, os.path.dirname(before)) if (match := expression.fullmatch(path))
+        ]
         if not matches:
             raise UserError(f"{folder} holds no file {pattern}: correct {what}, or unpack the set again")
         for match in matches:
@@ -43,19 +45,11 @@ def find_files(folder: Path, patterns: str | list[str], what: str) -> dict[str, 
     return dict(sorted(found.items()))
 
 
-def walk(folder: Path, within: str) -> list[str]:
-    """Return the paths, from `folder` on, of all files below the folder `within` of it, links followed.
-
-    Raises:
-        UserError: a link leads to a folder that it lies in.
-    """
+def files_below(folder: Path, within: str) -> list[str]:
+    """Return the paths, from `folder` on, of all files below the folder `within` of it; UserError as `walk`."""
     paths = []
-    for place, folders, names in os.walk(folder / within, followlinks=True):
+    for place, folders, names in walk(folder / within):
         folders[:] = [name for name in folders if not name.startswith(".") and name != MACOS_FOLDER]
-        for name in folders:
-            link = os.path.join(place, name)
-            if os.path.islink(link) and Path(place).resolve().is_relative_to(os.path.realpath(link)):
-                raise UserError(f"{link} is a link to a folder that it lies in, and so has no end: remove it")
         relative = os.path.relpath(place, folder)
         paths += [os.path.normpath(os.path.join(relative, name)) for name in names if not name.startswith(".")]
     return paths
@@ -67,7 +61,7 @@ def pair_files(pictures: dict[str, str], labels: dict[str, str], folder: Path) -
         key = odd[0]
         path, lack = (pictures[key], "no label map") if key in pictures else (labels[key], "no picture")
         raise UserError(
-            f"{folder} has {path} and {lack} for it ({len(odd)} files without the other): complete the set, correct the"
+            f"{folder} has {path} and {lack} for it ({len(odd)} such in all): complete the set, correct the"
             " patterns, or give a list of those that count"
         )
     return list(pictures)

@@ -1,5 +1,6 @@
 """Sets with a label map a picture: files whose pixels' values, or colours, a table names."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -71,6 +72,8 @@ class LabelMaps:
         self._scenes_of: dict[str, list[int]] = {}
         if scenes is not None:
             of_picture = read_labels_of_pictures(folder / scenes, self.names)
+            if without := len(self.names) - len(of_picture):
+                logging.warning("%s names no scene of %d of %d pictures", folder / scenes, without, len(self.names))
             names_of_scenes = sorted({name for names in of_picture.values() for name in names})
             place = {name: len(self.labels) + position for position, name in enumerate(names_of_scenes)}
             self._scenes_of = {key: [place[name] for name in names] for key, names in of_picture.items()}

@@ -151,7 +151,7 @@ class Parquet:
         number = cell.as_py()
         if number not in self._places:
             raise UserError(
-                f"{row}: {self._label} is {number}, which has no name: complete names, or add it to nothing"
+                f"{row}: {self._label} is {number}, which has no name: complete names, or say that it means nothing"
             )
         place = self._places[number]
         return Annotation(whole=[] if place is None else [place])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from workflow_scripts.data.concept_sets.files import PLACE, find_files, walk
+from workflow_scripts.data.concept_sets.files import PLACE, files_below, find_files
 from workflow_scripts.data.concept_sets.label_maps import LOSSLESS
 from workflow_scripts.data.concept_sets.reader import Annotation, Label, stack
 from workflow_scripts.data.decode import open_picture
@@ -104,7 +104,7 @@ def find_masks(folder: Path, pattern: str, pictures: dict[str, str]) -> dict[str
             raise UserError(f"the pictures {other} and {key} have the same number: rename or remove one of them")
     found: dict[str, dict[str, str]] = {}
     lone = []
-    for path in sorted(walk(folder, fixed_folder(pattern))):
+    for path in sorted(files_below(folder, fixed_folder(pattern))):
         ways = list(splits(pattern, path))
         if not ways:
             continue
@@ -124,7 +124,7 @@ def find_masks(folder: Path, pattern: str, pictures: dict[str, str]) -> dict[str
             raise UserError(f"{folder} holds {other} and {path}, both {label!r} of {key}: remove one of them")
     if lone:
         raise UserError(
-            f"{folder} has {lone[0]} and no picture for it ({len(lone)} masks without one): complete the set, or"
+            f"{folder} has {lone[0]} and no picture for it ({len(lone)} such in all): complete the set, or"
             " correct the patterns"
         )
     if not found:

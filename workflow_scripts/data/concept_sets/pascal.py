@@ -196,8 +196,8 @@ class MatFiles:
         self._paths = find_files(folder, patterns, what)
         if alone := sorted(self._paths.keys() - self._pictures.keys()):
             raise UserError(
-                f"{folder} has {self._paths[alone[0]]}, and {pictures_folder} no picture {alone[0]} ({len(alone)} files"
-                " without one): unpack the pictures of Pascal VOC 2010, or correct pictures"
+                f"{folder} has {self._paths[alone[0]]}, and {pictures_folder} no picture {alone[0]} ({len(alone)}"
+                " such in all): unpack the pictures of Pascal VOC 2010, or correct pictures"
             )
         self.names = list(self._paths)
 

@@ -127,7 +127,7 @@ def test_a_label_is_no_folder_of_folders(tmp_path):
 def test_files_that_do_not_pair_are_named(faces):
     lone = put(faces, "CelebAMask-HQ-mask-anno/0/00013_skin.png", mask_image(rectangle(0, 0, 1, 1)))
     with pytest.raises(
-        UserError, match=r"has CelebAMask-HQ-mask-anno/0/00013_skin.png and no picture for it \(1 masks"
+        UserError, match=r"has CelebAMask-HQ-mask-anno/0/00013_skin.png and no picture for it \(1 such in all"
     ):
         read(faces)
     lone.unlink()

@@ -33,10 +33,8 @@ FORMATS = {
     "picture_labels": Format(("pictures",), ("table",)),
 }
 
-ONE_PATH = {
-    "coco_panoptic": ("pictures", "annotations", "label_maps"),
-    "coco_segments": ("pictures",),
-}  # keys without lists
+# Keys of which these formats take no lists.
+ONE_PATH = {"coco_panoptic": ("pictures", "annotations", "label_maps"), "coco_segments": ("pictures",)}
 
 # Keys of any set that say nothing to a format: its pictures lie with their labels, or its labels have categories.
 WITHOUT = {

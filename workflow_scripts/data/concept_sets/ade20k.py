@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.data.concept_sets.files import find_files, pair_files
+from workflow_scripts.data.concept_sets.files import PictureFiles, find_files, pair_files
 from workflow_scripts.data.concept_sets.label_maps import read_colours
 from workflow_scripts.data.concept_sets.mat_files import fields_of, read_mat, text_of
 from workflow_scripts.data.concept_sets.reader import Annotation, Label
@@ -21,7 +21,7 @@ CLASSES = 26 * 256  # a label map has class // 256 x 10 in red, and class % 256 
 UNKNOWN = -1
 
 
-class Ade20k:
+class Ade20k(PictureFiles):
     """X.jpg, X_seg.png with its objects, and X_parts_1.png, X_parts_2.png and so on; otherwise as `Reader`.
 
     Classes are named by index_ade20k.mat in `folder` (2016 and 2017), or by X.json (2021); index_ade20k.pkl is not
@@ -50,8 +50,8 @@ class Ade20k:
         for pattern in patterns:
             if not pattern.endswith(PICTURE):
                 raise UserError(f"pictures has {pattern!r}, and ADE20K's are JPEG files: let it end with {PICTURE}")
-        self.folder, self.pictures_folder = folder, pictures_folder
-        self._pictures = find_files(pictures_folder, patterns, "pictures")
+        super().__init__(pictures_folder, patterns)
+        self.folder = folder
         self._maps = find_files(folder, [pattern.removesuffix(PICTURE) + OBJECTS for pattern in patterns], "pictures")
         self.names = pair_files(self._pictures, self._maps, folder)
         stems = {key: path.removesuffix(OBJECTS) for key, path in self._maps.items()}
@@ -72,10 +72,6 @@ class Ade20k:
         self._first_part = len(names)
         place = {scene: position for position, scene in enumerate(scene_names, 2 * len(names))}
         self._scene_of = {key: place[scene] for key, scene in scenes.items()}
-
-    def picture(self, index: int) -> tuple[bytes, str]:
-        path = self.pictures_folder / self._pictures[self.names[index]]
-        return read_file(path), str(path)
 
     def annotation(self, index: int) -> Annotation:
         """Return objects, the levels of parts, and the scene; UserError if a map is none, or has an unknown class."""

@@ -55,6 +55,26 @@ def files_below(folder: Path, within: str) -> list[str]:
     return paths
 
 
+class PictureFiles:
+    """Pictures that are files of their own, for readers.
+
+    Attributes:
+        names: what {} stands for in the pictures that count; a reader sets it.
+    """
+
+    names: list[str]
+
+    def __init__(self, folder: Path, patterns: str | list[str], what: str = "pictures") -> None:
+        """Find the pictures; arguments, and what it raises, as of `find_files`."""
+        self.pictures_folder = folder
+        self._pictures = find_files(folder, patterns, what)
+
+    def picture(self, index: int) -> tuple[bytes, str]:
+        """Return what `Reader.picture` does."""
+        path = self.pictures_folder / self._pictures[self.names[index]]
+        return read_file(path), str(path)
+
+
 def pair_files(pictures: dict[str, str], labels: dict[str, str], folder: Path) -> list[str]:
     """Return what {} stands for in pictures and in their labels' files; UserError if one is without the other."""
     if odd := sorted(pictures.keys() ^ labels.keys()):

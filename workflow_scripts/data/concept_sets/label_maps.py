@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image
 
-from workflow_scripts.data.concept_sets.files import find_files, pair_files, read_list
+from workflow_scripts.data.concept_sets.files import PictureFiles, find_files, pair_files, read_list
 from workflow_scripts.data.concept_sets.names import MOST, Value, read_names
 from workflow_scripts.data.concept_sets.picture_labels import read_labels_of_pictures
 from workflow_scripts.data.concept_sets.reader import Annotation, Label
@@ -21,7 +21,7 @@ WHITE_IS_ZERO = 0  # a value of TIFF's, with which Pillow turns greys round
 COLOUR_MODES = ("RGB", "P")
 
 
-class LabelMaps:
+class LabelMaps(PictureFiles):
     """Pictures and label maps, paired by the {} of their patterns; otherwise as `Reader`."""
 
     aligned = True
@@ -55,8 +55,8 @@ class LabelMaps:
         Raises:
             UserError: as these functions, `pair_files` and `read_list`.
         """
-        self.folder, self.pictures_folder = folder, pictures_folder
-        self._pictures = find_files(pictures_folder, pictures, "pictures")
+        super().__init__(pictures_folder, pictures)
+        self.folder = folder
         self._maps = find_files(folder, label_maps, "label_maps")
         if listed is None:
             self.names = pair_files(self._pictures, self._maps, folder)
@@ -78,10 +78,6 @@ class LabelMaps:
             place = {name: len(self.labels) + position for position, name in enumerate(names_of_scenes)}
             self._scenes_of = {key: [place[name] for name in names] for key, names in of_picture.items()}
             self.labels += tuple(Label(name, "scene") for name in names_of_scenes)
-
-    def picture(self, index: int) -> tuple[bytes, str]:
-        path = self.pictures_folder / self._pictures[self.names[index]]
-        return read_file(path), str(path)
 
     def annotation(self, index: int) -> Annotation:
         """Return the label map's labels; UserError if it is of another kind, or holds a value without a name."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from workflow_scripts.data.broden_layout import table_rows
-from workflow_scripts.data.concept_sets.files import find_files, pair_files
+from workflow_scripts.data.concept_sets.files import PictureFiles, find_files, pair_files
 from workflow_scripts.data.concept_sets.label_maps import read_colours
 from workflow_scripts.data.concept_sets.names import whole
 from workflow_scripts.data.concept_sets.reader import Annotation, Label
@@ -21,7 +21,7 @@ CHANNELS = {
 UNKNOWN = -1
 
 
-class OpenSurfaces:
+class OpenSurfaces(PictureFiles):
     """photos/K.jpg and photos-labels/K.png, with a category in each channel; otherwise as `Reader`.
 
     Red has materials, green objects, blue the scene of the picture; 0 is none. Tables in `folder` name the values; of
@@ -44,8 +44,8 @@ class OpenSurfaces:
         Raises:
             UserError: as `find_files` and `pair_files`, and a table is missing or not as the script writes it.
         """
-        self.folder, self.pictures_folder = folder, pictures_folder
-        self._pictures = find_files(pictures_folder, "photos/{}.jpg", "folder")
+        super().__init__(pictures_folder, "photos/{}.jpg", "folder")
+        self.folder = folder
         self._maps = find_files(folder, "photos-labels/{}.png", "folder")
         self.names = pair_files(self._pictures, self._maps, folder)
         labels: list[Label] = []
@@ -61,10 +61,6 @@ class OpenSurfaces:
             self._codes[channel] = codes
             labels += of_channel
         self.labels = tuple(labels)
-
-    def picture(self, index: int) -> tuple[bytes, str]:
-        path = self.pictures_folder / self._pictures[self.names[index]]
-        return read_file(path), str(path)
 
     def annotation(self, index: int) -> Annotation:
         """Return the labels of the channels; UserError if a map is none, or holds what no table names."""

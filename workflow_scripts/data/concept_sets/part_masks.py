@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from workflow_scripts.data.concept_sets.files import PLACE, files_below, find_files
+from workflow_scripts.data.concept_sets.files import PLACE, PictureFiles, files_below
 from workflow_scripts.data.concept_sets.label_maps import LOSSLESS
 from workflow_scripts.data.concept_sets.reader import Annotation, Label, stack
 from workflow_scripts.data.decode import open_picture
@@ -20,7 +20,7 @@ ANY_FOLDER = "*"
 MODES = ("1", "L", "P", "RGB")
 
 
-class PartMasks:
+class PartMasks(PictureFiles):
     """Pictures and masks, in which what is not 0 is of the label that the file's name has; otherwise as `Reader`.
 
     A label without a file is not in the picture, and pictures without any are kept. Masks may overlap, and be smaller
@@ -44,17 +44,13 @@ class PartMasks:
         Raises:
             UserError: as these functions.
         """
-        self.folder, self.pictures_folder = folder, pictures_folder
-        self._pictures = find_files(pictures_folder, pictures, "pictures")
+        super().__init__(pictures_folder, pictures)
+        self.folder = folder
         self._masks = find_masks(folder, masks, self._pictures)
         self.names = list(self._pictures)
         names = sorted({name for of_picture in self._masks.values() for name in of_picture})
         self.labels = tuple(Label(name, category) for name in names)
         self._places = {name: place for place, name in enumerate(names)}
-
-    def picture(self, index: int) -> tuple[bytes, str]:
-        path = self.pictures_folder / self._pictures[self.names[index]]
-        return read_file(path), str(path)
 
     def annotation(self, index: int) -> Annotation:
         """Return the labels of a picture, with further planes for those that lie on others.

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.data.concept_sets.files import find_files
+from workflow_scripts.data.concept_sets.files import PictureFiles, find_files
 from workflow_scripts.data.concept_sets.label_maps import Values
 from workflow_scripts.data.concept_sets.mat_files import fields_of, read_mat, text_of
 from workflow_scripts.data.concept_sets.names import read_names
 from workflow_scripts.data.concept_sets.reader import Annotation, Label, stack
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.shared.regular_files import read_file
 
 NOTHING = "unknown"  # what Pascal-Context calls pixels without a label
 
@@ -184,15 +183,15 @@ class PascalPart:
         return Annotation([*stack(objects, shape), *stack(parts, shape)])
 
 
-class MatFiles:
+class MatFiles(PictureFiles):
     """MATLAB files, one a picture, and the pictures."""
 
     def __init__(
         self, folder: Path, patterns: str | list[str], what: str, pictures_folder: Path, pictures: str | list[str]
     ) -> None:
         """Find them, by patterns as `find_files` takes them; UserError if a file is without its picture."""
-        self.folder, self.pictures_folder = folder, pictures_folder
-        self._pictures = find_files(pictures_folder, pictures, "pictures")
+        super().__init__(pictures_folder, pictures)
+        self.folder = folder
         self._paths = find_files(folder, patterns, what)
         if alone := sorted(self._paths.keys() - self._pictures.keys()):
             raise UserError(
@@ -204,11 +203,6 @@ class MatFiles:
     def path(self, index: int) -> Path:
         """Return the file of a picture."""
         return self.folder / self._paths[self.names[index]]
-
-    def picture(self, index: int) -> tuple[bytes, str]:
-        """Return what `Reader.picture` does."""
-        path = self.pictures_folder / self._pictures[self.names[index]]
-        return read_file(path), str(path)
 
 
 def mask_of(item: dict) -> np.ndarray:

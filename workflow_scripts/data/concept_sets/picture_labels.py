@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.data.concept_sets.files import find_files, read_text
+from workflow_scripts.data.concept_sets.files import PictureFiles, read_text
 from workflow_scripts.data.concept_sets.reader import Annotation, Label
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.shared.regular_files import read_file
 
 
-class PictureLabels:
+class PictureLabels(PictureFiles):
     """Pictures with a label of each whole; otherwise as `Reader`."""
 
     aligned = True
@@ -30,8 +29,7 @@ class PictureLabels:
         Raises:
             UserError: as these functions, a picture has no label, or lies in no folder.
         """
-        self.pictures_folder = pictures_folder
-        self._pictures = find_files(pictures_folder, pictures, "pictures")
+        super().__init__(pictures_folder, pictures)
         self.names = list(self._pictures)
         if table is None:
             folders = {key: Path(path).parent.name for key, path in self._pictures.items()}
@@ -47,10 +45,6 @@ class PictureLabels:
         )
         place = {label.name: position for position, label in enumerate(self.labels)}
         self._labels_of = [[place[name] for name in of_picture[key]] for key in self.names]
-
-    def picture(self, index: int) -> tuple[bytes, str]:
-        path = self.pictures_folder / self._pictures[self.names[index]]
-        return read_file(path), str(path)
 
     def annotation(self, index: int) -> Annotation:
         return Annotation(whole=self._labels_of[index])

@@ -49,8 +49,10 @@ def image_labels(label: np.ndarray, masks: np.ndarray, whole: np.ndarray) -> Ima
 def broden_images(labels: Labels) -> list[ImageLabels]:
     """Return labels with Broden's statistics, image by image."""
     masks, rows = packed_labels(labels)
+    tables = rows.tables()
+    with_mask, whole = (np.split(tables[f"{kind}_label"], tables[f"{kind}_start"][1:-1]) for kind in ("mask", "whole"))
     none = np.zeros((0, *masks[0].shape[1:]), np.uint64), np.zeros(0, np.int32)
-    return [ImageLabels(*image, *none) for image in zip(masks, rows.mask_label, rows.whole_label, strict=True)]
+    return [ImageLabels(*image, *none) for image in zip(masks, with_mask, whole, strict=True)]
 
 
 def odd_images(rng: np.random.Generator, images: int, size: tuple[int, int]) -> list[ImageLabels]:

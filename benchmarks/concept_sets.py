@@ -4,7 +4,7 @@ python -m benchmarks.concept_sets --folder /tmp/sets
 
 A pool of different pictures (JPEG, 500 x 375, smooth noise; label maps of the same size with 150 labels) is linked
 under as many names as asked for, so that files are read and decoded as often as of a set of that size. Memory that does
-not rise from one size to the next stays so for larger ones.
+not rise from one size to the next stays so for larger ones. Prints a table; the last line is one JSON object.
 """
 
 import argparse
@@ -78,9 +78,12 @@ def main() -> None:
     args = parser.parse_args()
     draw_pool(args.folder)
     print(f"{'pictures':>8}  {'seconds':>8}  {'a second':>8}  {'MB':>6}")
+    result = {"threads": args.threads}
     for pictures in args.pictures:
         seconds, megabytes = pack(link_set(args.folder, pictures), args.threads)
         print(f"{pictures:8d}  {seconds:8.1f}  {pictures / seconds:8.0f}  {megabytes:6.0f}", flush=True)
+        result |= {f"{pictures}_a_second": round(pictures / seconds), f"{pictures}_megabytes": round(megabytes)}
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -107,8 +107,8 @@ def label_block(labels: Labels) -> LabelBlock:
     masks, tables = np.concatenate(masks), rows.tables()
     tables = {name: table for name, table in tables.items() if not name.startswith("again")}
     counts_for = np.zeros((len(labels.planes), len(labels.categories)), bool)
-    for row, of_image in zip(counts_for, rows.of_images(), strict=True):
-        row[labels.label_category[of_image + 1]] = True
+    image, label = rows.occurrences()
+    counts_for[image, labels.label_category[label + 1]] = True
     return LabelBlock(masks.reshape(len(masks), -1), counts_for=counts_for, **tables)
 
 
@@ -128,7 +128,8 @@ def time_engine(
         return [Tally(TallySettings(*settings)) for _ in blocks]
 
     def add(tally: Tally, block: tuple[MapBlock, LabelBlock]) -> None:
-        tally.add(block[0], MAP_SIDE, block[1], np.zeros(len(block[1].counts_for), np.int64))
+        images = len(block[1].counts_for)
+        tally.add(block[0], MAP_SIDE, block[1], np.arange(images), np.zeros(images, np.int64))
 
     with ThreadPoolExecutor(len(blocks)) as pool:
 

@@ -222,7 +222,7 @@ rule pack_concepts:
             "workflow_scripts.data.pack_concepts", files=files_in("workflow_scripts/data/concept_sets/tables", ".csv")
         ),
         # A function, for in a text of its own {} would be a wildcard.
-        pictures=lambda wildcards: EXPERIMENT.concept_pictures(placed),
+        pictures=lambda wildcards: EXPERIMENT.concept_pictures(packed_folder),
         contents=or_exit(CONTENTS.concepts),
         size=lambda wildcards: size_text(EXPERIMENT.view(wildcards.view)["size"]),
         interpolation=lambda wildcards: EXPERIMENT.view(wildcards.view)["interpolation"],
@@ -254,7 +254,7 @@ rule verify_concepts:
         code=code_fingerprint(
             "workflow_scripts.data.verify_concepts", files=["workflow_scripts/data/broden1_224_label_pixels.csv"]
         ),
-        folder=lambda wildcards: EXPERIMENT.concept_tables(placed),
+        folder=lambda wildcards: EXPERIMENT.concept_tables(packed_folder),
         counts=EXPERIMENT.expected("concepts", "images", "labels"),
         totals=EXPERIMENT.pixel_totals(),
         totals_contents=or_exit(CONTENTS.small_files, config["concepts"]["pixel_totals"]),

@@ -18,7 +18,6 @@ from workflow_scripts.data.concept_sets.formats import read_joined
 from workflow_scripts.data.concept_sets.joined import COLOUR
 from workflow_scripts.data.label_masks import label_masks
 from workflow_scripts.data.pack_concepts import LabelledPictures
-from workflow_scripts.plan.concept_sets import RULES
 from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.plan.load import read_config
 from workflow_scripts.shared.files import UserError, run_command, whole_file
@@ -184,10 +183,9 @@ def read_pictures(experiment: Experiment) -> LabelledPictures:
         folder = experiment.source(kind)
         if experiment.is_made(kind) and not Path(folder).is_dir():
             raise UserError(f"{folder} is not there yet: make it, by snakemake --cores 1 {folder} --configfile ...")
-    concepts = experiment.config["concepts"]
-    if not concepts["sources"]:
+    if not experiment.config["concepts"]["sources"]:
         return read_concept_set(experiment.packed_folder("concepts"))
-    return read_joined(experiment.sets(str), {key: concepts[key] for key in RULES})
+    return read_joined(*experiment.joined_sets(experiment.packed_folder))
 
 
 def main() -> None:

@@ -289,43 +289,33 @@ class Experiment:
 
     # Arguments of scripts
 
-    def concept_tables(self, placed: Callable[[str], str]) -> str:
-        """Return the argument for the folder of a set in Broden's layout; "" where sets are joined."""
-        if self.config["concepts"]["sources"]:
-            return ""
-        folder = self.packed_folder("concepts")
-        return named_arguments(folder=placed(folder) if self.is_made("concepts") else folder)
-
-    def concept_pictures(self, placed: Callable[[str], str]) -> str:
-        """Return the arguments for the labelled pictures: their folder, or the sets and how they are joined.
+    def concept_tables(self, folder_of: Callable[[str], str]) -> str:
+        """Return the argument for the folder of a set in Broden's layout; "" where sets are joined.
 
         Args:
-            placed: where a rule finds a folder that another one makes.
+            folder_of: as `packed_folder`, from where a rule finds it.
         """
+        return "" if self.config["concepts"]["sources"] else named_arguments(folder=folder_of("concepts"))
+
+    def concept_pictures(self, folder_of: Callable[[str], str]) -> str:
+        """Return the arguments for the labelled pictures: their folder, or the sets and how they are joined."""
+        if not self.config["concepts"]["sources"]:
+            return self.concept_tables(folder_of)
+        sets, rules = self.joined_sets(folder_of)
+        return named_arguments(sets=json.dumps(sets, sort_keys=True), rules=json.dumps(rules, sort_keys=True))
+
+    def joined_sets(self, folder_of: Callable[[str], str]) -> tuple[list[dict], dict]:
+        """Return the sets that are joined, and how, as `read_joined` takes them; `folder_of` as above."""
         concepts = self.config["concepts"]
-        if not concepts["sources"]:
-            return self.concept_tables(placed)
-        rules = {key: concepts[key] for key in RULES}
-        return named_arguments(
-            sets=json.dumps(self.sets(placed), sort_keys=True), rules=json.dumps(rules, sort_keys=True)
-        )
-
-    def sets(self, placed: Callable[[str], str]) -> list[dict]:
-        """Return the sets that are joined, as `read_joined` takes them; `placed` as above."""
-
-        def folder(kind: str) -> str:
-            within = self.packed_folder(kind)
-            return str(placed(within)) if self.is_made(kind) else within
-
         sets = []
-        for item in self.config["concepts"]["sources"]:
+        for item in concepts["sources"]:
             kind = kind_of(item)
             of_pictures = f"{kind}_{PICTURES}" if "pictures_from" in item else kind
             sets.append(
                 {key: item[key] for key in ("name", "format", "category")}
-                | {"folder": folder(kind), "pictures_folder": folder(of_pictures), "options": options_of(item)}
+                | {"folder": folder_of(kind), "pictures_folder": folder_of(of_pictures), "options": options_of(item)}
             )
-        return sets
+        return sets, {key: concepts[key] for key in RULES}
 
     def section(self, name: str) -> str:
         """Return one section of the config as text that changes only when a value does."""

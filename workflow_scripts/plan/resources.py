@@ -9,9 +9,7 @@ DISSECTION = (
     "ablate_units",
 )
 DRAWING, DECODING = 8, 8  # threads that draw the generated world; that decode maps for a GPU, which counts faster
-PACKING = (
-    4  # threads that decode labelled pictures; one for those of the generated world, which are few and wanted early
-)
+PACKING = 4  # threads that decode labelled pictures; those of the generated world, few and wanted early, have one
 
 
 def gpus_of(rule: str, config: dict, shuffled: bool = False, tested: bool = True) -> int:

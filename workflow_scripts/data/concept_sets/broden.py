@@ -18,7 +18,7 @@ class Broden:
     def __init__(self, folder: Path, pictures_folder: Path, category: str) -> None:
         """Read the tables; UserError as `read_concept_set`. Categories are those of the tables."""
         self.set = read_concept_set(folder)
-        self.names = [image.name for image in self.set.images]
+        self.names = self.set.names
         self._places: dict[tuple[int, int], int] = {}  # of (category, label number) in labels
         labels = []
         for label in self.set.labels:

@@ -12,7 +12,7 @@ import numpy as np
 
 from workflow_scripts.data.concept_sets.coco_outlines import Outline, compact_outline, fill, require_outline
 from workflow_scripts.data.concept_sets.files import files_below, read_text
-from workflow_scripts.data.concept_sets.reader import Annotation, Label, stack
+from workflow_scripts.data.concept_sets.reader import Annotation, Label, look_up, stack
 from workflow_scripts.data.decode import MOST_PIXELS, open_picture
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.regular_files import read_file
@@ -214,14 +214,14 @@ class CocoPanoptic:
             )
         red, green, blue = np.moveaxis(np.asarray(image, np.uint32), -1, 0)
         numbers = red + 256 * green + 65536 * blue
-        places = np.minimum(np.searchsorted(ids, numbers), len(ids) - 1)
-        odd = numbers[ids[places] != numbers]
+        plane = look_up(numbers, ids, codes)
+        odd = numbers[plane < 0]
         if odd.size:
             raise UserError(
                 f"{path} has the segment id {odd[0]}, which {self._json} does not name: take both as they were"
                 " published, for ids are lost where a PNG is saved with a palette, or scaled"
             )
-        return Annotation([codes[places]])
+        return Annotation([plane])
 
 
 def read_coco(path: Path, compact: Callable[[dict, Path], Any]) -> dict:

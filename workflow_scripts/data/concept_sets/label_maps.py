@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 from workflow_scripts.data.concept_sets.files import PictureFiles, find_files, pair_files, read_list
 from workflow_scripts.data.concept_sets.names import MOST, Value, read_names
 from workflow_scripts.data.concept_sets.picture_labels import read_labels_of_pictures
-from workflow_scripts.data.concept_sets.reader import Annotation, Label
+from workflow_scripts.data.concept_sets.reader import Annotation, Label, look_up
 from workflow_scripts.data.decode import open_picture
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.regular_files import read_file
@@ -63,12 +63,8 @@ class LabelMaps(PictureFiles):
         else:
             self.names = read_list(folder / listed, self._pictures, "picture")
             read_list(folder / listed, self._maps, "label map")
-        named = read_names(names, folder, category)
-        void = read_nothing(nothing, named)
-        of_value = {value: label for value, label in named.items() if value not in void}
-        self.labels = tuple(dict.fromkeys(of_value.values()))
-        self.colours = isinstance(next(iter(named)), tuple)
-        self._values = Values(of_value, void, self.labels)
+        self._values = Values(*without_nothing(read_names(names, folder, category), nothing))
+        self.labels = self._values.labels
         self._scenes_of: dict[str, list[int]] = {}
         if scenes is not None:
             of_picture = read_labels_of_pictures(folder / scenes, self.names)
@@ -83,28 +79,38 @@ class LabelMaps(PictureFiles):
         """Return the label map's labels; UserError if it is of another kind, or holds a value without a name."""
         key = self.names[index]
         path = str(self.folder / self._maps[key])
-        read = read_colours if self.colours else read_values
-        plane = self._values.labelled(read(read_file(path), path), path)
-        return Annotation([plane], self._scenes_of.get(key, []))
+        return Annotation([self._values.read(read_file(path), path)], self._scenes_of.get(key, []))
 
 
-def read_nothing(nothing: Sequence[int | list[int]], named: Mapping[Value, Label]) -> list[Value]:
-    """Return the values, or colours, that mean no label; UserError if `named` has labels of the other kind."""
+def without_nothing(
+    named: Mapping[Value, Label], nothing: Sequence[int | list[int]]
+) -> tuple[dict[Value, Label], list[Value]]:
+    """Return the labels of values, or colours, that mean one, and the values that mean none.
+
+    Raises:
+        UserError: one that means nothing is a number where `named` has colours, or the other way round.
+    """
     void = [tuple(value) if isinstance(value, list) else value for value in nothing]
     has_colours = isinstance(next(iter(named)), tuple)
     for value in void:
         if isinstance(value, tuple) != has_colours:
             kinds = ("numbers", "colours") if has_colours else ("colours, [red, green, blue],", "numbers")
             raise UserError(f"nothing has {kinds[0]} and names has {kinds[1]}: write both as {kinds[1]}")
-    return void
+    return {value: label for value, label in named.items() if value not in void}, void
 
 
 class Values:
-    """Which label each value of a pixel stands for, or each colour, as `number` makes one number of it."""
+    """Which label each value of a pixel stands for, or each colour, as `number` makes one number of it.
 
-    def __init__(self, of_value: dict, void: list, labels: tuple[Label, ...]) -> None:
-        """Take the label of each value, and the values that mean none."""
-        place = {label: position for position, label in enumerate(labels)}
+    Attributes:
+        labels: those of all values, each once.
+    """
+
+    def __init__(self, of_value: Mapping[Value, Label], void: Sequence[Value]) -> None:
+        """Take the label of each value, and the values that mean none: all numbers, or all colours."""
+        self.labels = tuple(dict.fromkeys(of_value.values()))
+        self._read = read_colours if isinstance(next(iter((*of_value, *void))), tuple) else read_values
+        place = {label: position for position, label in enumerate(self.labels)}
         codes = {number(value): place[label] + 1 for value, label in of_value.items()} | {number(v): 0 for v in void}
         self.known = np.array(sorted(codes), np.int64)
         self.code = np.array([codes[value] for value in self.known.tolist()], np.int32)
@@ -112,19 +118,24 @@ class Values:
         small = (self.known >= 0) & (self.known <= MOST)
         self.of_number[self.known[small]] = self.code[small]
 
+    def read(self, data: bytes, path: str) -> np.ndarray:
+        """Return the plane, as in `Annotation`, of a label map that the file `path` holds as `data`.
+
+        Raises:
+            UserError: as `read_values` or `read_colours`, and `labelled`.
+        """
+        return self.labelled(self._read(data, path), path)
+
     def labelled(self, values: np.ndarray, path: str) -> np.ndarray:
         """Return a plane, as in `Annotation`, of values (h, w); UserError if one of them is not known."""
-        if values.dtype == np.int32:  # colours
-            places = np.minimum(np.searchsorted(self.known, values), len(self.known) - 1)
-            plane = np.where(self.known[places] == values, self.code[places], -1)
-        else:
-            plane = self.of_number[values]
+        has_colours = values.dtype == np.int32
+        plane = look_up(values, self.known, self.code) if has_colours else self.of_number[values]
         odd = values[plane < 0]
         if odd.size:
             first = int(odd[0])
             colour = f"the colour {first >> 16}, {first >> 8 & 255}, {first & 255}"
             raise UserError(
-                f"{path} holds {colour if values.dtype == np.int32 else f'the value {first}'}, which is in no table:"
+                f"{path} holds {colour if has_colours else f'the value {first}'}, which is in no table:"
                 " complete names, or add it to nothing"
             )
         return plane

@@ -10,7 +10,7 @@ from threading import Lock
 from types import ModuleType
 from typing import Any
 
-from workflow_scripts.data.concept_sets.label_maps import Values, read_colours, read_nothing, read_values
+from workflow_scripts.data.concept_sets.label_maps import Values, without_nothing
 from workflow_scripts.data.concept_sets.names import Value, read_names
 from workflow_scripts.data.concept_sets.reader import Annotation, Label, require_labels
 from workflow_scripts.shared.files import UserError, reading, require_file
@@ -90,13 +90,10 @@ class Parquet:
             self._add_groups(place, metadata, found[place].removesuffix(".parquet"))
         if not self.names:
             raise UserError(f"{folder}: the files {files} have no rows: download the set again")
-        void = read_nothing(nothing, named)
-        of_value = {value: found for value, found in named.items() if value not in void}
-        self.labels = tuple(dict.fromkeys(of_value.values()))
-        if annotation is not None:
-            self._read = read_colours if isinstance(next(iter(named)), tuple) else read_values
-            self._values = Values(of_value, void, self.labels)
-        else:
+        of_value, void = without_nothing(named, nothing)
+        self._values = Values(of_value, void)
+        self.labels = self._values.labels
+        if label is not None:
             self._places = {value: self.labels.index(found) for value, found in of_value.items()} | dict.fromkeys(void)
         files_columns = [image] if annotation is None else [image, annotation]
         self._columns = [f"{name}.{BYTES}" for name in files_columns] + ([] if label is None else [label])
@@ -146,7 +143,7 @@ class Parquet:
         """Return the labels of a picture; UserError if there are none, or they have no name."""
         if self._annotation is not None:
             data, place = self._bytes(index, self._annotation)
-            return Annotation([self._values.labelled(self._read(data, place), place)])
+            return Annotation([self._values.read(data, place)])
         cell, row = self._cell(index, self._label)
         number = cell.as_py()
         if number not in self._places:

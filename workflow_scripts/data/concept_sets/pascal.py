@@ -64,7 +64,29 @@ WITHOUT_NAME = ("frontside", "leftside", "rightside", "backside")
 NAME_OF_PART = {short: name for name, shorts in PARTS.items() for short in shorts.split()}
 
 
-class PascalContext:
+class MatFiles(PictureFiles):
+    """MATLAB files, one a picture, and the pictures."""
+
+    def __init__(
+        self, folder: Path, patterns: str | list[str], what: str, pictures_folder: Path, pictures: str | list[str]
+    ) -> None:
+        """Find them, by patterns as `find_files` takes them; UserError if a file is without its picture."""
+        super().__init__(pictures_folder, pictures)
+        self.folder = folder
+        self._paths = find_files(folder, patterns, what)
+        if alone := sorted(self._paths.keys() - self._pictures.keys()):
+            raise UserError(
+                f"{folder} has {self._paths[alone[0]]}, and {pictures_folder} no picture {alone[0]} ({len(alone)}"
+                " such in all): unpack the pictures of Pascal VOC 2010, or correct pictures"
+            )
+        self.names = list(self._paths)
+
+    def path(self, index: int) -> Path:
+        """Return the file of a picture."""
+        return self.folder / self._paths[self.names[index]]
+
+
+class PascalContext(MatFiles):
     """A MATLAB file a picture with its label map, `LabelMap`; otherwise as `Reader`."""
 
     aligned = True
@@ -92,19 +114,15 @@ class PascalContext:
         Raises:
             UserError: as these functions, and a label map is without its picture.
         """
-        self._files = MatFiles(folder, label_maps, "label_maps", pictures_folder, pictures)
-        self.names = self._files.names
+        super().__init__(folder, label_maps, "label_maps", pictures_folder, pictures)
         named = read_names(names, folder, category)
         of_value = {value: label for value, label in named.items() if label.name != NOTHING}
-        self.labels = tuple(dict.fromkeys(of_value.values()))
-        self._values = Values(of_value, [0, *(named.keys() - of_value.keys())], self.labels)
-
-    def picture(self, index: int) -> tuple[bytes, str]:
-        return self._files.picture(index)
+        self._values = Values(of_value, [0, *(named.keys() - of_value.keys())])
+        self.labels = self._values.labels
 
     def annotation(self, index: int) -> Annotation:
         """Return the label map's labels; UserError if it is of another kind, or holds a value without a name."""
-        path = self._files.path(index)
+        path = self.path(index)
         with fields_of(path, "a label map of Pascal-Context"):
             plane = read_mat(path, "LabelMap")
             values = plane.astype(np.uint16)
@@ -113,7 +131,7 @@ class PascalContext:
         return Annotation([self._values.labelled(values, str(path))])
 
 
-class PascalPart:
+class PascalPart(MatFiles):
     """A MATLAB file a picture, with masks of its objects and their parts, `anno`; otherwise as `Reader`.
 
     Objects have the names of Pascal VOC, parts those of `PARTS`, whatever they are of.
@@ -144,8 +162,7 @@ class PascalPart:
         Raises:
             UserError: as `find_files`, and an annotation is without its picture.
         """
-        self._files = MatFiles(folder, annotations, "annotations", pictures_folder, pictures)
-        self.names = self._files.names
+        super().__init__(folder, annotations, "annotations", pictures_folder, pictures)
         self._class_names = {number: label.name for number, label in read_names("voc", folder, "object").items()}
         self._has_objects = objects
         self.labels = (
@@ -154,12 +171,9 @@ class PascalPart:
         )
         self._place = {label: position for position, label in enumerate(self.labels)}
 
-    def picture(self, index: int) -> tuple[bytes, str]:
-        return self._files.picture(index)
-
     def annotation(self, index: int) -> Annotation:
         """Return the masks; UserError if the file is of another kind, or has an unknown class or part."""
-        path = self._files.path(index)
+        path = self.path(index)
         with fields_of(path, "an annotation of Pascal-Part"):
             objects, parts = [], []
             (annotation,) = read_mat(path, "anno")
@@ -181,28 +195,6 @@ class PascalPart:
                 raise ValueError(f"masks of {len(shapes)} sizes")
         shape = next(iter(shapes), (0, 0))
         return Annotation([*stack(objects, shape), *stack(parts, shape)])
-
-
-class MatFiles(PictureFiles):
-    """MATLAB files, one a picture, and the pictures."""
-
-    def __init__(
-        self, folder: Path, patterns: str | list[str], what: str, pictures_folder: Path, pictures: str | list[str]
-    ) -> None:
-        """Find them, by patterns as `find_files` takes them; UserError if a file is without its picture."""
-        super().__init__(pictures_folder, pictures)
-        self.folder = folder
-        self._paths = find_files(folder, patterns, what)
-        if alone := sorted(self._paths.keys() - self._pictures.keys()):
-            raise UserError(
-                f"{folder} has {self._paths[alone[0]]}, and {pictures_folder} no picture {alone[0]} ({len(alone)}"
-                " such in all): unpack the pictures of Pascal VOC 2010, or correct pictures"
-            )
-        self.names = list(self._paths)
-
-    def path(self, index: int) -> Path:
-        """Return the file of a picture."""
-        return self.folder / self._paths[self.names[index]]
 
 
 def mask_of(item: dict) -> np.ndarray:

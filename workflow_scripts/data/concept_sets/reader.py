@@ -81,6 +81,12 @@ def nearest(plane: np.ndarray, height: int, width: int) -> np.ndarray:
     return plane[rows[:, None], columns]
 
 
+def look_up(values: np.ndarray, known: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Return the code of each value, integers of any shape; -1 for one that is not among those known, which rise."""
+    places = np.minimum(np.searchsorted(known, values), len(known) - 1)
+    return np.where(known[places] == values, codes[places], -1)
+
+
 def require_labels(labels: Sequence[Label], place: str) -> None:
     """Raise UserError if a label or its category has no name, or one stands there twice."""
     seen = set()

@@ -113,7 +113,7 @@ def dissect(folder: Path, kind: str, threads: int) -> dict:
 def rotate(folder: Path, threads: int) -> dict:
     """Turn the maps by one rotation and dissect them, keeping candidates; seconds, and memory in GB."""
     of_a_pass = ["--network", "none", "--settings", "{}", "--layers", "layer4", "--mean", 0, 0, 0, "--std", 1, 1, 1]
-    of_a_pass += ["--precision", "float16", "--forward", "float32"]  # which the dump stands for
+    of_a_pass += ["--precision", "float16", "--forward", "float32", "--execution", "plain"]  # which the dump stands for
     arguments = [
         *(*of_a_pass, "--activations", folder / "all.h5", "--concepts", folder / "concepts.h5"),
         *("--replicate", 1, "--alphas", 1, "--seeds", 1, "--quantile", QUANTILE, "--quantile-of", "raw", *CHOICES),

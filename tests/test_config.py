@@ -304,6 +304,7 @@ def test_text_that_means_nothing_there_is_refused(given, sentence):
         ({"dissection": {"detector_iou": 1}}, "dissection.detector_iou is 1, and no IoU is above that"),
         ({"dissection": {"detector_rule": "over"}}, "dissection.detector_rule"),
         ({"dissection": {"forward": "float64"}}, "dissection.forward"),
+        ({"dissection": {"execution": "fast"}}, "dissection.execution"),
         ({"dissection": {"precision": "bfloat16"}}, "dissection.precision"),
         ({"dissection": {"dump": "some"}}, "dissection.dump"),
         ({"dissection": {"dump": "candidates", "quantile_of": "upsampled"}}, "dissection.dump: candidates"),

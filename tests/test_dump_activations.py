@@ -81,6 +81,7 @@ def test_the_fingerprint_names_all_that_a_dump_depends_on(concepts, tmp_path):
         {"layers": ["stages.0"]},
         {"precision": "float32"},
         {"forward": "bfloat16"},
+        {"execution": "fused"},
         {"candidates": (0.1, "above")},
         {"candidates": (0.2, "above")},
         {"candidates": (0.1, "at_least")},

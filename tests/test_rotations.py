@@ -177,7 +177,22 @@ def pack(concepts: reference.Concepts, folder: Path) -> str:
 def rotate(folder: Path, monkeypatch: pytest.MonkeyPatch, *more: object) -> list[dict]:
     words = ["--network", folder / "network.pt", "--settings", json.dumps(NETWORK), "--layers", "stages.0", "stages.1"]
     words += ["--concepts", folder / "concepts.h5", "--mean", 0.5, 0.5, 0.5, "--std", 0.3, 0.3, 0.3]
-    words += ["--precision", "float16", "--forward", "float32", "--replicate", 2, "--alphas", 0.5, 1, "--seeds", 1, 2]
+    words += [
+        "--precision",
+        "float16",
+        "--forward",
+        "float32",
+        "--execution",
+        "plain",
+        "--replicate",
+        2,
+        "--alphas",
+        0.5,
+        1,
+        "--seeds",
+        1,
+        2,
+    ]
     words += [
         "--quantile",
         0.1,

@@ -77,7 +77,8 @@ def chain(bench: Bench, name: str) -> list[list]:
     words = {
         "dump_activations": [
             *("--network", level, "--settings", json.dumps(TINY), "--layers", *LAYERS, *concepts, *gpus),
-            *("--mean", 0.5, 0.5, 0.5, "--std", 0.25, 0.25, 0.25, "--precision", "float16", "--forward", "float32"),
+            *("--mean", 0.5, 0.5, 0.5, "--std", 0.25, 0.25, 0.25, "--precision", "float16"),
+            *("--forward", "float32", "--execution", "plain"),
             *("--candidates", QUANTILE),
         ],
         "find_thresholds": [*activations, "--quantile", QUANTILE],

@@ -30,6 +30,7 @@ from workflow_scripts.networks.checkpoints import load_network
 from workflow_scripts.plan.ablation import CLASS_COLUMNS, COLUMNS, advice
 from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
 from workflow_scripts.shared.gpus import lease_gpu, use_gpus
+from workflow_scripts.shared.memory import keep_freed_memory
 from workflow_scripts.shared.progress import Progress
 from workflow_scripts.train.arguments import open_pictures
 from workflow_scripts.train.training import Pictures
@@ -364,6 +365,7 @@ def main() -> None:
     parser.add_argument("--out-classes", type=Path, required=True, help="classes.csv to write")
     args = parser.parse_args()
     use_gpus(args.gpus)
+    keep_freed_memory()
     device = torch.device(lease_gpu() or "cpu")
     pictures = read_pictures(args, device)
     with ConceptData(args.concepts) as data:

@@ -3,7 +3,9 @@
 import argparse
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -21,8 +23,9 @@ from workflow_scripts.data.hdf5 import (
     reading_hdf5,
 )
 from workflow_scripts.data.unfolding import require_bounded_chunks
+from workflow_scripts.dissect.forward_passes import EXECUTIONS, FORWARD, ForwardPass
 from workflow_scripts.dissect.layer_outputs import layer_names, layer_outputs
-from workflow_scripts.dissect.map_writers import PRECISIONS, bad_unit, map_writer
+from workflow_scripts.dissect.map_writers import PRECISIONS, AllMaps, Candidates, bad_unit, map_writer
 from workflow_scripts.networks.checkpoints import load_network
 from workflow_scripts.networks.constructors import show_picture
 from workflow_scripts.plan.protocols import MASKS
@@ -35,11 +38,11 @@ from workflow_scripts.shared.files import (
     whole_file,
 )
 from workflow_scripts.shared.gpus import lease_gpu, use_gpus
+from workflow_scripts.shared.memory import keep_freed_memory
 from workflow_scripts.shared.progress import Progress
 from workflow_scripts.train.pictures import normaliser, portions
 
 BATCH = 128  # pictures; a power of two, so that batches fill whole chunks of the dump
-FORWARD = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def dump_activations(
@@ -53,6 +56,7 @@ def dump_activations(
     out: Path,
     forward: str = "float32",
     candidates: tuple[float, str] | None = None,
+    execution: str = "plain",
 ) -> None:
     """Write `activations.h5`, as `maps` describes it, with values in float16 or float32.
 
@@ -60,7 +64,7 @@ def dump_activations(
         concepts: the packed concept set, whose pictures are dissected.
         mean, std: as in training.
         network_fingerprint: names the network in the dump.
-        forward: the precision of the forward pass, one of FORWARD; batch-norm is in evaluation mode.
+        forward, execution: of the forward pass, as `ForwardPass` takes them; batch-norm is in evaluation mode.
         candidates: the largest quantile of raw maps that will be asked for, and how masks will be taken ("above" or
             "at_least" the threshold): only maps that can have a mask are kept. None keeps all.
 
@@ -79,37 +83,39 @@ def dump_activations(
     with open_hdf5(concepts, "images", "fingerprint") as source:
         images, concepts_fingerprint = len(find_pictures(source)), read_attribute(source, "fingerprint", str)
     with (
-        layer_outputs(network, layers) as outputs,
+        layer_outputs(network, layers, partial(stored, precision=precision)) as outputs,
         whole_file(out) as part,
         create_hdf5(part) as dump,
         scratch_file(out) as scratch,
         create_hdf5(scratch) if candidates else nullcontext() as found,
+        ThreadPoolExecutor(1) as pool,
     ):
+        maps_of = ForwardPass(network, outputs, forward, execution)
         progress = Progress("pictures", images)
         done = 0
         dump.create_group("maps", track_order=True)  # layers keep the order in which they were asked for
         writers = {}
+        writing = None
         for pictures in picture_batches(concepts, workers=2 if device.type == "cuda" else 0):
-            found_maps: dict[str, list[Tensor]] = {name: [] for name in layer_names(layers)}
+            parts: dict[str, list[Tensor]] = {name: [] for name in layer_names(layers)}
             for portion in portions(pictures, device):
                 shown = normalise(portion.to(device))
-                with torch.no_grad(), torch.autocast(device.type, FORWARD[forward], enabled=forward != "float32"):
-                    network(shown)
-                for name, parts in found_maps.items():
-                    output = outputs.pop(name)
-                    parts.append(output.to(PRECISIONS[precision]).contiguous())
-                    if bad_unit(parts[-1]) is not None:
-                        with torch.no_grad():
-                            network(shown)
-                        raise not_finite(name, output, forward, outputs[name], precision)
-            for name, parts in found_maps.items():
-                maps = torch.cat(parts)
-                if name not in writers:
+                for name, maps in maps_of(shown).items():
+                    if bad_unit(maps) is not None:
+                        raise not_finite(network, layers, name, shown, forward, precision)
+                    parts[name].append(maps)
+            batch = {name: torch.cat(of_portions) for name, of_portions in parts.items()}
+            if writing is None:
+                for name, maps in batch.items():
                     shape, dtype = (images, *maps.shape[1:]), np.dtype(precision)
                     writers[name] = map_writer(dump, found, name, shape, dtype, candidates)
-                writers[name].add(maps)
+            else:
+                writing.result()
+            writing = pool.submit(write, writers, batch)  # while the next pass runs
             done += len(pictures)
             progress.log(done, f", {written(part, scratch):.2f} GB written")
+        if writing is not None:
+            writing.result()
         for writer in writers.values():
             writer.finish()
         dump.attrs["format"] = FORMAT
@@ -118,7 +124,16 @@ def dump_activations(
         if candidates:
             dump.attrs["candidates_quantile"], dump.attrs["candidates_mask"] = candidates
         dump.attrs["fingerprint"] = text_fingerprint(
-            "activations", network_fingerprint, concepts_fingerprint, *layers, precision, mean, std, forward, candidates
+            "activations",
+            network_fingerprint,
+            concepts_fingerprint,
+            *layers,
+            precision,
+            mean,
+            std,
+            forward,
+            candidates,
+            execution,
         )
         dump.flush()
         values = sum(writer.bytes for writer in writers.values()) / 1e9
@@ -154,11 +169,26 @@ def picture_batches(concepts: Path, workers: int) -> Iterator[Tensor]:
     return iter(DataLoader(PictureBatches(concepts), batch_size=None, num_workers=workers, **context))
 
 
-def not_finite(layer: str, output: Tensor, forward: str, single: Tensor, precision: str) -> UserError:
-    """The error for a layer whose `output`, as the pass in the precision `forward` gave it, cannot be dumped.
+def stored(maps: Tensor, precision: str) -> Tensor:
+    """Return a copy of maps (n, units, h, w) as a dump holds them."""
+    return maps.to(PRECISIONS[precision], memory_format=torch.contiguous_format, copy=True)
 
-    It says what can be done: `single`, the same output of a pass in single precision, tells what is the network's own.
+
+def write(writers: dict[str, AllMaps | Candidates], batch: dict[str, Tensor]) -> None:
+    """Write the maps of the next images, by layer."""
+    for name, maps in batch.items():
+        writers[name].add(maps)
+
+
+def not_finite(
+    network: nn.Module, layers: list[str], layer: str, pictures: Tensor, forward: str, precision: str
+) -> UserError:
+    """Return the error for a layer whose maps of `pictures`, by a pass in the precision `forward`, cannot be dumped.
+
+    It says what can be done: a pass in single precision tells what is the network's own.
     """
+    with layer_outputs(network, layers) as outputs:
+        output, single = (ForwardPass(network, outputs, kind)(pictures)[layer] for kind in (forward, "float32"))
     if (unit := bad_unit(single)) is not None:
         return UserError(
             f"layer {layer}, unit {unit} is NaN or infinite in any precision: the network itself makes it so, by its"
@@ -191,10 +221,12 @@ def add_dump_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--std", type=float, nargs="+", required=True)
     parser.add_argument("--precision", choices=PRECISIONS, required=True, help="of the maps")
     parser.add_argument("--forward", choices=FORWARD, required=True, help="precision of the forward pass")
+    parser.add_argument("--execution", choices=EXECUTIONS, required=True, help="of the forward pass")
 
 
 def dump_network(args: argparse.Namespace, out: Path, candidates: tuple[float, str] | None) -> None:
     """Write the dump that `add_dump_arguments` describe, of all maps or of `candidates`."""
+    keep_freed_memory()
     network, _ = load_network(args.network, args.settings)
     with open_hdf5(args.concepts, "images") as source:
         show_picture(network, find_pictures(source).shape[1:3], len(args.mean))
@@ -209,6 +241,7 @@ def dump_network(args: argparse.Namespace, out: Path, candidates: tuple[float, s
         out,
         args.forward,
         candidates,
+        args.execution,
     )
 
 

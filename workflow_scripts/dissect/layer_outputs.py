@@ -8,7 +8,7 @@ columns, as in a vision transformer (Dosovitskiy et al. 2021), whose channels ar
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from torch import Tensor, nn
@@ -21,8 +21,12 @@ LEADING_TOKENS = 5  # at most: a class token and four registers (Darcet et al. 2
 
 
 @contextmanager
-def layer_outputs(network: nn.Module, layers: list[str]) -> Iterator[dict[str, Tensor]]:
+def layer_outputs(
+    network: nn.Module, layers: list[str], copy: Callable[[Tensor], Tensor] = Tensor.clone
+) -> Iterator[dict[str, Tensor]]:
     """Yield a dict that each forward pass fills with the outputs (images, units, h, w) of `layers`, by name.
+
+    They are what `copy` returns of them at once, for what follows in the pass may work in place.
 
     The network takes pictures (images, channels, height, width). With a grid, a layer's output is (images, tokens,
     channels), the last rows x columns tokens lying row by row and those before them being dropped, or (images, rows,
@@ -40,11 +44,12 @@ def layer_outputs(network: nn.Module, layers: list[str]) -> Iterator[dict[str, T
     def start(_network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         nonlocal picture
         picture = tuple(inputs[0].shape[2:])
+        runs.clear()  # of a pass that failed
 
     def keep(name: str, wanted: str, output: object) -> None:
         runs[name] += 1
         if runs[name] == int(wanted or 1):
-            outputs[name] = as_maps(name, output, grids[name], picture).clone()  # what follows may work in place
+            outputs[name] = copy(as_maps(name, output, grids[name], picture))
 
     def check(_network: nn.Module, inputs: tuple[Tensor, ...], _output: object) -> None:
         for name in grids:

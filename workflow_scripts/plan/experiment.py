@@ -453,6 +453,7 @@ class Experiment:
             std=design.preprocessing["std"],
             precision=dissection["precision"],
             forward=dissection["forward"],
+            execution=dissection["execution"],
         )
 
     def stated_density(self, network: Network) -> str:

@@ -54,7 +54,7 @@ def compare_published(
     Nothing is measured of a layer that was not dissected, of another set of concepts than Broden, or of a file of
     other weights; the log says so. With other choices than the protocol's the numbers are measured and not comparable.
     The cut on IoU is each row's own, whatever `detector_iou` of the dissection is. How exactly the maps were computed
-    and kept (`forward`, `precision`) is not looked at.
+    and kept (`forward`, `execution`, `precision`) is not looked at.
 
     Args:
         networks: the networks, all of them a ResNet-50 in torchvision's layout.

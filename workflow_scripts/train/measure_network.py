@@ -19,6 +19,7 @@ from workflow_scripts.networks.torchvision_models import transforms
 from workflow_scripts.plan.class_order import list_classes
 from workflow_scripts.shared.files import UserError, run_command
 from workflow_scripts.shared.gpus import lease_gpu, use_gpus
+from workflow_scripts.shared.memory import keep_freed_memory
 from workflow_scripts.shared.progress import Progress
 from workflow_scripts.shared.regular_files import read_file
 from workflow_scripts.train.pictures import normaliser, portions
@@ -105,6 +106,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="metrics.json")
     args = parser.parse_args()
     use_gpus(args.gpus)
+    keep_freed_memory()
     network, masks = load_network(args.network, args.settings)
     accuracy = None
     if args.test:

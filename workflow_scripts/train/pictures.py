@@ -10,7 +10,7 @@ from torch import Tensor
 from workflow_scripts.data.packed_images import PackedImages
 
 LUMA = (19595, 38470, 7471)  # of red, green and blue: 0.299, 0.587 and 0.114 in 2^16ths
-PIXELS_AT_ONCE = 2**19  # of pictures, on a CPU: ten of 224 x 224
+PIXELS_AT_ONCE = 2**21  # of pictures, on a CPU: 32 of 224 x 224
 
 
 def normaliser(mean: list[float], std: list[float], device: torch.device) -> Callable[[Tensor], Tensor]:
@@ -34,12 +34,13 @@ def grey(pictures: Tensor) -> Tensor:
 def portions(pictures: Tensor, device: torch.device) -> tuple[Tensor, ...]:
     """Return a batch, (n, H, W, 3), in the portions that go through a network without training it.
 
-    On a GPU that is the whole. On a CPU a layer's output should fit into memory that the C library keeps: larger blocks
-    come from the system and go back each time, and clearing their pages can take longer than the arithmetic.
+    On a GPU that is the whole. On a CPU it is a power of two, so that portions of a batch are alike: with more pictures
+    at once a network is no faster, since its outputs leave the caches, and needs more memory.
     """
     if device.type == "cuda":
         return (pictures,)
-    return pictures.split(max(1, PIXELS_AT_ONCE // pictures[0, ..., 0].numel()))
+    at_once = max(1, PIXELS_AT_ONCE // pictures[0, ..., 0].numel())
+    return pictures.split(2 ** (at_once.bit_length() - 1))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.gpus import has_gpu, lease_gpu, lease_gpus, use_gpus
+from workflow_scripts.shared.memory import keep_freed_memory
 
 # The first process may wait for GPUs or for another training, and the others for it; torchrun ends all if one fails.
 PATIENCE = timedelta(days=30)
@@ -84,10 +85,11 @@ def join_group(gpus: int | None) -> Group:
     """Return this process's group: that of torchrun, which is started for more than one GPU, or this process alone.
 
     Each process has a GPU of its own, or the CPU with `gpus` 0; None is a GPU if there is one. Convolutions on a GPU
-    are made repeatable.
+    are made repeatable, and memory that is freed is kept.
     """
     torch.backends.cudnn.deterministic = True
     use_gpus(gpus)
+    keep_freed_memory()
     if "RANK" not in os.environ:
         if gpus and gpus > 1:
             restart_with_torchrun(gpus)

@@ -1,0 +1,191 @@
+"""How fast pictures go through networks for the maps of a layer, by each choice of execution, layout and precision.
+
+    python -m benchmarks.forward
+
+Networks have random weights, and batch-norm statistics of the pictures, which are made up. Pictures go through as they
+do where maps are dumped: in portions, channels last, with the maps copied in half precision. In each round every choice
+has its turn, and ratios are medians of what stands in one round. The bound is what arithmetic alone allows: as many
+operations as the network's multiplications and additions, by a product of two matrices in the same round. EfficientNet-
+Lite0 is left out unless its package is there, `pip install efficientnet_lite_pytorch`. The last line is one JSON
+object.
+"""
+
+import argparse
+import importlib.util
+import itertools
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.gpu.timing import Timing, time_in_turn
+from benchmarks.gpu.workloads import MEAN, RESNET50, STD, photographs
+from workflow_scripts.data.packed_images import PackedImages
+from workflow_scripts.dissect.dump_activations import stored
+from workflow_scripts.dissect.forward_passes import EXECUTIONS, FORWARD, ForwardPass
+from workflow_scripts.dissect.layer_outputs import layer_outputs
+from workflow_scripts.networks.constructors import build
+from workflow_scripts.plan.code import ROOT
+from workflow_scripts.shared.gpus import lease_gpu
+from workflow_scripts.shared.memory import keep_freed_memory
+from workflow_scripts.train.controls import untrained_calibrated
+from workflow_scripts.train.pictures import MemoryPictures, normaliser, portions
+
+LITE0 = {
+    "constructor": "efficientnet_lite_pytorch:EfficientNet.from_name",
+    "arguments": {"model_name": "efficientnet-lite0"},
+}
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+SMALL = DEFAULT["network"] | {"arguments": DEFAULT["network"]["arguments"] | {"num_classes": 20}}
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+SIDE_OF_PRODUCT = 2048  # of the square matrices whose product is the bound
+DRAWN = 64  # pictures, which repeat
+
+
+class Workload(NamedTuple):
+    """A network, the layers whose maps are wanted, and the side and number of the pictures of a turn."""
+
+    settings: dict
+    layers: list[str]
+    side: int
+    pictures: int
+
+
+WORKLOADS = {
+    "resnet50": Workload(RESNET50, ["layer4"], 224, 32),
+    "efficientnet_lite0": Workload(LITE0, ["_swish#2"], 224, 128),
+    "vit_b_16": Workload(
+        {"constructor": "torchvision.models:vit_b_16", "arguments": {}},
+        ["encoder.layers.encoder_layer_11@14x14"],
+        *(224, 16),
+    ),
+    "default": Workload(SMALL, DEFAULT["dissection"]["layers"], DEFAULT["images"]["size"], 1024),
+}
+
+
+class Choice(NamedTuple):
+    """How pictures go through a network; `portion`, the number of pictures at once, is None for the dump's."""
+
+    forward: str
+    execution: str
+    layout: str
+    portion: int | None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
+    parser.add_argument("--forward", nargs="+", choices=FORWARD, default=["float32", "bfloat16"])
+    parser.add_argument("--executions", nargs="+", choices=EXECUTIONS, default=list(EXECUTIONS))
+    parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=list(LAYOUTS), help="of the weights")
+    parser.add_argument("--portions", nargs="+", type=int, default=[None], help="of pictures; otherwise the dump's")
+    parser.add_argument("--pictures", type=int, help="of a turn; otherwise as many as take a second or two")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    keep_freed_memory()
+    choices = [Choice(*of) for of in itertools.product(args.forward, args.executions, args.layouts, args.portions)]
+    device = torch.device(lease_gpu() or "cpu")
+    result = {"threads": args.threads, "device": str(device), "rounds": args.rounds, "rows": []}
+    for name in args.networks:
+        if name == "efficientnet_lite0" and importlib.util.find_spec("efficientnet_lite_pytorch") is None:
+            print("efficientnet_lite0 is left out: efficientnet_lite_pytorch is not installed")
+            continue
+        workload = WORKLOADS[name]
+        if args.pictures:
+            workload = workload._replace(pictures=args.pictures)
+        for row in measure(workload, choices, args.rounds, device):
+            result["rows"].append({"network": name} | row)
+            print(
+                f"{name:18} {row['forward']:8} {row['execution']:8} {row['layout']:13} portions of {row['portion']:3}:"
+                f" {row['rate']:8.1f} pictures/s ({row['slowest']:.1f} to {row['fastest']:.1f}), ratio"
+                f" {row['ratio']:.2f}, {100 * row['of_bound']:.0f} % of the bound, first pass {row['start']:.1f} s"
+            )
+    print(json.dumps(result))
+
+
+def measure(workload: Workload, choices: list[Choice], rounds: int, device: torch.device) -> list[dict]:
+    """Return a row for each choice, with ratios to the first one."""
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = photographs(Path(folder), DRAWN, workload.side)
+    network = build(workload.settings, classes=None, seed=1)
+    shown = PackedImages(drawn, np.zeros(len(drawn), np.int64), ("a",))
+    untrained_calibrated.make(network, {}, MemoryPictures(shown, MEAN, STD, torch.device("cpu")), seed=1)
+    pictures = torch.from_numpy(np.resize(drawn, (workload.pictures, *drawn.shape[1:])))
+    operations = count_operations(network, normaliser(MEAN, STD, torch.device("cpu"))(pictures[:1]))
+    precisions = list(dict.fromkeys(choice.forward for choice in choices))
+    works = [partial(multiply, torch.rand(2, SIDE_OF_PRODUCT, SIDE_OF_PRODUCT, device=device), p) for p in precisions]
+    starts = []
+    for choice in choices:
+        work = passes(deepcopy(network), workload.layers, choice, pictures, device)
+        started = time.perf_counter()
+        work()
+        starts.append(time.perf_counter() - started)
+        works.append(work)
+    timings = time_in_turn(works, device.type, rounds)
+    products = dict(zip(precisions, timings, strict=False))
+    first = timings[len(precisions)]
+    return [
+        choice._asdict()
+        | {
+            "portion": choice.portion or len(portions(pictures, device)[0]),
+            "rate": timing.rate(len(pictures)),
+            "slowest": len(pictures) / max(timing.seconds),
+            "fastest": len(pictures) / min(timing.seconds),
+            "ratio": ratio(first, timing),
+            "of_bound": ratio(products[choice.forward], timing) * operations * len(pictures) / (2 * SIDE_OF_PRODUCT**3),
+            "start": start,
+        }
+        for choice, timing, start in zip(choices, timings[len(precisions) :], starts, strict=True)
+    ]
+
+
+def passes(
+    network: nn.Module, layers: list[str], choice: Choice, pictures: Tensor, device: torch.device
+) -> Callable[[], None]:
+    """Return the function that takes all pictures through a network for the maps of its layers."""
+    network.to(device, memory_format=LAYOUTS[choice.layout]).eval()
+    normalise = normaliser(MEAN, STD, device)
+    parts = pictures.split(choice.portion) if choice.portion else portions(pictures, device)
+    hooked = layer_outputs(network, layers, partial(stored, precision="float16"))
+    maps_of = ForwardPass(network, hooked.__enter__(), choice.forward, choice.execution)
+
+    def pass_all(_hooked: object = hooked) -> None:  # which keeps its hooks as long as it is there
+        for part in parts:
+            maps_of(normalise(part.to(device)))
+
+    return pass_all
+
+
+def multiply(matrices: Tensor, forward: str) -> None:
+    """Multiply two matrices in a precision."""
+    first, second = matrices.to(FORWARD[forward] or torch.float32)
+    first @ second
+
+
+def count_operations(network: nn.Module, picture: Tensor) -> int:
+    """Return how many multiplications and additions a picture takes in convolutions and matrix products."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(picture)
+    return counter.get_total_flops()
+
+
+def ratio(base: Timing, timing: Timing) -> float:
+    """Return how many times as fast as `base` something is, the median over rounds."""
+    return statistics.median(one / other for one, other in zip(base.seconds, timing.seconds, strict=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""Forward passes for the maps of layers: by a network as it is, with its batch-norms fused, or compiled."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from copy import deepcopy
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.parametrize import is_parametrized
+
+from workflow_scripts.networks.constructors import first_line_of
+
+FORWARD = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+EXECUTIONS = ("plain", "fused", "compiled")
+# How far maps may be from those of a plain pass in float32, as a share of their layer's largest value: the maps of
+# float32 itself, where rounding stays well below; and those of another precision, as a multiple of its plain pass's.
+TOLERANCE, MULTIPLE = 0.005, 2
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+Maps = dict[str, Tensor]  # (n, units, h, w) by layer
+Pass = Callable[[Tensor], Maps]  # of pictures (n, C, H, W)
+
+
+class ForwardPass:
+    """Passes pictures (n, C, H, W) through a network, and returns the maps (n, units, h, w) of its layers by name.
+
+    Unless it is to be plain, the first pictures go through the network as it is, too. Where it cannot be executed as
+    asked, or its maps then differ by more than rounding, the log says so, and all passes are plain.
+
+    Args:
+        network: in evaluation mode; "fused" changes it in place.
+        outputs: of the network, as `layer_outputs` yields them.
+        forward: the precision, one of FORWARD.
+        execution: one of EXECUTIONS: "plain", the network as it is; "fused", with each batch-norm that follows a
+            convolution computed into that one's weights; "compiled", by torch.compile, which does that too.
+    """
+
+    def __init__(self, network: nn.Module, outputs: Maps, forward: str = "float32", execution: str = "plain") -> None:
+        self.network, self.outputs = network, outputs
+        self.forward, self.execution = forward, execution
+        self.chosen: Pass | None = None
+
+    @torch.no_grad()
+    def __call__(self, pictures: Tensor) -> Maps:
+        with self.autocast(pictures):
+            if self.chosen is None:
+                self.chosen = self.plain if self.execution == "plain" else self.choose(pictures)
+            return self.chosen(pictures)
+
+    def autocast(self, pictures: Tensor, enabled: bool = True) -> torch.autocast:
+        """Return the context of passes in the precision asked for, or, if not enabled, in float32."""
+        dtype = FORWARD[self.forward]
+        return torch.autocast(pictures.device.type, dtype, enabled and dtype is not None)
+
+    def plain(self, pictures: Tensor) -> Maps:
+        self.network(pictures)
+        maps = dict(self.outputs)
+        self.outputs.clear()
+        return maps
+
+    def choose(self, pictures: Tensor) -> Pass:
+        """Return the pass that was asked for, if the first pictures' maps are right with it, or else the plain one."""
+        with self.autocast(pictures, enabled=False):
+            expected = self.plain(pictures)
+        by_precision = largest_difference(self.plain(pictures), expected)
+        replaced: dict[str, nn.Module] = {}
+        try:
+            if self.execution == "compiled":
+                chosen, how = self.compiled(pictures), "compiled"
+            else:
+                replaced = fuse_batch_norms(self.network, list(expected))
+                chosen, how = self.plain, f"run with {len(replaced) // 2} batch-norms fused"
+            apart = largest_difference(chosen(pictures), expected)
+        except Exception as error:  # whatever torch, its compiler or the network's code raises
+            problem = first_line_of(error)
+        else:
+            words = f"{apart:.1g} of a layer's largest value away from float32's, a plain pass's {by_precision:.1g}"
+            if apart <= TOLERANCE + MULTIPLE * by_precision:
+                logging.info("the network is %s: maps are at most %s", how, words)
+                return chosen
+            problem = f"maps would be {words}"
+        for name, module in replaced.items():
+            self.network.set_submodule(name, module)
+        self.outputs.clear()
+        logging.info("the network cannot be %s (%s): its passes are plain", self.execution, problem)
+        return self.plain
+
+    def compiled(self, pictures: Tensor) -> Pass:
+        """Return the pass that is compiled for so many pictures as these; fewer are filled up with black ones."""
+        run = torch.compile(self.plain, fullgraph=True, dynamic=False, options={"freezing": True})
+        filled = torch.zeros_like(pictures)
+
+        def run_filled(pictures: Tensor) -> Maps:
+            if len(pictures) == len(filled):
+                return run(pictures)
+            filled[: len(pictures)] = pictures
+            return {name: maps[: len(pictures)] for name, maps in run(filled).items()}
+
+        return run_filled
+
+
+def largest_difference(found: Maps, expected: Maps) -> float:
+    """Return how far maps are apart at most, as a share of the largest value of their layer; NaN if one is."""
+    apart = [
+        (found[name].float() - maps.float()).abs().max() / maps.float().abs().max().clamp(min=1e-30)
+        for name, maps in expected.items()
+    ]
+    return float(torch.stack(apart).max())
+
+
+def fuse_batch_norms(network: nn.Module, layers: list[str]) -> dict[str, nn.Module]:
+    """Compute batch-norms into the weights of the convolutions before them, and return the modules replaced, by name.
+
+    (w * x - mean) / sqrt(variance + eps) * scale + shift is one convolution (Jacob et al. 2018, section 3.2). Names and
+    shapes stay, and so do the outputs of `layers`, named as `layer_outputs` does: a batch-norm is left alone if its
+    convolution belongs to one of them without it.
+
+    Raises:
+        Exception: of any kind, if torch.fx cannot trace the network; it has not been changed then.
+    """
+    modules = dict(network.named_modules())
+    replaced = {}
+    for convolution, norm in find_pairs(network, [layer.partition("#")[0] for layer in layers]):
+        replaced |= {name: modules[name] for name in (convolution, norm)}
+        # In double precision, so that the weights are rounded once.
+        fused = fuse_conv_bn_eval(deepcopy(modules[convolution]).double(), deepcopy(modules[norm]).double())
+        network.set_submodule(convolution, fused.to(modules[convolution].weight.dtype))
+        network.set_submodule(norm, nn.Sequential(*modules[norm].children()))
+    return replaced
+
+
+def find_pairs(network: nn.Module, layers: list[str]) -> list[tuple[str, str]]:
+    """Return the names of the convolutions, and of the batch-norms behind them, that may be fused.
+
+    Both run once in a pass, nothing else takes the convolution's output, and `layers`, names of modules, hold both or
+    neither. Modules with hooks or with two names are left alone, and batch-norms of classes other than torch's and
+    timm's.
+    """
+    modules = dict(network.named_modules())
+    names = Counter(id(module) for _, module in network.named_modules(remove_duplicate=False))
+    calls = [node for node in Tracer().trace(network).nodes if node.op == "call_module"]
+    runs = Counter(node.target for node in calls)
+
+    def known(node: object, test: Callable[[nn.Module], bool]) -> bool:
+        if not isinstance(node, fx.Node) or node.op != "call_module":
+            return False
+        module = modules[node.target]
+        hooks = module._forward_hooks or module._forward_pre_hooks
+        return test(module) and runs[node.target] == 1 and names[id(module)] == 1 and not hooks
+
+    pairs = [
+        (norm.args[0].target, norm.target)
+        for norm in calls
+        if known(norm, is_fixed_norm) and norm.args and known(norm.args[0], is_convolution)
+        if len(norm.args[0].users) == 1
+    ]
+    return [
+        (convolution, norm)
+        for convolution, norm in pairs
+        if all(is_within(convolution, layer) == is_within(norm, layer) for layer in layers)
+    ]
+
+
+class Tracer(fx.Tracer):
+    """Traces only what can hold a convolution or a batch-norm; what the rest does need not be traceable."""
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        parts = list(module.modules())
+        return isinstance(module, (*CONVOLUTIONS, *NORMS)) or not any(
+            isinstance(part, (*CONVOLUTIONS, *NORMS)) for part in parts
+        )
+
+
+def is_convolution(module: nn.Module) -> bool:
+    """Tell whether a module is a convolution by weights of its own; what classes made from torch's do may be more."""
+    return isinstance(module, CONVOLUTIONS) and not is_parametrized(module)
+
+
+def is_fixed_norm(module: nn.Module) -> bool:
+    """Tell whether a module is a batch-norm by running statistics, followed by its child modules alone."""
+    with_activation = type(module).__module__.startswith("timm.") and type(module).__name__ == "BatchNormAct2d"
+    return (type(module) in NORMS or with_activation) and module.running_mean is not None
+
+
+def is_within(name: str, layer: str) -> bool:
+    """Tell whether a module's name is that of a layer or of a module within it."""
+    return name == layer or name.startswith(f"{layer}.")

@@ -41,6 +41,7 @@ from workflow_scripts.shared.gpus import lease_gpu
 from workflow_scripts.shared.memory import keep_freed_memory
 from workflow_scripts.train.controls import untrained_calibrated
 from workflow_scripts.train.pictures import MemoryPictures, normaliser, portions
+from workflow_scripts.train.training import batch_norms
 
 LITE0 = {
     "constructor": "efficientnet_lite_pytorch:EfficientNet.from_name",
@@ -120,9 +121,7 @@ def measure(workload: Workload, choices: list[Choice], rounds: int, device: torc
     """Return a row for each choice, with ratios to the first one."""
     with tempfile.TemporaryDirectory() as folder:
         drawn = photographs(Path(folder), DRAWN, workload.side)
-    network = build(workload.settings, classes=None, seed=1)
-    shown = PackedImages(drawn, np.zeros(len(drawn), np.int64), ("a",))
-    untrained_calibrated.make(network, {}, MemoryPictures(shown, MEAN, STD, torch.device("cpu")), seed=1)
+    network = calibrated(workload.settings, drawn)
     pictures = torch.from_numpy(np.resize(drawn, (workload.pictures, *drawn.shape[1:])))
     operations = count_operations(network, normaliser(MEAN, STD, torch.device("cpu"))(pictures[:1]))
     precisions = list(dict.fromkeys(choice.forward for choice in choices))
@@ -150,6 +149,15 @@ def measure(workload: Workload, choices: list[Choice], rounds: int, device: torc
         }
         for choice, timing, start in zip(choices, timings[len(precisions) :], starts, strict=True)
     ]
+
+
+def calibrated(settings: dict, drawn: np.ndarray) -> nn.Module:
+    """Return a network with random weights and the pictures' batch-norm statistics: without, its maps overflow."""
+    network = build(settings, classes=None, seed=1)
+    if batch_norms(network):
+        shown = PackedImages(drawn, np.zeros(len(drawn), np.int64), ("a",))
+        untrained_calibrated.make(network, {}, MemoryPictures(shown, MEAN, STD, torch.device("cpu")), seed=1)
+    return network
 
 
 def passes(

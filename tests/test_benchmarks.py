@@ -11,6 +11,8 @@ ROOT = Path(__file__).parents[1]
 
 SMALL = {
     "dissection": "--images 8 --stream 256",
+    "dump_to_names": "--folder {folder} --pictures 8 --rounds 1 --passes float32_plain bfloat16_fused",
+    "forward": "--networks default --pictures 8 --rounds 1 --executions plain fused",
     "full_size": "--folder {folder} --images 60",
     "concept_sets": "--folder {folder} --pictures 600 --threads 1",
     "input_pipeline": "--pictures 4 --runs 1",

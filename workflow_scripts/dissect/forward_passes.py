@@ -1,7 +1,7 @@
 """Forward passes for the maps of layers: by a network as it is, with its batch-norms fused, or compiled."""
 
 import logging
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from copy import deepcopy
 
@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrize import is_parametrized
-
-from workflow_scripts.networks.constructors import first_line_of
 
 FORWARD = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 EXECUTIONS = ("plain", "fused", "compiled")
@@ -75,7 +73,8 @@ class ForwardPass:
                 chosen, how = self.plain, f"run with {len(replaced) // 2} batch-norms fused"
             apart = largest_difference(chosen(pictures), expected)
         except Exception as error:  # whatever torch, its compiler or the network's code raises
-            problem = first_line_of(error)
+            words = str(error).splitlines()
+            problem = ": ".join([type(error).__name__, *words[:1]])
         else:
             words = f"{apart:.1g} of a layer's largest value away from float32's, a plain pass's {by_precision:.1g}"
             if apart <= TOLERANCE + MULTIPLE * by_precision:
@@ -119,17 +118,18 @@ def fuse_batch_norms(network: nn.Module, layers: list[str]) -> dict[str, nn.Modu
     convolution belongs to one of them without it.
 
     Raises:
-        Exception: of any kind, if torch.fx cannot trace the network; it has not been changed then.
+        Exception: of any kind, where torch.fx cannot trace the network, which has not been changed then.
     """
     modules = dict(network.named_modules())
-    replaced = {}
+    fused: dict[str, nn.Module] = {}
     for convolution, norm in find_pairs(network, [layer.partition("#")[0] for layer in layers]):
-        replaced |= {name: modules[name] for name in (convolution, norm)}
         # In double precision, so that the weights are rounded once.
-        fused = fuse_conv_bn_eval(deepcopy(modules[convolution]).double(), deepcopy(modules[norm]).double())
-        network.set_submodule(convolution, fused.to(modules[convolution].weight.dtype))
-        network.set_submodule(norm, nn.Sequential(*modules[norm].children()))
-    return replaced
+        both = (deepcopy(modules[name]).double() for name in (convolution, norm))
+        fused[convolution] = fuse_conv_bn_eval(*both).to(modules[convolution].weight.dtype)
+        fused[norm] = nn.Sequential(OrderedDict(modules[norm].named_children()))
+    for name, module in fused.items():
+        network.set_submodule(name, module)
+    return {name: modules[name] for name in fused}
 
 
 def find_pairs(network: nn.Module, layers: list[str]) -> list[tuple[str, str]]:

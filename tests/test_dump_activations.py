@@ -1,5 +1,8 @@
 """Activation dumps: the maps are the network's own, and what cannot be dissected is refused."""
 
+import logging
+from functools import partial
+
 import h5py
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ from conftest import NETWORK, RESNET50
 from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.dissect import dump_activations as dump_module
+from workflow_scripts.dissect import forward_passes as forward_module
+from workflow_scripts.dissect import map_writers
 from workflow_scripts.dissect.check_network import check_network
 from workflow_scripts.dissect.dump_activations import dump_activations, picture_batches
 from workflow_scripts.dissect.find_thresholds import find_thresholds
@@ -74,7 +79,6 @@ def test_maps_are_the_networks_in_evaluation_mode(concepts, tmp_path, monkeypatc
 
 
 def test_the_fingerprint_names_all_that_a_dump_depends_on(concepts, tmp_path):
-    network = build(NETWORK, 4, seed=1)
     variants = [
         {},
         {"name": "m" * 64},
@@ -88,11 +92,11 @@ def test_the_fingerprint_names_all_that_a_dump_depends_on(concepts, tmp_path):
     ]
     fingerprints = []
     for i, variant in enumerate(variants):
-        run(network, concepts, tmp_path / f"{i}.h5", **variant)
+        run(build(NETWORK, 4, seed=1), concepts, tmp_path / f"{i}.h5", **variant)
         with h5py.File(tmp_path / f"{i}.h5") as file:
             fingerprints.append(file.attrs["fingerprint"])
     assert len(set(fingerprints)) == len(variants)
-    run(network, concepts, tmp_path / "again.h5")
+    run(build(NETWORK, 4, seed=1), concepts, tmp_path / "again.h5")
     assert (tmp_path / "again.h5").read_bytes() == (tmp_path / "0.h5").read_bytes()
 
 
@@ -162,6 +166,41 @@ def test_a_forward_pass_of_low_precision_is_close(concepts, tmp_path, forward):
             assert found.dtype == np.float32
             np.testing.assert_allclose(found, exact, rtol=0.05, atol=0.05 * exact.std())
             assert (found != exact).any()
+
+
+@pytest.mark.parametrize("execution", ["fused", pytest.param("compiled", marks=pytest.mark.slow)])
+def test_a_network_that_is_executed_otherwise_has_the_same_maps(concepts, tmp_path, monkeypatch, caplog, execution):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(dump_module, "BATCH", 4)  # of seven pictures
+    run(build(NETWORK, 4, seed=1), concepts, tmp_path / "plain.h5", precision="float32")
+    run(build(NETWORK, 4, seed=1), concepts, tmp_path / "other.h5", precision="float32", execution=execution)
+    with h5py.File(tmp_path / "plain.h5") as plain, h5py.File(tmp_path / "other.h5") as other:
+        for layer in ("stages.0", "stages.1"):
+            exact, found = plain[f"maps/{layer}"][:], other[f"maps/{layer}"][:]
+            np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-5 * exact.max())
+    assert sum(f"the network is {execution}" in record.message for record in caplog.records) == 1
+
+
+def test_what_only_another_execution_makes_infinite_is_told(concepts, tmp_path, monkeypatch):
+    def overflow(_pass, pictures):
+        return {layer: torch.full((len(pictures), 2, 3, 3), np.inf) for layer in ("stages.0", "stages.1")}
+
+    monkeypatch.setattr(forward_module.ForwardPass, "choose", lambda self, pictures: partial(overflow, self))
+    with pytest.raises(UserError, match=r"stages\.0, unit 0 .* not in a plain one: set dissection.execution to plain"):
+        run(build(NETWORK, 4, seed=1), concepts, tmp_path / "a.h5", execution="compiled")
+
+
+@pytest.mark.parametrize("candidates", [None, (0.1, "above")])
+def test_an_error_in_writing_ends_the_dump_and_leaves_nothing(concepts, tmp_path, monkeypatch, candidates):
+    def full(_writer, _maps):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(dump_module, "BATCH", 2)
+    for writer in (map_writers.AllMaps, map_writers.Candidates):
+        monkeypatch.setattr(writer, "add", full)
+    with pytest.raises(OSError, match="No space left"):
+        run(build(NETWORK, 4, seed=1), concepts, tmp_path / "a.h5", candidates=candidates)
+    assert not list(tmp_path.glob("a.h5*"))
 
 
 @pytest.mark.filterwarnings("ignore:.*pin_memory.*")

@@ -321,8 +321,10 @@ def test_its_sections_run_small_on_the_cpu(tmp_path):
         assert f"{section['section']:8}  passed in" in done.stdout
     rows = {(row["name"], row["variant"]) for section in report["sections"] for row in section["rows"]}
     assert {
-        ("forward, channels last, compiled", "bfloat16"),
+        ("forward, channels last", "bfloat16"),
         ("dump, candidates", "forward float32"),
+        ("dump, candidates, compiled", "forward bfloat16"),
+        ("dump, candidates, fused", "forward float32"),
         ("ResNet-50", "with / without masks"),
         ("ResNet-50 from JPEG files", ""),
         ("all maps: tally", "device"),

@@ -62,13 +62,12 @@ def run(bench: Bench) -> None:
     inputs = random_batches(scale, drawn, device)
     bench.part("float32 as on the CPU", 10, compare_with_cpu, bench, network, inputs[0][:COMPARED])
 
-    def forward_passes(layout: str, compiled: bool, seconds: float) -> None:
+    def forward_passes(layout: str) -> None:
         for precision in PRECISIONS:
-            name = f"forward, {layout}{', compiled' * compiled}"
-            part = f"{name}, {precision}"
-            bench.part(part, seconds, time_forward, bench, name, network, inputs, precision, layout, compiled)
+            name = f"forward, {layout}"
+            bench.part(f"{name}, {precision}", 5, time_forward, bench, name, network, inputs, precision, layout)
 
-    forward_passes("channels last", False, 5)
+    forward_passes("channels last")
     few, many = bench.folder / "few.h5", bench.folder / "many.h5"
     write_concepts(few, drawn, scale.short)
     write_concepts(many, drawn, scale.long)
@@ -81,10 +80,15 @@ def run(bench: Bench) -> None:
             name, variant = f"dump, {kept}", f"forward {forward}"
             work = partial(dump, forward=forward)
             bench.part(f"{name}, {variant}", 25, time_dump, bench, name, variant, work, few, many)
-    forward_passes("contiguous", False, 5)
+    forward_passes("contiguous")
     if bench.small:
         torch.compiler.set_stance("force_eager")  # compiling takes half a minute on a CPU
-    forward_passes("channels last", True, 45)
+    dump = dumper(bench, network, scale.layer, CANDIDATES)
+    for execution, seconds in (("compiled", 90), ("fused", 25)):  # fused last: it changes the network
+        for forward in ("float32", "bfloat16"):
+            name, variant = f"dump, candidates, {execution}", f"forward {forward}"
+            work = partial(dump, forward=forward, execution=execution)
+            bench.part(f"{name}, {variant}", seconds, time_dump, bench, name, variant, work, few, many)
 
 
 def calibrated_network(scale: Scale, drawn: np.ndarray, device: torch.device) -> nn.Module:
@@ -133,38 +137,35 @@ def allow_tf32(allow: bool) -> None:
 
 
 def time_forward(
-    bench: Bench, name: str, network: nn.Module, inputs: list[Tensor], precision: str, layout: str, compiled: bool
+    bench: Bench, name: str, network: nn.Module, inputs: list[Tensor], precision: str, layout: str
 ) -> None:
     """Time the network alone, on pictures that are on the device."""
     dtype, tf32 = PRECISIONS[precision]
     allow_tf32(tf32)
     network.to(memory_format=LAYOUTS[layout])
     inputs = [batch.contiguous(memory_format=LAYOUTS[layout]) for batch in inputs]
-    forward = torch.compile(network) if compiled else network
 
     def pass_all() -> None:
         with torch.no_grad(), torch.autocast(bench.device, dtype, enabled=dtype is not None):
             for batch in inputs:
-                forward(batch)
+                network(batch)
 
     timing = time_runs(pass_all, bench.device, SMALL.runs if bench.small else FULL.runs)
     pictures = sum(map(len, inputs))
     bench.row(name, timing.rate(pictures), "pictures/s", timing.spread(pictures) + timing.memory(), precision)
     allow_tf32(False)
-    torch.compiler.reset()
 
 
 def dumper(
     bench: Bench, network: nn.Module, layer: str, candidates: tuple[float, str] | None
 ) -> Callable[[Path, str], Path]:
-    """Return the function that dumps the maps of the pictures in a file, with a precision of the forward pass."""
+    """Return the function that dumps the maps of the pictures in a file, by a choice of the forward pass."""
 
-    def dump(concepts: Path, forward: str) -> Path:
+    def dump(concepts: Path, forward: str, execution: str = "plain") -> Path:
         out = bench.folder / "activations.h5"
         out.unlink(missing_ok=True)
-        dump_activations(
-            network, [layer], concepts, MEAN, STD, "float16", "benchmark", out, forward=forward, candidates=candidates
-        )
+        choices = {"forward": forward, "candidates": candidates, "execution": execution}
+        dump_activations(network, [layer], concepts, MEAN, STD, "float16", "benchmark", out, **choices)
         return out
 
     return dump
@@ -177,7 +178,8 @@ def compare_dumps(bench: Bench, dump: Callable[[Path, str], Path], concepts: Pat
 
 
 def time_dump(bench: Bench, name: str, variant: str, dump: Callable[[Path], Path], few: Path, many: Path) -> None:
-    """Time a long dump less a short one, so that what processes take to start does not count."""
+    """Time a long dump less a short one, so that what processes take to start does not count, nor what compiles."""
+    dump(few)
     start, kernels_of_few = profile(lambda: dump(few), bench.device)
     whole, kernels = profile(lambda: dump(many), bench.device)
     pictures, seconds = picture_count(many) - picture_count(few), whole - start

@@ -88,7 +88,7 @@ def dump_activations(
         create_hdf5(part) as dump,
         scratch_file(out) as scratch,
         create_hdf5(scratch) if candidates else nullcontext() as found,
-        ThreadPoolExecutor(1) as pool,
+        writing_thread(device) as pool,
     ):
         maps_of = ForwardPass(network, outputs, forward, execution)
         progress = Progress("pictures", images)
@@ -101,17 +101,16 @@ def dump_activations(
             for portion in portions(pictures, device):
                 shown = normalise(portion.to(device))
                 for name, maps in maps_of(shown).items():
-                    if bad_unit(maps) is not None:
-                        raise not_finite(network, layers, name, shown, forward, precision)
+                    if (unit := bad_unit(maps)) is not None:
+                        raise not_finite(network, layers, name, unit, shown, forward, precision, execution)
                     parts[name].append(maps)
-            batch = {name: torch.cat(of_portions) for name, of_portions in parts.items()}
             if writing is None:
-                for name, maps in batch.items():
-                    shape, dtype = (images, *maps.shape[1:]), np.dtype(precision)
+                for name, (first, *_) in parts.items():
+                    shape, dtype = (images, *first.shape[1:]), np.dtype(precision)
                     writers[name] = map_writer(dump, found, name, shape, dtype, candidates)
             else:
                 writing.result()
-            writing = pool.submit(write, writers, batch)  # while the next pass runs
+            writing = pool.submit(write, writers, parts)  # while the next pass runs
             done += len(pictures)
             progress.log(done, f", {written(part, scratch):.2f} GB written")
         if writing is not None:
@@ -174,18 +173,33 @@ def stored(maps: Tensor, precision: str) -> Tensor:
     return maps.to(PRECISIONS[precision], memory_format=torch.contiguous_format, copy=True)
 
 
-def write(writers: dict[str, AllMaps | Candidates], batch: dict[str, Tensor]) -> None:
-    """Write the maps of the next images, by layer."""
-    for name, maps in batch.items():
-        writers[name].add(maps)
+def writing_thread(device: torch.device) -> ThreadPoolExecutor:
+    """Return a thread that writes; it uses the GPU that this one does."""
+    if device.type == "cuda":
+        return ThreadPoolExecutor(1, initializer=torch.cuda.set_device, initargs=(torch.cuda.current_device(),))
+    return ThreadPoolExecutor(1)
+
+
+def write(writers: dict[str, AllMaps | Candidates], parts: dict[str, list[Tensor]]) -> None:
+    """Write the maps of the next images, by layer and portion; these are let go on the way."""
+    while parts:
+        name = next(iter(parts))
+        writers[name].add(torch.cat(parts.pop(name)))
 
 
 def not_finite(
-    network: nn.Module, layers: list[str], layer: str, pictures: Tensor, forward: str, precision: str
+    network: nn.Module,
+    layers: list[str],
+    layer: str,
+    bad: int,
+    pictures: Tensor,
+    forward: str,
+    precision: str,
+    execution: str,
 ) -> UserError:
-    """Return the error for a layer whose maps of `pictures`, by a pass in the precision `forward`, cannot be dumped.
+    """Return the error for a layer whose unit `bad` has maps of `pictures` that cannot be dumped.
 
-    It says what can be done: a pass in single precision tells what is the network's own.
+    It says what can be done: a plain pass, and one in single precision, tell what is the network's own.
     """
     with layer_outputs(network, layers) as outputs:
         output, single = (ForwardPass(network, outputs, kind)(pictures)[layer] for kind in (forward, "float32"))
@@ -200,9 +214,14 @@ def not_finite(
             f"layer {layer}, unit {unit} is NaN or infinite in a pass in {forward}, and not in float32: set"
             f" dissection.forward to {other}"
         )
-    unit = bad_unit(output.to(PRECISIONS[precision]))
+    if (unit := bad_unit(output.to(PRECISIONS[precision]))) is not None:
+        return UserError(
+            f"layer {layer}, unit {unit} has values beyond the range of {precision}: set dissection.precision to"
+            " float32"
+        )
     return UserError(
-        f"layer {layer}, unit {unit} has values beyond the range of {precision}: set dissection.precision to float32"
+        f"layer {layer}, unit {bad} is NaN or infinite in a pass that is {execution}, and not in a plain one: set"
+        " dissection.execution to plain"
     )
 
 

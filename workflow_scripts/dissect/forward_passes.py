@@ -12,8 +12,8 @@ from torch.nn.utils.parametrize import is_parametrized
 
 FORWARD = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 EXECUTIONS = ("plain", "fused", "compiled")
-# How far maps may be from those of a plain pass in float32, as a share of their layer's largest value: the maps of
-# float32 itself, where rounding stays well below; and those of another precision, as a multiple of its plain pass's.
+# Maps may differ from a plain pass's in float32 by TOLERANCE of their layer's largest value: rounding stays well below.
+# Those of a compiled pass in another precision may differ by MULTIPLE times as much more as a plain pass's in it do.
 TOLERANCE, MULTIPLE = 0.005, 2
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -33,7 +33,10 @@ class ForwardPass:
         outputs: of the network, as `layer_outputs` yields them.
         forward: the precision, one of FORWARD.
         execution: one of EXECUTIONS: "plain", the network as it is; "fused", with each batch-norm that follows a
-            convolution computed into that one's weights; "compiled", by torch.compile, which does that too.
+            convolution computed into the convolution's weights; "compiled", by torch.compile, which does that too.
+
+    Attributes:
+        execution: "plain" once another was asked for and cannot be had.
     """
 
     def __init__(self, network: nn.Module, outputs: Maps, forward: str = "float32", execution: str = "plain") -> None:
@@ -63,32 +66,36 @@ class ForwardPass:
         """Return the pass that was asked for, if the first pictures' maps are right with it, or else the plain one."""
         with self.autocast(pictures, enabled=False):
             expected = self.plain(pictures)
-        by_precision = largest_difference(self.plain(pictures), expected)
         replaced: dict[str, nn.Module] = {}
+        allowed = TOLERANCE
         try:
-            if self.execution == "compiled":
-                chosen, how = self.compiled(pictures), "compiled"
+            if self.execution == "fused":
+                replaced, chosen = fuse_batch_norms(self.network), self.plain
+                how = f"fused ({len(replaced) // 2} batch-norms)"
+                with self.autocast(pictures, enabled=False):
+                    apart = largest_difference(self.plain(pictures), expected)
             else:
-                replaced = fuse_batch_norms(self.network, list(expected))
-                chosen, how = self.plain, f"run with {len(replaced) // 2} batch-norms fused"
-            apart = largest_difference(chosen(pictures), expected)
+                chosen, how = self.compiled(pictures), "compiled"
+                allowed += MULTIPLE * largest_difference(self.plain(pictures), expected)
+                apart = largest_difference(chosen(pictures), expected)
         except Exception as error:  # whatever torch, its compiler or the network's code raises
-            words = str(error).splitlines()
-            problem = ": ".join([type(error).__name__, *words[:1]])
+            first_line = str(error).splitlines()[:1]
+            problem = ": ".join([type(error).__name__, *first_line])
         else:
-            words = f"{apart:.1g} of a layer's largest value away from float32's, a plain pass's {by_precision:.1g}"
-            if apart <= TOLERANCE + MULTIPLE * by_precision:
-                logging.info("the network is %s: maps are at most %s", how, words)
+            share = f"by at most {apart:.1g} of a layer's largest value"
+            if apart <= allowed:
+                logging.info("the network is %s: its maps differ from a plain pass's in float32 %s", how, share)
                 return chosen
-            problem = f"maps would be {words}"
+            problem = f"maps would differ {share}, and {allowed:.1g} is allowed"
         for name, module in replaced.items():
             self.network.set_submodule(name, module)
         self.outputs.clear()
         logging.info("the network cannot be %s (%s): its passes are plain", self.execution, problem)
+        self.execution = "plain"
         return self.plain
 
     def compiled(self, pictures: Tensor) -> Pass:
-        """Return the pass that is compiled for so many pictures as these; fewer are filled up with black ones."""
+        """Return the pass compiled for as many pictures as these; fewer are filled up, and what fills is cut off."""
         run = torch.compile(self.plain, fullgraph=True, dynamic=False, options={"freezing": True})
         filled = torch.zeros_like(pictures)
 
@@ -110,19 +117,18 @@ def largest_difference(found: Maps, expected: Maps) -> float:
     return float(torch.stack(apart).max())
 
 
-def fuse_batch_norms(network: nn.Module, layers: list[str]) -> dict[str, nn.Module]:
+def fuse_batch_norms(network: nn.Module) -> dict[str, nn.Module]:
     """Compute batch-norms into the weights of the convolutions before them, and return the modules replaced, by name.
 
     (w * x - mean) / sqrt(variance + eps) * scale + shift is one convolution (Jacob et al. 2018, section 3.2). Names and
-    shapes stay, and so do the outputs of `layers`, named as `layer_outputs` does: a batch-norm is left alone if its
-    convolution belongs to one of them without it.
+    shapes stay, and so does what hooks see, as those of `layer_outputs`.
 
     Raises:
         Exception: of any kind, where torch.fx cannot trace the network, which has not been changed then.
     """
     modules = dict(network.named_modules())
     fused: dict[str, nn.Module] = {}
-    for convolution, norm in find_pairs(network, [layer.partition("#")[0] for layer in layers]):
+    for convolution, norm in find_pairs(network):
         # In double precision, so that the weights are rounded once.
         both = (deepcopy(modules[name]).double() for name in (convolution, norm))
         fused[convolution] = fuse_conv_bn_eval(*both).to(modules[convolution].weight.dtype)
@@ -132,46 +138,43 @@ def fuse_batch_norms(network: nn.Module, layers: list[str]) -> dict[str, nn.Modu
     return {name: modules[name] for name in fused}
 
 
-def find_pairs(network: nn.Module, layers: list[str]) -> list[tuple[str, str]]:
+def find_pairs(network: nn.Module) -> list[tuple[str, str]]:
     """Return the names of the convolutions, and of the batch-norms behind them, that may be fused.
 
-    Both run once in a pass, nothing else takes the convolution's output, and `layers`, names of modules, hold both or
-    neither. Modules with hooks or with two names are left alone, and batch-norms of classes other than torch's and
-    timm's.
+    Both run once in a pass, nothing else takes the convolution's output, and each module with a hook holds both or
+    neither. Modules with two names are left alone, and batch-norms of classes other than torch's and timm's.
     """
     modules = dict(network.named_modules())
     names = Counter(id(module) for _, module in network.named_modules(remove_duplicate=False))
+    hooked = [name for name, module in modules.items() if name and (module._forward_hooks or module._forward_pre_hooks)]
     calls = [node for node in Tracer().trace(network).nodes if node.op == "call_module"]
     runs = Counter(node.target for node in calls)
 
-    def known(node: object, test: Callable[[nn.Module], bool]) -> bool:
-        if not isinstance(node, fx.Node) or node.op != "call_module":
-            return False
+    def is_alone(node: fx.Node, test: Callable[[nn.Module], bool]) -> bool:
         module = modules[node.target]
-        hooks = module._forward_hooks or module._forward_pre_hooks
-        return test(module) and runs[node.target] == 1 and names[id(module)] == 1 and not hooks
+        return test(module) and runs[node.target] == 1 and names[id(module)] == 1
 
-    pairs = [
-        (norm.args[0].target, norm.target)
-        for norm in calls
-        if known(norm, is_fixed_norm) and norm.args and known(norm.args[0], is_convolution)
-        if len(norm.args[0].users) == 1
-    ]
-    return [
-        (convolution, norm)
-        for convolution, norm in pairs
-        if all(is_within(convolution, layer) == is_within(norm, layer) for layer in layers)
-    ]
+    pairs = []
+    for node in calls:
+        before = node.args[0] if node.args else None
+        if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
+            continue
+        pair = before.target, node.target
+        apart = any(is_within(pair[0], name) != is_within(pair[1], name) for name in hooked)
+        if not apart and is_alone(before, is_convolution) and is_alone(node, is_fixed_norm):
+            pairs.append(pair)
+    return pairs
 
 
 class Tracer(fx.Tracer):
-    """Traces only what can hold a convolution or a batch-norm; what the rest does need not be traceable."""
+    """Traces only what holds a convolution or a batch-norm, without hooks; what the rest does need not be traceable."""
+
+    def call_module(self, module: nn.Module, _call: Callable, args: tuple, kwargs: dict) -> object:
+        return super().call_module(module, module.forward, args, kwargs)
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        parts = list(module.modules())
-        return isinstance(module, (*CONVOLUTIONS, *NORMS)) or not any(
-            isinstance(part, (*CONVOLUTIONS, *NORMS)) for part in parts
-        )
+        whole = (*CONVOLUTIONS, *NORMS)
+        return isinstance(module, whole) or not any(isinstance(part, whole) for part in module.modules())
 
 
 def is_convolution(module: nn.Module) -> bool:
@@ -185,6 +188,6 @@ def is_fixed_norm(module: nn.Module) -> bool:
     return (type(module) in NORMS or with_activation) and module.running_mean is not None
 
 
-def is_within(name: str, layer: str) -> bool:
-    """Tell whether a module's name is that of a layer or of a module within it."""
-    return name == layer or name.startswith(f"{layer}.")
+def is_within(name: str, holder: str) -> bool:
+    """Tell whether a module's name is `holder` or that of a module within it."""
+    return name == holder or name.startswith(f"{holder}.")

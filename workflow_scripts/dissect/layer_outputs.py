@@ -7,7 +7,6 @@ columns, as in a vision transformer (Dosovitskiy et al. 2021), whose channels ar
 
 import difflib
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -26,7 +25,7 @@ def layer_outputs(
 ) -> Iterator[dict[str, Tensor]]:
     """Yield a dict that each forward pass fills with the outputs (images, units, h, w) of `layers`, by name.
 
-    They are what `copy` returns of them at once, for what follows in the pass may work in place.
+    Each is copied by `copy` at once, because later layers may work in place.
 
     The network takes pictures (images, channels, height, width). With a grid, a layer's output is (images, tokens,
     channels), the last rows x columns tokens lying row by row and those before them being dropped, or (images, rows,
@@ -38,7 +37,7 @@ def layer_outputs(
     """
     grids = layer_grids(layers)
     outputs: dict[str, Tensor] = {}
-    runs: Counter[str] = Counter()  # so far in a pass
+    runs: dict[str, int] = {}  # so far in a pass
     picture = (0, 0)  # height and width in this pass
 
     def start(_network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -47,14 +46,14 @@ def layer_outputs(
         runs.clear()  # of a pass that failed
 
     def keep(name: str, wanted: str, output: object) -> None:
-        runs[name] += 1
+        runs[name] = runs.get(name, 0) + 1
         if runs[name] == int(wanted or 1):
             outputs[name] = copy(as_maps(name, output, grids[name], picture))
 
     def check(_network: nn.Module, inputs: tuple[Tensor, ...], _output: object) -> None:
         for name in grids:
             if name not in outputs:
-                found = f"runs only {runs[name]} times" if runs[name] else "does not run"
+                found = f"runs only {runs[name]} times" if name in runs else "does not run"
                 raise UserError(f"layers: {name} {found} in a pass; choose another layer")
             if runs[name] > 1 and "#" not in name:
                 raise UserError(

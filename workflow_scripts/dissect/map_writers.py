@@ -37,7 +37,7 @@ def map_writer(
 
 def bad_unit(maps: Tensor) -> int | None:
     """The first unit of maps (n, units, h, w) that has a value that is not finite, or None."""
-    if torch.stack(maps.aminmax()).isfinite().all():  # a NaN would be both; and this is many times as fast
+    if torch.stack(maps.aminmax()).isfinite().all():  # aminmax passes NaN on, and is many times as fast
         return None
     return int(torch.isfinite(maps).all(3).all(2).all(0).long().argmin())
 

@@ -16,4 +16,5 @@ def keep_freed_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         mallopt(M_TRIM_THRESHOLD, KEPT)
-        mallopt(M_MMAP_THRESHOLD, KEPT) or mallopt(M_MMAP_THRESHOLD, LARGEST_ONCE)
+        if not mallopt(M_MMAP_THRESHOLD, KEPT):
+            mallopt(M_MMAP_THRESHOLD, LARGEST_ONCE)

@@ -114,7 +114,8 @@ def main() -> None:
             print(
                 f"{name:18} {row['forward']:8} {row['execution']:8} {row['layout']:13} portions of {row['portion']:3}:"
                 f" {row['rate']:8.1f} pictures/s ({row['slowest']:.1f} to {row['fastest']:.1f}), ratio"
-                f" {row['ratio']:.2f}, {100 * row['of_bound']:.0f} % of the bound, first pass {row['start']:.1f} s"
+                f" {row['ratio']:.2f}, {100 * row['of_bound']:.0f} % of the bound, first pass {row['start']:.1f} s",
+                flush=True,
             )
     print(json.dumps(result))
 

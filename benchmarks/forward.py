@@ -34,7 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.gpu.timing import Timing, time_in_turn
 from benchmarks.gpu.workloads import MEAN, RESNET50, STD, photographs
 from workflow_scripts.data.packed_images import PackedImages
-from workflow_scripts.dissect.dump_activations import stored
+from workflow_scripts.dissect.dump_activations import BATCH, stored
 from workflow_scripts.dissect.forward_passes import EXECUTIONS, FORWARD, ForwardPass
 from workflow_scripts.dissect.layer_outputs import layer_outputs
 from workflow_scripts.networks.constructors import build
@@ -136,7 +136,11 @@ def measure(workload: Workload, choices: list[Choice], rounds: int, device: torc
             copied = deepcopy(network).to(device, memory_format=LAYOUTS[choice.layout]).eval()
             outputs = hooks.enter_context(layer_outputs(copied, workload.layers, partial(stored, precision="float16")))
             maps_of = ForwardPass(copied, outputs, choice.forward, choice.execution)
-            parts = pictures.split(choice.portion) if choice.portion else portions(pictures, device)
+            parts = [
+                part
+                for batch in pictures.split(BATCH)
+                for part in (batch.split(choice.portion) if choice.portion else portions(batch, device))
+            ]
             works.append(partial(pass_all, maps_of, parts, normaliser(MEAN, STD, device), device))
             started = time.perf_counter()
             works[-1]()
@@ -150,7 +154,7 @@ def measure(workload: Workload, choices: list[Choice], rounds: int, device: torc
         choice._asdict()
         | {
             "execution": execution,
-            "portion": choice.portion or len(portions(pictures, device)[0]),
+            "portion": choice.portion or len(portions(pictures[:BATCH], device)[0]),
             "rate": timing.rate(len(pictures)),
             "slowest": len(pictures) / max(timing.seconds),
             "fastest": len(pictures) / min(timing.seconds),

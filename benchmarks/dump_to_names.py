@@ -118,12 +118,23 @@ def dissect(folder: Path, checkout: Path, name: str, threads: int) -> dict:
             sys.exit(f"{step} failed: {run.stderr}")
         if step == "dump_activations":
             print(run.stderr, end="", flush=True)
-            pictures, seconds = re.search(r"(\d+) pictures in ([\d.]+) s", run.stderr).groups()
-            found["rate"] = int(pictures) / float(seconds)
+            found["rate"] = lasting_rate(run.stderr)
     with open(units, newline="", encoding="utf-8") as file:
         detectors = [row["label"] for row in csv.DictReader(file) if row["detector"] == "True"]
     found["seconds"] = sum(found[step] for step in steps)
     return found | {"units": len(detectors), "concepts": len(set(detectors))}
+
+
+def lasting_rate(log: str) -> float:
+    """Return how many pictures a second a dump's log tells of, but for its first lines: they tell of compiling too."""
+    lines = re.findall(r"^(\d+):(\d+):(\d+) (\d+) of \d+ pictures", log, re.MULTILINE)
+    if len(lines) < 3:
+        pictures, seconds = re.search(r"(\d+) pictures in ([\d.]+) s", log).groups()
+        return int(pictures) / float(seconds)
+    (start, before), (end, after) = (
+        (int(h) * 3600 + int(m) * 60 + int(s), int(n)) for h, m, s, n in (lines[0], lines[-1])
+    )
+    return (after - before) / ((end - start) % 86400)
 
 
 if __name__ == "__main__":

@@ -20,18 +20,21 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from benchmarks.concept_files import broden_images, write_broden
-from benchmarks.forward import DRAWN, calibrated
+from benchmarks.forward import DRAWN
 from benchmarks.full_size import CHOICES, QUANTILE
-from benchmarks.gpu.workloads import MEAN, RESNET50, STD, photographs
+from benchmarks.gpu.workloads import MEAN, RESNET50, STD, calibrated, photographs
 from benchmarks.synthetic import broden_like
 from workflow_scripts.networks.checkpoints import save_network
+from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.pruning import full_masks
 from workflow_scripts.plan.code import ROOT
 
 SIDE = 224
 BRODEN = 63_305  # images
+DETECTORS = ("--detector-iou", 0.04, "--detector-rule", "above")
 PASSES = [
     f"{forward}_{execution}" for forward in ("float32", "bfloat16") for execution in ("plain", "fused", "compiled")
 ]
@@ -70,7 +73,7 @@ def main() -> None:
 def write_inputs(folder: Path, pictures: int) -> None:
     """Write network.pt and concepts.h5."""
     drawn = photographs(folder, DRAWN, SIDE)
-    network = calibrated(RESNET50, drawn)
+    network = calibrated(build(RESNET50, classes=None, seed=1), drawn, torch.device("cpu"))
     save_network(folder / "network.pt", network, full_masks(network, []), classes=None, epochs=None)
     labels = broden_images(broden_like(min(2048, pictures), 1))
     turned = (np.roll(drawn[place % len(drawn)], (5 * place, 3 * place), axis=(0, 1)) for place in range(pictures))
@@ -83,30 +86,13 @@ def dissect(folder: Path, checkout: Path, name: str, threads: int) -> dict:
     execution = [] if name == "before" else ["--execution", name.split("_")[1]]
     network = ["--network", folder / "network.pt", "--settings", json.dumps(RESNET50), "--layers", "layer4"]
     shown = ["--mean", *MEAN, "--std", *STD, "--precision", "float16", "--forward", forward, *execution]
-    dump, thresholds, tally, units = (
-        folder / f"{file}" for file in ("dump.h5", "thresholds.h5", "tally.h5", "units.csv")
-    )
-    concepts = ["--concepts", folder / "concepts.h5"]
+    dump, thresholds, tally, units = (folder / file for file in ("dump.h5", "thresholds.h5", "tally.h5", "units.csv"))
+    concepts, shared = ["--concepts", folder / "concepts.h5"], ["--activations", dump, "--threads", threads]
     steps = {
         "dump_activations": [*network, *shown, *concepts, "--gpus", 0, "--out", dump],
-        "find_thresholds": ["--activations", dump, "--quantile", QUANTILE, "--threads", threads, "--out", thresholds],
-        "tally_units": [
-            *(
-                "--activations",
-                dump,
-                "--thresholds",
-                thresholds,
-                *concepts,
-                *CHOICES,
-                "--threads",
-                threads,
-                "--out",
-                tally,
-            )
-        ],
-        "name_units": [
-            *("--tally", tally, *concepts, "--detector-iou", 0.04, "--detector-rule", "above", "--out", units)
-        ],
+        "find_thresholds": [*shared, "--quantile", QUANTILE, "--out", thresholds],
+        "tally_units": [*shared, "--thresholds", thresholds, *concepts, *CHOICES, "--out", tally],
+        "name_units": ["--tally", tally, *concepts, *DETECTORS, "--out", units],
     }
     found = {}
     for step, arguments in steps.items():

@@ -14,7 +14,6 @@ import argparse
 import importlib.util
 import itertools
 import json
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -31,19 +30,17 @@ import yaml
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.gpu.timing import Timing, time_in_turn
-from benchmarks.gpu.workloads import MEAN, RESNET50, STD, photographs
-from workflow_scripts.data.packed_images import PackedImages
+from benchmarks.gpu.timing import time_in_turn
+from benchmarks.gpu.workloads import MEAN, RESNET50, STD, calibrated, photographs
 from workflow_scripts.dissect.dump_activations import BATCH, stored
-from workflow_scripts.dissect.forward_passes import EXECUTIONS, FORWARD, ForwardPass
+from workflow_scripts.dissect.forward_passes import EXECUTIONS, ForwardPass
 from workflow_scripts.dissect.layer_outputs import layer_outputs
 from workflow_scripts.networks.constructors import build
+from workflow_scripts.networks.precisions import FORWARD
 from workflow_scripts.plan.code import ROOT
 from workflow_scripts.shared.gpus import lease_gpu
 from workflow_scripts.shared.memory import keep_freed_memory
-from workflow_scripts.train.controls import untrained_calibrated
-from workflow_scripts.train.pictures import MemoryPictures, normaliser, portions
-from workflow_scripts.train.training import batch_norms
+from workflow_scripts.train.pictures import normaliser, portions
 
 LITE0 = {
     "constructor": "efficientnet_lite_pytorch:EfficientNet.from_name",
@@ -124,7 +121,7 @@ def measure(workload: Workload, choices: list[Choice], rounds: int, device: torc
     """Return a row for each choice, with ratios to the first one."""
     with tempfile.TemporaryDirectory() as folder:
         drawn = photographs(Path(folder), DRAWN, workload.side)
-    network = calibrated(workload.settings, drawn)
+    network = calibrated(build(workload.settings, classes=None, seed=1), drawn, torch.device("cpu"))
     pictures = torch.from_numpy(np.resize(drawn, (workload.pictures, *drawn.shape[1:])))
     operations = count_operations(network, normaliser(MEAN, STD, torch.device("cpu"))(pictures[:1]))
     precisions = list(dict.fromkeys(choice.forward for choice in choices))
@@ -149,7 +146,7 @@ def measure(workload: Workload, choices: list[Choice], rounds: int, device: torc
         timings = time_in_turn(works, device.type, rounds)
     bounds = dict(zip(precisions, timings, strict=False))
     first = timings[len(precisions)]
-    operations_of_bound = 2 * 9 * CHANNELS**2 * PLACES**2 * IMAGES
+    share_of_bound = operations * len(pictures) / (2 * 9 * CHANNELS**2 * PLACES**2 * IMAGES)
     return [
         choice._asdict()
         | {
@@ -158,23 +155,14 @@ def measure(workload: Workload, choices: list[Choice], rounds: int, device: torc
             "rate": timing.rate(len(pictures)),
             "slowest": len(pictures) / max(timing.seconds),
             "fastest": len(pictures) / min(timing.seconds),
-            "ratio": ratio(first, timing),
-            "of_bound": ratio(bounds[choice.forward], timing) * operations * len(pictures) / operations_of_bound,
+            "ratio": timing.times_as_fast_as(first),
+            "of_bound": timing.times_as_fast_as(bounds[choice.forward]) * share_of_bound,
             "start": start,
         }
         for choice, timing, start, execution in zip(
             choices, timings[len(precisions) :], starts, executions, strict=True
         )
     ]
-
-
-def calibrated(settings: dict, drawn: np.ndarray) -> nn.Module:
-    """Return a network with random weights and the pictures' batch-norm statistics: without, its maps overflow."""
-    network = build(settings, classes=None, seed=1)
-    if batch_norms(network):
-        shown = PackedImages(drawn, np.zeros(len(drawn), np.int64), ("a",))
-        untrained_calibrated.make(network, {}, MemoryPictures(shown, MEAN, STD, torch.device("cpu")), seed=1)
-    return network
 
 
 def pass_all(maps_of: ForwardPass, parts: Sequence[Tensor], normalise: Callable, device: torch.device) -> None:
@@ -200,11 +188,6 @@ def count_operations(network: nn.Module, picture: Tensor) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(picture)
     return counter.get_total_flops()
-
-
-def ratio(base: Timing, timing: Timing) -> float:
-    """Return how many times as fast as `base` something is, the median over rounds."""
-    return statistics.median(one / other for one, other in zip(base.seconds, timing.seconds, strict=True))
 
 
 if __name__ == "__main__":

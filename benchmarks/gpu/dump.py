@@ -14,16 +14,14 @@ from torch import Tensor, nn
 
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.timing import profile, time_runs
-from benchmarks.gpu.workloads import MEAN, RESNET50, STD, TINY, photographs
+from benchmarks.gpu.workloads import MEAN, RESNET50, STD, TINY, calibrated, photographs
 from workflow_scripts.data.hdf5 import FORMAT, append_rows, create_hdf5
 from workflow_scripts.data.pack_concepts import create_pixels
-from workflow_scripts.data.packed_images import PackedImages
 from workflow_scripts.dissect.dump_activations import dump_activations
 from workflow_scripts.networks.constructors import build
 from workflow_scripts.shared.files import file_fingerprint
 from workflow_scripts.shared.gpus import lease_gpu
-from workflow_scripts.train.controls import untrained_calibrated
-from workflow_scripts.train.pictures import MemoryPictures, normaliser
+from workflow_scripts.train.pictures import normaliser
 
 CLASSES = 1000
 CANDIDATES = (0.005, "above")
@@ -67,6 +65,11 @@ def run(bench: Bench) -> None:
             name = f"forward, {layout}"
             bench.part(f"{name}, {precision}", 5, time_forward, bench, name, network, inputs, precision, layout)
 
+    def dumps(name: str, dump: Callable, seconds: float) -> None:
+        for forward in ("float32", "bfloat16"):
+            variant, work = f"forward {forward}", partial(dump, forward=forward)
+            bench.part(f"{name}, {variant}", seconds, time_dump, bench, name, variant, work, few, many)
+
     forward_passes("channels last")
     few, many = bench.folder / "few.h5", bench.folder / "many.h5"
     write_concepts(few, drawn, scale.short)
@@ -76,28 +79,19 @@ def run(bench: Bench) -> None:
         dump = dumper(bench, network, scale.layer, candidates)
         if candidates:  # compiles what finds them, too, which is not to be timed
             bench.part("a dump made twice has the same bytes", 15, compare_dumps, bench, dump, few)
-        for forward in ("float32", "bfloat16"):
-            name, variant = f"dump, {kept}", f"forward {forward}"
-            work = partial(dump, forward=forward)
-            bench.part(f"{name}, {variant}", 25, time_dump, bench, name, variant, work, few, many)
+        dumps(f"dump, {kept}", dump, 25)
     forward_passes("contiguous")
     if bench.small:
         torch.compiler.set_stance("force_eager")  # compiling takes half a minute on a CPU
     dump = dumper(bench, network, scale.layer, CANDIDATES)
     for execution, seconds in (("compiled", 90), ("fused", 25)):  # fused last: it changes the network
-        for forward in ("float32", "bfloat16"):
-            name, variant = f"dump, candidates, {execution}", f"forward {forward}"
-            work = partial(dump, forward=forward, execution=execution)
-            bench.part(f"{name}, {variant}", seconds, time_dump, bench, name, variant, work, few, many)
+        dumps(f"dump, candidates, {execution}", partial(dump, execution=execution), seconds)
 
 
 def calibrated_network(scale: Scale, drawn: np.ndarray, device: torch.device) -> nn.Module:
-    """Return a network with random weights and batch-norm statistics of its pictures: without, its maps overflow."""
-    network = build(scale.network, CLASSES, seed=1).to(device)
+    """Return a network with random weights, calibrated with two batches of pictures."""
     many = np.resize(drawn, (max(len(drawn), 2 * scale.batch), *drawn.shape[1:]))
-    packed = PackedImages(many, np.zeros(len(many), np.int64), ("a",))
-    untrained_calibrated.make(network, {}, MemoryPictures(packed, MEAN, STD, device), seed=1)
-    return network
+    return calibrated(build(scale.network, CLASSES, seed=1), many, device)
 
 
 def random_batches(scale: Scale, drawn: np.ndarray, device: torch.device) -> list[Tensor]:

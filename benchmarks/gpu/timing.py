@@ -24,6 +24,10 @@ class Timing(NamedTuple):
         """Return the rates of the slowest and the fastest run, for a note."""
         return f"{count / max(self.seconds):,.0f} to {count / min(self.seconds):,.0f}"
 
+    def times_as_fast_as(self, base: "Timing") -> float:
+        """Return the ratio of its rate to that of `base`, the median of those of each round."""
+        return statistics.median(one / other for one, other in zip(base.seconds, self.seconds, strict=True))
+
     def memory(self) -> str:
         """Return the peak, for a note; nothing on the CPU."""
         return "" if self.peak is None else f"; {self.peak / 1e9:.1f} GB"

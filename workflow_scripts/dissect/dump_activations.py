@@ -23,11 +23,12 @@ from workflow_scripts.data.hdf5 import (
     reading_hdf5,
 )
 from workflow_scripts.data.unfolding import require_bounded_chunks
-from workflow_scripts.dissect.forward_passes import EXECUTIONS, FORWARD, ForwardPass
+from workflow_scripts.dissect.forward_passes import EXECUTIONS, ForwardPass
 from workflow_scripts.dissect.layer_outputs import layer_names, layer_outputs
 from workflow_scripts.dissect.map_writers import PRECISIONS, AllMaps, Candidates, bad_unit, map_writer
 from workflow_scripts.networks.checkpoints import load_network
 from workflow_scripts.networks.constructors import show_picture
+from workflow_scripts.networks.precisions import FORWARD
 from workflow_scripts.plan.protocols import MASKS
 from workflow_scripts.shared.files import (
     UserError,

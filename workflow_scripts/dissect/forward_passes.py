@@ -10,7 +10,8 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrize import is_parametrized
 
-FORWARD = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+from workflow_scripts.networks.precisions import autocast
+
 EXECUTIONS = ("plain", "fused", "compiled")
 # Maps may differ from a plain pass's in float32 by TOLERANCE of their layer's largest value: rounding stays well below.
 # Those of a compiled pass in another precision may differ by MULTIPLE times as much more as a plain pass's in it do.
@@ -46,15 +47,10 @@ class ForwardPass:
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> Maps:
-        with self.autocast(pictures):
+        with autocast(pictures.device, self.forward):
             if self.chosen is None:
                 self.chosen = self.plain if self.execution == "plain" else self.choose(pictures)
             return self.chosen(pictures)
-
-    def autocast(self, pictures: Tensor, enabled: bool = True) -> torch.autocast:
-        """Return the context of passes in the precision asked for, or, if not enabled, in float32."""
-        dtype = FORWARD[self.forward]
-        return torch.autocast(pictures.device.type, dtype, enabled and dtype is not None)
 
     def plain(self, pictures: Tensor) -> Maps:
         self.network(pictures)
@@ -64,7 +60,7 @@ class ForwardPass:
 
     def choose(self, pictures: Tensor) -> Pass:
         """Return the pass that was asked for, if the first pictures' maps are right with it, or else the plain one."""
-        with self.autocast(pictures, enabled=False):
+        with autocast(pictures.device, "float32"):
             expected = self.plain(pictures)
         replaced: dict[str, nn.Module] = {}
         allowed = TOLERANCE
@@ -72,7 +68,7 @@ class ForwardPass:
             if self.execution == "fused":
                 replaced, chosen = fuse_batch_norms(self.network), self.plain
                 how = f"fused ({len(replaced) // 2} batch-norms)"
-                with self.autocast(pictures, enabled=False):
+                with autocast(pictures.device, "float32"):
                     apart = largest_difference(self.plain(pictures), expected)
             else:
                 chosen, how = self.compiled(pictures), "compiled"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+from workflow_scripts.networks.precisions import autocast
 from workflow_scripts.networks.prunable import weights_of
 from workflow_scripts.networks.pruning import Masks, apply_masks
 from workflow_scripts.shared.files import UserError
@@ -22,7 +23,6 @@ from workflow_scripts.train.processes import Group, alone
 from workflow_scripts.train.training_state import TrainingState
 
 EVALUATION_BATCH = 500
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Pictures(Protocol):
@@ -336,11 +336,6 @@ def frozen_statistics(norms: list[_BatchNorm]) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.track_running_stats = True
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context in which forward passes run at `precision`, one of PRECISIONS."""
-    return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "float32")
 
 
 @torch.no_grad()

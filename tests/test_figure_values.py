@@ -662,8 +662,8 @@ def test_a_figure_is_added_as_one_file(tables, tmp_path):
         assert failed.returncode != 0 and message in failed.stderr and "networks_of_arms.py" in failed.stderr
 
 
-def test_readme_lists_the_figures_in_their_order():
-    rows = re.findall(r"^\| (`.*)$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+def test_the_docs_list_the_figures_in_their_order():
+    rows = re.findall(r"^\| (`.*)$", (ROOT / "docs" / "gallery_and_figures.md").read_text(), flags=re.MULTILINE)
     named = [name for row in rows for name in re.findall(r"`(\w+)`", row) if name in FIGURES]
     assert named == FIGURES
 

@@ -16,10 +16,10 @@ ODD_CATEGORY = np.array([0, 0, 1, 1, 2], np.uint8)  # of the labels of an odd se
 
 
 class ImageLabels(NamedTuple):
-    """An image's labels: masks uint64 (n, H, words), as `pack_masks` packs them; whose they are; those of all pixels;
-    and the masks of pixels that carry a label again, see `pack_concepts`, and whose they are.
+    """An image's labels, as positions in the label table.
 
-    Labels are positions in the label table.
+    These are masks uint64 (n, H, words), as `pack_masks` packs them, and whose they are; the labels of all pixels; and
+    the masks of pixels that carry a label again, see `pack_concepts`, and whose they are.
     """
 
     masks: np.ndarray

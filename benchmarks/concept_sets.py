@@ -71,6 +71,7 @@ def pack(folder: Path, threads: int) -> tuple[float, float]:
 
 
 def main() -> None:
+    """Pack sets of the sizes on the command line; print pictures a second and peak memory, at the end as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="for the pictures, on a file system with hard links")
     parser.add_argument("--pictures", type=int, nargs="+", default=[2000, 4000, 8000, 16000])

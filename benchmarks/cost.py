@@ -35,6 +35,11 @@ def compare(what: str, predicted: float, measured: float, number: str = "") -> N
 
 
 def main() -> None:
+    """Print predicted against measured seconds, by rule, in all and of the longest chain, and megabytes on disk.
+
+    Raises:
+        UserError: the experiment has networks that are brought along, or a job of it has not been run.
+    """
     args = cost_parser(__doc__).parse_args()
     experiment = read_experiment(args.configfile, args.gpus)
     config = experiment.config

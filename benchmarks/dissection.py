@@ -33,6 +33,7 @@ UNITS, MAP_SIDE, QUANTILE, THREADS = 2048, 7, 0.005, 2
 
 
 def main() -> None:
+    """Time thresholds, tallies and a stream of maps at the sizes on the command line; print the results as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=24, help="on which all three tallies run")
     parser.add_argument("--stream", type=int, default=16384, help="images for thresholds and bandwidth")

@@ -41,6 +41,7 @@ PASSES = [
 
 
 def main() -> None:
+    """Dissect in rounds by each forward pass, and by another version if one is given; print medians as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="for files, which are kept")
     parser.add_argument("--before", type=Path, help="a clone of another version")

@@ -84,6 +84,7 @@ class Choice(NamedTuple):
 
 
 def main() -> None:
+    """Measure each combination of the choices on the command line for each network; print the rows as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--forward", nargs="+", choices=FORWARD, default=["float32", "bfloat16"])

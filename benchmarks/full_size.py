@@ -39,6 +39,7 @@ BATCH, DRAWN = 128, 1024  # images: written at once; drawn anew
 
 
 def main() -> None:
+    """Build both kinds of dump, dissect, rotate and validate them, and print what that takes as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="for up to 25 GB of files; kept")
     parser.add_argument("--images", type=int, default=63_305)

@@ -62,6 +62,7 @@ SCROLL = """async (speed) => {
 
 
 def main() -> None:
+    """Write a gallery of made-up units, visit it in Chromium, and print what was measured, as JSON at the end."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--units", type=int, default=2048)
     parser.add_argument("--levels", type=int, default=19)
@@ -184,6 +185,7 @@ def random_columns(units: int, level: int) -> dict:
 
 
 def sizes(folder: Path, levels: int) -> dict:
+    """Return the sizes of a gallery's files: in all, of a level, of a level's data script, and of the page alone."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     total = sum(path.stat().st_size for path in files)
     script = folder / network_folder("imp", 1, 0) / "layer_0.js"
@@ -247,6 +249,7 @@ def bytes_of(addresses: list[str]) -> str:
 
 
 def smoothness(scrolled: dict) -> dict:
+    """Return how long frames ("frames") and long tasks ("tasks") took while scrolling, in milliseconds."""
     frames = np.array(scrolled["frames"])
     return {
         "frames": len(frames),

@@ -33,6 +33,7 @@ Box = tuple[int, int, int, int]  # top, left, height, width
 
 
 def main() -> None:
+    """Write pictures, load them by this workflow and by other decoders, and print pictures a second of one core."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=200)
     parser.add_argument("--runs", type=int, default=3)
@@ -92,6 +93,7 @@ def rate(work: Callable[[], None], pictures: int, runs: int) -> float:
 
 
 def decode_all(files: list[bytes]) -> None:
+    """Decode JPEG files, given as their bytes, at full size, and drop the pictures."""
     for data in files:
         decode(data, "")
 

@@ -61,25 +61,30 @@ def draw_plane(rng: np.random.Generator, labels: np.ndarray, regions: int, kinds
 
 
 def draw_part_planes(rng: np.random.Generator, count: int) -> list[np.ndarray]:
+    """Draw the first `count` of three planes, each uint16 (112, 112): parts, parts of parts, and parts of those."""
     return [draw_plane(rng, labels, regions=30, kinds=4, labelled=0.13) for labels in PART_LEVELS[:count]]
 
 
 def label_pascal(rng: np.random.Generator) -> tuple[list[np.ndarray], list[int]]:
+    """Draw the labels of an image as Pascal has them: planes of objects and, for half of the images, of parts."""
     objects = draw_plane(rng, OBJECT, regions=10, kinds=rng.integers(1, 4), labelled=0.4)
     return [objects, *draw_part_planes(rng, int(rng.random() < PASCAL_WITH_PARTS))], []
 
 
 def label_ade(rng: np.random.Generator) -> tuple[list[np.ndarray], list[int]]:
+    """Draw the labels of an image as ADE20K has them: planes of objects and of up to three levels of parts; a scene."""
     objects = draw_plane(rng, OBJECT, regions=24, kinds=rng.integers(6, 19), labelled=0.95)
     parts = draw_part_planes(rng, rng.choice(4, p=ADE_PART_PLANES))
     return [objects, *parts], frequent(rng, SCENE, 1).tolist()
 
 
 def label_opensurfaces(rng: np.random.Generator) -> tuple[list[np.ndarray], list[int]]:
+    """Draw the labels of an image as OpenSurfaces has them: a plane of materials."""
     return [draw_plane(rng, MATERIAL, regions=12, kinds=rng.integers(3, 7), labelled=0.6)], []
 
 
 def label_dtd(rng: np.random.Generator) -> tuple[list[np.ndarray], list[int]]:
+    """Draw the labels of an image as DTD has them: a texture, which covers all of it."""
     return [], [int(rng.choice(TEXTURE))]
 
 

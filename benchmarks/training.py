@@ -50,6 +50,7 @@ def random_masks(masks: Masks) -> Masks:
 
 
 def main() -> None:
+    """Train a ResNet-50 without masks and with them, in turn, and print images a second of each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--size", type=int, default=224, help="of the pictures, in pixels")

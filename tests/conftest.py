@@ -44,4 +44,5 @@ def packed() -> PackedImages:
 
 @pytest.fixture(scope="session")
 def pictures(packed: PackedImages) -> MemoryPictures:
+    """Packed pictures in memory on the CPU, normalised by a mean and a deviation of their own for each channel."""
     return MemoryPictures(packed, [0.5, 0.4, 0.3], [0.25, 0.2, 0.3], torch.device("cpu"))

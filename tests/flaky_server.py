@@ -52,6 +52,7 @@ class FlakyServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}{path}"
 
     def next_behaviour(self, path: str, wanted: str | None) -> tuple[bytes, str, object]:
+        """Note a request; return the page's content, the kind of its next behaviour, and a number for that."""
         with self.lock:
             self.requests.append((path, wanted))
             content, behaviours = self.pages[path]
@@ -63,9 +64,12 @@ class FlakyServer(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
+    """Answers each request as the server's next behaviour for its page says."""
+
     server: FlakyServer
 
     def do_GET(self) -> None:
+        """Answer a request for a page."""
         content, kind, number = self.server.next_behaviour(self.path, self.headers["Range"])
         if kind == "redirect":
             self.send_response(302)
@@ -86,6 +90,7 @@ class Handler(BaseHTTPRequestHandler):
             self.serve(content, kind, number)
 
     def serve(self, content: bytes, kind: str, number: int | None) -> None:
+        """Send the content, or from a byte on if that is asked for, with the fault `kind`, after `number` bytes."""
         if kind == "wrong":
             content = bytes(255 - byte for byte in content)
         if kind == "empty":
@@ -112,11 +117,13 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body[number:])
 
     def send_chunks(self, body: bytes) -> None:
+        """Send a body in chunks of 700 bytes, without the end mark."""
         for start in range(0, len(body), 700):
             chunk = body[start : start + 700]
             self.wfile.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
 
     def answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        """Send status, headers and body, and close the connection afterwards."""
         # Chunks need this version.
         self.protocol_version = "HTTP/1.1"
         self.send_response(status)
@@ -132,6 +139,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def flaky_server() -> Iterator[FlakyServer]:
+    """A server that runs as long as the test."""
     server = FlakyServer()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

@@ -67,6 +67,7 @@ def write_broden(concepts: Concepts, folder: Path) -> None:
 
 
 def save_label_map(numbers: np.ndarray, path: Path) -> None:
+    """Write label numbers (h, w) as Broden does: red and 256 times green."""
     coded = np.zeros((*numbers.shape, 3), np.uint8)
     coded[..., 0] = numbers % 256
     coded[..., 1] = numbers // 256
@@ -83,6 +84,7 @@ def labels_at(picture: Picture, y: int, x: int, categories: list[str]) -> set[in
 
 
 def area(concepts: Concepts, label: int, categories: list[str]) -> int:
+    """In how many pixels of all pictures a label lies in one of the categories."""
     return sum(
         label in labels_at(picture, y, x, categories)
         for picture in concepts.pictures
@@ -92,12 +94,14 @@ def area(concepts: Concepts, label: int, categories: list[str]) -> int:
 
 
 def primary_category(concepts: Concepts, label: int) -> str:
+    """The category in which a label has the most pixels, the last of equals; the first listed if it has none."""
     areas = [(area(concepts, label, [name]), place) for place, name in enumerate(concepts.categories)]
     largest, place = max(areas)
     return concepts.categories[place] if largest else concepts.labels[label][1][0]
 
 
 def has_category(concepts: Concepts, picture: Picture, category: str, primary: dict[int, str]) -> bool:
+    """Whether a picture has a label whose primary category is this one."""
     return any(
         primary[label] == category
         for y in range(concepts.height)
@@ -107,15 +111,18 @@ def has_category(concepts: Concepts, picture: Picture, category: str, primary: d
 
 
 def threshold(samples: list[float], quantile: str) -> float:
+    """The smallest sample that at most the share `quantile` of the samples exceeds."""
     allowed = int(Decimal(quantile) * len(samples))
     return sorted(samples, reverse=True)[allowed]
 
 
 def value_between(a: f32, b: f32, weight: f32) -> f32:
+    """The value so far on the way from `a` to `b`, every operation rounded to single precision."""
     return f32(a + f32(weight * f32(b - a)))
 
 
 def knot(place: int, size: int, new_size: int) -> tuple[int, int, f32]:
+    """The cells on both sides of a pixel along an axis, and how far it lies from the first to the second."""
     source = min(max((place + 0.5) * size / new_size - 0.5, 0.0), size - 1.0)
     first = int(source)
     return first, min(first + 1, size - 1), f32(source - first)
@@ -157,6 +164,7 @@ def tally(
 
 
 def iou(shared: int, unit_area: int, label_area: int) -> Fraction:
+    """Intersection over union; 0 of nothing."""
     union = unit_area + label_area - shared
     return Fraction(shared, union) if union else Fraction(0)
 

@@ -33,6 +33,7 @@ def carried_by(reader) -> Carried:
 
 
 def assert_same(found: Carried, expected: Carried) -> None:
+    """Assert that the same pictures carry the same labels at the same pixels, pictures in the same order."""
     assert list(found) == list(expected)
     for name, of_picture in expected.items():
         assert found[name].keys() == of_picture.keys(), name
@@ -41,12 +42,14 @@ def assert_same(found: Carried, expected: Carried) -> None:
 
 
 def write_jpeg(path: Path, height: int, width: int, seed: int = 0) -> None:
+    """Write a picture of random pixels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     Image.fromarray(pixels).save(path)
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Write pixels as they are."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
 
@@ -86,6 +89,7 @@ def ade_pixels(classes: np.ndarray) -> np.ndarray:
 
 
 def write_ade_maps(folder: Path, stem: str, objects: np.ndarray, *parts: np.ndarray) -> dict:
+    """Write a picture of ADE20K with its maps of objects and of levels of parts; return the masks of its labels."""
     write_jpeg(folder / f"{stem}.jpg", *objects.shape)
     write_png(folder / f"{stem}_seg.png", ade_pixels(objects))
     for level, values in enumerate(parts, 1):
@@ -113,6 +117,8 @@ def write_ade20k_2016(folder: Path) -> Carried:
 
 
 def write_ade_index(path: Path, stems: dict[str, str]) -> None:
+    """Write ADE20K's index, a MATLAB file, of pictures and their scenes by the stems of their paths."""
+
     def cells(values: list[str]) -> np.ndarray:
         found = np.empty((1, len(values)), object)
         found[0] = values

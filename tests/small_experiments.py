@@ -92,6 +92,7 @@ def measured_network(arm, replicate, level, metrics, units):
 
 
 def write_metrics(path, density=1.0, accuracy=0.9, epochs=2):
+    """Write the metrics.json of a network with one layer and a density."""
     path.parent.mkdir(parents=True, exist_ok=True)
     epoch = {"learning_rate": 0.12345678, "train_loss": 1.5, "train_accuracy": 0.5}
     layer = {"name": "stem", "kind": "conv", "weights": 1000, "prunable": True}
@@ -107,6 +108,7 @@ def write_metrics(path, density=1.0, accuracy=0.9, epochs=2):
 
 
 def random_units(random, quality):
+    """Draw 12 units with random concepts in three categories; their IoUs rise with `quality`."""
     units = {}
     for unit in range(12):
         ious = random.gamma(1.6, 0.03 * quality, size=3).round(4)
@@ -130,6 +132,7 @@ def write_network(folder, arm, replicate, level, density, quality, layers=(LAYER
 def write_experiment(
     folder, replicates=2, levels=3, keep=0.3, comparisons=(*BASELINES, *REFERENCES), layers=(LAYER,), **rule
 ):
+    """Write the files of an experiment's networks; return them as `collect` takes them."""
     networks = []
     for replicate in range(replicates):
         for level in range(levels):
@@ -279,6 +282,7 @@ def sweep(tables, **settings):
 
 
 def figure_of(name, tables):
+    """The figure of a name, drawn from a folder of tables."""
     with matplotlib.rc_context(STYLE):
         return make_figure(name, read_tables(tables))
 
@@ -307,6 +311,7 @@ def is_drawn(axes, points):
 
 
 def points_of(tables, arm, column):
+    """The densities of an arm's networks in per cent, and a column of theirs: (networks, 2)."""
     rows = pd.read_csv(tables / "networks.csv", dtype={"layer": str})
     rows["share"] = 100 * rows["detectors_a"] / rows["units"]
     return rows.loc[rows["arm"] == arm, ["density", column]].to_numpy() * [100, 1]

@@ -26,6 +26,7 @@ class Bringing:
 
     @staticmethod
     def maker(pretrained: bool = False, other: bool = False) -> nn.Module:
+        """A small network; with constant weights if `pretrained`, with a softmax behind it if `other`."""
         network = small()
         if pretrained:
             nn.init.constant_(network[0].weight, 0.25)

@@ -300,9 +300,11 @@ class Concepts:
         pass
 
     def __enter__(self):
+        """Return itself."""
         return self
 
     def __exit__(self, *_):
+        """Do nothing."""
         pass
 
 

@@ -29,7 +29,10 @@ def write_tables(folder, rows, arms=ARMS, layers=("a",), units=()):
     """Write the tables that comparisons are made of.
 
     Args:
+        folder: of the tables.
         rows: arm, replicate, level, density, accuracy and detectors of networks, and concepts, if not 5.
+        arms: the rows of arms.csv.
+        layers: of each network, alike.
         units: arm, replicate, level and the names of units, "" where there is none.
     """
     networks = []
@@ -194,7 +197,7 @@ def test_layers_stand_in_their_order(tmp_path):
 
 
 def test_arms_are_matched_by_hand(tmp_path):
-    """imp at density .25 has accuracy .88; the other arm has that between its levels 1 and 2, half way."""
+    """The arm imp at density .25 has accuracy .88; the other arm has that between its levels 1 and 2, half way."""
     imp = chain("imp", [DENSE, DENSE, (60, 61, 62)])
     other = [("random", replicate, 0, 1, 0.9, 80) for replicate in (1, 2, 3)]
     other += [("random", replicate, 1, 0.5, 0.89, 70) for replicate in (1, 2, 3)]

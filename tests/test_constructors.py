@@ -45,6 +45,8 @@ def flat(num_classes: int) -> nn.Module:
 
 
 class View(nn.Module):
+    """Flattens maps by `view`, which fails where channels lie last in memory."""
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.view(len(x), -1)
 

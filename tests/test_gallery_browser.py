@@ -952,6 +952,7 @@ def large(tmp_path_factory) -> Path:
 @pytest.mark.parametrize(("address", "sheets"), [("", 12), ("#sort=unit", 30)])
 def test_the_first_view_of_a_large_layer_is_small(large, visit, address, sheets):
     page = visit.open(large, address)
+    page.wait_for_function("() => document.querySelector('.block .strip').style.backgroundImage")
     page.wait_for_load_state("networkidle")
     files = visit.files("")
     assert sum(path.stat().st_size for path in files if path.is_file()) < 2e6

@@ -36,6 +36,7 @@ class Code:
         self.path = path
 
     def __reduce__(self):
+        """Make unpickling create the folder."""
         return os.mkdir, (str(self.path),)
 
 

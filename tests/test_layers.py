@@ -55,16 +55,22 @@ class Tokens(nn.Module):
 
 
 class ChannelsLast(nn.Module):
+    """Puts the units of maps last: (n, h, w, units)."""
+
     def forward(self, maps: Tensor) -> Tensor:
         return torch.stack(maps.unbind(1), dim=-1)
 
 
 class Both(nn.Module):
+    """Puts out its maps twice, as a pair."""
+
     def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         return maps, maps
 
 
 class Windows(nn.Module):
+    """Puts out twice as many maps as there are pictures, as attention within windows does."""
+
     def forward(self, maps: Tensor) -> Tensor:
         return torch.cat([maps, maps])
 

@@ -13,6 +13,8 @@ from workflow_scripts.shared.progress import SECONDS, SHARE, Progress, clock, pa
 
 
 class FakeClock:
+    """A clock that the test sets."""
+
     def __init__(self) -> None:
         self.now = 1000.0
 

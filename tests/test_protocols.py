@@ -86,8 +86,9 @@ def concept_set(seed: int, height: int, width: int, pictures: int) -> Concepts:
 
 
 def maps_of(seed: int, pictures: int, height: int, width: int) -> np.ndarray:
-    """Maps (pictures, 5, height, width): rectified and bright all over some pictures, of both signs, in quarters,
-    with many ties, and a dead unit's.
+    """Maps (pictures, 5, height, width), of units that differ in kind.
+
+    They are rectified and bright all over some pictures, of both signs, in quarters, with many ties, and a dead unit's.
     """
     random = np.random.default_rng([seed, 1])
     shape = (pictures, height, width)
@@ -136,8 +137,10 @@ def dissect(folder: Path, chosen: dict, fields: dict | None = FIELDS) -> dict[st
 
 
 class Truth:
-    """What a concept set says, pixel by pixel: which pixels carry what, and how often; the labels' areas, and areas
-    where planes are counted each; their primary categories.
+    """What a concept set says, pixel by pixel.
+
+    That is which pixels carry what, and how often; the labels' areas, and areas where planes are counted each; their
+    primary categories.
     """
 
     def __init__(self, concepts: Concepts):
@@ -211,8 +214,9 @@ def netdissect_2017(maps: np.ndarray, truth: Truth, quantile: float) -> Dissecti
 
 
 def lite_2018(maps: np.ndarray, truth: Truth, quantile: float) -> Dissection:
-    """Raw quantile, PIL's resize, > T; an image counts for the categories of the labels in the mask, and a pixel for a
-    label as often as it carries it.
+    """Raw quantile, PIL's resize, > T.
+
+    An image counts for the categories of the labels in the mask, and a pixel for a label as often as it carries it.
     """
     found = Dissection(truth.plane_area, [], Counter(), Counter())
     for unit in range(maps.shape[1]):

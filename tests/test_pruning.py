@@ -185,6 +185,8 @@ def test_a_transformers_attention_is_pruned_and_its_tokens_are_named(caplog):
 
 
 class ManyKinds(nn.Module):
+    """Layers of many kinds, prunable or not, two of which share their weights."""
+
     def __init__(self) -> None:
         super().__init__()
         self.up = nn.ConvTranspose2d(4, 6, 3)

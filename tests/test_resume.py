@@ -513,10 +513,13 @@ def test_a_record_of_another_form_is_damage(kept, tmp_path, caplog, record):
 
 
 class Opens:
+    """What opens a file for writing when it is unpickled."""
+
     def __init__(self, path: Path):
         self.path = path
 
     def __reduce__(self):
+        """Make unpickling open the file."""
         return open, (str(self.path), "w")
 
 

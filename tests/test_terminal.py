@@ -14,6 +14,8 @@ from workflow_scripts.run.terminal import Terminal, describe_job, is_needed, tel
 
 
 class Job:
+    """A job as far as the terminal looks at Snakemake's."""
+
     def __init__(self, number: int, rule: str, log=None, local: bool = True, output=("file",), **wildcards: str):
         self.jobid, self.rule, self.wildcards_dict = number, SimpleNamespace(name=rule), wildcards
         self.log, self.benchmark, self.output, self.is_local = [log] if log else [], None, output, local
@@ -24,6 +26,8 @@ class Job:
 
 
 class Group(Job):
+    """A group of jobs that a cluster runs as one."""
+
     def __init__(self, number: str, *members: Job):
         super().__init__(number, "group", local=False)
         self.members = members
@@ -32,10 +36,13 @@ class Group(Job):
         return True
 
     def __iter__(self):
+        """Give the members in order."""
         return iter(self.members)
 
 
 class Clock:
+    """A clock that the test sets, and that always shows noon."""
+
     def __init__(self) -> None:
         self.now = 1000.0
 

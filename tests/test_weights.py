@@ -550,24 +550,32 @@ def test_a_mask_that_only_seems_to_fit_is_refused_wherever_it_stands(tmp_path, m
 
 
 class Cyclic(nn.Module):
+    """A module that contains itself."""
+
     def __init__(self) -> None:
         super().__init__()
         self.itself = self
 
 
 class Lazy(nn.Module):
+    """A network whose weights have no shape yet."""
+
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.LazyConv2d(4, 3)
 
 
 class Expanded(nn.Module):
+    """Weights that are one number in memory."""
+
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1).expand(4, 4))
 
 
 class Stateful(nn.Linear):
+    """A layer with more state than tensors."""
+
     def get_extra_state(self) -> dict:
         return {"scale": 1}
 

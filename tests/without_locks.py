@@ -16,6 +16,8 @@ FAIL, ALLOW = 0x00050000, 0x7FFF0000
 
 
 class Program(ctypes.Structure):
+    """A seccomp filter as the kernel takes it: how many instructions, and where they are."""
+
     _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_char_p))
 
 

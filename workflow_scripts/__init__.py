@@ -1,0 +1,1 @@
+"""The workflow's Python: what its rules run, and the commands that people call."""

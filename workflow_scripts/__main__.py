@@ -54,6 +54,7 @@ def run() -> None:
 
 
 def main() -> None:
+    """Run the command on the command line; a UserError ends it with its sentence and exit status 1."""
     run_command(run)
 
 

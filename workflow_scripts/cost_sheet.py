@@ -177,6 +177,11 @@ def cost_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def main() -> None:
+    """Print the cost sheet of the experiment that the config files describe.
+
+    Raises:
+        UserError: the experiment trains no network, so that there are no rates for it.
+    """
     args = cost_parser(__doc__).parse_args()
     experiment = read_experiment(args.configfile, args.gpus)
     if not experiment.trains:

@@ -30,7 +30,8 @@ def list_layers(network: nn.Module, size: Size, channels: int = 3) -> list[tuple
 
     Args:
         network: in evaluation mode; a picture passes through it once.
-        size, channels: of the picture; the size in pixels.
+        size: of the picture, in pixels.
+        channels: of the picture.
 
     Raises:
         UserError: the network does not take such a picture.
@@ -110,6 +111,7 @@ def require_fitting(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
+    """Print the modules of the networks that a constructor or a config on the command line makes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--constructor", help="package.module:function")

@@ -75,11 +75,13 @@ def dissect(
         model: takes pictures, float32 (images, channels, height, width).
         layers: a module or several by name, with a grid where their output is tokens: see `layer_outputs`.
         concepts: a packed set, concepts.h5, or a folder in Broden's layout, which is packed first.
-        mean, std: of the channels, in units of the full brightness, as the network was trained with; one number each
-            for grey pictures.
+        mean: of each channel, in units of the full brightness, as the network was trained with; one number for grey
+            pictures.
+        std: likewise.
         size: of the pictures that a folder is packed with, in pixels, or their height and width.
-        protocol: one of `PROTOCOLS`, whose rules hold but for the `choices`: fields of `Protocol`, by name.
+        protocol: one of `PROTOCOLS`, whose rules hold but for the choices.
         precision: of the maps, "float16" or "float32".
+        **choices: fields of `Protocol`, by name.
 
     Raises:
         UserError: a choice is unknown, or as the steps: `pack_concepts`, `find_receptive_fields`,

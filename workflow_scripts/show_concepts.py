@@ -189,6 +189,11 @@ def read_pictures(experiment: Experiment) -> LabelledPictures:
 
 
 def main() -> None:
+    """Print what the pictures of a config's concept sets hold, and draw the sheet.
+
+    Raises:
+        UserError: an option is out of range, --out is no PNG file, or no picture has a label; or as the readers.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--configfile", type=Path, nargs="+", required=True, help="as for snakemake")
     parser.add_argument("--out", type=Path, required=True, help="the sheet to draw, PNG")

@@ -13,6 +13,7 @@ from workflow_scripts.shared.files import run_command
 
 
 def main() -> None:
+    """Run each [module, argument, ...] of the list in the JSON file: the module's `main` with these arguments."""
     for module, *arguments in json.loads(Path(sys.argv[1]).read_text()):
         logging.info("%s", module)
         sys.argv = [module, *arguments]

@@ -13,6 +13,7 @@ OVERTIME = 1.05  # times its seconds, after which a section logs what it is at, 
 
 
 def main() -> None:
+    """Run one section; long past its share of seconds, print every thread's traceback."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("module")
     parser.add_argument("--device", required=True)

@@ -73,6 +73,7 @@ def why_not() -> str | None:
 
 
 def search_path() -> str:
+    """The PATH on which SLURM's daemons are found, too."""
     return f"{os.environ['PATH']}{os.pathsep}/usr/sbin"
 
 
@@ -134,6 +135,7 @@ class Cluster:
             time.sleep(0.1)
 
     def end(self, name: str) -> None:
+        """End a daemon, by force if it takes more than 20 seconds."""
         daemon = self.daemons.pop(name)
         daemon.send_signal(signal.SIGTERM)
         try:

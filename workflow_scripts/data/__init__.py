@@ -1,0 +1,1 @@
+"""Pictures and concept sets: fetched or drawn, checked, and packed."""

@@ -49,13 +49,15 @@ def fetch_archive(
 ) -> dict[str, str | int]:
     """Make sure that `archive` is there and has the checksum; return its receipt: archive, bytes, sha256.
 
-    An archive that is there is checked and never changed. Otherwise the addresses (http or https) are tried in
-    order. Bytes gather in `<archive>.part`, which an interrupted call leaves for the next one to go on from, and
-    which becomes `archive` only when its checksum is right. `checksum` is "md5:<digits>", "sha256:<digits>" or
-    "none"; with "none" bytes of two answers are never joined, since nothing would show that they do not fit, and an
-    answer that does not say how long it is is refused. Processes that fetch the same archive wait for each other.
+    An archive that is there is checked and never changed. Bytes gather in `<archive>.part`, which an interrupted call
+    leaves for the next one to go on from, and which becomes `archive` only when its checksum is right. Processes that
+    fetch the same archive wait for each other.
 
     Args:
+        archive: where the file is, or is to be.
+        addresses: http or https, tried in this order.
+        checksum: "md5:<digits>", "sha256:<digits>" or "none". With "none" bytes of two answers are never joined, since
+            nothing would show that they do not fit, and an answer that does not say how long it is is refused.
         timeout: seconds without a byte after which a connection counts as dead.
         wait: seconds before the first new try.
 
@@ -110,20 +112,24 @@ class Part:
         self.joined = False  # whether the latest answer was put behind bytes of others
 
     def append(self, block: bytes) -> None:
+        """Write a block of bytes behind those that are there."""
         rest = memoryview(block)
         while rest:
             rest = rest[self.file.write(rest) :]
         self.size += len(block)
 
     def start_over(self) -> None:
+        """Throw away all bytes fetched so far."""
         if self.size:
             self.file.truncate(0)
             self.size = self.file.seek(0)
 
     def remove(self) -> None:
+        """Delete the file."""
         self.path.unlink()
 
     def rename(self, path: Path) -> None:
+        """Move the file to `path`, once all its bytes are on disk, in place of what is there."""
         os.fsync(self.file)
         os.replace(self.path, path)
 
@@ -293,6 +299,7 @@ def append_body(response: HTTPResponse, part: Part, stop: int | None, timeout: f
 
 
 def megabytes(size: int) -> float:
+    """Return bytes in megabytes of 10 ** 6, to one digit after the point."""
     return round(size / 1e6, 1)
 
 
@@ -303,6 +310,7 @@ def reason(error: Exception) -> str:
 
 
 def main() -> None:
+    """Fetch the archive that the command line names, and write its receipt as JSON to --out."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--archive", type=Path, required=True, help="where the archive is, or is to be")
     parser.add_argument("--addresses", nargs="+", required=True, metavar="URL", help="tried in this order")

@@ -118,6 +118,7 @@ def fingerprint(paths: tuple[str, ...], digests: np.ndarray) -> str:
 
 
 def main() -> None:
+    """Index the dataset that the command line names, and write the index to --out."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_arguments(parser)
     parser.add_argument("--unreadable", choices=["stop", "skip"], required=True)

@@ -38,7 +38,9 @@ class Wanted:
         """Return the classes that are taken, in order.
 
         Args:
-            source: where the classes are from, and `what` they are there, for messages.
+            source: where the classes are from, for messages.
+            what: they are there, for messages, such as "class folders".
+            classes: all that there are, by number.
 
         Raises:
             UserError: there are fewer than two or not as many as expected, fewer than two or than `first` are left, or

@@ -116,6 +116,7 @@ def write_tables(folder: Path, rows: list[dict], shares: list[dict[int, float]])
 
 
 def write_csv(path: Path, columns: list[str], rows: list[dict]) -> None:
+    """Write a CSV file with a header: of each row the columns named, in their order, and no others."""
     with open(path, "w", newline="") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
@@ -123,6 +124,7 @@ def write_csv(path: Path, columns: list[str], rows: list[dict]) -> None:
 
 
 def main() -> None:
+    """Draw as many labelled pictures as the command line says, and list the checksums of their files."""
     parser = world_parser(__doc__)
     parser.add_argument("--count", type=int, required=True, help="number of labelled pictures")
     options = parser.parse_args()

@@ -29,6 +29,7 @@ def make_images(seed: int, size: int, train: int, test: int, processes: int, fol
 
 
 def write_class_image(index: int, folder: Path, seed: int, split: str, size: int) -> None:
+    """Draw one picture and write it as <folder>/<class>/<index>.png; the classes take turns by the index."""
     rng = picture_generator(seed, split, index)
     name = CLASSES[index % len(CLASSES)]
     image = photograph(class_picture(name, rng, DEFAULT), size, rng, DEFAULT)
@@ -36,6 +37,7 @@ def write_class_image(index: int, folder: Path, seed: int, split: str, size: int
 
 
 def main() -> None:
+    """Draw as many training and test pictures as the command line says, and list the checksums of their files."""
     parser = world_parser(__doc__)
     parser.add_argument("--train", type=int, required=True, help="number of training pictures")
     parser.add_argument("--test", type=int, required=True, help="number of test pictures")

@@ -309,6 +309,7 @@ def contents_fingerprint(pixel_hash: str, tables: dict[str, np.ndarray]) -> str:
 
 
 def main() -> None:
+    """Pack the folder, or the joined sets, that the command line names into concepts.h5."""
     parser = argparse.ArgumentParser(description=__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--folder", help="concept set in Broden's layout")

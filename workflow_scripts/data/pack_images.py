@@ -148,6 +148,7 @@ def read_records(path: Path, classes: int) -> np.ndarray:
 
 
 def main() -> None:
+    """Pack the dataset that the command line names, at the side --size in pixels, into the HDF5 file --out."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_arguments(parser)
     parser.add_argument("--size", type=int, required=True)

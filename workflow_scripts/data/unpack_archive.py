@@ -43,6 +43,7 @@ def unpack_archive(archive: Path, out: Path) -> None:
 
 
 def unpack_zip(archive: Path, folder: Path) -> None:
+    """Unpack a zip archive into `folder`; UserError as `checked_zip`."""
     with zipfile.ZipFile(archive) as file:
         file.extractall(folder, checked_zip(archive, file))
 
@@ -94,6 +95,7 @@ def check_entry(archive: Path, name: str, plain: bool) -> None:
 
 
 def main() -> None:
+    """Unpack the archive that the command line names, and list the checksums of its files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--archive", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")

@@ -158,6 +158,7 @@ def read_totals(path: Path) -> dict[str, tuple[str, int]]:
 
 
 def main() -> None:
+    """Check the packed set that the command line names, and write the summary as JSON to --out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--concepts", type=Path, required=True, help="concepts.h5")
     parser.add_argument("--folder", type=Path, help="the concept set that it was packed from")

@@ -1,0 +1,1 @@
+"""Network dissection: maps, thresholds, tallies, names, and how sure these are."""

@@ -90,6 +90,7 @@ def ablate_units(
         network: on the device of `pictures`; is set to evaluation mode.
         layers: as `layer_outputs` takes them.
         units: by the layers' names.
+        pictures: to test with.
         concepts: the name of each class's concept.
         random_sets: how many are drawn for each size.
         replicate: as `draw_sets` takes it.
@@ -144,6 +145,8 @@ def count_right(network: nn.Module, pictures: Pictures, layers: dict[str, list[n
     No more than a batch's maps are held at a time.
 
     Args:
+        network: on the device of `pictures`; is set to evaluation mode.
+        pictures: to test with.
         layers: sets of units by the layer, as `layer_outputs` takes it.
     """
     classes = len(pictures.classes)
@@ -342,6 +345,7 @@ def write_rows(path: Path, columns: list[str], rows: list[dict]) -> None:
 
 
 def main() -> None:
+    """Switch off units as the command line says, and write ablation.csv and classes.csv."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", type=Path, required=True, help="network.pt")
     parser.add_argument("--settings", type=json.loads, required=True, help="JSON, as `build` takes it")

@@ -39,9 +39,14 @@ def check_network(
 
     Args:
         settings: as `build` takes them.
-        size, channels: of the pictures; the size in pixels.
+        size: of the pictures, in pixels.
+        layers: that are dissected, as `layer_outputs` takes them.
+        exempt: names of layers that are never pruned.
+        levels: how many times the network is pruned.
+        fraction: of the remaining weights that goes at each level.
         trained: whether the network is to be trained, on pictures whose number of classes is not known yet.
         shapes_like: settings of another network, whose layers are to have as many units and places.
+        channels: of the pictures.
 
     Raises:
         UserError: a layer is missing or cannot be dissected, an exempt pattern matches nothing, nothing would be left
@@ -86,6 +91,7 @@ def shapes_of(network: nn.Module, size: Size, channels: int, layers: list[str]) 
 
 
 def main() -> None:
+    """Check the network that the command line describes, and write what was found as network.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", type=json.loads, required=True, help="JSON, as `build` takes it")
     parser.add_argument("--trained", action="store_true", help="the network is to be trained")

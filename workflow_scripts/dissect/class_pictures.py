@@ -35,6 +35,7 @@ class FolderPictures:
         self.normalise = normaliser(preprocessing["mean"], preprocessing["std"], device)
 
     def __len__(self) -> int:
+        """Return how many pictures there are."""
         return len(self.names)
 
     def plain(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:

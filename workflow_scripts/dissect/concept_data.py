@@ -98,9 +98,11 @@ class ConceptData:
         )  # fmt: skip
 
     def __enter__(self) -> "ConceptData":
+        """Return this reader, open."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close the file."""
         self.file.close()
 
     def mask_count(self, each_plane: bool) -> int:

@@ -62,12 +62,18 @@ def dump_activations(
     """Write `activations.h5`, as `maps` describes it, with values in float16 or float32.
 
     Args:
+        network: through which the pictures go; batch-norm is in evaluation mode.
+        layers: as `layer_outputs` takes them.
         concepts: the packed concept set, whose pictures are dissected.
-        mean, std: as in training.
+        mean: of each channel, as in training, in units of the full brightness.
+        std: likewise.
+        precision: of the values, "float16" or "float32".
         network_fingerprint: names the network in the dump.
-        forward, execution: of the forward pass, as `ForwardPass` takes them; batch-norm is in evaluation mode.
+        out: activations.h5.
+        forward: the precision of the forward pass, as `ForwardPass` takes it.
         candidates: the largest quantile of raw maps that will be asked for, and how masks will be taken ("above" or
             "at_least" the threshold): only maps that can have a mask are kept. None keeps all.
+        execution: of the forward pass, as `ForwardPass` takes it.
 
     Raises:
         UserError: a layer is missing, its output is not (images, units, h, w), or a value is not finite.
@@ -151,9 +157,11 @@ class PictureBatches(Dataset):
             self.images = len(pictures)
 
     def __len__(self) -> int:
+        """Return how many batches there are, the last of which may be smaller."""
         return -(-self.images // BATCH)
 
     def __getitem__(self, batch: int) -> Tensor:
+        """Return the pictures of a batch as they are packed."""
         with open_hdf5(self.concepts, "images") as source, reading_hdf5(self.concepts):
             return torch.from_numpy(source["images"][batch * BATCH : (batch + 1) * BATCH])
 
@@ -266,6 +274,7 @@ def dump_network(args: argparse.Namespace, out: Path, candidates: tuple[float, s
 
 
 def main() -> None:
+    """Dump the maps of the network that the command line names into --out."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_dump_arguments(parser)
     parser.add_argument(

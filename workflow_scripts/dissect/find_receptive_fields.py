@@ -106,6 +106,7 @@ class Open(nn.Module):
     """A gate that lets everything pass: squeeze-and-excitation scales whole channels, wherever they look."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return ones of the shape of `x`."""
         return torch.ones_like(x)
 
 
@@ -129,6 +130,7 @@ def only_geometry(network: nn.Module) -> nn.Module:
 
 
 def main() -> None:
+    """Find the receptive fields of the network that the command line describes, and write receptive_fields.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", type=json.loads, required=True, help="JSON, as `build` takes it")
     parser.add_argument("--trained", action="store_true", help="the network is to be trained")

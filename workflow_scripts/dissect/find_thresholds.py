@@ -146,6 +146,7 @@ def require_candidates(
 
 
 def main() -> None:
+    """Find the thresholds of the dump that the command line names, and write thresholds.h5."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--activations", required=True, help="activations.h5")
     parser.add_argument("--quantile", type=float, required=True, help="share of samples above the threshold")

@@ -47,12 +47,14 @@ class ForwardPass:
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> Maps:
+        """Return the maps (n, units, h, w) of pictures (n, C, H, W), by layer; the first call settles how."""
         with autocast(pictures.device, self.forward):
             if self.chosen is None:
                 self.chosen = self.plain if self.execution == "plain" else self.choose(pictures)
             return self.chosen(pictures)
 
     def plain(self, pictures: Tensor) -> Maps:
+        """Return the maps by the network as it is."""
         self.network(pictures)
         maps = dict(self.outputs)
         self.outputs.clear()
@@ -166,9 +168,11 @@ class Tracer(fx.Tracer):
     """Traces only what holds a convolution or a batch-norm, without hooks; what the rest does need not be traceable."""
 
     def call_module(self, module: nn.Module, _call: Callable, args: tuple, kwargs: dict) -> object:
+        """Trace a module by its `forward` alone, past the hooks that calling it would run."""
         return super().call_module(module, module.forward, args, kwargs)
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        """Tell whether a module is traced as one step: a convolution or a batch-norm, or what holds neither."""
         whole = (*CONVOLUTIONS, *NORMS)
         return isinstance(module, whole) or not any(isinstance(part, whole) for part in module.modules())
 

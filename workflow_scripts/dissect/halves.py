@@ -83,6 +83,7 @@ def compare_halves(groups: Groups, rule: tuple[float, str]) -> Split:
     of halves that give it the name that all pictures give. NaN where nothing detects.
 
     Args:
+        groups: of pictures, which are halved as wholes.
         rule: what makes a detector, as `detects` takes it.
     """
     count = len(groups.intersection)

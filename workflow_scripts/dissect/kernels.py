@@ -274,14 +274,19 @@ def tally(values, unit, start, cut, w, grid, labels, partner, target, label_cate
     stay near, and the counts of neighbouring units follow each other.
 
     Args:
-        values: maps (K, h * w), those of image i from start[i] to start[i + 1], of the units `unit` (K).
+        values: maps (K, h * w).
+        unit: of each map (K).
+        start: (N + 1); the maps of image i lie from start[i] to start[i + 1].
         cut: float32 (U); a unit's mask is where its interpolated map is greater.
+        w: the maps' width.
         grid: a Grid to the label maps' size.
         labels: a LabelBlock.
         partner: whose labels there the images meet, int64 (m * N): image i those of partner[i], partner[N + i], ...
         target: the tally that each of these counts in, int64 (m * N).
         label_category: the primary category of each label (L).
         in_mask: whether an image counts for a category only if a label of the category lies in the unit's mask.
+        intersection: is added to: pixels that the mask and the label share.
+        unit_area: is added to: pixels of the mask, over the images that count for the category.
     """
     images = start.size - 1
     height = grid.row_weight.size
@@ -361,6 +366,7 @@ def heat(labels, place, row, counts):
         labels: a LabelBlock of N images.
         place: of each label (L) among the K, or below 0.
         row: among the S, of each image, int64 (N), or below 0.
+        counts: is added to.
     """
     words = counts.shape[3] // WORD_BITS
     for image in range(row.size):
@@ -386,9 +392,16 @@ def add_heat(values, unit, start, cut, w, grid, row, place, counts, shared):
     """Add to `shared` (S, U), int64, the sums of `counts` in the masks of a block of N images.
 
     Args:
-        values, unit, start, cut, w, grid: as of `tally`.
-        row, counts: as of `heat`.
+        values: as of `tally`.
+        unit: as of `tally`.
+        start: as of `tally`.
+        cut: as of `tally`.
+        w: as of `tally`.
+        grid: as of `tally`.
+        row: as of `heat`.
         place: among the K, of each unit, int64 (U); or below 0.
+        counts: as `heat` leaves them.
+        shared: is added to.
     """
     words = np.uint64(counts.shape[3]) // WORD
     knot = new_knots(values.shape[1], w, grid.border)

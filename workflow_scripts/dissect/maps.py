@@ -176,6 +176,7 @@ class CandidateWriter:
         self.counts.append(counts)
 
     def finish(self, bound: np.ndarray, minimum: np.ndarray, maximum: np.ndarray) -> None:
+        """Write where each image's candidates start, and `bound`, `minimum` and `maximum`, float32 (units)."""
         counts = np.concatenate([[0], *self.counts])
         self.group["start"] = np.cumsum(counts, dtype=np.int64)
         for name, values in (("bound", bound), ("minimum", minimum), ("maximum", maximum)):

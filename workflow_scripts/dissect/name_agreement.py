@@ -9,10 +9,11 @@ import numpy as np
 def cohens_kappa(one: np.ndarray, other: np.ndarray) -> float:
     """How far two names of each thing agree beyond chance (Cohen 1960): 1 always, 0 as chance would.
 
-    Args:
-        one, other: (things,) whole numbers of at least 0 that stand for names.
-
     NaN without things, and where both have one name alone.
+
+    Args:
+        one: a name of each thing (things,): whole numbers of at least 0.
+        other: the other name of each thing, likewise.
     """
     if not len(one):
         return math.nan

@@ -103,6 +103,7 @@ def iou(
 
 
 def main() -> None:
+    """Name the units of the tally that the command line names, and write units.csv."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tally", required=True, help="tally.h5")
     parser.add_argument("--concepts", required=True, help="concepts.h5")

@@ -131,7 +131,9 @@ class LargestSamples(OrderStatistics):
 
         Args:
             layer: its name, for the error.
-            values: float16 or float32 (K, h * w); `unit` int32 (K); `width`: w.
+            values: float16 or float32 (K, h * w).
+            unit: of each map, int32 (K).
+            width: w.
             grid: to what the maps are interpolated before samples are taken; None for the values themselves.
 
         Raises:
@@ -147,6 +149,7 @@ class LargestSamples(OrderStatistics):
         self._added(*values.shape, grid)
 
     def raise_floors(self) -> None:
+        """Raise each floor to where the rank-th largest sample so far lies."""
         kernels.raise_floors(self.histogram, self.rank, self.floor, self.above, *self._occupied_bins())
 
     def counts(self) -> Counts:
@@ -217,6 +220,7 @@ def rising_bits(values: np.ndarray, half: bool) -> np.ndarray:
 
 
 def refuse_not_finite(layer: str, unit: int) -> None:
+    """Raise UserError for a layer and unit whose activations are NaN or infinite."""
     raise UserError(
         f"layer {layer}, unit {unit}: the activations hold NaN or infinity, which are never written: dump them again"
     )

@@ -36,11 +36,13 @@ def rotate_units(
 
     Args:
         activations: a dump with all maps.
+        concepts: the concept set of the dump.
         replicate: of the network; with a rotation's seed it draws the matrix, so that levels share it.
         rotations: pairs of alpha and seed.
         choices: of the dissection.
         folder: for passing files.
         receptive_fields: as `layer_knots` takes them.
+        threads: that share out the images.
     """
     # Turned maps hardly compress, and a seventh of them can be active; for interpolated samples all are needed.
     candidates = None if choices.quantile_of == "upsampled" else (choices.quantile, choices.mask)
@@ -55,6 +57,7 @@ def rotate_units(
 
 
 def main() -> None:
+    """Count what the rotations on the command line detect, from a dump or a forward pass; write rotations.csv."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_dump_arguments(parser)
     parser.add_argument("--activations", type=Path, help="a dump with all maps, in place of a pass")

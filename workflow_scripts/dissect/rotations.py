@@ -44,11 +44,14 @@ def turn_maps(
 ) -> None:
     """Write a dump like `activations` in which unit u of each layer is sum_v Q[u, v] * (map of unit v).
 
-    Q is `alpha` of the way of the random rotation of `seed`. Sums are in single precision; they are rounded to the
-    precision of the dump, as the maps of the units themselves were.
+    Sums are in single precision; they are rounded to the precision of the dump, as the maps of the units themselves
+    were.
 
     Args:
         activations: a dump with all maps.
+        seed: of the random rotation of which Q is a part.
+        alpha: how far Q goes: 0 leaves the units as they are, 1 is the whole rotation.
+        out: the dump to write.
         candidates: as `dump_activations` takes it.
 
     Raises:

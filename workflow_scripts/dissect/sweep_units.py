@@ -45,6 +45,7 @@ def sweep_units(
 
 
 def main() -> None:
+    """Count units by each variation on the command line, and write sweep.csv."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--activations", type=Path, required=True, help="activations.h5")
     parser.add_argument("--concepts", type=Path, required=True, help="concepts.h5")

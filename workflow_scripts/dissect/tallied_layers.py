@@ -52,6 +52,9 @@ def open_layers(
     """Open the inputs of a tally.
 
     Args:
+        activations: activations.h5.
+        thresholds: thresholds.h5, of that dump.
+        concepts: concepts.h5, of which the dump is.
         choices: how units are masked and counted.
         receptive_fields: as `layer_knots` takes them.
 

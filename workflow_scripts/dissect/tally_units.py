@@ -81,6 +81,7 @@ def tally_units(
 
 
 def main() -> None:
+    """Tally the units of the dump that the command line names, and write tally.h5."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_tally_arguments(parser)
     parser.add_argument("--out", required=True, help="tally.h5 to write")

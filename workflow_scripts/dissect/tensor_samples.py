@@ -33,6 +33,7 @@ class LargestSamples(order_statistics.OrderStatistics):
         self._low, self._high = (to_device(limit, self.device) for limit in self.limits())
 
     def second_pass(self) -> "LargestSamples":
+        """For single precision: an empty one for the second pass, on the same device."""
         return LargestSamples(self.rank - self.above, half=False, upper=self.floor, device=str(self.device))
 
     def add_all(self, maps: LayerMaps, grid: Grid | None, threads: int) -> None:

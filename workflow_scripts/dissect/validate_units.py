@@ -202,7 +202,10 @@ def validate_units(
         choices: how units are masked and counted, and what makes a detector.
         receptive_fields: as of `tally_units`.
         permutations: of labels, within pictures that have labels of the same categories; 0 for none.
-        shuffle_labels, threads: as of `tally_units`.
+        nulls: nulls.csv, to write.
+        split: split.csv, to write.
+        shuffle_labels: as of `tally_units`.
+        threads: that share out the images.
 
     Raises:
         UserError: as `tally_units`.
@@ -238,6 +241,7 @@ def plain(value: object) -> object:
 
 
 def main() -> None:
+    """Validate the units of the dump that the command line names, and write nulls.csv and split.csv."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_tally_arguments(parser)
     parser.add_argument("--detector-iou", type=float, required=True, help="a detector's IoU is above this")

@@ -145,6 +145,7 @@ def draw_curve(axes: Axes, rows: pd.DataFrame, measure: Measure, look: dict, cro
 
 
 def mark_dense(axes: Axes, rows: pd.DataFrame, measure: Measure, look: dict) -> None:
+    """Mark the mean of an arm's dense networks, in the colour and with the marker of its curve."""
     mean = mean_of_replicates(rows)
     dense = mean[mean["remaining %"] >= DENSE]
     mark = DENSE_MARK | {"marker": look["marker"], "color": look["color"]}

@@ -143,6 +143,7 @@ def read_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
+    """Draw the figures, and of them the arms, that the command line names."""
     arguments = read_arguments()
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it reports every glyph that it embeds
     draw_figures(arguments.tables, arguments.out, arguments.figure, arguments.arm)

@@ -82,6 +82,7 @@ def draw_heat_map(
 def write_cells(
     axes: Axes, start: float, cells: np.ndarray, colours: ScalarMappable, write: Callable[[float], str]
 ) -> None:
+    """Write each of the `cells` (rows, columns) as text, from column `start` on: white where its colour is dark."""
     for (row, column), value in np.ndenumerate(cells):
         dark = value > 0 and np.dot(colours.to_rgba(value)[:3], (0.2126, 0.7152, 0.0722)) < 0.45
         axes.text(

@@ -28,7 +28,10 @@ def draw_intervals(axes: Axes, places: np.ndarray, rows: pd.DataFrame, filled: p
     """Draw a mark for the difference of each row, filled or hollow, with its interval, and join them by a thin line.
 
     Args:
+        axes: to draw on.
+        places: where each mark stands across, (rows,).
         rows: with the columns difference, low90 and high90; an interval that is not known is left out.
+        filled: bool, of each row.
         look: color, marker and, where they are joined, linestyle.
     """
     mark = {key: value for key, value in look.items() if key != "linestyle"} | {"markersize": 3.6, "linestyle": "none"}

@@ -30,14 +30,17 @@ def accuracy_rows(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def has_accuracy(networks: pd.DataFrame) -> bool:
+    """Tell whether a network of a curve has a test accuracy."""
     return networks.loc[networks["role"] == CURVE, "accuracy %"].notna().any()
 
 
 def count_limits(rows: pd.DataFrame, measure: Measure) -> tuple[float, float]:
+    """The ends of an axis for a measure, from just below 0 to just above the largest."""
     top = max(1, rows[measure.column].max(), rows[measure.other].max() if measure.other else 0)
     return -0.03 * top, 1.06 * top
 
 
 def units_title(rows: pd.DataFrame) -> str:
+    """The title of an axis of interpretable units in per cent, with their number if all networks have the same."""
     counts = rows["units"].unique()
     return f"Interpretable units (% of {counts[0]})" if len(counts) == 1 else UNITS.title

@@ -156,6 +156,7 @@ def percent(share: float) -> str:
 
 
 def mark_nine_tenths(axes: Axes) -> None:
+    """Draw a thin line where nine in ten weights are pruned."""
     axes.axvline(NINE_TENTHS_PRUNED, color=LIGHT_GREY, linewidth=0.8, zorder=0)
 
 
@@ -171,6 +172,7 @@ def bar_look(figure: Figure) -> dict:
 
 
 def add_density_bar(figure: Figure, colours: ScalarMappable, label: str = REMAINING) -> None:
+    """Add the bar of `density_colours` at the right, dense at its foot."""
     bar = figure.colorbar(colours, ax=figure.axes, **bar_look(figure))
     ticks = density_ticks(colours.norm.vmin, 9)
     bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])

@@ -127,6 +127,7 @@ def category_looks(names: Sequence[str]) -> dict[str, dict]:
 
 
 def category_look(number: int) -> dict:
+    """Colour and hatching of the category at a place in their order; colours repeat with another hatching."""
     count = len(CATEGORY_COLOURS)
     return {
         "facecolor": CATEGORY_COLOURS[number % count],

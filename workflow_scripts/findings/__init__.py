@@ -1,0 +1,1 @@
+"""What an experiment has found, in words, from its tables."""

@@ -290,6 +290,8 @@ def table_of(
     """Means and intervals at each level, marked where a loss is not excluded; and the note that explains them.
 
     Args:
+        tables: of the experiment.
+        curve: the arm.
         values: of each measure, by the index of networks.csv.
         rows: those of equivalence.csv.
     """

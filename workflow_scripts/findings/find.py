@@ -13,7 +13,9 @@ def find(tables: Tables, margin: float, accuracy_margin: float) -> list[Section]
     """The findings of an experiment, section by section.
 
     Args:
-        margin, accuracy_margin: as in the config's section `statistics`.
+        tables: of the experiment.
+        margin: as in the config's section `statistics`: a share of the dense networks' mean count.
+        accuracy_margin: as there: a difference of test accuracy.
     """
     curves = tables.curves()
     sections = [asked(tables, margin, accuracy_margin)]

@@ -23,6 +23,7 @@ class Tables(NamedTuple):
     rotations: pd.DataFrame | None
 
     def __getitem__(self, name: str) -> pd.DataFrame:
+        """The table of a name."""
         return self.frames[name]
 
     def called(self, arm: str) -> str:
@@ -105,6 +106,7 @@ def read_tables(folder: Path, ablated: bool = True) -> Tables:
     """The tables of an experiment; those that not every experiment has, where they are.
 
     Args:
+        folder: where they lie.
         ablated: whether units are switched off in it; without that such tables are an earlier config's.
 
     Raises:

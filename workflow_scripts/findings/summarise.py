@@ -242,6 +242,7 @@ def shortened(row: Sequence[str], width: int) -> Sequence[str]:
 
 
 def main() -> None:
+    """Print the summary of an experiment, and where its files lie."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="the folder of an experiment")
     parser.add_argument("--quantile", type=float, help="of the thresholds; one that is doubtful is named")

@@ -111,8 +111,10 @@ def require_maps(tally: str | Path, maps: LayerMaps, units: int, images: int) ->
 
 
 class Units(NamedTuple):
-    """What was counted of a layer's units: `best_label` intp and `best_iou` float64 (U, at most BEST), by falling IoU;
-    `threshold` and `maximum` float32 (U), and `dead` bool (U), those that are constant over the concept set.
+    """What was counted of a layer's units.
+
+    `best_label` intp and `best_iou` float64 (U, at most BEST) are in order of falling IoU; `threshold` and `maximum`
+    are float32 (U), and `dead` is bool (U): units that are constant over the concept set.
     """
 
     best_label: np.ndarray
@@ -182,6 +184,7 @@ def scaled_pictures(images: Rows, side: int) -> Callable[[int], np.ndarray]:
 
 
 def main() -> None:
+    """Draw the units of the network that the command line names into the folder --out."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--activations", required=True, help="activations.h5")
     parser.add_argument("--tally", required=True, help="tally.h5, which has the thresholds, too")

@@ -59,4 +59,5 @@ class Validation:
         return [round(float(number), digits) for number in numbers]
 
     def refused(self, problem: str) -> UserError:
+        """The error for a problem of the file, with what to do."""
         return UserError(f"{self.path} {problem}: {AGAIN}")

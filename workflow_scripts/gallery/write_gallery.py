@@ -31,9 +31,11 @@ def write_gallery(
 
     Args:
         experiment: name, quantile, detector_iou, detector_rule, images (of a unit), tile (the side of one).
-        networks, arms: the tables of these names, as `collect` writes them.
+        networks: networks.csv, as `collect` writes it.
+        arms: arms.csv, as `collect` writes it.
         concepts: the concept set, for the names of the categories.
         other_names: for networks that are others under a second name, the folder of that name and where it is drawn.
+        gallery: the folder.
         chosen: the arms whose networks are listed, if not all.
 
     Raises:
@@ -90,6 +92,7 @@ def number_or_none(value: float) -> float | None:
 
 
 def main() -> None:
+    """Write the gallery of the networks in the tables that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--experiment", type=json.loads, required=True, help="JSON, as `write_gallery` takes it")
     parser.add_argument("--networks", type=Path, required=True, help="networks.csv")

@@ -1,0 +1,1 @@
+"""Networks: built, brought along, saved and loaded, with the masks of pruned weights."""

@@ -22,6 +22,7 @@ class Block(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the block's rectified maps, (n, channels, h, w), of those before it."""
         y = torch.relu(self.norm1(self.conv1(x)))
         return torch.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
 
@@ -57,6 +58,7 @@ class SmallResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (n, classes) of pictures (n, 3, h, w)."""
         x = torch.relu(self.norm(self.stem(x)))
         return self.classifier(self.stages(x).mean((2, 3)))
 
@@ -77,6 +79,7 @@ def small_resnet(
     section 4.2, with projection shortcuts.
 
     Args:
+        num_classes: how many logits it puts out.
         widths: channels of each stage.
         blocks: residual blocks in each stage.
         strides: stride of each stage's first block.

@@ -34,6 +34,7 @@ def build(settings: dict, classes: int | None, seed: int) -> nn.Module:
             argument, or takes any (`num_labels` to one of transformers'), and `arguments` do not give it. The weights
             of its 2D convolutions then lie in memory with channels last, as the pictures do. None: the network is to be
             just as the arguments say.
+        seed: of what the constructor draws.
 
     Raises:
         UserError: the constructor cannot be imported, it fails, or it returns no torch network of plain tensors.

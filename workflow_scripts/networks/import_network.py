@@ -37,8 +37,9 @@ def import_network(
             draws.
         masks: a file of masks. Without one, masks in the file of weights count; without these, zeros among its weights.
         seed: of what the constructor draws.
-        size, channels: of its pictures; the size in pixels.
+        size: of its pictures, in pixels.
         reading: which tensors of the file are the network's.
+        channels: of its pictures.
 
     Raises:
         UserError: as `build`, `load_weights`, `read_masks_beside`, `require_reported`; or the constructor's
@@ -122,6 +123,7 @@ def require_reported(masks: Masks, path: Path) -> None:
 
 
 def main() -> None:
+    """Import the network that the command line describes, and write network.pt."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--settings", type=json.loads, required=True, help="JSON, as `build` takes it")
     parser.add_argument(

@@ -31,6 +31,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Sequential(*projection if widens else [])
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the block's rectified maps, (n, channels, h, w), of those before it."""
         y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
         return torch.relu(y + self.shortcut(x))
 
@@ -47,6 +48,7 @@ class CifarResNet(nn.Module):
         self.fc = nn.Linear(4 * width, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (n, classes) of pictures (n, 3, h, w)."""
         x = self.blocks(torch.relu(self.bn(self.conv(x))))
         return self.fc(x.mean((2, 3)))
 
@@ -60,6 +62,7 @@ class NormedConvolution(nn.Module):
         self.bn = nn.BatchNorm2d(channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the rectified maps, (n, channels, h, w), of those before it."""
         return torch.relu(self.bn(self.conv(x)))
 
 
@@ -80,6 +83,7 @@ class CifarVGG(nn.Module):
         self.fc = nn.Linear(channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (n, classes) of pictures (n, 3, h, w)."""
         return self.fc(self.layers(x).mean((2, 3)))
 
 

@@ -23,6 +23,7 @@ def read_timm_config(name: str) -> dict:
 
 
 def main() -> None:
+    """Print the preprocessing of the network that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="as timm.create_model takes it")
     print(json.dumps(read_timm_config(parser.parse_args().name)))

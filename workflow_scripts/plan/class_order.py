@@ -13,6 +13,7 @@ def list_classes(folder: Path, order: str | Sequence[str] | None) -> tuple[str, 
     """Return the names of the class folders in `folder`, hidden ones left out, by the number of their class.
 
     Args:
+        folder: that holds the class folders.
         order: "text", by the characters' numbers, as torchvision's ImageFolder does (10, 2, Z, a); "number", digits by
             their value and letters whatever their case, as timm does (2, 10, a, Z); the names themselves; or None where
             the two agree.

@@ -62,6 +62,7 @@ def explanations(text: str) -> dict[Place, str]:
 
 
 def main() -> None:
+    """Write the schema to `FILE`."""
     FILE.write_text(json.dumps(editor_schema(), indent=1, ensure_ascii=False) + "\n")
 
 

@@ -371,6 +371,7 @@ class Experiment:
         """Return the arguments for switching off units of a network: layers, sets, and how pictures are shown to it.
 
         Args:
+            network: whose units are switched off.
             folder: of the pictures, where a network that is made from pictures is tested with files of it.
         """
         design, ablation, images = network.design, self.config["ablation"], self.config["images"]

@@ -52,6 +52,11 @@ def module_of(name: str) -> str:
 
 
 def read_plot(path: Path) -> Plot:
+    """Read what a figure's file says of the figure, without running it.
+
+    Raises:
+        UserError: it lacks its caption, its order or the function that draws it.
+    """
     tree = parse(path)
     constants = constants_of(tree)
     order, caption = constants.get("ORDER"), ast.get_docstring(tree)

@@ -13,9 +13,11 @@ PACKING = 4  # threads that decode labelled pictures; those of the generated wor
 
 
 def gpus_of(rule: str, config: dict, shuffled: bool = False, tested: bool = True) -> int:
-    """Return how many GPUs a job of a rule holds; `config["gpus"]` is a number.
+    """Return how many GPUs a job of a rule holds.
 
     Args:
+        rule: its name.
+        config: whose `gpus` is a number.
         shuffled: labels are shuffled. In one job with the dense network's tally, it would ask for a second GPU.
         tested: there are pictures to test the network with.
     """

@@ -166,4 +166,5 @@ class Plain(yaml.SafeDumper):
     """Writes a list that stands in two places twice, in place of a reference."""
 
     def ignore_aliases(self, _: object) -> bool:
+        """Tell that no value is ever written as a reference."""
         return True

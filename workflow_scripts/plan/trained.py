@@ -27,7 +27,9 @@ def pruned(item: dict, method: Method, dense: list[Network], config: dict, initi
 
     Args:
         item: of the config's `arms`.
+        method: how the arm is pruned.
         dense: of each replicate the network that is pruned.
+        config: the whole.
         initial: the arm whose networks the dense ones start from.
     """
     for first in dense:

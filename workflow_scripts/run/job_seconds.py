@@ -13,6 +13,7 @@ from workflow_scripts.shared.files import run_command
 
 
 def main() -> None:
+    """Read config, cores and jobs as JSON from standard input, and write the seconds of each job as JSON."""
     asked = json.load(sys.stdin)
     experiment = Experiment(asked["config"])
     costs = Costs(experiment, read_sizes(experiment), asked["cores"])

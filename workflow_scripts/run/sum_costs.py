@@ -46,6 +46,7 @@ def summary(rule: str, jobs: list[list[float]]) -> list:
 
 
 def main() -> None:
+    """Add up the benchmarks that the command line names, and write costs.csv."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--benchmarks", type=Path, required=True, help="the experiment's folder of that name")
     parser.add_argument("--out", type=Path, required=True, help="costs.csv")

@@ -77,6 +77,7 @@ class Terminal(logging.Formatter):
         self.showed_steps = time.time()
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return what a message of Snakemake's shows on the terminal; "" shows nothing."""
         event = getattr(record, "event", None)
         if event == LogEvent.JOB_STARTED:
             return self.start_lines(record.jobs)
@@ -123,6 +124,7 @@ class Terminal(logging.Formatter):
         return line(f"{self.done} of {self.total} steps ({100 * self.done / max(self.total, 1):.0f} %){still}")
 
     def seconds_left(self) -> float | None:
+        """Return how many seconds the jobs that are left will take; None if that is not known."""
         dag, scheduler = self.workflow.dag, self.workflow.scheduler
         return self.forecast.left(
             [job for job in dag.needrun_jobs() if job.jobid not in self.ended],
@@ -136,6 +138,7 @@ class Terminal(logging.Formatter):
         threading.Thread(target=self.report_for_ever, daemon=True).start()
 
     def report_for_ever(self) -> None:
+        """Forecast the jobs by the rates of the config, then log now and then what runs, without end."""
         begun = time.time()
         jobs = [job for job in self.workflow.dag.needrun_jobs() if job.output]
         self.total = len(self.workflow.dag)
@@ -161,6 +164,7 @@ class Terminal(logging.Formatter):
 
 
 def line(*words: str) -> str:
+    """Return a line for the terminal: the time of day, then the words in columns."""
     return "  ".join([time.strftime("%H:%M:%S"), *(f"{word:<6}" for word in words)])
 
 
@@ -189,6 +193,7 @@ def last_words(job: Job, start: float) -> str:
 
 
 def duration(seconds: float) -> str:
+    """Return seconds as text: "12.3 s" below a minute, then as `clock` has it."""
     return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
 
 

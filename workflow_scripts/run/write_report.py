@@ -65,7 +65,8 @@ def write_report(
         results: the experiment's folder, which has its name: costs.csv, and the folders of what follows.
         findings: what was found, in words.
         summary: the numbers, in a few lines.
-        figures, tables: names of those to show, in this order.
+        figures: names of those to show, in this order.
+        tables: names of those to list, in this order.
         out: the page, in the same folder.
 
     Raises:
@@ -214,6 +215,7 @@ def read_caption(path: Path) -> tuple[str, str]:
 
 
 def main() -> None:
+    """Write the report of an experiment, and its findings and summary as files of their own."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, required=True, help="the experiment's folder")
     parser.add_argument("--figures", nargs="+", required=True, help="names of the figures to show, in this order")

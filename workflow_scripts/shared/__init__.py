@@ -1,0 +1,1 @@
+"""What all other packages use: files, locks, GPUs, memory, progress."""

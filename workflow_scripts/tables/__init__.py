@@ -1,0 +1,1 @@
+"""Tidy tables of all networks of an experiment, and statistics on them."""

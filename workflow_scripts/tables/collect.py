@@ -42,6 +42,7 @@ class MeasuredNetwork(NamedTuple):
     split: Path
 
     def keys(self) -> dict:
+        """The columns that name the network in every table: arm, replicate, level."""
         return {"arm": self.arm, "replicate": self.replicate, "level": self.level}
 
 
@@ -113,6 +114,7 @@ def add_shares(networks: pd.DataFrame, arms: pd.DataFrame) -> None:
 
 
 def refuse_duplicates(networks: Sequence[MeasuredNetwork]) -> None:
+    """Raise UserError if there is no network, or one is named twice; they come sorted."""
     if not networks:
         raise UserError("there is no network to collect: name at least one with --network")
     for one, next_one in pairwise(networks):
@@ -251,6 +253,7 @@ def categories_of(columns: Sequence[str]) -> list[str]:
 
 
 def layer_rows(layers: list[dict]) -> pd.DataFrame:
+    """A row for each layer of a metrics.json, with its density, the share of weights that remain."""
     frame = pd.DataFrame(layers, columns=LAYER_COLUMNS)
     frame["density"] = frame["remaining"] / frame["weights"]
     return frame
@@ -275,6 +278,7 @@ def read_metrics(path: str | Path) -> dict:
 
 
 def require_keys(path: str | Path, mapping: object, keys: Sequence[str], where: str) -> None:
+    """Raise UserError, naming the file and `where` in it, if a mapping lacks one of the keys or is none."""
     for key in keys:
         if not isinstance(mapping, dict) or key not in mapping:
             raise UserError(f'{path} has no key "{key}"{where}: make that network again')
@@ -333,6 +337,7 @@ def read_validation(nulls: Path, split: Path, units: pd.DataFrame) -> tuple[pd.D
 
 
 def to_numbers(path: str | Path, text: pd.Series) -> pd.Series:
+    """A column of text as float64; UserError, naming the file, if a cell is no finite number."""
     numbers = pd.to_numeric(text, errors="coerce").astype(float)
     wrong = ~np.isfinite(numbers)
     if wrong.any():
@@ -344,6 +349,7 @@ def to_numbers(path: str | Path, text: pd.Series) -> pd.Series:
 
 
 def to_flags(path: str | Path, text: pd.Series) -> pd.Series:
+    """A column of text as bool; UserError, naming the file, if a cell is neither True nor False."""
     wrong = ~text.isin(["True", "False"])
     if wrong.any():
         raise UserError(
@@ -354,6 +360,7 @@ def to_flags(path: str | Path, text: pd.Series) -> pd.Series:
 
 
 def parse_network(words: Sequence[str]) -> MeasuredNetwork:
+    """The network that --network describes: its key, and its four files."""
     return MeasuredNetwork(*parse_key(*words[:3]), *map(Path, words[3:]))
 
 
@@ -365,6 +372,7 @@ def parse_key(arm: str, replicate: str, level: str) -> tuple[str, int, int]:
 
 
 def main() -> None:
+    """Collect the tables of the networks that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--network",

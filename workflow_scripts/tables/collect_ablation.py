@@ -28,11 +28,13 @@ class AblatedNetwork(NamedTuple):
 def collect_ablation(networks: Sequence[AblatedNetwork], given: Sequence[str], ablation: Path, classes: Path) -> None:
     """Write ablation.csv and classes.csv: the rows of each network, sorted by arm, replicate and level.
 
-    Several networks may have the same files, under their own names. Where no class has a concept with detectors,
-    ablation.csv has a header alone.
+    Where no class has a concept with detectors, ablation.csv has a header alone.
 
     Args:
+        networks: of which several may have the same files, under their own names.
         given: the classes that the config gives concepts. Networks may have different ones, and none has to have all.
+        ablation: ablation.csv, to write.
+        classes: classes.csv, to write.
 
     Raises:
         UserError: a file is missing, damaged, or has other columns; or no network has a class that is given.
@@ -79,10 +81,12 @@ def read_rows(path: Path, columns: list[str]) -> pd.DataFrame:
 
 
 def parse_network(words: Sequence[str]) -> AblatedNetwork:
+    """The network that --network describes: its key, ablation.csv and classes.csv."""
     return AblatedNetwork(*parse_key(*words[:3]), *map(Path, words[3:]))
 
 
 def main() -> None:
+    """Collect what the networks on the command line lose, and write both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--network",

@@ -29,6 +29,7 @@ def collect_rotations(networks: Sequence[RotatedNetwork], asked: Mapping[str, Ro
     Args:
         networks: of which several may have one file, under their own names.
         asked: what each arm asks for; a file may have more, for another arm.
+        out: rotations.csv, to write.
 
     Raises:
         UserError: a file is missing, or has not all that its arm asks for.
@@ -57,10 +58,12 @@ def read_rotations(path: Path, asked: Rotations) -> pd.DataFrame:
 
 
 def parse_network(words: Sequence[str]) -> RotatedNetwork:
+    """The network that --network describes: its key and rotations.csv."""
     return RotatedNetwork(*parse_key(*words[:3]), Path(words[3]))
 
 
 def main() -> None:
+    """Collect the rotations of the networks on the command line, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--network",

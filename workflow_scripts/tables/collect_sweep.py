@@ -40,6 +40,7 @@ def collect_sweep(
         detector_rule: as `detects` takes it.
         values: for each choice, detector_iou among them, the experiment's own value and then others, as tables have
             them. The counts of other IoU thresholds follow from units.csv, and so do the experiment's own.
+        out: sweep.csv, to write.
 
     Raises:
         UserError: a file is missing or damaged, or a sweep.csv lacks one of the values.
@@ -101,10 +102,12 @@ def read_sweep(
 
 
 def parse_network(words: Sequence[str]) -> SweptNetwork:
+    """The network that --network describes: its key, units.csv and any sweep.csv."""
     return SweptNetwork(*parse_key(*words[:3]), *map(Path, words[3:]))
 
 
 def main() -> None:
+    """Collect the counts of the networks on the command line, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--network",

@@ -70,6 +70,7 @@ def compare_networks(tables: Path, margins: Margins) -> None:
     Their captions in report/ say what each column is. A table without rows is its columns' names.
 
     Args:
+        tables: the folder.
         margins: what is no change.
 
     Raises:
@@ -275,6 +276,7 @@ def differences_at_equal(
     Args:
         networks: the rows of one measure of one level, a replicate each.
         others: the rows of the other arm by replicate, layer and measure. Replicates out of their range are left out.
+        covariate: the column of what is to be equal.
     """
     pairs = [(row, others[tuple(row[PLACE])]) for _, row in networks.iterrows() if tuple(row[PLACE]) in others]
     pairs = [(row, other) for row, other in pairs if not (pd.isna(row[covariate]) or other[covariate].isna().all())]
@@ -324,6 +326,7 @@ def correlation_rows(values: pd.DataFrame, arms: pd.DataFrame) -> Iterator[dict]
 
 
 def main() -> None:
+    """Compare the networks of the tables in the folder that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tables", type=Path, required=True, help="the folder of the collected tables, and of these")
     parser.add_argument("--margin", type=float, required=True, help="this share of the dense mean count is no change")

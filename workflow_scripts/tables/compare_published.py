@@ -157,6 +157,7 @@ def compare(published: pd.DataFrame, measured: pd.Series, differs: list[str]) ->
 
 
 def parse_network(words: Sequence[str]) -> PublishedNetwork:
+    """The network that --network describes; UserError if there are too few or too many words, or no number."""
     if len(words) not in (3, 4) or not words[1].isdecimal():
         raise UserError(f"--network {' '.join(words)}: give an arm, a replicate (a number), units.csv, and any weights")
     arm, replicate, units, *weights = words
@@ -164,6 +165,7 @@ def parse_network(words: Sequence[str]) -> PublishedNetwork:
 
 
 def main() -> None:
+    """Compare the networks on the command line with what is published, and write published.csv."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--network",

@@ -44,12 +44,12 @@ def half_width(sd: np.ndarray, n: int, level: float = 1 - 2 * ALPHA) -> np.ndarr
 
 
 def noninferiority_p(mean: np.ndarray, sd: np.ndarray, n: int, margin: float) -> np.ndarray:
-    """p of "the true mean lies `margin` or more below 0"; NaN with fewer than `LEAST_REPLICATES`, and of NaN."""
+    """The p of "the true mean lies `margin` or more below 0"; NaN with fewer than `LEAST_REPLICATES`, and of NaN."""
     return stdtr(n - 1, -(mean + margin) * math.sqrt(n) / sd) if n >= LEAST_REPLICATES else mean * np.nan
 
 
 def equivalence_p(mean: np.ndarray, sd: np.ndarray, n: int, margin: float) -> np.ndarray:
-    """p of "the true mean lies `margin` or more from 0": the larger of two one-sided tests (Schuirmann 1987).
+    """The p of "the true mean lies `margin` or more from 0": the larger of two one-sided tests (Schuirmann 1987).
 
     It is at most `ALPHA` where `mean` -+ `half_width` lies within the margin. NaN as `noninferiority_p`.
     """
@@ -95,7 +95,9 @@ def interpolate(covariate: np.ndarray, values: np.ndarray, at: float) -> float:
     """The value at a place of the covariate, by straight lines between the points; NaN outside of their range.
 
     Args:
-        covariate, values: float (points,), in any order. Points of one place are averaged, those with a NaN left out.
+        covariate: the places of points, float (points,), in any order.
+        values: of the points, likewise. Points of one place are averaged, those with a NaN left out.
+        at: the place.
     """
     covariate, values = np.asarray(covariate, float), np.asarray(values, float)
     known = np.isfinite(covariate) & np.isfinite(values)
@@ -152,7 +154,8 @@ def fisher_difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """The difference of correlations on Fisher's scale, where their spread does not depend on them; NaN where one is 1.
 
     Args:
-        one, other: float (replicates,), of which differences are then compared as any others.
+        one: correlations, float (replicates,).
+        other: those to subtract, likewise. The differences are then compared as any others.
     """
     correlations = np.array([one, other], float)
     correlations[np.abs(correlations) > 1 - CERTAIN] = np.nan

@@ -1,0 +1,1 @@
+"""Training and pruning, level by level, and the controls."""

@@ -71,6 +71,7 @@ class FilePictures:
         self.normalise = normaliser(mean, std, device)
 
     def __len__(self) -> int:
+        """Return how many pictures there are."""
         return len(self.index.paths)
 
     def draw_augmentation(self, settings: dict, seed: tuple[int, ...], epoch: int) -> Crops:
@@ -130,9 +131,11 @@ class FilePictures:
         return picture
 
     def labels(self, positions: np.ndarray) -> Tensor:
+        """Return the labels of the pictures at `positions`, int64 (n,), on the device."""
         return self.to_device(self.index.labels[positions])
 
     def to_device(self, values: np.ndarray) -> Tensor:
+        """Return an array as a tensor on the device."""
         tensor = torch.from_numpy(values)
         # From pinned memory, so that the copy does not wait for the GPU to finish what it is at.
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor

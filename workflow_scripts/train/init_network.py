@@ -12,6 +12,7 @@ from workflow_scripts.train.training import accuracy
 
 
 def main() -> None:
+    """Make the untrained network that the command line describes; write network.pt and metrics.json."""
     parser = untrained_parser(__doc__)
     parser.add_argument("--exempt", nargs="*", default=[], help="names of layers that are never pruned")
     args = parser.parse_args()

@@ -51,6 +51,8 @@ def choose_masks(how: str, pruned: Pruned, size: Size, seed: int = 0) -> Masks:
             same: the masks `size.like`.
             shuffled_layerwise, shuffled_global: these at places drawn anew, in each layer or in all together.
             all: all weights that the network has left.
+        pruned: the network of the level before, with its masks.
+        size: how many weights stay, or the masks of another network.
         seed: of what is drawn.
     """
     if how == "all":

@@ -13,6 +13,7 @@ from workflow_scripts.train.training import accuracy
 
 
 def main() -> None:
+    """Make the control of the recipe on the command line; write network.pt and metrics.json."""
     parser = untrained_parser(__doc__)
     parser.add_argument("--recipe", required=True, help="the name of a file in controls")
     parser.add_argument("--initial", type=Path, required=True, help="the network.pt to start from")

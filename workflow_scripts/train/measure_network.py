@@ -38,6 +38,8 @@ def measure_accuracy(
     its middle of `size` cut out, by torchvision's functions on Pillow's pictures: what torchvision's own presets do.
 
     Args:
+        network: is moved to the GPU, if there is one, and set to evaluation mode.
+        folder: of the class folders.
         preprocessing: `size`, `resize`, `mean`, `std`, `interpolation` (torchvision's name for it).
         workers: threads that decode.
         class_order: as `list_classes` takes it.
@@ -92,6 +94,7 @@ def view(path: Path, preprocessing: dict, turned: list[str]) -> np.ndarray:
 
 
 def main() -> None:
+    """Measure the network that the command line names, and write metrics.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", type=Path, required=True, help="network.pt")
     parser.add_argument("--settings", type=json.loads, required=True, help="JSON, as `build` takes it")

@@ -69,6 +69,7 @@ class MemoryPictures:
         self.normalise = normaliser(mean, std, device)
 
     def __len__(self) -> int:
+        """Return how many pictures there are."""
         return len(self.labels)
 
     def plain(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:

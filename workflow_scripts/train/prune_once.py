@@ -58,6 +58,7 @@ def prune_once(network: nn.Module, parent: Masks, method: str, density: float, e
 
 
 def main() -> None:
+    """Prune the network that the command line names, and write network.pt."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", type=Path, required=True, help="network.pt")
     parser.add_argument("--settings", type=json.loads, required=True, help="JSON, as `build` takes it")

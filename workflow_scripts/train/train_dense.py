@@ -26,6 +26,7 @@ def train_dense(trainer: Trainer, rewind_epoch: int, rewind_momentum: bool = Tru
 
 
 def main() -> None:
+    """Train the dense network as the command line says, in this process or in one for each GPU."""
     parser = training_parser(__doc__)
     parser.add_argument("--initial", type=Path, required=True, help="the network.pt to start from")
     parser.add_argument("--rewind-epoch", type=int, required=True)

@@ -92,6 +92,7 @@ def require_classes(args: argparse.Namespace, parent: dict, test: Pictures) -> N
 
 
 def main() -> None:
+    """Prune and train as the command line says; exit if its options do not fit together."""
     parser = training_parser(__doc__)
     parser.add_argument("--parent", type=Path, help="network.pt that is pruned; without it a new one is trained")
     parser.add_argument(

@@ -34,10 +34,17 @@ class Pictures(Protocol):
     classes: tuple[str, ...]
     device: torch.device
 
-    def __len__(self) -> int: ...
-    def plain(self, batches: list[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]: ...
-    def draw_augmentation(self, settings: dict, seed: tuple[int, ...], epoch: int) -> Any: ...
-    def augmented(self, batches: list, augmentation: Any) -> Iterator[tuple[Tensor, Tensor]]: ...
+    def __len__(self) -> int:
+        """Return how many pictures there are."""
+
+    def plain(self, batches: list[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield for each batch the pictures in their test view, and their labels."""
+
+    def draw_augmentation(self, settings: dict, seed: tuple[int, ...], epoch: int) -> Any:
+        """Draw an epoch's order and the changes of its pictures; `settings` is the config's `training` section."""
+
+    def augmented(self, batches: list, augmentation: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield for each batch, a piece of the drawn order, the pictures, changed as drawn, and their labels."""
 
 
 def learning_rate(step: int, steps_per_epoch: int, settings: dict) -> float:

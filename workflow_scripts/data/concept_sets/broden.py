@@ -28,6 +28,7 @@ class Broden:
         self.labels = tuple(labels)
 
     def picture(self, index: int) -> tuple[bytes, str]:
+        """Return what `Reader.picture` does."""
         path = self.set.path(self.names[index])
         return read_file(path), str(path)
 

@@ -109,6 +109,7 @@ class CocoSegments:
             self._segments.setdefault(picture.file, []).append((label, segment.outline))
 
     def picture(self, index: int) -> tuple[bytes, str]:
+        """Return what `Reader.picture` does."""
         path = self._root / self.names[index]
         return read_file(path), str(path)
 
@@ -192,6 +193,7 @@ class CocoPanoptic:
         self.names = sorted(self._pictures)
 
     def picture(self, index: int) -> tuple[bytes, str]:
+        """Return what `Reader.picture` does."""
         path = self._root / self.names[index]
         return read_file(path), str(path)
 

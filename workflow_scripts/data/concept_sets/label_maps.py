@@ -147,8 +147,11 @@ def number(value: int | tuple[int, int, int]) -> int:
 
 
 def read_values(data: bytes, path: str) -> np.ndarray:
-    """Return the values of a label map that the file `path` holds as `data`, uint8 or uint16 (h, w), of a palette the
-    indices.
+    """Return the values of a label map, uint8 or uint16 (h, w); of a palette the indices.
+
+    Args:
+        data: the bytes of the file.
+        path: where it is, for messages.
 
     Raises:
         UserError: it is no whole picture of LOSSLESS formats, has colours, or greys that begin with white.

@@ -103,6 +103,7 @@ class Inflated(Bytes):
         self._held = bytearray()
 
     def read(self, count: int) -> bytes:
+        """Return the next bytes; ValueError if they are too few, or too many, zlib.error if they are damaged."""
         if count > MOST_BYTES:
             raise ValueError(f"a matrix of {count} bytes")
         while len(self._held) < count:
@@ -113,6 +114,7 @@ class Inflated(Bytes):
         return found
 
     def skip(self, count: int) -> None:
+        """Leave out the next bytes; ValueError if there are fewer, zlib.error if they are damaged."""
         self.position += count
         while len(self._held) < count:
             count -= len(self._held)

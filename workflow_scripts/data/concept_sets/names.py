@@ -27,6 +27,7 @@ def read_names(names: str | Mapping[str, int | list[int]], folder: Path, categor
             wanted, category; the text files objectInfo150.txt (SceneParse150), `NUMBER: NAME` (COCO-Stuff), `RED GREEN
             BLUE NAME` (CamVid) and a name a line, the first of value 0; or JSON with label_map and, for colours,
             segmentation_colors (Datumaro).
+        folder: of the set, in which a table is looked for first.
         category: of labels for which the table has none.
 
     Raises:

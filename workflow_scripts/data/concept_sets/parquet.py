@@ -137,6 +137,7 @@ class Parquet:
         return data, f"{row}, {column}"
 
     def picture(self, index: int) -> tuple[bytes, str]:
+        """Return what `Reader.picture` does."""
         return self._bytes(index, self._image)
 
     def annotation(self, index: int) -> Annotation:

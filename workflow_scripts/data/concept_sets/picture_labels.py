@@ -47,6 +47,7 @@ class PictureLabels(PictureFiles):
         self._labels_of = [[place[name] for name in of_picture[key]] for key in self.names]
 
     def annotation(self, index: int) -> Annotation:
+        """Return what `Reader.annotation` does: labels of the whole picture alone."""
         return Annotation(whole=self._labels_of[index])
 
 

@@ -36,6 +36,7 @@ class Stroke:
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> np.ndarray:
+    """An upright rectangle, as its corners, float64 (4, 2)."""
     return np.array([(left, top), (right, top), (right, bottom), (left, bottom)], dtype=float)
 
 
@@ -108,6 +109,7 @@ def render_labels(strokes: list[Stroke], size: int) -> dict[str, list[np.ndarray
 
 
 def label(category: str, name: str | None) -> int:
+    """The number of a label; 0 without a name."""
     return NUMBERS[category, name] if name else 0
 
 

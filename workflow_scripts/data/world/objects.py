@@ -38,9 +38,11 @@ class Figure:
         self.strokes: list[Stroke] = []
 
     def between(self, low: float, high: float) -> float:
+        """A number drawn evenly from `low` to `high`."""
         return self.rng.uniform(low, high)
 
     def chance(self, probability: float) -> bool:
+        """True with this probability."""
         return self.rng.random() < probability
 
     def flat(self, part: str, *unlike: Paint) -> Paint:
@@ -52,6 +54,7 @@ class Figure:
         return self._choose(part, unlike, self.settings.material_paint)
 
     def colour(self, name: str) -> Paint:
+        """The palette's colour `name`, varied as the settings say."""
         return flat_paint(name, self.settings.colour_spread, self.rng)
 
     def _choose(self, part: str, unlike: tuple[Paint, ...], material_probability: float) -> Paint:
@@ -65,6 +68,7 @@ class Figure:
         return make(name, self.settings.colour_spread, self.rng)
 
     def add(self, part: str, polygon, paint: Paint, within: str | None = None) -> None:
+        """Put a part on top: a polygon (n, 2), filled with a paint, if wanted within another part of the object."""
         self.strokes.append(Stroke(np.asarray(polygon, dtype=float), paint, self.name, part, within))
 
 
@@ -76,6 +80,7 @@ def draw_object(name: str, rng: np.random.Generator, settings: Settings) -> list
 
 
 def house(figure: Figure) -> None:
+    """Draw a wall under a roof, with a door, one or two windows and sometimes a chimney."""
     wall = figure.paint("wall")
     roof = figure.paint("roof", wall)
     door = figure.flat("door", wall)
@@ -93,6 +98,7 @@ def house(figure: Figure) -> None:
 
 
 def tree(figure: Figure) -> None:
+    """Draw a trunk under foliage of three triangles, as a fir, or of four ellipses."""
     figure.add("trunk", rectangle(-0.14, 0.2, 0.14, 0.98), figure.paint("trunk"))
     foliage = figure.paint("foliage")
     if figure.chance(0.5):
@@ -106,6 +112,7 @@ def tree(figure: Figure) -> None:
 
 
 def car(figure: Figure) -> None:
+    """Draw a body with a cabin of two windows, from the side, on two wheels with hubs."""
     body = figure.paint("car_body")
     window = figure.flat("window", body)
     wheel = figure.flat("wheel", body)
@@ -122,6 +129,7 @@ def car(figure: Figure) -> None:
 
 
 def boat(figure: Figure) -> None:
+    """Draw a hull with a pole and one sail or two."""
     hull = figure.paint("hull")
     sail = figure.paint("sail")
     figure.add("pole", bar(0, -0.97, 0, 0.4, 0.1), figure.flat("pole", sail))
@@ -133,6 +141,7 @@ def boat(figure: Figure) -> None:
 
 
 def fish(figure: Figure) -> None:
+    """Draw a body with a tail, two fins and an eye, looking left."""
     body = figure.paint("fish_body")
     tail = figure.paint("tail") if figure.chance(0.6) else body
     figure.add("tail", [(0.4, 0), (0.98, -0.48), (0.85, 0), (0.98, 0.48)], tail)
@@ -144,6 +153,7 @@ def fish(figure: Figure) -> None:
 
 
 def flower(figure: Figure) -> None:
+    """Draw a stem with one leaf or two, and five to eight petals around a centre."""
     stem = figure.flat("stem")
     petal = figure.paint("petal", stem)
     figure.add("stem", bar(0, -0.2, figure.between(-0.1, 0.1), 0.98, 0.13), stem)
@@ -159,6 +169,7 @@ def flower(figure: Figure) -> None:
 
 
 def cup(figure: Figure) -> None:
+    """Draw a cup that narrows to its foot, with a rim, and a handle at its right."""
     body = figure.paint("cup_body")
     handle = figure.flat("handle") if figure.chance(0.5) else body
     t = np.radians(np.linspace(-80, 80, 11))
@@ -171,6 +182,7 @@ def cup(figure: Figure) -> None:
 
 
 def lamp(figure: Figure) -> None:
+    """Draw a shade on a pole with a round base."""
     figure.add("base", ellipse(0, 0.84, 0.46, 0.14), figure.paint("base"))
     figure.add("pole", bar(0, -0.2, 0, 0.84, 0.12), figure.flat("pole"))
     top = figure.between(0.2, 0.36)
@@ -178,6 +190,7 @@ def lamp(figure: Figure) -> None:
 
 
 def rocket(figure: Figure) -> None:
+    """Draw an upright rocket: body, nose, round window, two fins and a flame."""
     body = figure.paint("rocket_body")
     fin = figure.flat("fin", body)
     nose = fin if figure.chance(0.6) else figure.flat("nose", body)
@@ -191,6 +204,7 @@ def rocket(figure: Figure) -> None:
 
 
 def umbrella(figure: Figure) -> None:
+    """Draw an open umbrella: a scalloped canopy with a panel in its middle, a pole, and a hooked handle."""
     pole = figure.flat("pole")
     canopy = figure.paint("canopy")
     stripe = figure.flat("canopy", canopy) if figure.chance(0.5) else canopy
@@ -207,6 +221,7 @@ def umbrella(figure: Figure) -> None:
 
 
 def mushroom(figure: Figure) -> None:
+    """Draw a cap with three spots on a stalk."""
     cap = figure.paint("cap")
     spot = figure.flat("spot", cap)
     figure.add("stalk", [(-0.22, -0.1), (0.22, -0.1), (0.32, 0.95), (-0.32, 0.95)], figure.paint("stalk", cap))
@@ -217,6 +232,7 @@ def mushroom(figure: Figure) -> None:
 
 
 def clock(figure: Figure) -> None:
+    """Draw a round face with a rim and two hands, on two legs."""
     rim = figure.paint("rim")
     face = figure.flat("face", rim)
     hand = figure.flat("hand", face)
@@ -230,6 +246,7 @@ def clock(figure: Figure) -> None:
 
 
 def chair(figure: Figure) -> None:
+    """Draw a seat with a back, from the side, on two legs."""
     leg = figure.paint("leg")
     seat = figure.paint("seat") if figure.chance(0.5) else leg
     back = seat if figure.chance(0.6) else figure.paint("back")
@@ -240,6 +257,7 @@ def chair(figure: Figure) -> None:
 
 
 def bird(figure: Figure) -> None:
+    """Draw a bird that looks left: body, head with beak and eye, wing, tail and two legs."""
     body = figure.paint("bird_body")
     head = body if figure.chance(0.6) else figure.flat("head")
     leg = figure.flat("leg")
@@ -255,6 +273,7 @@ def bird(figure: Figure) -> None:
 
 
 def ice_cream(figure: Figure) -> None:
+    """Draw a cone with two or three scoops and sometimes a cherry."""
     figure.add("cone", [(-0.46, 0.0), (0.46, 0.0), (0, 0.98)], figure.paint("cone"))
     scoops = [(-0.27, -0.1), (0.27, -0.1), (0.0, -0.48)] if figure.chance(0.7) else [(0.0, -0.1), (0.0, -0.52)]
     radius = 0.36 if len(scoops) == 3 else 0.44
@@ -265,6 +284,7 @@ def ice_cream(figure: Figure) -> None:
 
 
 def butterfly(figure: Figure) -> None:
+    """Draw four wings, the upper ones sometimes with spots, about a body with two antennas."""
     upper = figure.paint("wing")
     lower = upper if figure.chance(0.5) else figure.paint("wing")
     spot = figure.flat("spot", upper) if figure.chance(0.7) else None

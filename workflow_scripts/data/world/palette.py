@@ -39,7 +39,7 @@ def shaded(colour: Colour, factor: float) -> Colour:
 
 
 def cielab(colours: np.ndarray) -> np.ndarray:
-    """sRGB values 0..255, (..., 3), in CIELAB: (..., 3) float64 (IEC 61966-2-1; CIE 15:2004; D65 white)."""
+    """Colours as sRGB values 0..255, (..., 3), in CIELAB: (..., 3) float64 (IEC 61966-2-1; CIE 15:2004; D65 white)."""
     encoded = np.asarray(colours, dtype=np.float64) / 255
     linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
     relative = linear @ SRGB_TO_XYZ.T / SRGB_TO_XYZ.sum(axis=1)

@@ -181,6 +181,7 @@ def whole(paint: Paint) -> Stroke:
 
 
 def pick(names: tuple[str, ...], rng: np.random.Generator) -> str:
+    """One of the names, each with the same probability."""
     return names[rng.integers(len(names))]
 
 

@@ -18,20 +18,25 @@ class Backdrop:
         self.strokes: list[Stroke] = []
 
     def between(self, low: float, high: float, count: int | None = None):
+        """A number drawn evenly from `low` to `high`; or `count` of them, float64 (count,)."""
         return self.rng.uniform(low, high, count)
 
     def colour(self, colour: Colour) -> Paint:
+        """A flat paint of a colour, varied a little."""
         return Paint("flat", varied(colour, SPREAD, self.rng))
 
     def add(self, name: str | None, polygon, paint: Paint, part: str | None = None, within: str | None = None):
+        """Put a polygon (n, 2) on top, in picture widths, without an outline; `name` None has no label."""
         polygon = np.asarray(polygon, dtype=float)
         self.strokes.append(Stroke(polygon, paint, name, part, within, outlined=False))
 
     def sky(self, top: Colour, bottom: Colour, name: str = "sky", length: float | None = None) -> None:
+        """Fill the picture with a gradient from `top` to `bottom`, `length` picture widths long, or to the horizon."""
         top, bottom = varied(top, SPREAD, self.rng), varied(bottom, SPREAD, self.rng)
         self.add(name, rectangle(0, 0, 1, 1), gradient_paint(top, bottom, length or self.horizon))
 
     def below_horizon(self, name: str, paint: Paint) -> None:
+        """Fill the picture below the horizon."""
         self.add(name, rectangle(0, self.horizon, 1, 1), paint)
 
 
@@ -43,6 +48,7 @@ def draw_scene(name: str, horizon: float, rng: np.random.Generator) -> list[Stro
 
 
 def beach(backdrop: Backdrop) -> None:
+    """Draw sand before the sea, with four white crests, under a blue sky."""
     horizon = backdrop.horizon
     backdrop.sky((70, 164, 244), (168, 216, 250))
     sea = backdrop.colour((36, 118, 196))
@@ -54,6 +60,7 @@ def beach(backdrop: Backdrop) -> None:
 
 
 def mountains(backdrop: Backdrop) -> None:
+    """Draw three mountains with snow on their tops, behind a lawn."""
     horizon = backdrop.horizon
     backdrop.sky((88, 162, 240), (190, 216, 240))
     for x in np.array([0.15, 0.85, 0.5]) + backdrop.between(-0.12, 0.12, 3):
@@ -68,6 +75,7 @@ def mountains(backdrop: Backdrop) -> None:
 
 
 def field(backdrop: Backdrop) -> None:
+    """Draw a lawn with furrows, under a blue sky with two clouds."""
     backdrop.sky((74, 168, 248), (160, 212, 250))
     for x, y in backdrop.rng.uniform((0.1, 0.06), (0.9, 0.25), (2, 2)):
         for shift in (-0.07, 0.0, 0.07):
@@ -79,6 +87,7 @@ def field(backdrop: Backdrop) -> None:
 
 
 def night(backdrop: Backdrop) -> None:
+    """Draw dark ground under a violet sky with stars and a moon."""
     backdrop.sky((30, 36, 104), (96, 78, 160))
     for x, y in backdrop.rng.uniform((0, 0), (1, backdrop.horizon), (22, 2)):
         radius = backdrop.between(0.006, 0.014)
@@ -89,6 +98,7 @@ def night(backdrop: Backdrop) -> None:
 
 
 def city(backdrop: Backdrop) -> None:
+    """Draw buildings, most of their windows lit, behind a street."""
     horizon = backdrop.horizon
     backdrop.sky((242, 170, 140), (250, 224, 186))
     x = -backdrop.between(0, 0.1)
@@ -106,6 +116,7 @@ def city(backdrop: Backdrop) -> None:
 
 
 def room(backdrop: Backdrop) -> None:
+    """Draw a wall with upright stripes, a skirting board, and a wooden floor."""
     horizon = backdrop.horizon
     wall = varied((234, 214, 190), 2 * SPREAD, backdrop.rng)
     backdrop.add("room_wall", rectangle(0, 0, 1, 1), Paint("flat", wall))
@@ -116,6 +127,7 @@ def room(backdrop: Backdrop) -> None:
 
 
 def road(backdrop: Backdrop) -> None:
+    """Draw a street that runs to the horizon through a lawn, with a dashed line in its middle."""
     horizon = backdrop.horizon
     backdrop.sky((98, 174, 242), (176, 214, 244))
     backdrop.below_horizon("lawn", backdrop.colour((104, 170, 76)))
@@ -129,6 +141,7 @@ def road(backdrop: Backdrop) -> None:
 
 
 def forest(backdrop: Backdrop) -> None:
+    """Draw tree trunks on a lawn, with foliage along the upper edge."""
     horizon = backdrop.horizon
     backdrop.sky((134, 200, 112), (196, 230, 150))
     backdrop.below_horizon("lawn", backdrop.colour((96, 148, 66)))
@@ -142,6 +155,7 @@ def forest(backdrop: Backdrop) -> None:
 
 
 def desert(backdrop: Backdrop) -> None:
+    """Draw four dunes one before the other, each darker, under a yellow sky."""
     horizon = backdrop.horizon
     backdrop.sky((250, 196, 112), (254, 236, 184))
     x = np.linspace(0, 1, 13)
@@ -152,6 +166,7 @@ def desert(backdrop: Backdrop) -> None:
 
 
 def underwater(backdrop: Backdrop) -> None:
+    """Draw water that darkens downwards, with bubbles and four strands of seaweed."""
     backdrop.sky((60, 152, 236), (18, 70, 160), "water", length=1.0)
     for _ in range(10):
         x, y, radius = backdrop.between(0, 1), backdrop.between(0, 0.9), backdrop.between(0.01, 0.028)
@@ -165,6 +180,7 @@ def underwater(backdrop: Backdrop) -> None:
 
 
 def snowfall(backdrop: Backdrop) -> None:
+    """Draw snow on the ground, under a pale sky with flakes."""
     backdrop.sky((168, 190, 220), (222, 230, 242))
     backdrop.below_horizon("snow", backdrop.colour((242, 246, 252)))
     for x, y in backdrop.rng.uniform((0, 0), (1, backdrop.horizon), (18, 2)):
@@ -173,6 +189,7 @@ def snowfall(backdrop: Backdrop) -> None:
 
 
 def stage(backdrop: Backdrop) -> None:
+    """Draw a floor with a round podium, before a curtain in folds."""
     horizon = backdrop.horizon
     cloth = varied((184, 30, 48), SPREAD, backdrop.rng)
     backdrop.add("curtain", rectangle(0, 0, 1, 1), Paint("flat", cloth))

@@ -47,6 +47,7 @@ def progress(results: Iterable, count: int, what: str) -> Iterator:
 
 
 def picture_generator(seed: int, stream: str, index: int) -> np.random.Generator:
+    """The random numbers of picture `index` of a stream, one of `STREAMS`, which no other picture shares."""
     return np.random.default_rng([seed, STREAMS[stream], index])
 
 

@@ -1,0 +1,1 @@
+"""A file for each figure, whose docstring is its caption."""

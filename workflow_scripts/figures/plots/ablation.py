@@ -103,6 +103,7 @@ def limits_of(values: pd.DataFrame) -> tuple[float, float]:
 
 
 def title_of(what: str, name: str) -> str:
+    """The title of a panel: what it shows and, below, a name, wrapped."""
     return "\n".join([what, *textwrap.wrap(name, 38, break_on_hyphens=False)])
 
 

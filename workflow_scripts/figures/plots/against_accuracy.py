@@ -180,6 +180,7 @@ def draw_comparisons(axes: Axes, rows: pd.DataFrame, measure: Measure, means: bo
 
 
 def set_axes(axes: Axes, drawn: pd.DataFrame, measure: Measure) -> None:
+    """Set both axes of a panel: accuracy across, counts of a measure upwards."""
     set_accuracy_axis(axes, drawn["accuracy %"])
     axes.set_ylabel(measure.title)
     axes.set_ylim(count_limits(drawn, measure))
@@ -205,8 +206,10 @@ def set_accuracy_axis(axes: Axes, accuracy: pd.Series) -> None:
 
 
 def to_place(accuracy: np.ndarray) -> np.ndarray:
+    """Where an accuracy in per cent lies on the axis: the negative logarithm of its error, at least LEAST_ERROR."""
     return -np.log10(np.maximum(100 - accuracy, LEAST_ERROR))
 
 
 def to_accuracy(place: np.ndarray) -> np.ndarray:
+    """The accuracy in per cent that lies at a place of the axis."""
     return 100 - 10**-place

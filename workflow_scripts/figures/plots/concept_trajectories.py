@@ -211,6 +211,7 @@ def count_colours(counts: Sequence[float]) -> ScalarMappable:
 
 
 def add_count_bar(figure: Figure, heat_maps: list[Axes], colours: ScalarMappable) -> None:
+    """Add the bar of `count_colours` at the right, with round numbers of detectors."""
     bar = figure.colorbar(colours, ax=heat_maps, **bar_look(figure))
     ticks = [tick for tick in COUNTS if colours.norm.vmin <= tick <= colours.norm.vmax]
     bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])

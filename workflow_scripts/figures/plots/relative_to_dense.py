@@ -101,6 +101,7 @@ def relate_to_dense(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_related(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw the measures of one arm in per cent of its dense networks; one that was not measured is left out."""
     mark_nine_tenths(axes)
     axes.axhline(100, color=LIGHT_GREY, linewidth=0.8, zorder=0)
     for measure, look in zip(MEASURES, LOOKS, strict=True):

@@ -5,7 +5,7 @@ const NO_FILTERS = { category: "", concept: "", search: "", detectors: false };
 
 /** What an address says, made to fit what there is: readAddress("#level=3&unit=17"). */
 function readAddress(hash) {
-  const given = new URLSearchParams(hash.replace(/^#/, ""));
+  const given = new URLSearchParams(hash.replace(/^#/u, ""));
   return settle({
     arm: given.get("arm"),
     replicate: numberOr(given.get("replicate"), null),
@@ -21,7 +21,7 @@ function readAddress(hash) {
 }
 
 function numberOr(text, otherwise) {
-  return /^\d{1,9}$/.test(text ?? "") ? Number(text) : otherwise;
+  return /^\d{1,9}$/u.test(text ?? "") ? Number(text) : otherwise;
 }
 
 /** The same state with what does not exist replaced by what does. */
@@ -31,8 +31,8 @@ function settle(state) {
   const first = (list, key) => list.filter((network) => network[key] === list[0][key]);
   const found = (list, key) => (pick(list, key).length ? pick(list, key) : first(list, key));
   const levels = found(found(networks, "arm"), "replicate");
-  const network = levels.findLast((network) => network.level <= state.level) ?? levels[0];
-  const layer = network.layers.find((layer) => layer.name === state.layer) ?? network.layers[0];
+  const network = levels.findLast(({ level }) => level <= state.level) ?? levels[0];
+  const layer = network.layers.find(({ name }) => name === state.layer) ?? network.layers[0];
   return {
     ...state,
     arm: network.arm,
@@ -51,7 +51,7 @@ function addressOf(state) {
   for (const [key, value] of Object.entries(state)) {
     if (value !== null && value !== false) words.set(key, value === true ? "1" : value);
   }
-  const read = (words) => JSON.stringify(readAddress(`#${words}`));
+  const read = (text) => JSON.stringify(readAddress(`#${text}`));
   const whole = read(words);
   for (const key of Object.keys(state)) {
     const fewer = new URLSearchParams(words);

@@ -29,7 +29,7 @@ function isFound(search, unit) {
 
 /** The best concept, and the others past the cut. */
 function listedConcepts(unit) {
-  return unit.best.filter((concept, rank) => rank === 0 || isDetected(concept.iou));
+  return unit.best.filter(({ iou }, rank) => rank === 0 || isDetected(iou));
 }
 
 // ---------------------------------------------------------------- cards
@@ -77,7 +77,7 @@ function fitColumns() {
   const { clientWidth: width } = grid;
   if (!width) return; // not shown
   const { images } = gallery.about;
-  const columns = COLUMNS.find((columns) => width / columns >= images * LEAST_TILE) ?? 1;
+  const columns = COLUMNS.find((most) => width / most >= images * LEAST_TILE) ?? 1;
   grid.style.setProperty("--columns", columns);
   grid.style.setProperty("--rows", CARDS_OF_BLOCK / columns);
   grid.style.setProperty("--width", `${width}px`);
@@ -117,7 +117,7 @@ function concept({ name, category }) {
 
 function showCount(state, shown, all) {
   const network = networkOf(state);
-  const layer = network.layers.find((layer) => layer.name === state.layer);
+  const layer = network.layers.find(({ name }) => name === state.layer);
   byId("shown").textContent = shown === all ? count(all, "unit") : `${shown} of ${count(all, "unit")}`;
   byId("facts").textContent = [
     `${count(layer.detectors, "detector")} of ${count(layer.concepts, "concept")}`,
@@ -168,7 +168,7 @@ function showLevels(state) {
 }
 
 function levelChoice(network, layerName) {
-  const layer = network.layers.find((layer) => layer.name === layerName);
+  const layer = network.layers.find(({ name }) => name === layerName);
   const detectors = layer ? `${layer.detectors} of ${layer.units} units are detectors` : "this layer is not there";
   const text = `level ${network.level}: ${weights(network)}, ${detectors}`;
   const input = make("input", { type: "radio", name: "level", value: network.level, ariaLabel: text });

@@ -21,7 +21,7 @@ function showNeighbour(id, unit, text) {
 
 /** The chosen level: its pictures, its concepts, and the curve over all levels; `found` as of `unitAtLevels`. */
 function showFocus(state, found, scale) {
-  const { network, unit } = found.find(({ network }) => network.level === state.level);
+  const { network, unit } = found.find((each) => each.network.level === state.level);
   const facts = make("p", { className: "muted" });
   facts.append(
     unit.shown ? `Pictures ${unit.images} of the concept set. ` : "",
@@ -73,8 +73,8 @@ function validationOf({ chance, agreement }) {
 
 /** The same unit at every level that has it: [{network, unit}], or {network, problem} where it cannot be shown. */
 async function unitAtLevels(state) {
-  const network = networkOf(state);
-  const levels = network.same_units ? levelsOf(state) : [network];
+  const chosen = networkOf(state);
+  const levels = chosen.same_units ? levelsOf(state) : [chosen];
   const all = await Promise.allSettled(levels.map((network) => unitsAt(network, state.layer)));
   return levels.map((network, index) => {
     const { value: units, reason } = all[index];

@@ -1,6 +1,9 @@
 """The twelve scenes: each function draws a background whose horizon lies at a given height."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from workflow_scripts.data.world.canvas import Stroke, bar, ellipse, rectangle
 from workflow_scripts.data.world.palette import Colour, shaded, varied
@@ -17,15 +20,16 @@ class Backdrop:
         self.rng = rng
         self.strokes: list[Stroke] = []
 
-    def between(self, low: float, high: float, count: int | None = None):
+    def between(self, low: float, high: float, count: int | None = None) -> Any:
         return self.rng.uniform(low, high, count)
 
     def colour(self, colour: Colour) -> Paint:
         return Paint("flat", varied(colour, SPREAD, self.rng))
 
-    def add(self, name: str | None, polygon, paint: Paint, part: str | None = None, within: str | None = None):
-        polygon = np.asarray(polygon, dtype=float)
-        self.strokes.append(Stroke(polygon, paint, name, part, within, outlined=False))
+    def add(
+        self, name: str | None, polygon: ArrayLike, paint: Paint, part: str | None = None, within: str | None = None
+    ) -> None:
+        self.strokes.append(Stroke(np.asarray(polygon, dtype=float), paint, name, part, within, outlined=False))
 
     def sky(self, top: Colour, bottom: Colour, name: str = "sky", length: float | None = None) -> None:
         top, bottom = varied(top, SPREAD, self.rng), varied(bottom, SPREAD, self.rng)

@@ -28,7 +28,7 @@ class Bringing:
     def maker(pretrained: bool = False, other: bool = False) -> nn.Module:
         network = small()
         if pretrained:
-            nn.init.constant_(network[0].weight, 0.25)
+            nn.init.constant_(network.get_parameter("0.weight"), 0.25)
         return nn.Sequential(network, nn.Softmax(1)) if other else network
 
 

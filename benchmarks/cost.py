@@ -49,6 +49,11 @@ def main() -> None:
         raise UserError("there are no rates of networks that are brought along: compare an experiment without them")
     times = read_benchmarks(config["experiment"])
 
+    def predicted(job: Job) -> float:
+        seconds = costs.seconds(job)
+        assert seconds is not None, "there are rates of all jobs but those of networks that are brought along"
+        return seconds
+
     def measured(job: Job) -> float:
         if benchmark_name(job) not in times:
             raise UserError(f"{benchmark_name(job)} has not been run in results/{config['experiment']}: run all first")
@@ -57,12 +62,12 @@ def main() -> None:
     print(f"{'':<22} {'jobs':>5} {'predicted':>11} {'measured':>11} {'ratio':>7}")
     for rule in sorted({job.rule for job in jobs.values()}):
         of_rule = [job for job in jobs.values() if job.rule == rule]
-        compare(rule, sum(map(costs.seconds, of_rule)), sum(map(measured, of_rule)), str(len(of_rule)))
-    compare("all, seconds", sum(map(costs.seconds, jobs.values())), sum(map(measured, jobs.values())), str(len(jobs)))
-    compare("longest chain, seconds", longest_chain(jobs, costs.seconds)[0], longest_chain(jobs, measured)[0])
+        compare(rule, sum(map(predicted, of_rule)), sum(map(measured, of_rule)), str(len(of_rule)))
+    compare("all, seconds", sum(map(predicted, jobs.values())), sum(map(measured, jobs.values())), str(len(jobs)))
+    compare("longest chain, seconds", longest_chain(jobs, predicted)[0], longest_chain(jobs, measured)[0])
     # What is fetched lies elsewhere.
-    predicted = sum(costs.bytes(job) for job in jobs.values() if job.rule != "fetch_archive")
-    compare("disk at the end, MB", predicted / 1e6, disk_use(Path("results", config["experiment"])) / 1e6)
+    size = sum(costs.bytes(job) for job in jobs.values() if job.rule != "fetch_archive")
+    compare("disk at the end, MB", size / 1e6, disk_use(Path("results", config["experiment"])) / 1e6)
 
 
 if __name__ == "__main__":

@@ -105,12 +105,12 @@ def time_thresholds(maps: np.ndarray, result: dict) -> np.ndarray:
 def label_block(labels: Labels) -> LabelBlock:
     """The labels as `ConceptData.block` gives them."""
     masks, rows = packed_labels(labels)
-    masks, tables = np.concatenate(masks), rows.tables()
-    tables = {name: table for name, table in tables.items() if not name.startswith("again")}
+    tables = {name: table for name, table in rows.tables().items() if not name.startswith("again")}
     counts_for = np.zeros((len(labels.planes), len(labels.categories)), bool)
     image, label = rows.occurrences()
     counts_for[image, labels.label_category[label + 1]] = True
-    return LabelBlock(masks.reshape(len(masks), -1), counts_for=counts_for, **tables)
+    joined = np.concatenate(masks)
+    return LabelBlock(joined.reshape(len(joined), -1), counts_for=counts_for, **tables)
 
 
 def time_engine(

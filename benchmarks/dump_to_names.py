@@ -116,7 +116,7 @@ def lasting_rate(log: str) -> float:
     """Return how many pictures a second a dump's log tells of, but for its first lines: they tell of compiling too."""
     lines = re.findall(r"^(\d+):(\d+):(\d+) (\d+) of \d+ pictures", log, re.MULTILINE)
     if len(lines) < 3:
-        pictures, seconds = re.search(r"(\d+) pictures in ([\d.]+) s", log).groups()
+        [(pictures, seconds)] = re.findall(r"(\d+) pictures in ([\d.]+) s", log)
         return int(pictures) / float(seconds)
     (start, before), (end, after) = (
         (int(h) * 3600 + int(m) * 60 + int(s), int(n)) for h, m, s, n in (lines[0], lines[-1])

@@ -126,12 +126,16 @@ def measure(workload: Workload, choices: list[Choice], rounds: int, device: torc
     pictures = torch.from_numpy(np.resize(drawn, (workload.pictures, *drawn.shape[1:])))
     operations = count_operations(network, normaliser(MEAN, STD, torch.device("cpu"))(pictures[:1]))
     precisions = list(dict.fromkeys(choice.forward for choice in choices))
-    works = [partial(convolve, *large_convolution(FORWARD[precision], device)) for precision in precisions]
+    works: list[Callable[[], object]] = [
+        partial(convolve, *large_convolution(FORWARD[precision], device)) for precision in precisions
+    ]
     torch.compiler.reset()  # torch compiles a function for so many networks and no more
     with ExitStack() as hooks:
         starts, executions = [], []
         for choice in choices:
-            copied = deepcopy(network).to(device, memory_format=LAYOUTS[choice.layout]).eval()
+            copied = deepcopy(network).eval()
+            # torch's types lack memory_format
+            copied.to(device, memory_format=LAYOUTS[choice.layout])  # type: ignore[call-overload]
             outputs = hooks.enter_context(layer_outputs(copied, workload.layers, partial(stored, precision="float16")))
             maps_of = ForwardPass(copied, outputs, choice.forward, choice.execution)
             parts = [

@@ -77,7 +77,7 @@ def build_dumps(folder: Path, images: int) -> None:
         create_hdf5(folder / "candidates.h5") as few,
         create_hdf5(folder / "candidates.scratch") as scratch,
     ):
-        writers = [
+        writers: list[AllMaps | Candidates] = [
             AllMaps(every, "layer4", shape, drawn.dtype),
             Candidates(few, scratch, "layer4", shape, drawn.dtype, QUANTILE, "above"),
         ]

@@ -19,6 +19,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -40,7 +41,7 @@ CATEGORIES = ["color", "object", "part", "material", "scene", "texture"]
 LAYER = "layer4"
 PICTURES = 400  # different ones
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-WINDOW = {"width": 1400, "height": 900}
+WIDTH, HEIGHT = 1400, 900  # of the window
 VIEWS = {"first_view_by_number": "#sort=unit", "first_view": ""}
 SPEED = 3000  # pixels a second, a fast wheel
 
@@ -203,10 +204,10 @@ def visit(folder: Path) -> dict:
     from playwright.sync_api import sync_playwright  # needed here alone
 
     browser_path = next(filter(None, map(shutil.which, BROWSERS)), None) or sys.exit("Chromium is not there")
-    loaded: list[Path] = []
+    loaded: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-        page = browser.new_context(viewport=WINDOW, offline=True).new_page()
+        page = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, offline=True).new_page()
         page.on("request", lambda request: loaded.append(request.url))
         result = {}
         for view, address in VIEWS.items():
@@ -228,7 +229,7 @@ def visit(folder: Path) -> dict:
     return result
 
 
-def page_memory(browser) -> dict:
+def page_memory(browser: Any) -> dict:
     """Memory of the process that holds the page, in MB: its own, and that shared with the browser (Linux).
 
     The shared one is decoded pictures, of which the browser keeps what fits into memory that it can take back.
@@ -237,7 +238,7 @@ def page_memory(browser) -> dict:
     statuses = [Path(f"/proc/{each['id']}/status").read_text() for each in processes if each["type"] == "renderer"]
     kinds = {"megabytes_of_memory": "RssAnon", "megabytes_of_decoded_pictures": "RssShmem"}
     return {
-        name: round(max(int(re.search(rf"{kind}:\s+(\d+)", status)[1]) for status in statuses) / 1e3)
+        name: round(max(int(re.findall(rf"{kind}:\s+(\d+)", status)[0]) for status in statuses) / 1e3)
         for name, kind in kinds.items()
     }
 

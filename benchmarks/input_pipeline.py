@@ -129,7 +129,7 @@ def draft(files: list[bytes], boxes: list[Box]) -> None:
         shrink = min(height, width) / SIZE
         image.draft("RGB", (int(WIDTH / shrink), int(HEIGHT / shrink)))
         scale = image.width / WIDTH
-        box = tuple(side * scale for side in (left, top, left + width, top + height))
+        box = (left * scale, top * scale, (left + width) * scale, (top + height) * scale)
         np.asarray(image.convert("RGB").resize((SIZE, SIZE), BILINEAR, box=box, reducing_gap=2))
 
 

@@ -27,7 +27,7 @@ def tally(
         segmentation = torch.from_numpy(np.stack([*planes, *whole_planes]).astype(np.int64)).to(device)
         upsampled = torch.nn.functional.grid_sample(
             torch.from_numpy(low).to(device).float()[None],
-            upsample_grid(low.shape[1:], segmentation.shape[1:]).to(device),
+            upsample_grid(low.shape[1:], tuple(segmentation.shape[1:])).to(device),
             padding_mode="border",
             align_corners=True,  # the default of its day
         )
@@ -43,7 +43,7 @@ def tally(
     return intersection.cpu().numpy().T, unit_area.cpu().numpy().T
 
 
-def upsample_grid(size: tuple[int, int], new_size: tuple[int, int]) -> torch.Tensor:
+def upsample_grid(size: tuple[int, ...], new_size: tuple[int, ...]) -> torch.Tensor:
     """Return where each position of the upsampled map lies in the map, as grid_sample takes it: (1, H, W, 2).
 
     -1 and 1 are the centres of the outer cells; a cell is H / h positions long, the first centre at (H / h - 1) / 2.

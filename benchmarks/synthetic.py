@@ -67,20 +67,20 @@ def draw_part_planes(rng: np.random.Generator, count: int) -> list[np.ndarray]:
 
 def label_pascal(rng: np.random.Generator) -> tuple[list[np.ndarray], list[int]]:
     """Draw the labels of an image as Pascal has them: planes of objects and, for half of the images, of parts."""
-    objects = draw_plane(rng, OBJECT, regions=10, kinds=rng.integers(1, 4), labelled=0.4)
+    objects = draw_plane(rng, OBJECT, regions=10, kinds=int(rng.integers(1, 4)), labelled=0.4)
     return [objects, *draw_part_planes(rng, int(rng.random() < PASCAL_WITH_PARTS))], []
 
 
 def label_ade(rng: np.random.Generator) -> tuple[list[np.ndarray], list[int]]:
     """Draw the labels of an image as ADE20K has them: planes of objects and of up to three levels of parts; a scene."""
-    objects = draw_plane(rng, OBJECT, regions=24, kinds=rng.integers(6, 19), labelled=0.95)
+    objects = draw_plane(rng, OBJECT, regions=24, kinds=int(rng.integers(6, 19)), labelled=0.95)
     parts = draw_part_planes(rng, rng.choice(4, p=ADE_PART_PLANES))
     return [objects, *parts], frequent(rng, SCENE, 1).tolist()
 
 
 def label_opensurfaces(rng: np.random.Generator) -> tuple[list[np.ndarray], list[int]]:
     """Draw the labels of an image as OpenSurfaces has them: a plane of materials."""
-    return [draw_plane(rng, MATERIAL, regions=12, kinds=rng.integers(3, 7), labelled=0.6)], []
+    return [draw_plane(rng, MATERIAL, regions=12, kinds=int(rng.integers(3, 7)), labelled=0.6)], []
 
 
 def label_dtd(rng: np.random.Generator) -> tuple[list[np.ndarray], list[int]]:
@@ -147,7 +147,7 @@ UNIT_KINDS = (
 
 def unit_maps(kind: str, shape: tuple[int, ...], random: np.random.Generator, dtype: type) -> np.ndarray:
     """Maps of one unit over all images: of one of UNIT_KINDS."""
-    normal = random.normal(size=shape).astype(dtype)
+    normal: np.ndarray = random.normal(size=shape).astype(dtype)
     smallest, step = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).eps
     return {
         "normal": normal,
@@ -158,7 +158,7 @@ def unit_maps(kind: str, shape: tuple[int, ...], random: np.random.Generator, dt
         "ties": random.integers(-1, 3, shape),
         "coarse": normal.astype(np.float16),
         "zeros": random.choice([0.0, -0.0], shape),
-        "about zero": random.choice([0.0, -0.0, smallest, -smallest, 1, -1], shape),
+        "about zero": random.choice(np.array([0.0, -0.0, smallest, -smallest, 1, -1]), shape),
         "subnormal": random.integers(-900, 900, shape) * float(smallest),
         "near": random.choice([1, -1], 1) * (1 + random.integers(0, 900, shape) * float(step)),  # the upper bits alike
     }[kind].astype(dtype)

@@ -1,5 +1,7 @@
 """What several tests share."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,12 +9,12 @@ import torch
 from workflow_scripts.data.packed_images import PackedImages
 from workflow_scripts.train.pictures import MemoryPictures
 
-NETWORK = {
+NETWORK: dict[str, Any] = {
     "constructor": "workflow_scripts.networks.architectures:small_resnet",
     "arguments": {"widths": [16, 16], "blocks": [1, 1], "strides": [1, 2], "stem_kernel": 3, "stem_stride": 2},
 }
 RESNET50 = {"constructor": "torchvision.models:resnet50", "arguments": {}}
-TRAINING = {
+TRAINING: dict[str, Any] = {
     "epochs": 3,
     "batch_size": 16,
     "micro_batch": "batch_size",

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 LONGEST_HANG = 20  # seconds
 
@@ -51,7 +52,7 @@ class FlakyServer(ThreadingHTTPServer):
         self.pages[path] = content, list(behaviours) or ["serve"]
         return f"http://127.0.0.1:{self.server_port}{path}"
 
-    def next_behaviour(self, path: str, wanted: str | None) -> tuple[bytes, str, object]:
+    def next_behaviour(self, path: str, wanted: str | None) -> tuple[bytes, str, Any]:
         """Note a request; return the page's content, the kind of its next behaviour, and a number for that."""
         with self.lock:
             self.requests.append((path, wanted))
@@ -105,7 +106,7 @@ class Handler(BaseHTTPRequestHandler):
             first -= kind == "elsewhere"
             headers, status = [("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")], 206
         body = content[first:]
-        length = len(body) + (number if kind == "more" else 0)
+        length = len(body) + (number if kind == "more" and number else 0)
         sent = body if kind == "more" else body[:number]
         self.answer(status, [*headers, ("Content-Length", str(length))], sent)
         if kind == "reset":

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -42,20 +43,20 @@ def write_broden(concepts: Concepts, folder: Path) -> None:
     with open(folder / "category.csv", "w", newline="") as file:
         csv.writer(file).writerows([["name", "first"], *([name, 0] for name in concepts.categories)])
     with open(folder / "label.csv", "w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["number", "name", "category", "syns"])
+        of_labels = csv.writer(file)
+        of_labels.writerow(["number", "name", "category", "syns"])
         for number, (name, categories) in concepts.labels.items():
-            table.writerow([number, name, ";".join(f"{category}(7)" for category in categories), ""])
+            of_labels.writerow([number, name, ";".join(f"{category}(7)" for category in categories), ""])
     with open(folder / "index.csv", "w", newline="") as file:
         columns = [*reversed(concepts.categories), "sw", "sh", "split", "image", "iw", "ih"]
         table = csv.DictWriter(file, columns)
         table.writeheader()
         for place, picture in enumerate(concepts.pictures):
-            row = {"image": f"some/{place}.png", "split": picture.split, "ih": 9, "iw": 9}
+            row: dict[str, Any] = {"image": f"some/{place}.png", "split": picture.split, "ih": 9, "iw": 9}
             row |= {"sh": concepts.height, "sw": concepts.width}
             Image.fromarray(picture.pixels).save(folder / "images" / row["image"])
             for category, cell in picture.cells.items():
-                items = []
+                items: list[str] = []
                 for item in cell:
                     if isinstance(item, np.ndarray):
                         path = f"some/{place}_{category}_{len(items)}.png"

@@ -29,7 +29,7 @@ class Bringing:
         """A small network; with constant weights if `pretrained`, with a softmax behind it if `other`."""
         network = small()
         if pretrained:
-            nn.init.constant_(network[0].weight, 0.25)
+            nn.init.constant_(network.get_parameter("0.weight"), 0.25)
         return nn.Sequential(network, nn.Softmax(1)) if other else network
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def small(width=8):
                          nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 2))
 """
 VIEW = {"size": 32, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "experiment": "brought",
     "world": {"concept_images": 30},
     "images": {"size": 32},

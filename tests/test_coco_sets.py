@@ -108,7 +108,8 @@ def slow_mask(counts: list[int], height: int, width: int) -> np.ndarray:
 
 def slow_text(text: str) -> list[int]:
     """The numbers of COCO's text, one character after another."""
-    counts, place = [], 0
+    counts: list[int] = []
+    place = 0
     while place < len(text):
         value = shift = 0
         while True:

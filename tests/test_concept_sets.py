@@ -483,7 +483,7 @@ def expected_labels(sets, side, name_of) -> list[list[list[set]]]:
     for of_set, reader in sets.items():
         for annotation in reader.annotations:
             names = [name_of(of_set, label) for label in reader.labels]
-            pixels = [[set() for _ in range(side)] for _ in range(side)]
+            pixels: list[list[set]] = [[set() for _ in range(side)] for _ in range(side)]
             for y, x in product(range(side), range(side)):
                 for plane in annotation.planes:
                     height, width = plane.shape
@@ -793,8 +793,8 @@ def test_sets_are_unpacked_joined_and_packed_again_when_a_picture_changes(tmp_pa
     target = "results/joined/data/concepts.verified.json"
 
     def run() -> str:
-        command = [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile", "--directory", ".", "--cores", "2"]
-        configs = [ROOT / "configs/tiny.yaml", "c.yaml"]
+        command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", ".", "--cores", "2"]
+        configs = [str(ROOT / "configs/tiny.yaml"), "c.yaml"]
         environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         done = subprocess.run(
             [*command, "--configfile", *configs, "--", target],

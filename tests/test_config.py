@@ -35,7 +35,7 @@ BROUGHT = {
 PRUNED = {"name": "own_global", "recipe": "prune_once", "of": "own", "method": "global", "densities": [0.5]}
 NOT_OF_IMP = ("imp", "brought", "prune_once")
 # What arms of these recipes have to have, besides one that they are of.
-NEEDED = {
+NEEDED: dict[str, dict] = {
     "finetune": {"rate": 0.001},
     "pruned": {"mask": "layerwise", "rounds": "iterative", "weights": "kept", "schedule": "whole"},
     "dense_early": {"epochs": [3, 5]},
@@ -259,6 +259,10 @@ def test_text_that_means_nothing_there_is_refused(given, sentence):
     [
         ({"trainig": {}}, "unknown key trainig; did you mean training?"),
         ({"training": {"epoch": 3}}, "unknown key training.epoch; did you mean epochs?"),
+        (
+            {"arms": "[{name: imp, recipe: imp}, {name: again, recipe: dense_again, oof: imp}]"},
+            "unknown key arms.again.oof; did you mean of?",
+        ),
         ({"pruning": {"fraction": 1.5}}, "pruning.fraction is 1.5: write a number above 0 and below 1, such as 0.2"),
         ({"pruning": {"rewind_epoch": 50}}, "pruning.rewind_epoch is 50: write a number below training.epochs, 6"),
         ({"pruning": {"rewind_momentum": "never"}}, 'pruning.rewind_momentum is "never": write true or false'),

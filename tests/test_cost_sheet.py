@@ -9,6 +9,7 @@ from collections import Counter
 from contextlib import redirect_stdout
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -120,11 +121,12 @@ def rows(text: str) -> dict[str, list[str]]:
 
 def gpu_hours(config: dict, jobs: dict[str, Job]) -> float:
     costs = costs_of(config, sizes_of(config))
-    return sum(costs.gpus(job) * costs.seconds(job) for job in jobs.values()) / 3600
+    return sum(costs.gpus(job) * (costs.seconds(job) or 0) for job in jobs.values()) / 3600
 
 
 def chain_hours(config: dict, jobs: dict[str, Job]) -> float:
-    return longest_chain(jobs, costs_of(config, sizes_of(config)).seconds)[0] / 3600
+    costs = costs_of(config, sizes_of(config))
+    return longest_chain(jobs, lambda job: costs.seconds(job) or 0)[0] / 3600
 
 
 @pytest.mark.slow
@@ -341,7 +343,12 @@ def test_an_archives_size_is_its_own_or_what_the_config_says_or_left_out(default
 def with_brought(config: dict, weights: Path) -> dict:
     """A config of networks that are trained, of one that is brought along, and of others that are made from it."""
     weights.write_bytes(b"read by jobs alone")
-    mine = {"name": "mine", "recipe": "brought", "constructor": "torchvision.models:resnet18", "layers": ["layer4"]}
+    mine: dict[str, Any] = {
+        "name": "mine",
+        "recipe": "brought",
+        "constructor": "torchvision.models:resnet18",
+        "layers": ["layer4"],
+    }
     mine |= {"weights": str(weights), "preprocessing": {"size": 64, "mean": [0.5] * 3, "std": [0.25] * 3}}
     pruned = {"name": "pruned", "recipe": "prune_once", "of": "mine", "method": "global", "densities": [0.5]}
     drawn = {"name": "drawn", "recipe": "untrained", "of": "mine"}

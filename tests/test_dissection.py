@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -31,7 +32,7 @@ from workflow_scripts.dissect.interpolation import LARGEST_WEIGHT, Field, Grid, 
 from workflow_scripts.dissect.map_writers import Candidates
 from workflow_scripts.dissect.maps import LayerMaps, whole_block
 from workflow_scripts.dissect.name_units import iou, name_units
-from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, OrderStatistics, order_statistic_rank
+from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, order_statistic_rank
 from workflow_scripts.dissect.tallies import Labels, Pairing, Tally, TallySettings, own_labels, tally_layer
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.plan.protocols import BORDERS, COUNTED_IMAGES, MASKS, PLANES, SCHEMES
@@ -225,13 +226,14 @@ def count_part(maps: np.ndarray, like: LargestSamples, to: Grid | None, always_r
     return largest.counts()
 
 
-def add_images(largest: OrderStatistics, maps: np.ndarray, to: Grid | None, always_raise: bool) -> None:
+def add_images(largest: Any, maps: np.ndarray, to: Grid | None, always_raise: bool) -> None:
     """Count maps (N, U, h, w), image by image; floors may rise after each."""
     if always_raise:
         largest.next_raise = 0
     for image in maps:
         block = whole_block(image[None])
-        values, unit = block.values, block.unit
+        values: Any = block.values
+        unit: Any = block.unit
         if isinstance(largest, tensor_samples.LargestSamples):
             values, unit = torch.from_numpy(values).to(largest.device), torch.from_numpy(unit).long().to(largest.device)
         largest.add(LAYER, values, unit, maps.shape[3], to)
@@ -244,6 +246,7 @@ def order_statistics(
 ) -> np.ndarray:
     """The order statistics of maps (N, U, h, w), counted in the parts of `split`, and the extremes: (3, U)."""
     kind = {"device": device} if device else {}
+    largest: Any
     largest = extremes = (tensor_samples.LargestSamples if device else LargestSamples)(
         rank, half=maps.dtype == np.float16 and to is None, **kind
     )

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from itertools import combinations
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,12 @@ from workflow_scripts.plan.resources import DISSECTION, TESTED, TRAININGS
 from workflow_scripts.shared.files import UserError
 
 VIEW = {"size": 224, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
-BROUGHT = {"name": "lite", "recipe": "brought", "constructor": "torchvision.models:resnet18", "weights": "none"}
+BROUGHT: dict[str, Any] = {
+    "name": "lite",
+    "recipe": "brought",
+    "constructor": "torchvision.models:resnet18",
+    "weights": "none",
+}
 BROUGHT |= {"layers": ["layer4"], "preprocessing": VIEW}
 PRUNED = {"name": "lite_random", "recipe": "prune_once", "of": "lite", "method": "random", "densities": [0.5]}
 IMP = {"name": "imp", "recipe": "imp"}

@@ -296,9 +296,9 @@ def command(module: str, *arguments: object, **options) -> subprocess.Popen:
 
 
 def fetching(archive: Path, address: str, out: str, checksum: str = SHA, **options) -> subprocess.Popen:
-    out = archive.parent.parent / out
+    place = archive.parent.parent / out
     return command(
-        "fetch_archive", "--archive", archive, "--addresses", address, "--checksum", checksum, "--out", out, **options
+        "fetch_archive", "--archive", archive, "--addresses", address, "--checksum", checksum, "--out", place, **options
     )
 
 
@@ -376,7 +376,7 @@ def broden_archive() -> tuple[bytes, list[tuple[str, str, int]]]:
         (6, "banded", "texture(2)"),
     ]
     categories = ["color", "object", "part", "material", "scene", "texture"]
-    images = [
+    images: list[tuple[str, dict]] = [
         ("ade20k/ADE_train_00000001", {"color": (1, 2), "object": (3,), "part": (4,), "scene": 5}),
         ("pascal/2008_000002", {"color": (2,), "object": (3,)}),
         ("dtd/banded_0002", {"color": (1,), "texture": 6}),
@@ -388,7 +388,7 @@ def broden_archive() -> tuple[bytes, list[tuple[str, str, int]]]:
         picture = io.BytesIO()
         Image.fromarray(rng.integers(0, 256, (224, 224, 3), np.uint8)).save(picture, "JPEG")
         files[f"images/{name}.jpg"] = picture.getvalue()
-        row = {"image": f"{name}.jpg", "split": "train", "ih": 224, "iw": 224, "sh": 112, "sw": 112}
+        row: dict[str, object] = {"image": f"{name}.jpg", "split": "train", "ih": 224, "iw": 224, "sh": 112, "sw": 112}
         for category, numbers in cells.items():
             row[category] = numbers
             if isinstance(numbers, int):

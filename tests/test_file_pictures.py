@@ -181,8 +181,8 @@ def slow_box(rng: np.random.Generator, height: int, width: int) -> tuple[float, 
         ratio = math.exp(rng.uniform(math.log(0.8), math.log(1.25)))
         rows, columns = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
         if rows <= height and columns <= width:
-            place = [rng.integers(0, free + 1) for free in (height - rows, width - columns)]
-            return rows * columns, math.log(columns / rows), *place
+            top, left = (int(rng.integers(0, free + 1)) for free in (height - rows, width - columns))
+            return rows * columns, math.log(columns / rows), top, left
 
 
 def test_boxes_are_distributed_as_defined():

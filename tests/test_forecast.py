@@ -26,7 +26,7 @@ class Job:
         self.rule = SimpleNamespace(name=rule)
         self.benchmark, self.log, self.output = benchmark, [log] if log else [], output
         self.scheduler_resources = {"_cores": 1} | resources
-        self.wildcards_dict = {}
+        self.wildcards_dict: dict[str, str] = {}
 
 
 def forecast(

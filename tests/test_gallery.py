@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -181,10 +182,11 @@ def dissected(tmp_path_factory) -> Path:
             maps[3:5, 2] = 1
             file[f"maps/{layer}"] = maps
     find_thresholds(folder / "activations.h5", 0.2, folder / "thresholds.h5")
-    for name, seed in (("tally", None), ("shuffled", 1)):
-        tally_units(*(folder / f"{n}.h5" for n in ("activations", "thresholds", "concepts", name)), seed)
+    for name, shuffled in (("tally", None), ("shuffled", 1)):
+        inputs = [folder / f"{name}.h5" for name in ("activations", "thresholds", "concepts")]
+        tally_units(inputs[0], inputs[1], inputs[2], folder / f"{name}.h5", shuffled)
         name_units(folder / f"{name}.h5", folder / "concepts.h5", *RULE, folder / f"{name}.csv")
-        validate(folder, nulls_of(name), seed)
+        validate(folder, nulls_of(name), shuffled)
     return folder
 
 
@@ -192,7 +194,7 @@ def nulls_of(tally: str) -> str:
     return "nulls.csv" if tally == "tally" else f"{tally}_nulls.csv"
 
 
-def validate(folder: Path, nulls: str, seed: int | None = None, fields: dict | None = None, **choices: str) -> None:
+def validate(folder: Path, nulls: str, seed: int | None = None, fields: dict | None = None, **choices: Any) -> None:
     """Validate the units of a dissection in a folder, without permutations."""
     inputs = [folder / f"{name}.h5" for name in ("activations", "thresholds", "concepts")]
     protocol = Protocol(**{"knots": "align_corners_false"} | choices)
@@ -202,8 +204,8 @@ def validate(folder: Path, nulls: str, seed: int | None = None, fields: dict | N
 def draw(
     dissected: Path, gallery: Path, tally: str = "tally", tiles: Tiles = TILES, fields: dict | None = None
 ) -> Path:
-    files = (dissected / f"{name}.h5" for name in ("activations", tally, "concepts"))
-    draw_units(*files, dissected / nulls_of(tally), tiles, NETWORK, gallery / NETWORK, fields)
+    activations, counts, concepts = (dissected / f"{name}.h5" for name in ("activations", tally, "concepts"))
+    draw_units(activations, counts, concepts, dissected / nulls_of(tally), tiles, NETWORK, gallery / NETWORK, fields)
     return gallery / NETWORK
 
 
@@ -437,7 +439,7 @@ def expected_masks(dissected: Path, interpolated: Callable) -> dict[tuple[str, i
         for layer in LAYERS:
             maps, cut = file[f"maps/{layer}"][:], thresholds[f"{layer}/threshold"][:]
             for unit in [unit for unit in range(UNITS) if unit != 1]:
-                for image in top_by_sorting(maps[:, [unit]], cut[[unit]], TILES.count)[0]:
+                for image in top_by_sorting(maps[:, [unit]], cut[[unit]], TILES.pictures)[0]:
                     masks[layer, unit, image] = interpolated(layer, maps[image, unit]) > cut[unit]
     return masks
 
@@ -478,7 +480,7 @@ def test_bytes_are_bounded(dissected, tmp_path):
     folder = draw(dissected, tmp_path, tiles=tiles)
     for sheet in folder.glob("sheets/*"):
         rows = Image.open(sheet).size[1] // tiles.side
-        assert sheet.stat().st_size <= rows * tiles.count * tiles.most_bytes
+        assert sheet.stat().st_size <= rows * tiles.pictures * tiles.most_bytes
 
 
 @pytest.mark.parametrize("file", ["activations", "tally", "concepts"])

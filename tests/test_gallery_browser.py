@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import reference_dissection as reference
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import ConsoleMessage, sync_playwright
 from small_experiments import arm_row, write_validation
 
 from benchmarks.gallery import BROWSERS, IMAGES, TILE, TILE_BYTES, UNITS_PER_SHEET, write_synthetic
@@ -69,12 +69,12 @@ def gallery(tmp_path_factory) -> Path:
         if arm != SHARED[0]:
             layers = layers_of(arm)
             write_dissection(work, layers, seed=100 * replicate, level=level)
-            files = (work / name for name in ("activations.h5", "tally.h5", "concepts.h5", "nulls.csv"))
+            activations, tally, concepts = (work / f"{name}.h5" for name in ("activations", "tally", "concepts"))
             name = network_folder(arm, replicate, level)
-            draw_units(*files, TILES, name, folder / name)
+            draw_units(activations, tally, concepts, work / "nulls.csv", TILES, name, folder / name)
     write_networks(folder, work / "networks.csv")
     about = {"name": "browsed", "quantile": 0.005, "detector_iou": CUT, "detector_rule": "above"}
-    about |= {"images": TILES.count, "tile": TILES.side}
+    about |= {"images": TILES.pictures, "tile": TILES.side}
     other = {network_folder(SHARED[0], 1, 0): network_folder(*SHARED[1])}
     write_gallery(about, work / "networks.csv", work / "arms.csv", work / "concepts.h5", other, folder)
     return folder
@@ -233,13 +233,17 @@ class Visit:
         self.errors: list[str] = []
         self.requests: list[str] = []
 
+    def note(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.errors.append(message.text)
+
     def open(self, folder: Path, address: str = "", view: str = ".card", size=DESK, **options):
         """A page of that width and height, once it shows `view`."""
         page = self.new_page(**options)
         self.pages.append(page)
         page.set_viewport_size(dict(zip(("width", "height"), size, strict=True)))
         page.set_default_timeout(20_000)
-        page.on("console", lambda message: message.type in ("error", "warning") and self.errors.append(message.text))
+        page.on("console", self.note)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: self.requests.append(request.url))
         page.goto((folder / "index.html").as_uri() + address)
@@ -312,7 +316,7 @@ def choose(page, sort=None, category=None, concept=None, search=None, detectors=
 
 
 def strip_of(page, selector: str) -> np.ndarray:
-    """What is on the screen of a strip, float (TILES.side, TILES.count * TILES.side, 3)."""
+    """What is on the screen of a strip, float (TILES.side, TILES.pictures * TILES.side, 3)."""
     page.locator(selector).scroll_into_view_if_needed()
     page.wait_for_function("s => document.querySelector(s).style.backgroundImage", arg=selector)
     page.evaluate(
@@ -324,7 +328,7 @@ def strip_of(page, selector: str) -> np.ndarray:
         selector,
     )
     png = page.locator(selector).screenshot()
-    size = (TILES.count * TILES.side, TILES.side)
+    size = (TILES.pictures * TILES.side, TILES.side)
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB").resize(size), float)
 
 

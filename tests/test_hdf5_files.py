@@ -175,7 +175,10 @@ STRUCTURE = {
     "of any length": of_any_length,
     "the other end first": lambda file, name, values: replace(file, name, np.ones(values.shape, ">u4")),
 }
-VALUES = [*((value, place) for value in (-1, 0, 1, 2, 7, 2**31 - 1, 2**62) for place in (0, -1)), (-(2**63), 0)]
+VALUES: list[tuple[float, int]] = [
+    *((value, place) for value in (-1, 0, 1, 2, 7, 2**31 - 1, 2**62) for place in (0, -1)),
+    (-(2**63), 0),
+]
 VALUES += [(value, 0) for value in (np.nan, np.inf, -np.inf, 1e30)]
 
 

@@ -1,6 +1,7 @@
 """Arms of pruning and training in the plan: the networks of each, what these are made from, and what is refused."""
 
 import re
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,12 @@ from workflow_scripts.shared.files import UserError
 
 IMP = {"name": "imp", "recipe": "imp"}
 VIEW = {"size": 48, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
-OWN = {"name": "own", "recipe": "brought", "constructor": "torchvision.models:resnet18", "weights": "none"}
+OWN: dict[str, Any] = {
+    "name": "own",
+    "recipe": "brought",
+    "constructor": "torchvision.models:resnet18",
+    "weights": "none",
+}
 OWN |= {"layers": ["layer4"], "preprocessing": VIEW}
 PRUNING = {"levels": 3, "fraction": 0.25, "rewind_epoch": 2}
 # Choices that are of the arm that is pruned, for arms that are not published.
@@ -29,7 +35,7 @@ def arm(recipe: str, name: str = "", of: str = "imp", **more: object) -> dict:
     return {"name": name or recipe, "recipe": recipe, "of": of} | more
 
 
-def config(*arms: dict, **changes: object) -> dict:
+def config(*arms: dict, **changes: Any) -> dict:
     changes = {"dissection": {"layers": ["stages.3"]}} | changes | {"pruning": PRUNING | changes.get("pruning", {})}
     return complete_config({"replicates": [1, 4], "arms": list(arms)} | changes) | {"gpus": 0}
 
@@ -415,7 +421,7 @@ THIN = {"inner": [16, 16, 16, 16]}
 AT_ONE_RATE = {"mask": "global", "rounds": "iterative", "weights": "kept", "schedule": "constant"}
 
 
-def second(recipe: str, **more: object) -> dict:
+def second(recipe: str, **more: Any) -> dict:
     """An arm with a label of its own."""
     return arm(recipe, "second", label="the second one", **more)
 

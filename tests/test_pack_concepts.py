@@ -43,15 +43,14 @@ def make_concepts() -> reference.Concepts:
     tie_color, tie_part = np.zeros((5, 7), int), np.zeros((5, 7), int)
     tie_color[0, :3] = 5
     tie_part[4, :3] = 5
-    for place, cells in enumerate(
-        [
-            {"color": [label_map(2)], "object": [label_map(700)], "part": [label_map(9), label_map(9, 256)]},
-            {"scene": [300], "part": [label_map(700, 9)]},
-            {"scene": [300, label_map(300)], "object": [700, label_map(700)]},
-            {},
-            {"color": [tie_color], "part": [tie_part]},
-        ]
-    ):
+    drawn: list[dict[str, list]] = [
+        {"color": [label_map(2)], "object": [label_map(700)], "part": [label_map(9), label_map(9, 256)]},
+        {"scene": [300], "part": [label_map(700, 9)]},
+        {"scene": [300, label_map(300)], "object": [700, label_map(700)]},
+        {},
+        {"color": [tie_color], "part": [tie_part]},
+    ]
+    for place, cells in enumerate(drawn):
         side = SIZE if place == 0 else 11 + place
         pixels = random.integers(0, 256, (side, side + place, 3), np.uint8)
         concepts.pictures.append(reference.Picture(pixels, cells, "val" if place == 3 else "train"))

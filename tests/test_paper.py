@@ -38,8 +38,8 @@ def imagenet(folder: Path) -> None:
             (folder / split / name).mkdir(parents=True)
             for number in range(count):
                 small = rng.integers(0, 120, (6, 8, 3)) + 40 * np.array([label % 2, label // 2, 1])
-                size = tuple(int(side) for side in rng.integers(200, 500, 2))
-                picture = Image.fromarray(small.astype(np.uint8)).resize(size)
+                width, height = rng.integers(200, 500, 2).tolist()
+                picture = Image.fromarray(small.astype(np.uint8)).resize((width, height))
                 picture.save(folder / split / name / f"{name}_{number}.JPEG", quality=90)
 
 

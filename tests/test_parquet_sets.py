@@ -6,6 +6,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ def mapped(tmp_path):
     return tmp_path
 
 
-def read(folder: Path, **options: object) -> Parquet:
+def read(folder: Path, **options: Any) -> Parquet:
     return Parquet(folder, folder, "thing", files=FILES, image="image", **options)
 
 

@@ -89,6 +89,11 @@ def content(data: bytes) -> Put:
     return lambda path: path.write_bytes(data)
 
 
+def put_hole(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 3 * 10**11)
+
+
 def put_socket(path: Path) -> None:
     folder = os.open(path.parent, os.O_RDONLY)
     with socket.socket(socket.AF_UNIX) as listener:
@@ -142,7 +147,7 @@ REFUSED: dict[str, tuple[Put, str]] = {
     "device": (lambda path: path.symlink_to("/dev/zero"), "is a folder, pipe, socket or device"),
     "link to nothing": (lambda path: path.symlink_to("nowhere"), "is missing, or a link to nothing"),
     "links in a ring": (lambda path: path.symlink_to(path), "cannot be read"),
-    "file without end": (lambda path: (path.touch(), os.truncate(path, 3 * 10**11)), "has 300 GB"),
+    "file without end": (put_hole, "has 300 GB"),
 }
 
 

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -220,7 +221,7 @@ def test_a_folder_without_the_file_is_told(tmp_path):
 
 def hub(kept: object, fetched: object) -> ModuleType:
     """A package huggingface_hub that has kept a file, or fetches it, or fails to."""
-    module = ModuleType("huggingface_hub")
+    module: Any = ModuleType("huggingface_hub")
 
     def answer(what: object) -> object:
         if isinstance(what, Exception):

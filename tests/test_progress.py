@@ -31,9 +31,14 @@ def time(monkeypatch):
 
 def run(time: FakeClock, seconds: float, steps: int, what: Progress) -> list[float]:
     """Take so many equal steps in so many seconds; the times after the start at which there was a line."""
-    start, when = time.now, []
-    handler = logging.Handler()
-    handler.emit = lambda record: when.append(time.now - start)
+    start = time.now
+    when: list[float] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            when.append(time.now - start)
+
+    handler = Handler()
     logging.getLogger().addHandler(handler)
     try:
         for done in range(1, steps + 1):

@@ -11,6 +11,7 @@ from fractions import Fraction
 from itertools import product
 from math import floor
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -73,7 +74,7 @@ def concept_set(seed: int, height: int, width: int, pictures: int) -> Concepts:
         return np.where(inside, numbers_here, 0)
 
     for _ in range(pictures):
-        cells = {
+        cells: dict[str, list] = {
             "color": [plane([2], 0.8)],
             "object": [plane([3, 5], 0.9), plane([5, 11], 0.3)],
             "part": [plane([7], 0.6), plane([7, 11], 0.6)],
@@ -149,7 +150,7 @@ class Truth:
         self.numbers = sorted(concepts.labels)
         self.carried = []  # for each picture {label: bool (height, width)}
         self.times = []  # for each picture {label: int (height, width)}
-        within = Counter()
+        within: Counter = Counter()
         for picture in concepts.pictures:
             carried = {number: np.zeros(self.size, bool) for number in self.numbers}
             times = {number: np.zeros(self.size, int) for number in self.numbers}
@@ -298,6 +299,8 @@ def source(place: int, size: int, new_size: int, knots: str, field: Field | None
         found = Fraction(place * (size - 1), max(new_size - 1, 1))
     elif knots == "align_corners_false":
         found = Fraction(2 * place + 1, 2) * size / new_size - Fraction(1, 2)
+    elif field is None:
+        raise ValueError(f"{knots} without a field")
     elif knots == "receptive_field_exact":
         pixel = Fraction(2 * place + 1, 2) * field.picture / new_size - Fraction(1, 2)
         found = (pixel - Fraction(field.offset)) / Fraction(field.stride)
@@ -307,7 +310,7 @@ def source(place: int, size: int, new_size: int, knots: str, field: Field | None
     return found
 
 
-def clamped_source(place: int, size: int, *rest: object) -> Fraction:
+def clamped_source(place: int, size: int, *rest: Any) -> Fraction:
     """The nearest place on the map."""
     return min(max(source(place, size, *rest), Fraction(0)), Fraction(size - 1))
 
@@ -325,7 +328,7 @@ def interpolation_matrix(size: int, new_size: int, knots: str, border: str, fiel
 
 def by_choice(maps: np.ndarray, truth: Truth, chosen: dict, fields: dict = FIELDS) -> Dissection:
     """Any mixture of choices, in exact fractions."""
-    axes = [Field(*axis, fields["picture"]) for axis in fields["layers"][LAYER]]
+    axes = [Field(offset, stride, fields["picture"]) for offset, stride in fields["layers"][LAYER]]
     rows, columns = (
         interpolation_matrix(size, new_size, chosen["knots"], chosen["border"], field)
         for size, new_size, field in zip(maps.shape[2:], truth.size, axes, strict=True)
@@ -362,16 +365,14 @@ def scores(found: Dissection, truth: Truth, unit: int) -> dict[int, Fraction]:
 def detectors(found: Dissection, truth: Truth, chosen: dict) -> dict[str, dict[str, list[int]]]:
     """By category the labels that units detect, A: under their best concept of all, B: in every category."""
     cut = Fraction(str(chosen["detector_iou"]))
-    labels = {name: {"a": [], "b": []} for name in truth.categories}
+    labels: dict[str, dict[str, list[int]]] = {name: {"a": [], "b": []} for name in truth.categories}
 
     def best(table: dict[int, Fraction]) -> list[int]:
-        number = min(table, key=lambda number: (-table[number], number), default=None)
-        passes = (
-            table
-            and table[number] > 0
-            and (table[number] > cut if chosen["detector_rule"] == "above" else table[number] >= cut)
-        )
-        return [number] if passes else []
+        if not table:
+            return []
+        number = min(table, key=lambda number: (-table[number], number))
+        above = table[number] > cut if chosen["detector_rule"] == "above" else table[number] >= cut
+        return [number] if above and table[number] > 0 else []
 
     for unit in range(len(found.threshold)):
         table = scores(found, truth, unit)

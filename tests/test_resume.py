@@ -103,6 +103,7 @@ def start(*words: str) -> subprocess.Popen:
 
 def read_until(running: subprocess.Popen, sign: str) -> str:
     """Return what a command says up to a line with `sign`, or all if it ends before."""
+    assert running.stderr
     log = ""
     while sign not in log and running.poll() is None:
         log += running.stderr.readline()
@@ -334,7 +335,8 @@ def network_and_masks(settings=NETWORK):
 
 
 def trained(pictures, kept: TrainingState | None, rewind_momentum: bool = True, settings=NETWORK) -> Trainer:
-    trainer = Trainer(*network_and_masks(settings), pictures, TRAINING, 1, kept=kept)
+    network, masks = network_and_masks(settings)
+    trainer = Trainer(network, masks, pictures, TRAINING, 1, kept=kept)
     train_dense(trainer, 1, rewind_momentum)
     return trainer
 

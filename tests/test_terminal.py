@@ -16,7 +16,7 @@ from workflow_scripts.run.terminal import Terminal, describe_job, is_needed, tel
 class Job:
     """A job as far as the terminal looks at Snakemake's."""
 
-    def __init__(self, number: int, rule: str, log=None, local: bool = True, output=("file",), **wildcards: str):
+    def __init__(self, number: int | str, rule: str, log=None, local: bool = True, output=("file",), **wildcards: str):
         self.jobid, self.rule, self.wildcards_dict = number, SimpleNamespace(name=rule), wildcards
         self.log, self.benchmark, self.output, self.is_local = [log] if log else [], None, output, local
         self.scheduler_resources = {"_cores": 1}
@@ -178,6 +178,11 @@ def test_of_many_jobs_a_few_are_reported(clock):
     clock.now += 100
     lines = terminal.report().split("\n")
     assert len(lines) == module.MOST + 2 and lines[-2] == f"12:00:00  runs    and {100 - module.MOST} more"
+
+
+def test_a_handler_without_a_formatter_shows_messages_as_they_are():
+    terminal = Terminal(SimpleNamespace(), {"experiment": "none"}, share_left, None)
+    assert terminal.format(record(LogEvent.JOB_ERROR, "it failed")) == "it failed"
 
 
 def test_errors_are_shown_as_ever_and_chatter_is_not():

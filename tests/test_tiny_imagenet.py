@@ -6,6 +6,7 @@ import logging
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -84,14 +85,14 @@ def training(tiny: Path) -> dict:
     return {"folder": tiny / "train", "classes_of": tiny / "train"}
 
 
-def packed(out: Path, wanted: Wanted = ALL, **places: Path) -> tuple[list[bytes], list[str]]:
+def packed(out: Path, wanted: Wanted = ALL, **places: Any) -> tuple[list[bytes], list[str]]:
     """The pictures' pixels and the names of their classes."""
     pack_images(size=SIDE, out=out, wanted=wanted, **places)
     found = read_packed_images(out)
     return [image.tobytes() for image in found.images], [found.classes[label] for label in found.labels]
 
 
-def indexed(out: Path, wanted: Wanted = ALL, **places: Path) -> tuple[list[bytes], list[str]]:
+def indexed(out: Path, wanted: Wanted = ALL, **places: Any) -> tuple[list[bytes], list[str]]:
     index_images(out=out, wanted=wanted, **places)
     found = read_image_index(out)
     paths = [places["folder"] / path for path in found.paths]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -67,7 +67,7 @@ class Watched(Trainer):
 
     last: "Watched"
 
-    def __init__(self, *given: object) -> None:
+    def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self.first: dict | None = None
         self.shown: dict[int, list[bytes]] = {}
@@ -86,7 +86,7 @@ class Made(NamedTuple):
     """A network that a script has made."""
 
     folder: Path
-    trainer: Watched
+    trainer: Watched | None
 
     @property
     def tensors(self) -> dict:
@@ -105,7 +105,7 @@ class Made(NamedTuple):
         return [(row["epoch"], row["learning_rate"]) for row in self.metrics["epochs"]]
 
 
-def experiment(*arms: dict, **changes: object) -> Experiment:
+def experiment(*arms: dict, **changes: Any) -> Experiment:
     """An experiment whose trainings take a fraction of a second."""
     pruning = {"levels": LEVELS, "fraction": FRACTION, "rewind_epoch": REWIND} | changes.pop("pruning", {})
     config = {
@@ -130,6 +130,7 @@ def make(plan: Experiment, folder: Path, network: Network, out: Path | None = No
     else:
         words += [*shlex.split(plan.training_settings({}, network.design)), "--code", "as it is"]
     if network.made_by == "train_dense":
+        assert network.parent
         words += ["--initial", folder / network.parent.folder / "network.pt", "--rewind", out / "rewind.pt"]
         words += ["--rewind-epoch", plan.config["pruning"]["rewind_epoch"]]
     needs = {name: folder / key.folder / file for name, (key, file) in network.needs.items()}
@@ -558,7 +559,7 @@ def test_arguments_that_do_not_say_how_many_weights_stay_or_from_where_are_refus
 
 # Networks that were brought along
 
-OWN = {"name": "own", "recipe": "brought", "weights": "none", "layers": ["stages.1"]}
+OWN: dict[str, Any] = {"name": "own", "recipe": "brought", "weights": "none", "layers": ["stages.1"]}
 OWN |= {"constructor": "workflow_scripts.networks.architectures:small_resnet"}
 OWN |= {"preprocessing": {"size": 16, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}}
 
@@ -577,7 +578,7 @@ def bring(
         KEPT | {"name": "at_once", "of": "own", "mask": "global"} | straight,
     ]
     plan = experiment(*arms, **more)
-    own = plan.networks["own", 1, 0]
+    own = plan.networks[Key("own", 1, 0)]
     network = build(own.design.settings, None, seed=9)
     masks = full_masks(network, [])
     if sparse:
@@ -656,6 +657,7 @@ def ending(epoch: int, killed: bool) -> type[Watched]:
             if (self.epoch, self.step) == (epoch, 1):
                 if killed:
                     raise Killed
+                assert self.kept
                 self.kept.stop_asked = True
             super().stop_if_asked()
 

@@ -41,7 +41,7 @@ def random_set(seed: int, pictures: int) -> reference.Concepts:
     labels = {1: ("cat", ["object"]), 2: ("dog", ["object"]), 3: ("leg", ["part"]), 4: ("dots", ["texture"])}
     concepts = reference.Concepts(["object", "part", "texture"], labels, 5, 6)
     for place in range(pictures):
-        cells = {"texture": [4]}
+        cells: dict[str, list] = {"texture": [4]}
         if place % 3:
             objects = np.where(random.random((5, 6)) < 0.6, random.integers(1, 3, (5, 6)), 0)
             objects[0, 0], parts = 1, np.where(random.random((5, 6)) < 0.4, 3, 0)
@@ -56,7 +56,7 @@ def mixed_set(seed: int, pictures: int) -> reference.Concepts:
     random, concepts = np.random.default_rng(seed), random_set(seed, 0)
     for _ in range(pictures):
         chosen = random.permutation(3)[: random.integers(1, 4)]
-        numbers = [random.integers(1, 3), 3, 4]  # of an object, a part and a texture
+        numbers = [int(random.integers(1, 3)), 3, 4]  # of an object, a part and a texture
         planes = [np.where(random.random((5, 6)) < 0.7, number, 0) for number in numbers]
         cells = {concepts.categories[place]: [planes[place]] for place in chosen}
         concepts.pictures.append(reference.Picture(random.integers(0, 256, (4, 4, 3), np.uint8), cells))
@@ -74,10 +74,10 @@ def prepared(folder: Path, seed: int, pictures: int = 12, units: int = 5) -> np.
 def validated(folder: Path, permutations: int = 19, **options) -> tuple[list, list]:
     """The rows of nulls.csv and split.csv."""
     inputs = [folder / f"{name}.h5" for name in ("activations", "thresholds", "concepts")]
-    files = folder / "nulls.csv", folder / "split.csv"
+    nulls, split = folder / "nulls.csv", folder / "split.csv"
     choices = options.pop("choices", KNOTS)
-    validate_units(inputs, choices, None, permutations, *files, **options)
-    return tuple(map(read_rows, files))
+    validate_units(inputs, choices, None, permutations, nulls, split, **options)
+    return read_rows(nulls), read_rows(split)
 
 
 def read_rows(path: Path) -> list[dict]:

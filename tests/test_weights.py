@@ -6,6 +6,7 @@ import logging
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -77,8 +78,12 @@ def equal(one: State, other: State) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+def compiled(network: nn.Module) -> Any:
+    return torch.compile(network)
+
+
 def compiled_part() -> State:
-    network = net()
+    network: Any = net()
     network.layer4 = torch.compile(network.layer4)
     return network.state_dict()
 
@@ -113,7 +118,7 @@ TAKEN: dict[str, tuple[Callable[[], object], str | None]] = {
     "without counts of batches": (lambda: {n: t for n, t in state().items() if "num_batches" not in n}, ""),
     "DataParallel": (lambda: {"state_dict": nn.DataParallel(net()).state_dict()}, ""),
     "DataParallel in the middle": (lambda: in_middle("module"), ""),
-    "compiled": (lambda: {"model": torch.compile(net()).state_dict()}, ""),
+    "compiled": (lambda: {"model": compiled(net()).state_dict()}, ""),
     "compiled part": (compiled_part, ""),
     "DDP, compiled": (lambda: {"model": under("module._orig_mod", state())}, ""),
     "FSDP and recomputation": (lambda: in_middle("_fsdp_wrapped_module", "_checkpoint_wrapped_module"), ""),
@@ -418,14 +423,14 @@ def test_safetensors_are_known_by_their_contents(tmp_path):
         assert equal(network.state_dict(), state())
 
 
-def pruned_by_torch(*layers: str) -> nn.Module:
+def pruned_by_torch(*layers: str) -> Any:
     network = net()
     for layer in layers:
         prune.l1_unstructured(network.get_submodule(layer), "weight", 0.5)
     return network
 
 
-HALF = pruned_by_torch("conv1").conv1.weight_mask.detach()
+HALF: torch.Tensor = pruned_by_torch("conv1").conv1.weight_mask.detach()
 # By name: the masks, alone in a file or beside the weights.
 MASKS: dict[str, dict] = {
     "layer": {"conv1": HALF},

@@ -32,7 +32,7 @@ def list_commands() -> str:
 def first_line(module: str) -> str:
     """Return the first line of a module's docstring, without importing it, which for some takes seconds."""
     source = (ROOT / module.replace(".", "/")).with_suffix(".py").read_text()
-    return ast.get_docstring(ast.parse(source)).splitlines()[0]
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 
 def run() -> None:

@@ -103,16 +103,16 @@ def print_sheet(jobs: dict[str, Job], costs: Costs, measured: dict[str, list[flo
         return median(times) if times else costs.seconds(job)
 
     left = sorted((job for job in jobs.values() if not job.finished), key=lambda job: job.rule)
-    counted = [job for job in left if seconds(job) is not None]
+    counted = [(job, taken) for job in left if (taken := seconds(job)) is not None]
     print(f"{len(left)} jobs to run, {len(jobs) - len(left)} finished\n")
     print(f"{'rule':<21} {'jobs':>5} {'each':>10} {'GPU hours':>11} {'core hours':>11}  from")
     gpu_total = core_total = 0.0
-    for rule, group in groupby(counted, key=lambda job: job.rule):
+    for rule, group in groupby(counted, key=lambda pair: pair[0].rule):
         same = list(group)
-        each = sum(map(seconds, same)) / len(same)
-        gpu = sum(costs.gpus(job) * seconds(job) for job in same) / 3600
-        core = sum(costs.threads(job) * seconds(job) for job in same) / 3600
-        times = [len(measured.get(name, [])) for name in {benchmark_name(job) for job in same}]
+        each = sum(taken for _, taken in same) / len(same)
+        gpu = sum(costs.gpus(job) * taken for job, taken in same) / 3600
+        core = sum(costs.threads(job) * taken for job, taken in same) / 3600
+        times = [len(measured.get(name, [])) for name in {benchmark_name(job) for job, _ in same}]
         source = f"measured ({sum(times)})" if all(times) else "rate"
         print(f"{rule:<21} {len(same):>5} {duration(each):>10} {gpu:>11,.3f} {core:>11,.3f}  {source}")
         gpu_total, core_total = gpu_total + gpu, core_total + core

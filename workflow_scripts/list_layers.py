@@ -126,7 +126,7 @@ def main() -> None:
     require_fitting(args)
     if args.constructor:
         settings = {"constructor": args.constructor, "arguments": args.arguments or {}}
-        networks = [(settings, None, args.size or SIZE, args.channels or 3)]
+        networks: list[tuple[dict, int | None, Size, int]] = [(settings, None, args.size or SIZE, args.channels or 3)]
     else:
         networks = [
             (

@@ -39,7 +39,7 @@ class Bench:
         """Record that something is not measured here."""
         self._append("skipped", name=name, why=why)
 
-    def part(self, name: str, seconds: float, work: Callable[..., None], *arguments: object) -> None:
+    def part(self, name: str, seconds: float, work: Callable[..., object], *arguments: object) -> None:
         """Do a part of the section that others do not depend on.
 
         It is skipped if fewer than `seconds` are left. What it raises becomes a failed check, with its traceback in the

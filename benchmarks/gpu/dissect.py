@@ -82,7 +82,7 @@ class Layer:
     def __init__(self, maps: LayerMaps, labels: ConceptData, device: str):
         self.maps, self.labels, self.device = maps, labels, device
         self.rank = np.full(maps.units, order_statistic_rank(QUANTILE, maps.samples))
-        self.settings: TallySettings | None = None  # known with the thresholds
+        self.settings: TallySettings  # known with the thresholds
 
     def find_thresholds(self, device: str | None, threads: int) -> dict[str, np.ndarray]:
         """Find the thresholds on a device or, without one, by the compiled kernels, and set them for the tally."""

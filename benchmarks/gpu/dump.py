@@ -136,7 +136,7 @@ def time_forward(
     """Time the network alone, on pictures that are on the device."""
     dtype, tf32 = PRECISIONS[precision]
     allow_tf32(tf32)
-    network.to(memory_format=LAYOUTS[layout])
+    network.to(memory_format=LAYOUTS[layout])  # type: ignore[call-overload]  # torch's types lack memory_format
     inputs = [batch.contiguous(memory_format=LAYOUTS[layout]) for batch in inputs]
 
     def pass_all() -> None:
@@ -150,22 +150,21 @@ def time_forward(
     allow_tf32(False)
 
 
-def dumper(
-    bench: Bench, network: nn.Module, layer: str, candidates: tuple[float, str] | None
-) -> Callable[[Path, str], Path]:
+def dumper(bench: Bench, network: nn.Module, layer: str, candidates: tuple[float, str] | None) -> Callable[..., Path]:
     """Return the function that dumps the maps of the pictures in a file, by a choice of the forward pass."""
 
     def dump(concepts: Path, forward: str, execution: str = "plain") -> Path:
         out = bench.folder / "activations.h5"
         out.unlink(missing_ok=True)
-        choices = {"forward": forward, "candidates": candidates, "execution": execution}
-        dump_activations(network, [layer], concepts, MEAN, STD, "float16", "benchmark", out, **choices)
+        dump_activations(
+            network, [layer], concepts, MEAN, STD, "float16", "benchmark", out, forward, candidates, execution
+        )
         return out
 
     return dump
 
 
-def compare_dumps(bench: Bench, dump: Callable[[Path, str], Path], concepts: Path) -> None:
+def compare_dumps(bench: Bench, dump: Callable[..., Path], concepts: Path) -> None:
     """Make a dump twice and compare the files."""
     first, second = (file_fingerprint(dump(concepts, "float32")) for _ in range(2))
     bench.check("a dump made twice has the same bytes", first == second)
@@ -178,7 +177,7 @@ def time_dump(bench: Bench, name: str, variant: str, dump: Callable[[Path], Path
     whole, kernels = profile(lambda: dump(many), bench.device)
     pictures, seconds = picture_count(many) - picture_count(few), whole - start
     note = f"{start:.1f} s to start"
-    if kernels is not None:
+    if kernels is not None and kernels_of_few is not None:
         note += f"; kernels ran {100 * (kernels - kernels_of_few) / seconds:.0f} % of the time"
     bench.row(name, pictures / seconds, "pictures/s", note, variant)
 

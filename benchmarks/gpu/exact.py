@@ -73,7 +73,7 @@ def run(bench: Bench) -> None:
         "groups, label partners and planes": compare_pairings,
         f"{scale.units} units with maps of 7 x 7": compare_many_units,
     }
-    numbers = []
+    numbers: list[int] = []
     for name, part in parts.items():
         bench.part(name, 2, check, bench, name, part, device, scale, numbers)
     bench.row("numbers of a device and of the kernels compared", sum(numbers), "numbers", "")
@@ -221,6 +221,7 @@ def dumped(
     if labels:
         write_broden(concepts, labels, len(maps))
     else:
+        assert size, "odd labels have a size"
         write_odd(concepts, odd_images(np.random.default_rng(7), len(maps), size), size)
     paths = {name: folder / f"{name}.h5" for name in ("all", "candidates", "candidates of the kernels")}
     if device is None:

@@ -109,7 +109,7 @@ def network_difference(one: Path, other: Path) -> str:
     """Return which tensors of two networks' files, which differ, are furthest apart, and how far."""
     first, second = (load_tensors(path)["model"] for path in (one, other))
     apart = {name: float((tensor.double() - second[name].double()).abs().max()) for name, tensor in first.items()}
-    name = max(apart, key=apart.get)
+    name = max(apart, key=apart.__getitem__)
     return f"{name} differs by {apart[name]:.2e}"
 
 

@@ -121,7 +121,7 @@ class Cluster:
 
     def launch(self, program: str, *arguments: str, name: str | None = None) -> None:
         """Start a daemon that ends with this process, even if that is killed."""
-        command = ["setpriv", "--pdeathsig", "TERM", shutil.which(program, path=search_path()), *arguments]
+        command = ["setpriv", "--pdeathsig", "TERM", shutil.which(program, path=search_path()) or program, *arguments]
         with open(self.folder / "log" / f"{name or program}.out", "ab") as out:
             self.daemons[name or program] = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
 

@@ -167,7 +167,8 @@ def require_new(name: str, place: str, what: str, place_of: dict[str, str]) -> N
 
 def read_labels(path: Path, categories: tuple[str, ...]) -> tuple[NumberedLabel, ...]:
     """The labels of label.csv by rising number."""
-    labels, place_of = {}, {}
+    labels: dict[int, NumberedLabel] = {}
+    place_of: dict[str, str] = {}
     for place, row in table_rows(path, ["number", "name", "category"]):
         # Counts go by name: two labels of one name would be one concept. Blanks around it are not seen in a table.
         require_new(row["name"].strip(), place, "label", place_of)
@@ -187,11 +188,14 @@ def read_index(
     path: Path, categories: tuple[str, ...], numbers: set[int]
 ) -> tuple[tuple[LabelledImage, ...], tuple[int, int]]:
     """The images of index.csv, and the (height, width) that all label maps share."""
-    images, size, place_of = [], None, {}
+    images: list[LabelledImage] = []
+    size: tuple[int, int] | None = None
+    place_of: dict[str, str] = {}
     for place, row in table_rows(path, ["image", "split", "sh", "sw", *categories]):
         # A picture that stands there twice would count twice, under whichever spelling of its path.
         require_new(row["image"] and os.path.normpath(row["image"]), place, "picture", place_of)
-        row_size = tuple(whole_number(row[column], f"{place}, column {column}") for column in ("sh", "sw"))
+        height, width = (whole_number(row[column], f"{place}, column {column}") for column in ("sh", "sw"))
+        row_size = height, width
         size = size or row_size
         if row_size != size or min(size) < 1:
             raise UserError(
@@ -210,7 +214,7 @@ def read_index(
                 elif number:  # 0 is no label, as in a label map: Broden's makers wrote it for labels that they dropped
                     raise UserError(f"{place}, column {name}: label number {item} is not in label.csv")
         images.append(LabelledImage(row["image"], row["split"], tuple(planes), tuple(whole_labels)))
-    if not images:
+    if size is None:
         raise UserError(f"{path} lists no images; give a set that has some")
     return tuple(images), size
 

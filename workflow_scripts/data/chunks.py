@@ -125,5 +125,5 @@ def decode_lz4(stored: memoryview, out: np.ndarray) -> None:
             raise ValueError("a chunk is cut off")
         if length == part.size:
             part[:] = data
-        elif cramjam.lz4.decompress_block_into(data, part) != part.size:
+        elif cramjam.lz4.decompress_block_into(data, part.data) != part.size:
             raise ValueError("a chunk is too short")

@@ -81,7 +81,8 @@ def find_pictures(folder: Path, name: str) -> tuple[list[str], list[str], list[s
     That folder is among the others only where it holds no pictures.
     """
     pictures, others = sort_out(folder, name)
-    inner, rest = [], []
+    inner: list[str] = []
+    rest: list[str] = []
     within = f"{name}/{INNER}"
     if within in others and os.path.isdir(folder / within):
         inner, rest = sort_out(folder, within)

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from workflow_scripts.shared.files import UserError, reading, system_reason, unreadable
 
@@ -19,6 +20,7 @@ FORMATS = {
     "TIFF": (".tif", ".tiff"),
 }
 IMAGE_SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+assert Image.MAX_IMAGE_PIXELS is not None, "it is None only where somebody sets it so"
 MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # of a picture: where Pillow stops, too
 MOST_PIXELS_PER_BYTE = 1024  # of a JPEG; one that a single colour fills has 256
 ORIENTATION = ExifTags.Base.Orientation
@@ -75,8 +77,8 @@ def open_picture(
     try:
         with Image.open(io.BytesIO(data), formats=formats) as image:
             # An MPO is a camera's JPEG with previews behind the photo.
-            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-                raise UserError(f"{path} holds {image.n_frames} frames or pages: keep one of them")
+            if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
+                raise UserError(f"{path} holds {frames} frames or pages: keep one of them")
             if is_deep(image, data) and not (deep_grey and image.mode == "I;16"):
                 raise UserError(
                     f"{path} has more than 8 bits a channel, or signed ones, which would be clipped: convert it"
@@ -105,7 +107,7 @@ def is_deep(image: Image.Image, data: bytes) -> bool:
     """Tell whether a picture, opened from `data`, has more than 8 bits a channel."""
     if image.format == "PNG":
         return data[24] > 8  # Pillow makes 8 bits of colours with 16
-    if image.format == "TIFF":
+    if isinstance(image, TiffImageFile):
         bits, kinds = (image.tag_v2.get(tag, (1,)) for tag in (ExifTags.Base.BitsPerSample, SAMPLE_FORMAT))
         return max(bits) > 8 or max(kinds) > 1  # here too; kinds are unsigned numbers, signed ones, and so on
     return False

@@ -76,7 +76,11 @@ def fetch_archive(
                 download(part, archive, addresses, expected, timeout, wait)
     with reading(archive):
         wrong = wrong_checksum(archive, expected)
-        receipt = {"archive": str(archive), "bytes": archive.stat().st_size, "sha256": file_fingerprint(archive)}
+        receipt: dict[str, str | int] = {
+            "archive": str(archive),
+            "bytes": archive.stat().st_size,
+            "sha256": file_fingerprint(archive),
+        }
     if wrong:
         raise UserError(f"{archive} has the {wrong}, not {checksum}: replace or remove it, or correct the checksum")
     logging.info("%s has %d bytes, sha256:%s", *receipt.values())
@@ -280,7 +284,7 @@ def extent(response: HTTPResponse | HTTPError, asked: int) -> tuple[int, int | N
     return start, stop, stop if match[3] == "*" else int(match[3])
 
 
-def append_body(response: HTTPResponse, part: Part, stop: int | None, timeout: float) -> None:
+def append_body(response: HTTPResponse | HTTPError, part: Part, stop: int | None, timeout: float) -> None:
     """Append a body to `part` until it ends or `part` has `stop` bytes; log how far it is."""
     first = part.size
     progress = Progress(f"MB of {part.path}", None if stop is None else (stop - first) / 1e6)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import EllipsisType
+from typing import TypeVar
 
 import h5py
 import hdf5plugin
@@ -16,6 +17,7 @@ import numpy as np
 from workflow_scripts.data.unfolding import require_bounded_chunks
 from workflow_scripts.shared.files import UserError, reading, require_file
 
+Kind = TypeVar("Kind")
 FORMAT = 2  # raised when what a file holds changes its meaning
 # Decoded several times as fast as gzip. Maps with many zeros halve; shuffling bytes or bits first was slower and, for
 # such maps, larger. The same values give the same bytes, unlike lzf's.
@@ -48,7 +50,7 @@ def open_hdf5(path: str | Path, *contents: str) -> h5py.File:
             missing = [name for name in contents if name not in file.attrs and link_to(file, name) is None]
         if missing:
             raise lacks(file, missing[0])
-        if "format" not in file.attrs or read_attribute(file, "format", np.integer) != FORMAT:
+        if "format" not in file.attrs or read_attribute(file, "format", np.int64) != FORMAT:
             raise UserError(f"{path} is not of format {FORMAT}; check that it is the right file, or make it again")
     except BaseException:
         file.close()
@@ -80,8 +82,8 @@ def link_to(group: h5py.Group, name: str) -> object | None:
     return group.get(name, getlink=True)
 
 
-def read_attribute(node: h5py.Group, name: str, kind: type) -> object:
-    """An attribute of a kind: str, float or np.integer; UserError if it is not there or of another."""
+def read_attribute(node: h5py.Group, name: str, kind: type[Kind]) -> Kind:
+    """An attribute of a kind: str, float or np.int64; UserError if it is not there or of another."""
     with reading_hdf5(node.file.filename):
         value = node.attrs.get(name)
     if value is None:

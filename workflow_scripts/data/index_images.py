@@ -48,7 +48,8 @@ def index_images(
         check_unreadable(folder, names, labels, whole, classes, unreadable)
     kept = np.flatnonzero(whole)
     paths = tuple(names[i] for i in kept)
-    index = ImageIndex(paths, labels[kept], classes, *sizes[kept].T, fingerprint(paths, digests[kept]))
+    height, width = sizes[kept].T
+    index = ImageIndex(paths, labels[kept], classes, height, width, fingerprint(paths, digests[kept]))
     with whole_file(out) as part:
         write_image_index(part, index)
 

@@ -89,7 +89,8 @@ def pixel_shares(planes: dict[str, list[np.ndarray]]) -> dict[int, float]:
 def write_tables(folder: Path, rows: list[dict], shares: list[dict[int, float]]) -> None:
     """Write index.csv, label.csv, category.csv and a c_<category>.csv per category, with Broden's columns."""
     write_csv(folder / "index.csv", ["image", "split", "ih", "iw", "sh", "sw", *CATEGORIES], rows)
-    frequency, coverage = Counter(), Counter()
+    frequency: Counter = Counter()
+    coverage: Counter = Counter()
     for image in shares:
         frequency.update(image.keys())
         coverage.update(image)

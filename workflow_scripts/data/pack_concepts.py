@@ -33,22 +33,31 @@ STORED_BLOCK = 2**16  # bytes of an HDF5 chunk: whole images, some tens of kilob
 
 
 class LabelledPictures(Protocol):
-    """What is packed: a set in Broden's layout, or several sets joined.
+    """What is packed: a set in Broden's layout, or several sets joined."""
 
-    Attributes:
-        categories: their names.
-        labels: by rising number.
-        names: of the pictures.
-        splits: the part of the set that each belongs to.
-        height, width: of all label maps, in pixels.
-    """
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Their names."""
 
-    categories: tuple[str, ...]
-    labels: tuple[NumberedLabel, ...]
-    names: list[str]
-    splits: list[str]
-    height: int
-    width: int
+    @property
+    def labels(self) -> tuple[NumberedLabel, ...]:
+        """By rising number."""
+
+    @property
+    def names(self) -> list[str]:
+        """Of the pictures."""
+
+    @property
+    def splits(self) -> list[str]:
+        """The part of the set that each picture belongs to."""
+
+    @property
+    def height(self) -> int:
+        """Of all label maps, in pixels."""
+
+    @property
+    def width(self) -> int:
+        """Of all label maps, in pixels."""
 
     def picture(self, index: int, turned: list[str] | None = None) -> np.ndarray:
         """Return a picture, uint8 (h, w, 3); otherwise as `decode`."""
@@ -222,14 +231,14 @@ def pack_pixels(
             batch = list(pool.map(pack, range(start, min(start + IMAGES_IN_MEMORY, count))))
             pixels = np.stack([packed.pixels for packed in batch])
             images[start : start + len(batch)] = pixels
-            image_hash.update(pixels)
+            image_hash.update(pixels.data)
             for dataset, digest, new in (
                 (masks, mask_hash, [packed.masks for packed in batch]),
                 (again, again_hash, [packed.again for packed in batch]),
             ):
                 joined = np.concatenate(new)
                 append_rows(dataset, joined)
-                digest.update(joined)
+                digest.update(joined.data)
             for packed in batch:
                 rows.add(packed.mask_label, packed.whole_label, packed.again_label)
                 add_areas(areas, packed)
@@ -256,10 +265,10 @@ def pack_picture(pixels: np.ndarray, labelled: Labelled, row_of_number: np.ndarr
         numbers, masks = label_masks(labelled.planes[labelled.categories == category], np.array(whole, np.uint16))
         areas[category] = row_of_number[numbers], np.count_nonzero(masks, axis=(1, 2))
     listed = [number for _, number in labelled.whole]
-    whole = np.unique(np.array(listed, np.uint16))
-    numbers, masks = label_masks(labelled.planes, whole)
+    everywhere = np.unique(np.array(listed, np.uint16))
+    numbers, masks = label_masks(labelled.planes, everywhere)
     numbers_again, again = masks_again(labelled.planes, listed)
-    with_mask = ~np.isin(numbers, whole)
+    with_mask = ~np.isin(numbers, everywhere)
     return PackedPicture(
         pixels=pixels,
         masks=pack_masks(masks[with_mask]),

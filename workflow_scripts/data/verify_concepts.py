@@ -117,7 +117,7 @@ def compare_totals(file: h5py.File, concepts: Path, pixel_totals: Path) -> dict 
             differing[label] = {"pixels": areas[label], "published": pixels, "difference": areas[label] - pixels}
     off = {label: share(row) for label, row in differing.items() if share(row) > TOLERANCE}
     if off:
-        worst = max(off, key=off.get)
+        worst = max(off, key=off.__getitem__)
         raise UserError(
             f"{concepts} has {areas[worst]} pixels of the label {worst!r}, where {pixel_totals} has "
             f"{published[worst][1]}, and {len(off) - 1} more labels are off by more than {TOLERANCE:.2%}: "

@@ -33,7 +33,7 @@ from workflow_scripts.shared.gpus import lease_gpu, use_gpus
 from workflow_scripts.shared.memory import keep_freed_memory
 from workflow_scripts.shared.progress import Progress
 from workflow_scripts.train.arguments import open_pictures
-from workflow_scripts.train.training import Pictures
+from workflow_scripts.train.training import PlainPictures
 
 BATCH = 100  # pictures
 TOLERANCE = 1e-4  # of the largest logit; sums of float32 in another order differ by a hundredth of that
@@ -75,7 +75,7 @@ def ablate_units(
     network: nn.Module,
     layers: Sequence[str],
     units: dict[str, Units],
-    pictures: Pictures,
+    pictures: PlainPictures,
     concepts: Sequence[str],
     random_sets: int,
     replicate: int,
@@ -134,7 +134,7 @@ def draw_sets(live: np.ndarray, size: int, random_sets: int, replicate: int) -> 
 
 
 @torch.no_grad()
-def count_right(network: nn.Module, pictures: Pictures, layers: dict[str, list[np.ndarray]]) -> Right:
+def count_right(network: nn.Module, pictures: PlainPictures, layers: dict[str, list[np.ndarray]]) -> Right:
     """Count the pictures that are classified rightly, by the network and with each set of a layer's units off.
 
     Where the mean of a layer's maps is all that a linear classifier sees, logits without the units S are
@@ -175,10 +175,11 @@ def count_right(network: nn.Module, pictures: Pictures, layers: dict[str, list[n
             means = maps.pop(name).mean((2, 3))
             if name not in readouts:
                 readouts[name] = find_readout(network, means, logits)
-            if readouts[name] is None:
+            readout = readouts[name]
+            if readout is None:
                 predicted = predict_by_passes(network, batch, layer, sets)
             else:
-                predicted = predict_by_logits(logits, means, readouts[name], sets)
+                predicted = predict_by_logits(logits, means, readout, sets)
             for number, found in enumerate(predicted):
                 after[name][number] += ((found == labels).double() @ of_classes).cpu()
         done += len(batch)
@@ -328,7 +329,7 @@ def read_units(path: Path, layers: Sequence[str]) -> dict[str, Units]:
     return units
 
 
-def read_pictures(args: argparse.Namespace, device: torch.device) -> Pictures:
+def read_pictures(args: argparse.Namespace, device: torch.device) -> PlainPictures:
     """Return the pictures to test with, as the network's accuracy was measured on them."""
     if args.test:
         return FolderPictures(args.test, args.preprocessing, args.workers, args.class_order, device)
@@ -355,9 +356,9 @@ def main() -> None:
     parser.add_argument("--classes", type=json.loads, required=True, help="JSON: concepts by classes of other names")
     parser.add_argument("--random-sets", type=int, required=True, help="of each size that concepts have detectors")
     parser.add_argument("--replicate", type=int, required=True, help="seeds the random sets")
-    pictures = parser.add_mutually_exclusive_group(required=True)
-    pictures.add_argument("--packed", type=Path, help="packed test pictures, or their index")
-    pictures.add_argument("--test", type=Path, help="class folders of pictures to test with")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--packed", type=Path, help="packed test pictures, or their index")
+    source.add_argument("--test", type=Path, help="class folders of pictures to test with")
     parser.add_argument("--folder", type=Path, help="where the files of an index are")
     parser.add_argument(
         "--class-order", type=json.loads, help='JSON: "text", "number" or a list of the folders\' names'

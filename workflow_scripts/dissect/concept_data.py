@@ -146,7 +146,7 @@ class ConceptData:
         for _, block in self.blocks(with_category, each_plane):
             masks[place : place + len(block.masks)] = block.masks
             place += len(block.masks)
-            blocks.append(block._replace(masks=None))
+            blocks.append(block._replace(masks=masks[:0]))
         of_all = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in JOINED}
         starts = {name: starts_of_all([getattr(block, name) for block in blocks]) for name in STARTS}
         return LabelBlock(masks=masks, **of_all, **starts)

@@ -2,11 +2,12 @@
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -50,8 +51,8 @@ def dump_activations(
     network: nn.Module,
     layers: list[str],
     concepts: Path,
-    mean: list[float],
-    std: list[float],
+    mean: Sequence[float],
+    std: Sequence[float],
     precision: str,
     network_fingerprint: str,
     out: Path,
@@ -84,7 +85,7 @@ def dump_activations(
     torch.backends.cudnn.deterministic = True
     # On a CPU with AMX, channels-last was a third as fast for a ResNet-50, and no faster for a small one.
     layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
-    network.to(device, memory_format=layout).eval()
+    network.to(device, memory_format=layout).eval()  # type: ignore[call-overload]  # torch's types lack memory_format
     torch.backends.cudnn.allow_tf32 = False  # float32 is to mean it
     normalise = normaliser(mean, std, device)
     with open_hdf5(concepts, "images", "fingerprint") as source:
@@ -173,7 +174,7 @@ def find_pictures(concepts: h5py.File) -> h5py.Dataset:
 
 def picture_batches(concepts: Path, workers: int) -> Iterator[Tensor]:
     """All batches in order, decoded in so many processes; 0 decodes in this one."""
-    context = {"multiprocessing_context": "spawn", "pin_memory": True} if workers else {}
+    context: dict[str, Any] = {"multiprocessing_context": "spawn", "pin_memory": True} if workers else {}
     return iter(DataLoader(PictureBatches(concepts), batch_size=None, num_workers=workers, **context))
 
 

@@ -57,7 +57,7 @@ def find_thresholds(
             require_candidates(activations, maps, dump, quantile, upsampled)
             size, samples = (maps.height, maps.width), maps.samples
             to = None
-            if upsampled:
+            if upsampled and label_size:
                 to = grid(size, label_size, *layer_knots(receptive_fields, layer, upsampled), border)
                 samples = maps.images * label_size[0] * label_size[1]
             rank = np.full(maps.units, threshold_rank(quantile, samples, layer))

@@ -65,10 +65,11 @@ class ForwardPass:
         with autocast(pictures.device, "float32"):
             expected = self.plain(pictures)
         replaced: dict[str, nn.Module] = {}
+        chosen: Pass = self.plain
         allowed = TOLERANCE
         try:
             if self.execution == "fused":
-                replaced, chosen = fuse_batch_norms(self.network), self.plain
+                replaced = fuse_batch_norms(self.network)
                 how = f"fused ({len(replaced) // 2} batch-norms)"
                 with autocast(pictures.device, "float32"):
                     apart = largest_difference(self.plain(pictures), expected)
@@ -157,7 +158,7 @@ def find_pairs(network: nn.Module) -> list[tuple[str, str]]:
         before = node.args[0] if node.args else None
         if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
             continue
-        pair = before.target, node.target
+        pair = str(before.target), str(node.target)
         apart = any(is_within(pair[0], name) != is_within(pair[1], name) for name in hooked)
         if not apart and is_alone(before, is_convolution) and is_alone(node, is_fixed_norm):
             pairs.append(pair)

@@ -5,6 +5,7 @@ labels have no part in them.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -59,7 +60,7 @@ class Groups(NamedTuple):
             first += ious.shape[2]
         return np.concatenate(parts, axis=1)
 
-    def _in_parts(self, weights: np.ndarray):
+    def _in_parts(self, weights: np.ndarray) -> Iterator[np.ndarray]:
         units, labels = self.intersection.shape[2], self.intersection.shape[1]
         step = max(1, VALUES_AT_ONCE // (len(weights) * labels))
         return (self.ious(weights, slice(first, first + step)) for first in range(0, units, step))

@@ -113,6 +113,7 @@ def source_positions(size: int, new_size: int, scheme: str, field: Field | None)
         return place * (size - 1) / max(new_size - 1, 1)
     if scheme == CELL_CENTRES:
         return (place + 0.5) * size / new_size - 0.5
+    assert field is not None, f"the knots {scheme} are of receptive fields"
     if scheme == "receptive_field_exact":
         return ((place + 0.5) * field.picture / new_size - 0.5 - field.offset) / field.stride
     # As the code of Bau et al. 2017 has it (src/upsample.py): position i of the label map stands at i, the field's
@@ -139,8 +140,9 @@ def layer_knots(receptive_fields: dict | None, layer: str, knots: str) -> tuple[
     """
     if knots not in OF_FIELDS:
         return knots, None
+    said = receptive_fields or {}
     try:
-        fields, picture = receptive_fields["layers"][layer], receptive_fields["picture"]
+        fields, picture = said["layers"][layer], said["picture"]
         found = fields and tuple(
             Field(float(offset), float(stride), int(side))
             for (offset, stride), side in zip(fields, sides(picture), strict=True)

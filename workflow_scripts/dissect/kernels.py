@@ -5,10 +5,11 @@ Each runs on one thread and releases the interpreter's lock. Half-precision valu
 others as float32; a map's values lie in one row.
 """
 
+from typing import Any
+
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import extending, njit, types
 from numba.np.arrayobj import make_array
 
 from workflow_scripts.data.label_masks import WORD_BITS
@@ -19,6 +20,8 @@ ONE = np.uint64(1)
 LANES = 16
 MASKS_AT_ONCE = 64  # of an image
 LARGEST = np.finfo(np.float32).max
+# Its types give an intrinsic the compiler's context as an argument of each call.
+intrinsic: Any = extending.intrinsic
 
 
 @intrinsic

@@ -38,7 +38,7 @@ def layer_outputs(
     grids = layer_grids(layers)
     outputs: dict[str, Tensor] = {}
     runs: dict[str, int] = {}  # so far in a pass
-    picture = (0, 0)  # height and width in this pass
+    picture: tuple[int, ...] = (0, 0)  # height and width in this pass
 
     def start(_network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         nonlocal picture
@@ -177,8 +177,9 @@ def has_channels_last(shape: tuple[int, ...], picture: tuple[int, ...]) -> bool:
     Strides may differ along sides that differ, so that there units can be as many as rows should be; but channels that
     come last are more than places along a side.
     """
-    of_one_stride = picture[0] == picture[1] or shape[3] > max(shape[1:3])
-    return of_one_stride and alike(*shape[1:3], picture) and not alike(*shape[2:], picture)
+    _, second, third, last = shape
+    of_one_stride = picture[0] == picture[1] or last > max(second, third)
+    return of_one_stride and alike(second, third, picture) and not alike(third, last, picture)
 
 
 def find_module(network: nn.Module, name: str) -> nn.Module:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import h5py
 import numpy as np
+from numpy.typing import DTypeLike
 
 from workflow_scripts.data.chunks import Rows
 from workflow_scripts.data.hdf5 import (
@@ -144,7 +145,7 @@ def whole_block(maps: np.ndarray, first: int = 0) -> MapBlock:
     return MapBlock(slice(first, first + count), maps.reshape(count * units, -1), unit, np.arange(count + 1) * units)
 
 
-def create_maps(dump: h5py.File, layer: str, shape: tuple[int, ...], dtype: type[np.floating]) -> h5py.Dataset:
+def create_maps(dump: h5py.File, layer: str, shape: tuple[int, ...], dtype: DTypeLike) -> h5py.Dataset:
     """An empty dataset for all maps (images, units, h, w) of a layer.
 
     A chunk holds all units of some images, a power of two: thresholds and tallies read both image after image.
@@ -159,7 +160,7 @@ def create_maps(dump: h5py.File, layer: str, shape: tuple[int, ...], dtype: type
 class CandidateWriter:
     """Appends the candidates of a layer, image after image."""
 
-    def __init__(self, dump: h5py.File, layer: str, height: int, width: int, dtype: type[np.floating]):
+    def __init__(self, dump: h5py.File, layer: str, height: int, width: int, dtype: DTypeLike):
         chunk = max(1, CHUNK_BYTES // (height * width * np.dtype(dtype).itemsize))
         self.group = dump.create_group(f"maps/{layer}")
         self.values = self.group.create_dataset(

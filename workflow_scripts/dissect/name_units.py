@@ -4,6 +4,7 @@ import argparse
 import csv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,7 @@ def best_labels(scores: np.ndarray) -> list[int | None]:
     return [int(label) if score > 0 else None for label, score in zip(best, scores.max(axis=1), strict=True)]
 
 
-def detects(iou: np.ndarray, detector_iou: float, detector_rule: str) -> np.ndarray:
+def detects(iou: np.ndarray, detector_iou: float | np.ndarray, detector_rule: str) -> np.ndarray:
     """Which IoUs make a detector: those "above" `detector_iou` (Bau et al. 2017, section 2.3), or "at_least" it.
 
     An IoU of 0 makes none.
@@ -85,8 +86,8 @@ def detects(iou: np.ndarray, detector_iou: float, detector_rule: str) -> np.ndar
     return iou >= least_iou(detector_iou, detector_rule)
 
 
-def least_iou(detector_iou: float, detector_rule: str) -> float:
-    """The least IoU that makes a detector."""
+def least_iou(detector_iou: float | np.ndarray, detector_rule: str) -> Any:
+    """The least IoU that makes a detector, float64; an array for an array."""
     return np.nextafter(detector_iou, np.inf) if detector_rule == "above" else np.maximum(detector_iou, LEAST)
 
 

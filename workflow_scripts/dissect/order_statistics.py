@@ -17,7 +17,7 @@ import numpy as np
 
 from workflow_scripts.dissect import kernels
 from workflow_scripts.dissect.interpolation import Grid
-from workflow_scripts.dissect.maps import as_bits
+from workflow_scripts.dissect.maps import LayerMaps, as_bits
 from workflow_scripts.shared.files import UserError
 
 BINS = 2**16
@@ -42,7 +42,7 @@ class Counts(NamedTuple):
     """What a part of the data adds to a `LargestSamples`: the bins that are not empty, floors and extremes."""
 
     place: np.ndarray
-    count: np.ndarray
+    samples: np.ndarray
     floor: np.ndarray
     minimum: np.ndarray
     maximum: np.ndarray
@@ -96,6 +96,10 @@ class OrderStatistics:
         """Raise each floor to where the rank-th largest sample so far lies. Call it once more at the end."""
         raise NotImplementedError
 
+    def add_all(self, maps: LayerMaps, grid: Grid | None, threads: int) -> None:
+        """Count the samples of all maps of a layer, where its parts are not counted apart."""
+        raise NotImplementedError
+
     def second_pass(self) -> Self:
         """For single precision: an empty one for the second pass, once all samples were counted and floors raised."""
         return type(self)(self.rank - self.above, half=False, upper=self.floor)
@@ -146,7 +150,7 @@ class LargestSamples(OrderStatistics):
         )
         if bad >= 0:
             refuse_not_finite(layer, bad)
-        self._added(*values.shape, grid)
+        self._added(len(values), values.shape[1], grid)
 
     def raise_floors(self) -> None:
         """Raise each floor to where the rank-th largest sample so far lies."""
@@ -166,7 +170,7 @@ class LargestSamples(OrderStatistics):
 
     def merge(self, other: Counts) -> None:
         """Add what another part of the data has."""
-        self.histogram.ravel()[other.place] += other.count
+        self.histogram.ravel()[other.place] += other.samples
         np.maximum(self.floor, other.floor, out=self.floor)
         np.minimum(self.minimum, other.minimum, out=self.minimum)
         np.maximum(self.maximum, other.maximum, out=self.maximum)

@@ -1,10 +1,10 @@
 """What every tally starts from: the layers of a dump with their thresholds, and the labels that they meet."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -134,6 +134,8 @@ class Counter:
         with_category, each_plane = choices.counted_images == "with_category", choices.planes == "each"
         device = lease_gpu()
         self.copies = 1 if device else threads
+        self.labels: Any  # and `tally`: of `tallies`, or of `tensor_tallies`
+        self.tally: Callable[..., Tally]
         if device:
             from workflow_scripts.dissect import tensor_tallies
 

@@ -63,7 +63,7 @@ class LargestSamples(order_statistics.OrderStatistics):
             step = max(1, SAMPLES_AT_ONCE // (len(grid.row_weight) * len(grid.column_weight)))
             for part in chosen.split(step):
                 self._count(interpolate(values[part].unflatten(1, (-1, width)), grid).flatten(1), unit[part])
-        self._added(*values.shape, grid)
+        self._added(len(values), values.shape[1], grid)
 
     def _count(self, samples: Tensor, unit: Tensor) -> None:
         """Add samples (k, n) of units (k) to their histograms."""

@@ -86,7 +86,7 @@ class Blocks:
 
     def use(self, block: DeviceBlock) -> None:
         """Let the current stream wait for a block, and its memory for the current stream."""
-        if self.stream:
+        if block.ready is not None:
             current = torch.cuda.current_stream(self.device)
             current.wait_event(block.ready)
             for tensor in (block.values, block.unit, block.image):

@@ -107,9 +107,10 @@ class Validation:
             counts = tally.intersection, tally.unit_area
             if of_groups is None:
                 # Copies, or the whole of the counts would stay in memory.
-                kept = [of_all[len(numbers) :].copy() for of_all in counts]
-                of_groups = Groups(*kept, self.group_area, labels.label_category)
+                of_first, area = (of_all[len(numbers) :].copy() for of_all in counts)
+                of_groups = Groups(of_first, area, self.group_area, labels.label_category)
             nulls += [self.best(counts[0][place], counts[1][place]) for place in range(len(numbers))]
+        assert of_groups is not None, "the first run has the groups"
         return of_groups, np.array(nulls)
 
     def best(self, intersection: np.ndarray, unit_area: np.ndarray) -> np.ndarray:
@@ -210,8 +211,9 @@ def validate_units(
     Raises:
         UserError: as `tally_units`.
     """
+    activations, thresholds, concepts = inputs
     with (
-        open_layers(*inputs, choices, receptive_fields) as (layers, labels, _),
+        open_layers(activations, thresholds, concepts, choices, receptive_fields) as (layers, labels, _),
         scratch_file(nulls) as scratch,
         whole_file(nulls) as units_part,
         whole_file(split) as split_part,

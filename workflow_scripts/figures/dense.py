@@ -1,6 +1,7 @@
 """Measures of dense networks alone: a line for each network and layer, in place of the axis of densities."""
 
 import math
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -22,7 +23,7 @@ from workflow_scripts.figures.style import (
 )
 from workflow_scripts.plan.keys import BASELINE, CURVE, REFERENCE
 
-OTHER_DOT = {"marker": "x", "markersize": 4, "linestyle": "none"}
+OTHER_DOT: dict[str, Any] = {"marker": "x", "markersize": 4, "linestyle": "none"}
 
 
 def draw_dense(cells: list[tuple[str, pd.DataFrame, Measure]]) -> Figure:

@@ -3,7 +3,7 @@
 import math
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,9 @@ def figure_width(blocks: Sequence[Block]) -> float:
 
 def column_width(axes: Axes, blocks: Sequence[Block]) -> float:
     """Inches of each column, about."""
-    return (axes.figure.get_figwidth() - SIDES) / starts(blocks)[-1]
+    figure = axes.get_figure(root=True)
+    assert figure, "the axes are in a figure"
+    return (figure.get_figwidth() - SIDES) / starts(blocks)[-1]
 
 
 def row_height(rows: int, rest: float) -> float:
@@ -70,7 +72,8 @@ def draw_heat_map(
     for block, start in zip(blocks, starts(blocks), strict=False):
         x, y = start + np.arange(len(block.remaining) + 1), np.arange(len(labels) + 1)
         cells = np.ma.masked_where(~(block.cells > 0), block.cells)
-        axes.pcolormesh(x, y, cells, norm=colours.norm, cmap=colours.cmap, edgecolors="white", linewidth=0.3)
+        norm: Any = colours.norm  # a Normalize, which Matplotlib's types call a Norm
+        axes.pcolormesh(x, y, cells, norm=norm, cmap=colours.cmap, edgecolors="white", linewidth=0.3)
         if numbered:
             write_cells(axes, start, block.cells, colours, write)
     axes.set(xlim=(0, starts(blocks)[-1] - BLOCKS_APART), ylim=(len(labels), 0))

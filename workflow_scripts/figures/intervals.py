@@ -1,5 +1,7 @@
 """Mean differences with their 90 % intervals against density, in a band of what is no change."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,10 +13,10 @@ from workflow_scripts.plan.keys import CURVE
 
 APART = 0.02  # between the intervals of arms at one level, as a share of the axis
 CROWDED = 0.7  # of the distance between levels, at most, for all of them
-BAND = {"color": LIGHT_GREY, "alpha": 0.5, "linewidth": 0, "zorder": 0}
-INTERVAL = {"linewidth": 0.9}
-LINE = {"linewidth": 0.9, "alpha": 0.6}
-HOLLOW = {"markerfacecolor": "white", "markeredgewidth": 0.8}
+BAND: dict[str, Any] = {"color": LIGHT_GREY, "alpha": 0.5, "linewidth": 0, "zorder": 0}
+INTERVAL: dict[str, Any] = {"linewidth": 0.9}
+LINE: dict[str, Any] = {"linewidth": 0.9, "alpha": 0.6}
+HOLLOW: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 0.8}
 
 
 def side_by_side(rows: pd.DataFrame, number: int, count: int, lowest: float) -> np.ndarray:
@@ -63,7 +65,7 @@ def interval_handles(rows: pd.DataFrame, filled: str, hollow: str) -> list[Line2
     arms = [(of_arm["name"].iloc[0], look_of_arm(of_arm)) for _, of_arm in rows.groupby("arm", sort=False)]
     arms.sort(key=lambda arm: arm[1]["color"] == "black")
     bar = Line2D([], [], color=GREY, label="90 % interval", marker="|", markersize=8, linestyle="none")
-    dot = {"color": GREY, "marker": "o", "markersize": 3.6, "linestyle": "none"}
+    dot: dict[str, Any] = {"color": GREY, "marker": "o", "markersize": 3.6, "linestyle": "none"}
     return [
         *(Line2D([], [], label=name, **{"markersize": 3.6, "linestyle": "none"} | look) for name, look in arms),
         Line2D([], [], label=filled, **dot),

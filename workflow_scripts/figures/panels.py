@@ -4,7 +4,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -174,7 +174,8 @@ def bar_look(figure: Figure) -> dict:
 def add_density_bar(figure: Figure, colours: ScalarMappable, label: str = REMAINING) -> None:
     """Add the bar of `density_colours` at the right, dense at its foot."""
     bar = figure.colorbar(colours, ax=figure.axes, **bar_look(figure))
-    ticks = density_ticks(colours.norm.vmin, 9)
+    lowest, _ = colours.get_clim()
+    ticks = density_ticks(lowest, 9)
     bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.ax.invert_yaxis()
@@ -209,9 +210,9 @@ def make_room(figure: Figure, inches: float) -> None:
     figure.set_figheight(min(height + inches, max(height, PAGE_HEIGHT)))
 
 
-def labelled(figure: Figure) -> list[Artist]:
+def labelled(figure: Figure) -> list[Any]:
     """One of what is drawn for each label in the panels, in the order of drawing."""
-    by_label = {}
+    by_label: dict[str, Any] = {}
     for axes in figure.axes:
         for line, label in zip(*axes.get_legend_handles_labels(), strict=True):
             by_label.setdefault(label, line)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -19,7 +20,7 @@ CURVE_COLOURS = (
     *(BLUE, "#E69F00", "#CC3311", "#332288", "#56B4E9"),
     *("#882255", "#CC79A7", "#117733", "#AA4499", "#009E73"),
 )
-CURVE_SHAPES = (  # of networks
+CURVE_SHAPES: tuple[dict[str, Any], ...] = (  # of networks
     {"linestyle": "-", "marker": "o"},
     {"linestyle": (0, (4, 1)), "marker": "s"},
     {"linestyle": (0, (6, 1, 1, 1)), "marker": "^"},
@@ -42,25 +43,32 @@ CATEGORY_HATCHES = ("", "////", "....")  # one after the other, each with all th
 # Of numbers of detectors: even in lightness, few pale, but not as white as none.
 COUNT_COLOURS = LinearSegmentedColormap.from_list("counts", colormaps["Blues"](np.linspace(0.12, 1, 256)))
 
-COUNT_TICKS = {"nbins": 6, "steps": (1, 2, 5, 10), "integer": True}
-REFERENCE_MARK = {
+COUNT_TICKS: dict[str, Any] = {"nbins": 6, "steps": (1, 2, 5, 10), "integer": True}
+REFERENCE_MARK: dict[str, Any] = {
     "markersize": 4.5,
     "color": "black",
     "markerfacecolor": "none",
     "linestyle": "none",
 }
-DENSE_MARK = {"marker": "o", "markersize": 6, "markerfacecolor": "white", "linestyle": "none"}
-OTHER_LINE = {"linestyle": ":", "linewidth": 1.3}
-REPLICATE_LINE, FAINT = {"linewidth": 0.7, "alpha": 0.5}, 0.25
-MEAN_LINE = {"linewidth": 1.6, "markersize": 2.8}
-REPLICATE_DOT = {"marker": "o", "markersize": 3, "markeredgewidth": 0, "alpha": 0.5, "linestyle": "none"}
+DENSE_MARK: dict[str, Any] = {"marker": "o", "markersize": 6, "markerfacecolor": "white", "linestyle": "none"}
+OTHER_LINE: dict[str, Any] = {"linestyle": ":", "linewidth": 1.3}
+REPLICATE_LINE: dict[str, Any] = {"linewidth": 0.7, "alpha": 0.5}
+FAINT = 0.25
+MEAN_LINE: dict[str, Any] = {"linewidth": 1.6, "markersize": 2.8}
+REPLICATE_DOT: dict[str, Any] = {
+    "marker": "o",
+    "markersize": 3,
+    "markeredgewidth": 0,
+    "alpha": 0.5,
+    "linestyle": "none",
+}
 
 TEXT_WIDTH, COLUMN_WIDTH = 7.2, 3.5  # inches: a figure across the page of a journal, or in one of its two columns
 PAGE_HEIGHT = 9.5  # inches
 SMALL = 6.5  # points: labels inside the axes
 TINY = 6  # points: numbers in cells
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so it is the same font everywhere
     "font.size": 7.5,
     "axes.labelsize": 7.5,

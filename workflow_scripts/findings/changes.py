@@ -46,8 +46,7 @@ def asked(tables: Tables, margin: float, accuracy_margin: float) -> Section:
     count = count_networks(tables, networks[~networks["arm"].isin(shuffled)])
     iou, rule = detector_rule_of(networks)
     sizes = {layer: sorted(set(rows["units"])) for layer, rows in networks.groupby("layer", sort=False)}
-    sizes = {layer: counted(" or ".join(map(str, units)), "unit") for layer, units in sizes.items()}
-    dissected = listed([f"{layer} ({units})" for layer, units in sizes.items()])
+    dissected = listed([f"{layer} ({counted(' or '.join(map(str, units)), 'unit')})" for layer, units in sizes.items()])
     question = (
         "Does pruning cost a network units that a person can name? A unit counts as interpretable if the places"
         f" where it is most active overlap with one concept, IoU {DETECTOR_RULES[rule]} {decimal(iou)}."

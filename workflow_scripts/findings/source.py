@@ -1,8 +1,8 @@
 """The tables that findings are read from, and what arms and levels are called."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -15,7 +15,8 @@ TABLES = ("networks", "units", "categories", "equivalence", "matched", "correlat
 NETWORK = ["arm", "replicate", "level", "layer"]
 
 
-class Tables(NamedTuple):
+@dataclass(frozen=True)
+class Tables:
     """The tables by name, and what people call the arms."""
 
     frames: dict[str, pd.DataFrame]

@@ -133,7 +133,8 @@ def tabulate(
     networks: pd.DataFrame, arms: pd.DataFrame, layers: Sequence[str]
 ) -> tuple[list[tuple[str, ...]], list[str]]:
     """The rows of these layers, and what of them is left out."""
-    rows, left_out = [], []
+    rows: list[tuple[str, ...]] = []
+    left_out: list[str] = []
     called = name_arms(arms)
     # Their level 0 is the network that they start from, which has a row of its own.
     repeating = begin_with_base(arms)

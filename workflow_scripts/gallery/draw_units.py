@@ -31,7 +31,7 @@ BYTES_IN_MEMORY = 2**27  # of scaled pictures
 class Tiles(NamedTuple):
     """How many pictures a unit has, their side in pixels, and how many bytes one may take."""
 
-    count: int
+    pictures: int
     side: int
     most_bytes: int
 
@@ -82,7 +82,7 @@ def draw_units(
             validated = validation.columns(layer, units.best_names(labels), units.best_iou[:, 0])
             by_score = units.by_score
             cut = strict_bound(units.threshold, mask)
-            top = top_maps(maps, np.where(units.dead, np.float32(np.inf), cut), tiles.count)
+            top = top_maps(maps, np.where(units.dead, np.float32(np.inf), cut), tiles.pictures)
             scheme, fields = layer_knots(receptive_fields, layer, knots)
             to = grid((maps.height, maps.width), (labels.height, labels.width), scheme, fields, border)
             progress, sheet_bytes = Progress(f"units of {layer}", len(cut)), 0
@@ -91,8 +91,8 @@ def draw_units(
                     unit_row(top, unit, maps, to, cut[unit], scaled)
                     for unit in by_score[first : first + UNITS_PER_SHEET]
                 ]
-                sheet = join_rows(rows, tiles.count, tiles.side)
-                most = len(rows) * tiles.count * tiles.most_bytes
+                sheet = join_rows(rows, tiles.pictures, tiles.side)
+                most = len(rows) * tiles.pictures * tiles.most_bytes
                 sheet_bytes += sheet_file(folder, index, number).write_bytes(encode(sheet, most))
                 progress.log(first + len(rows))
             progress.finish(f", {sheet_bytes / 1e6:.1f} MB")

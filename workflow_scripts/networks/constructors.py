@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,8 @@ def build(settings: dict, classes: int | None, seed: int) -> nn.Module:
     if classes is not None:
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                module.to(memory_format=torch.channels_last)
+                # torch's types lack this argument
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
 
 
@@ -113,7 +115,7 @@ def is_of_transformers(made: object) -> bool:
     return isinstance(getattr(made, "config_class", None), type) and hasattr(made, "from_pretrained")
 
 
-def make_of_transformers(function: Callable[..., nn.Module], arguments: dict) -> nn.Module:
+def make_of_transformers(function: Any, arguments: dict) -> nn.Module:
     """Return a network of transformers' with the configuration that `arguments` are.
 
     `pretrained_model_name_or_path` among them brings its weights, as `from_pretrained` takes it.
@@ -238,7 +240,7 @@ def find_constructor(constructor: str) -> Callable[..., nn.Module]:
     if module.partition(".")[0] != OWN_PACKAGE:  # the workflow's own do without torchvision, which takes a second
         import workflow_scripts.networks.torchvision_models  # noqa: F401 - see there
     try:
-        found = importlib.import_module(module)
+        found: Any = importlib.import_module(module)
         for name in path.split("."):
             found = getattr(found, name)
     except (Exception, SystemExit) as error:  # importing runs the user's code

@@ -10,7 +10,7 @@ from workflow_scripts.shared.files import UserError
 
 PRUNABLE = ("conv", "transposed_conv", "linear", "attention")
 # Transposed convolutions are convolutions, too, so that they come first.
-KINDS = {
+KINDS: dict[type | tuple[type, ...], str] = {
     _ConvTransposeNd: "transposed_conv",
     _ConvNd: "conv",
     nn.Linear: "linear",
@@ -33,7 +33,8 @@ def weights_of(network: nn.Module) -> dict[str, Weight]:
     They go by the name of their layer if they are its `weight`, and else by their own; a shared one by its first name.
     """
     weights = {}
-    for parameter, tensor in network.named_parameters():
+    for parameter, own_tensor in network.named_parameters():
+        tensor: Tensor = own_tensor
         if tensor.ndim < 2:
             continue
         layer, _, own = parameter.rpartition(".")

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +92,7 @@ def describe_density(network: nn.Module, masks: Masks) -> dict:
     more dimensions; `all`, every parameter, biases and batch-norm included. `layers` lists all weights, each with what
     kind it is.
     """
-    layers = []
+    layers: list[dict[str, Any]] = []
     for name, weight in weights_of(network).items():
         weights = weight.tensor.numel()
         layers.append(

@@ -105,7 +105,7 @@ def flatten(loaded: dict, path: Path) -> tuple[dict[str, object], dict[str, str]
     """
     leaves: dict[str, object] = {}
     containers: dict[str, str] = {}
-    pending: list[tuple[str, object, int]] = [("", loaded, 0)]
+    pending: list[tuple[str, dict, int]] = [("", loaded, 0)]
     while pending:
         container, value, depth = pending.pop(0)
         for key, inner in value.items():

@@ -4,9 +4,11 @@ import copy
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from jsonschema import ValidationError
+from jsonschema.protocols import Validator
 
 from workflow_scripts.plan.check_arms import arm_mistakes
 from workflow_scripts.plan.check_trained import SMALL_RESNET, trained_mistakes
@@ -19,8 +21,8 @@ from workflow_scripts.plan.recipes import TRAINING, known_recipes
 from workflow_scripts.plan.robustness import robustness_mistakes
 from workflow_scripts.plan.rotations import RECIPE as ROTATED
 from workflow_scripts.plan.schema import (
+    ConfigValidator,
     Place,
-    Validator,
     errors_of,
     explain,
     hint,
@@ -48,10 +50,10 @@ def check_config(config: dict) -> tuple[dict, list[str]]:
         config: with all sections; it is not changed.
     """
     config = copy.deepcopy(config)
-    validator = Validator(read_schema())
+    validator = ConfigValidator(read_schema())
     mistakes = dict(old_keys(config))
-    for *place, key in mistakes:
-        del value_at(config, place)[key]
+    for *outer, key in mistakes:
+        del value_at(config, outer)[key]
     mistakes |= mend(config, validator)
     mistakes |= schema_mistakes(config, validator)
     check_recipes(config, mistakes)
@@ -78,7 +80,7 @@ def require_valid(values: dict, section: str) -> None:
     """Raise UserError for values that the config would refuse in a section; it says all that is wrong."""
     schema = read_schema()
     known = {"properties": schema["properties"][section]["properties"], "$defs": schema["$defs"]}
-    require_none(list(schema_mistakes(values, Validator(known)).values()))
+    require_none(list(schema_mistakes(values, ConfigValidator(known)).values()))
 
 
 def mend(config: dict | list, validator: Validator) -> dict[Place, str]:
@@ -102,9 +104,11 @@ def mend(config: dict | list, validator: Validator) -> dict[Place, str]:
                     mended = True
             elif isinstance(error.instance, str):
                 value = parse_text(error.instance)
-                if isinstance(value, list):
-                    mend(value, part)
-                if not isinstance(value, str) and part.is_valid(value):
+                mended_value = copy.deepcopy(value)
+                if isinstance(mended_value, list):
+                    mend(mended_value, part)
+                if not isinstance(value, str) and part.is_valid(mended_value):
+                    # As it was given: the next round mends it, and notes its misspelt keys by their places.
                     value_at(config, place[:-1])[place[-1]] = value
                     mended = True
     return misspelt
@@ -115,8 +119,11 @@ def renamed(error: ValidationError, validator: Validator) -> Iterator[tuple[str,
     properties = error.schema["properties"]
     for key in unknown_keys(error):
         meant = nearest(key, properties)
-        missing = meant and meant not in error.instance
-        if missing and validator.evolve(schema=properties[meant]).is_valid(error.instance[key]):
+        if (
+            meant
+            and meant not in error.instance
+            and validator.evolve(schema=properties[meant]).is_valid(error.instance[key])
+        ):
             yield key, meant
 
 
@@ -174,7 +181,7 @@ def unknown_key(error: ValidationError, key: object, name: str) -> str:
     return f"unknown key {name}; {hint(key, known)}"
 
 
-def name_of(config: dict, place: Place) -> str:
+def name_of(config: Any, place: Place) -> str:
     """Return the name of a place: its keys, and of an arm the arm's name."""
     parts = list(place)
     if len(parts) > 1 and parts[0] == "arms":
@@ -184,7 +191,7 @@ def name_of(config: dict, place: Place) -> str:
     return ".".join(map(str, parts)) or "the config"
 
 
-def value_at(config: dict | list, place: Iterable[str | int]) -> dict | list:
+def value_at(config: Any, place: Iterable[str | int]) -> Any:
     """Return what stands at a place."""
     for part in place:
         config = config[part]
@@ -314,7 +321,7 @@ def check_trained(config: dict) -> Iterator[str]:
 @needs("arms", "network", of_training=True)
 def check_smaller(config: dict) -> Iterator[str]:
     """Yield what is wrong with the arguments of smaller networks, as of the network itself."""
-    network, validator = config["network"], Validator(read_schema())
+    network, validator = config["network"], ConfigValidator(read_schema())
     for item in config["arms"]:
         for number, arguments in enumerate(item["arguments"] if item["recipe"] == "dense_small" else ()):
             own = {"network": network | {"arguments": network["arguments"] | arguments}}

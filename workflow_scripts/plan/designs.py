@@ -80,6 +80,7 @@ def source_of(constructor: str) -> str:
     if spec is None:
         return ""
     if spec.submodule_search_locations is None:
+        assert spec.origin, "a module that is no folder lies in a file"
         file = Path(spec.origin)
         files = [file] if "site-packages" in file.parts else modules_beside(file)
     else:

@@ -45,7 +45,9 @@ def explanations(text: str) -> dict[Place, str]:
     place: Place = ()
     column = -1  # of the comment beside the last key
     for line in text.splitlines():
-        code, mark, comment = re.fullmatch(r"(.*?)(?:(?:^|(?<=\s))(#) ?(.*))?", line).groups()
+        parts = re.fullmatch(r"(.*?)(?:(?:^|(?<=\s))(#) ?(.*))?", line)
+        assert parts, "the pattern fits every line"
+        code, mark, comment = parts.groups()
         if key := re.match(r"( *)(\w+):", code):
             place = (*place[: len(key[1]) // 2], key[2])
             column = len(code) if mark else -1

@@ -48,6 +48,6 @@ PUBLISHED = {
 def method_of(item: dict) -> Method | None:
     """Return the method of an arm that an item of the config's `arms` describes; None if its recipe has none."""
     if item["recipe"] == "pruned":
-        return Method(*(item[choice] for choice in CHOICES), order=item.get("order", 0))
+        return Method(**{choice: item[choice] for choice in CHOICES}, order=item.get("order", 0))
     method = PUBLISHED.get(item["recipe"])
     return replace(method, order=item["order"]) if method and "order" in item else method

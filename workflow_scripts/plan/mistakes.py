@@ -1,12 +1,11 @@
 """Mistakes in what a user gives: all are told together, a sentence each."""
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec
 
 from workflow_scripts.shared.files import UserError
 
 Given = ParamSpec("Given")
-Made = TypeVar("Made")
 
 
 class Mistakes(UserError):
@@ -24,8 +23,11 @@ class Attempts:
     def __init__(self) -> None:
         self.sentences: list[str] = []
 
-    def __call__(self, function: Callable[Given, Made], *values: Given.args, **named: Given.kwargs) -> Made | None:
-        """Return what a function makes of the values, or None if it raises a UserError, which is noted."""
+    def __call__(self, function: Callable[Given, object], *values: Given.args, **named: Given.kwargs) -> Any:
+        """Return what a function makes of the values, or None if it raises a UserError, which is noted.
+
+        After `require_none(attempts.sentences)` every value is what its function made.
+        """
         try:
             return function(*values, **named)
         except Mistakes as error:

@@ -43,7 +43,10 @@ class Network:
     @property
     def files_of(self) -> Key:
         """The network whose maps and measurements it has: itself, or the one that it is but for labels or name."""
-        return self.key if self.made_by else self.parent
+        if self.made_by:
+            return self.key
+        assert self.parent, "a network that no job makes has the files of its parent"
+        return self.parent
 
     @property
     def dissection_of(self) -> Key:

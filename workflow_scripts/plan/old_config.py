@@ -1,6 +1,7 @@
 """Keys that configs had before they named their arms: what to write in their place."""
 
 from collections.abc import Iterator
+from typing import TypeGuard
 
 from workflow_scripts.plan.schema import Place, written
 
@@ -123,6 +124,6 @@ def baseline(name: object, floor: object) -> dict:
     return {"name": f"{name}_{floor}", "recipe": floor, "of": name}
 
 
-def is_list(value: object) -> bool:
+def is_list(value: object) -> TypeGuard[list]:
     """Tell whether a value is a list."""
     return isinstance(value, list)

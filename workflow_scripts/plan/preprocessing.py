@@ -188,13 +188,13 @@ def followed(processor: dict, begin: str) -> dict:
         raise UserError(
             f"{begin} is of {named or 'no type'}, and only these are known: {', '.join(PROCESSORS)}; {instead()}"
         )
-    for name, wanted in (
+    for name, done in (
         ("do_resize", True),
         ("do_rescale", True),
         ("do_pad", False),
         ("do_flip_channel_order", False),
     ):
-        if bool(processor.get(name, wanted)) != wanted:
+        if bool(processor.get(name, done)) != done:
             raise UserError(f"{begin} has {name}: {json.dumps(processor[name])}, which is not done: {instead()}")
     if not math.isclose(processor.get("rescale_factor", 1 / 255), 1 / 255, rel_tol=1e-3):
         raise UserError(f"{begin} has a rescale_factor of {processor['rescale_factor']}, not of 1 / 255: {instead()}")
@@ -218,6 +218,7 @@ def followed(processor: dict, begin: str) -> dict:
 def size_and_resize(processor: dict, kind: str, begin: str) -> tuple[int | list[int], int | list[int]]:
     """Return the size of an image processor's pictures, and what they are resized to before they are cut to it."""
     found = processor["size"]
+    resize: int | list[int]
     if isinstance(found, dict) and "shortest_edge" in found:
         resize = int(found["shortest_edge"])
     elif isinstance(found, dict):

@@ -68,7 +68,7 @@ BUILT_IN = {
 
 def label_of(item: dict) -> str:
     """Return what figures call the arm that an item of the config's `arms` describes."""
-    known = METHODS.get(item.get("method"), known_recipes()[item["recipe"]].label)
+    known = METHODS.get(item.get("method", ""), known_recipes()[item["recipe"]].label)
     return item.get("label") or known or item["name"].replace("_", " ")
 
 

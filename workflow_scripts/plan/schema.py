@@ -23,7 +23,7 @@ TYPES = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
         ),
     }
 )
-Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=TYPES)
+ConfigValidator = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=TYPES)
 
 
 @cache
@@ -40,7 +40,7 @@ def resolved(schema: dict) -> dict:
     return resolved(target) | {key: value for key, value in schema.items() if key != "$ref"}
 
 
-def errors_of(validator: Validator, value: object) -> Iterator[jsonschema.ValidationError]:
+def errors_of(validator: jsonschema.protocols.Validator, value: object) -> Iterator[jsonschema.ValidationError]:
     """Yield the errors of a value by their places; of one of several kinds those of the kind that was meant."""
     for error in sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path]):
         yield from innermost(error)

@@ -13,13 +13,13 @@ def parse(path: Path) -> ast.Module:
     try:
         return ast.parse(source)
     except (SyntaxError, ValueError) as error:
-        line = f", line {error.lineno}" if getattr(error, "lineno", None) else ""
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise UserError(f"{path}{line} is no Python ({getattr(error, 'msg', error)}): correct it") from None
 
 
 def constants_of(tree: ast.Module) -> dict[str, object]:
     """Return the literal values that a module assigns to names, at its top."""
-    constants = {}
+    constants: dict[str, object] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             try:

@@ -153,10 +153,10 @@ class Costs:
 
     def network(self, job: Job) -> Network | None:
         """Return the network that a job concerns, if it is one that is dissected."""
-        names = [job.wildcards.get(name) for name in Key._fields]
-        if None in names:
+        if any(name not in job.wildcards for name in Key._fields):
             return None
-        return self.experiment.networks.get(Key(names[0], int(names[1]), int(names[2])))
+        arm, replicate, level = (job.wildcards[name] for name in Key._fields)
+        return self.experiment.networks.get(Key(arm, int(replicate), int(level)))
 
     def is_brought(self, job: Job) -> bool:
         """Tell whether a job concerns networks brought along, or pruned from one, of which rates and sizes are not."""

@@ -62,11 +62,13 @@ class Forecast:
             limits: how much of each resource all jobs may hold together.
         """
         jobs, now = set(jobs), time.time()
-        foretold = {job: seconds_left(job, start) for job, start in running.items() if now - start > SHORT}
-        foretold = {job: seconds for job, seconds in foretold.items() if seconds is not None}
-        foreseen = defaultdict(list)
-        for job, seconds in foretold.items():
-            foreseen[job.rule.name].append(now - running[job] + seconds)
+        foretold: dict[Job, float] = {}
+        for job, start in running.items():
+            if now - start > SHORT and (seconds := seconds_left(job, start)) is not None:
+                foretold[job] = seconds
+        foreseen: dict[str, list[float]] = defaultdict(list)
+        for job, left in foretold.items():
+            foreseen[job.rule.name].append(now - running[job] + left)
         times = {job: self.seconds(job, foreseen) for job in jobs}
         if sum(seconds is None for seconds in times.values()) > max(UNKNOWN, UNKNOWN_SHARE * len(jobs)):
             return None

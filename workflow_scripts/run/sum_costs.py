@@ -27,8 +27,8 @@ def sum_costs(benchmarks: Path, out: Path) -> None:
     with whole_file(out) as part, open(part, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for row in [*rows, *([summary("all", everything)] if everything else [])]:
-            writer.writerow([*row[:2], *(f"{value:.1f}" for value in row[2:])])
+        for name, jobs, *values in [*rows, *([summary("all", everything)] if everything else [])]:
+            writer.writerow([name, jobs, *(f"{value:.1f}" for value in values)])
 
 
 def number(text: str) -> float:

@@ -69,14 +69,15 @@ class Terminal(logging.Formatter):
 
     def __init__(self, workflow: Any, config: dict, share_left: Callable, usual: logging.Formatter | None) -> None:
         super().__init__()
-        self.workflow, self.config, self.share_left, self.usual = workflow, config, share_left, usual
+        self.workflow, self.config, self.share_left = workflow, config, share_left
+        self.usual = usual or logging.Formatter()
         self.forecast = Forecast(read_benchmarks(config["experiment"]))
         self.started: dict[Job, float] = {}  # jobs and groups of jobs that run, and since when
         self.ended: set[int] = set()
         self.done, self.total = 0, 0
         self.showed_steps = time.time()
 
-    def format(self, record: logging.LogRecord) -> str:
+    def format(self, record: Any) -> str:
         """Return what a message of Snakemake's shows on the terminal; "" shows nothing."""
         event = getattr(record, "event", None)
         if event == LogEvent.JOB_STARTED:

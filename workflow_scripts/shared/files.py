@@ -34,11 +34,12 @@ def reading(path: str | Path, *damages: type[Exception]) -> Iterator[None]:
     It is an Unreadable where the system is to blame. `damages` are what reading wrong contents raises, besides an
     OSError that the system has not raised.
     """
+    errors: tuple[type[Exception], ...] = (OSError, MemoryError, *damages)
     try:
         yield
     except FileNotFoundError:
         raise UserError(f"{path} is missing, or a link to nothing: put it there, and run again") from None
-    except (OSError, MemoryError, *damages) as error:
+    except errors as error:
         if reason := system_reason(error):
             raise unreadable(path, reason) from error
         reason = " ".join(str(error).split())[:150] or type(error).__name__

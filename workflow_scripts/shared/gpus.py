@@ -75,14 +75,15 @@ def lease(cards: list[str], count: int, folder: Path) -> list[int]:
     while True:
         choosing = lock(folder / "choosing", wait=True)
         locks = {position: lock(folder / card, wait=False) for position, card in enumerate(cards)}
+        assert choosing is not None, "it has waited for the lock"
         os.close(choosing)
-        free = [position for position, file in locks.items() if file is not None]
-        taken = free[:count] if len(free) >= count else []
-        for position in free:
+        free = {position: file for position, file in locks.items() if file is not None}
+        taken = list(free)[:count] if len(free) >= count else []
+        for position, file in free.items():
             if position in taken:
-                _held.append(locks[position])
+                _held.append(file)
             else:
-                os.close(locks[position])
+                os.close(file)
         if taken:
             logging.info("GPU %s", ", ".join(f"{position} ({cards[position]})" for position in taken))
             return taken

@@ -31,6 +31,7 @@ class Progress:
 
     def finish(self, note: str = "") -> None:
         """Say how long all of it took."""
+        assert self.total is not None, "how many there are must be known"
         seconds, rate = time.monotonic() - self.started, self.rate(self.total)
         logging.info("%.0f %s in %.1f s, %s%s", self.total, self.what, seconds, pace(rate), note)
 
@@ -40,7 +41,9 @@ class Progress:
 
     def left(self, done: float) -> str:
         """Return how long the rest takes at the rate so far, "unknown time" if nothing was done yet."""
-        return clock((self.total - done) / self.rate(done)) if done > self.before else "unknown time"
+        if self.total is None or done <= self.before:
+            return "unknown time"
+        return clock((self.total - done) / self.rate(done))
 
 
 def pace(rate: float) -> str:

@@ -13,7 +13,7 @@ COLUMNS = ["arm", "base", "role", "recipe", "starts_from", "label", "same_units"
 AGAIN = "dense_again"  # the recipe of dense networks that differ by noise alone
 
 
-def tabulate_arms(arms: Sequence[dict], collected: Sequence[str]) -> pd.DataFrame:
+def tabulate_arms(arms: Sequence[object], collected: Sequence[str]) -> pd.DataFrame:
     """The table of arms, from a row for each; `collected` has the arms of the networks that are collected.
 
     Raises UserError if a row has other keys than `COLUMNS` or an unknown role, or if an arm is listed twice or missing.

@@ -76,7 +76,7 @@ def collect(
     networks = sorted(networks)
     refuse_duplicates(networks)
     arm_rows = tabulate_arms(arms, [network.arm for network in networks])
-    rows = {table: [] for table in TABLES}
+    rows: dict[str, list[pd.DataFrame]] = {table: [] for table in TABLES}
     for network in networks:
         metrics, units = read_metrics(network.metrics), read_units(network.units)
         refuse_other_rule(network.units, units, detector_iou, detector_rule)
@@ -327,8 +327,8 @@ def read_validation(nulls: Path, split: Path, units: pd.DataFrame) -> tuple[pd.D
             raise UserError(f"{path} has other columns than {', '.join(wanted)}: validate that network's units again")
         tables.append(table)
     of_units, of_layers = tables
-    names = ["layer", "unit", "category", "label"]
-    same = of_units[names].astype(str).equals(units[names].astype(str)) and np.allclose(
+    concepts = ["layer", "unit", "category", "label"]
+    same = of_units[concepts].astype(str).equals(units[concepts].astype(str)) and np.allclose(
         of_units["iou"], units["score"], rtol=1e-9, atol=0
     )
     if not same or list(of_layers["layer"]) != list(units["layer"].unique()):

@@ -57,7 +57,10 @@ def rows_of(network: SweptNetwork, detector_rule: str, values: Mapping[str, Sequ
         value: count_layers(with_detectors(units, float(value), detector_rule)) for value in values["detector_iou"]
     }
     others = [(choice, value) for choice in values if choice != "detector_iou" for value in values[choice][1:]]
-    swept = read_sweep(network.sweep, others, list(units["layer"].unique())) if others else {}
+    swept = {}
+    if others:
+        assert network.sweep, "more than the IoU threshold varies"
+        swept = read_sweep(network.sweep, others, list(units["layer"].unique()))
     for layer in units["layer"].unique():
         for choice, (own, *_) in values.items():
             for value in sorted(values[choice], key=float) if choice in NUMBERS else values[choice]:

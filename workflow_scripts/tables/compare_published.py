@@ -16,7 +16,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -133,8 +133,8 @@ def measure_all(published: pd.DataFrame, units: pd.DataFrame, detector_rule: str
     return pd.Series(measured, published.index, float)
 
 
-def measure(units: pd.DataFrame, row: NamedTuple, detector_rule: str) -> float:
-    """What stands for one published number in a layer's units."""
+def measure(units: pd.DataFrame, row: Any, detector_rule: str) -> float:
+    """What stands for one published number, a row of the table, in a layer's units."""
     if row.quantity == "median_iou":
         return units["score"].median()
     counts = count_detectors(with_detectors(units, row.detector_iou, detector_rule))

@@ -61,7 +61,7 @@ def identity_rows(
         again = trained_again(arms, base)
         for against, other in (("dense", base if (base, replicate) in dense else None), (AGAIN, again)):
             key = (other, replicate, 0, layer)
-            if key in named and key != (arm, replicate, level, layer):
+            if other is not None and key in named and key != (arm, replicate, level, layer):
                 keep = keeps_units(arms, arm) and keeps_units(arms, other)
                 yield place | {"against": against} | compare_names(own, named[key], keep)
         keys = [(arm, other, level, layer) for other in replicates if other != replicate]

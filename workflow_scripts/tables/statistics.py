@@ -4,14 +4,17 @@ Functions of arrays take the replicates along the last axis, and have no opinion
 """
 
 import math
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import gammaln, ndtr, stdtr, stdtrit
 from scipy.stats import rankdata
 
 from workflow_scripts.plan.replicates import LEAST_REPLICATES
 
 ALPHA = 0.05  # of each one-sided test; so that intervals are of 90 %
+Floats = TypeVar("Floats", float, np.ndarray)
 ROUNDING = math.sqrt(1 / 6)  # sd of the difference of two counts that round, each by less than a half
 EQUIVALENT, DIFFERENT, UNCLEAR, NO_OVERLAP = "equivalent", "different", "unclear", "no overlap"
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(200)
@@ -21,7 +24,7 @@ CERTAIN = 1e-10  # correlations closer to 1 than this are 1
 # Differences of pairs
 
 
-def mean_and_sd(differences: np.ndarray, rounding: float = ROUNDING) -> tuple[np.ndarray, np.ndarray]:
+def mean_and_sd(differences: ArrayLike, rounding: float = ROUNDING) -> tuple[np.ndarray, np.ndarray]:
     """The mean of paired differences, and their standard deviation (n - 1), at least that of rounding.
 
     Counts tie: three differences of -2 would have no spread at all, and any test of them would be certain.
@@ -38,17 +41,17 @@ def mean_and_sd(differences: np.ndarray, rounding: float = ROUNDING) -> tuple[np
     return mean, np.maximum(differences.std(axis=-1, ddof=1), rounding)
 
 
-def half_width(sd: np.ndarray, n: int, level: float = 1 - 2 * ALPHA) -> np.ndarray:
+def half_width(sd: Floats, n: int, level: float = 1 - 2 * ALPHA) -> Floats:
     """Half the width of Student's t interval of a mean of `n` values, in the unit of `sd`; NaN if n < 2."""
     return stdtrit(n - 1, (1 + level) / 2) * sd / math.sqrt(n) if n > 1 else sd * np.nan
 
 
-def noninferiority_p(mean: np.ndarray, sd: np.ndarray, n: int, margin: float) -> np.ndarray:
+def noninferiority_p(mean: Floats, sd: Floats, n: int, margin: float) -> Floats:
     """The p of "the true mean lies `margin` or more below 0"; NaN with fewer than `LEAST_REPLICATES`, and of NaN."""
     return stdtr(n - 1, -(mean + margin) * math.sqrt(n) / sd) if n >= LEAST_REPLICATES else mean * np.nan
 
 
-def equivalence_p(mean: np.ndarray, sd: np.ndarray, n: int, margin: float) -> np.ndarray:
+def equivalence_p(mean: Floats, sd: Floats, n: int, margin: float) -> Floats:
     """The p of "the true mean lies `margin` or more from 0": the larger of two one-sided tests (Schuirmann 1987).
 
     It is at most `ALPHA` where `mean` -+ `half_width` lies within the margin. NaN as `noninferiority_p`.
@@ -80,7 +83,7 @@ def equivalence_power(sd: float, n: int, margin: float) -> float:
     return float(np.minimum(1, most / 2 * np.sum(WEIGHTS * np.exp(log_density) * chance)))  # `min` would lose a NaN
 
 
-def fixed_sequence(passed: np.ndarray) -> np.ndarray:
+def fixed_sequence(passed: ArrayLike) -> np.ndarray:
     """Whether a test and all before it are passed, along the last axis: the first that fails ends the sequence.
 
     The chance that any one is passed wrongly is that of a single test (Hsu and Berger 1999), however many there are.
@@ -91,7 +94,7 @@ def fixed_sequence(passed: np.ndarray) -> np.ndarray:
 # Matching
 
 
-def interpolate(covariate: np.ndarray, values: np.ndarray, at: float) -> float:
+def interpolate(covariate: ArrayLike, values: ArrayLike, at: float) -> float:
     """The value at a place of the covariate, by straight lines between the points; NaN outside of their range.
 
     Args:

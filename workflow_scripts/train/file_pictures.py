@@ -1,7 +1,7 @@
 """Pictures decoded from their files as training asks for them."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +85,7 @@ class FilePictures:
         boxes = draw_boxes(rng, self.index.height, self.index.width, settings["crop_scale"], settings["crop_ratio"])
         return Crops(order, *boxes, flip)
 
-    def augmented(self, batches: Iterable[np.ndarray], augmentation: Crops) -> Iterator[tuple[Tensor, Tensor]]:
+    def augmented(self, batches: Iterable[np.ndarray], augmentation: Crops) -> Generator[tuple[Tensor, Tensor]]:
         """Yield for each batch of positions, int64 (n,), its pictures, cropped and flipped, and its labels.
 
         Pictures are float32 (n, C, size, size), channels last, and labels int64 (n,), both on the device. A crop is
@@ -202,10 +202,11 @@ def draw_boxes(
     """
     box_height = np.minimum(height, np.rint(width / ratio[0])).astype(np.int32)
     box_width = np.minimum(width, np.rint(height * ratio[1])).astype(np.int32)
+    narrowest, widest = np.log(ratio)
     pending = np.arange(len(height))
     for _ in range(TRIES):
         area = rng.uniform(*scale, len(pending)) * height[pending] * width[pending]
-        aspect = np.exp(rng.uniform(*np.log(ratio), len(pending)))
+        aspect = np.exp(rng.uniform(narrowest, widest, len(pending)))
         rows, columns = np.rint(np.sqrt(area / aspect)), np.rint(np.sqrt(area * aspect))
         fits = (rows > 0) & (rows <= height[pending]) & (columns > 0) & (columns <= width[pending])
         box_height[pending[fits]], box_width[pending[fits]] = rows[fits], columns[fits]

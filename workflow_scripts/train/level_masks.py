@@ -35,6 +35,7 @@ class Size(NamedTuple):
         """Return how many weights of all layers together that are."""
         if self.like:
             return kept(self.like)
+        assert self.fraction is not None, "a size is of other masks or of rounds"
         exempt = exempt_weights(pruned.network, pruned.masks)
         return remaining_weights(kept(pruned.masks), exempt, self.fraction, self.rounds)[-1]
 
@@ -57,12 +58,14 @@ def choose_masks(how: str, pruned: Pruned, size: Size, seed: int = 0) -> Masks:
     """
     if how == "all":
         return pruned.masks
-    if how == "same":
-        return size.like
-    if how.startswith("shuffled"):
+    if how in OF_MASKS:
+        assert size.like is not None, f"the masks {how} are of another network"
+        if how == "same":
+            return size.like
         return shuffled(size.like, within_layers=how == "shuffled_layerwise", seed=seed)
     if how == "global" and not size.like and size.rounds == 1:
-        return prune_by_magnitude(*pruned, size.fraction)
+        assert size.fraction is not None, "a size is of other masks or of rounds"
+        return prune_by_magnitude(pruned.network, pruned.masks, size.fraction)
     weights = weights_of(pruned.network)
     if how == "structured":
         return filters(weights, pruned.masks, size.count(pruned) / sum(mask.numel() for mask in pruned.masks.values()))

@@ -1,6 +1,6 @@
 """Packed pictures on a device, handed out as normalised batches."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ LUMA = (19595, 38470, 7471)  # of red, green and blue: 0.299, 0.587 and 0.114 in
 PIXELS_AT_ONCE = 2**21  # of pictures, on a CPU: 32 of 224 x 224
 
 
-def normaliser(mean: list[float], std: list[float], device: torch.device) -> Callable[[Tensor], Tensor]:
+def normaliser(mean: Sequence[float], std: Sequence[float], device: torch.device) -> Callable[[Tensor], Tensor]:
     """Return the function from pictures, uint8 (n, H, W, 3), to a network's input, float32 (n, C, H, W), channels last.
 
     It takes each byte to (byte / 255 - mean) / std of its channel. With a mean and std of one number C is 1, and the
@@ -95,7 +95,7 @@ class MemoryPictures:
         )
         return Augmentation(*(torch.from_numpy(array).to(self.device) for array in arrays))
 
-    def augmented(self, batches: Iterable[Tensor], augmentation: Augmentation) -> Iterator[tuple[Tensor, Tensor]]:
+    def augmented(self, batches: Iterable[Tensor], augmentation: Augmentation) -> Generator[tuple[Tensor, Tensor]]:
         """Yield for each batch, a piece of the order, the pictures, shifted and flipped, and their labels.
 
         A shifted picture is continued by its edge.

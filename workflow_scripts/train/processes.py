@@ -119,9 +119,10 @@ def restart_with_torchrun(count: int) -> NoReturn:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
-    module = sys.modules["__main__"].__spec__.name
+    spec = sys.modules["__main__"].__spec__
+    assert spec, "rules run this by python -m"
     try:
-        torchrun(["--standalone", f"--nproc-per-node={count}", "--module", module, *sys.argv[1:]])
+        torchrun(["--standalone", f"--nproc-per-node={count}", "--module", spec.name, *sys.argv[1:]])
     except (ChildFailedError, SignalException):
         sys.exit(1)  # the processes have said why
     sys.exit(0)

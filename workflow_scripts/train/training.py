@@ -3,7 +3,7 @@
 import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from typing import Any, Protocol
 
@@ -25,14 +25,13 @@ from workflow_scripts.train.training_state import TrainingState
 EVALUATION_BATCH = 500
 
 
-class Pictures(Protocol):
-    """Pictures to train on or to test with: `MemoryPictures` or `FilePictures`.
+class PlainPictures(Protocol):
+    """Pictures to test with.
 
     Batches are arrays of positions; their pictures come normalised, float32 (n, 3, S, S), with labels, int64 (n,).
     """
 
     classes: tuple[str, ...]
-    device: torch.device
 
     def __len__(self) -> int:
         """Return how many pictures there are."""
@@ -40,10 +39,16 @@ class Pictures(Protocol):
     def plain(self, batches: list[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield for each batch the pictures in their test view, and their labels."""
 
+
+class Pictures(PlainPictures, Protocol):
+    """Pictures to train on, too: `MemoryPictures` or `FilePictures`."""
+
+    device: torch.device
+
     def draw_augmentation(self, settings: dict, seed: tuple[int, ...], epoch: int) -> Any:
         """Draw an epoch's order and the changes of its pictures; `settings` is the config's `training` section."""
 
-    def augmented(self, batches: list, augmentation: Any) -> Iterator[tuple[Tensor, Tensor]]:
+    def augmented(self, batches: list, augmentation: Any) -> Generator[tuple[Tensor, Tensor]]:
         """Yield for each batch, a piece of the drawn order, the pictures, changed as drawn, and their labels."""
 
 
@@ -159,9 +164,8 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.group.device.type, enabled=settings["precision"] == "float16")
         self.norms = batch_norms(network)
         apply_masks(self.network, self.masks)
-        self.forward = distributed(self.network) if self.group.size > 1 else self.network
-        if settings["compile"]:
-            self.forward = torch.compile(self.forward)
+        forward = distributed(self.network) if self.group.size > 1 else self.network
+        self.forward: Any = torch.compile(forward) if settings["compile"] else forward
 
     def state(self) -> dict:
         """Return what a level rewinds to: weights, batch-norm and momentum by name, on the CPU, and the epoch.
@@ -234,6 +238,7 @@ class Trainer:
         with self.kept.listening() if self.kept else nullcontext():
             while self.epoch < last_epoch:
                 row = self.train_epoch()
+                assert self.progress is not None, "the epoch has made it"
                 logging.info(
                     "epoch %d of %d: loss %.3f, training accuracy %.1f %%; pictures: %s, %s left",
                     self.epoch,

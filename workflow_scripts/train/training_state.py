@@ -105,7 +105,7 @@ class TrainingState:
     def listening(self) -> Iterator[None]:
         """Set `stop_asked` on SIGTERM and SIGINT, instead of ending the process."""
 
-        def ask(*_) -> None:
+        def ask(*_: object) -> None:
             self.stop_asked = True
 
         before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -129,8 +129,8 @@ def read_index(folder: Path, stems: Mapping[str, str]) -> Names | None:
         files, scenes = ([text_of(cell) for cell in index[name]] for name in ("filename", "scene"))
         scene_of = {file.removesuffix(PICTURE): scene for file, scene in zip(files, scenes, strict=True)}
     require_numbers(synonyms, path)
-    scenes = {key: tidy(scene_of.get(stem.rpartition("/")[2], "")) for key, stem in stems.items()}
-    return synonyms, counts, {key: scene for key, scene in scenes.items() if is_scene(scene)}
+    tidied = {key: tidy(scene_of.get(stem.rpartition("/")[2], "")) for key, stem in stems.items()}
+    return synonyms, counts, {key: scene for key, scene in tidied.items() if is_scene(scene)}
 
 
 def read_annotations(folder: Path, stems: Mapping[str, str]) -> Names:

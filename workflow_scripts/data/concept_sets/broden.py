@@ -20,7 +20,7 @@ class Broden:
         self.set = read_concept_set(folder)
         self.names = self.set.names
         self._places: dict[tuple[int, int], int] = {}  # of (category, label number) in labels
-        labels = []
+        labels: list[Label] = []
         for label in self.set.labels:
             for of_label in label.categories:
                 self._places[of_label, label.number] = len(labels)

@@ -4,9 +4,8 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -75,7 +74,8 @@ class CocoSegments:
         self._root = pictures_folder / pictures
         self._pictures: dict[str, Picture] = {}
         self._segments: dict[str, list[tuple[int, Outline]]] = {}
-        self._category, self._places = category, {}
+        self._category = category
+        self._places: dict[Label, int] = {}
         for name in [annotations] if isinstance(annotations, str) else annotations:
             self._add(folder / name)
             require_files(pictures_folder, pictures, list(self._pictures), folder / name)
@@ -232,7 +232,9 @@ def read_coco(path: Path, compact: Callable[[dict, Path], Any]) -> dict:
     Each object is made small as soon as it is read: as lists of numbers, outlines take four times as much.
     """
     try:
-        content = json.loads(read_text(path), object_hook=partial(compact, path=path), parse_constant=refuse_constant)
+        content = json.loads(
+            read_text(path), object_hook=lambda found: compact(found, path), parse_constant=refuse_constant
+        )
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not whole JSON ({error}): download or make it again") from None
     if not isinstance(content, dict):
@@ -294,7 +296,7 @@ def read_images(content: dict, path: Path) -> dict[Id, Picture]:
         else:
             address = item.get("coco_url")
             file = inside("/".join(address.split("/")[-2:]) if isinstance(address, str) else None, "coco_url", where)
-        sides = [item.get(key) for key in ("height", "width")]
+        sides: list[Any] = [item.get(key) for key in ("height", "width")]
         if any(isinstance(side, bool) or not isinstance(side, int) or side < 1 for side in sides):
             raise UserError(f"{where}: height and width are {sides[0]!r} and {sides[1]!r}: give both, in pixels")
         if sides[0] * sides[1] > MOST_PIXELS:
@@ -349,7 +351,7 @@ def inside(name: Any, key: str, where: str) -> str:
     return path
 
 
-def is_text(value: Any) -> bool:
+def is_text(value: Any) -> TypeGuard[str]:
     """Tell whether a value is text that can be written: JSON may have half a character by its number."""
     return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
 

@@ -26,7 +26,7 @@ def compact_outline(segmentation: Any) -> Outline:
     if isinstance(segmentation, list) and segmentation:
         return [array("d", polygon) for polygon in segmentation]
     if isinstance(segmentation, dict) and isinstance(segmentation.get("size"), list):
-        counts = segmentation.get("counts")
+        counts: Any = segmentation.get("counts")
         return Runs(tuple(segmentation["size"]), counts if isinstance(counts, str) else array("I", counts))
     raise ValueError
 
@@ -92,4 +92,5 @@ def fill(outline: Outline, height: int, width: int) -> np.ndarray:
     else:
         counts = coco_mask.merge(coco_mask.frPyObjects(outline, height, width))["counts"].decode()
     lengths = run_lengths(counts)
+    assert lengths is not None, "the outline is one that `require_outline` lets pass"
     return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(width, height).T

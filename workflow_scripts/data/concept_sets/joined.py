@@ -168,11 +168,11 @@ class JoinedSet:
         number_of = {label.name: label.number for label in self.labels}
         self._codes = []  # of each set: number and category of each position plus 1; number 0 where it is left out
         for of_set in self._merged:
-            number, category = np.zeros(len(of_set) + 1, np.uint16), np.zeros(len(of_set) + 1, np.uint8)
+            numbers, places_of_set = np.zeros(len(of_set) + 1, np.uint16), np.zeros(len(of_set) + 1, np.uint8)
             for position, label in enumerate(of_set, 1):
                 if label in labels:
-                    number[position], category[position] = number_of[label[0]], place_of[label[1]]
-            self._codes.append((number, category))
+                    numbers[position], places_of_set[position] = number_of[label[0]], place_of[label[1]]
+            self._codes.append((numbers, places_of_set))
         if any(self._computes_colours):
             self._colours = np.array([number_of[f"{name}{SUFFIXES[COLOUR]}"] for name in PROTOTYPES], np.uint16)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from workflow_scripts.data.concept_sets.files import PictureFiles, find_files, pair_files, read_list
 from workflow_scripts.data.concept_sets.names import MOST, Value, read_names
@@ -141,7 +142,7 @@ class Values:
         return plane
 
 
-def number(value: int | tuple[int, int, int]) -> int:
+def number(value: Value) -> int:
     """Return the number that stands for a value or a colour."""
     return value if isinstance(value, int) else value[0] * 65536 + value[1] * 256 + value[2]
 
@@ -162,7 +163,10 @@ def read_values(data: bytes, path: str) -> np.ndarray:
             f"{path} has mode {picture.mode}, and a label map must have one number a pixel ({', '.join(INDEX_MODES)}):"
             " take the file as it was published, or give names with colours"
         )
-    if picture.format == "TIFF" and picture.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == WHITE_IS_ZERO:
+    if (
+        isinstance(picture, TiffImageFile)
+        and picture.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == WHITE_IS_ZERO
+    ):
         raise UserError(f"{path} is a TIFF in which 0 is white, so that its numbers are not clear: save it as PNG")
     values = np.asarray(picture).astype(np.uint16 if picture.mode == "I;16" else np.uint8)
     # Pillow stretches greys of 2 and of 4 bits over all of 0 to 255.
@@ -173,7 +177,7 @@ def bits_of(picture: Image.Image, data: bytes) -> int:
     """Return the bits of each grey of a picture, opened from `data`."""
     if picture.format == "PNG":
         return data[24]
-    return picture.tag_v2.get(ExifTags.Base.BitsPerSample, (1,))[0] if picture.format == "TIFF" else 8
+    return picture.tag_v2.get(ExifTags.Base.BitsPerSample, (1,))[0] if isinstance(picture, TiffImageFile) else 8
 
 
 def read_colours(data: bytes, path: str) -> np.ndarray:

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,8 +33,8 @@ COMPLEX = 0x800  # a flag
 Value = np.ndarray | str | list  # numbers; a row of characters; cells, or dictionaries of structs, in column order
 
 
-def read_mat(path: Path, variable: str, fields: Collection[str] | None = None) -> Value:
-    """Return a variable of a file.
+def read_mat(path: Path, variable: str, fields: Collection[str] | None = None) -> Any:
+    """Return a variable of a file, a `Value`; whoever knows which kind it should be uses it within `fields_of`.
 
     Args:
         path: of the file.
@@ -141,7 +142,7 @@ def find_variable(data: bytes, variable: str, fields: Collection[str] | None) ->
         kind, size = struct.unpack("<II", file.read(8))
         element = file.read(size)
         if kind == COMPRESSED:
-            source = Inflated(element)
+            source: Bytes = Inflated(element)
             kind, size = struct.unpack("<II", source.read(8))
         else:
             source = Bytes(element)

@@ -15,7 +15,7 @@ SHIPPED = Path(__file__).with_name("tables")  # a CSV for each set whose archive
 MOST = 2**16 - 1  # what a pixel of 16 bits can be
 COLOUR_COLUMNS = ("red", "green", "blue")
 
-Value = int | tuple[int, int, int]
+Value = int | tuple[int, ...]  # a number, or a colour: red, green and blue
 
 
 def read_names(names: str | Mapping[str, int | list[int]], folder: Path, category: str) -> dict[Value, Label]:
@@ -138,6 +138,7 @@ def text_rows(path: Path, lines: list[str]) -> Iterator[tuple[str, Value, str]]:
             yield place, whole(cells[0], place), re.split("[;,]", cells[-1])[0]
         return
     forms = set()
+    row: tuple[Value, str]
     for number, line in enumerate(lines, 1):
         place = f"{path}, line {number}"
         if match := re.fullmatch(r"(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})\s+(.+)", line):

@@ -78,7 +78,7 @@ class Parquet:
             require_files_column(schema, image, path)
             if annotation is not None:
                 require_files_column(schema, annotation, path)
-            else:
+            if label is not None:
                 require_numbers_column(schema, label, path)
             if names is None:
                 of_file = names_of(schema, label, path, category)
@@ -90,6 +90,7 @@ class Parquet:
             self._add_groups(place, metadata, found[place].removesuffix(".parquet"))
         if not self.names:
             raise UserError(f"{folder}: the files {files} have no rows: download the set again")
+        assert named is not None, "each file has names, if they are not given"
         of_value, void = without_nothing(named, nothing)
         self._values = Values(of_value, void)
         self.labels = self._values.labels
@@ -145,14 +146,15 @@ class Parquet:
         if self._annotation is not None:
             data, place = self._bytes(index, self._annotation)
             return Annotation([self._values.read(data, place)])
+        assert self._label is not None, "a set without label maps has labels"
         cell, row = self._cell(index, self._label)
         number = cell.as_py()
         if number not in self._places:
             raise UserError(
                 f"{row}: {self._label} is {number}, which has no name: complete names, or say that it means nothing"
             )
-        place = self._places[number]
-        return Annotation(whole=[] if place is None else [place])
+        position = self._places[number]
+        return Annotation(whole=[] if position is None else [position])
 
 
 def require_pyarrow() -> None:

@@ -33,7 +33,7 @@ class PictureLabels(PictureFiles):
         self.names = list(self._pictures)
         if table is None:
             folders = {key: Path(path).parent.name for key, path in self._pictures.items()}
-            of_picture = {key: (name,) for key, name in folders.items() if name}
+            of_picture: dict[str, tuple[str, ...]] = {key: (name,) for key, name in folders.items() if name}
         else:
             of_picture = read_labels_of_pictures(folder / table, self.names)
         for key in self.names:
@@ -76,12 +76,12 @@ def read_labels_of_pictures(path: Path, names: Sequence[str]) -> dict[str, tuple
         picture, label = (part.strip() for part in (*line.strip().split(between, 1), "")[:2])
         if not picture or not label:
             raise UserError(f"{path}, line {line_number}: {line[:40]!r} is not a picture and its label: correct it")
-        name = of_name.get(picture) or of_name.get(picture.rpartition(".")[0])
-        if name is None:
+        key = of_name.get(picture) or of_name.get(picture.rpartition(".")[0])
+        if key is None:
             continue
-        if name in found:
+        if key in found:
             raise UserError(f"{path}, line {line_number}: {picture} stands in another line already: leave one of them")
-        found[name] = (label,) if between else tuple(dict.fromkeys(label.split()))
+        found[key] = (label,) if between else tuple(dict.fromkeys(label.split()))
     if not found:
         raise UserError(f"{path} names none of the {len(names)} pictures: give the table of these, or correct pictures")
     return found

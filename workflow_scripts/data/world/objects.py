@@ -1,6 +1,7 @@
 """The sixteen objects: each function draws one object, in its own coordinates of about -1..1, y downwards."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from workflow_scripts.data.world.canvas import Stroke, bar, ellipse, rectangle
 from workflow_scripts.data.world.palette import PROTOTYPES
@@ -67,7 +68,7 @@ class Figure:
         make = material_paint if name in MATERIALS else flat_paint
         return make(name, self.settings.colour_spread, self.rng)
 
-    def add(self, part: str, polygon, paint: Paint, within: str | None = None) -> None:
+    def add(self, part: str, polygon: ArrayLike, paint: Paint, within: str | None = None) -> None:
         """Put a part on top: a polygon (n, 2), filled with a paint, if wanted within another part of the object."""
         self.strokes.append(Stroke(np.asarray(polygon, dtype=float), paint, self.name, part, within))
 

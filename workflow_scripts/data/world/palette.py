@@ -30,12 +30,14 @@ SRGB_TO_XYZ = np.array(
 
 def varied(colour: Colour, spread: float, rng: np.random.Generator) -> Colour:
     """`colour` with normal noise of standard deviation `spread` on every channel, within 0..255."""
-    return tuple(int(value) for value in np.clip(colour + rng.normal(0, spread, 3), 0, 255))
+    red, green, blue = np.clip(colour + rng.normal(0, spread, 3), 0, 255)
+    return int(red), int(green), int(blue)
 
 
 def shaded(colour: Colour, factor: float) -> Colour:
     """`colour` with every channel times `factor`, within 0..255."""
-    return tuple(min(255, int(value * factor)) for value in colour)
+    red, green, blue = (min(255, int(value * factor)) for value in colour)
+    return red, green, blue
 
 
 def cielab(colours: np.ndarray) -> np.ndarray:

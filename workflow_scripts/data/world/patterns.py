@@ -33,6 +33,7 @@ class Paint:
 
 def paint_pixels(paint: Paint, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The paint at the grid of points `x` (w,) by `y` (h,), in picture widths, as (h, w, 3) uint8."""
+    assert paint.pattern, "a flat paint needs no grid"
     rng = np.random.default_rng(paint.seed)
     x = (x[None, :].astype(np.float32) - 0.5) / paint.period
     y = (y[:, None].astype(np.float32) - 0.5) / paint.period
@@ -69,106 +70,106 @@ def smooth_noise(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.n
     return upper * (1 - b) + lower * b
 
 
-def gradient(u, v, rng):
+def gradient(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """From the first colour at v = 0 to the second at v = 1."""
     return np.clip(v, 0, 1) + 0 * u
 
 
-def striped(u, v, rng):
+def striped(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Stripes along v, of 0.4 to 0.6 of a period."""
     return fraction(u) < rng.uniform(0.4, 0.6)
 
 
-def dotted(u, v, rng):
+def dotted(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A disc in each cell of a square grid."""
     return (fraction(u) - 0.5) ** 2 + (fraction(v) - 0.5) ** 2 < rng.uniform(0.07, 0.11)
 
 
-def checkered(u, v, rng):
+def checkered(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A checkerboard of cells one period wide."""
     return (np.floor(u) + np.floor(v)) % 2
 
 
-def zigzag(u, v, rng):
+def zigzag(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Stripes along u that turn at right angles, twice in a period."""
     return fraction(v + np.abs(fraction(u) - 0.5)) < 0.48
 
 
-def gridded(u, v, rng):
+def gridded(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Lines of 0.22 of a period in both directions."""
     return (fraction(u) < 0.22) | (fraction(v) < 0.22)
 
 
-def wavy(u, v, rng):
+def wavy(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Stripes along u that swing as a sine."""
     return fraction(v + 0.25 * np.sin(4.4 * u)) < 0.48
 
 
-def ringed(u, v, rng):
+def ringed(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Rings about the origin, half a period wide."""
     return fraction(np.hypot(u, v)) < 0.5
 
 
-def honeycombed(u, v, rng):
+def honeycombed(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Discs in rows that are shifted by half a period in turn."""
     row = np.floor(v / 0.866)
     return (fraction(u + 0.5 * (row % 2)) - 0.5) ** 2 + (fraction(v / 0.866) - 0.5) ** 2 < 0.19
 
 
-def crosshatched(u, v, rng):
+def crosshatched(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Two sets of slanted stripes; where both lie the second colour is pure."""
     return 0.5 * (fraction(u + 0.35 * v) < 0.35) + 0.5 * (fraction(v + 0.35 * u) < 0.35)
 
 
-def blotchy(u, v, rng):
+def blotchy(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Blots with sharp edges, at random places."""
     return np.clip((smooth_noise(u, v, rng) - 0.5) * 8 + 0.5, 0, 1)
 
 
-def speckled(u, v, rng):
+def speckled(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Small squares, a third of a period wide, of which about 22 in 100 are filled at random."""
     column, row = np.floor(3 * u), np.floor(3 * v)
     return hash_noise(column, row, rng) < 0.22
 
 
-def woven(u, v, rng):
+def woven(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Threads that run across and along in turn, from cell to cell."""
     across = (np.floor(u) + np.floor(v)) % 2 > 0
     return np.where(across, np.abs(fraction(u) - 0.5), np.abs(fraction(v) - 0.5)) * 2
 
 
-def bricks(u, v, rng):
+def bricks(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The joints of bricks 1.7 periods long, every other row shifted by half a brick."""
     shifted = u / 1.7 + 0.5 * (np.floor(v) % 2)
     return (fraction(shifted) < 0.13) | (fraction(v) < 0.2)
 
 
-def wood_grain(u, v, rng):
+def wood_grain(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Lines along u that noise bends."""
     return 0.45 + 0.4 * np.sin(6.28 * (v + 1.2 * smooth_noise(0.35 * u, 0.35 * v, rng)))
 
 
-def plaid(u, v, rng):
+def plaid(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Broad bands in both directions; where both lie the second colour is pure."""
     return 0.5 * (fraction(u) < 0.5) + 0.5 * (fraction(v) < 0.5)
 
 
-def sheen(u, v, rng):
+def sheen(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Soft stripes along v."""
     return 0.5 + 0.5 * np.sin(6.28 * u)
 
 
-def blades(u, v, rng):
+def blades(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Soft noise, drawn out along v."""
     return smooth_noise(3.0 * u, 1.2 * v, rng)
 
 
-def cobbles(u, v, rng):
+def cobbles(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Rounded blots at random places, softer than `blotchy`."""
     return np.clip((smooth_noise(1.3 * u, 1.3 * v, rng) - 0.5) * 5 + 0.5, 0, 1)
 
 
-def fish_scales(u, v, rng):
+def fish_scales(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Round scales in rows that are shifted by half a period in turn, of the second colour towards their edges."""
     row = np.floor(v)
     return np.clip(1.1 * np.hypot(fraction(u + 0.5 * (row % 2)) - 0.5, fraction(v)), 0, 1) ** 2

@@ -1,6 +1,9 @@
 """The twelve scenes: each function draws a background whose horizon lies at a given height."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from workflow_scripts.data.world.canvas import Stroke, bar, ellipse, rectangle
 from workflow_scripts.data.world.palette import Colour, shaded, varied
@@ -17,7 +20,7 @@ class Backdrop:
         self.rng = rng
         self.strokes: list[Stroke] = []
 
-    def between(self, low: float, high: float, count: int | None = None):
+    def between(self, low: float, high: float, count: int | None = None) -> Any:
         """A number drawn evenly from `low` to `high`; or `count` of them, float64 (count,)."""
         return self.rng.uniform(low, high, count)
 
@@ -25,10 +28,11 @@ class Backdrop:
         """A flat paint of a colour, varied a little."""
         return Paint("flat", varied(colour, SPREAD, self.rng))
 
-    def add(self, name: str | None, polygon, paint: Paint, part: str | None = None, within: str | None = None):
+    def add(
+        self, name: str | None, polygon: ArrayLike, paint: Paint, part: str | None = None, within: str | None = None
+    ) -> None:
         """Put a polygon (n, 2) on top, in picture widths, without an outline; `name` None has no label."""
-        polygon = np.asarray(polygon, dtype=float)
-        self.strokes.append(Stroke(polygon, paint, name, part, within, outlined=False))
+        self.strokes.append(Stroke(np.asarray(polygon, dtype=float), paint, name, part, within, outlined=False))
 
     def sky(self, top: Colour, bottom: Colour, name: str = "sky", length: float | None = None) -> None:
         """Fill the picture with a gradient from `top` to `bottom`, `length` picture widths long, or to the horizon."""

@@ -8,6 +8,7 @@ If a page has no room for all curves, the first ones are shown, and a line above
 """
 
 import textwrap
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -36,11 +37,11 @@ NEEDS_ABLATION = True
 
 COLUMNS, ROWS = 3, 4  # of panels on a page, at most
 SHARES = ("own", "others", "random_own_mean", "accuracy")
-POINT = {"marker": "o", "markersize": 2.4, "markeredgewidth": 0, "alpha": 0.45, "linestyle": "none"}
-RANDOM_LINE = {"color": GREY, "marker": "s", "markersize": 2.2, "linewidth": 1.2}
-RANDOM_POINT = POINT | {"color": GREY, "marker": "s", "markersize": 1.8, "alpha": 0.3}
-OTHERS_LINE = {"linestyle": (0, (4, 2)), "linewidth": 1.1}
-CLASS_LINE = {"color": GREY, "linewidth": 0.6, "marker": "o", "markersize": 1}
+POINT: dict[str, Any] = {"marker": "o", "markersize": 2.4, "markeredgewidth": 0, "alpha": 0.45, "linestyle": "none"}
+RANDOM_LINE: dict[str, Any] = {"color": GREY, "marker": "s", "markersize": 2.2, "linewidth": 1.2}
+RANDOM_POINT: dict[str, Any] = POINT | {"color": GREY, "marker": "s", "markersize": 1.8, "alpha": 0.3}
+OTHERS_LINE: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.1}
+CLASS_LINE: dict[str, Any] = {"color": GREY, "linewidth": 0.6, "marker": "o", "markersize": 1}
 CLASS_OPACITY, CROWD = 0.5, 20  # with more classes than that, lines are paler
 
 

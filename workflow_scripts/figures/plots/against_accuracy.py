@@ -9,6 +9,7 @@ out.
 """
 
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,15 +60,15 @@ ROUND_ACCURACIES = (0, 90, 99, 99.9, 50, 80, 95, 98, 99.5, *range(10, 80, 10), *
 TICKS_APART = 0.1  # of the axis
 JOIN = "#aaaaaa"
 REPLICATE_MARKERS = "os^v<>ph"
-EDGE = {"edgecolors": GREY, "linewidths": 0.4}
-LEGEND_DOT = {
+EDGE: dict[str, Any] = {"edgecolors": GREY, "linewidths": 0.4}
+LEGEND_DOT: dict[str, Any] = {
     "linestyle": "none",
     "markersize": 4,
     "color": LIGHT_GREY,
     "markeredgecolor": GREY,
     "markeredgewidth": 0.4,
 }
-NETWORK_DOT = REPLICATE_DOT | {"markersize": 2}
+NETWORK_DOT: dict[str, Any] = REPLICATE_DOT | {"markersize": 2}
 SMALLEST, LARGEST = 2, 6.5  # points across: marks of the sparsest network and of a dense one
 
 
@@ -194,7 +195,7 @@ def set_accuracy_axis(axes: Axes, accuracy: pd.Series) -> None:
     low, high = 100 - error.max() * edge, 100 - error.min() / edge
     axes.set_xscale("function", functions=(to_place, to_accuracy))
     axes.set_xlim(low, high)
-    ticks = []
+    ticks: list[float] = []
     for tick in ROUND_ACCURACIES:
         apart = [abs(to_place(tick) - to_place(other)) for other in ticks]
         if low <= tick <= high and min(apart, default=np.inf) > TICKS_APART * (to_place(high) - to_place(low)):
@@ -205,7 +206,7 @@ def set_accuracy_axis(axes: Axes, accuracy: pd.Series) -> None:
     axes.set_xlabel(ACCURACY.title)
 
 
-def to_place(accuracy: np.ndarray) -> np.ndarray:
+def to_place(accuracy: np.ndarray | float) -> np.ndarray:
     """Where an accuracy in per cent lies on the axis: the negative logarithm of its error, at least LEAST_ERROR."""
     return -np.log10(np.maximum(100 - accuracy, LEAST_ERROR))
 

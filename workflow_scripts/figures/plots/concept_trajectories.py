@@ -8,7 +8,7 @@ Of more than six curves the first six are shown, and a line above names the othe
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -49,7 +49,7 @@ STRIP, FRAME = 0.75, 0.6  # inches of a layer's height: the strip below its heat
 COUNTS = (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # ticks
 CONCEPT = ["category", "label"]
 # What becomes of concepts: those that a level has, from the axis up, and those that it has lost, below.
-FATES = {
+FATES: dict[str, dict[str, Any]] = {
     "kept at every level since the first": {"facecolor": "#444444"},
     "came later, or came back": {"facecolor": "#999999"},
     "new at this level": {"facecolor": "white", "edgecolor": "#444444", "linewidth": 0.6},
@@ -213,7 +213,8 @@ def count_colours(counts: Sequence[float]) -> ScalarMappable:
 def add_count_bar(figure: Figure, heat_maps: list[Axes], colours: ScalarMappable) -> None:
     """Add the bar of `count_colours` at the right, with round numbers of detectors."""
     bar = figure.colorbar(colours, ax=heat_maps, **bar_look(figure))
-    ticks = [tick for tick in COUNTS if colours.norm.vmin <= tick <= colours.norm.vmax]
+    lowest, highest = colours.get_clim()
+    ticks = [tick for tick in COUNTS if lowest <= tick <= highest]
     bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.set_label("Detectors of the concept")

@@ -9,6 +9,8 @@ one level in different replicates, whose units do not correspond, so that only t
 each layer.
 """
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -37,7 +39,7 @@ MEASURES = (
     Measure("kappa_all", None, "Names of all units\n(kappa)"),
     Measure("jaccard", None, "Concepts in both (share)"),
 )
-CEILINGS = {
+CEILINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "dense_again": ("dense, another data order", {"linestyle": "--"}),
     "other_half": ("other half of the pictures", {"linestyle": ":", "linewidth": 1.5}),
     "other_replicate": ("other replicates", {"linestyle": "-."}),

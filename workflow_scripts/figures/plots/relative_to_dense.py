@@ -6,6 +6,8 @@ figures; if a page has no room for all curves, the first ones, and a line above 
 where it was measured, and nothing where no dense network was pruned.
 """
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -49,7 +51,7 @@ MEASURES = (
     Measure("concepts_a", None, "unique concepts"),
 )
 MARKERS = (("o", 3), ("s", 2.8), ("^", 3.6))  # and their sizes
-LOOKS = [
+LOOKS: list[dict[str, Any]] = [
     {"color": colour, "linestyle": "-", "marker": marker, "markersize": size}
     for colour, (marker, size) in zip(MEASURE_COLOURS, MARKERS, strict=True)
 ]

@@ -9,7 +9,7 @@ page has no room for all curves, the first ones, and a line above names the othe
 """
 
 import textwrap
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -58,8 +58,8 @@ PAIR_HEIGHT = 2.8  # inches of a layer's two rows: how many curves a page has ro
 ROW_HEIGHT = 1.55  # inches
 ENTRY_HEIGHT = 0.14  # inches of a line of the legends
 BELOW = 0.36  # inches between a panel and its legend, for the axis
-OWN_LOOK = {"color": "black", "linewidth": 2, "zorder": 3}
-OTHER_LOOK = {"linewidth": 1.1, "markersize": 2.5}
+OWN_LOOK: dict[str, Any] = {"color": "black", "linewidth": 2, "zorder": 3}
+OTHER_LOOK: dict[str, Any] = {"linewidth": 1.1, "markersize": 2.5}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 

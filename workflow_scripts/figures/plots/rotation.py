@@ -8,6 +8,8 @@ random one. With several alphas both are of the largest, and the panels below sh
 network is dense there is a line for each network and layer instead, on it the mean over rotations as a grey mark.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -48,8 +50,8 @@ NEEDS_ROTATIONS = True
 EXCESS = Measure("excess", None, "Units less rotated (points)")
 NETWORK = ["arm", "replicate", "level", "layer"]
 SIDE_BY_SIDE = 3  # layers
-ROTATED_LINE = {"linestyle": ":", "linewidth": 1.5}
-SPARSE_MARK = {"marker": "s", "markersize": 3.5, "linestyle": "none"}
+ROTATED_LINE: dict[str, Any] = {"linestyle": ":", "linewidth": 1.5}
+SPARSE_MARK: dict[str, Any] = {"marker": "s", "markersize": 3.5, "linestyle": "none"}
 BAND = 0.15  # opacity
 
 

@@ -92,8 +92,9 @@ def draw_bars(axes: Axes, heights: np.ndarray, looks: list[dict], levels: int) -
 
 def label_bars(axes: Axes, levels: list[str], comparisons: list[str]) -> None:
     """Write below the bars how much the levels have of their weights, and what baselines and references are called."""
-    columns = axes.get_subplotspec().get_gridspec().ncols
-    wide = (axes.figure.get_figwidth() / columns - SIDES) / np.diff(axes.get_xlim())[0]
+    place, figure = axes.get_subplotspec(), axes.get_figure(root=True)
+    assert place and figure, "the axes are of a grid in a figure"
+    wide = (figure.get_figwidth() / place.get_gridspec().ncols - SIDES) / np.diff(axes.get_xlim())[0]
     few = wide >= LABELLED
     if few:
         comparisons = [name.replace(", ", ",\n") for name in comparisons]

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import shutil
 import sys
 from dataclasses import replace
@@ -229,6 +230,13 @@ def test_learning_rate_warms_up_then_falls_by_cosine_or_milestones():
     np.testing.assert_allclose(rates[5:15], 0.05)
     np.testing.assert_allclose(rates[15:30], 0.005)
     np.testing.assert_allclose(rates[30:], 0.0005)
+
+
+def test_the_history_has_the_rate_of_each_epochs_last_step(dense):
+    # Two steps an epoch: the first epoch warms up to 0.05, and the cosine takes the four steps after that to 0.
+    cosines = [math.cos(math.pi * step / 4) for step in (1, 3)]
+    expected = [0.05, *(0.05 * (1 + cosine) / 2 for cosine in cosines)]
+    assert [row["learning_rate"] for row in dense[3]] == pytest.approx(expected)
 
 
 def test_replicates_start_from_different_weights_and_the_same_one_from_the_same():

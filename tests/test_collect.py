@@ -143,6 +143,16 @@ def test_weights_as_a_share_of_the_first_network_of_the_base_and_no_density_of_s
     assert [rows[arm]["epochs_in_all"] for arm in names] == ["2", "2", "2", ""]
 
 
+def test_a_base_has_several_networks_and_weights_are_a_share_of_its_first(by_hand, tmp_path):
+    networks = []
+    for level, density in ((0, 1.0), (1, 0.5)):
+        metrics = tmp_path / f"{level}.json"
+        write_metrics(metrics, density=density)
+        networks.append(by_hand._replace(level=level, metrics=metrics))
+    collected(networks, tmp_path)
+    assert pd.read_csv(tmp_path / "tables" / "networks.csv")["share_of_base"].tolist() == [1, 0.5]
+
+
 def change(metrics, weights):
     """Give the only layer of a network another number of weights, all of which remain."""
     content = json.loads(metrics.read_text())

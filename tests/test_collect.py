@@ -109,6 +109,17 @@ def test_row_by_hand(by_hand, tmp_path):
     assert row == expected and list(row) == list(expected)
 
 
+def test_a_label_in_two_categories_is_two_concepts(tmp_path):
+    units = {1: (3.0, 1.5, {"object": ("wood", 0.1), "part": ("", 0.0)})}
+    units |= {unit: (3.0, 1.5, {"object": ("", 0.0), "part": ("wood", 0.1)}) for unit in (2, 3)}
+    write_units(tmp_path / "units.csv", units)
+    write_metrics(tmp_path / "metrics.json")
+    collected([measured_network("imp", 0, 1, tmp_path / "metrics.json", tmp_path / "units.csv")], tmp_path)
+    [row] = pd.read_csv(tmp_path / "tables" / "networks.csv").to_dict("records")
+    assert [row[f"detectors_{way}"] for way in ("a", "b", "fdr")] == [3, 3, 3]
+    assert [row[f"concepts_{way}"] for way in ("a", "b", "fdr")] == [2, 2, 2]
+
+
 def test_weights_as_a_share_of_the_first_network_of_the_base_and_no_density_of_smaller_ones(tmp_path):
     names = {"imp": (0, 1.0), "deep": (1, 0.25), "small": (1, 1.0), "unknown": (1, 1.0)}
     networks = []
@@ -130,6 +141,16 @@ def test_weights_as_a_share_of_the_first_network_of_the_base_and_no_density_of_s
     assert [rows[arm]["density"] for arm in names] == ["1", "0.25", "", "1"]
     assert [rows[arm]["density_all"] for arm in names] == ["1", "0.325", "", "1"]
     assert [rows[arm]["epochs_in_all"] for arm in names] == ["2", "2", "2", ""]
+
+
+def test_a_base_has_several_networks_and_weights_are_a_share_of_its_first(by_hand, tmp_path):
+    networks = []
+    for level, density in ((0, 1.0), (1, 0.5)):
+        metrics = tmp_path / f"{level}.json"
+        write_metrics(metrics, density=density)
+        networks.append(by_hand._replace(level=level, metrics=metrics))
+    collected(networks, tmp_path)
+    assert pd.read_csv(tmp_path / "tables" / "networks.csv")["share_of_base"].tolist() == [1, 0.5]
 
 
 def change(metrics, weights):

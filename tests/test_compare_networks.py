@@ -12,7 +12,13 @@ from test_experiment import BROUGHT, IMP, experiment
 from workflow_scripts.plan.experiment import COMPARED
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables import compare_networks as script
-from workflow_scripts.tables.compare_networks import EQUIVALENCE_COLUMNS, MATCHED_COLUMNS, Margins, compare_networks
+from workflow_scripts.tables.compare_networks import (
+    EQUIVALENCE_COLUMNS,
+    MATCHED_COLUMNS,
+    Margins,
+    accuracy_step,
+    compare_networks,
+)
 from workflow_scripts.tables.identity import COLUMNS as IDENTITY_COLUMNS
 from workflow_scripts.tables.read_tables import read_table
 
@@ -117,6 +123,13 @@ def test_a_sequence_ends_at_the_first_level_that_is_not_shown_in_the_order_of_de
     unknown = [(*row[:3], np.nan, *row[4:]) for row in gained]  # then by level
     frame = frames_of(write_tables(tmp_path, unknown))["equivalence"].query("measure == 'units'")
     assert frame.loc[frame["in_sequence"], "level"].tolist() == [1, 2] and frame["density"].isna().all()
+
+
+def test_accuracies_that_six_digits_round_apart_are_no_step():
+    values = pd.DataFrame({"measure": "accuracy", "value": [0.9, 0.900001, 0.9002, 0.91]})
+    counts = pd.DataFrame({"measure": "units", "value": [0.90005, 3]})
+    assert accuracy_step(pd.concat([values, counts])) == pytest.approx(0.000199)
+    assert accuracy_step(values[:2]) == 1
 
 
 def test_noise_is_a_row_and_networks_trained_again_are_compared_with_as_well(tmp_path):

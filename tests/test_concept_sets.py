@@ -1,5 +1,6 @@
 """Sets of labelled pictures in other layouts than Broden's: read, joined and packed as they are, or refused by name."""
 
+import hashlib
 import inspect
 import json
 import os
@@ -12,6 +13,7 @@ from fractions import Fraction
 from itertools import product
 from math import floor
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -23,7 +25,7 @@ from PIL import Image
 
 from workflow_scripts.data.concept_sets.broden import Broden
 from workflow_scripts.data.concept_sets.formats import READERS, read_joined, read_set
-from workflow_scripts.data.concept_sets.joined import JoinedSet, Rules, bounded_counts, read_synonyms
+from workflow_scripts.data.concept_sets.joined import JoinedSet, Rules, bounded_counts, choose, read_synonyms
 from workflow_scripts.data.concept_sets.label_maps import LabelMaps
 from workflow_scripts.data.concept_sets.names import read_names
 from workflow_scripts.data.concept_sets.picture_labels import PictureLabels
@@ -596,6 +598,15 @@ def test_which_pictures_of_a_source_count_follows_from_their_names(two_sets):
     fewer = [JoinedSet(two_sets, Rules(side=4, largest_share=0.5)).names for _ in range(2)]
     assert fewer[0] == fewer[1] and len(fewer[0]) == 4
     assert sum(name.startswith("one/") for name in fewer[0]) == 2 and fewer[0] == sorted(fewer[0])
+
+
+def test_pictures_that_count_are_those_of_the_lowest_digests_in_their_order():
+    sets = {size: SimpleNamespace(names=[f"{place:02}.jpg" for place in range(size)]) for size in (30, 4)}
+    names = sets[30].names
+    lowest = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:4]
+    chosen, all_of_them = choose(sets, 0.5)
+    assert [names[place] for place in chosen] == sorted(lowest) != names[:4]
+    assert all_of_them == [0, 1, 2, 3]
 
 
 def test_a_label_map_of_other_proportions_is_refused(tmp_path):

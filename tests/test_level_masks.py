@@ -5,6 +5,7 @@ import torch
 from conftest import NETWORK
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.prunable import weights_of
@@ -17,6 +18,7 @@ from workflow_scripts.networks.pruning import (
 )
 from workflow_scripts.plan import methods
 from workflow_scripts.train.level_masks import MASKS, OF_MASKS, Pruned, Size, choose_masks
+from workflow_scripts.train.selection import best_filters
 from workflow_scripts.train.train_level import WEIGHTS
 
 thorough = settings(max_examples=30, deadline=None)
@@ -73,6 +75,36 @@ def test_the_largest_weights_are_kept_as_many_as_the_other_arm_has(dense, like, 
         assert sum(counts(found).values()) == sum(counts(like).values())
         assert counts(found) != counts(like)
     require_largest(dense, found, [[name] for name in found] if how == "layerwise" else [list(found)])
+
+
+def two_layers(first, second):
+    """Two linear layers of these weights."""
+    network = nn.Sequential(nn.Linear(3, 2, bias=False), nn.Linear(2, 2, bias=False))
+    for layer, weights in zip(network, (first, second), strict=True):
+        layer.weight.data = torch.tensor(weights)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("how", "kept"),
+    [
+        ("global", {"0": [[1, 1, 1], [0, 0, 0]], "1": [[0, 1], [0, 0]]}),
+        ("layerwise", {"0": [[1, 0, 1], [0, 0, 0]], "1": [[1, 1], [0, 0]]}),
+    ],
+)
+def test_of_weights_of_one_magnitude_the_first_stay(how, kept):
+    network = two_layers([[1.0, -1.0, 2.0], [1.0, -1.0, 1.0]], [[-1.0, 2.0], [1.0, 1.0]])
+    like = {name: torch.tensor([1, 1, *[0] * (4 if name == "0" else 2)]).bool() for name in ("0", "1")}
+    found = choose_masks(how, Pruned(network, full_masks(network, [])), Size(like=like))
+    assert {name: mask.int().tolist() for name, mask in found.items()} == kept
+
+
+@pytest.mark.parametrize("how", ["global", "layerwise"])
+def test_a_weight_that_remains_at_zero_goes_after_those_that_are_pruned(how):
+    network = two_layers([[0.0, 0.0, 3.0], [0.0, 2.0, 1.0]], [[4.0, 4.0], [4.0, 4.0]])
+    masks = {"0": torch.tensor([[0, 1, 1], [0, 1, 1]]).bool(), "1": torch.ones(2, 2).bool()}
+    found = choose_masks(how, Pruned(network, masks), Size(like=masks))
+    assert all(torch.equal(found[name], masks[name]) for name in masks)
 
 
 def brought(exempt, sparse):
@@ -154,6 +186,11 @@ def test_whole_filters_stay_or_go_and_the_last_layer_stays(dense, like):
         assert int(kept.sum()) == max(1, round(density * len(kept)))
         norms = weights_of(dense.network)[name].tensor.detach().double().abs().flatten(1).sum(1)
         assert kept.all() or norms[kept].min() >= norms[~kept].max()
+
+
+def test_norms_of_filters_that_single_precision_cannot_tell_apart_are_told_apart():
+    weight = torch.tensor([[2.0**24, 0.0], [2.0**24, 1.0]])
+    assert best_filters(weight, "linear", 1 / 2).squeeze().tolist() == [False, True]
 
 
 def test_whole_filters_are_the_share_that_the_rounds_leave(dense):

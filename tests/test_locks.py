@@ -135,14 +135,31 @@ def test_a_failed_block_gives_the_lock_up(tmp_path):
     ],
 )
 def test_where_locks_mean_nothing_a_running_job_is_waited_for(tmp_path, no_locks, squeue, caplog, answers):
-    asked = squeue(*answers)
+    asked = squeue(*answers, answers[-1], "RUNNING")  # who has waited asks once more
     lock = held(tmp_path / "file", ELSEWHERE)
     with exclusive(tmp_path / "file"):
-        assert (asked / "answers").read_text() == ""  # all of them
+        assert (asked / "answers").read_text() == "RUNNING\n"
         assert json.loads(lock.read_text())["process"] == os.getpid()
     assert caplog.text.count("on elsewhere (SLURM job 17) has") == 1
     assert ("counts as running" in caplog.text) == ("connect failure" in " ".join(answers))
+    assert "cannot be known" not in caplog.text
     assert not lock.exists()
+
+
+def test_a_scheduler_that_does_not_answer_is_asked_again(tmp_path, no_locks, monkeypatch):
+    ended = SimpleNamespace(returncode=0, stderr="", stdout="")
+    answers = [subprocess.TimeoutExpired("squeue", 60), ended, ended]
+
+    def answer(*_, **__):
+        found = answers.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(subprocess, "run", answer)
+    held(tmp_path / "file", ELSEWHERE)
+    with exclusive(tmp_path / "file"):
+        assert answers == []
 
 
 def test_who_has_waited_holds_the_file_that_others_find(tmp_path, squeue, monkeypatch):

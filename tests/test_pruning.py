@@ -141,10 +141,17 @@ def test_apply_masks_zeroes_the_pruned_weights_and_nothing_else():
         assert torch.equal(tensor, expected)
 
 
-def test_pruning_everything_away_is_refused():
-    network = ThreeLayers([1.0, 2.0, 3.0, 4.0])
-    with pytest.raises(UserError, match="levels"):
-        prune_by_magnitude(network, full_masks(network, []), 0.9)
+def test_one_weight_may_be_left_and_none_may_not():
+    # Of 4 weights 0.5 takes 2 + 1, and 0.6 takes 3 + 1.
+    network = ThreeLayers([1.0, -4.0, 3.0, 2.0])
+    masks = full_masks(network, ["exempt"])
+    left = prune_by_magnitude(network, masks, 0.5)
+    assert (left["first"].tolist(), left["second"].tolist()) == ([[False, True]], [[False, False]])
+    assert remaining_weights(4, 0, 0.5, 1) == [4, 1]
+    with pytest.raises(UserError, match="of the 4 weights that remain, pruning leaves none: lower"):
+        prune_by_magnitude(network, masks, 0.6)
+    with pytest.raises(UserError, match="of the 4 weights that remain, pruning leaves none: set"):
+        remaining_weights(4, 0, 0.6, 1)
 
 
 def test_an_exempt_pattern_that_matches_nothing_is_refused():

@@ -417,16 +417,21 @@ def test_each_micro_batch_of_each_step_draws_anew(pictures):
     """As many different masks of dropout as there are micro-batches, however they are shared out."""
     drawn = []
 
-    def keep(_module, inputs, output):
-        drawn.append((output == 0)[inputs[0] != 0].numpy().tobytes())
+    def ones(_module, inputs):
+        return (inputs[0] * 0 + 1,)  # what is 0 behind the module was dropped, whatever the pictures are
 
-    network, masks = network_and_masks(DROPPING)
-    network[6].register_forward_hook(keep)
-    Trainer(network, masks, pictures, TRAINING | {"micro_batch": 4}, 1).train_to(2)
+    def keep(_module, _inputs, output):
+        drawn.append((output == 0).numpy().tobytes())
+
+    def train(replicate, epochs):
+        network, masks = network_and_masks(DROPPING)
+        network[6].register_forward_pre_hook(ones)
+        network[6].register_forward_hook(keep)
+        Trainer(network, masks, pictures, TRAINING | {"micro_batch": 4}, replicate).train_to(epochs)
+
+    train(replicate=1, epochs=2)
     assert len(drawn) == len(set(drawn)) == 2 * 2 * 4  # epochs, steps, micro-batches
-    other, masks = network_and_masks(DROPPING)
-    other[6].register_forward_hook(keep)
-    Trainer(other, masks, pictures, TRAINING | {"micro_batch": 4}, 2).train_to(1)
+    train(replicate=2, epochs=1)
     assert len(set(drawn)) == 3 * 2 * 4
 
 

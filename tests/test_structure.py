@@ -1,6 +1,7 @@
 """The rooms of the house: what imports what."""
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -53,11 +54,27 @@ def test_no_imports_go_in_a_circle():
     TopologicalSorter({name: imports_of(script) & MODULES.keys() for name, script in MODULES.items()}).prepare()
 
 
+def loaded_by(modules: list[str]) -> set[str]:
+    """What Python has loaded once these modules are imported, at any depth."""
+    loaded = f"import sys, {', '.join(modules)}; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
+
+
 def test_the_plan_imports_nothing_heavy():
     plan = [name for name in MODULES if name.startswith("workflow_scripts.plan.")]
-    loaded = f"import sys, {', '.join(plan)}; print(*sys.modules)"
-    modules = subprocess.run(
-        [sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
-    assert not HEAVY & set(modules.split())
+    assert not HEAVY & loaded_by(plan)
     assert all(not HEAVY & imports_of(MODULES[name]) for name in plan), "nor later"
+
+
+def test_rules_import_nothing_heavy():
+    # Snakemake reads them anew in each job.
+    rules = "".join(path.read_text() for path in [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")])
+    imported = re.findall(r"^ *from (workflow_scripts\S*) import", rules, re.MULTILINE)
+    assert "workflow_scripts.plan.experiment" in imported and set(imported) <= MODULES.keys()
+    assert not HEAVY & loaded_by(imported)
+
+
+def test_the_package_needs_neither_its_tests_nor_its_benchmarks():
+    others = {"tests", "benchmarks", *(path.stem for path in (ROOT / "tests").glob("*.py"))}
+    assert all(not others & imports_of(script) for script in MODULES.values())

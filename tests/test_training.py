@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import math
 import shutil
 import sys
 from dataclasses import replace
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pytest
@@ -65,10 +67,14 @@ def test_training_learns_the_easy_pictures(dense, pictures):
     network, _, _, history = dense
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert history[-1]["train_loss"] < history[0]["train_loss"]
+    network.train()
+    before = tensors_of(network)
+    measured = accuracy(network, pictures, "float32")
+    assert same(tensors_of(network), before)  # batch-norm's statistics, too
     network.eval()
     guesses = network(everything(pictures)).argmax(1)
     right = sum(int(guess == label) for guess, label in zip(guesses, pictures.labels, strict=True))
-    assert accuracy(network, pictures, "float32") == right / len(pictures) > 0.5
+    assert measured == right / len(pictures) > 0.5
 
 
 def test_training_twice_gives_the_same_bytes(dense, pictures, tmp_path):
@@ -200,6 +206,17 @@ def test_order_and_augmentation_depend_on_seed_and_epoch_alone(pictures):
         assert not torch.equal(first.order, pictures.draw_augmentation(TRAINING, *other).order)
 
 
+def test_no_two_epochs_of_any_replicate_or_order_are_alike(pictures):
+    network = build(NETWORK, 4, seed=1)
+    orders = set()
+    for replicate, order in product((1, 2, 3), (0, 1, 2)):
+        trainer = Trainer(network, full_masks(network, []), pictures, TRAINING, replicate, order=order)
+        for epoch in range(4):
+            drawn = pictures.draw_augmentation(TRAINING, trainer.seed, epoch)
+            orders.add(tuple(drawn.order.tolist()))
+    assert len(orders) == 3 * 3 * 4
+
+
 def test_augmented_pictures_are_shifted_and_flipped_as_drawn(packed, pictures):
     drawn = pictures.draw_augmentation(TRAINING, (5,), 0)
     index = torch.tensor([3, 17, 8, 30])
@@ -229,6 +246,13 @@ def test_learning_rate_warms_up_then_falls_by_cosine_or_milestones():
     np.testing.assert_allclose(rates[5:15], 0.05)
     np.testing.assert_allclose(rates[15:30], 0.005)
     np.testing.assert_allclose(rates[30:], 0.0005)
+
+
+def test_the_history_has_the_rate_of_each_epochs_last_step(dense):
+    # Two steps an epoch: the first epoch warms up to 0.05, and the cosine takes the four steps after that to 0.
+    cosines = [math.cos(math.pi * step / 4) for step in (1, 3)]
+    expected = [0.05, *(0.05 * (1 + cosine) / 2 for cosine in cosines)]
+    assert [row["learning_rate"] for row in dense[3]] == pytest.approx(expected)
 
 
 def test_replicates_start_from_different_weights_and_the_same_one_from_the_same():

@@ -5,6 +5,7 @@ import tempfile
 from collections import Counter
 from itertools import permutations, product
 from pathlib import Path
+from statistics import stdev
 
 import h5py
 import numpy as np
@@ -20,7 +21,7 @@ from workflow_scripts.dissect import tallied_layers as layers_module
 from workflow_scripts.dissect import validate_units as validate_module
 from workflow_scripts.dissect.concept_data import ConceptData
 from workflow_scripts.dissect.find_thresholds import find_thresholds
-from workflow_scripts.dissect.halves import GROUPS, HALVINGS, Groups, bootstrap, compare_halves
+from workflow_scripts.dissect.halves import DRAWS, GROUPS, HALVINGS, Groups, bootstrap, compare_halves
 from workflow_scripts.dissect.interpolation import grid, interpolate
 from workflow_scripts.dissect.name_units import iou, name_units
 from workflow_scripts.dissect.nulls import fewest_found, null_columns
@@ -294,12 +295,14 @@ def test_chance_alone_gives_small_p_values_as_often_as_they_say(tmp_path):
 
 def test_columns_of_nulls_by_hand():
     nulls = np.array([[0.02, 0.05, 0.0, 0.0], [0.03, 0.01, 0.0, 0.0], [0.04, 0.02, 0.0, 0.0]])
-    columns = null_columns(np.array([0.03, 0.06, 0.0, 0.0]), nulls, np.array([False, False, False, True]), RULE)
-    assert columns["p"].tolist() == [0.75, 0.25, 1, 1]  # ties count against a unit
+    columns = null_columns(np.array([0.03, 0.06, 0.0, 0.5]), nulls, np.array([False, False, False, True]), RULE)
+    assert columns["p"].tolist() == [0.75, 0.25, 1, 1]  # ties count against a unit, and a dead one is never better
+    assert columns["p_gumbel"][3] == 1
     assert columns["q"].tolist() == [1, 1, 1, 1]
     assert columns["null_detectors"] == pytest.approx([0, 1 / 3, 0, 0])
     assert columns["null_max"].tolist() == [0.04, 0.05, 0, 0]
     assert columns["null_mean"] == pytest.approx([0.03, 0.08 / 3, 0, 0])
+    assert columns["null_sd"] == pytest.approx([0.01, np.sqrt(39) / 300, 0, 0])
 
 
 def test_q_by_hand():
@@ -369,6 +372,14 @@ def test_halves_of_equal_groups_agree():
     assert bootstrap(groups, RULE) == {"units_sd": 0, "concepts_sd": 0}
 
 
+def test_halves_that_give_a_unit_no_name_do_not_agree_on_one():
+    # Unit 0 shares no pixel with any label; unit 1 with the first label alone, in one group, which is in one half.
+    shared = np.zeros((4, 2, 2), int)
+    shared[2, 0, 1] = 5
+    groups = Groups(shared, np.full((4, 2, 1), 9), np.full((4, 2), 9), np.zeros(2, int))
+    assert compare_halves(groups, RULE).agreement.tolist() == [0, 0.5]
+
+
 def test_names_that_one_half_gives_by_chance_do_not_hold_on_the_other():
     random = np.random.default_rng(8)
     shared = random.integers(0, 8, (20, 60, 300))
@@ -392,8 +403,11 @@ def test_the_bootstrap_draws_groups_with_replacement():
     shared[3] = 500
     groups = Groups(shared, np.full((20, 1, 1), 500), np.full((20, 1), 500), np.zeros(1, int))
     share = 1 - (19 / 20) ** 20
-    sd = bootstrap(groups, RULE)["units_sd"]
-    assert sd == pytest.approx(np.sqrt(share * (1 - share)), abs=0.06)
+    found = bootstrap(groups, RULE)
+    assert found["units_sd"] == pytest.approx(np.sqrt(share * (1 - share)), abs=0.06)
+    of_draws = [stdev([1] * drawn + [0] * (DRAWS - drawn)) for drawn in range(DRAWS + 1)]
+    assert found["concepts_sd"] == pytest.approx(found["units_sd"])
+    assert any(found["units_sd"] == pytest.approx(sd) for sd in of_draws)
 
 
 def test_a_validation_needs_files_that_belong_together(tmp_path):

@@ -6,7 +6,15 @@ What is a `localrule` runs beside snakemake, also on a cluster: it takes seconds
 import os
 import shlex
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+
+if not find_spec("workflow_scripts"):
+    sys.exit("error: the package workflow_scripts is not beside this Snakefile: name the Snakefile of a whole clone")
+if not find_spec("fcntl"):
+    sys.exit(
+        "error: this system cannot lock files as Linux does: on Windows, run the workflow in its subsystem for Linux"
+    )
 
 from workflow_scripts.gallery.site_data import site_files
 from workflow_scripts.plan.code import ROOT, code_fingerprint, files_in, let_jobs_find_package

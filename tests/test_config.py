@@ -507,6 +507,11 @@ def test_one_mistake_has_no_others_in_its_wake():
             "network.widths and network.stem_stride belong under network.arguments: write network: {arguments: {widths:"
             " [16, 16], stem_stride: 1}}",
         ),
+        ({"rates": {"tally": 5, "train": 20}}, "rates.tally is no longer a key: delete it"),
+        (
+            {"rates": {"tiles": 500, "draw": 440, "tally": 5}},
+            "rates.draw, rates.tally and rates.tiles are no longer keys: delete them",
+        ),
         (
             {"arms": [BROUGHT | {"floors": ["untrained"]}]},
             "arms.own.floors is no longer a key: the baselines are arms of their own, [{name: own_untrained, recipe:"

@@ -16,7 +16,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from workflow_scripts.data.decode import decode
-from workflow_scripts.data.ground_truth import read_ground_truth
+from workflow_scripts.data.ground_truth import read_development_kit, read_ground_truth
 from workflow_scripts.data.image_index import read_image_index
 from workflow_scripts.data.index_images import index_images
 from workflow_scripts.data.labelled_pictures import Wanted
@@ -265,6 +265,40 @@ def test_a_development_kit_without_its_list_of_classes_is_told(train, flat, tmp_
         (tmp_path / "meta.mat").write_bytes(content)
     with pytest.raises(UserError, match=r"meta\.mat"):
         index_images(flat, train, tmp_path / "out.h5", ground_truth=truth)
+
+
+def test_a_damaged_list_of_classes_is_read_or_told(tmp_path):
+    path = write_development_kit(tmp_path).with_name("meta.mat")
+    content, damages = path.read_bytes(), np.random.default_rng(0)
+    assert read_development_kit(path) == {str(number): name for name, number in [*IDS.items(), ("n00", 4)]}
+    refused = 0
+    for _ in range(200):
+        damaged = bytearray(content)
+        damaged[damages.integers(len(content))] = damages.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read_development_kit(path)
+        except UserError as error:
+            assert str(path) in str(error)
+            refused += 1
+    assert refused > 50
+    path.write_bytes(content[:-1])
+    with pytest.raises(UserError, match=r"meta\.mat is damaged"):
+        read_development_kit(path)
+
+
+@pytest.mark.parametrize(
+    "synset",
+    [
+        {"WNID": "n01"},
+        {"ILSVRC2012_ID": 1.0, "WNID": 1.0},
+        *({"ILSVRC2012_ID": number, "WNID": "n01"} for number in ("one", np.nan, np.inf, [1.0, 2.0])),
+    ],
+)
+def test_a_list_of_other_things_than_classes_is_told(tmp_path, synset):
+    savemat(tmp_path / "meta.mat", {"synsets": synset})
+    with pytest.raises(UserError, match=r"meta\.mat is not the development kit's meta\.mat"):
+        read_development_kit(tmp_path / "meta.mat")
 
 
 def test_what_is_missing_is_told_before_anything_is_decoded(train, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.io import savemat
 
-from workflow_scripts.data.concept_sets.mat_files import read_mat, text_of
+from workflow_scripts.data.mat_files import read_mat, text_of
 from workflow_scripts.shared.files import UserError
 
 NAMES = st.text(string.ascii_letters, min_size=1, max_size=12)

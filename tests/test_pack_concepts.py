@@ -285,7 +285,7 @@ DAMAGES = {
     "empty table of categories": (write("category.csv", b"name\n"), ["category.csv names 0 categories"]),
     "column twice": (
         replace_text("index.csv", "iw,ih", "part,ih"),
-        ["index.csv, line 1: the header names the column part twice"],
+        ["index.csv, line 1: the header must have the column part once"],
     ),
     "picture twice": (
         replace_text("index.csv", "some/4.png", "some/1.png"),

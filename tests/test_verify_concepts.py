@@ -152,14 +152,14 @@ def test_brodens_columns_are_asked_for_where_its_counts_are(made, tmp_path):
     index = tmp_path / "copy" / "set" / "index.csv"
     index.write_text(index.read_text().replace(",ih", ",height", 1))
     images = verify(tmp_path / "copy")["images"]
-    with pytest.raises(UserError, match=r"index\.csv has no column ih"):
+    with pytest.raises(UserError, match=r"index\.csv, line 1: the header must have the column ih once"):
         verify(tmp_path / "copy", images=images)
 
 
 @pytest.mark.parametrize(
     ("table", "old", "new", "words"),
     [
-        ("index.csv", "material,", "stuff,", r"index\.csv has no column material"),
+        ("index.csv", "material,", "stuff,", r"index\.csv, line 1: the header must have the column material once"),
         ("index.csv", "some/1.png", "some/2.png", "other images than"),
         ("label.csv", "wood", "would", "other labels than"),
     ],

@@ -4,11 +4,8 @@ A folder with `category.csv` (the categories, in order), `label.csv` (the labels
 categories), `index.csv` (one row per image) and `images/` (the pictures and their label maps).
 """
 
-import csv
-import io
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from workflow_scripts.data.csv_tables import table_rows, whole_number
 from workflow_scripts.data.decode import decode, open_picture
 from workflow_scripts.shared.files import UserError, require_file
 from workflow_scripts.shared.regular_files import read_file
@@ -23,7 +21,6 @@ from workflow_scripts.shared.sizes import Size, sides
 
 INDEX_COLUMNS = ("image", "split", "ih", "iw", "sh", "sw")  # of Broden's index.csv, beside one for each category
 LARGEST_NUMBER = 2**16 - 1  # a label map codes a number in two bytes, red and green
-MOST_DIGITS = 18  # of a number in a table, which 64 bits hold
 INTERPOLATIONS = {
     name: Image.Resampling[name.upper()] for name in ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 }
@@ -247,36 +244,6 @@ def squeeze(picture: np.ndarray, size: Size, interpolation: str = "bilinear") ->
     return np.asarray(Image.fromarray(picture).resize((width, height), INTERPOLATIONS[interpolation]))
 
 
-def table_rows(path: Path, columns: list[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """The rows of a CSV file with a header, each with its place ("FILE, line N"), columns in any order."""
-    try:
-        reader = csv.DictReader(io.StringIO(read_file(path).decode("utf-8-sig"), newline=""))
-        header = list(reader.fieldnames or [])
-        missing = [column for column in columns if column not in header]
-        if missing:
-            raise UserError(f"{path} has no column {missing[0]}; its header must name {', '.join(columns)}")
-        twice = [column for column in columns if header.count(column) > 1]
-        if twice:
-            raise UserError(f"{path}, line 1: the header names the column {twice[0]} twice; remove or rename one")
-        for row in reader:
-            place = f"{path}, line {reader.line_num}"
-            if any(row[column] is None for column in columns):
-                raise UserError(f"{place}: the row has fewer cells than the header; complete it")
-            if any("\0" in row[column] for column in columns):
-                raise UserError(f"{place}: the row holds a NUL character; remove it")
-            yield place, row
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is not a CSV file in UTF-8 ({error}); save it as one") from error
-
-
 def split_cell(cell: str) -> list[str]:
     """The values of a cell, which may be none, one or several joined by semicolons."""
     return [item.strip() for item in cell.split(";") if item.strip()]
-
-
-def whole_number(text: str, place: str) -> int:
-    """`text` as a number, or UserError naming its place."""
-    digits = text.strip()
-    if not digits.isdecimal() or len(digits) > MOST_DIGITS:
-        raise UserError(f"{place}: {text[:40]!r} is not a whole number of at most {MOST_DIGITS} digits; correct it")
-    return int(digits)

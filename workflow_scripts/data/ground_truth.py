@@ -1,11 +1,11 @@
 """The classes of ImageNet's and Tiny ImageNet's validation pictures, in the forms in which they are handed round."""
 
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from workflow_scripts.data.mat_files import fields_of, read_mat, text_of
 from workflow_scripts.plan.class_order import digits_by_value
 from workflow_scripts.shared.files import UserError, require_file
 from workflow_scripts.shared.regular_files import read_file
@@ -135,12 +135,7 @@ def development_kit_labels(path: Path, lines: list[str], classes: tuple[str, ...
 
 def read_development_kit(path: Path) -> dict[str, str]:
     """Return the class name (WNID) of each ILSVRC2012_ID, written in decimal, from the development kit's meta.mat."""
-    from scipy.io import loadmat  # for this one file
-    from scipy.io.matlab import MatReadError
-
     require_file(path, "copy it there from the development kit, for it tells the classes")
-    try:
-        synsets = loadmat(path, squeeze_me=True)["synsets"]
-        return {str(number): str(name) for number, name in zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True)}
-    except (MatReadError, OSError, ValueError, LookupError, TypeError, NotImplementedError, zlib.error) as error:
-        raise UserError(f"{path} is not the development kit's meta.mat ({error}): copy it there again") from None
+    with fields_of(path, "the development kit's meta.mat"):
+        synsets = read_mat(path, "synsets", ("ILSVRC2012_ID", "WNID"))
+        return {str(int(synset["ILSVRC2012_ID"].item())): text_of(synset["WNID"]) for synset in synsets}

@@ -14,7 +14,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from workflow_scripts.data.broden_layout import INDEX_COLUMNS, read_labels, table_rows, whole_number
+from workflow_scripts.data.broden_layout import INDEX_COLUMNS, read_labels
+from workflow_scripts.data.csv_tables import table_rows, whole_number
 from workflow_scripts.data.hdf5 import MOST_COUNTED, find_dataset, open_hdf5, read_texts, read_whole_numbers
 from workflow_scripts.shared.files import UserError, run_command, whole_file
 

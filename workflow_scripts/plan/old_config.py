@@ -1,4 +1,4 @@
-"""Keys that configs had before they named their arms: what to write in their place."""
+"""Keys that configs had in earlier versions: what to write in their place."""
 
 from collections.abc import Iterator
 from typing import TypeGuard
@@ -11,6 +11,7 @@ ARCHITECTURES = {
 }
 ARGUMENTS = ("widths", "blocks", "strides", "stem_kernel", "stem_stride")  # of small_resnet
 FLOORS = ("untrained", "shuffled_labels")
+RATES = ("draw", "thresholds", "tally", "tiles")
 
 
 def old_keys(config: dict) -> Iterator[tuple[Place, str]]:
@@ -38,6 +39,12 @@ def old_keys(config: dict) -> Iterator[tuple[Place, str]]:
     network = config.get("network")
     if isinstance(network, dict):
         yield from old_network_keys(network)
+    rates = config.get("rates")
+    if isinstance(rates, dict) and (old := [key for key in RATES if key in rates]):
+        are = "are no longer keys: delete them" if old[1:] else "is no longer a key: delete it"
+        sentence = f"{enumerated([f'rates.{key}' for key in old])} {are}"
+        for key in old:
+            yield ("rates", key), sentence
     arms = config.get("arms")
     for index, arm in enumerate(arms if isinstance(arms, list) else []):
         if isinstance(arm, dict) and "floors" in arm:
@@ -59,13 +66,15 @@ def old_network_keys(network: dict) -> Iterator[tuple[Place, str]]:
             f" {written({'constructor': constructor})}",
         )
     if arguments := {key: network[key] for key in ARGUMENTS if key in network}:
-        keys = [f"network.{key}" for key in arguments]
-        sentence = (
-            f"{' and '.join([', '.join(keys[:-1]), keys[-1]] if keys[1:] else keys)} belong under network.arguments:"
-            f" write network: {written({'arguments': arguments})}"
-        )
+        keys = enumerated([f"network.{key}" for key in arguments])
+        sentence = f"{keys} belong under network.arguments: write network: {written({'arguments': arguments})}"
         for key in arguments:
             yield ("network", key), sentence
+
+
+def enumerated(keys: list[str]) -> str:
+    """Return the names of keys as a sentence lists them."""
+    return " and ".join(filter(None, [", ".join(keys[:-1]), keys[-1]]))
 
 
 def with_controls(config: dict) -> list[dict]:

@@ -1,4 +1,8 @@
-"""What each job of an experiment takes, by the rates of its config."""
+"""What each job of an experiment takes, by the rates of its config.
+
+These are of training, of passes through networks and of decoding pictures, which take most of an experiment. All other
+work counts as a job's start until it is measured.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +32,6 @@ PACKED_LABELS = 0.05  # of the pictures that they are packed with; measured of t
 UNPACKED = 1.5  # bytes for each of an archive's: a guess, of many small files that fill whole blocks
 CANDIDATES = 0.14  # of the bytes of all maps: ResNet-50's last stage, benchmarks.full_size
 CATEGORIES = 6  # of labels, in Broden
-# In values' thresholds: what turning takes for each value, besides its products with the matrix, of which so many take
-# as long as one threshold, but on a GPU next to none. Measured of the default experiment and, with ResNet-50's units,
-# by benchmarks.full_size.
-TURNING, PRODUCTS = 3, 64
-SET_SIZES = 3  # numbers of detectors that classes of the default experiment have, in a layer
-MEETING = 0.25  # of a tally: each permutation of labels, masks being drawn already (measured at the paper's size)
 
 # Rules whose jobs concern one network; the wildcards of others may be those of any network that they wait for.
 OF_NETWORK = (
@@ -57,8 +55,8 @@ class Sizes:
     """How much there is to work on.
 
     Counts of `train` and `test` pictures, `concepts` (labelled pictures), `labels`, and for one network the dissected
-    `units`, the `values` of their maps in one picture, and the `products` that turn these; bytes of its `state`
-    (parameters and batch-norm's statistics), of its `momentum`, and of its `masks`.
+    `units` and the `values` of their maps in one picture; bytes of its `state` (parameters and batch-norm's
+    statistics), of its `momentum`, and of its `masks`.
     """
 
     train: int
@@ -67,7 +65,6 @@ class Sizes:
     labels: int
     units: int
     values: int
-    products: int
     state: int
     momentum: int
     masks: int
@@ -108,7 +105,6 @@ def read_sizes(experiment: Experiment) -> Sizes:
         labels=labels,
         units=sum(output.shape[1] for output in outputs.values()),
         values=sum(output.numel() for output in outputs.values()),
-        products=sum(output.numel() * output.shape[1] for output in outputs.values()),
         state=sum(tensor.nbytes for tensor in network.state_dict().values()),
         momentum=sum(parameter.nbytes for parameter in network.parameters()),
         masks=sum(weight.numel() for weight in prunable),
@@ -177,36 +173,19 @@ class Costs:
         return min(wanted, self.cores or wanted)
 
     def work(self, job: Job) -> dict[str, float]:
-        """Return the amounts of a job's work by the rate that they go at; what takes but seconds is left to `start`."""
+        """Return the amounts of a job's work by the rate that they go at."""
         sizes, training = self.sizes, self.config["training"]
         epoch = sizes.train // training["batch_size"] * training["batch_size"]  # an incomplete batch is left out
         split = getattr(sizes, job.wildcards.get("split", "train"))
-        values = sizes.concepts * sizes.values
-        products = 0 if self.gpus(job) else sizes.concepts * sizes.products
         amounts = {
-            "ablate_units": {"forward": sizes.test * self.passes},
-            "make_images": {"draw": self.drawn_pictures},
-            "make_concepts": {"draw": 2 * sizes.concepts},  # pictures, and as much again for label maps
             "pack_images": {"decode": split},
             "index_images": {"decode": split},
-            "pack_concepts": {"decode": 2 * sizes.concepts},
+            "pack_concepts": {"decode": 2 * sizes.concepts},  # pictures, and as much again for label maps
             "init_network": {"forward": sizes.test},
             "make_control": {"forward": self.calibration(job) + sizes.test},
             **{rule: {"train": self.epochs(job) * epoch, "forward": sizes.test} for rule in TRAININGS},
             "dump_activations": {"forward": sizes.concepts},
-            "find_thresholds": {"thresholds": values},
-            "tally_units": {"tally": sizes.concepts * sizes.units},
-            "validate_units": {"tally": sizes.concepts * sizes.units * self.meetings},
-            "rotate_units": {
-                "forward": sizes.concepts if self.keeps_candidates else 0,
-                "thresholds": self.rotations(job) * ((1 + TURNING) * values + products / PRODUCTS),
-                "tally": self.rotations(job) * sizes.concepts * sizes.units,
-            },
-            "sweep_units": {
-                "thresholds": self.variations * values,
-                "tally": self.variations * sizes.concepts * sizes.units,
-            },
-            "draw_units": {"tiles": sizes.units * self.config["gallery"]["images"]},
+            "ablate_units": {"forward": sizes.test},
         }
         return amounts.get(job.rule, {})
 
@@ -223,34 +202,6 @@ class Costs:
             return 0
         return min(CALIBRATION_BATCHES, self.sizes.train // batch) * batch
 
-    def rotations(self, job: Job) -> int:
-        """Return how many rotations of its network's layers a job makes."""
-        network = self.network(job) if job.rule == "rotate_units" else None
-        if network is None:
-            return 0
-        alphas, seeds = self.experiment.rotations(network.key)
-        return len(alphas) * seeds
-
-    @property
-    def meetings(self) -> float:
-        """How many tallies the validation of a network's units takes: masks, drawn once, meet labels many times."""
-        permutations = self.config["statistics"]["permutations"]
-        return 1 + MEETING * (0 if permutations == "none" else permutations)
-
-    @property
-    def passes(self) -> int:
-        """How often a test picture goes through a network whose units are switched off.
-
-        Once for the last layer, if a linear classifier follows; in each other layer once for each set of units.
-        """
-        others = len(self.config["dissection"]["layers"]) - 1 if self.config["ablation"]["layers"] == "all" else 0
-        return 1 + others * SET_SIZES * self.config["ablation"]["random_sets"]
-
-    @property
-    def variations(self) -> int:
-        """How often a network is dissected under other choices."""
-        return len({variation.choices for variation in self.experiment.variations})
-
     @property
     def keeps_candidates(self) -> bool:
         """Whether of all maps only candidates are kept."""
@@ -259,9 +210,7 @@ class Costs:
     def speed(self, job: Job, rate: str) -> float:
         """Return how much a second a job does of the work of `rate`: cores or GPUs share it."""
         rates, threads = self.config["rates"], self.threads(job)
-        if rate in ("thresholds", "tally"):
-            return rates[rate] * 1e6 * threads
-        if rate in ("draw", "decode"):
+        if rate == "decode":
             return rates[rate] * threads
         together = rates[rate] * max(self.gpus(job), 1)
         # Networks cannot see pictures faster than these are decoded.

@@ -9,8 +9,8 @@ import numpy as np
 
 from workflow_scripts.data.concept_sets.files import PictureFiles, find_files, pair_files
 from workflow_scripts.data.concept_sets.label_maps import read_colours
-from workflow_scripts.data.concept_sets.mat_files import fields_of, read_mat, text_of
 from workflow_scripts.data.concept_sets.reader import Annotation, Label
+from workflow_scripts.data.mat_files import fields_of, read_mat, text_of
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.regular_files import read_file
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.data.broden_layout import LARGEST_NUMBER, Labelled, NumberedLabel, squeeze, table_rows
+from workflow_scripts.data.broden_layout import LARGEST_NUMBER, Labelled, NumberedLabel, squeeze
 from workflow_scripts.data.concept_sets.reader import Annotation, Label, Reader, nearest
+from workflow_scripts.data.csv_tables import table_rows
 from workflow_scripts.data.decode import decode
 from workflow_scripts.data.world.palette import PROTOTYPES, nearest_colours
 from workflow_scripts.shared.files import UserError

@@ -1,7 +1,5 @@
 """Tables that say which label a pixel value, or a colour, of a label map stands for."""
 
-import csv
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -9,6 +7,7 @@ from pathlib import Path
 
 from workflow_scripts.data.concept_sets.files import read_text
 from workflow_scripts.data.concept_sets.reader import Label
+from workflow_scripts.data.csv_tables import table_rows, whole_number
 from workflow_scripts.shared.files import UserError
 
 SHIPPED = Path(__file__).with_name("tables")  # a CSV for each set whose archive has no table that is read
@@ -37,8 +36,7 @@ def read_names(names: str | Mapping[str, int | list[int]], folder: Path, categor
         pairs = ((name, tuple(value) if isinstance(value, list) else value) for name, value in names.items())
         return checked(((f"names, {name}", value, name, category) for name, value in pairs), "names")
     path = find_table(names, folder)
-    text = read_text(path)
-    return checked(rows_of(path, text, category), str(path))
+    return checked(rows_of(path, category), str(path))
 
 
 def find_table(names: str, folder: Path) -> Path:
@@ -70,42 +68,28 @@ def checked(rows: Iterator[tuple[str, Value, str, str]], table: str) -> dict[Val
     return found
 
 
-def rows_of(path: Path, text: str, category: str) -> Iterator[tuple[str, Value, str, str]]:
+def rows_of(path: Path, category: str) -> Iterator[tuple[str, Value, str, str]]:
     """Yield (place, value, name, category) of a table, in whichever of its forms."""
     ending = path.suffix.lower()
     if ending == ".csv":
-        yield from csv_rows(path, text, category)
+        yield from csv_rows(path, category)
     elif ending == ".json":
-        for value, name in json_rows(path, text):
+        for value, name in json_rows(path, read_text(path)):
             yield f"{path}, label {value}", value, name, category
     else:
-        lines = [line.strip() for line in text.splitlines()]
+        lines = [line.strip() for line in read_text(path).splitlines()]
         while lines and not lines[-1]:
             lines.pop()
         for place, value, name in text_rows(path, lines):
             yield place, value, name, category
 
 
-def csv_rows(path: Path, text: str, category: str) -> Iterator[tuple[str, Value, str, str]]:
+def csv_rows(path: Path, category: str) -> Iterator[tuple[str, Value, str, str]]:
     """Yield the rows of a CSV file."""
-    try:
-        reader = csv.DictReader(io.StringIO(text, newline=""))
-        header = list(reader.fieldnames or [])
-        columns = COLOUR_COLUMNS if set(COLOUR_COLUMNS) <= set(header) and "number" not in header else ("number",)
-        for column in ("name", *columns):
-            if header.count(column) != 1:
-                raise UserError(f"{path}, line 1: the header must have the column {column} once: correct it")
-        for row in reader:
-            place = f"{path}, line {reader.line_num}"
-            cells = [row[column] for column in ("name", *columns)]
-            if None in cells:
-                raise UserError(f"{place}: the row has fewer cells than the header: complete it")
-            if None in row:
-                raise UserError(f"{place}: the row has more cells than the header: put a name with commas into quotes")
-            values = tuple(whole(cell, place) for cell in cells[1:])
-            yield place, values[0] if len(values) == 1 else values, cells[0], row.get("category") or category
-    except csv.Error as error:
-        raise UserError(f"{path} is not a CSV file ({error}): save it as one") from None
+    for place, row in table_rows(path, ("name", "number"), ("name", *COLOUR_COLUMNS)):
+        columns = ("number",) if "number" in row else COLOUR_COLUMNS
+        values = tuple(whole_number(row[column], place) for column in columns)
+        yield place, values[0] if len(values) == 1 else values, row["name"], row.get("category") or category
 
 
 def json_rows(path: Path, text: str) -> Iterator[tuple[Value, str]]:
@@ -135,7 +119,7 @@ def text_rows(path: Path, lines: list[str]) -> Iterator[tuple[str, Value, str]]:
             place, cells = f"{path}, line {number}", line.split("\t")
             if len(cells) != 5:
                 raise UserError(f"{place}: cells between tabs: {len(cells)} in place of 5; copy the file again")
-            yield place, whole(cells[0], place), re.split("[;,]", cells[-1])[0]
+            yield place, whole_number(cells[0], place), re.split("[;,]", cells[-1])[0]
         return
     forms = set()
     row: tuple[Value, str]
@@ -155,10 +139,3 @@ def text_rows(path: Path, lines: list[str]) -> Iterator[tuple[str, Value, str]]:
         if len(forms) > 1:
             raise UserError(f"{place}: {line[:40]!r} is {form}, unlike the lines before: write all in one form")
         yield place, *row
-
-
-def whole(cell: str, place: str) -> int:
-    """Return the whole number that a cell holds; UserError names its place."""
-    if not re.fullmatch(r"\s*\d{1,5}\s*", cell):
-        raise UserError(f"{place}: {cell[:40]!r} is not a whole number of at most five digits: correct it")
-    return int(cell)

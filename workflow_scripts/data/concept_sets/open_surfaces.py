@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.data.broden_layout import table_rows
 from workflow_scripts.data.concept_sets.files import PictureFiles, find_files, pair_files
 from workflow_scripts.data.concept_sets.label_maps import read_colours
-from workflow_scripts.data.concept_sets.names import whole
 from workflow_scripts.data.concept_sets.reader import Annotation, Label
+from workflow_scripts.data.csv_tables import table_rows, whole_number
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.regular_files import read_file
 
@@ -88,7 +87,7 @@ def read_table(folder: Path, channel: str) -> dict[int, str]:
     _, table, column, value_column = CHANNELS[channel]
     found = {}
     for place, row in table_rows(folder / table, [column, value_column]):
-        value = whole(row[value_column], place)
+        value = whole_number(row[value_column], place)
         name = row[column].partition("/")[0].replace(" - ", "-").strip().lower()
         if not 0 < value < 256 or value in found or not name:
             raise UserError(

@@ -7,9 +7,9 @@ import numpy as np
 
 from workflow_scripts.data.concept_sets.files import PictureFiles, find_files
 from workflow_scripts.data.concept_sets.label_maps import Values
-from workflow_scripts.data.concept_sets.mat_files import fields_of, read_mat, text_of
 from workflow_scripts.data.concept_sets.names import read_names
 from workflow_scripts.data.concept_sets.reader import Annotation, Label, stack
+from workflow_scripts.data.mat_files import fields_of, read_mat, text_of
 from workflow_scripts.shared.files import UserError
 
 NOTHING = "unknown"  # what Pascal-Context calls pixels without a label

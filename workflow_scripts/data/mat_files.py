@@ -64,7 +64,7 @@ def fields_of(path: Path, what: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path} is not {what} ({error}): take the file as it was published") from None
 
 

@@ -1,0 +1,50 @@
+"""Tables that people hand in: CSV files in UTF-8 with a header."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.regular_files import read_file
+
+MOST_DIGITS = 18  # of a number, which 64 bits hold
+
+
+def table_rows(path: Path, *choices: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the rows of a CSV file, each with its place ("FILE, line N").
+
+    Args:
+        path: of the file.
+        choices: columns that it must have, in any order, among others; of several the first that it has all of.
+
+    Raises:
+        UserError: it cannot be read, a column is missing or there twice, or a row has more cells than the header, or
+            none or a NUL character in such a column.
+    """
+    try:
+        reader = csv.DictReader(io.StringIO(read_file(path).decode("utf-8-sig"), newline=""))
+        header = list(reader.fieldnames or [])
+        columns = next((choice for choice in choices if set(choice) <= set(header)), choices[0])
+        for column in columns:
+            if header.count(column) != 1:
+                raise UserError(f"{path}, line 1: the header must have the column {column} once: correct it")
+        for row in reader:
+            place = f"{path}, line {reader.line_num}"
+            if any(row[column] is None for column in columns):
+                raise UserError(f"{place}: the row has fewer cells than the header: complete it")
+            if None in row:
+                raise UserError(f"{place}: the row has more cells than the header: put text with commas into quotes")
+            if any("\0" in row[column] for column in columns):
+                raise UserError(f"{place}: the row holds a NUL character: remove it")
+            yield place, row
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is not a CSV file in UTF-8 ({error}): save it as one") from error
+
+
+def whole_number(text: str, place: str) -> int:
+    """Return the number that a cell holds; UserError names its place."""
+    digits = text.strip()
+    if not digits.isdecimal() or len(digits) > MOST_DIGITS:
+        raise UserError(f"{place}: {text[:40]!r} is not a whole number of at most {MOST_DIGITS} digits: correct it")
+    return int(digits)

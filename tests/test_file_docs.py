@@ -151,10 +151,8 @@ def write_set(folder: Path) -> None:
     concepts = reference.Concepts([CATEGORY, "part"], labels, 9, 70)
     random = np.random.default_rng(0)
     for _ in range(PICTURES):
-        planes: dict[str, list] = {
-            CATEGORY: [random.choice([0, 1], (9, 70))],
-            "part": [random.choice([0, 2], (9, 70)), 2],
-        }
+        objects, parts = random.choice([0, 1], (9, 70)), random.choice([0, 2], (9, 70))
+        planes: dict[str, list] = {CATEGORY: [objects], "part": [parts, 2]}
         concepts.pictures.append(reference.Picture(random.integers(0, 256, (12, 12, 3)).astype(np.uint8), planes))
     reference.write_broden(concepts, folder)
 

@@ -283,6 +283,10 @@ DAMAGES = {
     ),
     "category called sw": (replace_text("category.csv", "part,", "sw,"), ["category.csv, line 4", "'sw'"]),
     "empty table of categories": (write("category.csv", b"name\n"), ["category.csv names 0 categories"]),
+    "row that is too long": (
+        write("category.csv", b"name\npart,object\n"),
+        ["category.csv, line 2: the row has more cells than the header"],
+    ),
     "column twice": (
         replace_text("index.csv", "iw,ih", "part,ih"),
         ["index.csv, line 1: the header must have the column part once"],

@@ -59,11 +59,13 @@ def test_masks_follow_the_rule_also_with_ties_exempt_layers_and_over_several_rou
     masks = full_masks(network, ["exempt"])
     expected = [True] * len(weights)
     for _ in range(2):
-        if math.ceil(fraction * (sum(expected) + exempt)) >= sum(expected) - 1:
+        enough = math.ceil(fraction * (sum(expected) + exempt)) < sum(expected) - 1
+        if enough:
+            expected = slow_mask([float(w) for w in torch.tensor(weights)], expected, exempt, fraction)
+        if not enough or not any(expected):
             with pytest.raises(UserError, match="leaves none: lower"):
                 prune_by_magnitude(network, masks, fraction)
             break
-        expected = slow_mask([float(w) for w in torch.tensor(weights)], expected, exempt, fraction)
         masks = prune_by_magnitude(network, masks, fraction)
         assert masks.keys() == {"first", "second"}
         assert torch.cat([masks["first"][0], masks["second"][0]]).tolist() == expected
@@ -150,6 +152,8 @@ def test_one_weight_may_be_left_and_none_may_not():
     assert remaining_weights(4, 0, 0.5, 1) == [4, 1]
     with pytest.raises(UserError, match="of the 4 weights that remain, pruning leaves none: lower"):
         prune_by_magnitude(network, masks, 0.6)
+    with pytest.raises(UserError, match="of the 4 weights that remain, pruning leaves none: lower"):
+        prune_by_magnitude(ThreeLayers([1.0, -2.0, 2.0, 2.0]), masks, 0.2)  # of 1, 2, 2, 2 none is above the second
     with pytest.raises(UserError, match="of the 4 weights that remain, pruning leaves none: set"):
         remaining_weights(4, 0, 0.6, 1)
 

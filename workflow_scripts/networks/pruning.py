@@ -39,18 +39,18 @@ def prune_by_magnitude(network: nn.Module, masks: Masks, fraction: float) -> Mas
     greater than t. So n + 1 weights go, and more where several equal t.
 
     Raises:
-        UserError: too few weights remain for the rule.
+        UserError: the rule leaves no weight: too few remain, or too many are equal.
     """
     weights = weights_of(network)
     magnitudes = torch.cat([weights[name].tensor.detach().abs()[mask] for name, mask in masks.items()])
     count = math.ceil(fraction * (len(magnitudes) + exempt_weights(network, masks)))
-    if count >= len(magnitudes) - 1:
+    ordered = magnitudes.sort().values
+    if count >= len(ordered) or ordered[count] == ordered[-1]:
         raise UserError(
             f"of the {len(magnitudes)} weights that remain, pruning leaves none: lower pruning.levels or"
             " pruning.fraction"
         )
-    threshold = magnitudes.sort().values[count]
-    return {name: mask & (weights[name].tensor.detach().abs() > threshold) for name, mask in masks.items()}
+    return {name: mask & (weights[name].tensor.detach().abs() > ordered[count]) for name, mask in masks.items()}
 
 
 def exempt_weights(network: nn.Module, masks: Masks) -> int:

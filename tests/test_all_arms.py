@@ -13,7 +13,7 @@ CONFIG = "configs/all_arms.yaml"
 ALL_ARMS = ["--cores", "2", "--configfile", CONFIG]
 DISSECTION = ("dump_activations", "find_thresholds", "tally_units", "name_units", "validate_units", "ablate_units")
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rare
 
 
 def run_all(folder: Path) -> Path:

@@ -19,7 +19,7 @@ SMALL = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize("name", SMALL)
 def test_a_benchmark_ends_with_its_record(tmp_path, name):
     command = [sys.executable, "-m", f"benchmarks.{name}", *SMALL[name].format(folder=tmp_path / "files").split()]

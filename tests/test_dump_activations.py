@@ -168,7 +168,7 @@ def test_a_forward_pass_of_low_precision_is_close(concepts, tmp_path, forward):
             assert (found != exact).any()
 
 
-@pytest.mark.parametrize("execution", ["fused", pytest.param("compiled", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("execution", ["fused", pytest.param("compiled", marks=pytest.mark.rare)])
 def test_a_network_that_is_executed_otherwise_has_the_same_maps(concepts, tmp_path, monkeypatch, caplog, execution):
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(dump_module, "BATCH", 4)  # of seven pictures

@@ -41,7 +41,7 @@ small:
   dissection: {layers: [stages.1]}
 """
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rare
 
 
 def snakemake(folder: Path, *arguments: object) -> str:

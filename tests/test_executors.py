@@ -126,7 +126,7 @@ def through_bash(tmp_path):
     return ["--snakefile", str(ROOT / "Snakefile"), *cluster, *configs]
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_the_workflow_runs_through_another_executor_and_has_nothing_to_do_after(through_bash, tmp_path):
     done = snakemake(tmp_path, *through_bash)
     assert done.returncode == 0, done.stdout

@@ -250,7 +250,7 @@ def test_without_a_compiler_the_network_runs_plain_and_a_line_says_so(caplog, mo
     assert message.startswith("the network cannot be compiled (") and message.endswith("its passes are plain")
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize("forward", ["float32", "bfloat16"])
 def test_a_compiled_network_has_the_maps_of_the_plain_one(caplog, forward):
     caplog.set_level(logging.INFO)

@@ -282,7 +282,7 @@ def test_copies_and_annotations_are_no_kernels():
     assert not any(is_kernel(SimpleNamespace(**event | change)) for change in changes)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_its_sections_run_small_on_the_cpu(tmp_path):
     names = ["exact", "dissect", "dump", "train", "lease"]
     words = ["--small", "--device", "cpu", "--out", tmp_path]

@@ -27,8 +27,6 @@ CONCEPTS = 24  # labelled pictures
 LEVELS = 2  # after the dense network
 LISTINGS = [f"-n --configfile configs/paper.yaml {more}" for more in ("--cores 2", "--cores 2 --resources gpu=8")]
 
-pytestmark = pytest.mark.slow
-
 
 def imagenet(folder: Path) -> None:
     """A stand-in for ImageNet: class folders of JPEGs of various sizes, told apart by their colour."""
@@ -104,6 +102,7 @@ def experiment(tmp_path_factory):
     server.shutdown()
 
 
+@pytest.mark.rare
 def test_the_paper_runs_end_to_end_and_survives_a_kill(experiment):
     arguments = [*PAPER, "sizes.yaml"]
     level = "imp/replicate_1/level_0"
@@ -128,6 +127,7 @@ def test_the_paper_runs_end_to_end_and_survives_a_kill(experiment):
         assert (experiment / f"results/paper/figures/{name}.pdf").stat().st_size > 1000
 
 
+@pytest.mark.rare
 def test_a_wrong_imagenet_ends_in_one_sentence_before_training(experiment):
     missing = experiment / "data/imagenet/val" / CLASSES[1]
     moved = experiment / "moved"
@@ -143,6 +143,7 @@ def test_a_wrong_imagenet_ends_in_one_sentence_before_training(experiment):
     assert not (experiment / "results/other/data/test_index.h5").exists()
 
 
+@pytest.mark.rare
 def test_a_changed_ground_truth_is_noticed(experiment):
     """Of validation pictures as published, flat."""
     source = experiment / "data/imagenet"
@@ -165,6 +166,7 @@ def test_a_changed_ground_truth_is_noticed(experiment):
     assert "index_images" in snakemake(experiment, "-n", *flat).stdout
 
 
+@pytest.mark.slow
 def test_the_whole_experiment_can_be_listed_without_its_data(tmp_path):
     folder = copy_sources(ROOT, tmp_path / "run")
     run = snakemake(folder, "-n", "--configfile", "configs/paper.yaml")

@@ -128,7 +128,7 @@ def kill_at_random(arguments: list[str], times: int, seed: int) -> list[str]:
     return logs
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_killed_at_random_points_it_ends_with_the_same_bytes(folder):
     """Twenty kills, shared out between a dense training and a level; bfloat16, as in the default experiment."""
     training = TRAINING | {"epochs": 200, "precision": "bfloat16", "learning_rate": 0.01}
@@ -158,7 +158,7 @@ def parent(folder) -> Path:
     return folder / "parent"
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize(
     "arm",
     [

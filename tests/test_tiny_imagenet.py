@@ -324,7 +324,7 @@ def test_the_archive_is_unpacked_narrowed_and_packed_once(clone):
     assert "Nothing to be done" in snakemake(clone, "-n", *PACKED, *TINY).stdout
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_network_is_trained_on_some_classes_of_the_archive(clone):
     network = "results/mine/imp/replicate_1/level_0"
     run = snakemake(clone, f"{network}/metrics.json", *TINY)

@@ -437,7 +437,7 @@ def test_other_precisions_train_alike(pictures, dense, precision):
         assert row["train_loss"] == pytest.approx(other["train_loss"], rel=0.03)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
 def test_compiled_training_does_the_same(pictures, dense, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))

@@ -169,7 +169,7 @@ def test_a_gpu_is_used_without_a_lease_and_that_is_said(tmp_path, number):
     assert run.stderr.count("two jobs may use one GPU") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_whole_experiment_ends_well(tmp_path):
     folder = copy_sources(ROOT, tmp_path / "run")
     words = command(ENOTSUPP, sys.executable, "-m", "snakemake", *TINY)

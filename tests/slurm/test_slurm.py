@@ -28,7 +28,7 @@ NETWORK = f"{LEVEL}/network.pt"
 STATE = f"{NETWORK}.training"
 LOG = "results/faults/logs/imp/replicate_1/level_1/train_level.log"
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rare
 
 
 @pytest.fixture(scope="module")

@@ -261,14 +261,14 @@ def pack_picture(pixels: np.ndarray, labelled: Labelled, row_of_number: np.ndarr
     """Pack a picture's labels; `row_of_number` has the position in the label table of each label number."""
     areas = {}
     for category in {*labelled.categories.tolist(), *(category for category, _ in labelled.whole)}:
-        whole = [number for of_label, number in labelled.whole if of_label == category]
-        numbers, masks = label_masks(labelled.planes[labelled.categories == category], np.array(whole, np.uint16))
+        in_category = np.array([number for of_label, number in labelled.whole if of_label == category], np.uint16)
+        numbers, masks = label_masks(labelled.planes[labelled.categories == category], in_category)
         areas[category] = row_of_number[numbers], np.count_nonzero(masks, axis=(1, 2))
     listed = [number for _, number in labelled.whole]
-    everywhere = np.unique(np.array(listed, np.uint16))
-    numbers, masks = label_masks(labelled.planes, everywhere)
+    whole = np.unique(np.array(listed, np.uint16))
+    numbers, masks = label_masks(labelled.planes, whole)
     numbers_again, again = masks_again(labelled.planes, listed)
-    with_mask = ~np.isin(numbers, everywhere)
+    with_mask = ~np.isin(numbers, whole)
     return PackedPicture(
         pixels=pixels,
         masks=pack_masks(masks[with_mask]),

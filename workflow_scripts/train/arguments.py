@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from workflow_scripts.data.packed_images import read_packed_images
-from workflow_scripts.networks.precisions import FORWARD
+from workflow_scripts.networks.precisions import TRAINING
 from workflow_scripts.shared.files import UserError, file_fingerprint, text_fingerprint
 from workflow_scripts.train.pictures import MemoryPictures
 from workflow_scripts.train.processes import Group
@@ -39,7 +39,7 @@ def network_parser(description: str | None) -> argparse.ArgumentParser:
 def untrained_parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser for a network that is not trained."""
     parser = network_parser(description)
-    parser.add_argument("--precision", choices=FORWARD, required=True, help="of the accuracy")
+    parser.add_argument("--precision", choices=TRAINING, required=True, help="of the accuracy")
     return parser
 
 

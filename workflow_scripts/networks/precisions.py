@@ -20,7 +20,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 @cache
 def computes_bfloat16(device_type: str) -> bool:
-    """Whether this machine's GPU, or its CPU, multiplies in bfloat16; where that is imitated, it is slower than float32."""
+    """Whether this machine multiplies in bfloat16, on its GPU or CPU; imitating that is slower than float32."""
     if device_type == "cuda":
         found = torch.cuda.is_bf16_supported(including_emulation=False)
     else:

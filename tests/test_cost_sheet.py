@@ -31,7 +31,7 @@ from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.pruning import full_masks
 from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.plan.load import lay_over, read_config
-from workflow_scripts.run.costs import CANDIDATES, Costs, Job, Sizes, read_sizes
+from workflow_scripts.run.costs import CANDIDATES, SET_SIZES, Costs, Job, Sizes, read_sizes
 from workflow_scripts.shared.files import UserError
 
 TINY, PAPER = ROOT / "configs/tiny.yaml", ROOT / "configs/paper.yaml"
@@ -217,16 +217,25 @@ def test_work_counted_by_hand(default, rule, wildcards, seconds):
     assert costs.gpus(job(rule)) == 0
 
 
-@pytest.mark.parametrize("dump", ["all", "candidates"])
-def test_rotations_leave_nothing_but_take_scratch(default, dump):
+@pytest.mark.parametrize(("dump", "passes"), [("all", 0), ("candidates", 30 / 40)])
+def test_rotations_leave_nothing_but_take_scratch(default, dump, passes):
     arms = [{"name": "imp", "recipe": "imp"}]
     arms.append({"name": "turned", "recipe": "rotated", "of": "imp", "alphas": [0.5, 1], "seeds": 3})
     config = lay_over(default, SMALL | {"dissection": {"dump": dump}, "arms": arms})
     costs, alone = costs_of(config, SIZES), costs_of(config | {"arms": arms[:1]}, SIZES)
-    assert costs.bytes(of_network("rotate_units", "imp")) == costs.bytes(job("collect"))
+    rotate = of_network("rotate_units", "imp")
+    assert costs.seconds(rotate) == pytest.approx(2 + passes)
+    assert costs.bytes(rotate) == costs.bytes(job("collect"))
     values = 2 * 30 * 72
     more = 2 * CANDIDATES * values + (values * config["rates"]["maps"] if dump == "candidates" else 0)
     assert costs.scratch_bytes() - alone.scratch_bytes() == pytest.approx(3 * more)
+
+
+def test_layers_further_up_take_a_pass_for_each_set_of_units(default):
+    layers = {"dissection": {"layers": ["a", "b", "c"]}, "ablation": {"layers": "all", "random_sets": 50}}
+    costs = costs_of(lay_over(default, SMALL | layers), SIZES)
+    assert costs.seconds(job("ablate_units")) == pytest.approx(2 + (1 + 2 * SET_SIZES * 50) * 40 / 40)
+    assert costs.bytes(job("ablate_units")) == costs.bytes(job("collect"))
 
 
 def test_gpus_share_pictures_and_wait_for_decoding(default):

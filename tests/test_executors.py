@@ -153,7 +153,7 @@ def test_what_cannot_work_ends_with_a_sentence_before_any_job(through_bash, tmp_
 
 @pytest.mark.slow
 def test_snakemakes_until_stops_too_early_at_a_rule_that_follows_itself(tmp_path):
-    """So the README says to name a file in place of `--until train_level`. If this fails, Snakemake has mended it."""
+    """So docs/experiments.md says to name a file in place of `--until train_level`. Until Snakemake mends it."""
     (tmp_path / "Snakefile").write_text(FOLLOWS_ITSELF)
     (tmp_path / "level_0").touch()
     stopped = snakemake(tmp_path, "level_2", "--until", "next_level", "--cores", "1")

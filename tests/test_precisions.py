@@ -4,17 +4,10 @@ import pytest
 import torch
 
 from workflow_scripts.networks import precisions
-from workflow_scripts.networks.precisions import autocast, computes_bfloat16, cpu_flags
+from workflow_scripts.networks.precisions import FORWARD, autocast, computes_bfloat16, cpu_flags, resolved
 
 X86 = "processor\t: 0\nflags\t\t: fpu sse2 avx2 avx512f {}\nbugs\t\t: bf16\n"
 ARM = "processor\t: 0\nFeatures\t: fp asimd {}\nCPU part\t: 0xd40\n"
-
-
-@pytest.fixture(autouse=True)
-def asked_anew():
-    computes_bfloat16.cache_clear()
-    yield
-    computes_bfloat16.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -33,10 +26,7 @@ def test_auto_is_bfloat16_where_the_cpu_computes_in_it(monkeypatch, tmp_path, li
         (tmp_path / "cpuinfo").write_text(listed)
     flags = cpu_flags(tmp_path / "cpuinfo")
     monkeypatch.setattr(precisions, "cpu_flags", lambda path: flags)
-    assert computes_bfloat16("cpu") == found
-    with autocast(torch.device("cpu"), "auto"):
-        product = torch.ones(2, 2) @ torch.ones(2, 2)
-    assert product.dtype == (torch.bfloat16 if found else torch.float32)
+    assert resolved("auto", torch.device("cpu")) == ("bfloat16" if found else "float32")
 
 
 @pytest.mark.parametrize("found", [False, True])
@@ -52,8 +42,9 @@ def test_auto_is_bfloat16_where_the_gpu_computes_in_it(monkeypatch, found):
     assert asked == {"including_emulation": False}
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("precision", FORWARD)
 def test_a_precision_that_is_named_is_taken(monkeypatch, precision):
     monkeypatch.setattr(precisions, "computes_bfloat16", None)
-    with autocast(torch.device("cpu"), precision):
+    cpu = torch.device("cpu")
+    with autocast(cpu, resolved(precision, cpu)):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == getattr(torch, precision)

@@ -16,6 +16,7 @@ from conftest import NETWORK, RESNET50, TRAINING
 from torch import nn
 
 from workflow_scripts.data.packed_images import write_packed_images
+from workflow_scripts.networks import precisions
 from workflow_scripts.networks.checkpoints import load_network, load_tensors, save_network, save_tensors
 from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.prunable import weights_of
@@ -407,6 +408,26 @@ def test_a_level_refuses_a_rewind_point_of_another_training(packed, tmp_path):
     with pytest.raises(UserError, match="settings"):
         call(train_level_script, tmp_path, 1, "wrong.pt", *level, tmp_path / "rewind_1.pt", "--no-rewind-momentum")
     assert not (tmp_path / "wrong.pt").exists()
+
+
+def test_auto_is_the_precision_that_the_machine_computes_and_a_level_refuses_another(packed, tmp_path, monkeypatch):
+    write_packed_images(tmp_path / "pictures.h5", packed)
+
+    def options(precision):
+        return ["--training", json.dumps(TRAINING | {"precision": precision}), "--code", "as it is"]
+
+    monkeypatch.setattr(precisions, "computes_bfloat16", lambda device_type: False)
+    call(init_network, tmp_path, 1, "start.pt", "--precision", "auto")
+    dense = ["--initial", tmp_path / "start.pt", "--rewind-epoch", 1]
+    for precision in ("auto", "float32"):
+        out = ["--rewind", tmp_path / f"{precision}_rewind.pt", *options(precision)]
+        call(train_dense_script, tmp_path, 1, f"{precision}.pt", *dense, *out)
+    assert (tmp_path / "auto.pt").read_bytes() == (tmp_path / "float32.pt").read_bytes()
+    level = ["--parent", tmp_path / "auto.pt", "--rewind", tmp_path / "auto_rewind.pt", *ROUND, *options("auto")]
+    call(train_level_script, tmp_path, 1, "level.pt", *level)
+    monkeypatch.setattr(precisions, "computes_bfloat16", lambda device_type: True)
+    with pytest.raises(UserError, match="in another precision than bfloat16: make it again, or set"):
+        call(train_level_script, tmp_path, 1, "wrong.pt", *level)
 
 
 def test_training_and_test_pictures_of_different_classes_are_refused(packed, tmp_path):

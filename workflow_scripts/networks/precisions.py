@@ -1,7 +1,6 @@
 """Precisions that forward passes run at, in training and in dissection."""
 
 import logging
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -12,21 +11,24 @@ CPU_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of x86 and of ARM: products o
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context in which forward passes run at `precision`, one of TRAINING."""
-    if precision == "auto":
-        precision = "bfloat16" if computes_bfloat16(device.type) else "float32"
+    """Return the context in which forward passes run at `precision`, one of FORWARD."""
     return torch.autocast(device.type, FORWARD[precision], enabled=precision != "float32")
 
 
-@cache
-def computes_bfloat16(device_type: str) -> bool:
-    """Whether this machine multiplies in bfloat16, on its GPU or CPU; imitating that is slower than float32."""
-    if device_type == "cuda":
-        found = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        found = bool(CPU_FLAGS & cpu_flags(Path("/proc/cpuinfo")))
-    logging.info("precision: %s, as this machine computes it", "bfloat16" if found else "float32")
+def resolved(precision: str, device: torch.device) -> str:
+    """Return one of TRAINING as one of FORWARD: `auto` is bfloat16 where the device computes in it, else float32."""
+    if precision != "auto":
+        return precision
+    found = "bfloat16" if computes_bfloat16(device.type) else "float32"
+    logging.info("precision: %s, as this machine computes it", found)
     return found
+
+
+def computes_bfloat16(device_type: str) -> bool:
+    """Whether this machine's GPU or CPU multiplies in bfloat16, and does not imitate it."""
+    if device_type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(CPU_FLAGS & cpu_flags(Path("/proc/cpuinfo")))
 
 
 def cpu_flags(path: Path) -> set[str]:

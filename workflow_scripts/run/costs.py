@@ -32,6 +32,7 @@ PACKED_LABELS = 0.05  # of the pictures that they are packed with; measured of t
 UNPACKED = 1.5  # bytes for each of an archive's: a guess, of many small files that fill whole blocks
 CANDIDATES = 0.14  # of the bytes of all maps: ResNet-50's last stage, benchmarks.full_size
 CATEGORIES = 6  # of labels, in Broden
+SET_SIZES = 3  # numbers of detectors that classes of the default experiment have, in a layer
 
 # Rules whose jobs concern one network; the wildcards of others may be those of any network that they wait for.
 OF_NETWORK = (
@@ -185,7 +186,8 @@ class Costs:
             "make_control": {"forward": self.calibration(job) + sizes.test},
             **{rule: {"train": self.epochs(job) * epoch, "forward": sizes.test} for rule in TRAININGS},
             "dump_activations": {"forward": sizes.concepts},
-            "ablate_units": {"forward": sizes.test},
+            "rotate_units": {"forward": sizes.concepts if self.keeps_candidates else 0},
+            "ablate_units": {"forward": sizes.test * self.passes},
         }
         return amounts.get(job.rule, {})
 
@@ -201,6 +203,15 @@ class Costs:
         if network is None or network.recipe != "untrained_calibrated":
             return 0
         return min(CALIBRATION_BATCHES, self.sizes.train // batch) * batch
+
+    @property
+    def passes(self) -> int:
+        """How often a test picture goes through a network whose units are switched off.
+
+        Once for the last layer, if a linear classifier follows; in each other layer once for each set of units.
+        """
+        others = len(self.config["dissection"]["layers"]) - 1 if self.config["ablation"]["layers"] == "all" else 0
+        return 1 + others * SET_SIZES * self.config["ablation"]["random_sets"]
 
     @property
     def keeps_candidates(self) -> bool:

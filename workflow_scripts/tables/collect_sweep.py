@@ -59,7 +59,10 @@ def rows_of(network: SweptNetwork, detector_rule: str, values: Mapping[str, Sequ
     others = [(choice, value) for choice in values if choice != "detector_iou" for value in values[choice][1:]]
     swept = {}
     if others:
-        assert network.sweep, "more than the IoU threshold varies"
+        if network.sweep is None:
+            raise UserError(
+                f"{network.units} needs a sweep.csv beside it, for more than the IoU threshold varies: name it"
+            )
         swept = read_sweep(network.sweep, others, list(units["layer"].unique()))
     for layer in units["layer"].unique():
         for choice, (own, *_) in values.items():

@@ -4,6 +4,7 @@ import numpy as np
 
 from workflow_scripts.networks.checkpoints import save_network, write_metrics
 from workflow_scripts.networks.constructors import build, require_trainable
+from workflow_scripts.networks.precisions import resolved
 from workflow_scripts.networks.pruning import full_masks
 from workflow_scripts.shared.files import run_command
 from workflow_scripts.train.arguments import load_pictures, untrained_parser
@@ -25,7 +26,7 @@ def main() -> None:
     require_trainable(build(args.network, classes, args.replicate).to(device), pictures, classes)
     network.to(device)
     save_network(args.out, network, masks, classes, epochs=0)
-    write_metrics(args.metrics, network, masks, accuracy(network, test, args.precision), [], epochs=0)
+    write_metrics(args.metrics, network, masks, accuracy(network, test, resolved(args.precision, device)), [], epochs=0)
 
 
 if __name__ == "__main__":

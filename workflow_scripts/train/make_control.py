@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from workflow_scripts.networks.checkpoints import load_tensors, rebuild, save_network, write_metrics
+from workflow_scripts.networks.precisions import resolved
 from workflow_scripts.shared.files import run_command
 from workflow_scripts.train.arguments import load_pictures, untrained_parser
 from workflow_scripts.train.processes import join_group
@@ -27,7 +28,8 @@ def main() -> None:
     torch.manual_seed(args.replicate)  # for what the network itself draws, as dropout does
     control.make(network, masks, train, args.replicate)
     save_network(args.out, network, masks, tensors["classes"], tensors["epochs"])
-    write_metrics(args.metrics, network, masks, accuracy(network, test, args.precision), [], tensors["epochs"])
+    test_accuracy = accuracy(network, test, resolved(args.precision, device))
+    write_metrics(args.metrics, network, masks, test_accuracy, [], tensors["epochs"])
 
 
 if __name__ == "__main__":

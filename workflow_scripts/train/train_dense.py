@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from workflow_scripts.networks.checkpoints import load_tensors, rebuild, save_network, save_tensors, write_metrics
+from workflow_scripts.networks.precisions import resolved
 from workflow_scripts.shared.files import file_fingerprint, run_command, text_fingerprint
 from workflow_scripts.train.arguments import load_pictures, recipe_fingerprint, training_parser, training_state
 from workflow_scripts.train.processes import Group, joined_group
@@ -38,6 +39,7 @@ def main() -> None:
 
 def train(args: argparse.Namespace, group: Group) -> None:
     """Do what the arguments say, unless it has been done."""
+    args.training["precision"] = resolved(args.training["precision"], group.device)
     start = file_fingerprint(args.initial)
     lineage = text_fingerprint(start, recipe_fingerprint(args), args.rewind_epoch)
     kept = training_state(args, group, lineage)

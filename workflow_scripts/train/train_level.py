@@ -13,6 +13,7 @@ from torch import nn
 
 from workflow_scripts.networks.checkpoints import load_tensors, rebuild, save_network, write_metrics
 from workflow_scripts.networks.constructors import build, require_trainable
+from workflow_scripts.networks.precisions import resolved
 from workflow_scripts.networks.pruning import Masks, describe_density, full_masks
 from workflow_scripts.shared.files import UserError, file_fingerprint, run_command, text_fingerprint
 from workflow_scripts.train.arguments import load_pictures, recipe_fingerprint, training_parser, training_state
@@ -69,7 +70,10 @@ def require_one_training(args: argparse.Namespace, files: dict[str, dict]) -> No
         return
     lineage, start, epoch = (files["rewind"].get(name) for name in ("lineage", "start", "epoch"))
     if lineage != text_fingerprint(start, recipe_fingerprint(args), epoch):
-        raise UserError(f"{args.rewind} was made with other pictures, settings or another replicate: make it again")
+        raise UserError(
+            f"{args.rewind} was made with other pictures, settings or another replicate, or in another precision than"
+            f" {args.training['precision']}: make it again, or set training.precision to one"
+        )
     if "initial" in files and start != file_fingerprint(args.initial):
         raise UserError(f"{args.initial} is not what the training of {args.rewind} started from: run both again")
 
@@ -123,6 +127,7 @@ def main() -> None:
 
 def train(args: argparse.Namespace, group: Group) -> None:
     """Do what the arguments say, unless it has been done."""
+    args.training["precision"] = resolved(args.training["precision"], group.device)
     paths = {name: path for name in FILES if (path := getattr(args, name))}
     files = {name: load_tensors(path) for name, path in paths.items()}
     require_one_training(args, files)

@@ -809,7 +809,7 @@ def test_sets_are_unpacked_joined_and_packed_again_when_a_picture_changes(tmp_pa
         environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         done = subprocess.run(
             [*command, "--configfile", *configs, "--", target],
-            cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
+            cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout
         return done.stdout

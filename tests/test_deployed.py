@@ -37,7 +37,7 @@ def plan(folder: Path, *arguments: object, **variables: str) -> subprocess.Compl
     return subprocess.run(
         [sys.executable, "-m", "snakemake", "-n", "--cores", "1", *map(str, arguments)],
         cwd=folder, env=environment() | variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        timeout=300,
+        timeout=900,
     )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def snakemake(folder: Path, *arguments: object) -> str:
     """What snakemake writes in a run that ends well."""
     run = subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "2", *map(str, arguments)],
-        cwd=folder, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900,
+        cwd=folder, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=3600,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout
     return run.stdout

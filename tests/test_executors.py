@@ -112,7 +112,7 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=1200,
+        timeout=3600,
     )
 
 

@@ -46,7 +46,7 @@ def test_the_build_tool_is_pinned_as_for_the_tests():
 
 
 def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess:
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=900)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"]])

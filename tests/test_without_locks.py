@@ -174,7 +174,7 @@ def test_a_whole_experiment_ends_well(tmp_path):
     folder = copy_sources(ROOT, tmp_path / "run")
     words = command(ENOTSUPP, sys.executable, "-m", "snakemake", *TINY)
     run = subprocess.run(
-        words, cwd=folder, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900
+        words, cwd=folder, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=3600
     )
     assert run.returncode == 0, run.stdout
     assert (folder / "results/tiny/report.html").is_file()

@@ -52,7 +52,7 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=900,
+        timeout=3600,
     )
 
 
@@ -101,7 +101,7 @@ def kill_when_there(file: Path, folder: Path, *arguments: str) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    give_up = time.monotonic() + 600
+    give_up = time.monotonic() + 3600
     while not file.exists():
         assert process.poll() is None and time.monotonic() < give_up
         time.sleep(0.05)

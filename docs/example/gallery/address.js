@@ -1,0 +1,79 @@
+// The address: all that is chosen stands behind its #, as far as it differs from the default.
+"use strict";
+
+const NO_FILTERS = { category: "", concept: "", search: "", detectors: false };
+
+/** What an address says, made to fit what there is: readAddress("#level=3&unit=17"). */
+function readAddress(hash) {
+  const given = new URLSearchParams(hash.replace(/^#/u, ""));
+  return settle({
+    arm: given.get("arm"),
+    replicate: numberOr(given.get("replicate"), null),
+    level: numberOr(given.get("level"), 0),
+    layer: given.get("layer"),
+    sort: given.get("sort"),
+    category: given.get("category") ?? "",
+    concept: given.get("concept") ?? "",
+    search: given.get("search") ?? "",
+    detectors: given.get("detectors") === "1",
+    unit: numberOr(given.get("unit"), null),
+  });
+}
+
+function numberOr(text, otherwise) {
+  return /^\d{1,9}$/u.test(text ?? "") ? Number(text) : otherwise;
+}
+
+/** The same state with what does not exist replaced by what does. */
+function settle(state) {
+  const { networks, categories } = gallery.about;
+  const pick = (list, key) => list.filter((network) => network[key] === state[key]);
+  const first = (list, key) => list.filter((network) => network[key] === list[0][key]);
+  const found = (list, key) => (pick(list, key).length ? pick(list, key) : first(list, key));
+  const levels = found(found(networks, "arm"), "replicate");
+  const network = levels.findLast(({ level }) => level <= state.level) ?? levels[0];
+  const layer = network.layers.find(({ name }) => name === state.layer) ?? network.layers[0];
+  return {
+    ...state,
+    arm: network.arm,
+    replicate: network.replicate,
+    level: network.level,
+    layer: layer.name,
+    sort: state.sort === "unit" ? "unit" : "iou",
+    category: categories.includes(state.category) ? state.category : "",
+    unit: state.unit !== null && state.unit < layer.units ? state.unit : null,
+  };
+}
+
+/** The address of a state: "#level=3&unit=17". What would be read the same without standing there is left out. */
+function addressOf(state) {
+  const words = new URLSearchParams();
+  for (const [key, value] of Object.entries(state)) {
+    if (value !== null && value !== false) words.set(key, value === true ? "1" : value);
+  }
+  const read = (text) => JSON.stringify(readAddress(`#${text}`));
+  const whole = read(words);
+  for (const key of Object.keys(state)) {
+    const fewer = new URLSearchParams(words);
+    fewer.delete(key);
+    if (read(fewer) === whole) words.delete(key);
+  }
+  return `#${words}`;
+}
+
+/** The networks of the chosen arm and replicate, by level. */
+function levelsOf(state) {
+  return gallery.about.networks.filter(
+    (network) => network.arm === state.arm && network.replicate === state.replicate,
+  );
+}
+
+function networkOf(state) {
+  return levelsOf(state).find((network) => network.level === state.level);
+}
+
+/** The network so many levels after this one, or undefined. */
+function levelBeside(state, step) {
+  const levels = levelsOf(state);
+  return levels[levels.findIndex((network) => network.level === state.level) + step];
+}

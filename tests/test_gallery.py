@@ -384,7 +384,7 @@ def test_the_tally_says_which_units_are_dead(dissected, tmp_path):
         file[f"{LAYERS[0]}/dead"][3] = True
     folder, as_before = draw(copy, tmp_path / "one"), draw(dissected, tmp_path / "two")
     (_, data), (_, before) = (read_call(each / "layer_0.js") for each in (folder, as_before))
-    assert (before["dead"], before["shown"][3]) == ([1], TILES.count)
+    assert (before["dead"], before["shown"][3]) == ([1], TILES.pictures)
     assert (data["dead"], data["shown"][3], data["image"][3]) == ([1, 3], 0, [])
     for name in ("labels", "best", "slot", "threshold", "maximum"):
         assert data[name] == before[name]

@@ -22,6 +22,8 @@ from workflow_scripts.cost_sheet import (
 from workflow_scripts.run.costs import Costs, Job, read_sizes
 from workflow_scripts.shared.files import UserError, run_command
 
+NOT_TIMED = ("sum_costs", "write_report")  # they read the times of all others
+
 
 def disk_use(folder: Path) -> int:
     """Return the bytes of the blocks that all files below a folder hold, hard links counted once."""
@@ -44,7 +46,7 @@ def main() -> None:
     experiment = read_experiment(args.configfile, args.gpus)
     config = experiment.config
     costs = Costs(experiment, read_sizes(experiment), args.cores or os.cpu_count())
-    jobs = list_jobs(args.configfile)
+    jobs = {node: job for node, job in list_jobs(args.configfile).items() if job.rule not in NOT_TIMED}
     if any(map(costs.is_brought, jobs.values())):
         raise UserError("there are no rates of networks that are brought along: compare an experiment without them")
     times = read_benchmarks(config["experiment"])

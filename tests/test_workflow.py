@@ -198,6 +198,20 @@ def test_the_gallery_shows_what_the_tables_say(finished):
             assert layer["detectors"] == sum(score > 0.04 for score in scores)
 
 
+def test_costs_foretold_and_measured_can_be_compared(finished):
+    command = [sys.executable, "-m", "benchmarks.cost", "--configfile", "configs/tiny.yaml"]
+    run = subprocess.run(
+        command, cwd=finished, env=environment() | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    [total] = [line for line in run.stdout.splitlines() if line.startswith("all, seconds")]
+    with open(finished / "results/tiny/costs.csv", newline="") as file:
+        [sums] = [row for row in csv.DictReader(file) if row["rule"] == "all"]
+    jobs, foretold, measured = (float(number.replace(",", "")) for number in total.split()[2:5])
+    assert jobs == int(sums["jobs"]) and foretold > 0
+    assert measured == pytest.approx(float(sums["seconds"]), abs=0.1)
+
+
 def test_a_second_run_has_nothing_to_do(finished):
     assert "Nothing to be done" in snakemake(finished, *TINY).stdout
 

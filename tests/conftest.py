@@ -48,3 +48,8 @@ def packed() -> PackedImages:
 def pictures(packed: PackedImages) -> MemoryPictures:
     """Packed pictures in memory on the CPU, normalised by a mean and a deviation of their own for each channel."""
     return MemoryPictures(packed, [0.5, 0.4, 0.3], [0.25, 0.2, 0.3], torch.device("cpu"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put slow tests first, that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)

@@ -1,6 +1,6 @@
 """Pack synthetic photographs with label maps: pictures a second and peak memory, for rising numbers of them.
 
-python -m benchmarks.concept_sets --folder /tmp/sets
+python -m benchmarks.concept_sets --folder FOLDER
 
 A pool of different pictures (JPEG, 500 x 375, smooth noise; label maps of the same size with 150 labels) is linked
 under as many names as asked for, so that files are read and decoded as often as of a set of that size. Memory that does

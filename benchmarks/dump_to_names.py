@@ -1,6 +1,6 @@
 """Dissect a ResNet-50 with made-up pictures, from its network.pt to units.csv, by each choice of the forward pass.
 
-    python -m benchmarks.dump_to_names --folder /tmp/dump_to_names --before ../an_older_clone
+    python -m benchmarks.dump_to_names --folder FOLDER --before ../an_older_clone
 
 The last stage, 2,048 units; pictures of 224 pixels; labels with Broden's statistics. In each round every choice has its
 turn, and runs the four scripts as the workflow does, each in a process of its own. `--before` is a clone of another

@@ -1,6 +1,6 @@
 """Build a dump of the size of a ResNet-50's last stage on all of Broden, and dissect it.
 
-    python -m benchmarks.full_size --folder /tmp/full_size
+    python -m benchmarks.full_size --folder FOLDER
 
 63,305 images, 2,048 units with half-precision maps of 7 x 7, label maps of 112 x 112: about 13 GB of values. Building
 takes a few minutes and is not timed. Then thresholds and tally run as the workflow runs them, each in a process of its

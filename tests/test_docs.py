@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
 SOURCES = [path for folder in ("workflow_scripts", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+OPTIONS = set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', "".join(path.read_text() for path in SOURCES)))
 ENVS = [*(ROOT / "envs").glob("*.txt")]
 
 
@@ -65,14 +66,13 @@ def test_modules_and_configs_that_are_named_exist(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_our_commands_are_given_options_that_there_are_and_those_that_they_need(page):
     """By the text of the sources: a command's own has what it needs, all together what there is."""
-    known = set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', "".join(path.read_text() for path in SOURCES)))
     command = r"python -m (workflow_scripts (\w+)|(?:workflow_scripts|benchmarks)[.\w]+)((?: [^\s`#|;)]+)*)"
     for name, word, words in re.findall(command, page.read_text()):
         folder = ROOT / (COMMANDS[word] if word else name).replace(".", "/")
         own = folder / "__main__.py" if folder.is_dir() else folder.with_suffix(".py")
         needed = re.findall(r'add_argument\(\s*"(--[\w-]+)"[^()]*required=True', own.read_text())
         given = [option for option in words.split() if option.startswith("--") and option != "--help"]
-        assert set(given) <= known, (name, given)
+        assert set(given) <= OPTIONS, (name, given)
         assert "--help" in words or set(needed) <= set(given), (name, needed)
 
 

@@ -1,4 +1,4 @@
-"""The gallery of a layer of 2,048 units over 19 levels, opened from disk in Chromium: bytes, memory, scrolling.
+"""The gallery of 2,048 units, 19 levels and 1,197 concepts, opened from disk in Chromium: bytes, memory, scrolling.
 
     python -m benchmarks.gallery
 
@@ -10,6 +10,7 @@ what it found, the last line one JSON object.
 """
 
 import argparse
+import base64
 import json
 import re
 import shutil
@@ -24,13 +25,20 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from workflow_scripts.dissect.interpolation import grid
 from workflow_scripts.dissect.name_units import least_iou
+from workflow_scripts.gallery.histograms import BINS
+from workflow_scripts.gallery.label_masks import mask_runs
 from workflow_scripts.gallery.site_data import (
+    PICTURE_BYTES,
+    PICTURES_PER_ROW,
+    UNITS_PER_SCRIPT,
     UNITS_PER_SHEET,
     network_folder,
     sheet_file,
     site_files,
     write_call,
+    write_data,
     write_layer,
 )
 from workflow_scripts.gallery.sprites import draw_mask, encode, join_rows, resize
@@ -40,6 +48,8 @@ BEST, LABELS = 5, 1197  # as many labels as Broden has
 CATEGORIES = ["color", "object", "part", "material", "scene", "texture"]
 LAYER = "layer4"
 PICTURES = 400  # different ones
+SET, MAP, LABEL = 63_305, 7, 112  # pictures of Broden; sides of ResNet-50's last maps and of Broden's label maps
+ENLARGED, SHEETS = 224, 12  # side of an enlarged picture; different sheets of them
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDTH, HEIGHT = 1400, 900  # of the window
 VIEWS = {"first_view_by_number": "#sort=unit", "first_view": ""}
@@ -75,6 +85,7 @@ def main() -> None:
         pictures = cut_pictures(arguments.pictures) if arguments.pictures else noise_pictures()
         sheets = [*draw_sheets(pictures, arguments.units)]
         write_synthetic(folder, sheets, arguments.units, arguments.levels)
+        write_pictures(folder, pictures)
         found = sizes(folder, arguments.levels) | visit(folder)
     for name, value in found.items():
         print(f"{name.replace('_', ' ')}: {value}")
@@ -136,15 +147,21 @@ def draw_sheets(pictures: list[np.ndarray], units: int) -> Iterator[bytes]:
 def write_synthetic(folder: Path, sheets: list[bytes], units: int, levels: int) -> None:
     """Write a gallery of one arm and replicate whose networks all have these sheets, which are used in turn."""
     folder.mkdir(parents=True, exist_ok=True)
-    networks = []
+    networks, detectors = [], []
     for level in range(levels):
         network = network_folder("imp", 1, level)
         sheet_file(folder / network, 0, 0).parent.mkdir(parents=True)
         for number in range(-(-units // UNITS_PER_SHEET)):
             sheet_file(folder / network, 0, number).write_bytes(sheets[number % len(sheets)])
         columns = random_columns(units, level)
-        write_layer(folder / network, network, 0, columns)
+        write_layer(folder / network, network, "layer_0", columns)
+        write_layer(folder / network, network, "layer_0_histograms", random_histograms(units, level))
+        for number, some in enumerate(random_maps(units, level)):
+            write_layer(folder / network, network, f"layer_0_maps_{number}", some)
         detected = [best[0] for best in columns["best"] if best[1] > 0.04]
+        numbers = [int(columns["labels"][place][0].split()[1]) for place in detected]
+        units_of = [unit for unit, best in enumerate(columns["best"]) if best[1] > 0.04]
+        detectors.append([[each for pair in zip(units_of, numbers, strict=True) for each in pair]])
         layer = {"name": LAYER, "units": units, "detectors": len(detected), "concepts": len(set(detected))}
         networks.append(
             {"arm": "imp", "name": "iterative magnitude pruning", "same_units": True, "replicate": 1, "level": level}
@@ -153,8 +170,11 @@ def write_synthetic(folder: Path, sheets: list[bytes], units: int, levels: int) 
     experiment = {"name": "synthetic", "quantile": 0.005, "detector_iou": 0.04, "detector_rule": "above"}
     experiment |= {"least_iou": least_iou(0.04, "above")}
     experiment |= {"tile": TILE, "images": IMAGES, "units_per_sheet": UNITS_PER_SHEET, "categories": CATEGORIES}
+    experiment |= {"units_per_script": UNITS_PER_SCRIPT, "pictures_per_row": PICTURES_PER_ROW, "enlarged_pixels": 224}
     write_call(folder / "experiment.js", "experiment", experiment | {"networks": networks})
-    folder.mkdir(parents=True, exist_ok=True)
+    labels = [[f"concept {number}", number % len(CATEGORIES)] for number in range(LABELS)]
+    write_data(folder / "detectors.js", "detectors", {"labels": labels, "networks": detectors})
+    write_concepts(folder, sheets)
     for file in site_files():
         shutil.copy(file, folder)
 
@@ -182,17 +202,74 @@ def random_columns(units: int, level: int) -> dict:
     }
 
 
+def random_histograms(units: int, level: int) -> dict:
+    """What a layer's script of histograms says: counts that fall towards the maximum."""
+    random = np.random.default_rng(level)
+    falling = 10 ** np.linspace(5, 0.5, BINS) * random.uniform(0.2, 1.8, (units, BINS))
+    return {"samples": SET * MAP**2, "low": [0.0] * units, "counts": falling.astype(int).tolist()}
+
+
+def random_maps(units: int, level: int) -> Iterator[dict]:
+    """What a layer's scripts of maps say; the labels are blobs with a rough edge."""
+    random = np.random.default_rng(level)
+    knots = grid((MAP, MAP), (LABEL, LABEL), "align_corners_false")
+    axis = [*knots.rows.tolist(), knots.row_weight.tolist()]
+    y, x = np.mgrid[:LABEL, :LABEL] / LABEL
+    labels = []
+    for _ in range(PICTURES):
+        down, right, rough = random.uniform(0.2, 0.8), random.uniform(0.2, 0.8), random.uniform(0, 0.02, (LABEL, LABEL))
+        labels.append(mask_runs(np.hypot(y - down, x - right) + rough < random.uniform(0.1, 0.4)))
+    for first in range(0, units, UNITS_PER_SCRIPT):
+        some = []
+        for _ in range(first, min(first + UNITS_PER_SCRIPT, units)):
+            values = base64.b64encode(random.normal(size=(IMAGES, MAP, MAP)).astype("<f2").tobytes()).decode()
+            chosen = [labels[place] for place in random.integers(0, PICTURES, IMAGES)]
+            some.append({"cut": 1.5, "values": values, "labels": chosen})
+        yield {"size": [MAP, MAP], "half": True, "border": 0, "rows": axis, "columns": axis, "units": some}
+
+
+def write_concepts(folder: Path, sheets: list[bytes]) -> None:
+    """Write what the pages of concepts load: all of a concept set's labels, with these sheets in turn."""
+    (folder / "concepts").mkdir()
+    for number in range(-(-LABELS // UNITS_PER_SHEET)):
+        (folder / "concepts" / f"sheet_{number}.webp").write_bytes(sheets[number % len(sheets)])
+    labels = [[f"concept {number}", number % len(CATEGORIES)] for number in range(LABELS)]
+    examples = np.random.default_rng(0).integers(0, SET, (LABELS, IMAGES)).tolist()
+    columns = {"labels": labels, "pictures": [500] * LABELS, "share": [0.01] * LABELS, "image": examples}
+    write_data(folder / "concepts" / "concepts.js", "concepts/concepts", columns)
+
+
+def write_pictures(folder: Path, pictures: list[np.ndarray]) -> None:
+    """Write all pictures of a concept set as large as Broden's to enlarge; few sheets are encoded and used in turn."""
+    (folder / "pictures").mkdir()
+    random = np.random.default_rng(0)
+    sheets = []
+    for _ in range(SHEETS):
+        chosen = random.choice(len(pictures), (PICTURES_PER_ROW, PICTURES_PER_ROW))
+        rows = [[resize(pictures[place], ENLARGED) for place in row] for row in chosen]
+        sheet = join_rows(rows, PICTURES_PER_ROW, ENLARGED)
+        sheets.append(encode(sheet, PICTURES_PER_ROW**2 * PICTURE_BYTES))
+    for number in range(-(-SET // PICTURES_PER_ROW**2)):
+        (folder / "pictures" / f"sheet_{number}.webp").write_bytes(sheets[number % SHEETS])
+    names = [f"opensurfaces/{number:06}.jpg" for number in range(SET)]
+    write_data(folder / "pictures" / "names.js", "pictures/names", names)
+
+
 # ---------------------------------------------------------------- what it takes
 
 
 def sizes(folder: Path, levels: int) -> dict:
     """Return the sizes of a gallery's files: in all, of a level, of a level's data script, and of the page alone."""
     files = [path for path in folder.rglob("*") if path.is_file()]
-    total = sum(path.stat().st_size for path in files)
+    enlarged = [path for path in files if path.parent.name == "pictures" or "_maps_" in path.name]
+    total, to_enlarge = (sum(path.stat().st_size for path in some) for some in (files, enlarged))
+    total -= to_enlarge
     script = folder / network_folder("imp", 1, 0) / "layer_0.js"
     return {
         "gallery_megabytes": round(total / 1e6, 1),
-        "gallery_files": len(files),
+        "gallery_files": len(files) - len(enlarged),
+        "megabytes_to_enlarge": round(to_enlarge / 1e6, 1),
+        "files_to_enlarge": len(enlarged),
         "megabytes_of_a_level": round(total / levels / 1e6, 1),
         "kilobytes_of_a_levels_data": round(script.stat().st_size / 1e3),
         "kilobytes_of_the_page": round(sum(path.stat().st_size for path in site_files()) / 1e3),

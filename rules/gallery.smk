@@ -1,10 +1,13 @@
 """The gallery of units: a page that opens from disk.
 
-In:  <network>/activations.h5, tally.h5, nulls.csv, data/concepts*.h5, tables/networks.csv
-Out: gallery/index.html and what it shows, gallery/networks/<network>/
+In:  <network>/activations.h5, tally.h5, nulls.csv, data/concepts*.h5, tables/{networks,arms,units}.csv
+Out: gallery/index.html and what it shows: gallery/networks/<network>/, gallery/concepts/, gallery/pictures/
 """
 
 DRAWN = f"networks/{FOLDER}"  # within the gallery
+ALL_DRAWN = EXPERIMENT.all_drawn()
+TILES = [config["gallery"][key] for key in ("images", "tile", "tile_bytes")]
+ENLARGED = config["gallery"]["enlarged_pixels"]
 SITE = [file.relative_to(ROOT).as_posix() for file in site_files()]
 
 
@@ -27,7 +30,8 @@ rule draw_units:
         "../envs/workflow.yaml"
     params:
         code=code_fingerprint("workflow_scripts.gallery.draw_units"),
-        tiles=[config["gallery"][key] for key in ("images", "tile", "tile_bytes")],
+        tiles=TILES,
+        enlarged="--enlarged" if ENLARGED else "",
         fields=fields_argument,
         network=DRAWN,
     shell:
@@ -38,21 +42,77 @@ rule draw_units:
         " --nulls {input.nulls:q}"
         " {params.fields}"
         " --tiles {params.tiles}"
+        " {params.enlarged}"
         " --network {params.network:q}"
         " --out {output.units:q}"
         " 2> {log:q}"
 
 
+rule draw_concepts:
+    """Draw examples of every label for the gallery."""
+    input:
+        concepts=EXPERIMENT.concepts(EXPERIMENT.first_design()),
+    output:
+        examples=directory(f"{GALLERY}/concepts"),
+        checksums=f"{GALLERY}/concepts.sha256",
+    log:
+        f"{RESULTS}/logs/gallery/draw_concepts.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/gallery/draw_concepts.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        code=code_fingerprint("workflow_scripts.gallery.draw_concepts"),
+        tiles=TILES,
+    shell:
+        "python -m workflow_scripts.gallery.draw_concepts"
+        " --concepts {input.concepts:q}"
+        " --tiles {params.tiles}"
+        " --out {output.examples:q}"
+        " 2> {log:q}"
+
+
+rule draw_pictures:
+    """Draw the pictures that the gallery enlarges, each once."""
+    input:
+        concepts=EXPERIMENT.concepts(EXPERIMENT.first_design()),
+        drawn=[f"{folder}.sha256" for folder in ALL_DRAWN],
+    output:
+        pictures=directory(f"{GALLERY}/pictures"),
+        checksums=f"{GALLERY}/pictures.sha256",
+    log:
+        f"{RESULTS}/logs/gallery/draw_pictures.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/gallery/draw_pictures.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: EXPERIMENT.threads("draw_pictures")
+    params:
+        code=code_fingerprint("workflow_scripts.gallery.draw_pictures"),
+        networks=ALL_DRAWN,
+        pixels=ENLARGED,
+    shell:
+        "python -m workflow_scripts.gallery.draw_pictures"
+        " --concepts {input.concepts:q}"
+        " --networks {params.networks:q}"
+        " --pixels {params.pixels}"
+        " --threads {threads}"
+        " --out {output.pictures:q}"
+        " 2> {log:q}"
+
+
 rule write_gallery:
-    """Write the gallery's page, and its list of networks."""
+    """Write the gallery's page, and its lists of networks and of detectors."""
     input:
         networks=f"{RESULTS}/tables/networks.csv",
         arms=f"{RESULTS}/tables/arms.csv",
+        units=f"{RESULTS}/tables/units.csv",
         concepts=EXPERIMENT.concepts(EXPERIMENT.first_design()),
-        drawn=[f"{folder}.sha256" for folder in EXPERIMENT.all_drawn()],
+        drawn=[f"{folder}.sha256" for folder in (*ALL_DRAWN, *EXPERIMENT.drawn_once())],
     output:
         [f"{GALLERY}/{Path(file).name}" for file in SITE],
         experiment=f"{GALLERY}/experiment.js",
+        detectors=f"{GALLERY}/detectors.js",
     log:
         f"{RESULTS}/logs/gallery/write_gallery.log",
     benchmark:
@@ -70,6 +130,7 @@ rule write_gallery:
         " --experiment {params.experiment:q}"
         " --networks {input.networks:q}"
         " --arms {input.arms:q}"
+        " --units {input.units:q}"
         " --concepts {input.concepts:q}"
         " {params.other_names}"
         " {params.shown}"

@@ -1,5 +1,6 @@
 """The gallery's data: top pictures, masks, sheets and scripts, compared with plain loops and with the tables."""
 
+import base64
 import csv
 import json
 import shutil
@@ -20,8 +21,9 @@ from PIL import Image
 from small_experiments import arm_row, measured_network, write_metrics, write_validation
 from torch import nn
 
-from workflow_scripts.data.hdf5 import FORMAT
+from workflow_scripts.data.hdf5 import FORMAT, read_texts
 from workflow_scripts.data.pack_concepts import pack_concepts
+from workflow_scripts.dissect.concept_data import ConceptData
 from workflow_scripts.dissect.dump_activations import dump_activations
 from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.interpolation import grid, interpolate
@@ -33,8 +35,23 @@ from workflow_scripts.dissect.tensors import interpolate as interpolate_in_torch
 from workflow_scripts.dissect.validate_units import validate_units
 from workflow_scripts.findings.summarise import summarise
 from workflow_scripts.gallery import sprites
+from workflow_scripts.gallery.draw_concepts import draw_concepts
+from workflow_scripts.gallery.draw_pictures import draw_pictures
+from workflow_scripts.gallery.draw_unit import draw_unit
 from workflow_scripts.gallery.draw_units import Tiles, draw_units
-from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, network_folder, site_files
+from workflow_scripts.gallery.histograms import BINS, Histograms
+from workflow_scripts.gallery.label_masks import LabelMasks, mask_runs
+from workflow_scripts.gallery.shown_names import shown_name
+from workflow_scripts.gallery.site_data import (
+    PICTURE_BYTES,
+    PICTURES_PER_ROW,
+    UNITS_PER_SCRIPT,
+    UNITS_PER_SHEET,
+    network_folder,
+    site_files,
+    write_call,
+    write_layer,
+)
 from workflow_scripts.gallery.top_maps import top_maps
 from workflow_scripts.gallery.write_gallery import write_gallery
 from workflow_scripts.plan.check import least_tile_bytes
@@ -81,7 +98,7 @@ def test_top_maps_are_those_that_sorting_finds(tmp_path_factory, seed, images, c
             cut = np.array([-np.inf, 0.2, 0, 1], np.float32)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("workflow_scripts.dissect.maps.IMAGES_AT_ONCE", 1 + seed % 7)
-            top = top_maps(LayerMaps(file, "layer"), cut, count)
+            top = top_maps(LayerMaps(file, "layer"), cut, count, lambda block: None)
     expected = top_by_sorting(maps, cut, count)
     assert [top.image[top.unit == unit].tolist() for unit in range(4)] == expected
     assert (np.diff(top.unit) >= 0).all()
@@ -115,22 +132,29 @@ def test_interpolation_is_that_of_the_tally(scheme):
 def test_masks_darken_what_lies_outside_and_draw_the_edge(seed, side, height, width):
     random = np.random.default_rng(seed)
     picture = random.integers(0, 256, (side, side, 3)).astype(np.uint8)
-    mask = random.random((height, width)) < random.random()
-    drawn = sprites.draw_mask(picture, mask)
+    mask, label = (random.random((height, width)) < random.random() for _ in range(2))
+    alone, both, of_label = (
+        sprites.draw_mask(picture, mask), sprites.draw_mask(picture, mask, label), sprites.draw_label(picture, label)
+    )  # fmt: skip
 
-    def inside(y, x):
+    def inside(mask, y, x):
         return mask[int((y + 0.5) * height / side), int((x + 0.5) * width / side)]
+
+    def at_edge(mask, y, x):
+        neighbours = [(y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)]
+        outside = [place for place in neighbours if min(place) >= 0 and max(place) < side and not inside(mask, *place)]
+        return inside(mask, y, x) and outside != []
 
     for y in range(side):
         for x in range(side):
-            neighbours = [(y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)]
-            if not inside(y, x):
-                expected = [int(sprites.DARKENED * value) for value in picture[y, x]]
-            elif all(inside(*place) for place in neighbours if min(place) >= 0 and max(place) < side):
-                expected = picture[y, x].tolist()
-            else:
-                expected = list(sprites.EDGE)
-            assert drawn[y, x].tolist() == expected
+            plain = picture[y, x].tolist()
+            dark = [int(sprites.DARKENED * value) for value in plain]
+            of_mask = list(sprites.EDGE) if at_edge(mask, y, x) else plain if inside(mask, y, x) else dark
+            assert alone[y, x].tolist() == of_mask
+            covered = at_edge(label, y, x) and not at_edge(mask, y, x)
+            assert both[y, x].tolist() == (list(sprites.LABEL_EDGE) if covered else of_mask)
+            expected = list(sprites.LABEL_EDGE) if at_edge(label, y, x) else plain if inside(label, y, x) else dark
+            assert of_label[y, x].tolist() == expected
 
 
 def test_a_sheet_has_a_row_for_each_unit_and_is_blank_where_one_has_fewer_pictures():
@@ -336,11 +360,16 @@ def ious_of(dissected: Path, tally: str, layer: str) -> list[list[Fraction]]:
     ]
 
 
+def tables_in(folder: Path) -> list[Path]:
+    """The tables that the page is made from."""
+    return [folder / f"{name}.csv" for name in ("networks", "arms", "units")]
+
+
 def least_iou_of(dissected: Path, folder: Path, rule: tuple[float, str]) -> float:
     """The least IoU of a detector, as experiment.js has it."""
     write_networks(folder / "networks.csv")
     about = dict(zip(("detector_iou", "detector_rule"), rule, strict=True))
-    write_gallery(about, folder / "networks.csv", folder / "arms.csv", dissected / "concepts.h5", {}, folder)
+    write_gallery(about, *tables_in(folder), dissected / "concepts.h5", {}, folder)
     return read_call(folder / "experiment.js")[0]["least_iou"]
 
 
@@ -467,12 +496,12 @@ def test_the_whole_is_the_same_bytes_again_and_its_checksums_stand_beside_it(dis
     folders = [draw(dissected, tmp_path / name) for name in ("one", "two")]
     files = [sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file()) for folder in folders]
     assert files[0] == files[1]
-    assert len(files[0]) == 2 + 4
+    assert len(files[0]) == 2 * 2 + 4
     for file in files[0]:
         assert (folders[0] / file).read_bytes() == (folders[1] / file).read_bytes()
     checksums = [folder.with_name(folder.name + ".sha256").read_text() for folder in folders]
     assert checksums[0] == checksums[1]
-    assert len(checksums[0].splitlines()) == 6
+    assert len(checksums[0].splitlines()) == 8
 
 
 def test_bytes_are_bounded(dissected, tmp_path):
@@ -503,7 +532,252 @@ def test_a_tally_that_does_not_say_what_lies_beyond_its_maps_is_refused(dissecte
     assert not list((tmp_path / "gallery").rglob("*.*"))
 
 
+# What a page loads beside the units
+
+
+def test_histograms_count_all_that_is_above_where_they_begin(dissected, tmp_path):
+    folder = draw(dissected, tmp_path)
+    with h5py.File(dissected / "activations.h5") as file:
+        for index, layer in enumerate(LAYERS):
+            name, found = read_call(folder / f"layer_{index}_histograms.js")
+            assert name == f"{NETWORK}/layer_{index}_histograms"
+            maps = file[f"maps/{layer}"][:].astype(float)
+            check_histograms(found, [maps[:, unit].ravel() for unit in range(UNITS)])
+
+
+def check_histograms(found: dict, values: list[np.ndarray]) -> None:
+    """Compare histograms with NumPy's, of all activations of each unit."""
+    for unit, (own, low, counts) in enumerate(zip(values, found["low"], found["counts"], strict=True)):
+        assert found["samples"] == own.size
+        assert len(counts) == BINS
+        if own.min() == own.max():
+            assert sum(counts) == 0
+            continue
+        least = min(own, key=lambda value: abs(value - low))  # exactly, where the script rounds
+        expected, _ = np.histogram(own[own > least], BINS, (least, own.max()))
+        assert counts == expected.tolist(), unit
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds)
+def test_histograms_of_candidates_begin_at_their_bound(tmp_path_factory, seed):
+    maps = np.random.default_rng(seed).normal(size=(9, 4, 2, 3)).astype(np.float16)
+    maps[:, 1] = 0.5
+    path = tmp_path_factory.mktemp("histograms") / "dump.h5"
+    with h5py.File(path, "w") as file, h5py.File(path.with_name("scratch"), "w") as scratch:
+        writer = Candidates(file, scratch, "layer", maps.shape, maps.dtype, 0.3, "above")
+        writer.add(torch.from_numpy(maps))
+        writer.finish()
+        layer = LayerMaps(file, "layer")
+        extremes = [maps.astype(np.float32).min((0, 2, 3)), maps.astype(np.float32).max((0, 2, 3))]
+        histograms = Histograms(layer, *extremes)
+        for block in layer.blocks(0, layer.images):
+            histograms.add(block)
+        bound = layer.bound.astype(float)
+    for unit in range(4):
+        own = maps[:, unit].ravel().astype(float)
+        above = own[own > bound[unit]]
+        expected, _ = np.histogram(above, BINS, (bound[unit], own.max())) if len(above) else (np.zeros(BINS), None)
+        np.testing.assert_array_equal(histograms.counts[unit], expected)
+        assert histograms.samples == own.size
+
+
+@pytest.mark.parametrize("tally", ["tally", "shuffled"])
+def test_maps_to_enlarge_are_those_of_the_dump(dissected, tmp_path, tally):
+    folder = draw(dissected, tmp_path, tally, TILES._replace(enlarged=True))
+    planes = [picture.cells for picture in concept_set().pictures]
+    with h5py.File(dissected / "activations.h5") as file, h5py.File(dissected / "thresholds.h5") as thresholds:
+        for index, layer in enumerate(LAYERS):
+            _, columns = read_call(folder / f"layer_{index}.js")
+            assert columns["outlined"] == (tally == "tally")
+            name, found = read_call(folder / f"layer_{index}_maps_0.js")
+            assert name == f"{NETWORK}/layer_{index}_maps_0"
+            assert (found["size"], found["half"], len(found["units"])) == ([3, 3], True, UNITS)
+            maps, cut = file[f"maps/{layer}"][:], thresholds[f"{layer}/threshold"][:]
+            for unit, own in enumerate(found["units"]):
+                assert own["cut"] == cut[unit]
+                values = np.frombuffer(base64.b64decode(own["values"]), "<f2").reshape(-1, 3, 3)
+                np.testing.assert_array_equal(values, maps[columns["image"][unit], unit])
+                for image, runs in zip(columns["image"][unit], own["labels"], strict=True):
+                    if tally == "shuffled":
+                        assert runs is None
+                        continue
+                    label, category = columns["labels"][columns["best"][unit][0]]
+                    number = {"cat & <b>": 1, "dog": 2, "leg": 3}[label]
+                    expected = planes[image][["object", "part"][category]][0] == number
+                    assert unpacked(runs).reshape(6, 5).tolist() == expected.tolist()
+
+
+def unpacked(runs: list[int]) -> np.ndarray:
+    """The pixels of a mask from the lengths of its runs."""
+    return np.concatenate([np.full(length, place % 2 == 1) for place, length in enumerate(runs)])
+
+
+@settings(max_examples=50, deadline=None)
+@given(seeds, st.integers(1, 9), st.integers(1, 9))
+def test_runs_give_a_mask_again(seed, height, width):
+    random = np.random.default_rng(seed)
+    mask = random.random((height, width)) < random.choice([0, 0.5, 1])
+    runs = mask_runs(mask)
+    assert unpacked(runs).reshape(mask.shape).tolist() == mask.tolist()
+    assert 0 not in runs[1:]
+
+
+def test_labels_of_whole_pictures_and_of_several_planes_are_read(tmp_path):
+    """Label 1 lies in two planes of one picture, label 2 on all of it."""
+    concepts = reference.Concepts(["object", "scene"], {1: ("a", ["object"]), 2: ("b", ["scene"])}, 4, 3)
+    random = np.random.default_rng(0)
+    for _ in range(5):
+        planes = [(random.random((4, 3)) < 0.5).astype(int) for _ in range(2)]
+        concepts.pictures.append(reference.Picture(np.zeros((4, 3, 3), np.uint8), {"object": planes, "scene": [2]}))
+    reference.write_broden(concepts, tmp_path / "set")
+    pack_concepts(tmp_path / "set", 4, tmp_path / "concepts.h5")
+    with ConceptData(tmp_path / "concepts.h5") as labels:
+        masks = LabelMasks(labels, [(image, label) for image in (4, 0, 2) for label in (0, 1)])
+    for image in (0, 2, 4):
+        one, other = concepts.pictures[image].cells["object"]
+        assert masks.mask(image, 0).tolist() == ((one == 1) | (other == 1)).tolist()
+        assert masks.mask(image, 1).all()
+
+
+# Concepts and pictures
+
+
+def test_examples_of_a_concept_have_the_most_of_it(dissected, tmp_path):
+    draw_concepts(dissected / "concepts.h5", LARGE, tmp_path / "concepts")
+    name, found = read_call(tmp_path / "concepts" / "concepts.js")
+    assert name == "concepts/concepts"
+    assert found["labels"] == [["cat & <b>", 0], ["dog", 0], ["leg", 1], ["never", 1]]
+    pictures = concept_set().pictures
+    for place, number in enumerate([1, 2, 3, 4]):
+        category = ["object", "part"][found["labels"][place][1]]
+        areas = [int((picture.cells[category][0] == number).sum()) for picture in pictures]
+        order = sorted(range(12), key=lambda image: (-areas[image], image))
+        assert found["image"][place] == [image for image in order if areas[image]][: LARGE.pictures]
+        assert found["pictures"][place] == sum(area > 0 for area in areas)
+        assert found["share"][place] == pytest.approx(sum(areas) / (12 * 30), rel=1e-3)
+    sheet = np.asarray(Image.open(tmp_path / "concepts" / "sheet_0.webp")).astype(int)
+    assert sheet.shape == (4 * SIDE, 3 * SIDE, 3)
+    image = found["image"][1][0]  # its lowest row of pixels carries no label, its first one does
+    bright, dark = sheet[SIDE + 5, SIDE // 2], sheet[2 * SIDE - 5, SIDE // 2]
+    assert abs(bright - pictures[image].pixels[0, 0]).max() < 25
+    assert abs(dark - sprites.DARKENED * pictures[image].pixels[0, 0]).max() < 25
+    assert (abs(sheet[3 * SIDE + 9 :: 20, 9::20] - sprites.BLANK) < 9).all()  # no picture carries it
+
+
+def test_pictures_to_enlarge_are_those_that_units_show(dissected, tmp_path):
+    folder = draw(dissected, tmp_path, tiles=TILES._replace(pictures=1))
+    shown = {
+        image
+        for index in range(2)
+        for images in read_call(folder / f"layer_{index}.js")[1]["image"]
+        for image in images
+    }
+    draw_pictures(dissected / "concepts.h5", [folder], 224, tmp_path / "pictures")
+    name, names = read_call(tmp_path / "pictures" / "names.js")
+    with ConceptData(dissected / "concepts.h5") as labels:
+        assert (name, names) == ("pictures/names", read_texts(labels.file, "image_name", (12,)))
+    assert shown and not list((tmp_path / "pictures").glob("sheet_[1-9]*"))  # sixteen stand on the first
+    sheet = Image.open(tmp_path / "pictures" / "sheet_0.webp")
+    assert sheet.size == (4 * 9, 3 * 9)  # pictures of nine pixels are not made larger
+    assert (tmp_path / "pictures" / "sheet_0.webp").stat().st_size <= 12 * PICTURE_BYTES
+    middles = np.asarray(sheet.convert("RGB")).astype(int)[4::9, 4::9].reshape(-1, 3)
+    for image, picture in enumerate(concept_set().pictures):
+        assert abs(middles[image] - picture.pixels[0, 0]).max() < 40
+
+
+def test_a_sheet_without_a_picture_that_is_shown_is_not_drawn(dissected, tmp_path):
+    write_layer(tmp_path, NETWORK, "layer_0", {"image": [[], []]})
+    draw_pictures(dissected / "concepts.h5", [tmp_path], 224, tmp_path / "pictures")
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["names.js"]
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_text("gallery.data(")])
+def test_a_script_that_cannot_be_read_is_named(dissected, tmp_path, harm):
+    write_layer(tmp_path, NETWORK, "layer_0", {"image": [[1]]})
+    harm(tmp_path / "layer_0.js")
+    if harm is Path.unlink:
+        (tmp_path / "layer_0.js").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"layer_0\.js"):
+        draw_pictures(dissected / "concepts.h5", [tmp_path], 224, tmp_path / "pictures")
+    assert not (tmp_path / "pictures").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "category", "shown"),
+    [
+        ("room-s", "scene", "room"),
+        ("room-s", "object", "room-s"),
+        ("red-c", "color", "red"),
+        ("cup_body", "part", "cup body"),
+        ("-s", "scene", "-s"),
+        ("_", "part", "_"),
+    ],
+)
+def test_names_are_shown_as_people_read_them(name, category, shown):
+    assert shown_name(name, category) == shown
+
+
+# A figure of units
+
+
+@pytest.fixture(scope="module")
+def drawn_gallery(dissected, tmp_path_factory) -> Path:
+    """The gallery of one network, level 2 of imp."""
+    folder = tmp_path_factory.mktemp("drawn") / "gallery"
+    draw(dissected, folder)
+    layers = [{"name": layer, "units": UNITS, "detectors": 0, "concepts": 0} for layer in LAYERS]
+    network = {"arm": "imp", "replicate": 1, "level": 2, "density": 0.09, "folder": NETWORK, "layers": layers}
+    about = {"images": 3, "tile": 16, "units_per_sheet": UNITS_PER_SHEET, "categories": ["object", "part"]}
+    write_call(folder / "experiment.js", "experiment", about | {"least_iou": 0.04, "networks": [network]})
+    return folder
+
+
+def test_a_figure_has_the_pictures_and_concepts_of_its_units(drawn_gallery):
+    _, columns = read_call(drawn_gallery / NETWORK / "layer_1.js")
+    figure = draw_unit(drawn_gallery, "imp", 1, LAYERS[1], [0, 1, 2], [], 3.5)
+    texts = [text.get_text().split("\n") for text in figure.texts]
+    assert [text[:2] for text in texts] == [[f"unit {unit}", "level 2, 9 %"] for unit in range(3)]
+    for unit, text in enumerate(texts):
+        best = columns["best"][unit]
+        assert text[2] == (f"{columns['labels'][best[0]][0]} {best[1]:.3f}" if best else "dead")
+    for unit, axes in enumerate(figure.axes):
+        pixels = axes.images[0].get_array()
+        number, row = divmod(columns["slot"][unit], UNITS_PER_SHEET)
+        sheet = np.asarray(Image.open(drawn_gallery / NETWORK / f"sheets/layer_1_{number}.webp").convert("RGB"))
+        shown = 16 * columns["shown"][unit]
+        assert (pixels[:, :shown] == sheet[16 * row : 16 * row + 16, :shown]).all()
+        assert (pixels[:, shown:] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"arm": "im"}, "has no replicate 1 of the arm im"),
+        ({"replicate": 3}, "has no replicate 3 of the arm imp"),
+        ({"levels": [2, 7]}, "has no level 7 of imp"),
+        ({"layer": "stages"}, f"has no layer stages in .*: choose {LAYERS[0]} or {LAYERS[1]}"),
+        ({"units": [UNITS]}, f"has no unit {UNITS}: choose one from 0 to {UNITS - 1}"),
+        ({"gallery": Path("nowhere")}, r"nowhere/experiment\.js is missing"),
+    ],
+)
+def test_a_figure_of_what_is_not_there_is_refused(drawn_gallery, changed, sentence):
+    asked = {"arm": "imp", "replicate": 1, "layer": LAYERS[0], "units": [0], "levels": []} | changed
+    with pytest.raises(UserError, match=sentence):
+        draw_unit(**{"gallery": drawn_gallery, "width": 3.5} | asked)
+
+
 # The page's list of networks
+
+
+DETECTORS = [  # arm, replicate, level, layer; unit, category, label, whether it detects
+    (("imp", 1, 0, LAYERS[0]), (0, "object", "dog", True)),
+    (("imp", 1, 0, LAYERS[0]), (1, "", "", False)),
+    (("imp", 1, 0, LAYERS[0]), (95, "part", "leg", True)),
+    (("imp", 1, 0, LAYERS[1]), (4, "object", "cat & <b>", False)),
+    (("imp", 1, 1, LAYERS[1]), (3, "object", "dog", True)),
+    (("NA", 1, 0, LAYERS[1]), (2, "part", "leg", False)),
+]
 
 
 def write_networks(path: Path, imp_first: bool = True) -> None:
@@ -515,6 +789,9 @@ def write_networks(path: Path, imp_first: bool = True) -> None:
             for layer in LAYERS:
                 table.writerow(["imp", 1, level, density, accuracy, layer, 96, 40 - level, 12 + level])
         table.writerow(["NA", 1, 0, 1, 0.1, LAYERS[1], 96, 0, 0])
+    columns = ["arm", "replicate", "level", "layer", "unit", "category", "label", "detector"]
+    units = pd.DataFrame([(*place, *found) for place, found in DETECTORS], columns=columns)
+    units.to_csv(path.with_name("units.csv"), index=False)
     arms = [arm_row("NA", "imp", "baseline", label="null"), arm_row("imp", label="pruned", same_units=False)]
     pd.DataFrame(arms[::-1] if imp_first else arms).to_csv(path.with_name("arms.csv"), index=False)
 
@@ -525,12 +802,22 @@ def test_the_experiment_is_listed_and_the_pages_files_are_copied(dissected, tmp_
     about = {"name": "small", "quantile": 0.2, "detector_iou": 0.04, "detector_rule": "above", "images": 3, "tile": 16}
     gallery = tmp_path / "gallery"
     gallery.mkdir()
-    write_gallery(about, tmp_path / "networks.csv", tmp_path / "arms.csv", dissected / "concepts.h5", other, gallery)
+    write_gallery(
+        about,
+        tmp_path / "networks.csv",
+        tmp_path / "arms.csv",
+        tmp_path / "units.csv",
+        dissected / "concepts.h5",
+        other,
+        gallery,
+    )
     (experiment,) = read_call(gallery / "experiment.js")
     assert about.items() <= experiment.items()
     assert experiment["least_iou"] == np.nextafter(0.04, 1)
     assert experiment["categories"] == ["object", "part"]
     assert experiment["units_per_sheet"] == UNITS_PER_SHEET
+    assert experiment["units_per_script"] == UNITS_PER_SCRIPT
+    assert experiment["pictures_per_row"] == PICTURES_PER_ROW
     dense, pruned, baseline = experiment["networks"]
     assert (dense["arm"], dense["replicate"], dense["level"]) == ("imp", 1, 0)
     assert (dense["name"], dense["same_units"]) == ("pruned", False)
@@ -545,9 +832,34 @@ def test_the_experiment_is_listed_and_the_pages_files_are_copied(dissected, tmp_
     assert not list(gallery.glob("*.part"))
     # The order is that of arms.csv.
     write_networks(tmp_path / "networks.csv", imp_first=False)
-    write_gallery(about, tmp_path / "networks.csv", tmp_path / "arms.csv", dissected / "concepts.h5", other, gallery)
+    write_gallery(
+        about,
+        tmp_path / "networks.csv",
+        tmp_path / "arms.csv",
+        tmp_path / "units.csv",
+        dissected / "concepts.h5",
+        other,
+        gallery,
+    )
     (experiment,) = read_call(gallery / "experiment.js")
     assert experiment["networks"] == [baseline, dense, pruned]
+
+
+def test_detectors_are_listed_by_network_and_layer(dissected, tmp_path):
+    write_networks(tmp_path / "networks.csv")
+    about = {"detector_iou": 0.04, "detector_rule": "above"}
+    write_gallery(about, *tables_in(tmp_path), dissected / "concepts.h5", {}, tmp_path)
+    name, found = read_call(tmp_path / "detectors.js")
+    networks = read_call(tmp_path / "experiment.js")[0]["networks"]
+    listed = []
+    for network, of_layers in zip(networks, found["networks"], strict=True):
+        for layer, pairs in zip(network["layers"], of_layers, strict=True):
+            place = (*(network[key] for key in ("arm", "replicate", "level")), layer["name"])
+            for unit, label in zip(pairs[::2], pairs[1::2], strict=True):
+                label_name, category = found["labels"][label]
+                listed.append((place, (unit, ["object", "part"][category], label_name, True)))
+    assert name == "detectors"
+    assert sorted(listed) == sorted(row for row in DETECTORS if row[1][3])
 
 
 def test_a_density_that_is_not_known_is_none(dissected, tmp_path):
@@ -556,7 +868,14 @@ def test_a_density_that_is_not_known_is_none(dissected, tmp_path):
     rows["density"] = rows["density"].astype(object).where(rows["arm"] == "imp", "")
     rows.to_csv(tmp_path / "networks.csv", index=False)
     about = {"detector_iou": 0.04, "detector_rule": "above"}
-    files = (tmp_path / "networks.csv", tmp_path / "arms.csv", dissected / "concepts.h5", {}, tmp_path)
+    files = (
+        tmp_path / "networks.csv",
+        tmp_path / "arms.csv",
+        tmp_path / "units.csv",
+        dissected / "concepts.h5",
+        {},
+        tmp_path,
+    )
     write_gallery(about, *files)
     networks = read_call(tmp_path / "experiment.js")[0]["networks"]
     assert [network["density"] for network in networks] == [1, 0.25, None]
@@ -566,7 +885,14 @@ def test_the_networks_of_chosen_arms_are_listed(dissected, tmp_path):
     write_networks(tmp_path / "networks.csv")
     about = {"detector_iou": 0.04, "detector_rule": "above"}
     other = {network_folder("NA", 1, 0): network_folder("imp", 1, 0)}
-    files = (tmp_path / "networks.csv", tmp_path / "arms.csv", dissected / "concepts.h5", other, tmp_path)
+    files = (
+        tmp_path / "networks.csv",
+        tmp_path / "arms.csv",
+        tmp_path / "units.csv",
+        dissected / "concepts.h5",
+        other,
+        tmp_path,
+    )
     write_gallery(about, *files)
     everything = read_call(tmp_path / "experiment.js")[0]["networks"]
     write_gallery(about, *files, chosen=["NA"])
@@ -578,7 +904,15 @@ def test_the_networks_of_chosen_arms_are_listed(dissected, tmp_path):
 def test_a_missing_table_is_named(dissected, tmp_path):
     about = {"detector_iou": 0.04, "detector_rule": "above"}
     with pytest.raises(UserError, match="run snakemake, which collects the tables"):
-        write_gallery(about, tmp_path / "networks.csv", tmp_path / "arms.csv", dissected / "concepts.h5", {}, tmp_path)
+        write_gallery(
+            about,
+            tmp_path / "networks.csv",
+            tmp_path / "arms.csv",
+            tmp_path / "units.csv",
+            dissected / "concepts.h5",
+            {},
+            tmp_path,
+        )
 
 
 # The order of layers
@@ -643,7 +977,7 @@ def test_layers_keep_the_configs_order_from_the_dump_to_the_summary(dissected, t
         assert [best[1] if best else 0 for best in data["best"]] == [float(row["score"]) for row in of_layer]
         assert {label for label, _ in data["labels"]} >= {row["label"] for row in of_layer} - {""}
     about = dict(zip(("detector_iou", "detector_rule"), RULE, strict=True))
-    write_gallery(about, tables / "networks.csv", tables / "arms.csv", concepts, {}, gallery)
+    write_gallery(about, *tables_in(tables), concepts, {}, gallery)
     (experiment,) = read_call(gallery / "experiment.js")
     for network in experiment["networks"]:
         assert {layer["name"]: layer["units"] for layer in network["layers"]} == ORDER

@@ -3,29 +3,35 @@
 Skipped where there is no Chromium; with NEED_BROWSER set that is a failure.
 """
 
-import csv
 import io
 import json
 import os
 import re
+import shlex
 import shutil
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import reference_dissection as reference
+from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import ConsoleMessage, sync_playwright
 from small_experiments import arm_row, write_validation
 
 from benchmarks.gallery import BROWSERS, IMAGES, TILE, TILE_BYTES, UNITS_PER_SHEET, write_synthetic
+from workflow_scripts.__main__ import COMMANDS
 from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.pack_concepts import pack_concepts
+from workflow_scripts.dissect.interpolation import grid, interpolate
 from workflow_scripts.dissect.name_units import name_units
+from workflow_scripts.gallery import draw_unit
+from workflow_scripts.gallery.draw_concepts import draw_concepts
+from workflow_scripts.gallery.draw_pictures import draw_pictures
 from workflow_scripts.gallery.draw_units import Tiles, draw_units
 from workflow_scripts.gallery.site_data import network_folder
 from workflow_scripts.gallery.write_gallery import write_gallery
@@ -35,7 +41,7 @@ LABELS = {  # number: name and category
     1: ("car", "object"),
     2: ("cart", "object"),
     3: (HOSTILE, "object"),
-    4: ("a & b", "part"),
+    4: ("a_&_b", "part"),
     5: ("wheel", "part"),
     6: ("17", "part"),
     7: ("red-c", "color"),
@@ -43,7 +49,7 @@ LABELS = {  # number: name and category
 CATEGORIES = ["color", "object", "part"]
 LAYERS = {"stages.2": 9, "stages.3": 30}
 CUT = 0.04
-TILES = Tiles(3, 64, 10**6)
+TILES = Tiles(3, 64, 10**6, enlarged=True)
 NETWORKS = [  # arm, replicate, level, density, accuracy
     *[("imp", 1, level, 0.3**level, 0.97 - 0.1 * level) for level in range(4)],
     *[("imp", 2, level, 0.5**level, None) for level in range(2)],
@@ -72,11 +78,15 @@ def gallery(tmp_path_factory) -> Path:
             activations, tally, concepts = (work / f"{name}.h5" for name in ("activations", "tally", "concepts"))
             name = network_folder(arm, replicate, level)
             draw_units(activations, tally, concepts, work / "nulls.csv", TILES, name, folder / name)
-    write_networks(folder, work / "networks.csv")
+    write_tables(folder, work)
+    draw_concepts(work / "concepts.h5", TILES, folder / "concepts")
+    networks = [path.parent for path in folder.glob("networks/**/layer_0.js")]
+    draw_pictures(work / "concepts.h5", networks, 48, folder / "pictures")
     about = {"name": "browsed", "quantile": 0.005, "detector_iou": CUT, "detector_rule": "above"}
-    about |= {"images": TILES.pictures, "tile": TILES.side}
+    about |= {"images": TILES.pictures, "tile": TILES.side, "enlarged_pixels": 48}
     other = {network_folder(SHARED[0], 1, 0): network_folder(*SHARED[1])}
-    write_gallery(about, work / "networks.csv", work / "arms.csv", work / "concepts.h5", other, folder)
+    tables = (work / f"{name}.csv" for name in ("networks", "arms", "units"))
+    write_gallery(about, *tables, work / "concepts.h5", other, folder)
     return folder
 
 
@@ -112,14 +122,9 @@ def write_dissection(work: Path, layers: dict[str, int], seed: int, level: int) 
     with h5py.File(work / "activations.h5", "w") as dump, h5py.File(work / "tally.h5", "w") as tally:
         dump.attrs.update(format=FORMAT, fingerprint=f"{seed} {level}", concepts=fingerprint)
         tally.attrs.update(format=FORMAT, activations=f"{seed} {level}", concepts=fingerprint)
-        tally.attrs.update(knots="align_corners_false", border="clamp", mask="above")
+        tally.attrs.update(knots="align_corners_false", border="clamp", mask="above", shuffle_labels="none")
         for layer, units in layers.items():
-            random = np.random.default_rng([seed, level, units])
-            maps = random.normal(size=(20, units, 4, 4)).astype(np.float16)
-            maps[:, 5] = 0
-            maps[7, 5] = 3
-            if level >= 2:
-                maps[:, 3] = 0
+            maps = maps_of(units, seed, level)
             dump[f"maps/{layer}"] = maps
             scores = chosen_scores(units, seed, level)
             area = np.int64(100_000)
@@ -140,6 +145,16 @@ def write_dissection(work: Path, layers: dict[str, int], seed: int, level: int) 
     write_validation(work / "units.csv", iou_chance=chance, agreement=agreement)
 
 
+def maps_of(units: int, seed: int, level: int) -> np.ndarray:
+    """Maps float16 (20, units, 4, 4) of a layer of a network."""
+    maps = np.random.default_rng([seed, level, units]).normal(size=(20, units, 4, 4)).astype(np.float16)
+    maps[:, 5] = 0
+    maps[7, 5] = 3
+    if level >= 2:
+        maps[:, 3] = 0
+    return maps
+
+
 def chosen_scores(units: int, seed: int, level: int) -> np.ndarray:
     """IoU of units and concepts: one or two that stay over the levels and fall, and some noise."""
     random = np.random.default_rng([seed, units])
@@ -156,20 +171,26 @@ def chosen_scores(units: int, seed: int, level: int) -> np.ndarray:
     return scores
 
 
-def write_networks(folder: Path, table: Path) -> None:
+def write_tables(folder: Path, tables: Path) -> None:
+    """networks.csv, arms.csv and units.csv of what is drawn."""
     arms = [arm_row(arm, "imp", role) for arm, role in ARMS.items()]
-    pd.DataFrame(arms).to_csv(table.with_name("arms.csv"), index=False)
-    columns = ["arm", "replicate", "level", "density", "test_accuracy", "layer", "units", "detectors_a", "concepts_a"]
-    with open(table, "w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(columns)
-        for arm, replicate, level, density, accuracy in NETWORKS:
-            drawn = SHARED[1] if arm == SHARED[0] else (arm, replicate, level)
-            for index, (layer, count) in enumerate(layers_of(arm).items()):
-                detected = [unit for unit in read_units(folder, *drawn, index) if unit["detector"]]
-                named = {unit["best"][0][0] for unit in detected}
-                shown = "" if accuracy is None else accuracy
-                rows.writerow([arm, replicate, level, density, shown, layer, count, len(detected), len(named)])
+    pd.DataFrame(arms).to_csv(tables / "arms.csv", index=False)
+    networks, units = [], []
+    for arm, replicate, level, density, accuracy in NETWORKS:
+        place = {"arm": arm, "replicate": replicate, "level": level}
+        drawn = SHARED[1] if arm == SHARED[0] else (arm, replicate, level)
+        for index, (layer, count) in enumerate(layers_of(arm).items()):
+            found = read_units(folder, *drawn, index)
+            named = [unit["best"][0][:2] for unit in found if unit["detector"]]
+            counts = {"layer": layer, "units": count, "detectors_a": len(named), "concepts_a": len(set(named))}
+            shown = "" if accuracy is None else accuracy
+            networks.append(place | {"density": density, "test_accuracy": shown} | counts)
+            for unit in found:
+                name, category, _ = unit["best"][0] if unit["best"] else ("", "", 0)
+                says = {"unit": unit["number"], "category": category, "label": name, "detector": unit["detector"]}
+                units.append(place | {"layer": layer} | says)
+    pd.DataFrame(networks).to_csv(tables / "networks.csv", index=False)
+    pd.DataFrame(units).to_csv(tables / "units.csv", index=False)
 
 
 def read_call(path: Path) -> list:
@@ -281,24 +302,48 @@ def network_value(arm: str, replicate: int) -> str:
     return json.dumps([arm, replicate], separators=(",", ":"))
 
 
-def expected_units(units: list[dict], sort="iou", category="", concept="", search="", detectors=False) -> list[int]:
-    """The numbers of the units that some filters leave, in order, by the definition."""
+def expected_units(
+    units: list[dict], sort="iou", category="", concept="", search="", detectors=False, since="", first=None
+) -> list[int]:
+    """The numbers of the units that some filters leave, in order, by the definition; `first` those of level 0."""
 
     def is_left(unit):
-        name, its_category, _ = unit["best"][0] if unit["best"] else (None, None, 0)
+        name, its_category, _ = unit["best"][0] if unit["detector"] else (None, None, 0)
         listed = [each[0] for rank, each in enumerate(unit["best"]) if rank == 0 or each[2] > CUT]
-        found = search == str(unit["number"]) or any(search.lower() in each.lower() for each in listed)
+        numbered = re.fullmatch(r"(unit)?\s*#?(\d+)", search.lower())
+        found = any(search.lower() in text.lower() for each in listed for text in (each, shown(each)))
+        found = found or (numbered and int(numbered[2]) == unit["number"])
         return (
             (not search or found)
             and (not category or its_category == category)
-            and (not concept or name == concept)
+            and (not concept or f"{its_category}/{name}" == concept)
             and (unit["detector"] or not detectors)
+            and (not since or since == state_of(unit, first and first[unit["number"]], since))
         )
 
     left = [unit for unit in units if is_left(unit)]
-    if sort == "iou":
+    if sort != "unit":
         left.sort(key=lambda unit: (-unit["best"][0][2] if unit["best"] else 0, unit["number"]))
+    if sort == "concept":
+        left.sort(
+            key=lambda unit: (not unit["detector"], shown(unit["best"][0][0]).lower() if unit["detector"] else "")
+        )
     return [unit["number"] for unit in left]
+
+
+def shown(name: str) -> str:
+    """A name as the page shows it; of the labels here one has an ending, and one underscores."""
+    return {"red-c": "red", "a_&_b": "a & b"}.get(name, name)
+
+
+def state_of(unit: dict, first: dict | None, asked: str) -> str:
+    """What has become of a unit since it was `first`; "dead" is asked for by itself."""
+    if asked == "dead":
+        return "dead" if unit["dead"] else ""
+    before, now = ((each["best"][0][:2] if each["detector"] else None) for each in (first, unit))
+    if before and now:
+        return "kept" if before == now else "renamed"
+    return "lost" if before else "new" if now else ""
 
 
 def choose(page, sort=None, category=None, concept=None, search=None, detectors=None) -> None:
@@ -365,9 +410,9 @@ def test_it_opens_from_disk_and_says_what_it_shows(gallery, visit):
         assert ("not a detector" in text) == (not unit["detector"])
         if unit["best"]:
             name, category, iou = unit["best"][0]
-            assert f"{name}{category}{iou:.3f}" in text
+            assert f"{shown(name)}{category} {iou:.3f}" in text
         for name, _, iou in unit["best"][1:]:
-            assert (f"{name} {iou:.3f}" in text) == (iou > CUT)
+            assert (f"{shown(name)} {iou:.3f}" in text) == (iou > CUT)
 
 
 @pytest.mark.parametrize("rule", ["above", "at_least"])
@@ -390,7 +435,7 @@ def test_the_rule_says_what_a_detector_is(copied, visit, rule):
     assert (8 in detectors) == (rule == "at_least") and 1 < len(detectors) < 29
     for unit, text in zip(units, cards, strict=True):
         for name, _, iou in unit["best"][1:]:
-            assert (f"{name} {iou:.3f}" in text) == is_past(iou)
+            assert (f"{shown(name)} {iou:.3f}" in text) == is_past(iou)
     assert page.text_content("#cut") == f"{'above' if rule == 'above' else 'at least'} {cut}"
     choose(page, detectors=True)
     assert shown_units(page) == detectors
@@ -406,14 +451,18 @@ def test_the_rule_says_what_a_detector_is(copied, visit, rule):
     [
         {"sort": "unit"},
         {"category": "part"},
-        {"concept": "car"},
+        {"sort": "concept"},
+        {"concept": "object/car"},
         {"detectors": True},
         {"search": "CAR"},
         {"search": "17"},
+        {"search": "unit 17"},
+        {"search": "Unit #8"},
         {"search": "a & b"},
+        {"search": "a_&"},
         {"search": HOSTILE[:7]},
         {"sort": "unit", "category": "object", "detectors": True},
-        {"category": "object", "concept": "cart", "search": "car", "detectors": True},
+        {"category": "object", "concept": "object/cart", "search": "car", "detectors": True},
         {"search": "no such concept"},
     ],
     ids=str,
@@ -429,11 +478,23 @@ def test_what_is_shown_is_what_the_filters_leave_and_the_address_gives_it_again(
     # The number beside a choice is what choosing it would leave.
     others = {key: value for key, value in chosen.items() if key not in ("category", "concept")}
     counts = {name: len(expected_units(units, **others | {"category": name})) for name in CATEGORIES}
-    assert texts(page, ".chip") == [f"{name}{count}" for name, count in counts.items()]
+    assert texts(page, "#categories .chip") == [f"{name} {count}" for name, count in counts.items()]
     others = {key: value for key, value in chosen.items() if key != "concept"}
-    counts = {name: len(expected_units(units, **others | {"concept": name})) for name, _ in LABELS.values()}
-    some = [f"{name} ({count})" for name, count in counts.items() if count or name == chosen.get("concept")]
-    assert sorted(texts(page, "#concept option")[1:]) == sorted(some)
+    keys = {f"{category}/{name}": shown(name) for name, category in LABELS.values()}
+    counts = {key: len(expected_units(units, **others | {"concept": key})) for key in keys}
+    some = {key: f"{keys[key]} ({count})" for key, count in counts.items() if count}
+    if "concept" in chosen and chosen["concept"] not in some:
+        some[chosen["concept"]] = f"{chosen['concept']} (0)"
+    assert sorted(texts(page, "#concept option")[1:]) == sorted(some.values())
+    # A bar for each, as high as its number.
+    most = max(1, *counts.values())
+    bars = page.eval_on_selector_all(
+        "#graph button",
+        "all => all.map(b => [b.value, b.querySelector('b').textContent, b.style.getPropertyValue('--share')])",
+    )
+    assert {key: (int(number), float(share)) for key, number, share in bars} == {
+        key: (count, pytest.approx(count / most)) for key, count in counts.items() if count
+    }
 
     again = visit.open(gallery, address_of(page), view="#units")
     again.wait_for_function("() => document.querySelector('#shown').textContent")
@@ -441,13 +502,13 @@ def test_what_is_shown_is_what_the_filters_leave_and_the_address_gives_it_again(
     assert again.input_value("#search") == chosen.get("search", "")
     assert again.input_value("#concept") == chosen.get("concept", "")
     assert again.is_checked("#detectors") == chosen.get("detectors", False)
-    assert again.locator('.chip[aria-pressed="true"]').count() == ("category" in chosen)
+    assert again.locator('#categories [aria-pressed="true"]').count() == ("category" in chosen)
     assert address_of(again) == address_of(page)
 
 
 def test_filters_can_be_cleared_and_a_category_chosen_again_is_left(gallery, visit):
     page = visit.open(gallery, "#layer=stages.3&search=zzz&detectors=1", view="#nothing")
-    page.click("#clear")
+    page.click("#nothing .clear")
     assert len(shown_units(page)) == 30
     page.click(".chip[value=part]")
     page.click(".chip[value=part]")
@@ -543,10 +604,10 @@ def test_a_unit_is_shown_at_all_levels(gallery, visit, number):
         assert (row.get_attribute("class").split().count("here") == 1) == (level == 1)
         assert row.query_selector(".level").get_attribute("aria-current") == ("true" if level == 1 else None)
         listed = texts(row, ".short > span")
-        assert listed == [f"{name}{category}{iou:.3f}" for name, category, iou in unit["best"]]
+        assert listed == [f"{shown(name)} {category} {iou:.3f}" for name, category, iou in unit["best"]]
         assert len(texts(row, ".short > .weak")) == sum(iou <= CUT for *_, iou in unit["best"])
         name = unit["best"][0][0] if unit["detector"] else ""
-        change = "name lost" if not name else f"was {before}" if before else "named"
+        change = "no longer a detector" if not name else f"was {shown(before)}" if before else "becomes a detector"
         assert texts(row, "em") == ([f"◆ {change}"] if before not in (None, name) else [])
         before = name
         assert len(texts(row, ".strip.blank")) == (unit["shown"] == 0)
@@ -576,7 +637,7 @@ def test_a_unit_has_a_line_on_what_chance_gives_and_half_of_the_pictures(gallery
             f"Chance gives this unit and its best concept an IoU of {chance}. "
             f"It has the same best concept on {often} % of random halves of the pictures."
         )
-        assert texts(page, "#focus p.muted")[1:] == lines[-1:]
+        assert texts(page, "#focus .concepts p.muted") == lines[-1:]
         table, line = (page.locator(f"#focus .concepts > {each}") for each in ("ol", "p"))
         assert line.bounding_box()["y"] > table.bounding_box()["y"] + table.bounding_box()["height"]
         page.keyboard.press("]")
@@ -585,7 +646,7 @@ def test_a_unit_has_a_line_on_what_chance_gives_and_half_of_the_pictures(gallery
 
 def test_nothing_is_said_of_chance_where_a_unit_has_no_concept(gallery, visit):
     page = visit.open(gallery, "#layer=stages.3&unit=4", view="#across li")
-    assert texts(page, "#focus .concepts p") == ["It touches no concept."]
+    assert texts(page, "#focus .concepts p") == ["It overlaps no concept."]
     assert "hance" not in page.inner_text("#unit")
 
 
@@ -618,7 +679,7 @@ def test_a_unit_is_not_followed_where_levels_have_other_units(copied, visit):
         "Unit 6 of another level is another unit: every level of this arm has a shape, or initial weights, of its own."
     )
     assert page.inner_text("#across-note") == note
-    assert page.locator("svg").count() == 0  # no curve over the levels
+    assert page.locator(".curve svg").count() == 0
     assert visit.files("layer_1.js") == {copied / network_folder("imp", 1, 1) / "layer_1.js"}
     # The keys that lead from level to level leave an open unit alone; among all units they work.
     page.keyboard.press("]")
@@ -697,6 +758,19 @@ def test_an_address_that_leads_nowhere_leads_to_what_there_is(gallery, visit, wr
     page = visit.open(gallery, wrong)
     assert address_of(page) == right
     assert len(shown_units(page)) in LAYERS.values()
+    assert re.fullmatch(
+        r"This link asks for what this gallery does not have: .+\. The nearest view is shown\.",
+        page.inner_text("#problems"),
+    )
+    page.click("input[name=sort][value=unit] + span")
+    assert not page.is_visible("#problems")
+
+
+def test_a_link_says_what_of_it_is_not_there(gallery, visit):
+    page = visit.open(gallery, "#level=99&layer=stages.3&unit=400&colour=red&search=car")
+    assert "does not have: level 99, unit 400, colour red." in page.inner_text("#problems")
+    page = visit.open(gallery, "#level=2&layer=stages.3&detectors=1&since=kept")
+    assert not page.is_visible("#problems")
 
 
 def test_an_address_is_followed_in_an_open_page(gallery, visit):
@@ -709,7 +783,368 @@ def test_an_address_is_followed_in_an_open_page(gallery, visit):
     assert shown_units(page) == expected_units(read_units(gallery), search="car")
 
 
+# ---------------------------------------------------------------- what became of units, and two networks
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_units_are_told_apart_by_what_became_of_them(gallery, visit, level):
+    units, first = read_units(gallery, level=level), read_units(gallery)
+    page = visit.open(gallery, f"#layer=stages.3&level={level}")
+    sizes = {}
+    for state in ("kept", "renamed", "lost", "new", "dead"):
+        expected = expected_units(units, since=state, first=first)
+        assert page.inner_text(f"#since [value={state}] b") == str(len(expected))
+        page.click(f"#since [value={state}]")
+        assert shown_units(page) == expected
+        assert page.locator(f"#since [value={state}]").get_attribute("aria-pressed") == "true"
+        page.click(f"#since [value={state}]")
+        sizes[state] = len(expected)
+    assert sizes["kept"] + sizes["renamed"] + sizes["lost"] == sum(unit["detector"] for unit in first)
+    assert sizes["dead"] == (level >= 2)
+
+
+def test_at_the_first_level_only_dead_units_are_told_apart(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3")
+    assert [chip.text_content() for chip in page.query_selector_all("#since .chip") if chip.is_visible()] == ["dead 0"]
+    assert page.inner_text("#since-title") == "State"
+
+
+def cards_of(page, grid: str) -> list[int]:
+    return page.eval_on_selector_all(f"{grid} .card", "cards => cards.map(card => Number(card.dataset.unit))")
+
+
+def test_two_levels_stand_side_by_side_unit_by_unit(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3&detectors=1")
+    page.select_option("#beside", network_value("imp", 1))
+    page.wait_for_selector("#grid-beside .card")
+    page.select_option("#beside-level", "imp/1/2")
+    page.wait_for_function("() => document.querySelector('#there').textContent.includes('level 2')")
+    expected = expected_units(read_units(gallery), detectors=True)
+    assert cards_of(page, "#grid") == cards_of(page, "#grid-beside") == expected
+    assert address_of(page) == "#layer=stages.3&detectors=1&beside=imp%2F1%2F2"
+    there = read_units(gallery, level=2)
+    for number, text in zip(expected, texts(page, "#grid-beside .card"), strict=True):
+        best = there[number]["best"]
+        assert not best or f"{shown(best[0][0])}{best[0][1]} {best[0][2]:.3f}" in text
+    # Both scales end at the same IoU.
+    lengths = [page.locator(f"{grid} .card .bar").first.get_attribute("style") for grid in ("#grid", "#grid-beside")]
+    largest = max(unit["best"][0][2] for units in (there, read_units(gallery)) for unit in units if unit["best"])
+    ends = np.ceil(10 * largest - 1e-9) / 10
+    for style, unit in zip(lengths, (read_units(gallery)[expected[0]], there[expected[0]]), strict=True):
+        length = float(re.search(r"--length: ([\d.]+)%", style)[1])
+        assert length == pytest.approx(100 * unit["best"][0][2] / ends, rel=1e-4)
+    page.click(f'#grid-beside [data-unit="{expected[0]}"]')
+    page.wait_for_selector("#across li.here:nth-child(3)")
+    assert page.inner_text("#unit-title") == f"Unit {expected[0]}"
+
+
+def test_a_network_of_other_units_is_filtered_by_itself(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3&category=part&beside=imp/2/1")
+    assert cards_of(page, "#grid") == expected_units(read_units(gallery), category="part")
+    there = read_units(gallery, replicate=2, level=1)
+    assert cards_of(page, "#grid-beside") == expected_units(there, category="part")
+    page.select_option("#beside", "")
+    page.wait_for_selector("#grid-beside", state="hidden")
+    assert address_of(page) == "#layer=stages.3&category=part"
+
+
+# ---------------------------------------------------------------- concepts
+
+
+def all_detectors(gallery) -> list[tuple]:
+    """(arm, replicate, level, layer, unit, key of the concept) of all detectors of all networks."""
+    found = []
+    for arm, replicate, level, *_ in NETWORKS:
+        drawn = SHARED[1] if arm == SHARED[0] else (arm, replicate, level)
+        for index, layer in enumerate(layers_of(arm)):
+            for unit in read_units(gallery, *drawn, index):
+                if unit["detector"]:
+                    name, category, _ = unit["best"][0]
+                    found.append((arm, replicate, level, layer, unit["number"], f"{category}/{name}"))
+    return found
+
+
+@pytest.mark.parametrize("search", ["", "car", "a & b", "nothing"])
+def test_the_heat_map_counts_the_detectors_of_each_concept(gallery, visit, search):
+    page = visit.open(gallery, "#layer=stages.3", view=".card")
+    page.click("#to-concepts")
+    page.wait_for_selector("#concepts-pane", state="visible")
+    page.fill("#search", search)
+    detectors = all_detectors(gallery)
+    expected = {}
+    for key in {each[-1] for each in detectors}:
+        name = key.partition("/")[2]
+        if any(search in text for text in (name, shown(name))):
+            of_levels = [
+                sum(each[:4] == ("imp", 1, level, "stages.3") and each[-1] == key for each in detectors)
+                for level in range(4)
+            ]
+            own = [each for each in detectors if each[-1] == key]
+            expected[shown(name)] = [*of_levels, len(own), len({each[:3] for each in own})]
+    rows = page.eval_on_selector_all(
+        "#heat-map tbody tr",
+        "rows => rows.map(row => [row.querySelector('.name').textContent, "
+        "...[...row.querySelectorAll('td')].map(cell => Number(cell.textContent))])",
+    )
+    assert {name: counts for name, *counts in rows} == expected
+    assert len(rows) == len(expected)
+    totals = [sum(counts[:4]) for _, *counts in rows]
+    assert totals == sorted(totals, reverse=True)
+    assert page.is_visible("#no-concept") == (not expected)
+
+
+@pytest.mark.parametrize("number", list(LABELS))
+def test_a_concept_has_a_page_with_examples_and_all_its_detectors(gallery, visit, number):
+    name, category = LABELS[number]
+    key = f"{category}/{name}"
+    page = visit.open(gallery, f"#layer=stages.3&about={quote(key)}", view="#about")
+    assert page.inner_text("#concept-title") == shown(name)
+    assert page.locator("#concept-title img").count() == 0
+    expected = {}
+    for arm, replicate, level, layer, unit, own in all_detectors(gallery):
+        if own == key:
+            arm = arm.replace("_", " ")
+            expected.setdefault((f"{arm}, replicate {replicate}, level {level}", layer), []).append(unit)
+    rows = page.eval_on_selector_all(
+        "#detecting tbody tr",
+        "rows => rows.map(row => [row.querySelector('th').textContent, row.children[2].textContent, "
+        "[...row.querySelectorAll('a')].map(link => Number(link.textContent))])",
+    )
+    assert {(network, layer): units for network, layer, units in rows} == expected
+    found = sum(map(len, expected.values()))
+    assert page.inner_text("#detected").startswith(f"{found} detector" if found else "No unit")
+    _, concepts = read_call(gallery / "concepts/concepts.js")
+    place = number - 1
+    sheet = Image.open(gallery / f"concepts/sheet_{place // UNITS_PER_SHEET}.webp").convert("RGB")
+    row = np.asarray(sheet, float)[place % UNITS_PER_SHEET * TILES.side :][: TILES.side]
+    count = len(concepts["image"][place])
+    assert f"in {concepts['pictures'][place]} picture" in page.inner_text("#examples")
+    assert difference(strip_of(page, "#examples .strip"), row, count) < 12
+    if found:
+        page.locator("#detecting a").last.click()
+        page.wait_for_selector("#across li")
+        (network, _), units = list(expected.items())[-1]
+        assert page.inner_text("#unit-title") == f"Unit {units[-1]}"
+        assert network.partition(",")[0] in page.inner_text("#unit-place")
+        page.go_back()
+        page.wait_for_selector("#about", state="visible")
+
+
+def test_units_lead_to_the_pages_of_their_concepts_and_back(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3&unit=11", view="#across li")
+    name, category, _ = read_units(gallery)[11]["best"][0]
+    page.locator("#focus .concept-table a").first.click()
+    page.wait_for_selector("#about", state="visible")
+    assert page.inner_text("#concept-title") == shown(name)
+    assert page.title() == f"{name}, browsed: unit gallery"
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#across li", state="visible")
+    assert page.inner_text("#unit-title") == "Unit 11"
+    page = visit.open(gallery, "#about=object%2Fgone", view="#about")
+    assert "no such label" in page.inner_text("#examples")
+
+
+def test_the_header_leads_to_the_report(gallery, visit):
+    page = visit.open(gallery)
+    link = page.get_by_role("link", name="Report of the experiment")
+    assert link.evaluate("link => link.href") == (gallery.parent / "report.html").as_uri()
+
+
+# ---------------------------------------------------------------- pictures enlarged, activations
+
+
+@pytest.mark.parametrize("number", [0, 5, 11])
+def test_masks_of_enlarged_pictures_are_those_of_the_dissection_to_the_bit(gallery, visit, number):
+    page = visit.open(gallery, f"#layer=stages.3&level=1&unit={number}", view="#across li")
+    unit, maps = read_units(gallery, level=1)[number], maps_of(LAYERS["stages.3"], 100, 1)
+    _, columns = read_call(gallery / network_folder("imp", 1, 1) / "layer_1.js")
+    for place, image in enumerate(columns["image"][number]):
+        drawn, cut, label = page.evaluate(
+            """async ([number, place]) => {
+              const maps = await loadMaps(networkOf(state), state.layer, number);
+              const label = maskOf(maps.units.labels[place], [maps.rows[0].length, maps.columns[0].length]);
+              return [interpolate(valuesOf(maps, place), maps), maps.units.cut, label];
+            }""",
+            [number, place],
+        )
+        expected = interpolate(maps[[image], number], grid((4, 4), (12, 12), "align_corners_false"))[0]
+        np.testing.assert_array_equal(np.array(drawn, np.float32), expected)
+        assert cut == 1.5
+        label_number = next(each for each, (name, _) in LABELS.items() if name == unit["best"][0][0])
+        assert np.array(label).tolist() == label_map(gallery, image, label_number).tolist()
+
+
+def label_map(gallery: Path, image: int, number: int) -> np.ndarray:
+    """Where a picture of the concept set carries a label: every plane is of one label."""
+    last = {category: max(each for each in LABELS if LABELS[each][1] == category) for category in CATEGORIES}
+    first = {category: min(each for each in LABELS if LABELS[each][1] == category) for category in CATEGORIES}
+    category = LABELS[number][1]
+    carried = image + 1 if image < len(LABELS) and LABELS[image + 1][1] == category else first[category]
+    assert last[category] >= carried
+    return np.full((12, 12), carried == number)
+
+
+def test_a_picture_is_enlarged_and_turned_by_keys(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3&unit=11", view="#across li")
+    _, names = read_call(gallery / "pictures/names.js")
+    _, columns = read_call(gallery / network_folder("imp", 1, 0) / "layer_1.js")
+    images, maps = columns["image"][11], maps_of(LAYERS["stages.3"], 100, 0)
+    page.locator(".enlarge").first.click()
+    page.wait_for_selector("#enlarged[open]")
+    for place, image in enumerate(images):
+        page.wait_for_function("t => document.querySelector('#enlarged-title').textContent === t",
+                               arg=f"Unit 11, picture {place + 1} of 3")  # fmt: skip
+        facts = dict(zip(texts(page, "#enlarged-facts dt"), texts(page, "#enlarged-facts dd"), strict=True))
+        assert facts["file"] == names[image]
+        assert facts["picture"] == f"{image} of the concept set"
+        assert float(facts["highest activation"]) == pytest.approx(maps[image, 11].max(), rel=1e-2)
+        assert page.is_disabled("#enlarged-before") == (place == 0)
+        assert page.is_disabled("#enlarged-after") == (place == 2)
+        page.keyboard.press("ArrowRight")
+    plain = {}
+    for overlay in ("activation", "mask", "label"):
+        before = page.locator("#enlarged-picture").screenshot()
+        page.click(f"#overlays label:has([value={overlay}])")
+        page.wait_for_timeout(150)
+        plain[overlay] = before != page.locator("#enlarged-picture").screenshot()
+    assert plain["activation"] and plain["mask"]
+    assert page.inner_text("#unit-title") == "Unit 11"  # the keys are the dialog's alone
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#enlarged", state="hidden")
+    assert page.is_visible("#across li >> nth=0")
+
+
+def test_without_enlarged_pictures_there_is_nothing_to_click(copied, visit):
+    (experiment,) = read_call(copied / "experiment.js")
+    experiment["enlarged_pixels"] = 0
+    (copied / "experiment.js").write_text(f"gallery.experiment({json.dumps(experiment)});")
+    page = visit.open(copied, "#layer=stages.3&unit=11", view="#across li")
+    assert page.locator(".enlarge").count() == 0
+    page.click(".help summary")
+    assert not page.is_visible("#enlarging")
+
+
+@pytest.mark.parametrize(
+    "file", ["pictures/sheet_0.webp", "pictures/names.js", f"{network_folder('imp', 1, 0)}/layer_1_maps_0.js"]
+)
+def test_what_is_missing_of_an_enlarged_picture_is_named(copied, visit, file):
+    for path in copied.glob("pictures/sheet_*" if file.endswith("webp") else file):
+        path.unlink()
+    page = visit.open(copied, "#layer=stages.3&unit=11", view="#across li")
+    page.locator(".enlarge").first.click()
+    page.wait_for_selector("#problems p")
+    assert file.rpartition("/")[0] in page.inner_text("#problems")
+    assert "missing" in page.inner_text("#problems")
+    allow_browsers_own_errors(visit, Path.unlink)
+
+
+@pytest.mark.parametrize("number", [0, 5, 11])
+def test_the_histogram_says_how_often_a_unit_has_which_activation(gallery, visit, number):
+    page = visit.open(gallery, f"#layer=stages.3&unit={number}", view=".activations svg")
+    _, found = read_call(gallery / network_folder("imp", 1, 0) / "layer_1_histograms.js")
+    counts = found["counts"][number]
+    heights = page.eval_on_selector_all(
+        ".activations rect", "bars => bars.map(bar => Number(bar.getAttribute('height')))"
+    )
+    assert np.argsort(heights, kind="stable").tolist() == np.argsort(counts, kind="stable").tolist()
+    rest = 100 * (1 - sum(counts) / found["samples"])
+    says = page.inner_text(".activations p")
+    assert float(re.search(r"([\d.]+) % are at or below", says)[1]) == pytest.approx(rest, abs=0.06)
+    line, bars = (page.locator(f".activations {each}") for each in ("line.cut", "rect"))
+    share = (line.bounding_box()["x"] - bars.first.bounding_box()["x"]) / (
+        bars.last.bounding_box()["x"] + bars.last.bounding_box()["width"] - bars.first.bounding_box()["x"]
+    )
+    high = maps_of(LAYERS["stages.3"], 100, 0)[:, number].max()
+    assert share == pytest.approx((1.5 - found["low"][number]) / (high - found["low"][number]), abs=0.02)
+
+
+# ---------------------------------------------------------------- taken along
+
+
+def test_a_units_data_are_downloaded(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3&unit=11", view="#across li")
+    with page.expect_download() as download:
+        page.click("#download")
+    assert download.value.suggested_filename == "browsed_stages.3_unit_11.json"
+    content = json.loads(Path(download.value.path()).read_text())
+    assert (content["experiment"], content["layer"], content["unit"]) == ("browsed", "stages.3", 11)
+    for level, says in enumerate(content["levels"]):
+        unit = read_units(gallery, level=level)[11]
+        assert (says["arm"], says["level"], says["detector"]) == ("imp", level, unit["detector"])
+        assert [(each["label"], each["category"], each["iou"]) for each in says["concepts"]] == unit["best"]
+        assert (says["iou_chance"], says["agreement"]) == (unit["chance"], unit["agreement"])
+
+
+def test_the_command_for_a_figure_draws_it(gallery, visit, tmp_path, monkeypatch):
+    page = visit.open(gallery, "#layer=stages.3&unit=11", view="#across li")
+    page.click(".take summary")
+    python, _, package, name, *arguments = shlex.split(page.inner_text("#figure-command"))
+    assert (python, package, COMMANDS[name]) == ("python", "workflow_scripts", draw_unit.__name__)
+    place = arguments.index("--gallery") + 1
+    assert arguments[place] == "results/browsed/gallery"
+    arguments[place] = str(gallery)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["draw_unit", *arguments])
+    draw_unit.main()
+    assert (tmp_path / "unit_11.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_link_is_copied(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3&unit=11", view="#across li")
+    page.evaluate("navigator.clipboard.writeText = async (text) => (window.copied = text)")
+    page.click("#unit .copy >> nth=0")
+    page.wait_for_function("() => window.copied")
+    assert page.evaluate("copied") == page.url
+    assert page.inner_text("#unit .copy >> nth=0") == "Copied"
+
+
 # ---------------------------------------------------------------- people
+
+
+VIEWS = {
+    "units": ("#layer=stages.3&level=2", ".card"),
+    "two networks": ("#layer=stages.3&beside=imp/2/0", "#grid-beside .card"),
+    "unit": ("#layer=stages.3&unit=11", ".activations svg"),
+    "concepts": ("#layer=stages.3&view=concepts", "#heat-map td"),
+    "concept": ("#layer=stages.3&about=object%2Fcar", "#about"),
+    "enlarged": ("#layer=stages.3&unit=11", ".enlarge"),
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESK, (390, 844)], ids=["desk", "phone"])
+@pytest.mark.parametrize("name", list(VIEWS))
+def test_the_accessibility_checker_finds_nothing(gallery, visit, name, size, scheme):
+    address, view = VIEWS[name]
+    page = visit.open(gallery, address, view=view, size=size, color_scheme=scheme)
+    if name == "enlarged":
+        page.locator(view).first.click()
+        page.wait_for_selector("#enlarged[open]")
+    checked = Axe().run(page, options={"preload": False}).response  # it may not read the style sheet from disk
+    assert len(checked["passes"]) > 10
+    assert [(each["id"], [node["target"] for node in each["nodes"]]) for each in checked["violations"]] == []
+
+
+@pytest.mark.parametrize("name", ["units", "unit", "concept"])
+def test_print_cuts_no_name(gallery, visit, name):
+    address, view = VIEWS[name]
+    page = visit.open(gallery, address, view=view, size=(700, 900))
+    page.emulate_media(media="print")
+    cut = page.eval_on_selector_all(
+        ".name, .also, .level em, #graph span",
+        "all => all.filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1 && "
+        "getComputedStyle(e).overflowX !== 'visible').map(e => e.textContent)",
+    )
+    assert cut == []
+    for control in ("#controls", ".take", ".copy", "#download"):
+        assert not page.is_visible(f"{control} >> nth=0")
+
+
+def test_numbers_keep_their_unit_and_words_their_space(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3&unit=11", view="#across li")
+    assert texts(page, "#across .level")[0].startswith("100 % level 0 accuracy 97 %")
+    for each in page.query_selector_all("#across .level span"):
+        assert each.evaluate("e => getComputedStyle(e).whiteSpace") == "nowrap"
 
 
 def test_everything_is_done_by_keys(gallery, visit):
@@ -722,10 +1157,10 @@ def test_everything_is_done_by_keys(gallery, visit):
     assert page.input_value("#search") == ""
     reached = set()
     page.locator("#network").focus()
-    for _ in range(25):
+    for _ in range(45):
         reached.add(page.evaluate("document.activeElement.id || document.activeElement.className"))
         page.keyboard.press("Tab")
-    assert {"network", "layer", "level-after", "search", "chip", "concept", "detectors", "card"} <= reached
+    assert {"network", "layer", "level-after", "search", "chip", "concept", "detectors", "beside", "card"} <= reached
     page.locator('.card[data-unit="0"]').focus()
     for key, unit in [("ArrowRight", 1), ("ArrowDown", 5), ("ArrowLeft", 4), ("ArrowUp", 0), ("ArrowUp", 0)]:
         page.keyboard.press(key)
@@ -761,8 +1196,14 @@ def test_what_is_on_the_page_is_named_for_screen_readers(gallery, visit):
             named = element.evaluate("e => e.ariaLabel || e.labels?.[0]?.textContent || e.textContent")
             assert named.strip(), element
     strips = page.eval_on_selector_all("[data-sheet]", "all => all.map(e => `${e.role} ${e.ariaLabel}`)")
-    shown = [unit["shown"] for unit in read_units(gallery)]
-    assert sorted(strips) == sorted(f"img {count} picture{'s' * (count > 1)}" for count in shown if count)
+    expected = []
+    for unit in read_units(gallery):
+        if unit["shown"]:
+            many = f"the {unit['shown']} pictures with its highest activations"
+            what = many if unit["shown"] > 1 else "the picture with its highest activation"
+            best = f"; best concept {shown(unit['best'][0][0])}" if unit["best"] else ""
+            expected.append(f"img Unit {unit['number']}, {what}{best}")
+    assert sorted(strips) == sorted(expected)
     assert page.get_by_role("link", name="unit 11").count() == 1
 
 
@@ -853,7 +1294,7 @@ def shorten(column: str):
     def harm(path: Path) -> None:
         name, data = read_call(path)
         data[column].pop()
-        path.write_text(f"gallery.layer({json.dumps(name)}, {json.dumps(data)});")
+        path.write_text(f"gallery.data({json.dumps(name)}, {json.dumps(data)});")
 
     return harm
 
@@ -861,7 +1302,7 @@ def shorten(column: str):
 def as_before_validation(path: Path) -> None:
     name, data = read_call(path)
     del data["chance"], data["agreement"]
-    path.write_text(f"gallery.layer({json.dumps(name)}, {json.dumps(data)});")
+    path.write_text(f"gallery.data({json.dumps(name)}, {json.dumps(data)});")
 
 
 @pytest.mark.parametrize(
@@ -927,7 +1368,7 @@ def test_a_layer_or_unit_that_a_level_does_not_have_is_named(copied, visit):
     name, data = read_call(path)
     for key in ("best", "chance", "agreement", "slot", "shown", "image", "threshold", "maximum"):
         data[key] = data[key][:5]
-    path.write_text(f"gallery.layer({json.dumps(name)}, {json.dumps(data)});")
+    path.write_text(f"gallery.data({json.dumps(name)}, {json.dumps(data)});")
     page = visit.open(copied, "#layer=stages.3&unit=11", view="#across li")
     problems = [texts(row, ":scope > p") for row in page.query_selector_all("#across li")]
     assert problems == [[], ["This layer is not there."], ["There is no unit 11 in this network."], []]

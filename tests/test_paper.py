@@ -192,6 +192,8 @@ def test_the_whole_experiment_can_be_listed_without_its_data(tmp_path):
         "ablate_units": 3 * 19,
         "rotate_units": 3 * 19,
         "draw_units": networks,
+        "draw_concepts": 1,
+        "draw_pictures": 1,
         "collect": 1,
         "collect_rotations": 1,
         "collect_ablation": 1,

@@ -34,7 +34,7 @@ FROM_ROTATIONS = {"rotate_units": ROTATED, "collect_rotations": 1}
 ABLATION = {"ablate_units": ROTATED, "collect_ablation": 1}
 NAMED = ("name_units", "validate_units", "draw_units")
 FROM_TALLIES = {
-    **{"tally_units": NETWORKS, "name_units": NETWORKS, "draw_units": NETWORKS},
+    **{"tally_units": NETWORKS, "name_units": NETWORKS, "draw_units": NETWORKS, "draw_pictures": 1},
     **ABLATION,
     **FROM_ROTATIONS,
     **FROM_TABLES,
@@ -288,12 +288,19 @@ def test_editing_the_gallerys_page_draws_no_unit_again(copied):
 
 def test_another_size_of_the_gallerys_pictures_draws_the_units_again(copied):
     edit(copied / "config.yaml", "tile: 96", "tile: 64")
+    drawn = {"draw_units": NETWORKS, "draw_concepts": 1, "draw_pictures": 1}
+    assert planned(copied) == {**drawn, "write_gallery": 1, **LAST}
+
+
+def test_without_enlarged_pictures_none_are_drawn(copied):
+    edit(copied / "config.yaml", "enlarged_pixels: 224", "enlarged_pixels: 0")
     assert planned(copied) == {"draw_units": NETWORKS, "write_gallery": 1, **LAST}
 
 
 def test_another_iou_cut_reruns_the_counting_only(copied):
     edit(copied / "config.yaml", "detector_iou: protocol", "detector_iou: 0.05")
-    assert planned(copied) == {**dict.fromkeys(NAMED, NETWORKS), **ABLATION, **FROM_ROTATIONS, **FROM_TABLES}
+    named = {**dict.fromkeys(NAMED, NETWORKS), "draw_pictures": 1}
+    assert planned(copied) == {**named, **ABLATION, **FROM_ROTATIONS, **FROM_TABLES}
 
 
 def test_another_quantile_reruns_from_the_thresholds_on(copied):

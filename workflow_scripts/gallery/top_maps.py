@@ -1,10 +1,11 @@
 """The pictures that a unit responds to most, and its maps there."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from workflow_scripts.dissect.maps import LayerMaps, exceed
+from workflow_scripts.dissect.maps import LayerMaps, MapBlock, exceed
 
 
 class TopMaps(NamedTuple):
@@ -19,10 +20,11 @@ class TopMaps(NamedTuple):
     values: np.ndarray
 
 
-def top_maps(maps: LayerMaps, cut: np.ndarray, count: int) -> TopMaps:
+def top_maps(maps: LayerMaps, cut: np.ndarray, count: int, look: Callable[[MapBlock], None]) -> TopMaps:
     """For each unit the maps of the `count` images with its highest activation, less those nowhere above `cut`.
 
-    `cut` is float32 (units). Memory is bounded by units * count maps and a block of the dump.
+    `cut` is float32 (units); `look` sees each block of the dump, so that it is read once. Memory is bounded by
+    units * count maps and a block.
     """
     floor = cut.copy()  # a map that does not exceed it is not among the top
     pixels = maps.height * maps.width
@@ -30,6 +32,7 @@ def top_maps(maps: LayerMaps, cut: np.ndarray, count: int) -> TopMaps:
         np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros((0, pixels), maps.values.dtype)
     )
     for block in maps.blocks(0, maps.images):
+        look(block)
         chosen = exceed(block, floor)
         image = np.repeat(np.arange(block.images.start, block.images.stop), np.diff(block.start))[chosen]
         values = block.values[chosen]

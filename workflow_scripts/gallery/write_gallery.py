@@ -10,7 +10,15 @@ import pandas as pd
 
 from workflow_scripts.dissect.concept_data import ConceptData
 from workflow_scripts.dissect.name_units import least_iou
-from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, network_folder, site_files, write_call
+from workflow_scripts.gallery.site_data import (
+    PICTURES_PER_ROW,
+    UNITS_PER_SCRIPT,
+    UNITS_PER_SHEET,
+    network_folder,
+    site_files,
+    write_call,
+    write_data,
+)
 from workflow_scripts.shared.files import run_command, whole_file
 from workflow_scripts.tables.arms import name_arms, read_arms
 from workflow_scripts.tables.read_tables import read_table
@@ -22,17 +30,20 @@ def write_gallery(
     experiment: dict,
     networks: Path,
     arms: Path,
+    units: Path,
     concepts: str | Path,
     other_names: dict[str, str],
     gallery: Path,
     chosen: Sequence[str] = (),
 ) -> None:
-    """Write into the folder `gallery` the page's files and experiment.js, whose networks are drawn there.
+    """Write the page's files, experiment.js and detectors.js into the folder `gallery`, where networks are drawn.
 
     Args:
-        experiment: name, quantile, detector_iou, detector_rule, images (of a unit), tile (the side of one).
+        experiment: name, quantile, detector_iou, detector_rule, images (of a unit), tile (the side of one),
+            enlarged_pixels (the side of one that is enlarged, 0 if none is).
         networks: networks.csv, as `collect` writes it.
         arms: arms.csv, as `collect` writes it.
+        units: units.csv, as `collect` writes it.
         concepts: the concept set, for the names of the categories.
         other_names: for networks that are others under a second name, the folder of that name and where it is drawn.
         gallery: the folder.
@@ -43,14 +54,19 @@ def write_gallery(
     """
     with ConceptData(concepts) as labels:
         categories = labels.category_name
+    listed = list_networks(networks, arms, other_names, chosen)
     content = experiment | {
         "least_iou": least_iou(experiment["detector_iou"], experiment["detector_rule"]),
         "units_per_sheet": UNITS_PER_SHEET,
+        "units_per_script": UNITS_PER_SCRIPT,
+        "pictures_per_row": PICTURES_PER_ROW,
         "categories": categories,
-        "networks": list_networks(networks, arms, other_names, chosen),
+        "networks": listed,
     }
     with whole_file(gallery / "experiment.js") as part:
         write_call(part, "experiment", content)
+    with whole_file(gallery / "detectors.js") as part:
+        write_data(part, "detectors", list_detectors(units, listed, categories))
     for file in site_files():
         with whole_file(gallery / file.name) as part:
             shutil.copyfile(file, part)
@@ -86,6 +102,25 @@ def list_networks(
     return networks
 
 
+def list_detectors(units_table: Path, networks: list[dict], categories: list[str]) -> dict:
+    """What detectors.js says of the listed networks."""
+    rows = read_table(units_table)
+    rows = rows[rows["detector"]]
+    by_layer = dict(list(rows.groupby(["arm", "replicate", "level", "layer"])))
+    places: dict[tuple[str, str], int] = {}
+    listed = []
+    for network in networks:
+        of_layers = []
+        for layer in network["layers"]:
+            found = by_layer.get((network["arm"], network["replicate"], network["level"], layer["name"]), rows[:0])
+            pairs: list[int] = []
+            for unit, *concept in zip(found["unit"], found["label"], found["category"], strict=True):
+                pairs += [int(unit), places.setdefault(tuple(concept), len(places))]
+            of_layers.append(pairs)
+        listed.append(of_layers)
+    return {"labels": [[name, categories.index(category)] for name, category in places], "networks": listed}
+
+
 def number_or_none(value: float) -> float | None:
     """A number as JSON has it: None where it is not known."""
     return None if pd.isna(value) else float(value)
@@ -97,6 +132,7 @@ def main() -> None:
     parser.add_argument("--experiment", type=json.loads, required=True, help="JSON, as `write_gallery` takes it")
     parser.add_argument("--networks", type=Path, required=True, help="networks.csv")
     parser.add_argument("--arms", type=Path, required=True, help="arms.csv")
+    parser.add_argument("--units", type=Path, required=True, help="units.csv")
     parser.add_argument("--concepts", required=True, help="concepts.h5")
     parser.add_argument(
         "--other-name",
@@ -113,6 +149,7 @@ def main() -> None:
         arguments.experiment,
         arguments.networks,
         arguments.arms,
+        arguments.units,
         arguments.concepts,
         dict(arguments.other_name),
         arguments.gallery,

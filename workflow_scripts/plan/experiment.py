@@ -213,6 +213,11 @@ class Experiment:
         """Return the gallery's folders of all networks that it shows, each once."""
         return list(dict.fromkeys(map(self.drawn, self.of_chosen_arms("gallery"))))
 
+    def drawn_once(self) -> list[str]:
+        """Return the gallery's folders that are of no network: examples of concepts, and pictures to enlarge."""
+        names = ["concepts", "pictures"] if self.config["gallery"]["enlarged_pixels"] else ["concepts"]
+        return [f"{self.gallery}/{name}" for name in names]
+
     def checked(self) -> list[str]:
         """Return what the checks write, which have to fail first if something is wrong."""
         return [
@@ -504,7 +509,7 @@ class Experiment:
     def gallery_settings(self) -> str:
         """Return what the gallery's page says of the experiment, as JSON."""
         dissection = {key: self.config["dissection"][key] for key in ("quantile", "detector_iou", "detector_rule")}
-        pictures = {key: self.config["gallery"][key] for key in ("images", "tile")}
+        pictures = {key: self.config["gallery"][key] for key in ("images", "tile", "enlarged_pixels")}
         return json.dumps({"name": self.config["experiment"]} | dissection | pictures)
 
     # Resources

@@ -9,7 +9,7 @@ DISSECTION = (
     "ablate_units",
 )
 DRAWING, DECODING = 8, 8  # threads that draw the generated world; that decode maps for a GPU, which counts faster
-PACKING = 4  # threads that decode labelled pictures; those of the generated world, few and wanted early, have one
+PACKING = 4  # threads that decode labelled pictures, or draw them; the generated world's, few and early, have one
 
 
 def gpus_of(rule: str, config: dict, shuffled: bool = False, tested: bool = True) -> int:
@@ -35,7 +35,7 @@ def threads_of(rule: str, config: dict, shuffled: bool = False, tested: bool = T
         return DRAWING
     if rule in ("find_thresholds", "tally_units", "validate_units", "rotate_units", "sweep_units"):
         return DECODING if gpus else 1
-    if rule == "pack_concepts":
+    if rule in ("pack_concepts", "draw_pictures"):
         return 1 if is_drawn(config["concepts"]) else PACKING
     if rule == "index_images":
         return workers

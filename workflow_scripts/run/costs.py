@@ -13,6 +13,7 @@ import torch
 from workflow_scripts.data.hdf5 import find_dataset, open_hdf5
 from workflow_scripts.data.world.labels import CLASSES, NUMBERS
 from workflow_scripts.dissect.layer_outputs import layer_outputs
+from workflow_scripts.gallery.site_data import PICTURE_BYTES
 from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.prunable import prunable_weights
 from workflow_scripts.plan.check import is_archive
@@ -243,6 +244,7 @@ class Costs:
         side, archive = config["images"]["size"], archive_bytes(config, job.wildcards.get("kind", "images")) or 0
         picture = 3 * side**2
         network = sizes.state + sizes.masks
+        tiles = config["gallery"]["images"] * config["gallery"]["tile_bytes"]
         outputs = {
             "make_images": self.drawn_pictures * DRAWN_PICTURE,
             "make_concepts": sizes.concepts * DRAWN_CONCEPT,
@@ -256,7 +258,9 @@ class Costs:
             "train_level": network,
             "dump_activations": self.maps_bytes(),
             "tally_units": 8 * sizes.units * (sizes.labels + CATEGORIES),
-            "draw_units": sizes.units * config["gallery"]["images"] * config["gallery"]["tile_bytes"],  # at most
+            "draw_units": sizes.units * tiles,  # at most, as the next two
+            "draw_concepts": sizes.labels * tiles,
+            "draw_pictures": sizes.concepts * PICTURE_BYTES,
         }
         return outputs.get(job.rule, 0) + SMALL_FILES
 

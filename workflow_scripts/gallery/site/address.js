@@ -1,11 +1,13 @@
 // The address: all that is chosen stands behind its #, as far as it differs from the default.
 "use strict";
 
-const NO_FILTERS = { category: "", concept: "", search: "", detectors: false };
+const NO_FILTERS = { category: "", concept: "", search: "", detectors: false, since: "" };
+const SORTS = ["iou", "concept", "unit"];
+const SINCE = ["kept", "renamed", "lost", "new", "dead"]; // what became of a unit since the first level
 
 /** What an address says, made to fit what there is: readAddress("#level=3&unit=17"). */
 function readAddress(hash) {
-  const given = new URLSearchParams(hash.replace(/^#/u, ""));
+  const given = wordsOf(hash);
   return settle({
     arm: given.get("arm"),
     replicate: numberOr(given.get("replicate"), null),
@@ -16,8 +18,27 @@ function readAddress(hash) {
     concept: given.get("concept") ?? "",
     search: given.get("search") ?? "",
     detectors: given.get("detectors") === "1",
+    since: given.get("since") ?? "",
+    beside: given.get("beside"),
+    view: given.get("view"),
     unit: numberOr(given.get("unit"), null),
+    about: given.get("about"),
   });
+}
+
+function wordsOf(hash) {
+  return new URLSearchParams(hash.replace(/^#/u, ""));
+}
+
+/** What an address asks for that is not there, in words; empty if all is there. */
+function missingIn(hash) {
+  const found = readAddress(hash);
+  const missing = [...wordsOf(hash)].filter(([key, value]) => !isShown(found[key], value));
+  return missing.map(([key, value]) => `${key} ${value}`).join(", ");
+}
+
+function isShown(found, asked) {
+  return found === true ? asked === "1" : found !== undefined && String(found ?? "") === asked;
 }
 
 function numberOr(text, otherwise) {
@@ -39,7 +60,10 @@ function settle(state) {
     replicate: network.replicate,
     level: network.level,
     layer: layer.name,
-    sort: state.sort === "unit" ? "unit" : "iou",
+    sort: SORTS.includes(state.sort) ? state.sort : SORTS[0],
+    since: SINCE.includes(state.since) ? state.since : "",
+    beside: networks.some((each) => nameOfNetwork(each) === state.beside) ? state.beside : null,
+    view: state.view === "concepts" ? "concepts" : null,
     category: categories.includes(state.category) ? state.category : "",
     unit: state.unit !== null && state.unit < layer.units ? state.unit : null,
   };
@@ -59,6 +83,16 @@ function addressOf(state) {
     if (read(fewer) === whole) words.delete(key);
   }
   return `#${words}`;
+}
+
+/** What addresses call a network. */
+function nameOfNetwork({ arm, replicate, level }) {
+  return `${arm}/${replicate}/${level}`;
+}
+
+/** The network beside the chosen one, or undefined. */
+function besideOf(state) {
+  return gallery.about.networks.find((network) => nameOfNetwork(network) === state.beside);
 }
 
 /** The networks of the chosen arm and replicate, by level. */

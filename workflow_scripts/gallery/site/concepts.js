@@ -1,0 +1,133 @@
+// The views of concepts: all that are detected, at each level of the chosen network; and one, wherever it is detected.
+"use strict";
+
+// ---------------------------------------------------------------- all concepts
+
+/** A row for each concept that the search finds, the one with the most detectors first: how many at each level. */
+function showConceptList(state, detectors) {
+  const levels = levelsOf(state);
+  const rows = conceptRows(state, detectors, levels);
+  const most = Math.max(1, ...rows.flatMap(({ counts }) => counts));
+  const head = [
+    make("th", { scope: "col" }, "concept"),
+    ...levels.map((network) => levelHead(state, network)),
+    make("th", { scope: "col" }, "all detectors"),
+    make("th", { scope: "col" }, "networks"),
+  ];
+  const body = rows.map(({ named, counts, all, networks }) =>
+    make(
+      "tr",
+      {},
+      make("th", { scope: "row" }, nameOf(named, state)),
+      ...counts.map((number) => heatCell(number, most)),
+      make("td", {}, all),
+      make("td", {}, networks),
+    ),
+  );
+  byId("heat-map").replaceChildren(
+    make("caption", {}, `Detectors of each concept in ${state.layer} of ${networkOf(state).name}, replicate ${state.replicate}`),
+    make("thead", {}, make("tr", {}, ...head)),
+    make("tbody", {}, ...body),
+  );
+  byId("heat-map-region").hidden = !rows.length;
+  byId("no-concept").hidden = rows.length > 0;
+  byId("shown").textContent = count(rows.length, "concept");
+  byId("facts").textContent = `detected in any of ${count(gallery.about.networks.length, "network")}, in any layer`;
+}
+
+function levelHead(state, network) {
+  const link = make("a", { href: addressOf({ ...state, view: null, level: network.level }) }, percent(network.density));
+  const cell = make("th", { scope: "col" }, link, " ", make("small", {}, `level ${network.level}`));
+  if (network.level === state.level) cell.setAttribute("aria-current", "true");
+  return cell;
+}
+
+function heatCell(number, most) {
+  const cell = make("td", { className: number ? "heat" : "" }, number);
+  cell.style.setProperty("--heat", `${6 + (34 * number) / most}%`);
+  return cell;
+}
+
+/** The concepts that the search and the category leave, with their numbers of detectors. */
+function conceptRows(state, { concepts, networks }, levels) {
+  const text = state.search.trim().toLowerCase();
+  const left = concepts.filter(
+    (each) => (!text || isCalled(each, text)) && (!state.category || categoryName(each) === state.category),
+  );
+  const rows = new Map(left.map((named) => [named.key, { named, counts: levels.map(() => 0), all: 0, networks: 0 }]));
+  gallery.about.networks.forEach((network, index) => {
+    const level = levels.indexOf(network);
+    const seen = new Set();
+    for (const { key, layer } of networks[index]) {
+      const row = rows.get(key);
+      if (!row) continue;
+      row.all += 1;
+      if (!seen.has(key)) row.networks += 1;
+      seen.add(key);
+      if (level >= 0 && layer === state.layer) row.counts[level] += 1;
+    }
+  });
+  const total = ({ counts }) => counts.reduce((sum, number) => sum + number, 0);
+  return [...rows.values()].sort(
+    (one, other) => total(other) - total(one) || other.all - one.all || (one.named.key < other.named.key ? -1 : 1),
+  );
+}
+
+// ---------------------------------------------------------------- one concept
+
+const DETECTING = ["network", "weights remaining", "layer", "units"]; // columns
+
+/** Examples of a concept, and which units of which networks and levels detect it. */
+function showConcept(state, { concepts, detectors }) {
+  const named = concepts.find(({ key }) => key === state.about);
+  byId("concept-title").textContent = named ? shownName(named) : state.about;
+  byId("concept-place").textContent = named ? `${categoryName(named)} · called “${named.name}” in the concept set` : "";
+  byId("examples").replaceChildren(...(named ? examplesOf(named) : [make("p", {}, "The concept set has no such label.")]));
+  const rows = detectorRows(state.about, detectors);
+  const found = rows.reduce((sum, { units }) => sum + units.length, 0);
+  byId("detected").textContent = found
+    ? `${count(found, "detector")} in ${count(new Set(rows.map(({ network }) => network)).size, "network")} of ${gallery.about.networks.length}; a unit counts anew at each level.`
+    : "No unit of any network detects it.";
+  byId("detecting-region").hidden = !found;
+  byId("detecting").replaceChildren(
+    make("caption", {}, "Units that detect it"),
+    make("thead", {}, make("tr", {}, ...DETECTING.map((text) => make("th", { scope: "col" }, text)))),
+    make("tbody", {}, ...rows.map((row) => detectingRow(state, row))),
+  );
+  nearby.observe(byId("examples"));
+}
+
+function examplesOf(named) {
+  const share = named.share > 0 ? `${percent(named.share)} of all pixels` : "no pixel";
+  const facts = `Labelled in ${count(named.pictures, "picture")}, on ${share}.`;
+  if (!named.shown) return [make("p", {}, facts)];
+  const note = `${facts} Shown: the pictures with the most of it, dark outside the label.`;
+  return [rowOfSheet(named, `${count(named.shown, "picture")} labelled ${shownName(named)}`), make("p", { className: "muted" }, note)];
+}
+
+/** For each network and layer with detectors of a concept: their numbers. */
+function detectorRows(key, { networks }) {
+  return gallery.about.networks.flatMap((network, index) =>
+    network.layers
+      .map((layer) => ({
+        network,
+        layer: layer.name,
+        units: networks[index].filter((each) => each.key === key && each.layer === layer.name).map(({ unit }) => unit),
+      }))
+      .filter(({ units }) => units.length),
+  );
+}
+
+function detectingRow(state, { network, layer, units }) {
+  const { arm, replicate, level } = network;
+  const place = { ...state, ...NO_FILTERS, arm, replicate, level, layer, about: null, view: null };
+  const links = units.flatMap((unit) => [make("a", { href: addressOf({ ...place, unit }) }, unit), " "]);
+  return make(
+    "tr",
+    {},
+    make("th", { scope: "row" }, titleOfNetwork(network)),
+    make("td", { className: "number" }, percent(network.density)),
+    make("td", {}, layer),
+    make("td", {}, make("span", { className: "numbers" }, ...links)),
+  );
+}

@@ -1,0 +1,43 @@
+// What is taken along from a unit: its data, the command that draws it, and what is copied.
+"use strict";
+
+/** What the page knows of a unit at all levels, as a file to keep. */
+function downloadUnit(state, found) {
+  const levels = found.map(({ network, unit, problem }) => ({
+    ...{ arm: network.arm, replicate: network.replicate, level: network.level },
+    ...{ density: network.density, accuracy: network.accuracy },
+    ...(unit
+      ? {
+          ...{ detector: unit.detector, dead: unit.dead, threshold: unit.threshold, maximum: unit.maximum },
+          ...{ iou_chance: unit.chance, agreement: unit.agreement, pictures: unit.images },
+          concepts: unit.best.map((each) => ({ label: each.name, category: categoryName(each), iou: each.iou })),
+        }
+      : { problem }),
+  }));
+  const { name, quantile, detector_iou, detector_rule } = gallery.about;
+  const content = { experiment: name, quantile, detector_iou, detector_rule, layer: state.layer, unit: state.unit, levels };
+  const link = make("a", { download: `${name}_${state.layer}_unit_${state.unit}.json` });
+  link.href = URL.createObjectURL(new Blob([`${JSON.stringify(content, null, 2)}\n`], { type: "application/json" }));
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+/** The command that draws a unit at all levels as a figure: a page opened from disk may not save pictures. */
+function figureCommand({ arm, replicate, layer, unit }) {
+  const quoted = [arm, layer].map((word) => `'${word.replaceAll("'", "'\\''")}'`);
+  const place = `results/${gallery.about.name}/gallery`;
+  return `python -m workflow_scripts draw_unit --gallery ${place} --arm ${quoted[0]} --replicate ${replicate} --layer ${quoted[1]} --unit ${unit} --out unit_${unit}.pdf`;
+}
+
+/** Copy a text that a button names, or else the address; the button says that it is done. */
+async function copy(button) {
+  const text = button.dataset.of ? byId(button.dataset.of).textContent : location.href;
+  const before = button.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    prompt("Copy this:", text); // where the browser lets no page copy
+  }
+  setTimeout(() => (button.textContent = before), 1500);
+}

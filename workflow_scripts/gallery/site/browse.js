@@ -89,8 +89,10 @@ function showCards(state, units, beside) {
     byId("here").textContent = titleOfNetwork(networkOf(state));
     byId("there").textContent = `${titleOfNetwork(beside.network)}: ${factsOf(beside.network, state.layer)}`;
     const there = { ...state, ...beside.place };
-    const same = beside.corresponds ? chosen.map(({ number }) => beside.units[number]) : chosenUnits(there, beside.units);
-    fillGrid(byId("grid-beside"), there, beside.units, same, scale);
+    const others = beside.corresponds
+      ? chosen.map(({ number }) => beside.units[number])
+      : chosenUnits(there, beside.units);
+    fillGrid(byId("grid-beside"), there, beside.units, others, scale);
   }
   // At the next level the focus is on the unit of that number.
   if (focused) byId("grid").querySelector(`[data-unit="${focused}"]`)?.focus();

@@ -25,7 +25,7 @@ function showConceptList(state, detectors) {
     ),
   );
   byId("heat-map").replaceChildren(
-    make("caption", {}, `Detectors of each concept in ${state.layer} of ${networkOf(state).name}, replicate ${state.replicate}`),
+    make("caption", {}, `Detectors in ${state.layer} of ${networkOf(state).name}, replicate ${state.replicate}`),
     make("thead", {}, make("tr", {}, ...head)),
     make("tbody", {}, ...body),
   );
@@ -81,12 +81,16 @@ const DETECTING = ["network", "weights remaining", "layer", "units"]; // columns
 function showConcept(state, { concepts, detectors }) {
   const named = concepts.find(({ key }) => key === state.about);
   byId("concept-title").textContent = named ? shownName(named) : state.about;
-  byId("concept-place").textContent = named ? `${categoryName(named)} · called “${named.name}” in the concept set` : "";
-  byId("examples").replaceChildren(...(named ? examplesOf(named) : [make("p", {}, "The concept set has no such label.")]));
+  const place = named ? `${categoryName(named)} · called “${named.name}” in the concept set` : "";
+  byId("concept-place").textContent = place;
+  const examples = named ? examplesOf(named) : [make("p", {}, "The concept set has no such label.")];
+  byId("examples").replaceChildren(...examples);
   const rows = detectorRows(state.about, detectors);
   const found = rows.reduce((sum, { units }) => sum + units.length, 0);
+  const networks = new Set(rows.map(({ network }) => network)).size;
   byId("detected").textContent = found
-    ? `${count(found, "detector")} in ${count(new Set(rows.map(({ network }) => network)).size, "network")} of ${gallery.about.networks.length}; a unit counts anew at each level.`
+    ? `${count(found, "detector")}, in ${networks} of ${count(gallery.about.networks.length, "network")}. ` +
+      "A unit counts once at each level."
     : "No unit of any network detects it.";
   byId("detecting-region").hidden = !found;
   byId("detecting").replaceChildren(
@@ -102,7 +106,8 @@ function examplesOf(named) {
   const facts = `Labelled in ${count(named.pictures, "picture")}, on ${share}.`;
   if (!named.shown) return [make("p", {}, facts)];
   const note = `${facts} Shown: the pictures with the most of it, dark outside the label.`;
-  return [rowOfSheet(named, `${count(named.shown, "picture")} labelled ${shownName(named)}`), make("p", { className: "muted" }, note)];
+  const description = `${count(named.shown, "picture")} labelled ${shownName(named)}`;
+  return [rowOfSheet(named, description), make("p", { className: "muted" }, note)];
 }
 
 /** For each network and layer with detectors of a concept: their numbers. */

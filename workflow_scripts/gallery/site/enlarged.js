@@ -23,7 +23,8 @@ async function showEnlarged(what) {
   const image = unit.images[place];
   let [name, maps, picture] = ["", null, null];
   try {
-    [name, maps, picture] = await Promise.all([nameOfPicture(image), loadMaps(network, layer, unit.number), loadPicture(image)]);
+    const loads = [nameOfPicture(image), loadMaps(network, layer, unit.number), loadPicture(image)];
+    [name, maps, picture] = await Promise.all(loads);
   } catch (error) {
     return complain("enlarged", error.message);
   }
@@ -77,10 +78,11 @@ async function loadMaps(network, layer, unit) {
 
 function loadPicture(image) {
   const picture = new Image();
-  picture.src = `pictures/sheet_${Math.floor(image / gallery.about.pictures_per_row ** 2)}.webp`;
+  const path = `pictures/sheet_${Math.floor(image / gallery.about.pictures_per_row ** 2)}.webp`;
+  picture.src = path;
   return new Promise((resolve, reject) => {
     picture.onload = () => resolve(picture);
-    picture.onerror = () => reject(new Error(`The pictures ${picture.src} are missing or damaged. Run the workflow again.`));
+    picture.onerror = () => reject(new Error(`${path} is missing or damaged. Run the workflow again.`));
   });
 }
 

@@ -104,7 +104,7 @@ function showChip(button, chosen, number) {
 
 function showConcepts(state, units) {
   const counts = countConcepts(state, units);
-  const options = counts.map(([key, number, named]) => make("option", { value: key }, `${shownName(named)} (${number})`));
+  const options = counts.map(([value, number, named]) => make("option", { value }, `${shownName(named)} (${number})`));
   if (state.concept && !counts.some(([key]) => key === state.concept)) {
     options.push(make("option", { value: state.concept }, `${state.concept} (0)`));
   }

@@ -111,7 +111,8 @@ function openAddress(changes) {
   const missing = missingIn(location.hash);
   state = readAddress(location.hash);
   go(changes);
-  complain("address", missing && `This link asks for what this gallery does not have: ${missing}. The nearest view is shown.`);
+  const sentence = `This link asks for what this gallery does not have: ${missing}. The nearest view is shown.`;
+  complain("address", missing && sentence);
 }
 
 /** Set a filter to the value of the button that was hit, or clear it if it has that value. */

@@ -15,8 +15,9 @@ function downloadUnit(state, found) {
       : { problem }),
   }));
   const { name, quantile, detector_iou, detector_rule } = gallery.about;
-  const content = { experiment: name, quantile, detector_iou, detector_rule, layer: state.layer, unit: state.unit, levels };
-  const link = make("a", { download: `${name}_${state.layer}_unit_${state.unit}.json` });
+  const { layer, unit } = state;
+  const content = { experiment: name, quantile, detector_iou, detector_rule, layer, unit, levels };
+  const link = make("a", { download: `${name}_${layer}_unit_${unit}.json` });
   link.href = URL.createObjectURL(new Blob([`${JSON.stringify(content, null, 2)}\n`], { type: "application/json" }));
   link.click();
   URL.revokeObjectURL(link.href);
@@ -26,7 +27,8 @@ function downloadUnit(state, found) {
 function figureCommand({ arm, replicate, layer, unit }) {
   const quoted = [arm, layer].map((word) => `'${word.replaceAll("'", "'\\''")}'`);
   const place = `results/${gallery.about.name}/gallery`;
-  return `python -m workflow_scripts draw_unit --gallery ${place} --arm ${quoted[0]} --replicate ${replicate} --layer ${quoted[1]} --unit ${unit} --out unit_${unit}.pdf`;
+  const network = `--arm ${quoted[0]} --replicate ${replicate} --layer ${quoted[1]}`;
+  return `python -m workflow_scripts draw_unit --gallery ${place} ${network} --unit ${unit} --out unit_${unit}.pdf`;
 }
 
 /** Copy a text that a button names, or else the address; the button says that it is done. */

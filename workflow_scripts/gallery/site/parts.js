@@ -107,7 +107,8 @@ function strip(unit) {
     return make("span", { className: "strip blank" }, make("span", {}, why));
   }
   const [best] = unit.best;
-  const what = unit.shown === 1 ? "the picture with its highest activation" : `the ${unit.shown} pictures with its highest activations`;
+  const many = `the ${unit.shown} pictures with its highest activations`;
+  const what = unit.shown === 1 ? "the picture with its highest activation" : many;
   return rowOfSheet(unit, `Unit ${unit.number}, ${what}${best ? `; best concept ${shownName(best)}` : ""}`);
 }
 

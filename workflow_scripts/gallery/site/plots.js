@@ -55,12 +55,16 @@ async function showHistogram(place, network, layer, unit) {
     place.append(make("p", { className: "muted" }, error.message));
     return;
   }
-  place.append(make("h3", {}, "Activations"), histogram(found, unit), make("p", { className: "muted" }, histogramNote(found)));
+  const note = make("p", { className: "muted" }, histogramNote(found));
+  place.append(make("h3", {}, "Activations"), histogram(found, unit), note);
 }
 
 function histogramNote({ samples, low, counts }) {
   const rest = samples - counts.reduce((sum, number) => sum + number, 0);
-  return `Logarithmic. Of ${samples.toLocaleString("en")} activations, ${percent(rest / samples)} are at or below ${shortNumber(low)} and not drawn. Dashed: the threshold.`;
+  return (
+    `Bars are logarithmic. Of ${samples.toLocaleString("en")} activations ${percent(rest / samples)} are at or below ` +
+    `${shortNumber(low)}, and not drawn. The dashed line is the threshold.`
+  );
 }
 
 function histogram({ low, counts }, unit) {
@@ -71,20 +75,21 @@ function histogram({ low, counts }, unit) {
   const y = (number) => height - bottom - ((height - top - bottom) * Math.log10(1 + number)) / most;
   const step = (high - low) / counts.length;
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img" });
-  svg.setAttribute(
-    "aria-label",
-    `Histogram of activations from ${shortNumber(low)} to ${shortNumber(high)}, threshold ${shortNumber(unit.threshold)}`,
-  );
+  const range = `from ${shortNumber(low)} to ${shortNumber(high)}`;
+  svg.setAttribute("aria-label", `Histogram of activations ${range}, threshold ${shortNumber(unit.threshold)}`);
   svg.append(
     draw("line", { class: "grid", x1: left, x2: width - right, y1: y(0), y2: y(0) }),
     ...counts.map((number, bin) => {
       const from = low + bin * step;
-      const place = { x: x(from), y: y(number), width: Math.max(0.5, x(from + step) - x(from) - 1), height: y(0) - y(number) };
+      const wide = Math.max(0.5, x(from + step) - x(from) - 1);
+      const place = { x: x(from), y: y(number), width: wide, height: y(0) - y(number) };
       const text = `${shortNumber(from)} to ${shortNumber(from + step)}: ${number.toLocaleString("en")}`;
       return draw("rect", { class: "count-bar", ...place }, draw("title", {}, text));
     }),
     draw("line", { class: "cut", x1: x(unit.threshold), x2: x(unit.threshold), y1: top, y2: y(0) }),
-    ...[low, high].map((value) => draw("text", { x: x(value), y: height - 8, "text-anchor": "middle" }, shortNumber(value))),
+    ...[low, high].map((value) => {
+      return draw("text", { x: x(value), y: height - 8, "text-anchor": "middle" }, shortNumber(value));
+    }),
   );
   return svg;
 }

@@ -42,19 +42,25 @@ function showFocus(state, found, scale) {
         ? [conceptTable(state, unit, scale), make("p", { className: "muted", id: "validation" }, validationOf(unit))]
         : [make("p", { className: "muted" }, "It overlaps no concept.")]),
     ),
-    make("div", { className: "curve" }, ...(found.length > 1 ? [make("h3", {}, "Best IoU"), curve(state, found, scale)] : [])),
+    make("div", { className: "curve" }, ...curveOf(state, found, scale)),
     activations,
   );
   nearby.observe(byId("focus"));
   showHistogram(activations, network, state.layer, unit);
 }
 
+/** The best IoU over the levels, where there are several. */
+function curveOf(state, found, scale) {
+  return found.length > 1 ? [make("h3", {}, "Best IoU"), curve(state, found, scale)] : [];
+}
+
 /** What the edges in the pictures are. */
 function legend(unit) {
   if (!unit.shown) return "";
   const [best] = unit.best;
-  const label = best && unit.outlined ? ["  ", make("i", { className: "edge label-edge" }), `label “${shownName(best)}”`] : [];
-  return make("p", { className: "edges" }, make("i", { className: "edge mask-edge" }), "the unit's mask", ...label);
+  const parts = [make("i", { className: "edge mask-edge" }), "the unit's mask"];
+  if (best && unit.outlined) parts.push(make("i", { className: "edge label-edge" }), `label “${shownName(best)}”`);
+  return make("p", { className: "edges" }, ...parts);
 }
 
 function levelName(network) {

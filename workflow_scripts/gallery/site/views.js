@@ -22,7 +22,7 @@ function titleOf(state) {
 function showNoUnits(sentence) {
   complain("layer", sentence);
   turnTo("browse");
-  byId("grid").replaceChildren();
+  for (const id of ["grid", "grid-beside", "graph", "heat-map"]) byId(id).replaceChildren();
   byId("shown").textContent = "No units";
   byId("facts").textContent = "";
 }

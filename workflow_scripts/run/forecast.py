@@ -19,6 +19,7 @@ Job = Any
 
 # Of so many of the jobs that are left, or of this share, nothing may be known for a forecast to be made.
 UNKNOWN, UNKNOWN_SHARE = 3, 0.1
+END = 20_000  # bytes of a log that are read
 SHORT = 60  # seconds: what the logs of jobs say that have run for less is not listened to
 
 
@@ -113,15 +114,20 @@ def benchmark_seconds(job: Job) -> float | None:
     return sum(float(row["s"]) for row in read_benchmark(job.benchmark))
 
 
-def last_line(job: Job, since: float) -> str:
-    """Return the last line of a job's log without its time; empty if nothing was written since then."""
+def end_of_log(job: Job, since: float) -> list[str]:
+    """Return the last lines of a job's log that are not empty; none if nothing was written since then."""
     path = Path(job.log[0]) if job.log else None
     if path is None or not path.is_file() or path.stat().st_mtime < since:
-        return ""
+        return []
     with open(path, "rb") as file:
-        file.seek(max(path.stat().st_size - 2000, 0))
+        file.seek(max(path.stat().st_size - END, 0))
         lines = file.read().decode(errors="replace").split("\n")
-    return re.sub(r"^\d\d:\d\d:\d\d ", "", next((line for line in reversed(lines) if line.strip()), ""))
+    return [line for line in lines if line.strip()]
+
+
+def last_line(job: Job, since: float) -> str:
+    """Return the last line of a job's log without its time; empty if nothing was written since then."""
+    return re.sub(r"^\d\d:\d\d:\d\d ", "", next(reversed(end_of_log(job, since)), ""))
 
 
 def seconds_left(job: Job, since: float) -> float | None:

@@ -72,6 +72,22 @@ def test_this_run_counts_before_earlier_ones_and_these_before_rates(tmp_path):
     assert told.seconds(b, {}) == 20
 
 
+def test_a_rule_without_a_rate_counts_as_half_of_those_that_were_measured_until_one_of_its_own_ends():
+    told = Forecast({}, start=2)
+    unknown, rated = Job("unknown"), Job("train")
+    told.rated = {unknown: 2.0, rated: 50.0}
+    assert told.seconds(unknown, {}) == 2
+    for rule, seconds in (("a", 10), ("a", 30), ("b", 1000), ("c", 5)):  # means 20, 1000 and 5
+        told.note(Job(rule), seconds)
+    assert told.seconds(unknown, {}) == 20 and told.seconds(rated, {}) == 50
+    told.note(Job("unknown"), 3)
+    assert told.seconds(unknown, {}) == 3
+    quick = Forecast({}, start=2)
+    quick.rated = {unknown: 2.0}
+    quick.note(Job("a"), 1)
+    assert quick.seconds(unknown, {}) == 2
+
+
 def test_without_a_basis_there_is_no_forecast():
     unknown = [Job("new") for _ in range(4)]
     assert forecast(unknown, {}) is None

@@ -13,6 +13,8 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from workflow_scripts.run import terminal as module
 from workflow_scripts.run.terminal import Terminal, describe_job, pause, use_terminal
 
+CONFIG = {"experiment": "none", "rates": {"start": 2}}
+
 
 class Job:
     """A job as far as the terminal looks at Snakemake's."""
@@ -72,7 +74,7 @@ def make_terminal(*jobs: Job, remote: bool = False) -> Terminal:
     execution = SimpleNamespace(keep_going=False)
     workflow = SimpleNamespace(scheduler=scheduler, dag=dag, non_local_exec=remote, execution_settings=execution)
     usual = logging.Formatter("usual: %(message)s")
-    return Terminal(workflow, {"experiment": "none"}, share_left, usual)
+    return Terminal(workflow, CONFIG, share_left, usual)
 
 
 def record(event: LogEvent | None, message: str | None = "words", **more) -> logging.LogRecord:
@@ -234,7 +236,7 @@ def test_of_many_jobs_a_few_are_reported(clock):
 
 
 def test_a_handler_without_a_formatter_shows_messages_as_they_are():
-    terminal = Terminal(SimpleNamespace(), {"experiment": "none"}, share_left, None)
+    terminal = Terminal(SimpleNamespace(), CONFIG, share_left, None)
     assert terminal.format(record(LogEvent.JOB_ERROR, "it failed")) == "it failed"
 
 
@@ -285,7 +287,7 @@ def handler():
 def test_snakemakes_own_words_where_they_are_wanted(handler, main, settings, ours):
     output = SimpleNamespace(**{"dryrun": False, "verbose": False, "debug_dag": False, "quiet": None} | settings)
     workflow = SimpleNamespace(output_settings=output, is_main_process=main)
-    made = use_terminal(workflow, {"experiment": "none"}, share_left)
+    made = use_terminal(workflow, CONFIG, share_left)
     assert (made is not None) == isinstance(handler.formatter, Terminal) == bool(handler.filters) == ours
 
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 from workflow_scripts.run.run_times import read_benchmark
@@ -26,12 +26,17 @@ SHORT = 60  # seconds: what the logs of jobs say that have run for less is not l
 class Forecast:
     """What jobs take: by what this run has measured of their rule, or by earlier runs, or by the config's rates.
 
+    The config has rates for what takes most of an experiment at full size. A job of any other rule counts its start or,
+    if that is more, the median over the rules measured so far, until one of its own rule has ended: with its start
+    alone the forecast of a small experiment would begin far too low.
+
     Args:
         earlier: seconds that jobs took in earlier runs, by the name of their benchmark; as `read_benchmarks` returns.
+        start: the seconds that a job without a rate counts by the config, `rates.start`.
     """
 
-    def __init__(self, earlier: Mapping[str, list[float]]) -> None:
-        self.earlier = earlier
+    def __init__(self, earlier: Mapping[str, list[float]], start: float = 0) -> None:
+        self.earlier, self.start = earlier, start
         self.measured: dict[str, list[float]] = defaultdict(list)
         self.rated: dict[Job, float] = {}
 
@@ -45,7 +50,12 @@ class Forecast:
             return 0
         rule, earlier = job.rule.name, self.earlier.get(Path(job.benchmark).stem) if job.benchmark else None
         known = self.measured.get(rule) or foreseen.get(rule) or earlier
-        return mean(known) if known else self.rated.get(job)
+        if known:
+            return mean(known)
+        rated = self.rated.get(job)
+        if rated is not None and rated <= self.start and self.measured:
+            return max(rated, median(map(mean, self.measured.values())))
+        return rated
 
     def left(
         self,

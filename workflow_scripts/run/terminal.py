@@ -68,7 +68,7 @@ class Terminal(logging.Formatter):
         super().__init__()
         self.workflow, self.config, self.share_left = workflow, config, share_left
         self.usual = usual or logging.Formatter()
-        self.forecast = Forecast(read_benchmarks(config["experiment"]))
+        self.forecast = Forecast(read_benchmarks(config["experiment"]), config["rates"]["start"])
         self.started: dict[Job, float] = {}  # jobs and groups of jobs that run, and since when
         self.ended: set[int] = set()
         self.done, self.total = 0, 0

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow_scripts.cost_sheet import read_experiment
+from workflow_scripts.plan.load import read_config
 from workflow_scripts.run.forecast import Forecast, last_line, longest_chain, rate, seconds_left
 
 HOUR = 3600
@@ -188,4 +189,4 @@ def tiny_config() -> dict:
     root = Path(__file__).resolve().parent.parent
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        return json.loads(json.dumps(read_experiment([Path("configs/tiny.yaml")], gpus=0).config))
+        return json.loads(json.dumps(read_experiment(read_config([Path("configs/tiny.yaml")]), gpus=0).config))

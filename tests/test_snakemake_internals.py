@@ -6,6 +6,8 @@ seconds. Rules and modules that need more of it add it here.
 
 from pathlib import Path
 
+import pytest
+from snakemake.cli import parse_config
 from snakemake.scheduling import job_scheduler
 from test_workflow import snakemake
 
@@ -208,3 +210,10 @@ def test_snakemake_tells_of_failures_as_the_workflow_expects(tmp_path):
 def test_snakemake_has_the_words_for_an_interrupted_run():
     source = Path(job_scheduler.__file__).read_text()
     assert all(words in source for words in ON_REQUEST)
+
+
+def test_snakemake_reads_values_on_the_command_line_as_commands_do():
+    assert parse_config(["a=1", "b={c: [2]}", "d=x"]) == {"a": 1, "b": {"c": ["2"]}, "d": "x"}
+    for word in ("a", "=1", "1=1"):
+        with pytest.raises((ValueError, AssertionError)):
+            parse_config([word])

@@ -213,7 +213,11 @@ def test_snakemake_has_the_words_for_an_interrupted_run():
 
 
 def test_snakemake_reads_values_on_the_command_line_as_commands_do():
-    assert parse_config(["a=1", "b={c: [2]}", "d=x"]) == {"a": 1, "b": {"c": ["2"]}, "d": "x"}
-    for word in ("a", "=1", "1=1"):
+    assert parse_config(["gpus=1", "images={size: [2]}", "experiment=x"]) == {
+        "gpus": 1,
+        "images": {"size": ["2"]},
+        "experiment": "x",
+    }
+    for word in ("gpus", "=1", "1=1"):
         with pytest.raises((ValueError, AssertionError)):
             parse_config([word])

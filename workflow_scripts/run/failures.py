@@ -27,10 +27,14 @@ CORRECT = f"{KEPT} Correct the cause, then run the same command to continue."
 
 
 class Reason(NamedTuple):
-    """Why a step failed; `passes` tells that nothing needs to be corrected before it runs again."""
+    """Why a step failed.
+
+    `passes`: nothing needs to be corrected before it runs again. `is_rejected`: its own log says that all went well.
+    """
 
     sentence: str
     passes: bool = False
+    is_rejected: bool = False
 
 
 class Failures(logging.Handler):
@@ -82,7 +86,8 @@ class Failures(logging.Handler):
         failed = sorted(workflow.scheduler.failed, key=lambda job: self.started.get(job.jobid, 0))
         reasons = {job: self.reason(job) for job in failed}
         for place, job in enumerate(failed[:MOST]):
-            lines.append(f"Failed: {' '.join(describe_job(job, share_left).split())}{see(job)}")
+            logs_of_job = "" if reasons[job].is_rejected else see(job)
+            lines.append(f"Failed: {' '.join(describe_job(job, share_left).split())}{logs_of_job}")
             if place + 1 == len(failed[:MOST]) or reasons[failed[place + 1]] != reasons[job]:
                 lines.append(f"  {reasons[job].sentence}")
         if len(failed) > MOST:
@@ -99,7 +104,7 @@ class Failures(logging.Handler):
         jobs = members(job)
         numbers = [member.jobid for member in jobs if member.jobid in self.said]
         if not numbers and (rejection := self.rejection(jobs)):
-            return Reason(rejection)
+            return Reason(rejection, is_rejected=True)
         since = min((self.started[each.jobid] for each in (job, *jobs) if each.jobid in self.started), default=0)
         ends = [end_of_log(member, since) for member in jobs]
         if own := next(filter(None, map(own_sentence, ends)), ""):

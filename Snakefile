@@ -39,4 +39,6 @@ onsuccess:
 
 
 onerror:
-    logger.error(tell_failures(workflow, EXPERIMENT.density))
+    logger.error(FAILURES.tell(workflow, EXPERIMENT.density, log))
+    if TERMINAL:
+        TERMINAL.failed = True

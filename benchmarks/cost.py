@@ -19,6 +19,7 @@ from workflow_scripts.cost_sheet import (
     read_benchmarks,
     read_experiment,
 )
+from workflow_scripts.plan.command_line import config_of, snakemake_arguments
 from workflow_scripts.run.costs import Costs, Job, read_sizes
 from workflow_scripts.shared.files import UserError, run_command
 
@@ -43,10 +44,10 @@ def main() -> None:
         UserError: the experiment has networks that are brought along, or a job of it has not been run.
     """
     args = cost_parser(__doc__).parse_args()
-    experiment = read_experiment(args.configfile, args.gpus)
+    experiment = read_experiment(config_of(args), args.gpus)
     config = experiment.config
     costs = Costs(experiment, read_sizes(experiment), args.cores or os.cpu_count())
-    jobs = {node: job for node, job in list_jobs(args.configfile).items() if job.rule not in NOT_TIMED}
+    jobs = {node: job for node, job in list_jobs(snakemake_arguments(args)).items() if job.rule not in NOT_TIMED}
     if any(map(costs.is_brought, jobs.values())):
         raise UserError("there are no rates of networks that are brought along: compare an experiment without them")
     times = read_benchmarks(config["experiment"])

@@ -25,7 +25,8 @@ from workflow_scripts.plan.figures import module_of
 from workflow_scripts.plan.load import complete_config
 from workflow_scripts.plan.keys import Key
 from workflow_scripts.run.executors import require_executor, require_shared_files
-from workflow_scripts.run.terminal import tell_failures, use_terminal
+from workflow_scripts.run.failures import Failures
+from workflow_scripts.run.terminal import use_terminal
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.gpus import has_gpu
 from workflow_scripts.shared.sizes import size_text
@@ -57,6 +58,8 @@ placed = workflow.modifier.modify_path
 KINDS = "|".join(["images", *EXPERIMENT.concept_kinds])  # of sources that may be archives
 CONTENTS = Contents(EXPERIMENT, Path(placed(RESULTS)))
 TERMINAL = use_terminal(workflow, config, EXPERIMENT.density) if is_main else None
+FAILURES = Failures()
+logger.addHandler(FAILURES)
 
 
 wildcard_constraints:

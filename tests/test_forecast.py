@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow_scripts.cost_sheet import read_experiment
+from workflow_scripts.plan.load import read_config
 from workflow_scripts.run.forecast import Forecast, last_line, longest_chain, rate, seconds_left
 
 HOUR = 3600
@@ -70,6 +71,22 @@ def test_this_run_counts_before_earlier_ones_and_these_before_rates(tmp_path):
     (tmp_path / "a.tsv").write_text("s\th:m:s\n10.0\t0:00:10\n")
     told.note(a, 99)  # as Snakemake has measured it
     assert told.seconds(b, {}) == 20
+
+
+def test_a_rule_without_a_rate_counts_as_half_of_those_that_were_measured_until_one_of_its_own_ends():
+    told = Forecast({}, start=2)
+    unknown, rated = Job("unknown"), Job("train")
+    told.rated = {unknown: 2.0, rated: 50.0}
+    assert told.seconds(unknown, {}) == 2
+    for rule, seconds in (("a", 10), ("a", 30), ("b", 1000), ("c", 5)):  # means 20, 1000 and 5
+        told.note(Job(rule), seconds)
+    assert told.seconds(unknown, {}) == 20 and told.seconds(rated, {}) == 50
+    told.note(Job("unknown"), 3)
+    assert told.seconds(unknown, {}) == 3
+    quick = Forecast({}, start=2)
+    quick.rated = {unknown: 2.0}
+    quick.note(Job("a"), 1)
+    assert quick.seconds(unknown, {}) == 2
 
 
 def test_without_a_basis_there_is_no_forecast():
@@ -172,4 +189,4 @@ def tiny_config() -> dict:
     root = Path(__file__).resolve().parent.parent
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        return json.loads(json.dumps(read_experiment([Path("configs/tiny.yaml")], gpus=0).config))
+        return json.loads(json.dumps(read_experiment(read_config([Path("configs/tiny.yaml")]), gpus=0).config))

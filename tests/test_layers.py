@@ -1,5 +1,6 @@
 """Layers by name: tokens become maps in their places, what is no map is refused, and what there is gets listed."""
 
+import argparse
 import csv
 import json
 import re
@@ -13,6 +14,7 @@ import torch
 from conftest import NETWORK, RESNET50
 from torch import Tensor, nn
 
+from workflow_scripts import cost_sheet, show_concepts
 from workflow_scripts import list_layers as list_layers_script
 from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.dissect.check_network import CLASSES
@@ -30,6 +32,7 @@ from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.list_layers import designs_of, list_layers
 from workflow_scripts.networks.constructors import build
 from workflow_scripts.networks.torchvision_models import models
+from workflow_scripts.plan.command_line import add_config_arguments, config_of, snakemake_arguments
 from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.plan.load import complete_config
 from workflow_scripts.shared.files import UserError
@@ -406,26 +409,55 @@ def test_layers_are_listed_for_a_constructor(capsys, monkeypatch):
     words = ["list_layers", "--constructor", "torchvision.models:resnet18", "--arguments", '{"num_classes": 3}']
     monkeypatch.setattr(sys, "argv", [*words, "--size", "64"])
     list_layers_script.main()
-    lines = [re.split(r"\s{2,}", line) for line in capsys.readouterr().out.splitlines()]
-    assert ["layer4.1.conv2", "Conv2d", "512 units x 2 x 2"] in lines
-    assert ["layer1.0.relu#2", "ReLU", "64 units x 16 x 16"] in lines
-    assert ["fc", "Linear", "not to be dissected: output (1, 3)"] in lines
+    text = capsys.readouterr().out
+    assert text.startswith('torchvision.models:resnet18 {"num_classes": 3}, 64 pixels\n')
+    lines = words_of(text)
+    assert "layer4.1.conv2 Conv2d 512 units x 2 x 2" in lines
+    assert "layer1.0.relu#2 ReLU 64 units x 16 x 16" in lines
+    assert "fc Linear not to be dissected: output (1, 3)" in lines
+    # Numbers end below each other.
+    shapes = [re.search(r"(\d+) units x +(\d+)", line) for line in text.splitlines()]
+    for place in (1, 2):
+        assert len({found.end(place) for found in shapes if found}) == 1
+
+
+def words_of(text: str) -> list[str]:
+    """The lines of a text with one space between words."""
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def test_shapes_stand_below_each_other():
+    given = ["768 units x 14 x 7", "not to be dissected: 1 x", "5 tokens x 1024 channels: write a@2x2"]
+    assert list_layers_script.align_shapes([*given, "64 units x 112 x 7", "7 x 7 x 96 channels"]) == [
+        "768 units x  14 x 7",
+        "not to be dissected: 1 x",
+        "  5 tokens x 1024 channels: write a@2x2",
+        " 64 units x 112 x 7",
+        "  7 x 7 x 96 channels",
+    ]
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--constructor", "a:b", "--arm", "imp"], "--arm does not go together with --constructor: "),
-        (["--configfile", "a.yaml", "--size", "64"], "--size does not go together with --configfile: "),
+        (
+            ["--constructor", "a:b", "--arm", "imp"],
+            "--arm cannot stand beside --constructor: leave one or the other out",
+        ),
+        (
+            ["--constructor", "a:b", "--configfile", "a.yaml", "--config", "gpus=0"],
+            "--configfile and --config cannot stand beside --constructor: leave one or the other out",
+        ),
+        (["--size", "64"], "--size cannot stand without --constructor: add it, or leave --size out"),
         (
             ["--configfile", "a.yaml", "--size", "224", "--arguments", "{}"],
-            "--arguments and --size do not go together with --configfile: ",
+            "--arguments and --size cannot stand without --constructor: add it, or leave --arguments and --size out",
         ),
     ],
 )
 def test_arguments_that_would_be_passed_over_are_refused(monkeypatch, words, sentence):
     monkeypatch.setattr(sys, "argv", ["list_layers", *words])
-    with pytest.raises(UserError, match=f"^{sentence}leave one or the other out$"):
+    with pytest.raises(UserError, match=f"^{sentence}$"):
         list_layers_script.main()
 
 
@@ -472,16 +504,88 @@ def test_the_networks_of_a_configs_arms_are_listed_each_design_once():
         found("resnet5")
 
 
+def listed(monkeypatch, capsys, *words: str) -> list[str]:
+    monkeypatch.setattr(sys, "argv", ["list_layers", *words])
+    list_layers_script.main()
+    return words_of(capsys.readouterr().out)
+
+
 def test_layers_are_listed_for_a_config_of_trained_and_brought_networks(capsys, monkeypatch, tmp_path):
     brought = {"name": "mine", "recipe": "brought", "constructor": "torchvision.models:resnet18", "weights": "none"}
     brought |= {"layers": ["layer4"], "preprocessing": {"size": 64, "mean": [0.5] * 3, "std": [0.25] * 3}}
     config = {"arms": [{"name": "imp", "recipe": "imp"}, brought], "images": {"size": 16}, "network": NETWORK}
     (tmp_path / "both.yaml").write_text(json.dumps(config))
-    monkeypatch.setattr(sys, "argv", ["list_layers", "--configfile", str(tmp_path / "both.yaml")])
-    list_layers_script.main()
-    lines = [re.split(r"\s{2,}", line) for line in capsys.readouterr().out.splitlines()]
-    trained, own = (number for number, line in enumerate(lines) if line[0].endswith(" pixels"))
-    assert (trained, lines[own]) == (0, ["torchvision.models:resnet18 {}, 64 pixels"])
+    lines = listed(monkeypatch, capsys, "--configfile", str(tmp_path / "both.yaml"))
+    trained, own = (number for number, line in enumerate(lines) if line.endswith(" pixels"))
+    assert (trained, lines[own]) == (0, "torchvision.models:resnet18 {}, 64 pixels")
     # How many classes there are shows only when pictures are packed; the list takes a thousand.
-    assert ["classifier", "Linear", f"not to be dissected: output (1, {CLASSES})"] in lines[:own]
-    assert ["layer4.1.conv2", "Conv2d", "512 units x 2 x 2"] in lines[own:]
+    assert f"classifier Linear not to be dissected: output (1, {CLASSES})" in lines[:own]
+    assert "layer4.1.conv2 Conv2d 512 units x 2 x 2" in lines[own:]
+    own_alone = listed(monkeypatch, capsys, "--configfile", str(tmp_path / "both.yaml"), "--arm", "mine")
+    assert own_alone == lines[own:]
+
+
+def test_a_config_may_lack_what_its_layers_do_not_depend_on(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    mine = {"name": "mine", "recipe": "brought", "constructor": "torchvision.models:resnet18"}
+    others = [
+        {"name": "drawn", "recipe": "untrained", "of": "mine"},
+        {"name": "shuffled", "recipe": "shuffled_labels", "of": "mine"},
+        {"name": "half", "recipe": "prune_once", "of": "mine", "method": "global", "densities": [0.5]},
+    ]
+    concepts = {"source": "data/not_there.zip", "folder": "broden1_224", "addresses": []}
+    images = {"source": "not_there", "size": 64}
+    missing = {"weights": "not/{replicate}/there.pth", "masks": "nor/{replicate}.pth", "part": "model"}
+
+    def lines(**more):
+        (tmp_path / "mine.yaml").write_text(
+            json.dumps({"arms": [mine | more, *others], "concepts": concepts, "images": images})
+        )
+        return listed(monkeypatch, capsys, "--configfile", "mine.yaml")
+
+    plain = lines()
+    assert plain[0] == "torchvision.models:resnet18 {}, 224 pixels"
+    assert "layer4.1.conv2 Conv2d 512 units x 7 x 7" in plain
+    preprocessing = {"size": 64, "mean": [0.5] * 3, "std": [0.25] * 3}
+    small = lines(preprocessing=preprocessing)
+    assert "layer4.1.conv2 Conv2d 512 units x 2 x 2" in small
+    assert lines(preprocessing=preprocessing, layers=["layer4"], **missing) == small
+    # What is there counts: here the arguments of each level.
+    (tmp_path / "weights_0.pth").touch()
+    (tmp_path / "weights_1.pth").touch()
+    by_level = [{"num_classes": 7}, {"num_classes": 8}]
+    both = lines(preprocessing=preprocessing, arguments=by_level, weights="weights_{level}.pth", part="model")
+    assert [line for line in both if "pixels" in line] == [
+        f'torchvision.models:resnet18 {{"num_classes": {classes}}}, 64 pixels' for classes in (7, 8)
+    ]
+    # What is wrong with the networks themselves is still said.
+    with pytest.raises(UserError, match=r"unknown key arms\.mine\.pretrained"):
+        lines(pretrained=True)
+
+
+def test_commands_take_a_config_in_the_same_arguments(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    arm = "{name: mine, recipe: brought, constructor: 'torchvision.models:resnet18', arguments: {num_classes: 7}}"
+    first = listed(monkeypatch, capsys, "--config", f"arms=[{arm}]")[0]
+    assert first == 'torchvision.models:resnet18 {"num_classes": 7}, 224 pixels'
+    (tmp_path / "mine.yaml").write_text("images: {size: 32}")
+    assert listed(monkeypatch, capsys, "--configfile", "mine.yaml")[0].endswith(" 32 pixels")
+    given = ["--configfile", "mine.yaml", "--config", "experiment=mine", "images={size: 24}"]
+    assert listed(monkeypatch, capsys, *given)[0].endswith(" 24 pixels")
+    parser = argparse.ArgumentParser()
+    add_config_arguments(parser)
+    args = parser.parse_args(given)
+    config = config_of(args)
+    assert config["experiment"] == "mine" and config["images"]["size"] == 24
+    assert snakemake_arguments(args) == given and snakemake_arguments(parser.parse_args([])) == []
+    assert config_of(parser.parse_args([])) == complete_config({})
+    for main in (list_layers_script.main, cost_sheet.main, show_concepts.main):
+        out = ["--out", "x.png"] if main is show_concepts.main else []
+        for words, sentence in [
+            (["--config", "gpus"], "^--config: 'gpus' is no KEY=VALUE: write it as gpus=2 or "),
+            (["--config", "gpu=2"], "^config: unknown key gpu; did you mean gpus"),
+            (["--configfile", "none.yaml"], "^config: the file none.yaml is missing"),
+        ]:
+            monkeypatch.setattr(sys, "argv", ["command", *words, *out])
+            with pytest.raises(UserError, match=sentence):
+                main()

@@ -4,7 +4,14 @@ A release of Snakemake, or of its executor for SLURM, may change any of it witho
 seconds. Rules and modules that need more of it add it here.
 """
 
+from pathlib import Path
+
+import pytest
+from snakemake.cli import parse_config
+from snakemake.scheduling import job_scheduler
 from test_workflow import snakemake
+
+from workflow_scripts.run.failures import ON_REQUEST
 
 SNAKEFILE = r"""
 import logging
@@ -99,6 +106,7 @@ onstart:
     make, copy = jobs["make"], jobs["copy"]
     assert list(dag.dependencies[copy]) == [make] and not list(dag.dependencies[make])
     assert not set(scheduler.running) and not list(scheduler.failed)
+    assert workflow.execution_settings.keep_going is False
     limits = {name: limit for name, limit in scheduler.global_resources.items() if 0 < limit < sys.maxsize}
     assert limits["_cores"] == 1 and limits["gpu"] == 2
     assert make.jobid != copy.jobid
@@ -132,3 +140,84 @@ def test_snakemake_has_what_the_workflow_uses_of_its_insides(tmp_path):
         *("--configfile", "given.yaml", "--config", "typed=1"),
     )
     assert run.returncode == 0 and "CONTRACT HOLDS" in run.stdout.splitlines(), run.stdout
+
+
+FAILING = r"""
+import logging
+import threading
+
+from snakemake.logging import logger
+from snakemake_interface_logger_plugins.common import LogEvent
+
+
+# run/failures.py: what is noted of failures
+class Failures(logging.Handler):
+    def emit(self, record):
+        event = getattr(record, "event", None)
+        if event == LogEvent.ERROR:
+            told.append((threading.get_ident(), str(record.msg)))
+        elif event == LogEvent.JOB_ERROR:
+            ended.append((threading.get_ident(), record.jobid, record.log, record.rule_msg))
+
+
+told, ended = [], []
+logger.addHandler(Failures())
+
+
+rule all:
+    input: "fails.txt", "loses.txt"
+
+
+rule fails:
+    output: "fails.txt"
+    log: "fails.log"
+    shell: "echo no > {log}; kill -9 $$"
+
+
+rule loses:
+    output: "loses.txt"
+    shell: "true"
+
+
+onerror:
+    jobs = {job.rule.name: job for job in workflow.scheduler.failed}
+    assert jobs.keys() == {"fails", "loses"}
+    # The command that fails is told in the thread of its job just before the job; that of a missing output alone.
+    [(thread, number, logs, said)] = ended
+    assert number == jobs["fails"].jobid and logs == ["fails.log"] and said is None
+    [command] = [text for of, text in told if of == thread]
+    assert "died with <Signals.SIGKILL: 9>" in command
+    [missing] = [text for of, text in told if of != thread]
+    head, _, words = missing.partition("\n")
+    assert " in rule loses " in head and "loses.txt" in words and "completed successfully" in words
+    assert [path.endswith(".snakemake.log") for path in log] == [True]
+    logger.error("FAILURES ARE TOLD")
+"""
+
+
+def test_snakemake_tells_of_failures_as_the_workflow_expects(tmp_path):
+    (tmp_path / "Snakefile").write_text(FAILING)
+    run = snakemake(tmp_path, "--cores", "1", "--keep-going", "--latency-wait", "0")
+    assert run.returncode == 1
+    lines = run.stdout.splitlines()
+    told = lines.index("FAILURES ARE TOLD")
+    # run/terminal.py leaves these out, which follow.
+    assert lines[told + 1].startswith("Complete log(s)") and lines[told + 2].startswith("Elapsed time")
+    assert lines[told + 3 :] == ["WorkflowError:", "At least one job did not complete successfully."]
+    assert any(line.startswith("Exiting because a job execution failed") for line in lines[:told])
+
+
+def test_snakemake_has_the_words_for_an_interrupted_run():
+    source = Path(job_scheduler.__file__).read_text()
+    assert all(words in source for words in ON_REQUEST)
+
+
+def test_snakemake_reads_values_on_the_command_line_as_commands_do():
+    assert parse_config(["gpus=1", "images={size: [2]}", "experiment=x"]) == {
+        "gpus": 1,
+        "images": {"size": ["2"]},
+        "experiment": "x",
+    }
+    for word in ("gpus", "=1", "1=1"):
+        with pytest.raises((ValueError, AssertionError)):
+            parse_config([word])

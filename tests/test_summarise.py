@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from small_experiments import BASELINES, REFERENCES, arm_row
 
-from workflow_scripts.findings.summarise import ROWS, WIDTH, list_places, main, summarise
+from workflow_scripts.findings.summarise import ROWS, WIDTH, align, list_places, main, summarise
 from workflow_scripts.shared.files import UserError
 
 
@@ -53,7 +53,21 @@ def test_a_doubtfully_large_quantile_is_named(tmp_path):
 
 
 def cells(line: str) -> list[str]:
-    return re.split(r"  +", line.strip())
+    """A line's cells, of which ranges may stand apart from their means."""
+    return re.split(r"  +(?!\()", re.sub(r" +\(", " (", line.strip()))
+
+
+def test_numbers_stand_to_the_right_and_means_end_at_one_place():
+    rows = [("", "weights", "accuracy", "units"), ("a layer, which is longer than any of the columns",)]
+    rows += [("mine", "100 %", "5.0 % (5.0-5.1)", "12.5 %"), ("", "0.8 %", "-", "-")]
+    rows += [("yours", "9 %", "100.0 % (99.5-100.0)", "100.0 %")]
+    assert align(rows) == [
+        "       weights              accuracy    units",
+        "a layer, which is longer than any of the columns",
+        "mine     100 %    5.0 %    (5.0-5.1)   12.5 %",
+        "         0.8 %        -                     -",
+        "yours      9 %  100.0 % (99.5-100.0)  100.0 %",
+    ]
 
 
 def test_means_over_replicates_and_their_range(tmp_path):

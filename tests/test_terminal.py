@@ -2,6 +2,7 @@
 
 import logging
 import re
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,9 @@ from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from workflow_scripts.run import terminal as module
-from workflow_scripts.run.terminal import Terminal, describe_job, is_needed, tell_failures, use_terminal
+from workflow_scripts.run.terminal import Terminal, describe_job, pause, use_terminal
+
+CONFIG = {"experiment": "none", "rates": {"start": 2}}
 
 
 class Job:
@@ -66,11 +69,12 @@ def share_left(arm: str, replicate: str, level: str) -> float | None:
 
 
 def make_terminal(*jobs: Job, remote: bool = False) -> Terminal:
-    scheduler = SimpleNamespace(running=set(jobs), global_resources={"_cores": 2})
+    scheduler = SimpleNamespace(running=set(jobs), failed=set(), global_resources={"_cores": 2})
     dag = SimpleNamespace(needrun_jobs=lambda: jobs, dependencies={job: {} for job in jobs})
-    workflow = SimpleNamespace(scheduler=scheduler, dag=dag, non_local_exec=remote)
+    execution = SimpleNamespace(keep_going=False)
+    workflow = SimpleNamespace(scheduler=scheduler, dag=dag, non_local_exec=remote, execution_settings=execution)
     usual = logging.Formatter("usual: %(message)s")
-    return Terminal(workflow, {"experiment": "none"}, share_left, usual)
+    return Terminal(workflow, CONFIG, share_left, usual)
 
 
 def record(event: LogEvent | None, message: str | None = "words", **more) -> logging.LogRecord:
@@ -97,30 +101,81 @@ def test_jobs_have_a_line_when_they_start_and_when_they_end(clock):
     assert end(terminal, 4, done=1, total=20) == "12:00:00  done    pack_images        train: 5.0 s"
     clock.now += 70
     lines = end(terminal, 3, done=2, total=20).split("\n")
-    assert lines[0] == "12:00:00  done    train_level        imp, replicate 1, level 3 (12.5 % of weights): 0:01:15"
-    assert lines[1].startswith("12:00:00  2 of 20 steps (10 %)")
+    assert lines == [
+        "12:00:00  done    train_level        imp, replicate 1, level 3 (12.5 % of weights): 0:01:15",
+        "12:00:00   2 of 20 steps",
+    ]
 
 
-def test_steps_are_not_told_with_every_job(clock):
-    jobs = [Job(number, "pack_images", split="train") for number in range(30)]
+def test_progress_is_told_after_a_tenth_of_what_is_left_not_with_every_job(clock):
+    jobs = [Job(number, "pack_images", split="train") for number in range(300)]
     terminal = make_terminal(*jobs)
-    terminal.format(record(LogEvent.JOB_STARTED, jobs=list(range(30))))
-    told = 0
-    for number in range(30):
-        clock.now += 1
-        told += "steps" in end(terminal, number, done=number + 1, total=31)
-    assert told == 2
+    terminal.workflow.scheduler.global_resources["_cores"] = 1
+    told = []
+    for number in range(300):
+        terminal.format(record(LogEvent.JOB_STARTED, jobs=[number]))
+        clock.now += 2
+        if "steps" in end(terminal, number, done=number + 1, total=300):
+            told.append(clock.now - 1000)
+    # Of 600 seconds 590 are left after the first ten: the next line comes 59 later, or with the next job that ends.
+    assert told[:3] == [10, 70, 124] and told[-1] > 580
+    for before, after in pairwise(told):
+        assert max(10, (600 - before) / 10) <= after - before < max(10, (600 - before) / 10) + 2
 
 
-def test_what_is_left_is_told_as_soon_as_there_is_a_basis(clock):
+@pytest.mark.parametrize(
+    ("passed", "left", "seconds"),
+    [
+        (0, None, 10),
+        (400, None, 40),  # without a forecast, of what has passed
+        (0, 600, 60),  # a minute with ten minutes left
+        (0, 6 * 3600, 36 * 60),
+        (0, 7 * 86400, 3600),
+        (3600, 20, 12),
+        (86400, 0, 3600),  # it takes longer than foreseen
+        (86400, 1, 288),  # and nearly ready for hours
+    ],
+)
+def test_reports_are_rarer_the_longer_a_run_still_takes(passed, left, seconds):
+    assert pause(passed, left) == pytest.approx(seconds)
+
+
+def test_a_run_of_days_has_few_reports_and_one_of_ten_minutes_one_a_minute():
+    def reports(total):
+        now, times = 0.0, []
+        while (now := now + pause(now, total - now)) < total:
+            times.append(now)
+        return times
+
+    minutes, days = reports(600), reports(3 * 86400)
+    assert all(after - before <= 60 for before, after in pairwise([0, *minutes, 600]))
+    assert len(days) < 150 and all(after - before <= 3600 for before, after in pairwise([0, *days, 3 * 86400]))
+
+
+def test_the_share_is_of_time_and_what_is_left_is_told_as_soon_as_there_is_a_basis(clock):
     jobs = [Job(number, "dump_activations", arm="imp", replicate="1", level=str(number)) for number in range(10)]
     terminal = make_terminal(*jobs)
-    assert terminal.steps().endswith("(0 %)")
+    terminal.total = 10
+    assert terminal.steps() == "12:00:00   0 of 10 steps"
     terminal.format(record(LogEvent.JOB_STARTED, jobs=[0]))
     clock.now += 40
-    assert end(terminal, 0, done=1, total=10).endswith(
-        "1 of 10 steps (10 %), about 0:03:00 left"
-    )  # 9 x 40 s on 2 cores
+    # 9 x 40 s on 2 cores are left of 220 s.
+    words = " 1 of 10 steps, 18 % of the time, about 0:03:00 left"
+    assert end(terminal, 0, done=1, total=10).endswith(words)
+    clock.now += 20  # the other steps have not begun: the forecast was too short, and the share falls to 60 of 240 s
+    assert terminal.steps().endswith("25 % of the time, about 0:03:00 left")
+    clock.now += 60
+    assert terminal.steps().endswith("40 % of the time, about 0:03:00 left")
+
+
+def test_after_a_failure_no_time_is_told_unless_the_others_go_on(clock):
+    jobs = [Job(number, "dump_activations", arm="imp", replicate="1", level=str(number)) for number in range(10)]
+    terminal = make_terminal(*jobs)
+    terminal.forecast.measured["dump_activations"] = [40]
+    terminal.workflow.scheduler.failed.add(jobs[0])
+    assert terminal.steps().endswith(" steps; a step has failed, so no other starts")
+    terminal.workflow.execution_settings.keep_going = True
+    assert terminal.steps().endswith(" left")
 
 
 def test_groups_are_told_as_one(clock):
@@ -158,7 +213,7 @@ def test_what_runs_for_long_is_reported_with_the_last_words_of_its_log(clock, tm
     short = Job(4, "pack_images", split="train")
     terminal = make_terminal(train, short)
     terminal.format(record(LogEvent.JOB_STARTED, jobs=[3]))
-    assert terminal.report() == ""
+    assert terminal.report() == "12:00:00  0 of 0 steps"
     clock.now += 90
     terminal.format(record(LogEvent.JOB_STARTED, jobs=[4]))
     words = "train_level        imp, replicate 1, level 1 (50 % of weights), 0:01:30"
@@ -168,7 +223,7 @@ def test_what_runs_for_long_is_reported_with_the_last_words_of_its_log(clock, tm
     assert first == f"12:00:00  runs    {words}: 5 of 9 pictures, 1 a second, 0:00:04 left"
     assert "steps" in steps
     terminal.workflow.scheduler.running.clear()  # it has failed
-    assert terminal.report() == ""
+    assert "runs" not in terminal.report()
 
 
 def test_of_many_jobs_a_few_are_reported(clock):
@@ -181,33 +236,30 @@ def test_of_many_jobs_a_few_are_reported(clock):
 
 
 def test_a_handler_without_a_formatter_shows_messages_as_they_are():
-    terminal = Terminal(SimpleNamespace(), {"experiment": "none"}, share_left, None)
+    terminal = Terminal(SimpleNamespace(), CONFIG, share_left, None)
     assert terminal.format(record(LogEvent.JOB_ERROR, "it failed")) == "it failed"
 
 
 def test_errors_are_shown_as_ever_and_chatter_is_not():
     terminal = make_terminal()
+    is_needed = terminal.is_needed
     error = record(LogEvent.JOB_ERROR, "it failed")
     assert is_needed(error) and terminal.format(error) == "usual: it failed"
     assert is_needed(record(None, "Complete log(s): here")) and is_needed(record(LogEvent.RUN_INFO))
     assert not is_needed(record(LogEvent.JOB_INFO)) and not is_needed(record(None, "Select jobs to execute..."))
 
 
-def test_failures_are_named_with_their_logs(tmp_path):
-    log = tmp_path / "train.log"
-    log.touch()
-    train = Job(3, "train_level", log=log, arm="imp", replicate="1", level="1")
-    other = Job(4, "pack_images", split="train", log=tmp_path / "none.log")
-    last = "What has finished is kept: the same command goes on from here."
-    said = tell_failures(SimpleNamespace(scheduler=SimpleNamespace(failed=[train, other])), share_left)
-    assert said.split("\n") == [
-        f"Failed: train_level imp, replicate 1, level 1 (50 % of weights); see {log}.",
-        "Failed: pack_images train; see above.",
-        last,
+def test_nothing_follows_what_is_told_of_a_failure():
+    terminal = make_terminal()
+    after = [
+        "Complete log(s): here",
+        "Elapsed time: 0:01:00",
+        "WorkflowError:\nAt least one job did not complete successfully.",
     ]
-    said = tell_failures(SimpleNamespace(scheduler=SimpleNamespace(failed=[other] * 20)), share_left)
-    assert len(said.split("\n")) == module.MOST + 2
-    assert tell_failures(SimpleNamespace(scheduler=SimpleNamespace(failed=[])), share_left) == last  # Ctrl-C
+    assert all(terminal.is_needed(record(None, words)) for words in after)
+    terminal.failed = True
+    assert not any(terminal.is_needed(record(None, words)) for words in after)
+    assert terminal.is_needed(record(LogEvent.ERROR, "WorkflowError:\nsomething else"))
 
 
 @pytest.fixture
@@ -235,7 +287,7 @@ def handler():
 def test_snakemakes_own_words_where_they_are_wanted(handler, main, settings, ours):
     output = SimpleNamespace(**{"dryrun": False, "verbose": False, "debug_dag": False, "quiet": None} | settings)
     workflow = SimpleNamespace(output_settings=output, is_main_process=main)
-    made = use_terminal(workflow, {"experiment": "none"}, share_left)
+    made = use_terminal(workflow, CONFIG, share_left)
     assert (made is not None) == isinstance(handler.formatter, Terminal) == bool(handler.filters) == ours
 
 
@@ -243,4 +295,6 @@ def test_lines_fit_a_terminal(clock):
     long = Job(1, "make_control", arm="untrained_calibrated", replicate="1", level="0")
     terminal = make_terminal(long)
     assert len(terminal.format(record(LogEvent.JOB_STARTED, jobs=[1]))) <= 80
-    assert re.fullmatch(r"12:00:00  0 of 0 steps \(0 %\)", terminal.steps())
+    terminal.done, terminal.total = 1234, 5678
+    terminal.forecast.measured["make_control"] = [5 * 86400]
+    assert re.fullmatch(r"12:00:00  1234 of 5678 steps,  0 % of the time, about 5.0 days left", terminal.steps())

@@ -17,16 +17,15 @@ import re
 import subprocess
 import sys
 from collections import ChainMap, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from graphlib import TopologicalSorter
 from itertools import groupby
-from pathlib import Path
 from statistics import median
 
 from workflow_scripts.plan.check import is_archive
 from workflow_scripts.plan.code import ROOT
+from workflow_scripts.plan.command_line import add_config_arguments, config_of, snakemake_arguments
 from workflow_scripts.plan.experiment import Experiment
-from workflow_scripts.plan.load import read_config
 from workflow_scripts.run import forecast
 from workflow_scripts.run.costs import Costs, Job, archive_bytes, read_sizes
 from workflow_scripts.run.run_times import BENCHMARKS, SEVERAL, read_benchmarks
@@ -34,13 +33,12 @@ from workflow_scripts.shared.files import UserError, run_command
 from workflow_scripts.shared.gpus import has_gpu
 
 
-def read_experiment(configfiles: list[Path], gpus: int | None = None) -> Experiment:
-    """Return the experiment as the rules see it, `gpus` a number: the one given, or else the config's.
+def read_experiment(config: dict, gpus: int | None = None) -> Experiment:
+    """Return the experiment of a complete config as the rules see it, `gpus` a number: the one given, or the config's.
 
     Raises:
-        UserError: as `read_config` and `Experiment`.
+        UserError: as `Experiment`.
     """
-    config = read_config(configfiles)
     if gpus is not None:
         config["gpus"] = gpus
     elif config["gpus"] == "auto":
@@ -48,10 +46,16 @@ def read_experiment(configfiles: list[Path], gpus: int | None = None) -> Experim
     return Experiment(config)
 
 
-def list_jobs(configfiles: list[Path]) -> dict[str, Job]:
-    """Return all jobs of the experiment by Snakemake's number; UserError with its words if it cannot list them."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--dag"]
-    command += ["--configfile", *map(str, configfiles)] if configfiles else []
+def list_jobs(config_arguments: Sequence[str]) -> dict[str, Job]:
+    """Return all jobs of an experiment by Snakemake's number.
+
+    Args:
+        config_arguments: Snakemake's, for the config.
+
+    Raises:
+        UserError: Snakemake cannot list them; it has its words.
+    """
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--dag", *config_arguments]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
         words = re.search(r"^\S*(Error|Exception|error:).*", run.stderr, re.M | re.S)
@@ -124,7 +128,8 @@ def print_sheet(jobs: dict[str, Job], costs: Costs, measured: dict[str, list[flo
         hours_too = f" ({total / 3600:,.1f} hours)" if total > 86400 else ""
         print(f"longest chain: {duration(total)}{hours_too}: {summary(chain)}")
         print(
-            f"more than {math.ceil(hours * 3600 / total)} {what} do not help, for the chain's jobs follow one another"
+            f"more than {math.ceil(hours * 3600 / total)} {what} would not help: the longest chain runs one job after"
+            " another"
         )
     end = sum(map(costs.bytes, jobs.values()))
     print(f"disk: {size(end)} at the end, {size(end + costs.scratch_bytes())} at its peak")
@@ -170,7 +175,7 @@ def size(number: float) -> str:
 def cost_parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser for what the jobs depend on."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--configfile", type=Path, nargs="+", default=[], help="as for snakemake")
+    add_config_arguments(parser)
     parser.add_argument("--gpus", type=int, help="for each training, in place of the config's: for another machine")
     parser.add_argument("--cores", type=int, help="a job has at most so many threads, as with snakemake --cores")
     return parser
@@ -183,14 +188,14 @@ def main() -> None:
         UserError: the experiment trains no network, so that there are no rates for it.
     """
     args = cost_parser(__doc__).parse_args()
-    experiment = read_experiment(args.configfile, args.gpus)
+    experiment = read_experiment(config_of(args), args.gpus)
     if not experiment.trains:
         raise UserError(
             "the cost sheet knows nothing of networks that are brought along, and there are arms of no others:"
             " snakemake -n lists the jobs"
         )
     costs = Costs(experiment, read_sizes(experiment), args.cores)
-    print_sheet(list_jobs(args.configfile), costs, read_benchmarks(experiment.config["experiment"]))
+    print_sheet(list_jobs(snakemake_arguments(args)), costs, read_benchmarks(experiment.config["experiment"]))
 
 
 if __name__ == "__main__":

@@ -1,26 +1,31 @@
 """List the modules of a network, what each puts out, and how to write it among the layers in a config.
 
 python -m workflow_scripts list_layers --constructor torchvision.models:vit_b_16 --size 224
-python -m workflow_scripts list_layers --configfile configs/tiny.yaml
+python -m workflow_scripts list_layers --configfile mine.yaml
+
+Of a config it takes networks and how pictures are shown to them alone: layers, concepts and weights may be missing yet.
 """
 
 import argparse
 import json
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 from torch import Tensor, nn
 
 from workflow_scripts.dissect.check_network import CLASSES
 from workflow_scripts.dissect.layer_outputs import has_channels_last, suggested_layer
 from workflow_scripts.networks.constructors import build, show_picture
+from workflow_scripts.plan.brought import READING, matches
+from workflow_scripts.plan.command_line import add_config_arguments, read_values
 from workflow_scripts.plan.designs import Design
 from workflow_scripts.plan.experiment import Experiment
-from workflow_scripts.plan.load import read_config
+from workflow_scripts.plan.load import complete_config, read_given
 from workflow_scripts.shared.files import UserError, run_command
 from workflow_scripts.shared.sizes import Size, read_size, sides, size_text
 
-SIZE = 224  # of a constructor's pictures, in pixels, unless another is given
+SIZE = 224  # of pictures, in pixels, unless another is given
 
 
 def list_layers(network: nn.Module, size: Size, channels: int = 3) -> list[tuple[str, str, str]]:
@@ -83,12 +88,73 @@ def designs_of(experiment: Experiment, wanted: str | None) -> list[Design]:
     return list({network.design.suffix: network.design for network in of_arms}.values())
 
 
+def fill_gaps(given: dict) -> dict:
+    """Return what a config gives with all in its place that may be missing while one looks for layers.
+
+    That are the layers of networks that are brought along, their weights and preprocessing, and the pictures.
+    """
+    there: dict[str, object] = {"source": ".", "addresses": []}  # any folder does
+    filled = given | ({"concepts": there} if "concepts" in given else {})
+    images, arms = given.get("images"), given.get("arms")
+    if isinstance(images, Mapping) and images.get("source", "shapes") != "shapes":
+        filled["images"] = dict(images) | there
+    if isinstance(arms, list):
+        filled["arms"] = [
+            fill_arm(dict(item)) if isinstance(item, Mapping) and item.get("recipe") == "brought" else item
+            for item in arms
+        ]
+    return filled
+
+
+def fill_arm(item: dict) -> dict:
+    """Return an item of `arms` that is brought along with what is missing; without weights nothing is read of them."""
+    own: dict[str, object] = {"layers": ["any"]} | item
+    if "openlth" in item:
+        return own
+    own = {"preprocessing": {"size": SIZE, "mean": [0.5] * 3, "std": [0.5] * 3}} | own
+    weights = own.get("weights")
+    if weights is None or (isinstance(weights, str) and weights != "none" and not is_there(weights)):
+        own = {key: value for key, value in own.items() if key not in (*READING, "masks", "density")}
+        own["weights"] = "none"
+    return own
+
+
+def is_there(weights: str) -> bool:
+    """Tell whether there is a file of such a name, in which {replicate} and {level} stand for digits."""
+    try:
+        return bool(matches(weights, "weights"))
+    except UserError:
+        return False
+
+
 def print_layers(settings: dict, classes: int | None, size: Size, channels: int) -> None:
-    """Print a line for each module of the network that `settings` describe."""
+    """Print a line for each module of the network that `settings` describe, and before them which network it is."""
     rows = list_layers(build(settings, classes, seed=0), size, channels)
+    print(f"{settings['constructor']} {json.dumps(settings['arguments'])}, {size_text(size)} pixels")
     names, classes = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
-    for name, kind, output in rows:
+    for (name, kind, _), output in zip(rows, align_shapes([output for _, _, output in rows]), strict=True):
         print(f"{name:<{names}}  {kind:<{classes}}  {output}")
+
+
+def align_shapes(outputs: Sequence[str]) -> list[str]:
+    """Return what layers put out with numbers to the right, those below each other that stand at the same place.
+
+    The first of each do, and the others of shapes that differ in their numbers alone. What has no shape stays as it is.
+    """
+    shapes = [output.partition(":")[0] if output[:1].isdigit() else "" for output in outputs]
+    kinds = [re.sub(r"\d+", "{}", shape) for shape in shapes]  # such as "{} units x {} x {}"
+    numbers = [
+        {(kind if place else "", place): number for place, number in enumerate(re.findall(r"\d+", shape))}
+        for kind, shape in zip(kinds, shapes, strict=True)
+    ]
+    widths: dict[tuple[str, int], int] = {}
+    for found in numbers:
+        for column, number in found.items():
+            widths[column] = max(widths.get(column, 0), len(number))
+    return [
+        kind.format(*(f"{number:>{widths[column]}}" for column, number in found.items())) + output[len(shape) :]
+        for kind, found, shape, output in zip(kinds, numbers, shapes, outputs, strict=True)
+    ]
 
 
 def read_arguments(text: str) -> dict:
@@ -103,44 +169,36 @@ def read_arguments(text: str) -> dict:
 
 
 def require_fitting(args: argparse.Namespace) -> None:
-    """Raise UserError for what is of a constructor beside a config, or the other way round."""
-    source, others = ("constructor", ["arm"]) if args.constructor else ("configfile", ["arguments", "size", "channels"])
-    if wrong := [f"--{name}" for name in others if getattr(args, name) is not None]:
-        go = "does not go" if len(wrong) == 1 else "do not go"
-        raise UserError(f"{' and '.join(wrong)} {go} together with --{source}: leave one or the other out")
+    """Raise UserError for what is of a config beside a constructor, or the other way round."""
+    others = ["arm", "configfile", "config"] if args.constructor else ["arguments", "size", "channels"]
+    if wrong := [f"--{name}" for name in others if getattr(args, name) not in (None, [])]:
+        named = " and ".join(wrong)
+        if args.constructor:
+            raise UserError(f"{named} cannot stand beside --constructor: leave one or the other out")
+        raise UserError(f"{named} cannot stand without --constructor: add it, or leave {named} out")
 
 
 def main() -> None:
     """Print the modules of the networks that a constructor or a config on the command line makes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--constructor", help="package.module:function")
-    source.add_argument("--configfile", type=Path, nargs="+", help="as for snakemake")
+    add_config_arguments(parser)
+    parser.add_argument("--arm", help="one of the config's arms; without it the networks of all are listed")
+    parser.add_argument("--constructor", help="package.module:function, in place of a config")
     parser.add_argument("--arguments", type=read_arguments, help="the constructor's, as JSON")
     parser.add_argument(
         "--size", type=read_size, help=f"of the constructor's pictures, in pixels, as 224 or 224x160; without it {SIZE}"
     )
     parser.add_argument("--channels", type=int, choices=(1, 3), help="of these pictures, 1 for grey; without it 3")
-    parser.add_argument("--arm", help="one of the config's arms; without it the networks of all are listed")
     args = parser.parse_args()
     require_fitting(args)
     if args.constructor:
         settings = {"constructor": args.constructor, "arguments": args.arguments or {}}
-        networks: list[tuple[dict, int | None, Size, int]] = [(settings, None, args.size or SIZE, args.channels or 3)]
-    else:
-        networks = [
-            (
-                design.settings,
-                CLASSES if design.is_trained else None,
-                design.preprocessing["size"],
-                len(design.preprocessing["mean"]),
-            )
-            for design in designs_of(Experiment(read_config(args.configfile)), args.arm)
-        ]
-    for settings, classes, size, channels in networks:
-        if len(networks) > 1:
-            print(f"{settings['constructor']} {json.dumps(settings['arguments'])}, {size_text(size)} pixels")
-        print_layers(settings, classes, size, channels)
+        print_layers(settings, None, args.size or SIZE, args.channels or 3)
+        return
+    given = read_given(args.configfile, read_values(args.config))
+    for design in designs_of(Experiment(complete_config(fill_gaps(given), args.configfile)), args.arm):
+        shown = design.preprocessing
+        print_layers(design.settings, CLASSES if design.is_trained else None, shown["size"], len(shown["mean"]))
 
 
 if __name__ == "__main__":

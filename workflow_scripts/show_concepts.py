@@ -18,8 +18,8 @@ from workflow_scripts.data.concept_sets.formats import read_joined
 from workflow_scripts.data.concept_sets.joined import COLOUR
 from workflow_scripts.data.label_masks import label_masks
 from workflow_scripts.data.pack_concepts import LabelledPictures
+from workflow_scripts.plan.command_line import add_config_arguments, config_of
 from workflow_scripts.plan.experiment import Experiment
-from workflow_scripts.plan.load import read_config
 from workflow_scripts.shared.files import UserError, run_command, whole_file
 from workflow_scripts.shared.progress import Progress
 
@@ -195,7 +195,7 @@ def main() -> None:
         UserError: an option is out of range, --out is no PNG file, or no picture has a label; or as the readers.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--configfile", type=Path, nargs="+", required=True, help="as for snakemake")
+    add_config_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="the sheet to draw, PNG")
     parser.add_argument("--pictures", type=int, default=500, help="how many to look at, evenly spaced")
     parser.add_argument("--labels", type=int, default=64, help="how many to draw, at most")
@@ -205,7 +205,7 @@ def main() -> None:
     # A folder would be replaced.
     if args.out.suffix.lower() != ".png" or args.out.is_dir():
         raise UserError(f"--out is {args.out}: give the path of a file that ends with .png")
-    experiment = Experiment(read_config(args.configfile))
+    experiment = Experiment(config_of(args))
     concepts = read_pictures(experiment)
     found = look(concepts, args.pictures)
     dissection = experiment.config["dissection"]

@@ -6,7 +6,7 @@ python -m workflow_scripts summarise results/shapes
 import argparse
 import textwrap
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -215,16 +215,31 @@ def with_range(values: pd.Series, unit: str) -> str:
 
 
 def align(rows: Iterable[Sequence[str]]) -> list[str]:
-    """The rows as lines with columns below each other; a row of one cell may be longer than its column."""
-    rows = list(rows)
+    """The rows as lines with columns below each other, names to the left and numbers to the right.
+
+    The first row is the head. A row of one cell may be longer than its column.
+    """
+    head, *others = rows
+    rows = [head, *align_ranges(others)]
     widths = [max(map(len, column)) for column in zip(*(row for row in rows if len(row) > 1), strict=True)]
     widths[0] = min(widths[0], WIDTH - sum(2 + width for width in widths[1:]))
     wrap_names(rows, widths[0])
+    lines = []
+    for row in rows:
+        name, *numbers = shortened(row, widths[0]) if len(row) > 1 else row
+        cells = (f"{number:>{width}}" for number, width in zip(numbers, widths[1:], strict=False))
+        lines.append("  ".join([f"{name:<{widths[0]}}", *cells]).rstrip())
+    return lines
+
+
+def align_ranges(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """The rows with room for the longest range of each column after its means, so that these end at one place."""
+    split = [[cell.partition(" (") for cell in row[1:]] for row in rows]  # into mean, " (" and the rest
+    columns = zip_longest(*split, fillvalue=("", "", ""))
+    room = [max(len(space + rest) for _, space, rest in column) for column in columns]
     return [
-        "  ".join(cell.ljust(width) for cell, width in zip(shortened(row, widths[0]), widths, strict=True)).rstrip()
-        if len(row) > 1
-        else row[0]
-        for row in rows
+        (row[0], *(f"{mean}{space + rest:>{width}}" for (mean, space, rest), width in zip(cells, room, strict=False)))
+        for row, cells in zip(rows, split, strict=True)
     ]
 
 

@@ -17,16 +17,25 @@ from workflow_scripts.shared.files import UserError, reading
 DEFAULT = ROOT / "config.yaml"
 
 
-def read_config(configfiles: Sequence[str | Path]) -> dict:
+def read_config(configfiles: Sequence[str | Path], command_line: Mapping | None = None) -> dict:
     """Return the complete config that snakemake has with `--configfile` and these files.
+
+    Args:
+        configfiles: a later one is laid over those before.
+        command_line: the values of `--config`, as Snakemake reads them.
 
     Raises:
         UserError: a file cannot be read; or as `complete_config`.
     """
+    return complete_config(read_given(configfiles, command_line or {}), configfiles)
+
+
+def read_given(configfiles: Sequence[str | Path], command_line: Mapping) -> dict:
+    """Return what files and values give, without the default; UserError if a file cannot be read."""
     given: dict = {}
     for file in configfiles:
         given = lay_over(given, read_file(file))
-    return complete_config(given, configfiles)
+    return lay_over(lay_over(given, command_line), typed(command_line))
 
 
 def complete_config(given: Mapping, files: Sequence[str | Path] = (), command_line: Mapping | None = None) -> dict:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 from workflow_scripts.run.run_times import read_benchmark
@@ -19,18 +19,24 @@ Job = Any
 
 # Of so many of the jobs that are left, or of this share, nothing may be known for a forecast to be made.
 UNKNOWN, UNKNOWN_SHARE = 3, 0.1
+END = 20_000  # bytes of a log that are read
 SHORT = 60  # seconds: what the logs of jobs say that have run for less is not listened to
 
 
 class Forecast:
     """What jobs take: by what this run has measured of their rule, or by earlier runs, or by the config's rates.
 
+    The config has rates for what takes most of an experiment at full size. A job of any other rule counts its start or,
+    if that is more, the median over the rules measured so far, until one of its own rule has ended: with its start
+    alone the forecast of a small experiment would begin far too low.
+
     Args:
         earlier: seconds that jobs took in earlier runs, by the name of their benchmark; as `read_benchmarks` returns.
+        start: the seconds that a job without a rate counts by the config, `rates.start`.
     """
 
-    def __init__(self, earlier: Mapping[str, list[float]]) -> None:
-        self.earlier = earlier
+    def __init__(self, earlier: Mapping[str, list[float]], start: float = 0) -> None:
+        self.earlier, self.start = earlier, start
         self.measured: dict[str, list[float]] = defaultdict(list)
         self.rated: dict[Job, float] = {}
 
@@ -44,7 +50,12 @@ class Forecast:
             return 0
         rule, earlier = job.rule.name, self.earlier.get(Path(job.benchmark).stem) if job.benchmark else None
         known = self.measured.get(rule) or foreseen.get(rule) or earlier
-        return mean(known) if known else self.rated.get(job)
+        if known:
+            return mean(known)
+        rated = self.rated.get(job)
+        if rated is not None and rated <= self.start and self.measured:
+            return max(rated, median(map(mean, self.measured.values())))
+        return rated
 
     def left(
         self,
@@ -113,15 +124,20 @@ def benchmark_seconds(job: Job) -> float | None:
     return sum(float(row["s"]) for row in read_benchmark(job.benchmark))
 
 
-def last_line(job: Job, since: float) -> str:
-    """Return the last line of a job's log without its time; empty if nothing was written since then."""
+def end_of_log(job: Job, since: float) -> list[str]:
+    """Return the last lines of a job's log that are not empty; none if nothing was written since then."""
     path = Path(job.log[0]) if job.log else None
     if path is None or not path.is_file() or path.stat().st_mtime < since:
-        return ""
+        return []
     with open(path, "rb") as file:
-        file.seek(max(path.stat().st_size - 2000, 0))
+        file.seek(max(path.stat().st_size - END, 0))
         lines = file.read().decode(errors="replace").split("\n")
-    return re.sub(r"^\d\d:\d\d:\d\d ", "", next((line for line in reversed(lines) if line.strip()), ""))
+    return [line for line in lines if line.strip()]
+
+
+def last_line(job: Job, since: float) -> str:
+    """Return the last line of a job's log without its time; empty if nothing was written since then."""
+    return re.sub(r"^\d\d:\d\d:\d\d ", "", next(reversed(end_of_log(job, since)), ""))
 
 
 def seconds_left(job: Job, since: float) -> float | None:

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from snakemake.logging import logger
@@ -27,11 +26,14 @@ CHATTER = (
     "Conda environments: ignored",
     "Group jobs: inactive",
     "Select jobs to execute",
+    "Exiting because a job execution failed",  # "look above": below it says which, and why
 )
-OFTEN, RARELY, SOON = 60, 600, 600  # seconds between reports of what runs, in the first SOON seconds and later
+AFTER_FAILURE = ("Complete log(s)", "Elapsed time", "WorkflowError:\nAt least one job did not complete")
 LONG = 60  # seconds after which a job that runs is reported
 MOST = 8  # jobs in a report
-STEPS = 10  # seconds between lines of how far all is, at least
+# The next report comes after a tenth of the time that is left: after a minute with ten minutes left. These bound it, in
+# seconds, and so does a share of the time that has passed: what is nearly ready for hours must not flood a log.
+TENTH, LEAST_PAUSE, MOST_PAUSE, LEAST_SHARE = 0.1, 10, 3600, 1 / 300
 
 
 def use_terminal(workflow: Any, config: dict, share_left: Callable[[str, str, str], float | None]) -> "Terminal | None":
@@ -47,14 +49,9 @@ def use_terminal(workflow: Any, config: dict, share_left: Callable[[str, str, st
         if handler.name == "DefaultStreamHandler":
             terminal = Terminal(workflow, config, share_left, handler.formatter)
             handler.setFormatter(terminal)
-            handler.addFilter(is_needed)
+            handler.addFilter(terminal.is_needed)
             return terminal
     return None
-
-
-def is_needed(record: logging.LogRecord) -> bool:
-    """Whether a person needs to see a message."""
-    return getattr(record, "event", None) not in LEFT_OUT and not str(record.msg).startswith(CHATTER)
 
 
 class Terminal(logging.Formatter):
@@ -71,11 +68,18 @@ class Terminal(logging.Formatter):
         super().__init__()
         self.workflow, self.config, self.share_left = workflow, config, share_left
         self.usual = usual or logging.Formatter()
-        self.forecast = Forecast(read_benchmarks(config["experiment"]))
+        self.forecast = Forecast(read_benchmarks(config["experiment"]), config["rates"]["start"])
         self.started: dict[Job, float] = {}  # jobs and groups of jobs that run, and since when
         self.ended: set[int] = set()
         self.done, self.total = 0, 0
-        self.showed_steps = time.time()
+        self.begun = time.time()
+        self.next_report = self.begun + LEAST_PAUSE
+        self.failed = False  # whether it has been told how the run failed
+
+    def is_needed(self, record: logging.LogRecord) -> bool:
+        """Whether a person needs to see a message."""
+        words = CHATTER + AFTER_FAILURE if self.failed else CHATTER
+        return getattr(record, "event", None) not in LEFT_OUT and not str(record.msg).startswith(words)
 
     def format(self, record: Any) -> str:
         """Return what a message of Snakemake's shows on the terminal; "" shows nothing."""
@@ -113,16 +117,24 @@ class Terminal(logging.Formatter):
                     self.forecast.note(member, seconds / len(members(job)))
                 if job.output:
                     lines.append(line("done", f"{describe_job(job, self.share_left)}: {duration(seconds)}"))
-        if self.done < self.total and time.time() - self.showed_steps > STEPS:
+        if self.done < self.total and time.time() >= self.next_report:
             lines.append(self.steps())
         return "\n".join(lines)
 
     def steps(self) -> str:
-        """Return how many steps are done, and how long the others will take, if that is known."""
-        self.showed_steps = time.time()
-        left = self.seconds_left()
-        still = f", about {clock(left)} left" if left else ""
-        return line(f"{self.done} of {self.total} steps ({100 * self.done / max(self.total, 1):.0f} %){still}")
+        """Return how many steps are done and, by the forecast, what share of the time, and how long it will still take.
+
+        The share is of the time of this run. It falls where the forecast turns out too short.
+        """
+        now, left = time.time(), self.seconds_left()
+        passed = now - self.begun
+        self.next_report = now + pause(passed, left)
+        words = f"{self.done:>{len(str(self.total))}} of {self.total} steps"
+        if self.workflow.scheduler.failed and not self.workflow.execution_settings.keep_going:
+            return line(f"{words}; a step has failed, so no other starts")
+        if left is None or left < 1:  # what is left was foreseen as nothing, or takes longer than foreseen
+            return line(words)
+        return line(f"{words}, {100 * passed / (passed + left):2.0f} % of the time, about {clock(left)} left")
 
     def seconds_left(self) -> float | None:
         """Return how many seconds the jobs that are left will take; None if that is not known."""
@@ -135,26 +147,24 @@ class Terminal(logging.Formatter):
         )
 
     def watch(self) -> None:
-        """Report from now on what runs, as long as Snakemake does."""
+        """Report from now on how far all is, as long as Snakemake runs."""
+        self.begun = time.time()
         threading.Thread(target=self.report_for_ever, daemon=True).start()
 
     def report_for_ever(self) -> None:
-        """Forecast the jobs by the rates of the config, then log now and then what runs, without end."""
-        begun = time.time()
+        """Forecast the jobs by the rates of the config, then log a report whenever it is due, without end."""
         jobs = [job for job in self.workflow.dag.needrun_jobs() if job.output]
         self.total = len(self.workflow.dag)
         self.forecast.rated = rate(jobs, self.config, self.workflow.resource_settings.cores)
         while True:
-            time.sleep(OFTEN if time.time() - begun < SOON else RARELY)
-            if lines := self.report():
-                logger.info(lines)
+            time.sleep(1)
+            if time.time() >= self.next_report and self.started:
+                logger.info(self.report())
 
     def report(self) -> str:
-        """Return how far the jobs are that have run for long, those that run longest first; empty if none has."""
+        """Return how far the jobs are that have run for long, those that run longest first, and how far all is."""
         now, running = time.time(), self.workflow.scheduler.running
         long = [(job, start) for job, start in list(self.started.items()) if job in running and now - start > LONG]
-        if not long:
-            return ""
         lines = [
             line("runs", f"{describe_job(job, self.share_left)}, {clock(now - start)}: {last_words(job, start)}")
             for job, start in sorted(long, key=lambda pair: pair[1])[:MOST]
@@ -162,6 +172,12 @@ class Terminal(logging.Formatter):
         if len(long) > MOST:
             lines.append(line("runs", f"and {len(long) - MOST} more"))
         return "\n".join([*lines, self.steps()])
+
+
+def pause(passed: float, left: float | None) -> float:
+    """Return how many seconds after a report the next one comes, in a run of which so many have passed, or are left."""
+    tenth = TENTH * (left or passed)  # of what has passed, where there is no forecast, or it was too short
+    return max(min(tenth, MOST_PAUSE), LEAST_PAUSE, LEAST_SHARE * passed)
 
 
 def line(*words: str) -> str:
@@ -196,14 +212,3 @@ def last_words(job: Job, start: float) -> str:
 def duration(seconds: float) -> str:
     """Return seconds as text: "12.3 s" below a minute, then as `clock` has it."""
     return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
-
-
-def tell_failures(workflow: Any, share_left: Callable[[str, str, str], float | None]) -> str:
-    """Return which jobs failed in a run that has ended, where they say why, and how to go on."""
-    lines = []
-    for job in list(workflow.scheduler.failed)[:MOST]:
-        logs = [str(log) for member in members(job) for log in member.log if Path(log).is_file()]
-        lines.append(f"Failed: {' '.join(describe_job(job, share_left).split())}; see {' and '.join(logs) or 'above'}.")
-    if len(workflow.scheduler.failed) > MOST:
-        lines.append(f"And {len(workflow.scheduler.failed) - MOST} more jobs failed.")
-    return "\n".join([*lines, "What has finished is kept: the same command goes on from here."])

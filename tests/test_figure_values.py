@@ -551,8 +551,10 @@ def require_legible(figure, smallest=6):
     Of extents 0.4 points at each side are not ink.
     """
     fix_layout(figure)
+    figure.draw_without_rendering()
     unseen = labels_out_of_sight(figure)
-    texts = [text for text in figure.findobj(Text) if text.get_text().strip() and text not in unseen]
+    drawn = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+    texts = [text for text in drawn if text not in unseen]
     assert len(texts) > 5
     assert min(text.get_fontsize() for text in texts) >= smallest
     inside = figure.bbox.padded(1)

@@ -45,7 +45,7 @@ def fill_caption(name: str, frames: Frames) -> str:
     Raises:
         UserError: the caption has a field that no fact has the name of.
     """
-    own = getattr(importlib.import_module(module_of(name)), "facts", lambda frames: {})(frames)
+    own: dict[str, str] = getattr(importlib.import_module(module_of(name)), "facts", lambda frames: {})(frames)
 
     def fill(field: re.Match) -> str:
         fact = field[1]

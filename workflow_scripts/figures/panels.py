@@ -273,7 +273,7 @@ def add_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
     for ncols in range(min(columns, len(handles)), 0, -1):
         legend = figure.legend(handles=handles, loc="outside lower center", ncols=ncols)
         extent = legend.get_window_extent()
-        if ncols == 1 or extent.width <= 0.98 * figure.bbox.width:
+        if ncols == 1 or extent.width <= 0.96 * figure.bbox.width:
             break
         legend.remove()
     make_room(figure, max(0, extent.height / figure.dpi - LEGEND_HEIGHT))

@@ -207,10 +207,17 @@ def break_labels(figure: Figure) -> bool:
 
 
 def break_words(text: str, share: float) -> str:
-    """`text` in lines that are at most that share of its longest line, where its words allow it."""
+    """`text` in lines that are at most that share of its longest line, where its words allow it, and about as long."""
     letters = max(1, int(share * max(map(len, text.splitlines()))))
-    lines = [textwrap.wrap(line, letters, break_long_words=False, break_on_hyphens=False) for line in text.splitlines()]
-    return "\n".join(part for parts in lines for part in parts)
+
+    def wrap(line: str, most: int) -> list[str]:
+        return textwrap.wrap(line, most, break_long_words=False, break_on_hyphens=False)
+
+    lines = []
+    for line in text.splitlines():
+        count = len(wrap(line, letters))
+        lines += wrap(line, next(most for most in range(1, letters + 1) if len(wrap(line, most)) <= count))
+    return "\n".join(lines)
 
 
 def fix_layout(figure: Figure) -> None:

@@ -39,7 +39,7 @@ from workflow_scripts.tables.read_tables import detector_rule_of
 ORDER = 90
 
 WORDS = {"above": "above", "at_least": "at least"}  # of rules for detectors
-LEAST_HEIGHT = 2.1  # inches of a panel
+LEAST_HEIGHT, LEAST_WIDTH = 2.1, 2  # inches of a panel
 
 
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
@@ -49,9 +49,11 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     curves = units[units["role"] == CURVE]
     one_panel = len(curves[["arm", "layer"]].drop_duplicates()) == 1
     width = width or (COLUMN_WIDTH if one_panel else TEXT_WIDTH)
-    units, left_out = first_curves(units, curves_on_page(units, LEAST_HEIGHT, columns_within(MOST_COLUMNS, width)))
+    units, left_out = first_curves(
+        units, curves_on_page(units, LEAST_HEIGHT, columns_within(MOST_COLUMNS, width, LEAST_WIDTH))
+    )
     shown = places(units)
-    figure, panels = place_panels(len(shown), columns_for(len(shown), width), width, panel_height=2.3)
+    figure, panels = place_panels(len(shown), columns_for(len(shown), width, LEAST_WIDTH), width, panel_height=2.3)
     colours = density_colours(sparsest(units))
     end = max(2 * detector_iou, units["score"].max())
     sign = DETECTOR_RULES[detector_rule]

@@ -28,7 +28,7 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     networks = of_known_density(networks)
     layers = list(networks["layer"].unique())
     rows = layout(layers, list(COUNTS), ACCURACY in measures, columns_within(len(measures), width))
-    figure, cells = place_layout(rows, width, panel_height=1.9)
+    figure, cells = place_layout(rows, width, panel_height=2)
     if "accuracy" in cells:
         draw_measure(cells["accuracy"], accuracy_rows(networks), ACCURACY)
     for layer in layers:

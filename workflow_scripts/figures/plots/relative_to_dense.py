@@ -51,7 +51,7 @@ from workflow_scripts.plan.keys import BASELINE, CURVE
 
 ORDER = 10
 
-LEAST_HEIGHT = 2.1  # inches of a panel
+LEAST_HEIGHT, LEAST_WIDTH = 2.1, 2  # inches of a panel
 EDGE = 0.18  # inches across for each baseline
 
 MEASURES = (
@@ -73,10 +73,10 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
         return draw_sentence("No network here is a pruned copy of a dense one: there is nothing to relate.", width)
     one_panel = len(related[["arm", "layer"]].drop_duplicates()) == 1
     width = width or (COLUMN_WIDTH if one_panel else TEXT_WIDTH)
-    most = curves_on_page(related, LEAST_HEIGHT, columns_within(MOST_COLUMNS, width))
+    most = curves_on_page(related, LEAST_HEIGHT, columns_within(MOST_COLUMNS, width, LEAST_WIDTH))
     related, left_out = first_curves(related, most)
     shown = places(related)
-    columns = columns_for(len(shown), width)
+    columns = columns_for(len(shown), width, LEAST_WIDTH)
     figure, panels = place_panels(len(shown), columns, width, panel_height=2.3)
     drawn: list[Line2D] = []
     for axes, place in zip(panels, shown, strict=True):
@@ -157,5 +157,6 @@ def draw_baselines(axes: Axes, place: Place, networks: pd.DataFrame) -> list[Lin
             share = 100 * first_level(of_baseline)[measure.column].mean() / dense[measure.column].mean()
             beyond = {"transform": axes.get_yaxis_transform(), "clip_on": False, "color": look["color"]}
             axes.plot(across, share, **mark | beyond)
+            axes.set_ylim(top=max(axes.get_ylim()[1], 1.04 * share))
         handles.append(Line2D([], [], label=of_baseline["short_name"].iloc[0], **mark))
     return handles

@@ -2,7 +2,7 @@
 
 In:  every network's metrics.json, units.csv, nulls.csv and split.csv; rotations.csv where it is rotated; sweep.csv
      where it is swept; ablation.csv and classes.csv where units are switched off
-Out: tables/*.csv, figures/*.{pdf,svg,png,rst}, costs.csv, findings.md, summary.txt, report.html
+Out: tables/*.csv, figures/*.{pdf,svg,png,rst,tex}, costs.csv, findings.md, summary.txt, report.html
 """
 
 CAPTIONS = sorted(file.relative_to(ROOT).as_posix() for file in (ROOT / "report").glob("*.rst"))
@@ -193,11 +193,11 @@ rule collect_sweep:
 
 
 rule draw_figures:
-    """Draw every figure from the tables alone, and write its caption."""
+    """Draw every figure from the tables alone, and write its caption, also as LaTeX."""
     input:
         **TABLES | SWEEP | ROTATIONS | COMPARISONS | (ABLATION if ABLATED else {}),
     output:
-        EXPERIMENT.figures("pdf", "png", "rst"),
+        EXPERIMENT.figures("pdf", "png", "rst", "tex"),
         **{
             name: report(
                 f"{RESULTS}/figures/{name}.svg",

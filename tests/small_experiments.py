@@ -10,7 +10,7 @@ import pandas as pd
 from workflow_scripts.dissect.halves import SPLIT_COLUMNS
 from workflow_scripts.dissect.nulls import UNIT_COLUMNS
 from workflow_scripts.figures.draw_figures import make_figure, read_tables
-from workflow_scripts.figures.style import STYLE
+from workflow_scripts.figures.style import FONT_SIZE, style_of
 from workflow_scripts.plan.ablation import CLASS_COLUMNS, COLUMNS
 from workflow_scripts.tables.collect import MeasuredNetwork, collect
 from workflow_scripts.tables.collect_sweep import SweptNetwork, collect_sweep
@@ -281,10 +281,10 @@ def sweep(tables, **settings):
     return tables
 
 
-def figure_of(name, tables):
+def figure_of(name, tables, width=None, font_size=FONT_SIZE):
     """The figure of a name, drawn from a folder of tables."""
-    with matplotlib.rc_context(STYLE):
-        return make_figure(name, read_tables(tables))
+    with matplotlib.rc_context(style_of(font_size)):
+        return make_figure(name, read_tables(tables), width)
 
 
 def legend_of(figure):

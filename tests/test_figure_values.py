@@ -5,7 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import matplotlib
@@ -45,11 +45,12 @@ from small_experiments import (
 
 from workflow_scripts.figures.draw_figures import REDRAWN_BY, draw_figures, read_arguments, read_tables, write_caption
 from workflow_scripts.figures.heat_maps import Block, draw_heat_map, label_columns, name_blocks, row_height
-from workflow_scripts.figures.panels import density_colours, percent
+from workflow_scripts.figures.numbers import rounded
+from workflow_scripts.figures.panels import density_colours
 from workflow_scripts.figures.plots.against_accuracy import to_accuracy, to_place
 from workflow_scripts.figures.plots.concept_trajectories import FATES, follow
-from workflow_scripts.figures.style import BRODEN_CATEGORIES, PAGE_HEIGHT, STYLE, category_looks
-from workflow_scripts.plan.figures import caption_of, figure_names
+from workflow_scripts.figures.style import BRODEN_CATEGORIES, PAGE_HEIGHT, STYLE, category_looks, fix_layout
+from workflow_scripts.plan.figures import figure_names
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.arms import name_arms
 from workflow_scripts.tables.read_tables import read_table
@@ -157,11 +158,11 @@ def test_the_paper_s_curves_are_relative_to_the_own_dense_network(tables):
         curves.append(np.column_stack([100 * of_replicate["density"], np.mean(relative, axis=0)]))
         assert is_drawn(axes, curves[-1])
         assert curves[-1][0].tolist() == [100, 100]
-    means = [line for line in axes.lines if line.get_marker() not in ("", "None")]
+    means = [line for line in axes.lines if line.get_marker() not in ("", "None") and line.get_linestyle() == "-"]
     assert len(means) == 3
     assert len({line.get_color() for line in means}) == len({line.get_marker() for line in means}) == 3
     names = ["test accuracy", "interpretable units", "unique concepts"]
-    assert list(legend_of(axes.figure)) == [*names, "one replicate"]
+    assert list(legend_of(axes.figure)) == [*names, "each replicate; bold: mean of 3 replicates", *BASELINES.values()]
     for line, curve, name in zip(means, curves, names, strict=True):
         assert line.get_xydata() == pytest.approx(curve)
         assert legend_of(axes.figure)[name].get_color() == line.get_color()
@@ -171,7 +172,8 @@ def test_relative_curves_have_a_panel_for_each_arm(one_shot):
     figure = figure_of("relative_to_dense", one_shot)
     wanted = [*(f"lite0, {name}" for name in ONE_SHOT.values()), "vgg, one-shot, random"]
     assert [axes.get_title().replace("\n", " ") for axes in figure.axes] == wanted
-    assert list(legend_of(figure)) == ["interpretable units", "unique concepts"]
+    own = [BASELINES[name] for name in OWN_BASELINES]
+    assert list(legend_of(figure)) == ["interpretable units", "unique concepts", *own]
     for axes, arm in zip(figure.axes, [*(f"lite0_{method}" for method in ONE_SHOT), "vgg_random"], strict=True):
         points = points_of(one_shot, arm, "concepts_a")
         assert is_drawn(axes, points * [1, 100 / points[0, 1]])
@@ -228,8 +230,8 @@ def test_of_dense_networks_rotations_are_marks(tmp_path):
     [axes] = figure_of("rotation", tables).axes
     lines = {line.get_label(): line.get_xdata() for line in axes.lines}
     assert lines["in a random basis"] == pytest.approx([100 * (rows["detectors_a"] / rows["units"]).mean()])
-    assert lines["mean of replicates"] == pytest.approx(points_of(tables, "net", "share")[:, 1].mean())
-    assert sorted(lines["one replicate"]) == pytest.approx(sorted(points_of(tables, "net", "share")[:, 1]))
+    assert lines["mean of 2 replicates"] == pytest.approx(points_of(tables, "net", "share")[:, 1].mean())
+    assert sorted(lines["each replicate"]) == pytest.approx(sorted(points_of(tables, "net", "share")[:, 1]))
 
 
 def test_where_no_curve_is_rotated_the_figure_says_so(tmp_path):
@@ -267,7 +269,7 @@ def test_differences_stand_in_per_cent_of_dense_with_intervals_and_margin(tmp_pa
     imp = rows[(rows["arm"] == "imp") & (rows["against"] == "dense")]
     units = imp.loc[imp["measure"] == "units", "mean_against"].iloc[0]
     figure = figure_of("equivalence", tables)
-    measures = ("units", "concepts", "units_above_rotation", "accuracy")
+    measures = ("accuracy", "units", "concepts", "units_above_rotation")
     for axes, measure in zip(figure.axes, measures, strict=True):
         of_measure = imp[imp["measure"] == measure].set_index("level")
         scale = {"accuracy": 1, "units_above_rotation": units}.get(measure, of_measure["mean_against"].iloc[0])
@@ -503,7 +505,7 @@ def test_layers_are_rows_of_their_densities(paper):
     assert len(names) == 54 and all(name.endswith(short.lstrip("…")) for name, short in zip(whole, names, strict=True))
     assert cells == pytest.approx(wanted.loc[whole].to_numpy())
     remaining = [label.get_text() for label in axes.get_xticklabels()]
-    assert remaining == [percent(100 * 0.8**level) for level in range(19)]
+    assert remaining == [rounded(100 * 0.8**level) for level in range(19)]
 
 
 def test_layers_that_cannot_be_pruned_and_dense_networks_have_no_densities(tmp_path):
@@ -529,24 +531,38 @@ def test_layers_that_cannot_be_pruned_and_dense_networks_have_no_densities(tmp_p
 def test_text_can_be_read_and_is_not_cut_off(case, name, request):
     if name == "matched" or (case == "one_shot" and name not in figure_names(["rotations"])):
         return  # arms that match have a test of their own
-    require_legible(figure_of(name, request.getfixturevalue(case)))
+    figure = figure_of(name, request.getfixturevalue(case))
+    require_legible(figure)
+    assert figure.get_figwidth() in (3.5, 7.2)
 
 
-def require_legible(figure):
-    """Fail unless all text of a figure can be read."""
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize(("width", "font_size"), [(3.5, 9), (7.2, 6)])
+def test_text_can_be_read_at_other_sizes(tables, name, width, font_size):
+    if name != "matched":
+        figure = figure_of(name, tables, width, font_size)
+        require_legible(figure, smallest=5)
+        assert figure.get_figwidth() == width and figure.get_figheight() <= PAGE_HEIGHT + 1e-6
+
+
+def require_legible(figure, smallest=6):
+    """Fail unless all text of a figure can be read: it is whole, at least so many points high, and none lies on other.
+
+    Of extents 0.4 points at each side are not ink.
+    """
+    fix_layout(figure)
     figure.draw_without_rendering()
     unseen = labels_out_of_sight(figure)
-    texts = [text for text in figure.findobj(Text) if text.get_text() and text not in unseen]
+    drawn = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+    texts = [text for text in drawn if text not in unseen]
     assert len(texts) > 5
-    assert min(text.get_fontsize() for text in texts) >= 6
+    assert min(text.get_fontsize() for text in texts) >= smallest
     inside = figure.bbox.padded(1)
-    for text in texts:
-        extent = text.get_window_extent()
+    extents = [text.get_window_extent() for text in texts]
+    for text, extent in zip(texts, extents, strict=True):
         assert inside.contains(*extent.min) and inside.contains(*extent.max), text.get_text()
-    for axis in figure.findobj(Axis):
-        extents = [label.get_window_extent() for label in axis.get_ticklabels() if label in texts]
-        for one, other in pairwise(extents):
-            assert not one.padded(-1).overlaps(other.padded(-1))
+    for (one, first), (other, second) in combinations(zip(texts, extents, strict=True), 2):
+        assert not first.padded(-1.5).overlaps(second.padded(-1.5)), (one.get_text(), other.get_text())
 
 
 def labels_out_of_sight(figure):
@@ -554,7 +570,8 @@ def labels_out_of_sight(figure):
     found = []
     for axis in figure.findobj(Axis):
         low, high = sorted(axis.get_view_interval())
-        found += [tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high]
+        out = [tick for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high]
+        found += [label for tick in out for label in (tick.label1, tick.label2)]
     return found
 
 
@@ -566,7 +583,7 @@ def test_crowded_heat_maps_say_less(rows, arms, numbers):
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.2, rows * row + 1), layout="constrained")
         axes = figure.subplots()
-        draw_heat_map(axes, [f"layer {number}" for number in range(rows)], blocks, density_colours(0.1), percent, row)
+        draw_heat_map(axes, [f"layer {number}" for number in range(rows)], blocks, density_colours(0.1), rounded, row)
         label_columns(axes, blocks)
         name_blocks(axes, blocks)
         figure.draw_without_rendering()
@@ -603,15 +620,16 @@ def test_asked_for_alone_a_figure_is_drawn_alone(tables, one_shot, tmp_path):
 @pytest.mark.parametrize("name", FIGURES)
 def test_captions_end_with_the_command_that_draws_the_figure(name, tmp_path):
     tables, out = "results/a b/tables", tmp_path / "drawn anew"
-    write_caption(tables, out, name)
+    write_caption(tables, out, name, "Of *units*: 5 %.")
     text = (out / f"{name}.rst").read_text()
-    assert text.startswith(f"{caption_of(name)}\n\n{REDRAWN_BY}::\n\n    ")
+    assert text.startswith(f"Of *units*: 5 %.\n\n{REDRAWN_BY}::\n\n    ")
+    assert (out / f"{name}.tex").read_text() == "Of \\emph{units}: 5 \\%.\n"
     words = shlex.split(text.splitlines()[-1])
     assert words[:4] == ["python", "-m", "workflow_scripts", "draw_figures"]
     arguments = read_arguments(words[4:])
     assert (arguments.tables, arguments.out, arguments.figure) == (Path(tables), Path("redrawn"), [name])
-    assert vars(arguments).keys() == {"tables", "out", "figure", "arm"} and not arguments.arm
-    write_caption(tables, out, name, ["imp", "my net"])
+    assert not arguments.arm and arguments.width is None
+    write_caption(tables, out, name, "Units.", ["--arm", "imp", "--arm", "my net"])
     words = shlex.split((out / f"{name}.rst").read_text().splitlines()[-1])
     assert read_arguments(words[4:]).arm == ["imp", "my net"]
 
@@ -624,8 +642,8 @@ from matplotlib.figure import Figure
 ORDER = 15
 
 
-def draw(frames: dict[str, pd.DataFrame]) -> Figure:
-    figure = Figure()
+def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
+    figure = Figure(figsize=(width or 3.5, 2))
     axes = figure.subplots()
     axes.bar(*zip(*frames["networks"]["name"].value_counts().items()))
     return figure
@@ -739,5 +757,6 @@ def test_arms_of_two_kinds_stand_in_one_experiment(tmp_path):
         bars = [label.get_text().replace("\n", " ") for label in axes.get_xticklabels()][3:]
         assert bars == [(BASELINES | REFERENCES)[name] for name in wanted]
     figure = figure_of("overview", tables)
-    labels = [{line.get_label() for line in baseline_lines(axes)} for axes in figure.axes if axes.get_title()]
+    units = [axes for axes in figure.axes if "units" in axes.get_ylabel()]
+    labels = [{line.get_label() for line in baseline_lines(axes)} for axes in units]
     assert labels == [set(BASELINES.values()), {BASELINES[name] for name in OWN_BASELINES}]

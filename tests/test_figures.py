@@ -1,5 +1,6 @@
 """The figures that are drawn from the tables."""
 
+import re
 import shutil
 import warnings
 from itertools import pairwise, product
@@ -8,6 +9,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from small_experiments import (
     BASELINES,
     CUT,
@@ -32,9 +34,9 @@ from small_experiments import (
 
 from workflow_scripts.figures.arms import of_role
 from workflow_scripts.figures.curves import line_of
-from workflow_scripts.figures.draw_figures import draw_figures, make_figure, read_tables
+from workflow_scripts.figures.draw_figures import draw_figures, make_figure, read_arguments, read_tables
 from workflow_scripts.figures.panels import density_ticks
-from workflow_scripts.figures.plots.iou_distribution import share_detected
+from workflow_scripts.figures.plots.iou_distribution import share_above
 from workflow_scripts.figures.style import (
     CURVE_COLOURS,
     CURVE_SHAPES,
@@ -44,6 +46,7 @@ from workflow_scripts.figures.style import (
     STYLE,
     curve_look,
     save_figure,
+    style_of,
 )
 from workflow_scripts.plan.figures import figure_names
 from workflow_scripts.plan.keys import BASELINE
@@ -65,7 +68,7 @@ def test_figures_come_from_tables_alone_and_are_the_same_bytes(experiment, tmp_p
     _, tables = experiment
     shutil.copytree(tables, tmp_path / "elsewhere")
     draw_figures(tmp_path / "elsewhere", tmp_path / "once")
-    names = {f"{name}.{form}" for name in FIGURES for form in (*FORMATS, "rst")}
+    names = {f"{name}.{form}" for name in FIGURES for form in (*FORMATS, "rst", "tex")}
     assert {path.name for path in (tmp_path / "once").iterdir()} == names
     for figure in ("overview", "concept_trajectories"):
         with matplotlib.rc_context(STYLE):
@@ -83,7 +86,29 @@ def test_tables_that_no_figure_of_these_needs_are_not_read(experiment, tmp_path)
     for name, tables in (("drawn", tmp_path / "tables"), ("fresh", experiment[1])):
         draw_figures(tables, tmp_path / name, ["unique_concepts"])
     svgs = [(tmp_path / name / "unique_concepts.svg").read_bytes() for name in ("drawn", "fresh")]
-    assert svgs[0] == svgs[1] and len(list((tmp_path / "drawn").iterdir())) == len(FORMATS) + 1
+    assert svgs[0] == svgs[1] and len(list((tmp_path / "drawn").iterdir())) == len(FORMATS) + 2
+
+
+@pytest.mark.parametrize(("options", "width"), [({}, 7.2), ({"width": 3.5, "font_size": 9}, 3.5), ({"width": 5}, 5)])
+def test_figures_are_as_wide_as_asked_for_in_every_format(experiment, tmp_path, options, width):
+    draw_figures(experiment[1], tmp_path, ["overview"], **options)
+    pdf = (tmp_path / "overview.pdf").read_bytes()
+    [box] = re.findall(rb"/MediaBox \[ 0 0 ([\d.]+) [\d.]+ \]", pdf)
+    [svg] = re.findall(r'<svg [^>]*?width="([\d.]+)pt"', (tmp_path / "overview.svg").read_text())
+    assert float(box) / 72 == pytest.approx(width, abs=0.001) and float(svg) / 72 == pytest.approx(width, abs=0.001)
+    with Image.open(tmp_path / "overview.png") as png:
+        assert png.width / STYLE["figure.dpi"] == pytest.approx(width, abs=0.005)
+    command = (tmp_path / "overview.rst").read_text().splitlines()[-1]
+    for name, value in options.items():
+        assert f"--{name.replace('_', '-')} {value}" in command
+
+
+@pytest.mark.parametrize("wrong", ["0", "-3", "nan", "inf", "wide"])
+@pytest.mark.parametrize("option", ["--width", "--font-size"])
+def test_sizes_that_are_no_positive_numbers_are_refused(option, wrong, capsys):
+    with pytest.raises(SystemExit):
+        read_arguments(["--tables", "t", "--out", "o", f"{option}={wrong}"])
+    assert f"{wrong!r} is no positive number" in capsys.readouterr().err
 
 
 def test_text_in_figures_stays_text(experiment, tmp_path):
@@ -114,7 +139,7 @@ def test_overview_plots_the_table(experiment):
 
 def test_the_distribution_gives_the_detectors_at_the_cut(tmp_path):
     cut = a_score(write_experiment(tmp_path))
-    signs_and_words = {"above": (">", "above"), "at_least": ("≥", "of at least")}
+    signs_and_words = {"above": (">", "above"), "at_least": ("≥", "at least")}
     found = {}
     for rule, (sign, words) in signs_and_words.items():
         collected(write_experiment(tmp_path, cut=cut, rule=rule), tmp_path, cut, rule)
@@ -130,17 +155,17 @@ def test_the_distribution_gives_the_detectors_at_the_cut(tmp_path):
         baselines_drawn = {line.get_label(): line.get_ydata()[list(line.get_xdata()).index(cut)] for line in dashed}
         means = networks.groupby("arm")["share"].mean()
         assert baselines_drawn == pytest.approx({name: means[arm] for arm, name in BASELINES.items()})
-        assert axes.get_ylabel() == f"Units {words} that IoU (%)"
+        assert axes.get_ylabel() == f"Units with best IoU {words} x (%)"
         [line] = [line for line in axes.lines if line.get_label() == f"detectors: IoU {sign} {cut:g}"]
         assert list(line.get_xdata()) == [cut, cut]
         found[rule] = wanted.sum()
     assert found["above"] < found["at_least"]
 
 
-def test_share_detected_is_strict_and_that_of_at_least_is_not():
+def test_share_above_is_strict_and_that_of_at_least_is_not():
     scores, cuts = pd.Series([0.0, CUT, 0.1, 0.2]), np.array([0.0, CUT, 0.2])
-    assert share_detected(scores, cuts, "above").tolist() == [75, 50, 0]
-    assert share_detected(scores, cuts, "at_least").tolist() == [75, 75, 25]  # an IoU of 0 never makes a detector
+    assert share_above(scores, cuts, "above").tolist() == [75, 50, 0]
+    assert share_above(scores, cuts, "at_least").tolist() == [75, 75, 25]  # an IoU of 0 never makes a detector
 
 
 def test_panels_by_category_add_up_to_the_whole(experiment):
@@ -167,7 +192,7 @@ def test_every_figure_can_be_made_of_little_and_of_much(tmp_path, shape, cut):
     tables = collected(write_experiment(tmp_path, **shape, cut=cut), tmp_path, cut)
     frames = read_tables(ablate(rotate(tables, "imp", alphas=(0.5, 1))))
     layers = len(shape.get("layers", (LAYER,)))
-    panels = {"overview": 3 * layers, "accuracy": 1, "units_by_category": 3 * layers}
+    panels = {"overview": 2 * layers + 1, "accuracy": 1, "units_by_category": 3 * layers}
     panels["concepts_by_category"] = panels["units_by_category"]
     pruned, found = shape["levels"] > 1, cut < 0.5
     panels["iou_distribution"] = layers + pruned  # with a bar of colours for the densities
@@ -259,7 +284,7 @@ def test_baselines_say_whose_they_are_where_they_share_a_panel(tmp_path):
             assert {line.get_label() for line in baseline_lines(axes)} == wanted
             assert not axes.texts  # names in the panel would lie over each other and the curves
     looks = [line_of(of_arm) for of_arm in of_role(read_tables(tables)["networks"], BASELINE)]
-    looks = [(look["marker"], look["linestyle"]) for look in looks]
+    looks = [(look["marker"], look["linestyle"], look["fillstyle"]) for look in looks]
     assert len(set(looks)) == len(looks) == len(wanted)
     # A distribution has a panel to itself, with its own baselines.
     for axes, base in zip(figure_of("iou_distribution", tables).axes, ("one", "other"), strict=False):
@@ -295,7 +320,7 @@ def test_a_panel_shows_what_has_its_layer(two_layers):
         base = arms[0].partition("_")[0]
         baselines_drawn = {line.get_label(): line.get_ydata()[0] for line in baseline_lines(axes)}
         assert baselines_drawn == pytest.approx(baseline_values(two_layers, base, "share"))
-    titles = [axes.get_title(loc="right") for axes in figure_of("iou_distribution", two_layers).axes[:-1]]
+    titles = [axes.get_title().partition("\nIoU 0")[0] for axes in figure_of("iou_distribution", two_layers).axes[:-1]]
     assert titles == [f"7\n{names[0]}", f"7\n{names[1]}", f"8\n{names[2]}"]
 
 
@@ -344,9 +369,7 @@ def test_dense_networks_stand_on_lines_of_their_own(tmp_path):
     [accuracy] = figure_of("accuracy", tables).axes
     assert [label.get_text() for label in accuracy.get_yticklabels()] == ["one"]
     ablate(rotate(tables, "one", "other"))
-    assert "Weights remaining (%)" not in [
-        axes.get_xlabel() for name in FIGURES for axes in figure_of(name, tables).axes
-    ]
+    assert "log" not in [axes.get_xscale() for name in FIGURES for axes in figure_of(name, tables).axes]
 
 
 def test_a_single_network_beside_curves_is_points(tmp_path):
@@ -476,7 +499,9 @@ def test_all_arms_of_a_network_share_a_panel_against_accuracy(many, two_origins)
         assert is_drawn(figure.axes[1], np.column_stack([100 * mean["test_accuracy"], mean["concepts_a"]]))
     legend = legend_of(figure)
     assert len({legend[arm].get_color() for arm in (*MANY, "structured")}) == 9
-    assert len(legend) == 9 + 2 + 3 + 3 + 1  # curves, baselines, references, sizes, and replicates
+    sizes = [name for name in legend if name.endswith("% of the weights")]
+    assert 2 <= len(sizes) <= 4
+    assert len(legend) == 9 + 2 + 3 + len(sizes) + 1  # curves, baselines, references, sizes, and replicates
     titles = [axes.get_title(loc="left") for axes in figure_of("against_accuracy", two_origins).axes[::2]]
     assert titles == [f"{LAYER}, a_network", f"{LAYER}, b_network"]
 
@@ -537,7 +562,7 @@ def test_an_arm_that_is_not_there_is_refused(many, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "inches"),
-    [("overview", 2.0), ("units_by_category", 1.5), ("unique_concepts", 2.8), ("iou_distribution", 2 * 2.3)],
+    [("overview", 1.9), ("units_by_category", 1.6), ("unique_concepts", 2.3), ("iou_distribution", 2 * 2.3)],
 )
 def test_the_legend_fits_and_leaves_room(tmp_path, name, inches):
     networks = [
@@ -566,12 +591,18 @@ def test_tables_that_are_not_there_are_told(experiment, tmp_path, table):
 
 
 @pytest.mark.parametrize("lowest", [100, 80, 55, 10, 1.4, 0.4, 0.01])
-@pytest.mark.parametrize("most", [6, 9])
-def test_density_ticks_are_few_and_in_range(lowest, most):
-    ticks = density_ticks(lowest, most)
+@pytest.mark.parametrize("inches", [0.8, 1.5, 3, 6])
+@pytest.mark.parametrize("font_size", [6, 9])
+def test_density_ticks_are_in_range_and_their_labels_apart(lowest, inches, font_size):
+    """Labels of ticks are one point smaller than the font; a letter is at most 0.64 of its size wide."""
+    with matplotlib.rc_context(style_of(font_size)):
+        ticks = density_ticks(lowest, inches)
     assert ticks[0] == 100
     assert all(high > low >= lowest for high, low in pairwise(ticks))
-    assert len(ticks) <= most
+    apart = inches * np.diff(-np.log10(ticks)) / max(np.log10(100 / lowest), 0.04)
+    letters = np.array([max(len(f"{tick:g}"), len(f"{100 - tick:g}")) for tick in ticks])
+    fits = apart > 0.64 * (font_size - 1) / 72 * (letters[1:] + letters[:-1]) / 2
+    assert fits.all() or not set(ticks) - {100, 10, 1, 0.1, 0.01}  # no axis has less than its decades
 
 
 def test_tables_of_detectors_by_several_rules_are_refused(two_layers):

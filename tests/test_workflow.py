@@ -163,7 +163,7 @@ def test_everything_is_made(finished):
     assert {(row["arm"], row["replicate"], row["units"]) for row in rotations} == {("imp", "1", "16")}
     results = finished / "results" / "tiny"
     assert {path.name for path in (results / "figures").iterdir()} == {
-        f"{figure}.{form}" for figure in figure_names() for form in ("pdf", "svg", "png", "rst")
+        f"{figure}.{form}" for figure in figure_names() for form in ("pdf", "svg", "png", "rst", "tex")
     }
     assert not list(results.rglob("*.part"))
     assert all(log.stat().st_size < 10_000 for log in (results / "logs").rglob("*.log"))

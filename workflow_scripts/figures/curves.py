@@ -1,9 +1,8 @@
 """Measures against density, a curve for each arm: one measure in large, or by category, or parts of a figure."""
 
-import math
+from collections.abc import Sequence
 from itertools import product
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,16 +20,22 @@ from workflow_scripts.figures.measures import (
 )
 from workflow_scripts.figures.panels import (
     DENSE,
+    EACH,
+    MOST_COLUMNS,
     MOST_CURVES,
     add_legend,
     add_pruned_axis,
     all_dense,
+    columns_for,
+    columns_within,
+    count_replicates,
     mark_nine_tenths,
-    panels,
+    place_panels,
     set_density_axis,
     sparsest,
 )
 from workflow_scripts.figures.style import (
+    COLUMN_WIDTH,
     COUNT_TICKS,
     CURVE_SHAPES,
     DENSE_MARK,
@@ -48,42 +53,44 @@ from workflow_scripts.figures.style import (
 )
 from workflow_scripts.plan.keys import BASELINE, CURVE, REFERENCE
 
+LEAST_SINGLE = 2.8  # inches of a panel with an axis at both sides
 
-def draw_single(measure: Measure, networks: pd.DataFrame) -> Figure:
-    """One measure, large, in both ways of counting; a panel per layer."""
+
+def draw_single(measure: Measure, networks: pd.DataFrame, width: float | None = None) -> Figure:
+    """One measure, large, in both ways of counting; a panel per layer. Width in inches, if not the figure's own."""
     if all_dense(networks):
-        return draw_dense([("", networks, measure)])
+        return draw_dense([("", networks, measure)], width)
     networks = of_known_density(networks)
     layers = networks["layer"].unique()
-    figure, grid = panels(len(layers), 1, width=0.65 * TEXT_WIDTH, panel_height=2.8)
-    for axes, layer in zip(grid[:, 0], layers, strict=True):
+    width = width or (COLUMN_WIDTH if len(layers) == 1 else TEXT_WIDTH)
+    columns = columns_for(len(layers), width, LEAST_SINGLE)
+    figure, panels_of_layers = place_panels(len(layers), columns, width, panel_height=2.4)
+    for axes, layer in zip(panels_of_layers, layers, strict=True):
         of_layer = networks[networks["layer"] == layer]
         draw_measure(axes, of_layer, measure)
         if measure is UNITS:
             add_count_axis(axes, of_layer)
         axes.set_title(layer)
-    finish(figure, grid, networks, max_ticks=9, other=measure.other, legend_columns=2)
+    finish(figure, panels_of_layers, networks, other=measure.other)
     return figure
 
 
-def draw_by_category(measure: Measure, categories: pd.DataFrame) -> Figure:
-    """One panel per layer and category; every panel has a scale of its own."""
+def draw_by_category(measure: Measure, categories: pd.DataFrame, width: float | None = None) -> Figure:
+    """One panel per layer and category; every panel has a scale of its own. Width in inches, if not the figure's."""
     if all_dense(categories):
         by_category = categories.groupby("category", sort=False)
-        return draw_dense([(category, rows, measure) for category, rows in by_category])
+        return draw_dense([(category, rows, measure) for category, rows in by_category], width)
     categories = of_known_density(categories)
     layers, names = categories["layer"].unique(), categories["category"].unique()
-    places = list(product(layers, names))
-    columns = min(3, len(names))
-    rows_of_panels = math.ceil(len(places) / columns)
-    figure, grid = panels(rows_of_panels, columns, width=TEXT_WIDTH, panel_height=1.5)
-    for axes, (layer, name) in zip(grid.flat, places, strict=False):
+    shown = list(product(layers, names))
+    width = width or TEXT_WIDTH
+    columns = columns_within(min(MOST_COLUMNS, len(names)), width)
+    figure, cells = place_panels(len(shown), columns, width, panel_height=1.6)
+    for axes, (layer, name) in zip(cells, shown, strict=True):
         rows = categories[(categories["layer"] == layer) & (categories["category"] == name)]
         draw_measure(axes, rows, measure)
         axes.set_title(name if len(layers) == 1 else f"{layer}: {name}")
-    for axes in grid.flat[len(places) :]:
-        axes.remove()
-    finish(figure, grid, categories, max_ticks=6, other=measure.other, top_axis=False)
+    finish(figure, [], categories, other=measure.other)
     return figure
 
 
@@ -166,36 +173,28 @@ def add_count_axis(axes: Axes, rows: pd.DataFrame) -> None:
         right.set_ylabel(f"Interpretable units (of {counts[0]})")
 
 
-def finish(
-    figure: Figure,
-    grid: np.ndarray,
-    rows: pd.DataFrame,
-    max_ticks: int,
-    other: str | None = None,
-    legend_columns: int = 4,
-    top_axis: bool = True,
-) -> None:
-    """Give every panel its density axis and the figure its legend."""
+def finish(figure: Figure, topped: Sequence[Axes], rows: pd.DataFrame, other: str | None = None) -> None:
+    """Give every panel its density axis, those that are `topped` one of weights pruned, and the figure its legend."""
     for axes in figure.axes:
-        set_density_axis(axes, sparsest(rows), max_ticks)
-    if top_axis:
-        for column in grid.T:
-            add_pruned_axis(next(axes for axes in column if axes in figure.axes))
-    add_legend(figure, legend_handles(rows, other), legend_columns)
+        set_density_axis(axes, sparsest(rows))
+    for axes in topped:
+        add_pruned_axis(axes)
+    add_legend(figure, legend_handles(rows, other), columns=4)
 
 
 def legend_handles(rows: pd.DataFrame, other: str | None) -> list[Line2D]:
-    """What the legend names: each curve where there are several, then what all have, baselines and references."""
+    """What the legend names: each curve, then what all curves have, then baselines and references."""
     curves = rows[rows["role"] == CURVE]
     arms = [(of_arm["name"].iloc[0], curve_look(*look_of(of_arm))) for _, of_arm in curves.groupby("number")]
-    several = len(arms) > 1
-    colour = GREY if several else arms[0][1]["color"]
-    handles = [Line2D([], [], label=name, **MEAN_LINE | look) for name, look in arms] if several else []
+    colour = GREY if len(arms) > 1 else arms[0][1]["color"]
+    handles = [Line2D([], [], label=name, **MEAN_LINE | look) for name, look in arms]
     if curves["replicate"].nunique() > 1:
-        handles += [
-            Line2D([], [], color=colour, label="mean of replicates", **CURVE_SHAPES[0], **MEAN_LINE),
-            Line2D([], [], color=colour, label="one replicate", **REPLICATE_LINE),
-        ]
+        mean = f"mean of {count_replicates(curves)}"
+        if len(arms) == 1:
+            handles[0].set_label(f"{arms[0][0]}, {mean}")
+        else:
+            handles.append(Line2D([], [], color=colour, label=mean, **CURVE_SHAPES[0], **MEAN_LINE))
+        handles.append(Line2D([], [], color=colour, label=EACH, **REPLICATE_LINE))
     if (curves["remaining %"] >= DENSE).any():
         handles.append(Line2D([], [], color=colour, label="dense", **DENSE_MARK))
     if other:

@@ -10,42 +10,57 @@ from matplotlib.ticker import MaxNLocator
 
 from workflow_scripts.figures.arms import compared_with, of_role
 from workflow_scripts.figures.measures import ACCURACY, OTHER_NAME, Measure, count_limits
-from workflow_scripts.figures.panels import add_legend, labelled, panels
+from workflow_scripts.figures.panels import (
+    EACH,
+    LINE_HEIGHT,
+    MOST_COLUMNS,
+    add_legend,
+    columns_within,
+    count_replicates,
+    labelled,
+    panels,
+)
 from workflow_scripts.figures.style import (
     BLUE,
+    COLUMN_WIDTH,
     COUNT_TICKS,
     DENSE_MARK,
     LIGHT_GREY,
     REPLICATE_DOT,
     TEXT_WIDTH,
     baseline_mark,
+    break_words,
     reference_mark,
+    scaled,
 )
 from workflow_scripts.plan.keys import BASELINE, CURVE, REFERENCE
 
+LONGEST_NAME, NAMES = 24, 1.2  # letters of a line's name; inches for all names
 OTHER_DOT: dict[str, Any] = {"marker": "x", "markersize": 4, "linestyle": "none"}
 
 
-def draw_dense(cells: list[tuple[str, pd.DataFrame, Measure]]) -> Figure:
-    """Dense networks, a panel for each of `cells` (title, rows, measure): a line per arm and layer, no density axis."""
+def draw_dense(cells: list[tuple[str, pd.DataFrame, Measure]], width: float | None = None) -> Figure:
+    """Dense networks, a panel for each of `cells` (title, rows, measure): a line per arm and layer, no density axis.
+
+    Width in inches; of its own a panel alone has a column's, several have a page's.
+    """
     _, rows, _ = cells[0]
     dots = rows.loc[rows["role"] == CURVE, ["arm", "base", "name", "layer"]].drop_duplicates()
-    columns = min(3, len(cells))
-    figure, grid = panels(
-        math.ceil(len(cells) / columns),
-        columns,
-        width=TEXT_WIDTH if columns > 1 else 0.65 * TEXT_WIDTH,
-        panel_height=0.6 + 0.35 * len(dots),
-    )
+    width = width or (COLUMN_WIDTH if len(cells) == 1 else TEXT_WIDTH)
+    names = [f"{name}\n{layer}".strip() for name, layer in zip(dots["name"], dots["layer"], strict=True)]
+    names = [break_words(name, LONGEST_NAME / max(map(len, name.splitlines()))) for name in names]
+    lines = sum(2 + name.count("\n") for name in names)
+    columns = columns_within(min(MOST_COLUMNS, len(cells)), width - scaled(NAMES))
+    height = scaled(0.5 + LINE_HEIGHT * lines)
+    figure, grid = panels(math.ceil(len(cells) / columns), columns, width, height)
     for axes, (title, rows, measure) in zip(grid.flat, cells, strict=False):
         draw_dots(axes, rows, measure, dots)
         axes.set_title(title)
     for axes in grid[:, 0]:
-        labels = [f"{name}\n{layer}".strip() for name, layer in zip(dots["name"], dots["layer"], strict=True)]
-        axes.set_yticks(range(len(dots)), labels=labels)
+        axes.set_yticks(range(len(dots)), labels=names)
     for axes in grid.flat[len(cells) :]:
         axes.remove()
-    add_legend(figure, labelled(figure), columns=4 if columns > 1 else 2)
+    add_legend(figure, labelled(figure), columns=4)
     return figure
 
 
@@ -64,9 +79,9 @@ def draw_dots(axes: Axes, rows: pd.DataFrame, measure: Measure, dots: pd.DataFra
         of_arm = of_layer[of_layer["arm"] == arm]
         if len(of_arm) > 1:
             places = [place] * len(of_arm)
-            axes.plot(of_arm[measure.column], places, color=BLUE, label="one replicate", **REPLICATE_DOT)
+            axes.plot(of_arm[measure.column], places, color=BLUE, label=EACH, **REPLICATE_DOT)
         if len(of_arm):
-            label = "mean of replicates" if len(of_arm) > 1 else "dense"
+            label = f"mean of {count_replicates(of_arm)}" if len(of_arm) > 1 else "dense"
             axes.plot(of_arm[measure.column].mean(), place, color=BLUE, label=label, **DENSE_MARK)
         if measure.other and len(of_arm):
             axes.plot(of_arm[measure.other].mean(), place, color=BLUE, label=OTHER_NAME, **OTHER_DOT)

@@ -3,18 +3,23 @@
 import argparse
 import importlib
 import logging
+import math
 import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import matplotlib
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from workflow_scripts.figures.arms import describe_arms
+from workflow_scripts.figures.captions import as_latex, fill_caption
 from workflow_scripts.figures.measures import has_accuracy
-from workflow_scripts.figures.style import STYLE, save_figure
-from workflow_scripts.plan.figures import NEEDS, caption_of, figure_names, module_of, needs_of
+from workflow_scripts.figures.numbers import exact
+from workflow_scripts.figures.style import FONT_SIZE, LEAST_SIZE, save_figure, style_of
+from workflow_scripts.plan.figures import NEEDS, figure_names, module_of, needs_of
 from workflow_scripts.plan.schema import hint
 from workflow_scripts.shared.files import UserError, run_command, whole_file
 from workflow_scripts.tables.arms import read_arms
@@ -32,13 +37,21 @@ REDRAWN = "redrawn"  # the folder that captions redraw into: figures in the resu
 REDRAWN_BY = "To draw it again where snakemake ran, in a clone or, after ``pip install -e`` of it, in another folder"
 
 
-def draw_figures(tables: str | Path, out: str | Path, names: Sequence[str] = (), arms: Sequence[str] = ()) -> None:
+def draw_figures(
+    tables: str | Path,
+    out: str | Path,
+    names: Sequence[str] = (),
+    arms: Sequence[str] = (),
+    width: float | None = None,
+    font_size: float = FONT_SIZE,
+) -> None:
     """Write the figures of these names, or every one that the tables allow, into the folder `out`: PDF, SVG and PNG.
 
-    Beside each stands <name>.rst, its caption and the command that draws it again. `tables` is the folder that
-    `collect` has written; of these `arms`, or of all. Optional tables that no figure of these names needs are not read:
-    an earlier config may have left them. Raises UserError if a table or an arm is missing, or if a figure shows what
-    was not measured.
+    Beside each stand <name>.rst, its caption and the command that draws it again, and <name>.tex, the caption as LaTeX.
+    `tables` is the folder that `collect` has written; of these `arms`, or of all. Figures are `width` inches wide, or
+    as each is by itself; labels of axes are of `font_size` points. Optional tables that no figure of these names needs
+    are not read: an earlier config may have left them. Raises UserError if a table or an arm is missing, or if a figure
+    shows what was not measured.
     """
     frames = read_tables(tables, arms, {need for name in names or figure_names() for need in needs_of(name)})
     measured = {"accuracy": has_accuracy(frames["networks"])} | {name: name in frames for name in NEEDS[1:]}
@@ -48,18 +61,23 @@ def draw_figures(tables: str | Path, out: str | Path, names: Sequence[str] = (),
         if name not in possible:
             lacking = next(need for need in needs_of(name) if need not in known)
             raise UserError(f"{tables}: {LACKING[lacking]}, which {name} draws: leave it out")
-    with matplotlib.rc_context(STYLE):
+    options = [word for arm in arms for word in ("--arm", arm)]
+    options += ["--width", f"{width:g}"] if width else []
+    options += ["--font-size", f"{font_size:g}"] if font_size != FONT_SIZE else []
+    with matplotlib.rc_context(style_of(font_size)):
         for name in names or possible:
-            save_figure(make_figure(name, frames), out, name)
-            write_caption(tables, out, name, arms)
+            save_figure(make_figure(name, frames, width), out, name)
+            write_caption(tables, out, name, fill_caption(name, frames), options)
 
 
-def write_caption(tables: str | Path, out: str | Path, name: str, arms: Sequence[str] = ()) -> None:
-    """Write a figure's caption, with the command that draws it again elsewhere, into the folder `out`."""
+def write_caption(tables: str | Path, out: str | Path, name: str, caption: str, options: Sequence[str] = ()) -> None:
+    """Write a figure's caption into the folder `out`: as LaTeX, and as it is, with the command that draws it again."""
     words = ["python", "-m", "workflow_scripts", "draw_figures", "--tables", str(tables), "--out", REDRAWN]
-    command = shlex.join([*words, "--figure", name, *(word for arm in arms for word in ("--arm", arm))])
-    with whole_file(Path(out) / f"{name}.rst") as part:
-        part.write_text(f"{caption_of(name)}\n\n{REDRAWN_BY}::\n\n    {command}\n")
+    command = shlex.join([*words, "--figure", name, *options])
+    texts = {"rst": f"{caption}\n\n{REDRAWN_BY}::\n\n    {command}\n", "tex": f"{as_latex(caption)}\n"}
+    for ending, text in texts.items():
+        with whole_file(Path(out) / f"{name}.{ending}") as part:
+            part.write_text(text, encoding="utf-8")
 
 
 def read_tables(
@@ -119,9 +137,17 @@ def join(frame: pd.DataFrame, networks: pd.DataFrame, columns: list[str]) -> pd.
     return frame.merge(networks[[*keys, "remaining %", *columns]], on=keys, how="left")
 
 
-def make_figure(name: str, frames: dict[str, pd.DataFrame]) -> Figure:
-    """The figure of that name, from the tables of `read_tables`; call it inside `STYLE`."""
-    return importlib.import_module(module_of(name)).draw(frames)
+def make_figure(name: str, frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
+    """The figure of that name, from the tables of `read_tables`, as wide as that (inches), or as it is by itself.
+
+    Call it inside the settings of `style_of`.
+    """
+    figure = importlib.import_module(module_of(name)).draw(frames, width)
+    for axes in [one for panel in figure.axes for one in (panel, *panel.child_axes) if isinstance(one, Axes)]:
+        for axis in (axes.xaxis, axes.yaxis):
+            if type(axis.get_major_formatter()) is ScalarFormatter:
+                axis.set_major_formatter(exact)
+    return figure
 
 
 def read_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -139,14 +165,36 @@ def read_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--arm", action="append", default=[], help="draw only this arm, whatever its role; may be repeated"
     )
+    parser.add_argument(
+        "--width",
+        type=positive,
+        help="inches, such as 3.5 for a column or 7.2 for a page; if not given, each figure has one of these",
+    )
+    parser.add_argument(
+        "--font-size",
+        type=positive,
+        default=FONT_SIZE,
+        help=f"points of axis labels; other text is up to 1.5 smaller, but not below {LEAST_SIZE:g} (%(default)s)",
+    )
     return parser.parse_args(words)
+
+
+def positive(word: str) -> float:
+    """A positive number that an argument is; ArgumentTypeError if it is none."""
+    try:
+        number = float(word)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{word!r} is no positive number")
+    return number
 
 
 def main() -> None:
     """Draw the figures, and of them the arms, that the command line names."""
     arguments = read_arguments()
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it reports every glyph that it embeds
-    draw_figures(arguments.tables, arguments.out, arguments.figure, arguments.arm)
+    draw_figures(arguments.tables, arguments.out, arguments.figure, arguments.arm, arguments.width, arguments.font_size)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 
-from workflow_scripts.figures.panels import percent
-from workflow_scripts.figures.style import COLUMN_WIDTH, PAGE_HEIGHT, TEXT_WIDTH, TINY
+from workflow_scripts.figures.numbers import rounded
+from workflow_scripts.figures.panels import LINE_HEIGHT, REMAINING
+from workflow_scripts.figures.style import COLUMN_WIDTH, PAGE_HEIGHT, TEXT_WIDTH, scaled, tiny
 
-ROW = 0.115  # inches, at most
+ROW = 0.115  # inches, at most; these lengths are for `FONT_SIZE`
 LABELLED_ROW, LABELLED_COLUMN = 0.095, 0.1  # inches: those between are not labelled
-WIDE, UPRIGHT = 0.28, 0.26  # inches: columns need not be wider; labels of narrower ones are turned
+WIDE, UPRIGHT = 0.25, 0.24  # inches: columns need not be wider; labels of narrower ones are turned
 LETTER, DIGIT = 0.058, 0.053  # inches: those of names, and of numbers in cells
 SIDES = 2.1  # inches of a figure's width that are not columns: what rows are called, colours
 BLOCKS_APART = 0.6  # of a column
@@ -37,20 +38,39 @@ def starts(blocks: Sequence[Block]) -> np.ndarray:
 
 
 def figure_width(blocks: Sequence[Block]) -> float:
-    """Inches of a figure with these blocks."""
-    return min(TEXT_WIDTH, max(COLUMN_WIDTH, SIDES + WIDE * starts(blocks)[-1]))
+    """Inches of a figure with these blocks, if it is not told another width."""
+    return COLUMN_WIDTH if scaled(SIDES + WIDE * starts(blocks)[-1]) <= COLUMN_WIDTH else TEXT_WIDTH
 
 
-def column_width(axes: Axes, blocks: Sequence[Block]) -> float:
-    """Inches of each column, about."""
-    figure = axes.get_figure(root=True)
-    assert figure, "the axes are in a figure"
-    return (figure.get_figwidth() - SIDES) / starts(blocks)[-1]
+def column_width(width: float, blocks: Sequence[Block]) -> float:
+    """Inches of each column in a figure that is so wide, about."""
+    return (width - scaled(SIDES)) / starts(blocks)[-1]
+
+
+def wrap_names(width: float, blocks: Sequence[Block]) -> tuple[list[str], bool]:
+    """The blocks' names in lines that fit above them in a figure that is so wide (inches); whether they are upright."""
+    column = column_width(width, blocks)
+    letters = [int(len(block.remaining) * column / scaled(LETTER)) for block in blocks]
+    turned = min(letters) < 12
+    names = [
+        "\n".join(textwrap.wrap(block.name, 24 if turned else most, break_on_hyphens=False))
+        for block, most in zip(blocks, letters, strict=True)
+    ]
+    return names, turned
+
+
+def names_height(width: float, blocks: Sequence[Block]) -> float:
+    """Inches of the blocks' names above a heat map."""
+    names, turned = wrap_names(width, blocks)
+    lines = [name.splitlines() for name in names]
+    if turned:
+        return scaled(LETTER) * max(len(line) for of_name in lines for line in of_name)
+    return scaled(LINE_HEIGHT) * max(map(len, lines))
 
 
 def row_height(rows: int, rest: float) -> float:
     """Inches of each of so many rows, where `rest` inches of the page's height go elsewhere."""
-    return max(0.02, min(ROW, (PAGE_HEIGHT - rest) / rows))
+    return max(0.02, min(scaled(ROW), (PAGE_HEIGHT - rest) / rows))
 
 
 def draw_heat_map(
@@ -65,10 +85,10 @@ def draw_heat_map(
 
     `labels` are the rows' names, `write` makes a cell's number text, `row` is how high a row is, in inches.
     """
-    column = column_width(axes, blocks)
-    every = math.ceil(LABELLED_ROW / row)
+    column = column_width(width_of(axes), blocks)
+    every = math.ceil(scaled(LABELLED_ROW) / row)
     longest = max(len(write(number)) for block in blocks for number in block.cells.flat)
-    numbered = column >= longest * DIGIT and every == 1
+    numbered = column >= longest * scaled(DIGIT) and every == 1
     for block, start in zip(blocks, starts(blocks), strict=False):
         x, y = start + np.arange(len(block.remaining) + 1), np.arange(len(labels) + 1)
         cells = np.ma.masked_where(~(block.cells > 0), block.cells)
@@ -92,7 +112,7 @@ def write_cells(
             start + column + 0.5,
             row + 0.53,
             write(value),
-            fontsize=TINY,
+            fontsize=tiny(),
             color="white" if dark else "black",
             ha="center",
             va="center_baseline",
@@ -101,13 +121,8 @@ def write_cells(
 
 def name_blocks(axes: Axes, blocks: Sequence[Block]) -> None:
     """Write each block's name above it, upright where it is narrow."""
-    begins, column = starts(blocks), column_width(axes, blocks)
-    letters = [int(len(block.remaining) * column / LETTER) for block in blocks]
-    turned = min(letters) < 12
-    names = [
-        "\n".join(textwrap.wrap(block.name, 24 if turned else width, break_on_hyphens=False))
-        for block, width in zip(blocks, letters, strict=True)
-    ]
+    begins = starts(blocks)
+    names, turned = wrap_names(width_of(axes), blocks)
     top = axes.secondary_xaxis("top")
     middles = (begins[:-1] + begins[1:] - BLOCKS_APART) / 2
     top.set_xticks(middles, labels=names, rotation=90 if turned else 0)
@@ -115,16 +130,23 @@ def name_blocks(axes: Axes, blocks: Sequence[Block]) -> None:
     top.spines[:].set_visible(False)
 
 
+def width_of(axes: Axes) -> float:
+    """Inches of the figure that axes are in."""
+    figure = axes.get_figure(root=True)
+    assert figure, "the axes are in a figure"
+    return figure.get_figwidth()
+
+
 def label_columns(axes: Axes, blocks: Sequence[Block]) -> None:
     """Write below the columns how much of its weights each network has."""
-    column = column_width(axes, blocks)
-    every = math.ceil(LABELLED_COLUMN / column)
+    column = column_width(width_of(axes), blocks)
+    every = math.ceil(scaled(LABELLED_COLUMN) / column)
     middles, labels = [], []
     for block, start in zip(blocks, starts(blocks), strict=False):
         middles += list(start + 0.5 + np.arange(0, len(block.remaining), every))
-        labels += [percent(remaining) for remaining in block.remaining[::every]]
-    axes.set_xticks(middles, labels=labels, rotation=0 if column >= UPRIGHT else 90)
-    axes.set_xlabel("Weights of the network remaining (%)")
+        labels += [rounded(remaining) for remaining in block.remaining[::every]]
+    axes.set_xticks(middles, labels=labels, rotation=0 if column >= scaled(UPRIGHT) else 90)
+    axes.set_xlabel(REMAINING)
 
 
 def shorten(name: str) -> str:

@@ -3,12 +3,12 @@
 import math
 import textwrap
 from collections.abc import Sequence
-from itertools import product
+from itertools import pairwise, product
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
+from matplotlib import colormaps, rcParams
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -17,23 +17,31 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from workflow_scripts.figures.arms import compared_with
+from workflow_scripts.figures.numbers import exact, span
 from workflow_scripts.figures.style import (
     COLUMN_WIDTH,
     DENSITY_COLOURS,
     GREY,
     LIGHT_GREY,
     PAGE_HEIGHT,
-    SMALL,
+    scaled,
+    small,
 )
 from workflow_scripts.plan.keys import CURVE
 
+EACH = "each replicate"  # what legends call thin lines and small points
 REMAINING, PRUNED = "Weights remaining (%)", "Weights pruned (%)"
 NINE_TENTHS_PRUNED = 10  # % of the weights that remain where the paper sees the decline set in
 DENSE = 99  # %; a few weights of a network that nobody pruned may be zero, and count as pruned
 LEGEND_HEIGHT = 0.7  # inches
 MOST_COLUMNS = 3  # of panels
+LEAST_WIDTH = 1.5  # inches of a panel with its labels
+SIDES = 0.65  # inches of a panel's width that its axes do not have
+TICK = 0.055, 0.08  # inches: of a letter of a tick's label, and between labels
 MOST_CURVES = 6  # that have panels, or columns of a heat map, to themselves
 LINE_HEIGHT = 0.13  # inches
+LEGEND_MARK = 4.4  # of a text's size: how wide a legend's mark is
+LETTER = 0.55  # of a text's size: how wide a letter is
 BAR = 2.5  # inches: the length of a bar of colours, at most
 
 
@@ -55,10 +63,16 @@ def first_curves(rows: pd.DataFrame, most: int = MOST_CURVES) -> tuple[pd.DataFr
     return rows[~rows["arm"].isin(left_out["arm"])], list(left_out["name"])
 
 
-def curves_on_page(rows: pd.DataFrame, panel_height: float, columns: int = MOST_COLUMNS) -> int:
+def count_replicates(rows: pd.DataFrame) -> str:
+    """How many replicates the arms of `rows` have, in words: "1 replicate", "3 replicates", "2 to 5 replicates"."""
+    counts = rows.groupby("arm")["replicate"].nunique()
+    return f"{span(list(counts))} replicate{'s' if counts.max() > 1 else ''}"
+
+
+def curves_on_page(rows: pd.DataFrame, panel_height: float, columns: int) -> int:
     """For how many curves a page has room, if each has a panel for each layer, as high as that (inches)."""
     layers = rows["layer"].nunique()
-    panels_on_page = columns * int((PAGE_HEIGHT - LEGEND_HEIGHT) / panel_height)
+    panels_on_page = columns * int((PAGE_HEIGHT - LEGEND_HEIGHT) / scaled(panel_height))
     return max(1, min(MOST_CURVES, panels_on_page // layers))
 
 
@@ -87,34 +101,91 @@ def panels(rows: int, columns: int, width: float, panel_height: float) -> tuple[
 def place_panels(count: int, columns: int, width: float, panel_height: float) -> tuple[Figure, list[Axes]]:
     """A figure of so many panels, row by row in so many columns; lower than `panel_height` where a page wants it."""
     rows = math.ceil(count / columns)
-    figure, grid = panels(rows, columns, width, min(panel_height, (PAGE_HEIGHT - LEGEND_HEIGHT) / rows))
+    figure, grid = panels(rows, columns, width, height_on_page(rows, panel_height))
     for axes in grid.flat[count:]:
         axes.remove()
     return figure, list(grid.flat[:count])
 
 
-def columns_for(count: int) -> int:
-    """In how many columns so many panels of one kind stand."""
-    return 1 if count == 1 else 2 if count <= 4 else MOST_COLUMNS
+def height_on_page(rows: int, panel_height: float) -> float:
+    """How high each of so many rows of panels is, in inches: as given for `FONT_SIZE`, or as a page has room for."""
+    return min(scaled(panel_height), (PAGE_HEIGHT - LEGEND_HEIGHT) / rows)
+
+
+def layout(layers: Sequence[str], counts: Sequence[str], accuracy: bool, columns: int) -> list[list[str]]:
+    """Which panels stand where, for `subplot_mosaic`: "units layer4" for a count in a layer, "accuracy", "." for none.
+
+    Accuracy is of no layer, so it is there once: beside the counts, where these leave room, or above them.
+    """
+    if not counts:
+        return [["accuracy"]]
+    beside = accuracy and columns > len(counts)
+    across = min(columns - beside, len(counts))
+    rows = []
+    for layer in layers:
+        names = [f"{count} {layer}" for count in counts]
+        names += ["."] * (-len(names) % across)
+        rows += [names[first : first + across] for first in range(0, len(names), across)]
+    if beside:
+        return [["." if number else "accuracy", *row] for number, row in enumerate(rows)]
+    if accuracy and rows[-1][-1] == ".":
+        rows[-1][-1] = "accuracy"
+        return rows
+    return [["accuracy"] * across, *rows] if accuracy else rows
+
+
+def place_layout(rows: list[list[str]], width: float, panel_height: float) -> tuple[Figure, dict[str, Axes]]:
+    """A figure with the panels of a `layout`, by name; sizes as for `place_panels`."""
+    height = len(rows) * height_on_page(len(rows), panel_height) + LEGEND_HEIGHT
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplot_mosaic(rows)  # type: ignore[arg-type]
+
+
+def columns_for(count: int, width: float, least: float = LEAST_WIDTH) -> int:
+    """In how many columns so many panels of one kind stand, each at least so wide (inches, for `FONT_SIZE`)."""
+    wanted = 1 if count == 1 else 2 if count <= 4 else MOST_COLUMNS
+    return columns_within(wanted, width, least)
+
+
+def columns_within(most: int, width: float, least: float = LEAST_WIDTH) -> int:
+    """How many columns of panels a figure has, at most so many; its width and the least of a panel's in inches."""
+    return max(1, min(most, int(width / scaled(least))))
+
+
+def axes_width(axes: Axes) -> float:
+    """Inches across the axes of a panel in a grid, about."""
+    figure, place = axes.get_figure(root=True), axes.get_subplotspec()
+    assert figure and place, "the axes are in a grid"
+    share = len(place.colspan) / place.get_gridspec().ncols
+    return max(0.3, figure.get_figwidth() * share - scaled(SIDES))
+
+
+def lines_of(text: str, inches: float, size: float) -> list[str]:
+    """`text` in lines that are so long, where its words allow it; `size` of its letters in points."""
+    letters = max(1, int(inches / (LETTER * size / 72)))
+    return textwrap.wrap(text, letters, break_long_words=False, break_on_hyphens=False)
+
+
+def write_above(figure: Figure, words: str) -> None:
+    """Write a sentence above the panels, in lines as long as the figure is wide."""
+    lines = lines_of(words, figure.get_figwidth(), small())
+    make_room(figure, scaled(LINE_HEIGHT) * len(lines))
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=small(), color=GREY)
 
 
 def say_left_out(figure: Figure, names: Sequence[str]) -> None:
     """Write above the panels which arms have none."""
-    if not names:
-        return
-    letters = int(figure.get_figwidth() / (0.55 * SMALL / 72))
-    words = f"Not shown: {'; '.join(names)}. Choose with --arm or figures.arms."
-    lines = textwrap.wrap(words, letters, break_on_hyphens=False)
-    make_room(figure, LINE_HEIGHT * len(lines))
-    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=SMALL, color=GREY)
+    if names:
+        write_above(figure, f"Not shown: {'; '.join(names)}. Choose with --arm or figures.arms.")
 
 
-def draw_sentence(sentence: str) -> Figure:
-    """A figure that says why there is nothing to draw."""
-    figure = Figure(figsize=(COLUMN_WIDTH, 0.8), layout="constrained")
+def draw_sentence(sentence: str, width: float | None = None) -> Figure:
+    """A figure that says why there is nothing to draw, so wide (inches), or a column."""
+    figure = Figure(figsize=(width or COLUMN_WIDTH, scaled(0.8)), layout="constrained")
     axes = figure.subplots()
     axes.set_axis_off()
-    axes.text(0.5, 0.5, textwrap.fill(sentence, 50), ha="center", va="center", transform=axes.transAxes)
+    lines = lines_of(sentence, 0.9 * figure.get_figwidth(), rcParams["font.size"])
+    axes.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", transform=axes.transAxes)
     return figure
 
 
@@ -128,14 +199,14 @@ def sparsest(rows: pd.DataFrame) -> float:
     return rows.loc[rows["role"] == CURVE, "remaining %"].fillna(100).min()
 
 
-def set_density_axis(axes: Axes, lowest: float, max_ticks: int) -> None:
+def set_density_axis(axes: Axes, lowest: float) -> None:
     """Weights remaining, on a log axis with the dense network at the left."""
     edge = max(100 / lowest, 1.1) ** 0.06
-    ticks = density_ticks(lowest / edge, max_ticks)
+    ticks = density_ticks(lowest / edge, axes_width(axes))
     axes.set_xscale("log")
     axes.set_xlim(100 * edge, lowest / edge)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    axes.set_xticks(ticks, labels=[exact(tick) for tick in ticks])
     axes.set_xlabel(REMAINING)
 
 
@@ -144,15 +215,8 @@ def add_pruned_axis(axes: Axes) -> None:
     ticks = axes.get_xticks()
     top = axes.secondary_xaxis("top")
     top.xaxis.set_minor_locator(NullLocator())
-    top.set_xticks(ticks, labels=[f"{100 - tick:g}" for tick in ticks])
+    top.set_xticks(ticks, labels=[exact(100 - tick) for tick in ticks])
     top.set_xlabel(PRUNED)
-
-
-def percent(share: float) -> str:
-    """A share in per cent, in few letters: "100", "12", "6.2", "0.39", "0.08"; "?" if it is not known."""
-    if math.isnan(share):
-        return "?"
-    return f"{share:.0f}" if share >= 9.95 else f"{share:.2g}" if share >= 0.095 else f"{share:.1g}"
 
 
 def mark_nine_tenths(axes: Axes) -> None:
@@ -175,30 +239,41 @@ def add_density_bar(figure: Figure, colours: ScalarMappable, label: str = REMAIN
     """Add the bar of `density_colours` at the right, dense at its foot."""
     bar = figure.colorbar(colours, ax=figure.axes, **bar_look(figure))
     lowest, _ = colours.get_clim()
-    ticks = density_ticks(lowest, 9)
-    bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    ticks = density_ticks(lowest, min(BAR, figure.get_figheight() - 1), upright=True)
+    bar.set_ticks(ticks, labels=[exact(tick) for tick in ticks])
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.ax.invert_yaxis()
     bar.set_label(label)
 
 
-def density_ticks(lowest: float, max_ticks: int) -> list[float]:
-    """At most `max_ticks` round percentages from 100 down to `lowest`."""
+def density_ticks(lowest: float, inches: float, upright: bool = False) -> list[float]:
+    """Round percentages from 100 down to `lowest`, as many as a logarithmic axis of that length has room for.
+
+    An axis is `upright` or lies, and then has weights pruned above it at the same ticks.
+    """
+    letter, apart = TICK
     for series in ((9, 8, 7, 6, 5, 4, 3, 2, 1), (5, 2, 1), (5, 1), (1,)):
         decades = range(1, -6, -1)
         ticks = [100.0] + [float(f"{digit}e{decade}") for decade in decades for digit in series]
         ticks = [tick for tick in ticks if tick >= lowest]
-        if len(ticks) <= max_ticks:
+        places = inches * np.log10(ticks) / math.log10(max(100 / lowest, 1.1))
+        letters = [1 if upright else max(len(exact(tick)), len(exact(100 - tick))) for tick in ticks]
+        needed = [scaled(apart + letter * (one + other) / 2) for one, other in pairwise(letters)]
+        if (-np.diff(places) >= needed).all():
             return ticks
     return ticks
 
 
 def add_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
     """A legend below the panels, in at most so many columns and no wider than the figure, which grows if need be."""
+    size = rcParams["legend.fontsize"]
+    room = figure.get_figwidth() - LEGEND_MARK * size / 72
+    for handle in handles:
+        handle.set_label("\n".join(lines_of(str(handle.get_label()), room, size)))
     for ncols in range(min(columns, len(handles)), 0, -1):
         legend = figure.legend(handles=handles, loc="outside lower center", ncols=ncols)
         extent = legend.get_window_extent()
-        if ncols == 1 or extent.width <= figure.bbox.width:
+        if ncols == 1 or extent.width <= 0.96 * figure.bbox.width:
             break
         legend.remove()
     make_room(figure, max(0, extent.height / figure.dpi - LEGEND_HEIGHT))

@@ -1,11 +1,13 @@
 """How figures look, and how they are written: the same everywhere, and the same bytes every time."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import colormaps, rcParams
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
@@ -31,7 +33,8 @@ CURVE_SHAPES: tuple[dict[str, Any], ...] = (  # of networks
 # Looks of baselines and references: the known recipes have the first, in this order, others those that follow.
 KNOWN_BASELINES = ("untrained", "untrained_calibrated", "shuffled_labels")
 BASELINE_MARKERS = ("X", "P", "*", "d", "p", "H", "8")
-BASELINE_DASHES = ((5, 3), (2, 2), (9, 2))  # of the first base's baselines, of the second's, ...
+BASELINE_DASHES = ((5, 2), (1.5, 1.5), (6, 2, 1.5, 2), (10, 2))
+BASELINE_FILLS = ("full", "none", "left")  # of the first base's baselines, of the second's, ...
 KNOWN_REFERENCES = ("trained_twice",)
 REFERENCE_MARKERS = ("D", "s", "^", "v", "p", "h")
 # Of Tol's (2021) high-contrast scheme: accuracy, units, concepts, where they share axes; apart in grey, too.
@@ -65,34 +68,59 @@ REPLICATE_DOT: dict[str, Any] = {
 
 TEXT_WIDTH, COLUMN_WIDTH = 7.2, 3.5  # inches: a figure across the page of a journal, or in one of its two columns
 PAGE_HEIGHT = 9.5  # inches
-SMALL = 6.5  # points: labels inside the axes
-TINY = 6  # points: numbers in cells
+FONT_SIZE = 7.5  # points: titles and labels of axes; lengths in inches are for this size
+LEAST_SIZE = 5.0  # points: of any text, as journals ask
+TRIES = 3  # at breaking labels
+LABEL_ROOM = 1.05  # of a panel's axes: how long a line of their labels is, at most
 
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so it is the same font everywhere
-    "font.size": 7.5,
-    "axes.labelsize": 7.5,
-    "axes.titlesize": 7.5,
-    "legend.fontsize": 7,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.unicode_minus": False,
-    "text.parse_math": False,  # a concept may be called "$"
-    "hatch.linewidth": 0.5,
-    "legend.frameon": False,
-    "legend.handlelength": 2.2,
-    "figure.dpi": 300,
-    "pdf.fonttype": 42,  # TrueType: text stays text
-    "svg.fonttype": "none",
-    "svg.hashsalt": "dissection",
-}
+
+def style_of(font_size: float = FONT_SIZE) -> dict[Any, Any]:
+    """The settings of Matplotlib for figures whose axes have labels of that size, in points."""
+    return {
+        "font.family": "DejaVu Sans",  # comes with matplotlib, so it is the same font everywhere
+        "font.size": font_size,
+        "axes.labelsize": font_size,
+        "axes.titlesize": font_size,
+        "legend.fontsize": max(font_size - 0.5, LEAST_SIZE),
+        "xtick.labelsize": max(font_size - 1, LEAST_SIZE),
+        "ytick.labelsize": max(font_size - 1, LEAST_SIZE),
+        "axes.linewidth": 0.6,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "xtick.major.size": 2.5,
+        "ytick.major.size": 2.5,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.unicode_minus": False,
+        "text.parse_math": False,  # a concept may be called "$"
+        "hatch.linewidth": 0.5,
+        "figure.constrained_layout.w_pad": 0.06,  # inches
+        "legend.frameon": False,
+        "legend.handlelength": 2.8,  # so that dashes repeat
+        "figure.dpi": 300,
+        "pdf.fonttype": 42,  # TrueType: text stays text
+        "svg.fonttype": "none",
+        "svg.hashsalt": "dissection",
+    }
+
+
+STYLE = style_of()
+
+
+def small() -> float:
+    """Points of labels inside the axes."""
+    return rcParams["xtick.labelsize"]
+
+
+def tiny() -> float:
+    """Points of numbers in cells."""
+    return max(rcParams["font.size"] - 1.5, LEAST_SIZE)
+
+
+def scaled(inches: float) -> float:
+    """A length that holds text, in inches, given for `FONT_SIZE`, as the size in use wants it."""
+    return inches * rcParams["font.size"] / FONT_SIZE
+
 
 # Nothing of the day on which a figure was drawn.
 METADATA = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
@@ -106,14 +134,24 @@ def curve_look(method: int, network: int) -> dict:
 
 def baseline_line(look: int, number: int) -> dict:
     """Marker and dashes of a baseline's line; `number` counts the bases whose baselines share a panel."""
-    dashes = BASELINE_DASHES[number % len(BASELINE_DASHES)]
-    return baseline_mark(look) | {"linestyle": (0, dashes), "linewidth": 1}
+    dashes = BASELINE_DASHES[look % len(BASELINE_DASHES)]
+    return baseline_mark(look, number) | {"linestyle": (0, dashes), "linewidth": 1}
 
 
-def baseline_mark(look: int) -> dict:
-    """Marker of a baseline's points."""
+def baseline_mark(look: int, number: int = 0) -> dict:
+    """Marker of a baseline's points; `number` is as for `baseline_line`."""
     marker = BASELINE_MARKERS[look % len(BASELINE_MARKERS)]
-    return {"marker": marker, "color": GREY, "linestyle": "none", "markersize": 5, "markeredgewidth": 0}
+    fill = BASELINE_FILLS[number % len(BASELINE_FILLS)]
+    edge = 0 if fill == "full" else 0.8
+    size = 7.5 if marker == "*" else 5.5
+    return {
+        "marker": marker,
+        "color": GREY,
+        "linestyle": "none",
+        "markersize": size,
+        "markeredgewidth": edge,
+        "fillstyle": fill,
+    }
 
 
 def marked_at(look: int) -> tuple[float, float]:
@@ -146,20 +184,53 @@ def category_look(number: int) -> dict:
 
 
 def save_figure(figure: Figure, folder: str | Path, name: str) -> None:
-    """Write `figure` into `folder` as name.pdf, name.svg and name.png; call it inside `STYLE`."""
+    """Write `figure` into `folder` as name.pdf, name.svg and name.png; call it inside the settings of `style_of`."""
     fix_layout(figure)
     for form in FORMATS:
         with whole_file(Path(folder) / f"{name}.{form}") as part:
             figure.savefig(part, format=form, metadata=METADATA[form])
 
 
+def break_labels(figure: Figure) -> bool:
+    """Break the titles, and the labels of axes, that are longer than their panel; tell whether there were any."""
+    broken = False
+    for axes in [one for panel in figure.axes for one in (panel, *panel.child_axes) if isinstance(one, Axes)]:
+        upright, titles = axes.yaxis.label, [axes.title, axes._left_title, axes._right_title]  # type: ignore[attr-defined]
+        for text in (upright, axes.xaxis.label, *titles):
+            extent = text.get_window_extent()
+            length, room = (extent.height, axes.bbox.height) if text is upright else (extent.width, axes.bbox.width)
+            if length > LABEL_ROOM * room:
+                whole = text.get_text()
+                text.set_text(break_words(whole, LABEL_ROOM * room / length))
+                broken |= text.get_text() != whole
+    return broken
+
+
+def break_words(text: str, share: float) -> str:
+    """`text` in lines that are at most that share of its longest line, where its words allow it, and about as long."""
+    letters = max(1, int(share * max(map(len, text.splitlines()))))
+
+    def wrap(line: str, most: int) -> list[str]:
+        return textwrap.wrap(line, most, break_long_words=False, break_on_hyphens=False)
+
+    lines = []
+    for line in text.splitlines():
+        count = len(wrap(line, letters))
+        lines += wrap(line, next(most for most in range(1, letters + 1) if len(wrap(line, most)) <= count))
+    return "\n".join(lines)
+
+
 def fix_layout(figure: Figure) -> None:
-    """Lay the axes out, once, at rounded places.
+    """Break long labels, and lay the axes out, once, at rounded places.
 
     The layout's solver orders its sums by addresses in memory, so that the last bits differ from run to run, and
     the SVG's identifiers hash them.
     """
     figure.draw_without_rendering()
+    for _ in range(TRIES):
+        if not break_labels(figure):
+            break
+        figure.draw_without_rendering()  # which makes other panels shorter
     figure.set_layout_engine("none")
     for axes in figure.axes:
         axes.set_position(Bbox(axes.get_position(original=True).get_points().round(6)))

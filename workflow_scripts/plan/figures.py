@@ -1,7 +1,8 @@
 """The figures: what the rules need to know of each, read from its file without a plotting library.
 
-A figure is a file of its name in figures/plots/: the docstring is its caption (reStructuredText), `ORDER` (a number)
-its place among the others, `draw(frames)` draws it. `NEEDS_ACCURACY = True` says that it draws the networks' accuracy,
+A figure is a file of its name in figures/plots/: the docstring is its caption (reStructuredText, with fields that are
+filled from the tables, see figures/captions.py), `ORDER` (a number) its place among the others, `draw(frames, width)`
+draws it. `NEEDS_ACCURACY = True` says that it draws the networks' accuracy,
 `NEEDS_ROTATIONS = True` that it draws rotations of their layers, `NEEDS_ABLATION = True` what switching off their units
 does, which not every experiment has.
 """
@@ -37,7 +38,7 @@ def figure_names(known: Collection[str] = NEEDS) -> list[str]:
 
 
 def caption_of(name: str) -> str:
-    """The caption of a figure, reStructuredText without a line break at its ends; UserError as of `figure_names`."""
+    """The caption of a figure, reStructuredText, its fields not filled; UserError as of `figure_names`."""
     return read_plot(PLOTS / f"{name}.py").caption
 
 
@@ -65,6 +66,6 @@ def read_plot(path: Path) -> Plot:
     if not caption:
         raise UserError(f"{path} has no caption: add one as the module's docstring")
     if not has_function(tree, "draw"):
-        raise UserError(f"{path} draws nothing: add a function draw(frames) that returns a Figure")
+        raise UserError(f"{path} draws nothing: add a function draw(frames, width) that returns a Figure")
     needs = frozenset(name for name in NEEDS if constants.get(f"NEEDS_{name.upper()}"))
     return Plot(order, path.stem, caption, needs)

@@ -1,12 +1,13 @@
 """What detectors do for their network: the change of test accuracy when all units that detect a class are switched off,
-against the weights that remain. Points: classes of all replicates, on their own pictures; the line is their mean. Grey:
-the same with random sets of as many live units off. Dashed: the change on the pictures of all other classes. Detectors
-are chosen by IoU alone, so where the line lies far below the grey one, units that detect a class are what the network
-recognises it by. Beside it the accuracy with all units on: of each class (thin and grey, means of replicates), and of
-all pictures (bold). Panels for each layer and curve of the other figures; classes without detectors have no points.
-If a page has no room for all curves, the first ones are shown, and a line above names the others.
+against the weights that remain. Coloured points: single classes in single replicates, on their own pictures; the line
+is their mean. Grey: the same with {sets} of as many live units off. Dashed: the change on the pictures of all other
+classes. Detectors are chosen by IoU alone; where the line lies far below the grey one, the network recognises a class
+by the units that detect it. Last panel: accuracy with all units on, of each class (thin and grey, means over
+replicates) and of all pictures (bold). Detectors are units whose IoU with their best concept is {detector_iou}. {n}.
+Classes without detectors have no points; where a page has no room for all curves, a line above names those left out.
 """
 
+import math
 import textwrap
 from typing import Any
 
@@ -17,12 +18,15 @@ from matplotlib.lines import Line2D
 
 from workflow_scripts.figures.arms import look_of, of_known_density
 from workflow_scripts.figures.measures import ACCURACY
+from workflow_scripts.figures.numbers import span
 from workflow_scripts.figures.panels import (
     MOST_CURVES,
     add_legend,
     all_dense,
+    columns_within,
     draw_sentence,
     first_curves,
+    height_on_page,
     mark_nine_tenths,
     panels,
     say_left_out,
@@ -45,25 +49,29 @@ CLASS_LINE: dict[str, Any] = {"color": GREY, "linewidth": 0.6, "marker": "o", "m
 CLASS_OPACITY, CROWD = 0.5, 20  # with more classes than that, lines are paler
 
 
-def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """The change of accuracy without a class's detectors, and each class's accuracy, against density."""
     changes, classes = (in_percent(frames[name]) for name in ("ablation", "classes"))
     if changes.empty:
         return draw_sentence(
             "No class of the test pictures has a concept of its name that units of a curve detect;"
-            " ablation.classes in the config says which concept a class is."
+            " ablation.classes in the config says which concept a class is.",
+            width,
         )
     dense = all_dense(classes)
     if dense:
         changes, classes = (frame.assign(**{"remaining %": 100.0}) for frame in (changes, classes))
     changes, classes = of_known_density(changes), of_known_density(classes)
+    width = width or TEXT_WIDTH
     most = changes["layer"].nunique() + 1
-    columns = min(most, COLUMNS)
-    rows = -(-most // columns)
+    columns = columns_within(min(most, COLUMNS), width)
+    rows = math.ceil(most / columns)
     classes, left_out = first_curves(classes, max(1, min(MOST_CURVES, ROWS // rows)))
     changes = changes[changes["arm"].isin(classes["arm"])]
     arms = [of_arm for _, of_arm in classes.groupby("number")]
-    figure, grid = panels(rows * len(arms), columns, TEXT_WIDTH, panel_height=2.4 if len(arms) == 1 else 1.9)
+    figure, grid = panels(
+        rows * len(arms), columns, width, height_on_page(rows * len(arms), 2.2 if len(arms) == 1 else 1.9)
+    )
     limits = limits_of(changes[["own", "others", "random_own_mean"]])
     accuracies = limits_of(classes[["accuracy"]])
     for number, of_arm in enumerate(arms):
@@ -84,10 +92,16 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
             axes.set_xticks([100], labels=["dense"])
         else:
             mark_nine_tenths(axes)
-            set_density_axis(axes, sparsest(classes), max_ticks=9 if columns == 2 else 6)
+            set_density_axis(axes, sparsest(classes))
     add_legend(figure, handles_of(arms), columns=3)
     say_left_out(figure, left_out)
     return figure
+
+
+def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """How many random sets of units there are."""
+    sets = frames["ablation"]["sets"]
+    return {"sets": f"{span(list(sets))} random sets" if len(sets) else "random sets"}
 
 
 def in_percent(rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,11 +1,8 @@
 """Does interpretability follow accuracy or sparsity? Interpretable units and unique concepts against test accuracy (the
-axis is logarithmic in the error). Where points fall steeply, interpretability goes while accuracy stays; where networks
-of unlike density lie together, it follows accuracy whatever the sparsity. A row for each layer and network, with all
-its arms: a colour for each method, small points for networks, and lines that join the means of the replicates from
-dense to sparse, the smaller the mark, the fewer weights remain. Where every network has one arm alone, points are
-coloured by the weights that remain instead, and lines join the networks of a replicate. Crosses, stars and other filled
-grey marks: baselines; open black marks: references. If a page has no room for all rows, a line above names what is left
-out.
+axis is logarithmic in the error). Where points fall steeply, interpretability declines while accuracy stays; where
+networks of different density lie together, it follows accuracy whatever the sparsity. {points} Filled grey marks:
+baselines; open black marks: references. A unit is interpretable if its IoU with its best concept is {detector_iou}.
+{n}. {layers}. Where a page has no room for all curves, a line above names those left out.
 """
 
 from itertools import cycle
@@ -22,15 +19,19 @@ from matplotlib.ticker import MaxNLocator
 from workflow_scripts.figures.arms import look_of, of_role
 from workflow_scripts.figures.curves import mean_of_replicates
 from workflow_scripts.figures.measures import ACCURACY, CONCEPTS, UNITS, Measure, count_limits, units_title
+from workflow_scripts.figures.numbers import exact
 from workflow_scripts.figures.panels import (
     DENSE,
+    EACH,
     add_density_bar,
     add_legend,
     all_dense,
+    axes_width,
     curves_on_page,
     density_colours,
     density_ticks,
     first_curves,
+    height_on_page,
     labelled,
     panels,
     places,
@@ -46,6 +47,7 @@ from workflow_scripts.figures.style import (
     baseline_mark,
     curve_look,
     reference_mark,
+    scaled,
 )
 from workflow_scripts.plan.keys import BASELINE, CURVE, REFERENCE
 
@@ -57,9 +59,10 @@ LEAST_HEIGHT = 1.7  # inches of a panel
 LEAST_ERROR = 0.01  # %: where no error at all is drawn
 # In per cent; of two that are too close, the first in this order is written.
 ROUND_ACCURACIES = (0, 90, 99, 99.9, 50, 80, 95, 98, 99.5, *range(10, 80, 10), *range(55, 90, 10), *range(91, 98))
-TICKS_APART = 0.1  # of the axis
+TICKS_APART = 0.29  # inches
 JOIN = "#aaaaaa"
 REPLICATE_MARKERS = "os^v<>ph"
+SIZES = 0.6  # inches: of an axis whose ticks are few enough for the legend of sizes
 EDGE: dict[str, Any] = {"edgecolors": GREY, "linewidths": 0.4}
 LEGEND_DOT: dict[str, Any] = {
     "linestyle": "none",
@@ -72,22 +75,34 @@ NETWORK_DOT: dict[str, Any] = REPLICATE_DOT | {"markersize": 2}
 SMALLEST, LARGEST = 2, 6.5  # points across: marks of the sparsest network and of a dense one
 
 
-def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """Units and concepts against accuracy, where that was measured; a row for each layer and network."""
     networks = frames["networks"]
     measured = networks[networks["accuracy %"].notna()]
-    arms = measured[measured["role"] == CURVE].groupby("network")["arm"].nunique()
-    return draw_methods(measured) if arms.max() > 1 else draw_densities(measured)
+    return (draw_methods if has_several_methods(networks) else draw_densities)(measured, width or TEXT_WIDTH)
 
 
-def draw_methods(measured: pd.DataFrame) -> Figure:
+def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """What points, lines and colours are."""
+    methods = "Colours: methods. Small points: each replicate; lines join means; smaller marks have fewer weights."
+    densities = "Points: single networks, coloured by the weights that remain; lines join those of a replicate."
+    return {"points": methods if has_several_methods(frames["networks"]) else densities}
+
+
+def has_several_methods(networks: pd.DataFrame) -> bool:
+    """Tell whether a network has several curves, among the networks whose accuracy was measured."""
+    curves = networks[(networks["role"] == CURVE) & networks["accuracy %"].notna()]
+    return curves.groupby("network")["arm"].nunique().max() > 1
+
+
+def draw_methods(measured: pd.DataFrame, width: float) -> Figure:
     """All arms of a network together, coloured by method."""
     of_networks = [rows for _, rows in measured.groupby("network", sort=False) if (rows["role"] == CURVE).any()]
     most = curves_on_page(measured, LEAST_HEIGHT, columns=1)
     shown = [
         (rows, layer) for rows in of_networks[:most] for layer in rows.loc[rows["role"] == CURVE, "layer"].unique()
     ]
-    figure, grid = panels(len(shown), 2, width=TEXT_WIDTH, panel_height=2.8 if len(shown) < 3 else LEAST_HEIGHT)
+    figure, grid = panels(len(shown), 2, width, height_on_page(len(shown), 2.8 if len(shown) < 3 else LEAST_HEIGHT))
     lowest = min(sparsest(measured), DENSE)
     for row, (rows, layer) in zip(grid, shown, strict=True):
         of_layer = rows[rows["layer"] == layer]
@@ -131,21 +146,21 @@ def mark_handles(measured: pd.DataFrame, lowest: float) -> list[Line2D]:
             [],
             [],
             marker="o",
-            label=f"{tick:g} % of the weights",
+            label=f"{exact(tick)} % of the weights",
             **LEGEND_DOT | {"markersize": mark_size(tick, lowest)},
         )
-        for tick in density_ticks(lowest, 3)
+        for tick in density_ticks(lowest, scaled(SIZES))
     ]
     if measured.loc[measured["role"] == CURVE, "replicate"].nunique() > 1:
-        handles.append(Line2D([], [], color=GREY, label="one replicate", **NETWORK_DOT))
+        handles.append(Line2D([], [], color=GREY, label=EACH, **NETWORK_DOT))
     return handles
 
 
-def draw_densities(measured: pd.DataFrame) -> Figure:
+def draw_densities(measured: pd.DataFrame, width: float) -> Figure:
     """One arm a panel, coloured by the weights that remain."""
     measured, left_out = first_curves(measured, curves_on_page(measured, LEAST_HEIGHT, columns=1))
     shown = places(measured)
-    figure, grid = panels(len(shown), 2, width=TEXT_WIDTH, panel_height=2.2 if len(shown) < 4 else LEAST_HEIGHT)
+    figure, grid = panels(len(shown), 2, width, height_on_page(len(shown), 2.2 if len(shown) < 4 else LEAST_HEIGHT))
     colours = density_colours(sparsest(measured))
     for row, place in zip(grid, shown, strict=True):
         for axes, measure in zip(row, MEASURES, strict=True):
@@ -195,14 +210,15 @@ def set_accuracy_axis(axes: Axes, accuracy: pd.Series) -> None:
     low, high = 100 - error.max() * edge, 100 - error.min() / edge
     axes.set_xscale("function", functions=(to_place, to_accuracy))
     axes.set_xlim(low, high)
+    apart_at_least = scaled(TICKS_APART) / axes_width(axes) * (to_place(high) - to_place(low))
     ticks: list[float] = []
     for tick in ROUND_ACCURACIES:
         apart = [abs(to_place(tick) - to_place(other)) for other in ticks]
-        if low <= tick <= high and min(apart, default=np.inf) > TICKS_APART * (to_place(high) - to_place(low)):
+        if low <= tick <= high and min(apart, default=np.inf) > apart_at_least:
             ticks.append(tick)
     if len(ticks) < 2:
         ticks = [tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
-    axes.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    axes.set_xticks(ticks, labels=[exact(tick) for tick in ticks])
     axes.set_xlabel(ACCURACY.title)
 
 

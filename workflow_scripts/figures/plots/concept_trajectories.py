@@ -1,10 +1,11 @@
-"""Which concepts appear, persist and vanish: a row for each concept, grouped by category, a column for each level,
-and in the cell how many units detect the concept (mean of the replicates; a unit counts once, under its best concept;
-white: none). Within a category: concepts of dense networks first, then the others, both by the number of levels that
-have them. Where a page has no room for all, those with most detectors are shown, and the last row adds up the others.
-Below, how many concepts were kept since the first level, came later or came back, are new, and (downwards) were seen
-at an earlier level but not here: counted in each replicate, then averaged. Layers without any detector are left out.
-Of more than six curves the first six are shown, and a line above names the others.
+"""Which concepts appear, persist and are lost: a row for each concept, a column for each level. In the cell: how many
+units detect the concept (mean over replicates; a unit counts once, under its best concept; white: none). Within a
+category: concepts of the dense network first; then by number of levels at which they are detected. Where a page has no
+room for all, those with most detectors are shown, and the last row adds up the others. Below: how many concepts were
+present at every level so far, appeared or returned earlier, are new, and (downwards) were detected at an earlier level
+but not at this one, counted in each replicate, then averaged. Layers without any detector are left out. Detectors are
+units whose IoU with their best concept is {detector_iou}. {n}. {layers}. Of more than six curves the first six are
+shown; a line above names the others.
 """
 
 from collections.abc import Sequence
@@ -29,8 +30,11 @@ from workflow_scripts.figures.heat_maps import (
     label_columns,
     levels_of,
     name_blocks,
+    names_height,
     starts,
+    width_of,
 )
+from workflow_scripts.figures.numbers import exact, rounded
 from workflow_scripts.figures.panels import (
     DENSE,
     LEGEND_HEIGHT,
@@ -40,7 +44,7 @@ from workflow_scripts.figures.panels import (
     first_curves,
     say_left_out,
 )
-from workflow_scripts.figures.style import COUNT_COLOURS, GREY, PAGE_HEIGHT, SMALL, category_looks
+from workflow_scripts.figures.style import COUNT_COLOURS, GREY, PAGE_HEIGHT, category_looks, scaled, small
 from workflow_scripts.plan.keys import CURVE
 
 ORDER = 80
@@ -50,33 +54,37 @@ COUNTS = (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # tic
 CONCEPT = ["category", "label"]
 # What becomes of concepts: those that a level has, from the axis up, and those that it has lost, below.
 FATES: dict[str, dict[str, Any]] = {
-    "kept at every level since the first": {"facecolor": "#444444"},
-    "came later, or came back": {"facecolor": "#999999"},
+    "present at every level so far": {"facecolor": "#444444"},
+    "appeared or returned earlier": {"facecolor": "#999999"},
     "new at this level": {"facecolor": "white", "edgecolor": "#444444", "linewidth": 0.6},
-    "vanished": {"facecolor": "white", "edgecolor": GREY, "linewidth": 0.6, "hatch": "//////"},
+    "lost": {"facecolor": "white", "edgecolor": GREY, "linewidth": 0.6, "hatch": "//////"},
 }
 
 
-def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """A heat map for each layer, a row per concept, a column per level; below it what becomes of concepts."""
     units, categories = frames["units"], list(frames["categories"]["category"].unique())
     curves, left_out = first_curves(units[units["role"] == CURVE])
     layers = {layer: rows for layer, rows in curves.groupby("layer", sort=False) if rows["detector"].any()}
     if not layers:
-        return draw_sentence("No unit of any network detects a concept.")
-    rest = LEGEND_HEIGHT + len(layers) * (STRIP + FRAME)
-    most = max(5, int((PAGE_HEIGHT - rest) / ROW / len(layers)))
+        return draw_sentence("No unit of any network detects a concept.", width)
+    blocks = [concept_map(rows, categories, most=1).blocks for rows in layers.values()]
+    width = width or max(map(figure_width, blocks))
+    several = curves["arm"].nunique() > 1
+    names = sum(names_height(width, of_layer) for of_layer in blocks) if several else 0
+    rest = LEGEND_HEIGHT + len(layers) * scaled(STRIP + FRAME) + names
+    most = max(5, int((PAGE_HEIGHT - rest) / scaled(ROW) / len(layers)))
     maps = {layer: concept_map(rows, categories, most) for layer, rows in layers.items()}
-    heights = [size for one in maps.values() for size in (len(one.concepts) * ROW, STRIP)]
-    width = max(figure_width(one.blocks) for one in maps.values())
-    figure = Figure(figsize=(width, sum(heights) + FRAME * len(maps) + LEGEND_HEIGHT), layout="constrained")
+    heights = [size for one in maps.values() for size in (len(one.concepts) * scaled(ROW), scaled(STRIP))]
+    height = sum(len(one.concepts) * scaled(ROW) for one in maps.values()) + rest
+    figure = Figure(figsize=(width, height), layout="constrained")
     grid = figure.subplots(len(heights), height_ratios=heights)
     colours = count_colours([count for one in maps.values() for count in one.counts()])
     for (layer, one), axes, strip in zip(maps.items(), grid[::2], grid[1::2], strict=True):
         labels = [label for _, label in one.concepts]
-        draw_heat_map(axes, labels, one.blocks, colours, write_count, ROW)
+        draw_heat_map(axes, labels, one.blocks, colours, write_count, scaled(ROW))
         axes.set_xticks([])
-        if curves["arm"].nunique() > 1:
+        if several:
             name_blocks(axes, one.blocks)
         mark_categories(axes, one, categories)
         axes.set_title(layer, loc="left")
@@ -174,32 +182,34 @@ def draw_fates(axes: Axes, blocks: list[Block], counts: list[pd.DataFrame]) -> N
         at = start + 0.5 + np.arange(len(of_arm))
         bottom = np.zeros(len(of_arm))
         for (fate, look), number in zip(FATES.items(), of_arm.to_numpy().T, strict=True):
-            if fate == "vanished":
+            if fate == "lost":
                 axes.bar(at, -number, 0.8, **look)
             else:
                 axes.bar(at, number, 0.8, bottom, **look)
                 bottom += number
+        for place in at[bottom == 0]:
+            axes.text(place, 0, "0", fontsize=small(), ha="center", va="bottom")
     axes.axhline(0, color="black", linewidth=0.6)
     axes.set_ylim(*(1.06 * limit for limit in axes.get_ylim()))
     axes.set_xlim(0, starts(blocks)[-1] - BLOCKS_APART)
     axes.spines["bottom"].set_visible(False)
     axes.tick_params(axis="x", length=0)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=(1, 2, 5, 10), integer=True))
-    axes.yaxis.set_major_formatter(lambda number, _: f"{abs(number):g}")
+    axes.yaxis.set_major_formatter(lambda number, _: exact(abs(number)))
     axes.set_ylabel("Concepts")
     label_columns(axes, blocks)
 
 
 def mark_categories(axes: Axes, drawn: ConceptMap, categories: list[str]) -> None:
     """Write each category beside its rows, at the right, and mark them with its colour."""
-    edge, inch = axes.get_xlim()[1], 1 / column_width(axes, drawn.blocks)
+    edge, inch = axes.get_xlim()[1], 1 / column_width(width_of(axes), drawn.blocks)
     of_rows = [category for category, _ in drawn.concepts]
     looks = category_looks(categories)
     for category in dict.fromkeys(filter(None, of_rows)):
         first, count = of_rows.index(category), of_rows.count(category)
         corner = (edge + 0.04 * inch, first + 0.1)
         axes.add_patch(Rectangle(corner, 0.08 * inch, count - 0.2, clip_on=False, **looks[category]))
-        axes.text(edge + 0.16 * inch, first + count / 2, category, fontsize=SMALL, va="center_baseline")
+        axes.text(edge + 0.16 * inch, first + count / 2, category, fontsize=small(), va="center_baseline")
         if first + count < len(of_rows):
             axes.axhline(first + count, color=GREY, linewidth=0.6)
 
@@ -215,11 +225,11 @@ def add_count_bar(figure: Figure, heat_maps: list[Axes], colours: ScalarMappable
     bar = figure.colorbar(colours, ax=heat_maps, **bar_look(figure))
     lowest, highest = colours.get_clim()
     ticks = [tick for tick in COUNTS if lowest <= tick <= highest]
-    bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    bar.set_ticks(ticks, labels=[exact(tick) for tick in ticks])
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.set_label("Detectors of the concept")
 
 
 def write_count(number: float) -> str:
-    """A mean number of detectors in at most three letters, up to 999; nothing for none."""
-    return "" if number == 0 else f"{number:.0f}" if number >= 9.95 else f"{round(number, 1):g}"
+    """A mean number of detectors in few letters; nothing for none."""
+    return rounded(number) if number else ""

@@ -1,7 +1,7 @@
-"""Distinct concepts detected, by category, against the weights that remain; every panel has a scale of its own.
-Solid: a unit counts once, under its best concept. Dotted: a unit counts in every category in which it detects a
-concept. Dashed grey lines: baselines, counted as the solid line. Where every network is dense there is a line for each
-network and layer instead; its baselines are grey marks, and a cross stands for the dotted line.
+"""Distinct concepts detected, by category, against the weights that remain; every panel has its own scale. Solid: a
+unit counts once, under its best concept. Dotted (crosses where every network is dense): a unit counts in every category
+in which it detects a concept. A unit detects a concept if their IoU is {detector_iou}. {curves} {baselines}
+{references} {n}. {layers}.
 """
 
 import pandas as pd
@@ -13,6 +13,6 @@ from workflow_scripts.figures.measures import CONCEPTS
 ORDER = 120
 
 
-def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """Unique concepts, a panel for each layer and category."""
-    return draw_by_category(CONCEPTS, frames["categories"])
+    return draw_by_category(CONCEPTS, frames["categories"], width)

@@ -1,11 +1,11 @@
-"""How far pruned networks differ from the dense ones: interpretable units, unique concepts, test accuracy and, where
-layers are rotated, units beyond those of a random basis, against the weights that remain. Mean over replicates of the
-difference from the dense network of the same replicate, in per cent of what the dense networks have in the mean; test
-accuracy in percentage points, units above rotation in per cent of the dense networks' units. Bars: 90 % intervals
-(Student's t). Grey band: the margin, which the config fixed before the run: less is no change. Filled marks: the
-level is shown to be equivalent, that is, its interval lies within the band; hollow: it is not, be it that it differs or
-that there are too few replicates to tell. Open black marks: references, as the dense training once more in another
-order, which tells the noise. A row for each layer; intervals of several arms at one level stand beside each other.
+"""How far pruned networks differ from the dense ones, against the weights that remain: differences in interpretable
+units and unique concepts (in per cent of the dense networks' mean), in test accuracy (percentage points) and, where
+layers are rotated, in units beyond those of a random basis (in per cent of the dense networks' units). Marks: means
+over replicates of the difference from the dense network of the same replicate. Bars: 90 % intervals (Student's t). Grey
+band: the margin that the config fixed before the run; less than that is no change. Filled marks: shown to be
+equivalent, that is, the interval lies within the band. Hollow marks: not shown, because the networks differ or because
+the replicates are too few to tell. {references} A unit is interpretable if its IoU with its best concept is
+{detector_iou}. {n}. {layers}.
 """
 
 import numpy as np
@@ -16,16 +16,17 @@ from matplotlib.figure import Figure
 from workflow_scripts.figures.arms import of_known_density
 from workflow_scripts.figures.intervals import draw_intervals, draw_margin, interval_handles, look_of_arm, side_by_side
 from workflow_scripts.figures.panels import (
-    LEGEND_HEIGHT,
     add_legend,
     all_dense,
+    columns_within,
     draw_sentence,
+    layout,
     mark_nine_tenths,
-    panels,
+    place_layout,
     set_density_axis,
     sparsest,
 )
-from workflow_scripts.figures.style import PAGE_HEIGHT, TEXT_WIDTH
+from workflow_scripts.figures.style import TEXT_WIDTH
 from workflow_scripts.plan.keys import CURVE, REFERENCE
 
 ORDER = 42
@@ -34,29 +35,28 @@ ACCURACY = "accuracy"
 TITLES = {
     "units": "Units, change (% of dense)",
     "concepts": "Concepts, change (% of dense)",
-    "units_above_rotation": "Units above rotation,\nchange (% of dense units)",
+    "units_above_rotation": "Units above rotation, change (% of dense units)",
     ACCURACY: "Test accuracy, change (points)",
 }
 
 
-def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """The differences from the dense networks: a row for each layer, a panel for each measure."""
     rows = relate(frames["equivalence"])
     if all_dense(rows):
-        return draw_sentence("No network here is a pruned copy of a dense one: there is nothing to compare.")
+        return draw_sentence("No network here is a pruned copy of a dense one: there is nothing to compare.", width)
     layers = list(rows.loc[rows["measure"] != ACCURACY, "layer"].unique()) or [""]
     measures = [measure for measure in TITLES if (rows["measure"] == measure).any()]
-    height = min(2.0, (PAGE_HEIGHT - LEGEND_HEIGHT) / len(layers))
-    figure, grid = panels(len(layers), len(measures), TEXT_WIDTH, panel_height=height)
-    for number, (panels_of_layer, layer) in enumerate(zip(grid, layers, strict=True)):
-        for axes, measure in zip(panels_of_layer, measures, strict=True):
-            if measure == ACCURACY and number > 0:  # it belongs to no layer
-                axes.remove()
-                continue
-            here = rows[(rows["measure"] == measure) & rows["layer"].isin(["" if measure == ACCURACY else layer])]
-            draw_differences(axes, here, rows)
-            axes.set_ylabel(TITLES[measure])
-        panels_of_layer[0].set_title(layer, loc="left")
+    counts = [measure for measure in measures if measure != ACCURACY]
+    width = width or TEXT_WIDTH
+    rows_of_panels = layout(layers, counts, ACCURACY in measures, columns_within(len(measures), width))
+    figure, cells = place_layout(rows_of_panels, width, panel_height=1.8)
+    shown = {f"{count} {layer}": (layer, count) for layer in layers for count in counts} | {ACCURACY: ("", ACCURACY)}
+    for name, axes in cells.items():
+        layer, measure = shown[name]
+        draw_differences(axes, rows[(rows["measure"] == measure) & (rows["layer"] == layer)], rows)
+        axes.set_ylabel(TITLES[measure])
+        axes.set_title(layer)
     add_legend(figure, interval_handles(rows, "shown to be equivalent", "not shown"), columns=4)
     return figure
 
@@ -89,4 +89,4 @@ def draw_differences(axes: Axes, rows: pd.DataFrame, everything: pd.DataFrame) -
             of_arm = of_arm.sort_values("remaining %", ascending=False, kind="stable")
             places = side_by_side(of_arm, arms.index(arm), len(arms), lowest)
             draw_intervals(axes, places, of_arm, of_arm["shown"] == "equivalent", look_of_arm(of_arm))
-    set_density_axis(axes, lowest, max_ticks=4)
+    set_density_axis(axes, lowest)

@@ -1,14 +1,15 @@
 """Are they the same units, and the same concepts? Agreement with the dense network of the same replicate, against the
 weights that remain. Left: Cohen's kappa of the names of units that detect in both networks; middle: of the names of all
-units, of which "none" is one; 1: all names are the same, 0: no more than chance would give. Right: of the concepts that
-either detects, the share that both do (Jaccard). Thin: one replicate; bold: mean. Kappas are there of arms whose units
-keep their places from level to level, the right panel is of all arms. Grey: how far names can agree at best, means of
-the networks that curves begin with. Dashed line: the dense network and the same, trained again from the rewind point
-with the data in another order. Dotted: the network's own names by two halves of the pictures. Dash-dotted: networks of
-one level in different replicates, whose units do not correspond, so that only their concepts can be compared. A row for
-each layer.
+units, of which "none" is one (1: all names are the same; 0: no more than chance gives). Right: of the concepts that
+either network detects, the share that both do (Jaccard). Kappas are of arms whose units keep their places from level to
+level. Thin lines: each replicate; bold: their mean. Grey lines: how far names can agree at best. Dashed: the dense
+network and the same, trained again from the rewind point with the data in another order. Dotted: the network's own
+names by two halves of the pictures. Dash-dotted: networks of one level in different replicates, whose units do not
+correspond, so that only concepts can be compared. Detectors are units whose IoU with their best concept is
+{detector_iou}. {n}. {layers}.
 """
 
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -20,23 +21,23 @@ from workflow_scripts.figures.arms import look_of, of_known_density
 from workflow_scripts.figures.curves import draw_curve, legend_handles, mean_of_replicates
 from workflow_scripts.figures.measures import Measure
 from workflow_scripts.figures.panels import (
-    LEGEND_HEIGHT,
     MOST_CURVES,
     add_legend,
+    columns_within,
     draw_sentence,
     mark_nine_tenths,
-    panels,
+    place_panels,
     set_density_axis,
     sparsest,
 )
-from workflow_scripts.figures.style import GREY, PAGE_HEIGHT, TEXT_WIDTH, curve_look
+from workflow_scripts.figures.style import GREY, TEXT_WIDTH, curve_look
 from workflow_scripts.plan.keys import CURVE
 
 ORDER = 75
 
 MEASURES = (
-    Measure("kappa_common", None, "Names of common\ndetectors (kappa)"),
-    Measure("kappa_all", None, "Names of all units\n(kappa)"),
+    Measure("kappa_common", None, "Names of common detectors (kappa)"),
+    Measure("kappa_all", None, "Names of all units (kappa)"),
     Measure("jaccard", None, "Concepts in both (share)"),
 )
 CEILINGS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -46,29 +47,29 @@ CEILINGS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """The agreement with the dense networks: a row for each layer, a panel for each measure."""
     rows = frames["identity"]
     rows = of_known_density(rows[rows["role"] == CURVE])
     related = rows[rows["against"] == "dense"]
     if related.empty:
-        return draw_sentence("No network here is a pruned copy of a dense one: there is no identity to keep.")
+        return draw_sentence("No network here is a pruned copy of a dense one: there is no identity to keep.", width)
     ceilings = rows[rows["against"].isin(list(CEILINGS)) & (rows["arm"] == rows["base"])]
     layers = list(related["layer"].unique())
     measures = [measure for measure in MEASURES if related[measure.column].notna().any()]
     if not measures:
-        return draw_sentence("No unit of these networks detects a concept: there are no names to compare.")
-    height = min(2.0, (PAGE_HEIGHT - LEGEND_HEIGHT) / len(layers))
-    figure, grid = panels(len(layers), len(measures), TEXT_WIDTH, panel_height=height)
-    for panels_of_layer, layer in zip(grid, layers, strict=True):
-        for axes, measure in zip(panels_of_layer, measures, strict=True):
-            mark_nine_tenths(axes)
-            draw_ceilings(axes, ceilings[ceilings["layer"] == layer], measure.column)
-            draw_agreement(axes, related[related["layer"] == layer], measure)
-            set_density_axis(axes, sparsest(rows), max_ticks=6)
-            axes.set_ylim(min(-0.03, 1.1 * related[measure.column].min()), 1.03)
-            axes.set_ylabel(measure.title)
-        panels_of_layer[0].set_title(layer, loc="left")
+        return draw_sentence("No unit of these networks detects a concept: there are no names to compare.", width)
+    shown = list(product(layers, measures))
+    width = width or TEXT_WIDTH
+    figure, cells = place_panels(len(shown), columns_within(len(measures), width), width, panel_height=2)
+    for axes, (layer, measure) in zip(cells, shown, strict=True):
+        mark_nine_tenths(axes)
+        draw_ceilings(axes, ceilings[ceilings["layer"] == layer], measure.column)
+        draw_agreement(axes, related[related["layer"] == layer], measure)
+        set_density_axis(axes, sparsest(rows))
+        axes.set_ylim(min(-0.03, 1.1 * related[measure.column].min()), 1.03)
+        axes.set_ylabel(measure.title)
+        axes.set_title(layer)
     lines = [
         Line2D([], [], color=GREY, label=name, **look)
         for against, (name, look) in CEILINGS.items()

@@ -1,7 +1,6 @@
-"""Units whose IoU with their best concept passes the IoU threshold, as a share of the layer's units (left) and as
-their number (right, where all networks have as many), against the weights that remain. Colours: methods; dashes and
-marks of curves: networks. Dashed grey lines: baselines. Grey line: 90 % pruned. Where every network is dense there is a
-line for each network and layer instead, on it its baselines as grey marks.
+"""Interpretable units, in per cent of the layer's units (left) and as their number (right), against the weights that
+remain. A unit is interpretable if its IoU with its best concept is {detector_iou}. {curves} {baselines} {references}
+{n}. {layers}.
 """
 
 import pandas as pd
@@ -13,6 +12,6 @@ from workflow_scripts.figures.measures import UNITS
 ORDER = 40
 
 
-def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """Interpretable units, a panel for each layer."""
-    return draw_single(UNITS, frames["networks"])
+    return draw_single(UNITS, frames["networks"], width)

@@ -1,9 +1,10 @@
-"""For every level the share of units whose IoU with their best concept is above the value on the horizontal axis (or
-at least it, as the experiment's rule for detectors has it), all replicates together; a panel for each layer and each
-curve of the other figures. Where a curve crosses the vertical line, the experiment's IoU threshold, it gives the
-share of interpretable units; elsewhere, what another threshold would have found. Thick: dense. Grey and dashed, with
-marks: the network's baselines. If a page has no room for all curves, the first ones are shown, and a line above names
-the others.
+"""How many units another IoU threshold would find: for every level, the units whose IoU with their best concept is
+{above} the value on the horizontal axis, in per cent of the units of all replicates. The vertical line is the
+experiment's IoU threshold: there a curve gives the share of interpretable units, whose IoU is {detector_iou}. A step at
+IoU 0 is the share of units that overlap no concept. Dead units, which are constant over all concept pictures, are among
+them; a line above each panel gives both shares, from the lowest to the highest level. Thick: dense. Grey with markers:
+baselines. {n}. {layers}. A panel for each layer and curve; where a page has no room for all curves, a line above names
+those left out.
 """
 
 import numpy as np
@@ -12,12 +13,15 @@ from matplotlib.figure import Figure
 
 from workflow_scripts.dissect.name_units import detects
 from workflow_scripts.figures.arms import first_level, of_role
+from workflow_scripts.figures.numbers import span
 from workflow_scripts.figures.panels import (
     DENSE,
+    MOST_COLUMNS,
     add_density_bar,
     add_legend,
     all_dense,
     columns_for,
+    columns_within,
     curves_on_page,
     density_colours,
     first_curves,
@@ -27,52 +31,71 @@ from workflow_scripts.figures.panels import (
     say_left_out,
     sparsest,
 )
-from workflow_scripts.figures.style import GREY, TEXT_WIDTH, baseline_line, marked_at
-from workflow_scripts.plan.keys import BASELINE
+from workflow_scripts.figures.style import COLUMN_WIDTH, GREY, TEXT_WIDTH, baseline_line, marked_at
+from workflow_scripts.plan.keys import BASELINE, CURVE
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.tables.read_tables import detector_rule_of
 
 ORDER = 90
 
-LEAST_HEIGHT = 2.1  # inches of a panel
+WORDS = {"above": "above", "at_least": "at least"}  # of rules for detectors
+LEAST_HEIGHT, LEAST_WIDTH = 2.1, 2  # inches of a panel
 
 
-def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """The share of units whose best IoU is above x, or at least x as the rule has it; at the cut, the detectors."""
     units = frames["units"]
     detector_iou, detector_rule = detector_rule_of(frames["networks"])
-    units, left_out = first_curves(units, curves_on_page(units, LEAST_HEIGHT))
+    curves = units[units["role"] == CURVE]
+    one_panel = len(curves[["arm", "layer"]].drop_duplicates()) == 1
+    width = width or (COLUMN_WIDTH if one_panel else TEXT_WIDTH)
+    units, left_out = first_curves(
+        units, curves_on_page(units, LEAST_HEIGHT, columns_within(MOST_COLUMNS, width, LEAST_WIDTH))
+    )
     shown = places(units)
-    columns = columns_for(len(shown))
-    width = {1: 0.65, 2: 0.8, 3: 1}[columns] * TEXT_WIDTH
-    figure, panels = place_panels(len(shown), columns, width, panel_height=2.8 if columns == 1 else 2.3)
+    figure, panels = place_panels(len(shown), columns_for(len(shown), width, LEAST_WIDTH), width, panel_height=2.3)
     colours = density_colours(sparsest(units))
     end = max(2 * detector_iou, units["score"].max())
-    sign, words = DETECTOR_RULES[detector_rule], {"above": "above", "at_least": "of at least"}[detector_rule]
-    cuts = np.union1d(np.linspace(0, end, 500), [detector_iou])
+    sign = DETECTOR_RULES[detector_rule]
+    before = -0.03 * end  # every unit is above that: the step at 0 are units with IoU 0
+    thresholds = np.union1d([before, *np.linspace(0, end, 500)], [detector_iou])
     for axes, place in zip(panels, shown, strict=True):
         axes.axvline(detector_iou, color=GREY, linewidth=0.8, label=f"detectors: IoU {sign} {detector_iou:g}")
         for of_baseline in of_role(place.comparisons, BASELINE):
             number = of_baseline["look"].iloc[0]
-            shares = share_detected(first_level(of_baseline)["score"], cuts, detector_rule)
+            shares = share_above(first_level(of_baseline)["score"], thresholds, detector_rule)
             marked = [int(np.argmax(shares <= 100 * (1 - fall))) for fall in marked_at(number)]
             look = baseline_line(number, 0) | {"label": of_baseline["short_name"].iloc[0]}
-            axes.plot(cuts, shares, markevery=marked, zorder=3, **look)
+            axes.plot(thresholds, shares, markevery=marked, zorder=3, drawstyle="steps-post", **look)
         # The dense network last, so that it lies on top.
         for _, of_level in sorted(place.rows.groupby("level"), reverse=True):
             remaining = of_level["remaining %"].mean()
             look = {"color": colours.to_rgba(remaining), "linewidth": 2 if remaining >= DENSE else 1.1}
-            axes.plot(cuts, share_detected(of_level["score"], cuts, detector_rule), **look)
-        axes.set(xlim=(0, end), ylim=(0, 102), xlabel="IoU of a unit with its best concept")
-        axes.set_ylabel(f"Units {words} that IoU (%)")
-        axes.set_title(place.title, loc="right")
+            axes.plot(
+                thresholds, share_above(of_level["score"], thresholds, detector_rule), drawstyle="steps-post", **look
+            )
+        axes.set(xlim=(before, end), ylim=(0, 102), xlabel="IoU x with the best concept")
+        axes.set_ylabel(f"Units with best IoU {WORDS[detector_rule]} x (%)")
+        axes.set_title("\n".join([place.title, *without_overlap(place.rows)]))
     if not all_dense(units):
         add_density_bar(figure, colours)
-    add_legend(figure, labelled(figure), columns=2)
+    add_legend(figure, labelled(figure), columns=4)
     say_left_out(figure, left_out)
     return figure
 
 
-def share_detected(scores: pd.Series, cuts: np.ndarray, detector_rule: str) -> np.ndarray:
-    """The share of `scores`, in per cent, that would make detectors at each of `cuts` (c,): float64 (c,)."""
-    return 100 * detects(scores.to_numpy()[:, None], cuts, detector_rule).mean(axis=0)
+def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """How the rule for detectors compares."""
+    return {"above": WORDS[detector_rule_of(frames["networks"])[1]]}
+
+
+def share_above(scores: pd.Series, thresholds: np.ndarray, detector_rule: str) -> np.ndarray:
+    """The share of `scores`, in per cent, that detect at each of `thresholds` (t,), all below 0: float64 (t,)."""
+    detected = detects(scores.to_numpy()[:, None], thresholds, detector_rule) | (thresholds < 0)
+    return 100 * detected.mean(axis=0)
+
+
+def without_overlap(rows: pd.DataFrame) -> list[str]:
+    """A line that says how many units of an arm overlap no concept, and how many of them are dead; none if all do."""
+    silent, dead = (100 * shares.groupby(rows["level"]).mean() for shares in (rows["score"] == 0, rows["dead"]))
+    return [f"IoU 0: {span(list(silent))} % of units; dead: {span(list(dead))} %"] if silent.any() else []

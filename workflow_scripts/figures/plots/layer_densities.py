@@ -1,8 +1,7 @@
 """The weights that remain of each layer, in per cent of the layer's own: a row for each layer that can be pruned, in
-the network's order, a column for each level, headed below by what remains of the whole network; means of the
-replicates. The colours are logarithmic; a layer that has lost everything is white. Arms of one network stand side by
-side. Networks that nobody pruned are not shown; of more than six curves the first six are, and a line above names the
-others.
+the network's order; a column for each level, with what remains of the whole network below it. Means over replicates.
+{n}. Colours are logarithmic; a layer that has lost everything is white. Arms of one network stand side by side.
+Networks that nobody pruned are not shown; of more than six curves the first six are, and a line above names the others.
 """
 
 import pandas as pd
@@ -16,47 +15,51 @@ from workflow_scripts.figures.heat_maps import (
     label_columns,
     levels_of,
     name_blocks,
+    names_height,
     row_height,
 )
+from workflow_scripts.figures.numbers import rounded
 from workflow_scripts.figures.panels import (
     DENSE,
     add_density_bar,
     density_colours,
     draw_sentence,
     first_curves,
-    percent,
     say_left_out,
 )
+from workflow_scripts.figures.style import scaled
 from workflow_scripts.plan.keys import CURVE
 
 ORDER = 100
 
-FRAME = 1.1  # inches of a heat map's height that are not rows
+FRAME = 0.9  # inches of a heat map's height that are not rows
 SHORTEST = 2  # inches: so that what the colours mean can be read
 
 
-def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """A row for each layer that can be pruned, a column for each level; arms of one network stand side by side."""
     layers = frames["layers"]
     curves = of_known_density(layers[(layers["role"] == CURVE) & layers["prunable"]])
     pruned, left_out = first_curves(curves[curves.groupby("arm")["remaining %"].transform("min") < DENSE])
     if pruned.empty:
         whole = "No network here is pruned: every layer has all its weights."
-        return draw_sentence("What remains of each layer is not known here." if curves.empty else whole)
+        return draw_sentence("What remains of each layer is not known here." if curves.empty else whole, width)
     maps = [density_map(of_network) for _, of_network in pruned.groupby("network", sort=False)]
     rows = [len(names) for names, _ in maps]
-    row = row_height(sum(rows), rest=FRAME * len(maps))
-    width = max(figure_width(blocks) for _, blocks in maps)
-    figure = Figure(figsize=(width, max(SHORTEST, sum(rows) * row + FRAME * len(maps))), layout="constrained")
+    width = width or max(figure_width(blocks) for _, blocks in maps)
+    several = pruned["arm"].nunique() > 1
+    rest = scaled(FRAME) * len(maps) + sum(names_height(width, blocks) for _, blocks in maps if several)
+    row = row_height(sum(rows), rest)
+    figure = Figure(figsize=(width, max(scaled(SHORTEST), sum(rows) * row + rest)), layout="constrained")
     grid = figure.subplots(len(maps), squeeze=False, height_ratios=rows)
     lowest = min(block.cells[block.cells > 0].min(initial=DENSE) for _, blocks in maps for block in blocks)
     colours = density_colours(lowest)
     for axes, (names, blocks) in zip(grid[:, 0], maps, strict=True):
-        draw_heat_map(axes, names, blocks, colours, percent, row)
+        draw_heat_map(axes, names, blocks, colours, rounded, row)
         label_columns(axes, blocks)
-        if pruned["arm"].nunique() > 1:
+        if several:
             name_blocks(axes, blocks)
-    add_density_bar(figure, colours, "Weights of the layer (%)")
+    add_density_bar(figure, colours, "Weights of the layer remaining (%)")
     say_left_out(figure, left_out)
     return figure
 

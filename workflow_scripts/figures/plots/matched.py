@@ -1,13 +1,12 @@
-"""Do units and concepts follow accuracy or sparsity? Networks of a curve that is its own base, as that of iterative
-magnitude pruning, less those of another arm that are as accurate, and less those that have as many weights, against the
-weights that remain: mean over replicates of the difference in units and in concepts. The other arm is interpolated
-between its networks (linearly over accuracy, and over the logarithm of density), and never extrapolated: where there is
-no mark, it has no networks so accurate or so sparse. Bars: 90 % intervals (Student's t); those of two replicates may
-leave the panel. Grey band: the margin; less is no difference. Filled marks: shown to be equivalent; hollow: not shown,
-be it that the arms differ or that there are too few replicates. A count follows accuracy if the arms are equivalent at
-equal accuracy and differ at equal density, and sparsity the other way round; ``matched.csv`` says which it is. A row
-for each layer; marks of several arms at one level stand beside each other. Black marks: references, which were not
-pruned.
+"""Do units and concepts follow accuracy or sparsity? Networks of a curve that is its own base, such as iterative
+magnitude pruning, less networks of another arm of equal accuracy and of equal density, against the weights that remain.
+Marks: means over replicates of the difference in units and in concepts. The other arm is interpolated between its
+networks (linearly over accuracy, and over the logarithm of density), never extrapolated: where there is no mark, it has
+no network of that accuracy or density. Bars: 90 % intervals (Student's t); those of two replicates may leave the panel.
+Grey band: the margin; less is no difference. Filled marks: shown to be equivalent; hollow: not shown, because the arms
+differ or because the replicates are too few to tell. A count follows accuracy if the arms are equivalent at equal
+accuracy and differ at equal density, and sparsity the other way round; ``matched.csv`` says which. Black marks:
+references. Detectors are units whose IoU with their best concept is {detector_iou}. {n}. {layers}.
 """
 
 import numpy as np
@@ -18,14 +17,15 @@ from matplotlib.figure import Figure
 from workflow_scripts.figures.arms import of_known_density
 from workflow_scripts.figures.intervals import draw_intervals, draw_margin, interval_handles, look_of_arm, side_by_side
 from workflow_scripts.figures.panels import (
-    LEGEND_HEIGHT,
     add_legend,
+    columns_within,
     draw_sentence,
+    height_on_page,
     mark_nine_tenths,
     panels,
     set_density_axis,
 )
-from workflow_scripts.figures.style import PAGE_HEIGHT, TEXT_WIDTH
+from workflow_scripts.figures.style import TEXT_WIDTH
 from workflow_scripts.plan.replicates import LEAST_REPLICATES
 
 ORDER = 72
@@ -33,17 +33,19 @@ ORDER = 72
 PANELS = [(measure, by) for measure in ("units", "concepts") for by in ("accuracy", "density")]
 
 
-def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """The differences at equal accuracy and at equal density: a row for each network and layer."""
     rows = frames["matched"]
     rows = of_known_density(rows[rows["difference"].notna()])
     if rows.empty:
-        return draw_sentence("No arms here have networks as accurate, or as sparse, as those of their base.")
+        return draw_sentence("No arms here have networks as accurate, or as sparse, as those of their base.", width)
     shown = list(rows[["imp_arm", "layer"]].drop_duplicates().itertuples(index=False, name=None))
-    height = min(2.0, (PAGE_HEIGHT - LEGEND_HEIGHT) / len(shown))
-    figure, grid = panels(len(shown), len(PANELS), TEXT_WIDTH, panel_height=height)
+    width = width or TEXT_WIDTH
+    columns = 4 if columns_within(4, width) == 4 else 2  # both ways to match side by side
+    height = height_on_page(len(shown) * len(PANELS) // columns, 2)
+    figure, grid = panels(len(shown) * len(PANELS) // columns, columns, width, height)
     lowest = rows["remaining %"].min()
-    for panels_of_layer, (base, layer) in zip(grid, shown, strict=True):
+    for panels_of_layer, (base, layer) in zip(grid.reshape(len(shown), -1), shown, strict=True):
         of_layer = rows[(rows["imp_arm"] == base) & (rows["layer"] == layer)]
         for axes, (measure, by) in zip(panels_of_layer, PANELS, strict=True):
             arms = list(of_layer["arm"].unique())
@@ -68,4 +70,4 @@ def draw_differences(axes: Axes, rows: pd.DataFrame, by: str, arms: list[str], l
         of_arm = of_arm.sort_values("remaining %", ascending=False, kind="stable")
         places = side_by_side(of_arm, arms.index(arm), len(arms), lowest)
         draw_intervals(axes, places, of_arm, of_arm["equivalent"].eq(True), look_of_arm(of_arm))
-    set_density_axis(axes, lowest, max_ticks=4)
+    set_density_axis(axes, lowest)

@@ -1,12 +1,6 @@
-"""Test accuracy, interpretable units and unique concepts against the weights that remain (logarithmic; the dense
-network is at the left). A unit is interpretable if its IoU with its best concept passes the IoU threshold; it counts
-once, under that concept. Curves have the colour of their method, and the dashes and marks of the network that was
-pruned. Thin lines: replicates; bold: their mean; open circle: dense. Open black marks: references, that is, what a
-network reaches that was not pruned, a mark for each level. Dashed grey lines, means over replicates: baselines, that
-is, what the same counting finds by chance. The table of arms says how each came about. Grey line: 90 % of the prunable
-weights are pruned, the paper's mark. One-shot curves begin at the network that was pruned. Networks whose density is
-not known, as that of smaller networks, are not shown. Where every network is dense there is a line for each network and
-layer instead, on it its baselines as grey marks. Accuracy is shown where it was measured.
+"""Test accuracy, interpretable units and unique concepts against the weights that remain (logarithmic, the dense
+network at the left). A unit is interpretable if its IoU with its best concept is {detector_iou}; it counts once, under
+that concept. {curves} {baselines} {references} {n}. {layers}.
 """
 
 import pandas as pd
@@ -15,30 +9,34 @@ from matplotlib.figure import Figure
 from workflow_scripts.figures.arms import of_known_density
 from workflow_scripts.figures.curves import draw_measure, finish
 from workflow_scripts.figures.dense import draw_dense
-from workflow_scripts.figures.measures import ACCURACY, CONCEPTS, UNITS, has_accuracy, units_title
-from workflow_scripts.figures.panels import all_dense, panels
+from workflow_scripts.figures.measures import ACCURACY, CONCEPTS, UNITS, accuracy_rows, has_accuracy, units_title
+from workflow_scripts.figures.panels import all_dense, columns_within, layout, place_layout
 from workflow_scripts.figures.style import TEXT_WIDTH
 
 ORDER = 20
 
+COUNTS = {"units": UNITS, "concepts": CONCEPTS._replace(other=None)}
 
-def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+
+def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """The paper's question: accuracy, interpretable units and unique concepts against density."""
     networks = frames["networks"]
-    measures = [*([ACCURACY] if has_accuracy(networks) else []), UNITS, CONCEPTS._replace(other=None)]
+    measures = [*([ACCURACY] if has_accuracy(networks) else []), *COUNTS.values()]
+    width = width or TEXT_WIDTH
     if all_dense(networks):
-        return draw_dense([("", networks, measure) for measure in measures])
+        return draw_dense([("", networks, measure) for measure in measures], width)
     networks = of_known_density(networks)
-    layers = networks["layer"].unique()
-    figure, grid = panels(len(layers), len(measures), width=TEXT_WIDTH, panel_height=2.0)
-    for row, layer in zip(grid, layers, strict=True):
+    layers = list(networks["layer"].unique())
+    rows = layout(layers, list(COUNTS), ACCURACY in measures, columns_within(len(measures), width))
+    figure, cells = place_layout(rows, width, panel_height=2)
+    if "accuracy" in cells:
+        draw_measure(cells["accuracy"], accuracy_rows(networks), ACCURACY)
+    for layer in layers:
         of_layer = networks[networks["layer"] == layer]
-        for axes, measure in zip(row, measures, strict=True):
+        for name, measure in COUNTS.items():
+            axes = cells[f"{name} {layer}"]
             draw_measure(axes, of_layer, measure)
-        if has_accuracy(networks) and not has_accuracy(of_layer):
-            row[0].remove()
-        row[-2].set_ylabel(units_title(of_layer))
-        if len(layers) > 1:
-            row[-2].set_title(layer)
-    finish(figure, grid, networks, max_ticks=6)
+            axes.set_title(layer)
+        cells[f"units {layer}"].set_ylabel(units_title(of_layer))
+    finish(figure, [cells[name] for name in dict.fromkeys(rows[0])], networks)
     return figure

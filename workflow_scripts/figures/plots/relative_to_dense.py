@@ -1,9 +1,9 @@
-"""The paper's three curves in one panel: test accuracy, interpretable units and unique concepts of every network,
-each in per cent of what the dense network of the same replicate has, against the weights that remain. Bold: the mean
-of the replicates; thin: one replicate. Grey lines: the dense network's level, and 90 % pruned, the paper's mark.
-Curves that part say that the measures do not decline together. A panel for each layer and each curve of the other
-figures; if a page has no room for all curves, the first ones, and a line above names the others. Accuracy is shown
-where it was measured, and nothing where no dense network was pruned.
+"""Accuracy and counts in one panel: test accuracy, interpretable units and unique concepts of every network, each in
+per cent of what the dense network of the same replicate has, against the weights that remain. Where the curves part,
+the measures do not decline together. Bold: mean over replicates; thin: each replicate. Grey lines: the dense network's
+level, and 90 % of the weights pruned. {edge} A unit is interpretable if its IoU with its best concept is
+{detector_iou}. {n}. {layers}. A panel for each layer and curve; where a page has no room for all curves, a line above
+names those left out.
 """
 
 from typing import Any
@@ -13,14 +13,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from workflow_scripts.figures.arms import of_known_density
+from workflow_scripts.figures.arms import compared_with, first_level, of_known_density, of_role
 from workflow_scripts.figures.curves import draw_curve
 from workflow_scripts.figures.measures import Measure
 from workflow_scripts.figures.panels import (
     DENSE,
+    EACH,
+    MOST_COLUMNS,
+    Place,
     add_legend,
     add_pruned_axis,
+    axes_width,
     columns_for,
+    columns_within,
+    count_replicates,
     curves_on_page,
     draw_sentence,
     first_curves,
@@ -38,12 +44,15 @@ from workflow_scripts.figures.style import (
     MEASURE_COLOURS,
     REPLICATE_LINE,
     TEXT_WIDTH,
+    baseline_mark,
+    scaled,
 )
-from workflow_scripts.plan.keys import CURVE
+from workflow_scripts.plan.keys import BASELINE, CURVE
 
 ORDER = 10
 
-LEAST_HEIGHT = 2.1  # inches of a panel
+LEAST_HEIGHT, LEAST_WIDTH = 2.1, 2  # inches of a panel
+EDGE = 0.18  # inches across for each baseline
 
 MEASURES = (
     Measure("accuracy %", None, "test accuracy"),
@@ -57,34 +66,50 @@ LOOKS: list[dict[str, Any]] = [
 ]
 
 
-def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """What each network has of its own dense network's accuracy, units and concepts; a panel per layer and curve."""
     related = relate_to_dense(frames["networks"])
     if related.empty:
-        return draw_sentence("No network here is a pruned copy of a dense one: there is nothing to relate.")
-    related, left_out = first_curves(related, curves_on_page(related, LEAST_HEIGHT))
+        return draw_sentence("No network here is a pruned copy of a dense one: there is nothing to relate.", width)
+    one_panel = len(related[["arm", "layer"]].drop_duplicates()) == 1
+    width = width or (COLUMN_WIDTH if one_panel else TEXT_WIDTH)
+    most = curves_on_page(related, LEAST_HEIGHT, columns_within(MOST_COLUMNS, width, LEAST_WIDTH))
+    related, left_out = first_curves(related, most)
     shown = places(related)
-    columns = columns_for(len(shown))
-    figure, panels = place_panels(len(shown), columns, min(columns * COLUMN_WIDTH, TEXT_WIDTH), panel_height=2.3)
+    columns = columns_for(len(shown), width, LEAST_WIDTH)
+    figure, panels = place_panels(len(shown), columns, width, panel_height=2.3)
+    drawn: list[Line2D] = []
     for axes, place in zip(panels, shown, strict=True):
         draw_related(axes, place.rows)
-        set_density_axis(axes, sparsest(related), max_ticks=9 if columns < 3 else 6)
+        drawn += draw_baselines(axes, place, frames["networks"])
+        set_density_axis(axes, sparsest(related))
         add_pruned_axis(axes)
         axes.set_title(place.title)
     top = max(axes.get_ylim()[1] for axes in figure.axes)
     for axes in figure.axes:
         axes.set_ylim(-0.03 * top, top)
-    drawn = [measure.column for measure in MEASURES if related[measure.column].notna().any()]
     handles = [
         Line2D([], [], label=measure.title, **look)
         for measure, look in zip(MEASURES, LOOKS, strict=True)
-        if measure.column in drawn
+        if related[measure.column].notna().any()
     ]
     if related["replicate"].nunique() > 1:
-        handles.append(Line2D([], [], color=GREY, label="one replicate", **REPLICATE_LINE))
-    add_legend(figure, handles, columns=2 * columns)
+        mean = f"bold: mean of {count_replicates(related)}"
+        handles.append(Line2D([], [], color=GREY, label=f"{EACH}; {mean}", **REPLICATE_LINE))
+    handles += {mark.get_label(): mark for mark in drawn}.values()
+    add_legend(figure, handles, columns=4)
     say_left_out(figure, left_out)
     return figure
+
+
+def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """What the caption says of marks at the right edge."""
+    networks = frames["networks"]
+    drawn = (networks["role"] == BASELINE).any() and not relate_to_dense(networks).empty
+    words = (
+        "Marks beyond the right edge: baselines, in the colour of the measure, per cent of the dense networks' mean."
+    )
+    return {"edge": words if drawn else ""}
 
 
 def relate_to_dense(networks: pd.DataFrame) -> pd.DataFrame:
@@ -111,4 +136,27 @@ def draw_related(axes: Axes, rows: pd.DataFrame) -> None:
         if len(measured):
             draw_curve(axes, measured, measure, look)
     axes.set_ylim(0, max(105, 1.04 * axes.dataLim.y1))
-    axes.set_ylabel("% of the dense network")
+    axes.set_ylabel("Relative to dense (%)")
+
+
+def draw_baselines(axes: Axes, place: Place, networks: pd.DataFrame) -> list[Line2D]:
+    """Draw what a panel's baselines count, in per cent of its dense networks, beyond the right end of the axes.
+
+    Each baseline has a place across, and a mark for each measure there. Returns a mark for each, as legends show it.
+    """
+    arm, base, layer = place.rows[["arm", "base", "layer"]].iloc[0]
+    of_layer = networks[networks["layer"] == layer]
+    dense = of_layer[(of_layer["arm"] == arm) & (of_layer["remaining %"] >= DENSE)]
+    handles = []
+    for number, of_baseline in enumerate(of_role(compared_with(of_layer, arm, base), BASELINE)):
+        mark = baseline_mark(of_baseline["look"].iloc[0])
+        for half, (measure, look) in enumerate(zip(MEASURES[1:], LOOKS[1:], strict=True)):
+            across = 1 + scaled(EDGE) * (number + 0.5 + half / 2) / axes_width(axes)
+            if not dense[measure.column].mean() > 0:
+                continue
+            share = 100 * first_level(of_baseline)[measure.column].mean() / dense[measure.column].mean()
+            beyond = {"transform": axes.get_yaxis_transform(), "clip_on": False, "color": look["color"]}
+            axes.plot(across, share, **mark | beyond)
+            axes.set_ylim(top=max(axes.get_ylim()[1], 1.04 * share))
+        handles.append(Line2D([], [], label=of_baseline["short_name"].iloc[0], **mark))
+    return handles

@@ -1,19 +1,20 @@
-"""Do the conclusions stand under other choices? Interpretable units and unique concepts in per cent of the dense
-network's, against the weights that remain, each line with another setting of one choice: the IoU threshold, the
-quantile, the protocol, where activations lie in the picture (knots), and the way of counting: a unit counts once (A),
-or in every category in which it detects a concept (B). Black and bold: the experiment's own setting, the same line in
-each panel. Lines are means of the replicates, divided by their mean at the dense level. Lines that fall together say
-that the decline does not depend on the choice; lines that part, that it does. Of a setting with which the dense
-networks have fewer than five units, or concepts, on average, there is no line. Two rows of panels for each layer; if a
-page has no room for all curves, the first ones, and a line above names the others.
+"""Do the conclusions hold under other choices? Interpretable units and unique concepts, in per cent of the dense
+network's, against the weights that remain; each line is one setting of one choice: the IoU threshold, the quantile, the
+protocol, where activations lie in the picture (knots), and the way of counting: a unit counts once (A), or in every
+category in which it detects a concept (B). Black and bold: the experiment's own setting, the same line in each panel,
+with an IoU {detector_iou}. Lines are means over replicates, divided by their mean at the dense level. Where lines
+coincide, the decline does not depend on the choice. There is no line for a setting with which the dense networks have
+fewer than five units, or concepts, on average. {n}. {layers}. Two rows of panels for each layer and curve; where a page
+has no room for all curves, a line above names those left out.
 """
 
 import textwrap
-from typing import Any, NamedTuple
+from itertools import product
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
+from matplotlib import colormaps, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -22,19 +23,30 @@ from matplotlib.transforms import ScaledTranslation
 from workflow_scripts.figures.arms import of_known_density
 from workflow_scripts.figures.panels import (
     DENSE,
-    LEGEND_HEIGHT,
+    LINE_HEIGHT,
+    REMAINING,
     Place,
+    axes_width,
+    columns_within,
     curves_on_page,
     draw_sentence,
     first_curves,
+    lines_of,
     mark_nine_tenths,
-    panels,
     places,
     say_left_out,
     set_density_axis,
     sparsest,
 )
-from workflow_scripts.figures.style import CURVE_COLOURS, LIGHT_GREY, PAGE_HEIGHT, SMALL, TEXT_WIDTH
+from workflow_scripts.figures.style import (
+    COLUMN_WIDTH,
+    CURVE_COLOURS,
+    LIGHT_GREY,
+    PAGE_HEIGHT,
+    TEXT_WIDTH,
+    scaled,
+    small,
+)
 from workflow_scripts.plan.keys import CURVE
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.tables.read_tables import detector_rule_of
@@ -57,10 +69,14 @@ HIGHEST = 200  # per cent: what is above leaves the panel
 PAIR_HEIGHT = 2.8  # inches of a layer's two rows: how many curves a page has room for
 ROW_HEIGHT = 1.55  # inches
 ENTRY_HEIGHT = 0.14  # inches of a line of the legends
+LEAST_WIDTH = 1.4  # inches of a panel and its legend
 BELOW = 0.36  # inches between a panel and its legend, for the axis
 OWN_LOOK: dict[str, Any] = {"color": "black", "linewidth": 2, "zorder": 3}
 OTHER_LOOK: dict[str, Any] = {"linewidth": 1.1, "markersize": 2.5}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+Choices: TypeAlias = "dict[str, list[Setting]]"
 
 
 class Setting(NamedTuple):
@@ -71,35 +87,53 @@ class Setting(NamedTuple):
     look: dict
 
 
-def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """What the networks have of the dense network's units and concepts; a column for each choice, two rows a layer."""
     related = relate_to_dense(with_ways_of_counting(frames["sweep"]))
     if related.empty:
-        return draw_sentence("No network here is a pruned copy of a dense one: no decline can be told.")
-    related, left_out = first_curves(related, curves_on_page(related, PAIR_HEIGHT, columns=1))
-    shown = places(related)
+        return draw_sentence("No network here is a pruned copy of a dense one: no decline can be told.", width)
     choices = settings_of(related, *detector_rule_of(frames["networks"]))
-    entries = max(map(len, choices.values()))
-    rows = len(shown) * len(MEASURES)
-    legends = ENTRY_HEIGHT * (entries + 1)
-    height = min(ROW_HEIGHT, (PAGE_HEIGHT - LEGEND_HEIGHT - legends) / rows)
-    figure, grid = panels(rows, len(choices), min(TEXT_WIDTH, 1 + 2.2 * len(choices)), height)
-    figure.set_figheight(rows * height + LEGEND_HEIGHT + legends)
-    for number, place in enumerate(shown):
-        for row, measure in enumerate(MEASURES, start=number * len(MEASURES)):
-            draw_row(grid[row], place, measure, choices)
-    for axes in figure.axes:
-        mark_nine_tenths(axes)
-        set_density_axis(axes, sparsest(related), max_ticks=4)
-        axes.label_outer()
-    for axes, settings in zip(grid[-1], choices.values(), strict=True):
-        handles = [Line2D([], [], label=setting.name, **setting.look) for setting in settings]
-        below = axes.transAxes + ScaledTranslation(0, -BELOW, figure.dpi_scale_trans)
-        axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, fontsize=SMALL)
-    for axes, choice in zip(grid[0], choices, strict=True):
-        axes.set_title(TITLES[choice])
+    width = width or (COLUMN_WIDTH if len(choices) == 1 else TEXT_WIDTH)
+    columns, entries = columns_within(len(choices), width, LEAST_WIDTH), list(choices.items())
+    bands = [dict(entries[first : first + columns]) for first in range(0, len(entries), columns)]
+    related, left_out = first_curves(related, curves_on_page(related, len(bands) * PAIR_HEIGHT, columns=1))
+    shown = list(product(places(related), MEASURES))
+    rows = len(bands) * len(shown)
+    legends = sum(scaled(ENTRY_HEIGHT) * (max(map(len, band.values())) + 5) for band in bands)
+    height = min(scaled(ROW_HEIGHT), (PAGE_HEIGHT - legends) / rows)
+    figure = Figure(figsize=(width, rows * height + legends), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for number, band in enumerate(bands):
+        draw_band(grid[number * len(shown) : (number + 1) * len(shown)], shown, band, related)
     say_left_out(figure, left_out)
     return figure
+
+
+def draw_band(grid: np.ndarray, shown: list[tuple[Place, str]], choices: Choices, related: pd.DataFrame) -> None:
+    """Draw some choices beside each other, a row of the grid for each layer and measure, and legends below them."""
+    for axes in grid[:, len(choices) :].flat:
+        axes.remove()
+    grid = grid[:, : len(choices)]
+    for row, (place, measure) in zip(grid, shown, strict=True):
+        draw_row(row, place, measure, choices)
+    for axes in grid.flat:
+        mark_nine_tenths(axes)
+        set_density_axis(axes, sparsest(related))
+    for axes in grid[:-1].flat:
+        axes.set_xlabel("")
+        axes.tick_params(labelbottom=False)
+    for axes in grid[:, 1:].flat:
+        axes.tick_params(labelleft=False)
+    for axes, choice in zip(grid[0], choices, strict=True):
+        axes.set_title(TITLES[choice])
+    for axes, settings in zip(grid[-1], choices.values(), strict=True):
+        handles = [Line2D([], [], label=setting.name, **setting.look) for setting in settings]
+        lines = lines_of(REMAINING, axes_width(axes), rcParams["font.size"])
+        axes.set_xlabel("\n".join(lines))
+        below = scaled(BELOW + LINE_HEIGHT * (len(lines) - 1))
+        down = ScaledTranslation(0, -below, axes.get_figure(root=True).dpi_scale_trans)
+        look: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "fontsize": small()}
+        axes.legend(handles=handles, bbox_transform=axes.transAxes + down, **look)
 
 
 def with_ways_of_counting(sweep: pd.DataFrame) -> pd.DataFrame:
@@ -166,9 +200,9 @@ def name_of(choice: str, value: str, detector_rule: str) -> str:
     return WAYS[value] if choice == COUNTING else value.replace("_", " ")
 
 
-def draw_row(row: np.ndarray, place: Place, measure: str, choices: dict[str, list[Setting]]) -> None:
+def draw_row(row: np.ndarray, place: Place, measure: str, choices: Choices) -> None:
     """Draw one measure of one layer and curve, a panel for each choice, on one scale."""
-    known = place.rows.loc[place.rows["choice"].isin(list(choices)), measure]
+    known = place.rows[measure]
     top = np.clip(1.05 * known.max(), 105, HIGHEST) if known.notna().any() else 105
     for axes, (choice, settings) in zip(row, choices.items(), strict=True):
         axes.axhline(100, color=LIGHT_GREY, linewidth=0.8, zorder=0)

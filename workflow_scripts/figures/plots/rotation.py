@@ -1,13 +1,11 @@
-"""Do units detect more than the directions of a random basis of the same space would? Top: interpretable units of each
-curve that is rotated, against the weights that remain (thin: replicates; bold: their mean; open circle: dense), and
-dotted the mean over random rotations of the layer, in a band from the lowest to the highest of all rotations and
-replicates. Below: what share of detectors the units have beyond these directions, each network less the mean of its own
-rotations, in percentage points; where the curve lies above the grey line at 0, the units' own basis detects more than a
-random one. With several alphas both are of the largest, and the panels below show detectors from the units' own basis
-(alpha 0) on, means and bands as above, of the dense networks and of the level nearest to 90 % pruned. Where every
-network is dense there is a line for each network and layer instead, on it the mean over rotations as a grey mark.
+"""Do units detect more than random directions of the same space? Top: interpretable units, and dotted the mean over
+random rotations of the layer{rotations}, in a band from the lowest to the highest of all rotations and replicates.
+Below: units less the mean of the same network's rotations, in percentage points; above the grey line at 0, the units'
+own basis detects more than a random one. {alphas} A unit is interpretable if its IoU with its best concept is
+{detector_iou}. {curves} {n}. {layers}.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -21,19 +19,24 @@ from workflow_scripts.figures.arms import look_of, of_known_density
 from workflow_scripts.figures.curves import draw_curve, draw_measure, legend_handles, mark_dense
 from workflow_scripts.figures.dense import draw_dense
 from workflow_scripts.figures.measures import UNITS, Measure, count_limits, units_title
+from workflow_scripts.figures.numbers import span
 from workflow_scripts.figures.panels import (
     DENSE,
+    MOST_COLUMNS,
     NINE_TENTHS_PRUNED,
     add_legend,
     add_pruned_axis,
     all_dense,
+    columns_within,
     draw_sentence,
+    height_on_page,
     mark_nine_tenths,
     panels,
     set_density_axis,
     sparsest,
 )
 from workflow_scripts.figures.style import (
+    COLUMN_WIDTH,
     COUNT_TICKS,
     DENSE_MARK,
     GREY,
@@ -49,28 +52,28 @@ NEEDS_ROTATIONS = True
 
 EXCESS = Measure("excess", None, "Units less rotated (points)")
 NETWORK = ["arm", "replicate", "level", "layer"]
-SIDE_BY_SIDE = 3  # layers
 ROTATED_LINE: dict[str, Any] = {"linestyle": ":", "linewidth": 1.5}
 SPARSE_MARK: dict[str, Any] = {"marker": "s", "markersize": 3.5, "linestyle": "none"}
 BAND = 0.15  # opacity
 
 
-def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """Interpretable units beside those of random bases, what they have beyond these, and how it goes with alpha."""
     rotations = frames["rotations"]
     rotations = rotations[rotations["role"] == CURVE]
     if rotations.empty:
-        return draw_sentence("No curve here is rotated: what else is stands in the table of rotations.")
+        return draw_sentence("No curve here is rotated: what else is stands in the table of rotations.", width)
     turned = farthest(rotations)
     networks = relate_to_rotations(frames["networks"], turned)
     if all_dense(networks):
-        return draw_dense([("", with_baselines(networks), UNITS)])
+        return draw_dense([("", with_baselines(networks), UNITS)], width)
     networks, turned, rotations = (of_known_density(frame) for frame in (networks, turned, rotations))
     several = rotations.groupby("arm")["alpha"].nunique().max() > 1
     layers = networks["layer"].unique()
-    columns, kinds = min(SIDE_BY_SIDE, len(layers)), 3 if several else 2
-    width = (0.65 if columns == 1 else 1) * TEXT_WIDTH
-    figure, grid = panels(-(-len(layers) // columns) * kinds, columns, width, panel_height=2.0)
+    width = width or (COLUMN_WIDTH if len(layers) == 1 else TEXT_WIDTH)
+    columns, kinds = columns_within(min(MOST_COLUMNS, len(layers)), width), 3 if several else 2
+    rows = math.ceil(len(layers) / columns) * kinds
+    figure, grid = panels(rows, columns, width, height_on_page(rows, 2))
     for number, layer in enumerate(layers):
         column, row = number % columns, number // columns * kinds
         top, middle, *bottom = grid[row : row + kinds, column]
@@ -78,7 +81,7 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
         draw_beside_rotations(top, of_layer, turned_layer)
         draw_excess(middle, of_layer)
         for axes in (top, middle):
-            set_density_axis(axes, sparsest(networks), max_ticks=9 if columns == 1 else 6)
+            set_density_axis(axes, sparsest(networks))
         if row == 0:
             add_pruned_axis(top)
         for axes in bottom:
@@ -87,8 +90,21 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
     for axes in grid[-kinds:, (len(layers) - 1) % columns + 1 :].flat:
         axes.remove()
     handles = legend_handles(networks, None) + rotation_handles(networks, several)
-    add_legend(figure, handles, columns=2 if columns == 1 else 4)
+    add_legend(figure, handles, columns=4)
     return figure
+
+
+def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """How many rotations there are, what the panels of alphas show, and the replicates and layers that are rotated."""
+    rotations = frames["rotations"][frames["rotations"]["role"] == CURVE]
+    if rotations.empty:
+        return {"rotations": "", "alphas": ""}
+    seeds = rotations.groupby(["arm", "alpha"])["seed"].nunique()
+    alphas = "Both at the largest alpha. Last: detectors against alpha, from the units' own basis (0) on."
+    return {
+        "rotations": f" ({span(list(seeds))} of each network)",
+        "alphas": alphas if rotations.groupby("arm")["alpha"].nunique().max() > 1 else "",
+    }
 
 
 def relate_to_rotations(networks: pd.DataFrame, turned: pd.DataFrame) -> pd.DataFrame:

@@ -1,12 +1,13 @@
-"""Interpretable units by the category of their concept, in per cent of the layer's units. A unit counts once, under
-its best concept, so a bar's height is the share of interpretable units in the overview. Bars from dense to sparse,
-below each the weights that remain; apart, at the right, the baselines and references, of several levels the first.
-Means of the replicates; a panel for each layer and each curve of the other figures. If a page has no room for all
-curves, the first ones are shown, and a line above names the others.
+"""Interpretable units by the category of their concept, in per cent of the layer's units; 0: none. A unit is
+interpretable if its IoU with its best concept is {detector_iou}; it counts once, under that concept. Bars from dense to
+sparse, below each the weights that remain; apart, at the right, baselines and references, of several levels the first.
+Means over replicates; their spread is in the overview. {n}. {layers}. A panel for each layer and curve; where a page
+has no room for all curves, a line above names those left out.
 """
 
 import numpy as np
 import pandas as pd
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -14,36 +15,46 @@ from matplotlib.patches import Patch
 from workflow_scripts.figures.arms import first_level, of_role
 from workflow_scripts.figures.heat_maps import levels_of
 from workflow_scripts.figures.measures import units_title
+from workflow_scripts.figures.numbers import rounded
 from workflow_scripts.figures.panels import (
+    LEAST_WIDTH,
+    MOST_COLUMNS,
     REMAINING,
+    SIDES,
     add_legend,
+    axes_width,
     columns_for,
+    columns_within,
     curves_on_page,
     first_curves,
-    percent,
+    lines_of,
     place_panels,
     places,
     say_left_out,
 )
-from workflow_scripts.figures.style import TEXT_WIDTH, category_looks
-from workflow_scripts.plan.keys import BASELINE, REFERENCE
+from workflow_scripts.figures.style import COLUMN_WIDTH, TEXT_WIDTH, category_looks, scaled, small
+from workflow_scripts.plan.keys import BASELINE, CURVE, REFERENCE
 
 ORDER = 60
 
 PANEL_HEIGHT = 2.8  # inches
 BAR, COMPARISONS_APART = 0.85, 0.7  # of a bar's place
 FEWEST = 5  # bars: with fewer they do not grow wider
-SIDES = 0.6  # inches of a panel's width that are not bars
+LEAST_BAR = 0.105  # inches: a turned label
 LABELLED = 0.25  # inches: below narrower bars all labels are turned, and on one line
 
 
-def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """A bar for each level and, apart, for each baseline and reference; a panel for each layer and curve."""
     categories = frames["categories"]
-    categories, left_out = first_curves(categories, curves_on_page(categories, PANEL_HEIGHT))
+    curves = categories[categories["role"] == CURVE]
+    one_panel = len(curves[["arm", "layer"]].drop_duplicates()) == 1
+    width = width or (COLUMN_WIDTH if one_panel else TEXT_WIDTH)
+    most = curves_on_page(categories, PANEL_HEIGHT, columns_within(MOST_COLUMNS, width))
+    categories, left_out = first_curves(categories, most)
     shown = places(categories)
-    columns = columns_for(len(shown))
-    width = (0.65 if columns == 1 else 1) * TEXT_WIDTH
+    bars = max(len(levels_of(place.rows)) + place.comparisons["arm"].nunique() for place in shown)
+    columns = columns_for(len(shown), width, max(LEAST_WIDTH, SIDES + LEAST_BAR * bars))
     figure, panels = place_panels(len(shown), columns, width, PANEL_HEIGHT)
     looks = category_looks(categories["category"].unique())
     top = max(1, 1.04 * categories.groupby(["arm", "level", "replicate", "layer"])["detectors_a %"].sum().max())
@@ -56,7 +67,7 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
     found = categories.groupby("category")["detectors_a"].sum()
     handles = [Patch(label=name, **look) for name, look in looks.items() if found[name]]
     if handles:
-        add_legend(figure, handles, columns=len(handles))
+        add_legend(figure, handles, columns=4)
     say_left_out(figure, left_out)
     return figure
 
@@ -64,7 +75,7 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
 def bars_of_levels(rows: pd.DataFrame) -> list[tuple[str, pd.Series]]:
     """How much of its weights each level has, and the heights of its bar by category; dense first."""
     return [
-        (percent(remaining), mean_shares(rows[rows["level"] == level])) for level, remaining in levels_of(rows).items()
+        (rounded(remaining), mean_shares(rows[rows["level"] == level])) for level, remaining in levels_of(rows).items()
     ]
 
 
@@ -86,16 +97,16 @@ def draw_bars(axes: Axes, heights: np.ndarray, looks: list[dict], levels: int) -
     bottoms = np.cumsum(heights, axis=0) - heights
     for of_category, bottom, look in zip(heights, bottoms, looks, strict=True):
         axes.bar(at, of_category, BAR, bottom, **look)
+    for place in at[heights.sum(axis=0) == 0]:
+        axes.text(place, 0, "0", fontsize=small(), ha="center", va="bottom")
     axes.set_xticks(at)
     axes.set_xlim(-0.6, max(at[-1], FEWEST) + 0.6)
 
 
 def label_bars(axes: Axes, levels: list[str], comparisons: list[str]) -> None:
     """Write below the bars how much the levels have of their weights, and what baselines and references are called."""
-    place, figure = axes.get_subplotspec(), axes.get_figure(root=True)
-    assert place and figure, "the axes are of a grid in a figure"
-    wide = (figure.get_figwidth() / place.get_gridspec().ncols - SIDES) / np.diff(axes.get_xlim())[0]
-    few = wide >= LABELLED
+    place = axes_width(axes) / np.diff(axes.get_xlim())[0]
+    few = place >= scaled(LABELLED)
     if few:
         comparisons = [name.replace(", ", ",\n") for name in comparisons]
     axes.set_xticks(axes.get_xticks(), labels=levels + comparisons)
@@ -103,10 +114,10 @@ def label_bars(axes: Axes, levels: list[str], comparisons: list[str]) -> None:
     for number, label in enumerate(axes.get_xticklabels()):
         label.set_rotation(0 if few and number < len(levels) else 90)
     axes.annotate(
-        REMAINING,
+        "\n".join(lines_of(REMAINING, place * len(levels), rcParams["font.size"])),
         ((len(levels) - 1) / 2, 0),
         xycoords=("data", "axes fraction"),
-        xytext=(0, -15 if few else -26),
+        xytext=(0, scaled(-15 if few else -26)),
         textcoords="offset points",
         ha="center",
         va="top",

@@ -1,8 +1,7 @@
-"""Distinct concepts that the layer's units detect, against the weights that remain. Solid: every unit counts once,
-under its best concept. Dotted: a unit counts in every category in which it detects a concept, and the categories'
-distinct concepts are added up, as in the published code of Bau et al. (2017). Dashed grey lines: baselines, counted as
-the solid line. Where every network is dense there is a line for each network and layer instead; its baselines are grey
-marks, and a cross stands for the dotted line.
+"""Distinct concepts that the layer's units detect, against the weights that remain. Solid: a unit counts once, under
+its best concept. Dotted (crosses where every network is dense): a unit counts in every category in which it detects a
+concept, and the categories' distinct concepts are added up, as in the published code of Bau et al. (2017). A unit
+detects a concept if their IoU is {detector_iou}. {curves} {baselines} {references} {n}. {layers}.
 """
 
 import pandas as pd
@@ -14,6 +13,6 @@ from workflow_scripts.figures.measures import CONCEPTS
 ORDER = 50
 
 
-def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """Unique concepts in both ways of counting, a panel for each layer."""
-    return draw_single(CONCEPTS, frames["networks"])
+    return draw_single(CONCEPTS, frames["networks"], width)

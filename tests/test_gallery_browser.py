@@ -402,7 +402,7 @@ def test_it_opens_from_disk_and_says_what_it_shows(gallery, visit):
     concepts = len({unit["best"][0][0] for unit in detected})
     assert (
         page.inner_text("#facts")
-        == f"{len(detected)} detectors of {concepts} concepts · accuracy 97 % · 100 % of the weights"
+        == f"{len(detected)} detectors of {concepts} concepts · accuracy 97\u00a0% · 100\u00a0% of the weights"
     )
     for number, text in zip(shown_units(page), texts(page, ".card"), strict=True):
         unit = units[number]
@@ -559,19 +559,19 @@ def test_networks_layers_and_levels_are_chosen(gallery, visit):
     )
     # A network of one level, with one layer.
     page.select_option("#network", network_value(ONE_LAYER, 1))
-    page.wait_for_function("() => document.querySelector('#facts').textContent.includes('5 %')")
+    page.wait_for_function("() => document.querySelector('#facts').textContent.includes('5\u00a0%')")
     assert shown_units(page) == expected_units(read_units(gallery, ONE_LAYER, index=0), category="part", detectors=True)
     assert not page.is_visible("#level-field")
     assert not page.is_visible("#layer-field")
 
 
 def density(level: int) -> str:
-    return {0: "100 %", 1: "30 %", 2: "9 %", 3: "2.7 %"}[level] + " of the weights"
+    return {0: "100", 1: "30", 2: "9", 3: "2.7"}[level] + "\u00a0% of the weights"
 
 
 def test_a_network_under_a_second_name_shows_the_other_ones_units(gallery, visit):
     page = visit.open(gallery, f"#arm={SHARED[0]}&layer=stages.3")
-    assert "accuracy 98 %" in page.inner_text("#facts")
+    assert "accuracy 98\u00a0%" in page.inner_text("#facts")
     assert shown_units(page) == expected_units(read_units(gallery, *SHARED[1]))
     assert visit.files("layer_1.js") == {gallery / network_folder(*SHARED[1]) / "layer_1.js"}
 
@@ -600,7 +600,7 @@ def test_a_unit_is_shown_at_all_levels(gallery, visit, number):
     before = None
     for level, (row, unit) in enumerate(zip(rows, levels, strict=True)):
         assert row.query_selector(".level b").inner_text() + " of the weights" == density(level)
-        assert f"accuracy {97 - 10 * level} %" in row.inner_text()
+        assert f"accuracy {97 - 10 * level}\u00a0%" in row.inner_text()
         assert (row.get_attribute("class").split().count("here") == 1) == (level == 1)
         assert row.query_selector(".level").get_attribute("aria-current") == ("true" if level == 1 else None)
         listed = texts(row, ".short > span")
@@ -635,7 +635,7 @@ def test_a_unit_has_a_line_on_what_chance_gives_and_half_of_the_pictures(gallery
         often = f"{100 * unit['agreement']:.1f}".removesuffix(".0")
         lines.append(
             f"Chance gives this unit and its best concept an IoU of {chance}. "
-            f"It has the same best concept on {often} % of random halves of the pictures."
+            f"It has the same best concept on {often}\u00a0% of random halves of the pictures."
         )
         assert texts(page, "#focus .concepts p.muted") == lines[-1:]
         table, line = (page.locator(f"#focus .concepts > {each}") for each in ("ol", "p"))
@@ -838,6 +838,45 @@ def test_two_levels_stand_side_by_side_unit_by_unit(gallery, visit):
     assert page.inner_text("#unit-title") == f"Unit {expected[0]}"
 
 
+def test_both_of_two_networks_are_filtered_by_what_became_of_their_units(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3&level=2&since=lost&beside=imp/2/1")
+    expected = expected_units(read_units(gallery, level=2), since="lost", first=read_units(gallery))
+    assert cards_of(page, "#grid") == expected
+    there, first = read_units(gallery, replicate=2, level=1), read_units(gallery, replicate=2)
+    assert cards_of(page, "#grid-beside") == expected_units(there, since="lost", first=first)
+    assert page.is_visible("#nothing-beside") == (not cards_of(page, "#grid-beside"))
+
+
+def test_an_open_unit_keeps_its_neighbours_among_those_that_a_state_leaves(gallery, visit):
+    order = expected_units(read_units(gallery, level=2), since="lost", first=read_units(gallery))
+    page = visit.open(gallery, f"#layer=stages.3&level=2&since=lost&unit={order[0]}", view="#across li")
+    assert page.inner_text("#unit-after") == f"unit {order[1]} ›"
+
+
+def test_a_first_level_that_cannot_be_read_is_named(copied, visit):
+    (copied / network_folder("imp", 1, 0) / "layer_1.js").unlink()
+    page = visit.open(copied, "#layer=stages.3&level=2", view="#problems p")
+    assert page.inner_text("#problems").startswith("Units cannot be compared with level 0. ")
+    assert [chip.text_content() for chip in page.query_selector_all("#since .chip") if chip.is_visible()] == ["dead 1"]
+    allow_browsers_own_errors(visit, Path.unlink)
+
+
+def test_a_network_beside_that_lacks_the_layer_leaves_the_other_alone(gallery, visit):
+    page = visit.open(gallery, f"#layer=stages.2&beside={ONE_LAYER}/1/0")
+    assert cards_of(page, "#grid") == expected_units(read_units(gallery, index=0))
+    assert cards_of(page, "#grid-beside") == []
+    assert page.inner_text("#there") == "untrained, replicate 1, level 0: There is no layer stages.2 in this network."
+
+
+def test_closing_a_unit_of_the_network_beside_changes_no_level(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3&beside=imp/1/2")
+    page.locator("#grid-beside .card").first.click()
+    page.wait_for_selector("#across li.here:nth-child(3)")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#grid-beside .card")
+    assert address_of(page) == "#layer=stages.3&beside=imp%2F1%2F2"
+
+
 def test_a_network_of_other_units_is_filtered_by_itself(gallery, visit):
     page = visit.open(gallery, "#layer=stages.3&category=part&beside=imp/2/1")
     assert cards_of(page, "#grid") == expected_units(read_units(gallery), category="part")
@@ -872,7 +911,8 @@ def test_the_heat_map_counts_the_detectors_of_each_concept(gallery, visit, searc
     page.fill("#search", search)
     detectors = all_detectors(gallery)
     expected = {}
-    for key in {each[-1] for each in detectors}:
+    labels = {f"{category}/{name}" for name, category in LABELS.values()}
+    for key in labels if search else {each[-1] for each in detectors}:
         name = key.partition("/")[2]
         if any(search in text for text in (name, shown(name))):
             of_levels = [
@@ -891,6 +931,8 @@ def test_the_heat_map_counts_the_detectors_of_each_concept(gallery, visit, searc
     totals = [sum(counts[:4]) for _, *counts in rows]
     assert totals == sorted(totals, reverse=True)
     assert page.is_visible("#no-concept") == (not expected)
+    categories = [key.partition("/")[0] for key in labels if shown(key.partition("/")[2]) in expected]
+    assert texts(page, "#categories .chip") == [f"{name} {categories.count(name)}" for name in CATEGORIES]
 
 
 @pytest.mark.parametrize("number", list(LABELS))
@@ -930,9 +972,30 @@ def test_a_concept_has_a_page_with_examples_and_all_its_detectors(gallery, visit
         page.wait_for_selector("#about", state="visible")
 
 
+def test_a_level_without_the_layer_is_no_level_without_detectors(copied, visit):
+    (experiment,) = read_call(copied / "experiment.js")
+    del experiment["networks"][2]["layers"][1]
+    (copied / "experiment.js").write_text(f"gallery.experiment({json.dumps(experiment)});")
+    (name, detectors) = read_call(copied / "detectors.js")
+    del detectors["networks"][2][1]
+    (copied / "detectors.js").write_text(f"gallery.data({json.dumps(name)}, {json.dumps(detectors)});")
+    page = visit.open(copied, "#layer=stages.3&view=concepts", view="#heat-map td")
+    assert set(texts(page, "#heat-map td:nth-child(4)")) == {"–"}
+    assert [bool(head.query_selector("a")) for head in page.query_selector_all("#heat-map thead th")[1:5]] == [
+        *(True, True, False, True)
+    ]
+    page.click("#to-units")
+    page.wait_for_selector(".card")
+    page.keyboard.press("]")
+    page.keyboard.press("]")
+    page.wait_for_selector("#problems p")
+    assert page.inner_text("#problems") == "imp, replicate 1, level 2 has no layer stages.3: stages.2 is shown."
+
+
 def test_units_lead_to_the_pages_of_their_concepts_and_back(gallery, visit):
     page = visit.open(gallery, "#layer=stages.3&unit=11", view="#across li")
-    name, category, _ = read_units(gallery)[11]["best"][0]
+    name, _, _ = read_units(gallery)[11]["best"][0]
+    assert page.inner_text("#close") == "← All units"
     page.locator("#focus .concept-table a").first.click()
     page.wait_for_selector("#about", state="visible")
     assert page.inner_text("#concept-title") == shown(name)
@@ -1009,9 +1072,25 @@ def test_a_picture_is_enlarged_and_turned_by_keys(gallery, visit):
         plain[overlay] = before != page.locator("#enlarged-picture").screenshot()
     assert plain["activation"] and plain["mask"]
     assert page.inner_text("#unit-title") == "Unit 11"  # the keys are the dialog's alone
+    # Also when the button that had the focus can no longer be pressed.
+    page.click("#enlarged-before")
+    page.click("#enlarged-before")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("() => document.querySelector('#enlarged-title').textContent.includes('picture 2')")
+    assert page.inner_text("#unit-title") == "Unit 11"
     page.keyboard.press("Escape")
     page.wait_for_selector("#enlarged", state="hidden")
     assert page.is_visible("#across li >> nth=0")
+
+
+def test_going_back_closes_an_enlarged_picture(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3")
+    page.click('.card[data-unit="11"]')
+    page.locator(".enlarge").first.click()
+    page.wait_for_selector("#enlarged[open]")
+    page.go_back()
+    page.wait_for_selector(".card", state="visible")
+    assert not page.is_visible("#enlarged")
 
 
 def test_without_enlarged_pictures_there_is_nothing_to_click(copied, visit):
@@ -1049,7 +1128,7 @@ def test_the_histogram_says_how_often_a_unit_has_which_activation(gallery, visit
     assert np.argsort(heights, kind="stable").tolist() == np.argsort(counts, kind="stable").tolist()
     rest = 100 * (1 - sum(counts) / found["samples"])
     says = page.inner_text(".activations p")
-    assert float(re.search(r"([\d.]+) % are at or below", says)[1]) == pytest.approx(rest, abs=0.06)
+    assert float(re.search(r"([\d.]+)\u00a0% are at or below", says)[1]) == pytest.approx(rest, abs=0.06)
     line, bars = (page.locator(f".activations {each}") for each in ("line.cut", "rect"))
     share = (line.bounding_box()["x"] - bars.first.bounding_box()["x"]) / (
         bars.last.bounding_box()["x"] + bars.last.bounding_box()["width"] - bars.first.bounding_box()["x"]
@@ -1125,7 +1204,7 @@ def test_the_accessibility_checker_finds_nothing(gallery, visit, name, size, sch
     assert [(each["id"], [node["target"] for node in each["nodes"]]) for each in checked["violations"]] == []
 
 
-@pytest.mark.parametrize("name", ["units", "unit", "concept"])
+@pytest.mark.parametrize("name", ["units", "unit", "concept", "concepts", "two networks"])
 def test_print_cuts_no_name(gallery, visit, name):
     address, view = VIEWS[name]
     page = visit.open(gallery, address, view=view, size=(700, 900))
@@ -1140,11 +1219,44 @@ def test_print_cuts_no_name(gallery, visit, name):
         assert not page.is_visible(f"{control} >> nth=0")
 
 
+@pytest.mark.parametrize("size", [DESK, (360, 740)], ids=["desk", "phone"])
+@pytest.mark.parametrize("name", ["units", "two networks", "unit", "concepts", "concept"])
+def test_every_name_has_room(gallery, visit, name, size):
+    address, view = VIEWS[name]
+    page = visit.open(gallery, address, view=view, size=size)
+    widths = page.eval_on_selector_all(
+        "main .name", "all => all.filter(e => e.checkVisibility()).map(e => e.getBoundingClientRect().width)"
+    )
+    assert widths and min(widths) > 12
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+def test_the_first_key_leads_past_the_filters_to_the_units(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3&sort=unit")
+    before = address_of(page)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "cards"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.dataset.unit") == "0"
+    assert address_of(page) == before
+
+
+def test_a_bar_that_is_pressed_by_keyboard_keeps_the_focus(gallery, visit):
+    page = visit.open(gallery, "#layer=stages.3")
+    page.locator("#graph button").nth(1).focus()
+    key = page.evaluate("document.activeElement.value")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => location.hash.includes('concept=')")
+    assert page.evaluate("document.activeElement.value") == key
+
+
 def test_numbers_keep_their_unit_and_words_their_space(gallery, visit):
     page = visit.open(gallery, "#layer=stages.3&unit=11", view="#across li")
-    assert texts(page, "#across .level")[0].startswith("100 % level 0 accuracy 97 %")
-    for each in page.query_selector_all("#across .level span"):
-        assert each.evaluate("e => getComputedStyle(e).whiteSpace") == "nowrap"
+    assert texts(page, "#across .level")[0].startswith("100\u00a0% level 0 accuracy 97\u00a0%")
+    for address, view in VIEWS.values():
+        page = visit.open(gallery, address, view=view)
+        assert not re.search(r"\d %", page.inner_text("main"))
 
 
 def test_everything_is_done_by_keys(gallery, visit):
@@ -1371,7 +1483,12 @@ def test_a_layer_or_unit_that_a_level_does_not_have_is_named(copied, visit):
     path.write_text(f"gallery.data({json.dumps(name)}, {json.dumps(data)});")
     page = visit.open(copied, "#layer=stages.3&unit=11", view="#across li")
     problems = [texts(row, ":scope > p") for row in page.query_selector_all("#across li")]
-    assert problems == [[], ["This layer is not there."], ["There is no unit 11 in this network."], []]
+    assert problems == [
+        [],
+        ["There is no layer stages.3 in this network."],
+        ["There is no unit 11 in this network."],
+        [],
+    ]
 
 
 def test_without_scripts_a_sentence_says_so(gallery, visit):

@@ -12,8 +12,8 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
-from workflow_scripts.figures.panels import percent
-from workflow_scripts.figures.style import COLUMN_WIDTH, FORMATS, GREY, METADATA, SMALL, STYLE
+from workflow_scripts.figures.numbers import rounded
+from workflow_scripts.figures.style import COLUMN_WIDTH, FORMATS, GREY, METADATA, STYLE, small
 from workflow_scripts.gallery.shown_names import shown_name
 from workflow_scripts.gallery.site_data import read_call, sheet_file
 from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
@@ -45,7 +45,8 @@ def draw_unit(
         raise UserError(f"{gallery} has no replicate {replicate} of the arm {arm}: choose one that it shows")
     if lacking := set(levels) - {network["level"] for network in networks}:
         raise UserError(f"{gallery} has no level {min(lacking)} of {arm}: choose levels that it shows")
-    chosen = [network for network in networks if not levels or network["level"] in levels]
+    has_layer = [each for each in networks if layer in [own["name"] for own in each["layers"]]]
+    chosen = [each for each in networks if each["level"] in levels] if levels else has_layer or networks[:1]
     rows = [unit_row(gallery, about, network, layer, unit) for unit in units for network in chosen]
     across = width - TEXT_WIDTH
     height = max(across / about["images"], ROW_HEIGHT)
@@ -55,7 +56,7 @@ def draw_unit(
         axes = figure.add_axes((TEXT_WIDTH / width, bottom, across / width, 0.96 / len(rows)), anchor="W")
         axes.imshow(pictures, interpolation="nearest")
         axes.set_axis_off()
-        figure.text(0, bottom + 0.48 / len(rows), text, va="center", fontsize=SMALL, color=colour)
+        figure.text(0, bottom + 0.48 / len(rows), text, va="center", fontsize=small(), color=colour)
     return figure
 
 
@@ -76,7 +77,7 @@ def unit_row(gallery: Path, about: dict, network: dict, layer: str, unit: int) -
         pictures = np.asarray(image.convert("RGB"))[row * side : (row + 1) * side].copy()
     pictures[:, columns["shown"][unit] * side :] = 255
     best = columns["best"][unit]
-    density = "" if network["density"] is None else f", {percent(100 * network['density'])} %"
+    density = "" if network["density"] is None else f", {rounded(100 * network['density'])} %"
     detects = bool(best) and best[1] >= about["least_iou"]
     if best:
         label, category = columns["labels"][best[0]]

@@ -1,8 +1,10 @@
 """How often a unit has which activation, as far as the dump tells."""
 
 import numpy as np
+from numba import njit
 
-from workflow_scripts.dissect.maps import LayerMaps, MapBlock
+from workflow_scripts.dissect.kernels import single
+from workflow_scripts.dissect.maps import LayerMaps, MapBlock, as_bits
 
 BINS = 32
 
@@ -24,12 +26,16 @@ class Histograms:
 
     def add(self, block: MapBlock) -> None:
         """Count the activations of some maps."""
-        values = block.values.astype(np.float32)
-        entry, place = np.nonzero(values > self.low[block.unit][:, None])
-        unit = block.unit[entry]
-        low, high = self.low[unit].astype(np.float64), self.high[unit].astype(np.float64)
-        # Where a value is counted, high is above low.
-        bins = ((values[entry, place] - low) / (high - low) * BINS).astype(np.int64).clip(0, BINS - 1)
-        self.counts += np.bincount(unit.astype(np.int64) * BINS + bins, minlength=self.counts.size).reshape(
-            self.counts.shape
-        )
+        count_bins(as_bits(block.values), block.unit, self.low, self.high, self.counts)
+
+
+@njit(cache=True, nogil=True)
+def count_bins(values: np.ndarray, unit: np.ndarray, low: np.ndarray, high: np.ndarray, counts: np.ndarray) -> None:
+    """Add to `counts` int64 (U, BINS) the values of maps, as the kernels take them, that are above their unit's low."""
+    for entry in range(values.shape[0]):
+        u = unit[entry]
+        least, most = np.float64(low[u]), np.float64(high[u])
+        for place in range(values.shape[1]):
+            value = np.float64(single(values[entry, place]))
+            if value > least:  # so that most is, too
+                counts[u, min(int((value - least) / (most - least) * BINS), BINS - 1)] += 1

@@ -245,6 +245,7 @@ class Costs:
         picture = 3 * side**2
         network = sizes.state + sizes.masks
         tiles = config["gallery"]["images"] * config["gallery"]["tile_bytes"]
+        maps = 2 * sizes.values * config["gallery"]["images"] if config["gallery"]["enlarged_pixels"] else 0
         outputs = {
             "make_images": self.drawn_pictures * DRAWN_PICTURE,
             "make_concepts": sizes.concepts * DRAWN_CONCEPT,
@@ -258,7 +259,7 @@ class Costs:
             "train_level": network,
             "dump_activations": self.maps_bytes(),
             "tally_units": 8 * sizes.units * (sizes.labels + CATEGORIES),
-            "draw_units": sizes.units * tiles,  # at most, as the next two
+            "draw_units": sizes.units * tiles + maps,  # at most, but for the outlines of labels; so are the next two
             "draw_concepts": sizes.labels * tiles,
             "draw_pictures": sizes.concepts * PICTURE_BYTES,
         }

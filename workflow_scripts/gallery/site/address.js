@@ -52,7 +52,7 @@ function settle(state) {
   const first = (list, key) => list.filter((network) => network[key] === list[0][key]);
   const found = (list, key) => (pick(list, key).length ? pick(list, key) : first(list, key));
   const levels = found(found(networks, "arm"), "replicate");
-  const network = levels.findLast(({ level }) => level <= state.level) ?? levels[0];
+  const network = levelAt(levels, state.level);
   const layer = network.layers.find(({ name }) => name === state.layer) ?? network.layers[0];
   return {
     ...state,
@@ -71,18 +71,30 @@ function settle(state) {
 
 /** The address of a state: "#level=3&unit=17". What would be read the same without standing there is left out. */
 function addressOf(state) {
+  const { networks } = gallery.about;
+  const ofArm = networks.filter(({ arm }) => arm === state.arm);
+  const levels = levelsOf(state);
+  const unsaid = {
+    ...{ arm: networks[0].arm, replicate: ofArm[0].replicate, level: levelAt(levels, 0).level },
+    ...{ layer: networkOf(state).layers[0].name, sort: SORTS[0] },
+  };
   const words = new URLSearchParams();
   for (const [key, value] of Object.entries(state)) {
-    if (value !== null && value !== false) words.set(key, value === true ? "1" : value);
-  }
-  const read = (text) => JSON.stringify(readAddress(`#${text}`));
-  const whole = read(words);
-  for (const key of Object.keys(state)) {
-    const fewer = new URLSearchParams(words);
-    fewer.delete(key);
-    if (read(fewer) === whole) words.delete(key);
+    const isSaid = value !== null && value !== "" && value !== false && value !== unsaid[key];
+    if (isSaid) words.set(key, value === true ? "1" : value);
   }
   return `#${words}`;
+}
+
+/** How the addresses begin that differ from a state in the value of one key, which is to follow. */
+function addressUpTo(state, key) {
+  const address = addressOf({ ...state, [key]: null });
+  return `${address === "#" ? "#" : `${address}&`}${key}=`;
+}
+
+/** Of the networks of an arm and replicate the one at a level, or at the last level before. */
+function levelAt(levels, level) {
+  return levels.findLast((network) => network.level <= level) ?? levels[0];
 }
 
 /** What addresses call a network. */

@@ -36,8 +36,13 @@ function namedConcept(unit) {
 /** Whether a search finds a unit: by its number, or by part of the name of a concept that its card lists. */
 function isFound(search, unit) {
   const text = search.trim().toLowerCase();
-  const number = text.replace(/^(?:unit)?\s*#?(?=\d+$)/u, "");
-  return !text || number === String(unit.number) || listedConcepts(unit).some((each) => isCalled(each, text));
+  return !text || unitNumber(search) === unit.number || listedConcepts(unit).some((each) => isCalled(each, text));
+}
+
+/** The number that a search is for: of "17", "unit 17" or "#17" it is 17; null if it is for a name. */
+function unitNumber(search) {
+  const [, number] = /^\s*(?:unit)?\s*#?(\d+)\s*$/iu.exec(search) ?? [];
+  return number === undefined ? null : Number(number);
 }
 
 /** Whether a text in lower case is part of a concept's name, as people read it or as the set has it. */
@@ -50,11 +55,7 @@ function listedConcepts(unit) {
   return unit.best.filter(({ iou }, rank) => rank === 0 || isDetected(iou));
 }
 
-/** Note of each unit what became of it since the first level of its network; nothing at that level itself. */
-function noteSince(units, first) {
-  for (const unit of units) unit.since = first && first !== units ? changeSince(first[unit.number], unit) : "";
-}
-
+/** What became of a unit's name: kept, renamed, lost or new; nothing where it never had one. */
 function changeSince(before, unit) {
   const [name, now] = [namedConcept(before), namedConcept(unit)];
   if (!name) return now ? "new" : "";
@@ -75,44 +76,47 @@ const nearBlocks = whenNear("50%", (block) => [...block.children].forEach((card)
 
 const cards = new WeakMap(); // grid -> {units, scale, elements}
 
-/** Show the cards of a network, and perhaps those of another beside it. */
+/** Show the cards of a network, and perhaps those of another beside it, as `loadBeside` returns it. */
 function showCards(state, units, beside) {
-  const focused = document.activeElement.dataset.unit;
-  const scale = scaleOf(beside ? [...units, ...beside.units] : units);
+  const scale = scaleOf([...units, ...(beside?.units ?? [])]);
   nearby.disconnect();
   nearBlocks.disconnect();
   const chosen = chosenUnits(state, units);
-  fillGrid(byId("grid"), state, units, chosen, scale);
+  fillGrid("grid", state, units, chosen, scale);
   byId("cards").classList.toggle("two", Boolean(beside));
   for (const id of ["here", "there", "grid-beside"]) byId(id).hidden = !beside;
-  if (beside) {
-    byId("here").textContent = titleOfNetwork(networkOf(state));
-    byId("there").textContent = `${titleOfNetwork(beside.network)}: ${factsOf(beside.network, state.layer)}`;
-    const there = { ...state, ...beside.place };
-    const others = beside.corresponds
-      ? chosen.map(({ number }) => beside.units[number])
-      : chosenUnits(there, beside.units);
-    fillGrid(byId("grid-beside"), there, beside.units, others, scale);
-  }
-  // At the next level the focus is on the unit of that number.
-  if (focused) byId("grid").querySelector(`[data-unit="${focused}"]`)?.focus();
+  byId("nothing-beside").hidden = true;
+  if (beside) showCardsBeside(state, beside, chosen, scale);
   byId("nothing").hidden = chosen.length > 0;
   showCount(state, chosen.length, units.length);
+}
+
+function showCardsBeside(state, beside, chosen, scale) {
+  byId("here").textContent = titleOfNetwork(networkOf(state));
+  const facts = beside.problem || factsOf(beside.network, state.layer);
+  byId("there").textContent = `${titleOfNetwork(beside.network)}: ${facts}`;
+  const there = { ...state, ...beside.place };
+  const others = beside.corresponds
+    ? chosen.map(({ number }) => beside.units[number]).filter(Boolean)
+    : chosenUnits(there, beside.units);
+  fillGrid("grid-beside", there, beside.units, others, scale);
+  byId("nothing-beside").hidden = others.length > 0 || Boolean(beside.problem);
 }
 
 function titleOfNetwork({ name, replicate, level }) {
   return `${name}, replicate ${replicate}, level ${level}`;
 }
 
-function fillGrid(grid, state, units, chosen, scale) {
+function fillGrid(id, state, units, chosen, scale) {
+  const grid = byId(id);
   if (cards.get(grid)?.units !== units || cards.get(grid).scale !== scale) {
     cards.set(grid, { units, scale, elements: units.map((unit) => makeCard(unit, scale)) });
   }
-  const address = addressOf({ ...state, unit: null, beside: null });
-  const prefix = address === "#" ? "#unit=" : `${address}&unit=`;
+  const addresses = addressUpTo({ ...state, beside: null }, "unit");
   const elements = chosen.map((unit) => cards.get(grid).elements[unit.number]);
-  for (const element of elements) element.href = prefix + element.dataset.unit;
-  grid.replaceChildren(...blocksOf(elements));
+  for (const element of elements) element.href = addresses + element.dataset.unit;
+  // At the next level the focus is on the unit of that number.
+  renew(grid, "data-unit", () => grid.replaceChildren(...blocksOf(elements)));
 }
 
 function blocksOf(elements) {
@@ -154,7 +158,7 @@ function makeCard(unit, scale) {
 function showCount(state, shown, all) {
   byId("shown").textContent = shown === all ? count(all, "unit") : `${shown} of ${count(all, "unit")}`;
   byId("facts").textContent = factsOf(networkOf(state), state.layer);
-  byId("elsewhere").hidden = !state.search.trim();
+  byId("elsewhere").hidden = !state.search.trim() || unitNumber(state.search) !== null;
   byId("elsewhere").href = addressOf({ ...state, view: "concepts" });
   byId("elsewhere").textContent = `Concepts called “${state.search.trim()}” in all networks and levels`;
 }
@@ -187,18 +191,17 @@ function showGraph(state, units) {
   const most = Math.max(...counts.map(([, number]) => number));
   byId("graph-title").hidden = !counts.length;
   byId("graph-title").firstElementChild.textContent = `Detectors by concept (${count(counts.length, "concept")})`;
-  byId("graph").replaceChildren(
-    ...counts.map(([key, number, named]) => {
-      const fill = make("i", { className: colourOf(named.category) });
-      const name = make("span", {}, shownName(named));
-      const label = `${shownName(named)}, ${categoryName(named)}: ${count(number, "detector")}`;
-      const button = make("button", { type: "button", value: key, title: label }, make("b", {}, number), fill, name);
-      button.style.setProperty("--share", number / most);
-      button.setAttribute("aria-label", label);
-      button.setAttribute("aria-pressed", key === state.concept);
-      return button;
-    }),
-  );
+  const bars = counts.map(([key, number, named]) => {
+    const fill = make("i", { className: colourOf(named.category) });
+    const name = make("span", {}, shownName(named));
+    const label = `${shownName(named)}, ${categoryName(named)}: ${count(number, "detector")}`;
+    const button = make("button", { type: "button", value: key, title: label }, make("b", {}, number), fill, name);
+    button.style.setProperty("--share", number / most);
+    button.setAttribute("aria-label", label);
+    button.setAttribute("aria-pressed", key === state.concept);
+    return button;
+  });
+  renew(byId("graph"), "value", () => byId("graph").replaceChildren(...bars));
 }
 
 /** [key, number of detectors, concept] of each concept that the filters but that of concepts leave, the most first. */

@@ -3,25 +3,30 @@
 
 // ---------------------------------------------------------------- all concepts
 
-/** A row for each concept that the search finds, the one with the most detectors first: how many at each level. */
-function showConceptList(state, detectors) {
+/** A row for each concept that is detected anywhere, or that a search finds: how many detectors at each level. */
+function showConceptList(state, concepts, detectors) {
   const levels = levelsOf(state);
-  const rows = conceptRows(state, detectors, levels);
-  const most = Math.max(1, ...rows.flatMap(({ counts }) => counts));
+  const found = conceptRows(state, concepts, detectors, levels);
+  const rows = found.filter(({ named }) => !state.category || categoryName(named) === state.category);
+  const counts = new Map();
+  for (const { named } of found) counts.set(categoryName(named), (counts.get(categoryName(named)) ?? 0) + 1);
+  showCategories(state, counts);
+  const most = Math.max(1, ...rows.flatMap((row) => row.counts));
   const head = [
     make("th", { scope: "col" }, "concept"),
     ...levels.map((network) => levelHead(state, network)),
     make("th", { scope: "col" }, "all detectors"),
     make("th", { scope: "col" }, "networks"),
   ];
-  const body = rows.map(({ named, counts, all, networks }) =>
+  const addresses = addressUpTo(state, "about");
+  const body = rows.map((row) =>
     make(
       "tr",
       {},
-      make("th", { scope: "row" }, nameOf(named, state)),
-      ...counts.map((number) => heatCell(number, most)),
-      make("td", {}, all),
-      make("td", {}, networks),
+      make("th", { scope: "row" }, nameOf(row.named, addresses)),
+      ...row.counts.map((number) => heatCell(number, most)),
+      make("td", {}, row.all),
+      make("td", {}, row.networks),
     ),
   );
   byId("heat-map").replaceChildren(
@@ -32,33 +37,42 @@ function showConceptList(state, detectors) {
   byId("heat-map-region").hidden = !rows.length;
   byId("no-concept").hidden = rows.length > 0;
   byId("shown").textContent = count(rows.length, "concept");
-  byId("facts").textContent = `detected in any of ${count(gallery.about.networks.length, "network")}, in any layer`;
+  byId("facts").textContent = state.search.trim()
+    ? `found among the ${count(concepts.length, "label")} of the concept set`
+    : `detected in any network and layer; a search finds all ${count(concepts.length, "label")}`;
+}
+
+function hasLayer({ layers }, name) {
+  return layers.some((layer) => layer.name === name);
 }
 
 function levelHead(state, network) {
-  const link = make("a", { href: addressOf({ ...state, view: null, level: network.level }) }, percent(network.density));
-  const cell = make("th", { scope: "col" }, link, " ", make("small", {}, `level ${network.level}`));
-  if (network.level === state.level) cell.setAttribute("aria-current", "true");
+  const { level } = network;
+  const text = percent(network.density);
+  const link = make("a", { href: addressOf({ ...state, view: null, level }) }, text);
+  const shown = hasLayer(network, state.layer) ? link : text;
+  const cell = make("th", { scope: "col" }, shown, " ", make("small", {}, `level ${level}`));
+  if (level === state.level) cell.setAttribute("aria-current", "true");
   return cell;
 }
 
+/** How many detectors, or a dash where the level has no such layer. */
 function heatCell(number, most) {
-  const cell = make("td", { className: number ? "heat" : "" }, number);
-  cell.style.setProperty("--heat", `${6 + (34 * number) / most}%`);
+  const cell = make("td", { className: number ? "heat" : "" }, number ?? "–");
+  cell.style.setProperty("--heat", `${6 + (34 * (number ?? 0)) / most}%`);
   return cell;
 }
 
-/** The concepts that the search and the category leave, with their numbers of detectors. */
-function conceptRows(state, { concepts, networks }, levels) {
+/** The concepts that the search finds, or without one those that are detected, with their numbers of detectors. */
+function conceptRows(state, concepts, detectors, levels) {
   const text = state.search.trim().toLowerCase();
-  const left = concepts.filter(
-    (each) => (!text || isCalled(each, text)) && (!state.category || categoryName(each) === state.category),
-  );
-  const rows = new Map(left.map((named) => [named.key, { named, counts: levels.map(() => 0), all: 0, networks: 0 }]));
+  const none = levels.map((network) => (hasLayer(network, state.layer) ? 0 : null));
+  const left = concepts.filter((each) => !text || isCalled(each, text));
+  const rows = new Map(left.map((named) => [named.key, { named, counts: [...none], all: 0, networks: 0 }]));
   gallery.about.networks.forEach((network, index) => {
     const level = levels.indexOf(network);
     const seen = new Set();
-    for (const { key, layer } of networks[index]) {
+    for (const { key, layer } of detectors[index]) {
       const row = rows.get(key);
       if (!row) continue;
       row.all += 1;
@@ -68,9 +82,11 @@ function conceptRows(state, { concepts, networks }, levels) {
     }
   });
   const total = ({ counts }) => counts.reduce((sum, number) => sum + number, 0);
-  return [...rows.values()].sort(
-    (one, other) => total(other) - total(one) || other.all - one.all || (one.named.key < other.named.key ? -1 : 1),
-  );
+  return [...rows.values()]
+    .filter(({ all }) => text || all)
+    .sort(
+      (one, other) => total(other) - total(one) || other.all - one.all || (one.named.key < other.named.key ? -1 : 1),
+    );
 }
 
 // ---------------------------------------------------------------- one concept
@@ -78,12 +94,12 @@ function conceptRows(state, { concepts, networks }, levels) {
 const DETECTING = ["network", "weights remaining", "layer", "units"]; // columns
 
 /** Examples of a concept, and which units of which networks and levels detect it. */
-function showConcept(state, { concepts, detectors }) {
+function showConcept(state, { concepts, problem, detectors }) {
   const named = concepts.find(({ key }) => key === state.about);
   byId("concept-title").textContent = named ? shownName(named) : state.about;
   const place = named ? `${categoryName(named)} · called “${named.name}” in the concept set` : "";
   byId("concept-place").textContent = place;
-  const examples = named ? examplesOf(named) : [make("p", {}, "The concept set has no such label.")];
+  const examples = named ? examplesOf(named) : [make("p", {}, problem || "The concept set has no such label.")];
   byId("examples").replaceChildren(...examples);
   const rows = detectorRows(state.about, detectors);
   const found = rows.reduce((sum, { units }) => sum + units.length, 0);
@@ -111,13 +127,13 @@ function examplesOf(named) {
 }
 
 /** For each network and layer with detectors of a concept: their numbers. */
-function detectorRows(key, { networks }) {
+function detectorRows(key, detectors) {
   return gallery.about.networks.flatMap((network, index) =>
     network.layers
       .map((layer) => ({
         network,
         layer: layer.name,
-        units: networks[index].filter((each) => each.key === key && each.layer === layer.name).map(({ unit }) => unit),
+        units: detectors[index].filter((each) => each.key === key && each.layer === layer.name).map(({ unit }) => unit),
       }))
       .filter(({ units }) => units.length),
   );
@@ -126,7 +142,8 @@ function detectorRows(key, { networks }) {
 function detectingRow(state, { network, layer, units }) {
   const { arm, replicate, level } = network;
   const place = { ...state, ...NO_FILTERS, arm, replicate, level, layer, about: null, view: null };
-  const links = units.flatMap((unit) => [make("a", { href: addressOf({ ...place, unit }) }, unit), " "]);
+  const addresses = addressUpTo(place, "unit");
+  const links = units.flatMap((unit) => [make("a", { href: addresses + unit }, unit), " "]);
   return make(
     "tr",
     {},

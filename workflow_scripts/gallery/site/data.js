@@ -43,11 +43,31 @@ function read(name, use) {
   }
 }
 
-/** The units of a network's layer. */
-function loadUnits(network, layerName) {
+/** The units of a network's layer; rejected with a sentence if it has no such layer. */
+async function loadUnits(network, layerName) {
+  if (!network.layers.some((layer) => layer.name === layerName)) {
+    throw new Error(`There is no layer ${layerName} in this network.`);
+  }
   const index = network.layers.findIndex((layer) => layer.name === layerName);
   const sheets = `${network.folder}/sheets/layer_${index}`;
   return load(scriptOf(network, layerName), (columns) => unitsOf(columns, sheets, network.layers[index].units));
+}
+
+/**
+ * The units of a network's layer, each with what became of it `since` the network's first level; whether they are
+ * `compared` with that; and the `problem` if they should be and cannot.
+ */
+async function loadCompared(network, layerName) {
+  const units = await loadUnits(network, layerName);
+  const [first] = levelsOf(network);
+  if (!network.same_units || first === network) return { units, compared: false, problem: "" };
+  try {
+    const before = await loadUnits(first, layerName);
+    for (const unit of units) unit.since = before[unit.number] ? changeSince(before[unit.number], unit) : "";
+    return { units, compared: true, problem: "" };
+  } catch (error) {
+    return { units, compared: false, problem: `Units cannot be compared with level ${first.level}. ${error.message}` };
+  }
 }
 
 /** How the names of a layer's scripts begin. */
@@ -80,21 +100,20 @@ function loadConcepts() {
   );
 }
 
-/** For each network the detectors of all its layers, as {layer, unit, key}; with the concepts that they detect. */
+/** For each network the detectors of all its layers, as {layer, unit, key}. */
 function loadDetectors() {
   return load("detectors", ({ labels, networks }) => {
-    const concepts = labels.map(([name, category]) => ({ key: keyOf({ name, category }), name, category }));
-    const found = gallery.about.networks.map((network, index) =>
+    const keys = labels.map(([name, category]) => keyOf({ name, category }));
+    return gallery.about.networks.map((network, index) =>
       network.layers.flatMap((layer, place) => {
         const pairs = networks[index][place];
         return Array.from({ length: pairs.length / 2 }, (_, i) => ({
           layer: layer.name,
           unit: pairs[2 * i],
-          key: concepts[pairs[2 * i + 1]].key,
+          key: keys[pairs[2 * i + 1]],
         }));
       }),
     );
-    return { concepts, networks: found };
   });
 }
 

@@ -62,15 +62,18 @@ function turnEnlarged(step) {
   if (place >= 0 && place < enlarged.unit.shown) showEnlarged({ ...enlarged, place });
 }
 
-function nameOfPicture(image) {
-  return load("pictures/names", (names) => names).then((names) => names[image]);
+async function nameOfPicture(image) {
+  const names = await load("pictures/names", (list) => list.map(String));
+  return names[image] ?? "not known";
 }
 
 /** The maps of the script that a unit is in, `units` being its own alone. */
 async function loadMaps(network, layer, unit) {
   const most = gallery.about.units_per_script;
-  const maps = await load(`${scriptOf(network, layer)}_maps_${Math.floor(unit / most)}`, (columns) => {
-    if (!columns.units.length) throw new Error("no units");
+  const number = Math.floor(unit / most);
+  const { units } = network.layers.find(({ name }) => name === layer);
+  const maps = await load(`${scriptOf(network, layer)}_maps_${number}`, (columns) => {
+    if (columns.units.length !== Math.min(most, units - number * most)) throw new Error("lengths differ");
     return columns;
   });
   return { ...maps, units: maps.units[unit % most] };
@@ -142,7 +145,7 @@ function drawEnlarged(picture, image, { size, heat, cut, highest, label }) {
   if (shown.activation) pen.drawImage(heatImage(heat, size, cut, highest), 0, 0, ENLARGED, ENLARGED);
   if (shown.label && label) strokeEdge(pen, label, size, "#1e90ff");
   if (shown.mask) strokeEdge(pen, heat.map((row) => row.map((value) => value > cut)), size, "#ffd60a");
-  const what = OVERLAYS.filter((name) => shown[name]).join(", ");
+  const what = OVERLAYS.filter((name) => shown[name] && (name !== "label" || label)).join(", ");
   canvas.setAttribute("aria-label", `${byId("enlarged-title").textContent}${what ? `, with ${what}` : ""}`);
 }
 
@@ -190,9 +193,5 @@ function listenToEnlarged() {
   byId("enlarged-before").onclick = () => turnEnlarged(-1);
   byId("enlarged-after").onclick = () => turnEnlarged(1);
   byId("enlarged-close").onclick = () => byId("enlarged").close();
-  byId("enlarged").onkeydown = (event) => {
-    event.stopPropagation(); // the keys of the page below
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (step) turnEnlarged(step);
-  };
+  byId("enlarged").onclose = () => (enlarged = null);
 }

@@ -62,13 +62,12 @@ function levelChoice(network, layerName) {
   return make("label", { title: text }, input, height);
 }
 
-function showFilters(state, units) {
-  byId("search").value = state.search;
+function showFilters(state, { units, compared }) {
   byId("detectors").checked = state.detectors;
   document.querySelector(`input[name=sort][value=${state.sort}]`).checked = true;
-  showCategories(state, units);
+  showCategories(state, countOf(units, { ...state, category: "", concept: "" }, categoryName));
   showConcepts(state, units);
-  showSince(state, units);
+  showSince(state, units, compared);
 }
 
 /** How many detectors have each value, of those that the other filters leave. */
@@ -82,8 +81,9 @@ function countOf(units, state, valueOf) {
   return counts;
 }
 
-function showCategories(state, units) {
-  const counts = countOf(units, { ...state, category: "", concept: "" }, categoryName);
+/** The search, and a button for each category with its number of what is searched. */
+function showCategories(state, counts) {
+  byId("search").value = state.search;
   const place = byId("categories");
   if (!place.children.length) place.append(...gallery.about.categories.map(categoryChip));
   for (const button of place.children) showChip(button, state.category, counts.get(button.value) ?? 0);
@@ -112,16 +112,15 @@ function showConcepts(state, units) {
   byId("concept").value = state.concept;
 }
 
-/** How many units have become what since the first level, and how many are dead. */
-function showSince(state, units) {
+/** How many units have become what since the first level, if they are compared with it, and how many are dead. */
+function showSince(state, units, compared) {
   const place = byId("since");
   if (!place.children.length) place.append(...SINCE.map((value) => chip(value, make("span", {}, value))));
   const left = units.filter((unit) => passes({ ...state, since: "" }, unit));
-  const isFirst = levelsOf(state)[0].level === state.level || !networkOf(state).same_units;
   for (const button of place.children) {
     const isDead = button.value === "dead";
     showChip(button, state.since, left.filter((unit) => (isDead ? unit.dead : unit.since === button.value)).length);
-    button.hidden = isFirst && !isDead && state.since !== button.value;
+    button.hidden = !compared && !isDead && state.since !== button.value;
   }
-  byId("since-title").textContent = isFirst ? "State" : `Since level ${levelsOf(state)[0].level}`;
+  byId("since-title").textContent = compared ? `Since level ${levelsOf(state)[0].level}` : "State";
 }

@@ -3,34 +3,38 @@
 
 let state;
 let turn = 0; // counts what was asked for: what arrives late is not shown
-let changesAtReturn = {}; // to the state that is gone back to when a unit is closed
+let placeAtReturn = null; // {arm, replicate, level} at which a unit was closed, if it was taken to another level
 
 /** Change the state, and the address with it; a unit that is opened can be left by going back. */
 function go(changes, opens = false) {
-  complain("address", "");
-  state = settle({ ...state, ...changes });
+  const asked = { ...state, ...changes };
+  const from = state && viewOf(state);
+  state = settle(asked);
+  const isMoved = asked.layer !== null && asked.layer !== state.layer;
+  const title = `${titleOfNetwork(networkOf(state))} has no layer ${asked.layer}`;
+  complain("address", isMoved ? `${title}: ${state.layer} is shown.` : "");
   const address = addressOf(state);
   const url = address === "#" ? location.href.split("#")[0] : address;
-  if (opens) history.pushState({ opened: true }, "", url);
+  if (opens) history.pushState({ opened: true, from, level: state.level }, "", url);
   else history.replaceState(history.state, "", url);
   return show();
 }
 
 async function show() {
   const mine = ++turn;
+  byId("enlarged").close();
+  complain("enlarged", "");
   showNetworks(state);
   showPlaces(state);
   document.title = `${titleOf(state)}${gallery.about.name}: unit gallery`;
-  let render;
   try {
-    render = await VIEWS[viewOf(state)](state);
+    const render = await VIEWS[viewOf(state)](state);
+    if (mine !== turn) return;
+    complain("layer", "");
+    render();
   } catch (error) {
     if (mine === turn) showNoUnits(error.message);
-    return;
   }
-  if (mine !== turn) return;
-  complain("layer", "");
-  render();
 }
 
 /** Change a filter, and go to where its units begin. */
@@ -50,7 +54,8 @@ function followLink(link) {
 /** Back to all units, at the level that was gone to. */
 function closeUnit() {
   if (!history.state?.opened) return go({ unit: null });
-  changesAtReturn = { level: state.level };
+  const { arm, replicate, level } = state;
+  placeAtReturn = level === history.state.level ? null : { arm, replicate, level };
   history.back();
 }
 
@@ -89,6 +94,10 @@ function listen() {
   document.body.addEventListener("click", (event) => {
     if (!event.defaultPrevented) follow(event, 'a[href^="#"]:not(.skip)', followLink);
   });
+  document.querySelector(".skip").onclick = (event) => {
+    event.preventDefault(); // an address holds the view
+    byId(event.target.dataset.to).focus();
+  };
   byId("close").onclick = closeUnit;
   byId("close-concept").onclick = () => (history.state?.opened ? history.back() : go({ about: null }));
   byId("download").onclick = () => downloadUnit(state, shownUnit);
@@ -99,20 +108,21 @@ function listen() {
   for (const grid of document.querySelectorAll(".grid")) sizes.observe(grid);
   document.onkeydown = onKey;
   window.onhashchange = () => {
-    openAddress(changesAtReturn);
-    changesAtReturn = {};
+    openAddress(placeAtReturn);
+    placeAtReturn = null;
   };
   // What is printed is loaded at once, as far as the browser waits for it.
   window.onbeforeprint = () => document.querySelectorAll("[data-sheet]").forEach(showPictures);
 }
 
-/** Show what the address asks for, and say what of it is not there. */
-function openAddress(changes) {
+/** Show what the address asks for, but at the level of a `place` in the same chain, and say what is not there. */
+function openAddress(place) {
   const missing = missingIn(location.hash);
   state = readAddress(location.hash);
-  go(changes);
+  const isSame = place && place.arm === state.arm && place.replicate === state.replicate;
+  go(isSame ? { level: place.level } : {});
   const sentence = `This link asks for what this gallery does not have: ${missing}. The nearest view is shown.`;
-  complain("address", missing && sentence);
+  if (missing) complain("address", sentence);
 }
 
 /** Set a filter to the value of the button that was hit, or clear it if it has that value. */
@@ -124,7 +134,7 @@ function toggle(target, key, others = {}) {
 /** Of an arm and replicate the network at the chosen level, or at the last one before. */
 function besideLike([arm, replicate]) {
   const levels = levelsOf({ arm, replicate });
-  return nameOfNetwork(levels.findLast(({ level }) => level <= state.level) ?? levels[0]);
+  return nameOfNetwork(levelAt(levels, state.level));
 }
 
 /** Follow a link within the page, unless it is to open elsewhere. */
@@ -139,6 +149,10 @@ function onKey(event) {
   const { key, target } = event;
   // With AltGr some keyboards write "[".
   const isCommand = (event.ctrlKey || event.metaKey || event.altKey) && !event.getModifierState("AltGraph");
+  if (byId("enlarged").open) {
+    if (!isCommand && ["ArrowLeft", "ArrowRight"].includes(key)) turnEnlarged(key === "ArrowLeft" ? -1 : 1);
+    return;
+  }
   if (isCommand || target.matches("input[type=search], select")) return;
   const act = actionOf(key, target);
   if (!act) return;
@@ -183,7 +197,7 @@ function start() {
   history.scrollRestoration = "manual"; // the page is empty until its data are there
   foldControls();
   listen();
-  openAddress({});
+  openAddress(null);
 }
 
 start();

@@ -23,23 +23,27 @@ function downloadUnit(state, found) {
   URL.revokeObjectURL(link.href);
 }
 
-/** The command that draws a unit at all levels as a figure: a page opened from disk may not save pictures. */
-function figureCommand({ arm, replicate, layer, unit }) {
+/** The command that draws a unit as a figure: a page opened from disk may not save pictures. */
+function figureCommand(state) {
+  const { arm, replicate, level, layer, unit } = state;
   const quoted = [arm, layer].map((word) => `'${word.replaceAll("'", "'\\''")}'`);
   const place = `results/${gallery.about.name}/gallery`;
   const network = `--arm ${quoted[0]} --replicate ${replicate} --layer ${quoted[1]}`;
-  return `python -m workflow_scripts draw_unit --gallery ${place} ${network} --unit ${unit} --out unit_${unit}.pdf`;
+  const levels = networkOf(state).same_units ? "" : ` --level ${level}`; // others have other units
+  const which = `${network}${levels} --unit ${unit}`;
+  return `python -m workflow_scripts draw_unit --gallery ${place} ${which} --out unit_${unit}.pdf`;
 }
 
-/** Copy a text that a button names, or else the address; the button says that it is done. */
+/** Copy a text that a button names, or else the address; the button says for a while that it is done. */
 async function copy(button) {
   const text = button.dataset.of ? byId(button.dataset.of).textContent : location.href;
-  const before = button.textContent;
   try {
     await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
   } catch {
     prompt("Copy this:", text); // where the browser lets no page copy
+    return;
   }
-  setTimeout(() => (button.textContent = before), 1500);
+  button.dataset.label ??= button.textContent;
+  button.textContent = "Copied";
+  setTimeout(() => (button.textContent = button.dataset.label), 1500);
 }

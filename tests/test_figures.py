@@ -179,6 +179,7 @@ def test_every_figure_can_be_made_of_little_and_of_much(tmp_path, shape, cut):
     panels["rotation"] = 3 * layers if pruned else 1
     panels["equivalence"] = 3 * layers + 1 if pruned and found else 1  # accuracy belongs to no layer
     panels["identity"], panels["matched"] = 3 * layers if pruned and found else 1, 1
+    panels["training_curves"] = 2 * (1 + ("comparisons" not in shape)) + pruned  # imp, and trained twice
     panels["ablation"], panels["significance"] = layers + 1, 2 * layers if pruned else 2
     with matplotlib.rc_context(STYLE):
         for name in FIGURES:

@@ -4,6 +4,7 @@ import os
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -68,7 +69,7 @@ FINDINGS = [
 ]
 
 
-def report(results: Path, **changed: object) -> Page:
+def report(results: Path, **changed: Any) -> Page:
     contents = Contents(FINDINGS, WARNINGS, read_facts(results), FIGURES, ALL_TABLES)
     write_report(results, contents._replace(**changed), results / "report.html")
     return Page(results / "report.html")

@@ -63,7 +63,7 @@ def tables_of(name: str) -> frozenset[str]:
     """The tables that a figure is drawn from: those that its file takes by name, and those of what it needs."""
     tree = parse(PLOTS / f"{name}.py")
     taken = [
-        node.slice.value
+        str(node.slice.value)
         for node in ast.walk(tree)
         if isinstance(node, ast.Subscript)
         and isinstance(node.value, ast.Name)

@@ -331,6 +331,7 @@ rule write_report:
         EXPERIMENT.tables(),
         EXPERIMENT.figures("pdf", "svg", "png", "rst"),
         f"{RESULTS}/costs.csv",
+        f"{RESULTS}/config.yaml",
         f"{RESULTS}/provenance.json",
         f"{GALLERY}/index.html",
         # Nothing reads them; so they come along, and first, also where another workflow asks for the report.

@@ -5,7 +5,6 @@ The page is one file without scripts. It shows the figures by links to their fil
 
 import argparse
 import json
-from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
@@ -92,10 +91,11 @@ def write_report(results: Path, contents: Contents, out: Path) -> None:
         "warnings": [show_warnings(contents.warnings)],
         "how-it-was-made": show_how_made(contents.facts, str(results)),
     }
-    parts = [f"<h1>{name}</h1>", show_contents(place for place, content in shown.items() if content)]
-    for place, content in shown.items():
-        if content:
-            parts += [f'<h2 id="{place}">{PARTS[place]}</h2>', *content]
+    titles = PARTS | {"warnings": f"{PARTS['warnings']} ({len(contents.warnings)})"}
+    titles = {place: title for place, title in titles.items() if shown[place]}
+    parts = [f"<h1>{name}</h1>", show_contents(titles)]
+    for place, title in titles.items():
+        parts += [f'<h2 id="{place}">{title}</h2>', *shown[place]]
     with whole_file(out) as part:
         part.write_text(whole_page(f"{name}: dissecting pruned networks", parts), encoding="utf-8")
 
@@ -107,9 +107,9 @@ def split_findings(sections: list[Section]) -> tuple[list[Section], list[Section
     return sections[:end], sections[end:]
 
 
-def show_contents(places: Iterable[str]) -> str:
-    """Return the links to the parts of the page, and to the gallery."""
-    links = "".join(f'<a href="#{place}">{PARTS[place]}</a>' for place in places)
+def show_contents(titles: dict[str, str]) -> str:
+    """Return the links to the parts of the page, by their places, and to the gallery."""
+    links = "".join(f'<a href="#{place}">{title}</a>' for place, title in titles.items())
     return f'<nav aria-label="Contents">{links}<a href="{GALLERY}">Gallery of all units</a></nav>'
 
 

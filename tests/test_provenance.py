@@ -152,7 +152,9 @@ def test_archives_and_folders_of_ones_own_have_fingerprints(run, tmp_path):
     config["images"] = config["images"] | {"source": "mine"}
     config["concepts"] = config["concepts"] | {"source": "set.tar"}
     record_provenance(config_text(config), "", results)
-    train, test, concepts = json.loads((results / "provenance.json").read_text())["data"]
+    facts = json.loads((results / "provenance.json").read_text())
+    assert facts["seeds"] == {"replicates": [1], "world": None}
+    train, test, concepts = facts["data"]
     assert (train["name"], test["name"]) == ("images, train", "images, test") and train["sha256"] != test["sha256"]
     said = subprocess.run(["sha256sum", "set.tar"], capture_output=True, text=True, check=True).stdout
     assert concepts["sha256"] == said.split()[0] and concepts["kind"] == "archive"

@@ -156,9 +156,11 @@ def test_how_it_was_made_is_on_the_page_in_words(results):
         *("Seeds: 0, 1 and 2 of the replicates, 2019", "0.5 % of its activations", "IoU is > 0.04"),
     ):
         assert words in how, words
+    facts["seeds"] = {"replicates": [], "world": None}
     facts["project"] |= {"commit": None, "changed": None}
     unknown = report(results, facts=facts)
     assert "git checkout" not in unknown.text and "the commit is not known" in unknown.text
+    assert "Seeds" not in unknown.text
 
 
 def test_every_choice_of_the_dissection_has_words_of_its_own(made):

@@ -59,9 +59,11 @@ def commands(facts: dict) -> str:
 
 
 def seeds(facts: dict) -> str:
-    """Return the seeds in a sentence."""
-    replicates = listed(list(map(str, facts["replicates"])), most=len(facts["replicates"]))
-    return f"Seeds: {replicates} of the replicates, {facts['world']} of the generated world."
+    """Return the seeds in a sentence; "" if nothing is drawn."""
+    replicates = list(map(str, facts["replicates"]))
+    found = [f"{listed(replicates, most=len(replicates))} of the replicates"] if replicates else []
+    found += [] if facts["world"] is None else [f"{facts['world']} of the generated world"]
+    return f"Seeds: {', '.join(found)}." if found else ""
 
 
 def code(project: dict) -> str:

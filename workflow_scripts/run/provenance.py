@@ -20,6 +20,7 @@ SHA256 = {"type": "string", "pattern": r"^[0-9a-f]{64}\Z"}
 TEXTS = {"type": "array", "items": TEXT}
 NAMES = {"type": "array", "items": {"type": "string", "pattern": r"^[a-z0-9_]+\Z"}}
 COUNT = {"type": "integer", "minimum": 0, "maximum": 10**9}
+MAYBE_COUNT = COUNT | {"type": ["integer", "null"]}
 FOLDER = {"type": "string", "pattern": r"^[A-Za-z][A-Za-z0-9_-]*/replicate_\d+/level_\d+\Z"}
 
 
@@ -52,7 +53,7 @@ SCHEMA = an_object(
                 "kernel": TEXT,
             }
         ),
-        "seeds": an_object({"replicates": {"type": "array", "items": {"type": "integer"}}, "world": COUNT}),
+        "seeds": an_object({"replicates": {"type": "array", "items": {"type": "integer"}}, "world": MAYBE_COUNT}),
         "protocol": {"type": "object"},
         "data": {
             "type": "array",

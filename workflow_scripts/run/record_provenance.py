@@ -57,7 +57,7 @@ def record_provenance(config: str, command: str, results: Path) -> None:
         "python": platform.python_version(),
         "packages": describe_packages(),
         "machine": describe_machine(),
-        "seeds": {"replicates": complete["replicates"], "world": complete["world"]["seed"]},
+        "seeds": describe_seeds(experiment),
         "protocol": complete["dissection"],
         "data": list(describe_data(experiment, results)),
         "concepts": describe_concepts(experiment, results / "data"),
@@ -154,13 +154,27 @@ def in_utc(seconds: float) -> str:
     return datetime.fromtimestamp(int(seconds), UTC).isoformat()
 
 
+def describe_seeds(experiment: Experiment) -> dict:
+    """Return the seeds of the replicates that are trained, if any, and of the generated world, or None without it."""
+    drawn = any(experiment.settings(kind)["source"] == "shapes" for kind in source_kinds(experiment))
+    return {
+        "replicates": experiment.config["replicates"] if experiment.trains else [],
+        "world": experiment.config["world"]["seed"] if drawn else None,
+    }
+
+
+def source_kinds(experiment: Experiment) -> list[str]:
+    """Return what rules call the sources that results depend on: pictures to train with, if any, and of concepts."""
+    return [*(["images"] if experiment.trains else []), *experiment.concept_kinds]
+
+
 def describe_data(experiment: Experiment, results: Path) -> Iterator[dict]:
     """Yield what is known of each source of pictures and of concepts: where it comes from, and its SHA-256.
 
     Of an archive that is of its bytes; of the generated world, of its list of checksums; of a folder, of the names and
     contents of all its files.
     """
-    for kind in [*(["images"] if experiment.trains else []), *experiment.concept_kinds]:
+    for kind in source_kinds(experiment):
         settings = experiment.settings(kind)
         source = settings["source"]
         known = {"name": kind, "source": source, "addresses": settings["addresses"]}

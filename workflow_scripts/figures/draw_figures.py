@@ -110,7 +110,9 @@ def read_comparison(path: Path, networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_epochs(path: Path, networks: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The table "epochs" by its name, with the accuracy of each row's network, without those of baselines; or none."""
+    """The table "epochs" by its name, with the accuracy of each row's network; none where nothing was trained."""
+    if not path.is_file():
+        return {}
     epochs = join(read_table(path), networks, ["accuracy %"])
     epochs["train accuracy %"] = 100 * epochs["train_accuracy"]
     return {} if epochs.empty else {"epochs": epochs}

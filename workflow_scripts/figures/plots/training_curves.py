@@ -16,6 +16,7 @@ from workflow_scripts.figures.panels import (
     add_density_bar,
     all_dense,
     density_colours,
+    draw_sentence,
     first_curves,
     panels,
     say_left_out,
@@ -37,6 +38,8 @@ def draw(frames: dict[str, pd.DataFrame]) -> Figure:
     epochs = frames["epochs"]
     shown, left_out = first_curves(epochs[epochs["role"] != BASELINE])
     arms = [rows for _, rows in shown.groupby("arm", sort=False)]
+    if not arms:
+        return draw_sentence("No network of a curve or a reference was trained here.")
     height = min(HEIGHT, (PAGE_HEIGHT - LEGEND_HEIGHT) / len(arms))
     figure, grid = panels(len(arms), 2, TEXT_WIDTH, panel_height=height)
     colours = density_colours(sparsest(frames["networks"]))

@@ -17,6 +17,7 @@ rule all:
         f"{GALLERY}/index.html",
         f"{RESULTS}/costs.csv",
         f"{RESULTS}/report.html",
+        f"{RESULTS}/checksums.sha256",
 
 
 include: "rules/data.smk"

@@ -22,10 +22,11 @@ from workflow_scripts.plan.contents import Contents
 from workflow_scripts.plan.experiment import ABLATION_TABLES, COMPARED, Experiment, named_arguments
 from workflow_scripts.plan.experiment import TABLES as COLLECTED
 from workflow_scripts.plan.figures import module_of
-from workflow_scripts.plan.load import complete_config
+from workflow_scripts.plan.load import complete_config, config_text
 from workflow_scripts.plan.keys import Key
 from workflow_scripts.run.executors import require_executor, require_shared_files
 from workflow_scripts.run.failures import Failures
+from workflow_scripts.run.provenance import COMMAND
 from workflow_scripts.run.terminal import use_terminal
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.gpus import has_gpu
@@ -42,6 +43,8 @@ def or_exit(function, *values):
 
 or_exit(require_shared_files, workflow.storage_settings)
 or_exit(let_jobs_find_package)
+if workflow.is_main_process:
+    os.environ[COMMAND] = shlex.join(["snakemake", *sys.argv[1:]])
 
 # What --configfile, --config or another workflow's module statement gives is laid over the default here.
 is_main = workflow.modifier.is_main_snakefile()

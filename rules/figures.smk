@@ -2,7 +2,8 @@
 
 In:  every network's metrics.json, units.csv, nulls.csv and split.csv; rotations.csv where it is rotated; sweep.csv
      where it is swept; ablation.csv and classes.csv where units are switched off
-Out: tables/*.csv, figures/*.{pdf,svg,png,rst,tex}, costs.csv, findings.md, summary.txt, report.html
+Out: tables/*.csv, figures/*.{pdf,svg,png,rst,tex}, costs.csv, config.yaml, provenance.json, findings.md, summary.txt,
+     report.html, checksums.sha256
 """
 
 CAPTIONS = sorted(file.relative_to(ROOT).as_posix() for file in (ROOT / "report").glob("*.rst"))
@@ -298,12 +299,40 @@ rule sum_costs:
         " 2> {log:q}"
 
 
+rule record_provenance:
+    """Record the config as merged, and how the results were made, after all others."""
+    input:
+        EXPERIMENT.tables(),
+        EXPERIMENT.figures("pdf", "svg", "png"),
+        f"{GALLERY}/index.html",
+    output:
+        config=f"{RESULTS}/config.yaml",
+        provenance=f"{RESULTS}/provenance.json",
+    log:
+        f"{RESULTS}/logs/figures/record_provenance.log",
+    localrule: True
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        code=code_fingerprint("workflow_scripts.run.record_provenance"),
+        # A function, for in a text of its own {} would be a wildcard. The command line is no parameter, so that other
+        # words in it rerun nothing: the script finds it in its environment.
+        config=lambda wildcards: config_text(config | {"gpus": GPUS_WANTED}),
+    shell:
+        "python -m workflow_scripts.run.record_provenance"
+        " --config {params.config:q}"
+        ' --results "$(dirname {output.provenance:q})"'
+        " 2> {log:q}"
+
+
 rule write_report:
-    """Put what was found, figures, tables and costs on one page, last of all; and the first of it into a text."""
+    """Put findings, figures, tables, costs and how all was made on one page; and the first of it into texts."""
     input:
         EXPERIMENT.tables(),
         EXPERIMENT.figures("pdf", "svg", "png", "rst"),
         f"{RESULTS}/costs.csv",
+        f"{RESULTS}/config.yaml",
+        f"{RESULTS}/provenance.json",
         f"{GALLERY}/index.html",
         # Nothing reads them; so they come along, and first, also where another workflow asks for the report.
         EXPERIMENT.checked(),
@@ -330,4 +359,25 @@ rule write_report:
         " --findings {output.findings:q}"
         " --summary {output.summary:q}"
         " --out {output.report:q}"
+        " 2> {log:q}"
+
+
+rule list_checksums:
+    """List the checksums of what was made, last of all, so that a copy of it can be verified."""
+    input:
+        f"{RESULTS}/report.html",
+        f"{RESULTS}/provenance.json",
+    output:
+        f"{RESULTS}/checksums.sha256",
+    log:
+        f"{RESULTS}/logs/figures/list_checksums.log",
+    localrule: True
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        code=code_fingerprint("workflow_scripts.run.list_checksums"),
+    shell:
+        "python -m workflow_scripts.run.list_checksums"
+        ' --results "$(dirname {output:q})"'
+        " --out {output:q}"
         " 2> {log:q}"

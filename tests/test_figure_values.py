@@ -95,7 +95,7 @@ def write_large(folder, levels=19, replicates=3, units=400, concepts=150, layers
     random = np.random.default_rng(0)
     labels = [f"concept {number}" for number in range(concepts)]
     labels[1:9] = ["$x$", "$", "_underscored_", "NA", "", "x^2_3", "100%", "a\\b"]
-    rows = {"networks": [], "categories": [], "units": [], "layers": []}
+    rows = {"networks": [], "categories": [], "units": [], "layers": [], "epochs": []}
     for replicate in range(replicates):
         for level in range(levels):
             key = {"arm": "imp", "replicate": replicate, "level": level}
@@ -125,6 +125,8 @@ def write_large(folder, levels=19, replicates=3, units=400, concepts=150, layers
                 counts = {"detectors_a": len(of_category), "detectors_b": len(of_category)}
                 counts |= {"concepts_a": names, "concepts_b": names, "category": category, "layer": "layer4"}
                 rows["categories"].append(pd.DataFrame([key | counts]))
+            epochs = pd.DataFrame({"epoch": range(1, 91), "train_loss": 7 * 0.97 ** np.arange(90)})
+            rows["epochs"].append(epochs.assign(train_accuracy=1 - epochs["train_loss"] / 7, **key))
             names = [f"layer{number}.a_long_name_of_a_layer.conv{number}" for number in range(layers)]
             density = 0.8 ** (level * random.uniform(0.5, 1.5, layers))
             of_layers = {"name": names, "kind": "conv", "prunable": True, "weights": 1000, "density": density}

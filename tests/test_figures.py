@@ -204,6 +204,7 @@ def test_every_figure_can_be_made_of_little_and_of_much(tmp_path, shape, cut):
     panels["rotation"] = 3 * layers if pruned else 1
     panels["equivalence"] = 3 * layers + 1 if pruned and found else 1  # accuracy belongs to no layer
     panels["identity"], panels["matched"] = 3 * layers if pruned and found else 1, 1
+    panels["training_curves"] = 2 * (1 + ("comparisons" not in shape)) + pruned  # imp, and trained twice
     panels["ablation"], panels["significance"] = layers + 1, 2 * layers if pruned else 2
     with matplotlib.rc_context(STYLE):
         for name in FIGURES:
@@ -339,7 +340,26 @@ def test_accuracy_is_drawn_where_it_was_measured(two_layers, brought, tmp_path, 
         "workflow_scripts.figures.draw_figures.save_figure", lambda figure, out, name: drawn.append(name)
     )
     draw_figures(brought, tmp_path)
-    assert drawn == figure_names(())
+    assert drawn == figure_names(["epochs"])  # which these networks have, as if they had been trained here
+
+
+def test_training_is_drawn_for_each_network_with_its_test_accuracy_at_the_end(experiment, tmp_path):
+    _, tables = experiment
+    epochs, networks = (pd.read_csv(tables / f"{name}.csv") for name in ("epochs", "networks"))
+    figure = figure_of("training_curves", tables)
+    loss, accuracy = figure.axes[:2]
+    assert loss.get_title(loc="left") == "iterative magnitude pruning"
+    of_imp = epochs[epochs["arm"] == "imp"]
+    for (replicate, level), rows in of_imp.groupby(["replicate", "level"]):
+        assert is_drawn(loss, rows[["epoch", "train_loss"]].to_numpy())
+        assert is_drawn(accuracy, rows[["epoch", "train_accuracy"]].to_numpy() * [1, 100])
+        one = networks[(networks["arm"] == "imp") & (networks["replicate"] == replicate) & (networks["level"] == level)]
+        assert is_drawn(accuracy, [[rows["epoch"].max(), 100 * one["test_accuracy"].iloc[0]]])
+    assert len(loss.lines) == of_imp[["replicate", "level"]].drop_duplicates().shape[0]
+    assert not any("shuffled" in axes.get_title(loc="left") for axes in figure.axes)
+    shutil.copytree(tables, tmp_path / "tables")
+    epochs[epochs["arm"] == "shuffled_labels"].to_csv(tmp_path / "tables" / "epochs.csv", index=False)
+    assert "No network of a curve" in figure_of("training_curves", tmp_path / "tables").axes[0].texts[0].get_text()
 
 
 def test_dense_networks_stand_on_lines_of_their_own(tmp_path):

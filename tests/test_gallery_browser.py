@@ -850,7 +850,7 @@ def test_both_of_two_networks_are_filtered_by_what_became_of_their_units(gallery
 def test_an_open_unit_keeps_its_neighbours_among_those_that_a_state_leaves(gallery, visit):
     order = expected_units(read_units(gallery, level=2), since="lost", first=read_units(gallery))
     page = visit.open(gallery, f"#layer=stages.3&level=2&since=lost&unit={order[0]}", view="#across li")
-    assert page.inner_text("#unit-after") == f"unit {order[1]} ›"
+    assert page.inner_text("#unit-after") == f"unit {order[1]} \u203a"
 
 
 def test_a_first_level_that_cannot_be_read_is_named(copied, visit):
@@ -980,7 +980,7 @@ def test_a_level_without_the_layer_is_no_level_without_detectors(copied, visit):
     del detectors["networks"][2][1]
     (copied / "detectors.js").write_text(f"gallery.data({json.dumps(name)}, {json.dumps(detectors)});")
     page = visit.open(copied, "#layer=stages.3&view=concepts", view="#heat-map td")
-    assert set(texts(page, "#heat-map td:nth-child(4)")) == {"–"}
+    assert set(texts(page, "#heat-map td:nth-child(4)")) == {"\u2013"}
     assert [bool(head.query_selector("a")) for head in page.query_selector_all("#heat-map thead th")[1:5]] == [
         *(True, True, False, True)
     ]

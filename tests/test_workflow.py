@@ -25,7 +25,8 @@ TINY = ["--cores", "2", "--configfile", "configs/tiny.yaml"]
 NETWORKS = 6  # levels 0 to 2 of imp, and three controls
 ONE_NETWORK = "results/tiny/imp/replicate_1/level_2"
 # The shuffled control takes its dump and thresholds from the dense network.
-LAST = {"sum_costs": 1, "write_report": 1}
+REPORT = {"write_report": 1, "list_checksums": 1}
+LAST = {"sum_costs": 1, "record_provenance": 1, **REPORT}
 FROM_TABLES = {
     **dict.fromkeys(("collect", "collect_sweep", "compare_networks", "draw_figures", "write_gallery"), 1),
     **LAST,
@@ -221,6 +222,36 @@ def test_a_fresh_clone_over_kept_results_has_nothing_to_do(copied):
     assert planned(copied) == {}
 
 
+def test_the_config_beside_the_results_and_another_command_line_have_nothing_to_do(copied):
+    run = snakemake(copied, "-n", "--cores", "1", "--keep-going", "--configfile", "results/tiny/config.yaml")
+    assert "Nothing to be done" in run.stdout, run.stdout
+
+
+def test_rates_rerun_nothing_and_another_learning_rate_records_again(copied):
+    edit(copied / "config.yaml", "train: 1535", "train: 99")
+    assert planned(copied) == {}
+    edit(copied / "config.yaml", "learning_rate: 0.07", "learning_rate: 0.06")
+    assert planned(copied).items() >= LAST.items()
+
+
+def test_results_are_verified_and_so_is_a_copy_without_large_files(finished, tmp_path):
+    results = Path(shutil.copytree(finished / "results/tiny", tmp_path / "tiny"))
+    assert json.loads((results / "provenance.json").read_text())["command"] == "snakemake " + " ".join(TINY)
+
+    def verify() -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "workflow_scripts", "verify_results", str(results)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    whole = verify()
+    assert whole.returncode == 0 and f"agree on {NETWORKS} networks" in whole.stdout, whole.stderr
+    for name in ("logs", "benchmarks", "data/shapes", "data/concepts.h5", "imp/replicate_1/level_1/activations.h5"):
+        (shutil.rmtree if (results / name).is_dir() else os.remove)(results / name)
+    assert verify().returncode == 0
+    (results / "tables/networks.csv").write_text("")
+    damaged = verify()
+    assert damaged.returncode == 1 and damaged.stderr.count("error: ") == 1 and "networks.csv" in damaged.stderr
+
+
 def test_touching_reruns_nothing(copied):
     assert (copied / "results/tiny/data/train.h5").stat().st_size > 1_000_000
     later = time.time() + 5
@@ -240,7 +271,7 @@ def test_editing_the_tally_reruns_tallies_and_what_follows(copied):
     [
         ("workflow_scripts/dissect/tally_units.py", FROM_TALLIES),
         ("workflow_scripts/gallery/site/gallery.css", {"write_gallery": 1, **LAST}),
-        ("report/units.rst", {"write_report": 1}),
+        ("report/units.rst", REPORT),
         ("workflow_scripts/figures/plots/overview.py", {"draw_figures": 1, **LAST}),
     ],
 )
@@ -265,7 +296,7 @@ def test_editing_the_figures_reruns_the_figures(copied):
 
 
 @pytest.mark.parametrize(
-    ("layers", "names"), [("last", figure_names()), ("none", figure_names(["accuracy", "rotations"]))]
+    ("layers", "names"), [("last", figure_names()), ("none", figure_names(["accuracy", "rotations", "epochs"]))]
 )
 def test_only_the_figures_of_the_plan_are_drawn(tmp_path, layers, names):
     """Others may be possible in a folder where an earlier config has left its tables."""
@@ -434,10 +465,11 @@ def test_killed_and_started_again_ends_with_the_same_bytes(finished, tmp_path):
     kill_when_there(folder / "results/tiny/imp/replicate_1/level_0/network.pt", folder, *TINY)
     run = snakemake(folder, *TINY)
     assert run.returncode == 0, run.stdout
+    dated = ("logs", "benchmarks", "costs.csv", "provenance.json", "report.html", "checksums.sha256")
     compared = 0
     for path in sorted((finished / "results/tiny").rglob("*")):
         relative = path.relative_to(finished)
-        if path.is_file() and relative.parts[2] not in ("logs", "benchmarks", "costs.csv", "report.html"):
+        if path.is_file() and relative.parts[2] not in dated:
             assert (folder / relative).read_bytes() == path.read_bytes(), relative
             compared += 1
     assert compared > 100
@@ -565,14 +597,14 @@ def test_a_report_that_is_missing_is_made_again(copied):
     (copied / "results/tiny/report.html").unlink()
     run = snakemake(copied, *TINY)
     assert run.returncode == 0, run.stdout
-    assert listed(run.stdout) == {"write_report": 1, "all": 1}
+    assert listed(run.stdout) == {**REPORT, "all": 1}
     assert "overview" in (copied / "results/tiny/report.html").read_text()
     assert planned(copied) == {}
 
 
 def test_another_caption_makes_the_report_again_and_nothing_else(copied):
     edit(copied / "report/units.rst", "row", "line")
-    assert planned(copied) == {"write_report": 1}
+    assert planned(copied) == REPORT
 
 
 def test_another_target_leaves_report_and_summary_alone(copied_with_kernels):
@@ -601,7 +633,7 @@ def test_the_terminal_shows_jobs_in_a_line_each_and_the_result(finished):
     assert len(lines) == 2 * jobs + len(steps)
     assert re.search(r"start +train_level +imp, replicate 1, level 2 \(25 % of weights\)$", text, re.M)
     assert re.search(r"steps, [ \d]\d % of the time, about \d:\d\d:\d\d left$", text, re.M)
-    assert len(text.split("\n")) < 2 * jobs + 110
+    assert len(text.split("\n")) < 2 * jobs + 120
     # On the screen at the end: the table, and where things are.
     screen = text.split("\n")[-40:]
     assert sum(line.startswith("  iterative magnitude pruning") for line in screen) == 2  # layers

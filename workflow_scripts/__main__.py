@@ -20,6 +20,7 @@ COMMANDS = {
     "summarise": f"{PACKAGE}.findings.summarise",
     "draw_figures": f"{PACKAGE}.figures.draw_figures",
     "draw_unit": f"{PACKAGE}.gallery.draw_unit",
+    "verify_results": f"{PACKAGE}.run.verify_results",
 }
 
 

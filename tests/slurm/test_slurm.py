@@ -209,7 +209,9 @@ def test_the_tiny_experiment_goes_through_sbatch(cluster, sources, tmp_path):
             "draw_figures",
             "write_gallery",
             "sum_costs",
+            "record_provenance",
             "write_report",
+            "list_checksums",
         },
     )
     assert here == {"all"} | before | after

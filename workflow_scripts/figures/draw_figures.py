@@ -32,6 +32,7 @@ LACKING = {  # what to say where a figure needs what the tables have not
     "accuracy": "networks.csv has no accuracy of these networks",
     "rotations": "there are no rotations of these networks in rotations.csv",
     "ablation": "there are no ablation.csv and classes.csv of these networks",
+    "epochs": "epochs.csv has no training of these networks",
 }
 REDRAWN = "redrawn"  # the folder that captions redraw into: figures in the results are Snakemake's to write
 REDRAWN_BY = "To draw it again where snakemake ran, in a clone or, after ``pip install -e`` of it, in another folder"
@@ -86,9 +87,9 @@ def read_tables(
     """The tables that figures need, by name, without the arms that are not drawn; their arms in the order of arms.csv.
 
     Columns are added: shares in per cent, and those of `describe_arms`. In "layers" the column layer names the layer,
-    and "layer remaining %" is its own. "rotations" are there where there are any, and "ablation" and "classes" where
-    units are switched off: of these only what is among the `needs` is read. Comparisons have the rows of the arms that
-    are drawn, also where the other arm is not.
+    and "layer remaining %" is its own. "rotations" are there where there are any, "ablation" and "classes" where units
+    are switched off, "epochs" where networks are trained: of these only what is among the `needs` is read. Comparisons
+    have the rows of the arms that are drawn, also where the other arm is not.
     Raises UserError if there is no network of an arm that is `chosen`; without any all are drawn.
     """
     frames = {table: read_table(Path(tables) / f"{table}.csv") for table in TABLES}
@@ -110,6 +111,8 @@ def read_tables(
     frames |= {table: read_comparison(Path(tables) / f"{table}.csv", networks) for table in COMPARISONS}
     for table, rows in (read_ablation(Path(tables)) if "ablation" in needs else {}).items():
         frames[table] = join(rows, networks if "layer" in rows else whole, [])
+    if "epochs" in needs:
+        frames |= read_epochs(Path(tables) / "epochs.csv", whole)
     require_arms(chosen, list(networks["arm"].unique()), tables)
     described = describe_arms(networks, arms, chosen)
     return {table: described.merge(frame, on="arm") for table, frame in frames.items()}
@@ -122,6 +125,15 @@ def read_comparison(path: Path, networks: pd.DataFrame) -> pd.DataFrame:
     keys = [key for key in NETWORK if key in rows or key == "arm"]
     remaining = networks.groupby(keys)["remaining %"].mean().rename_axis([arm, *keys[1:]])
     return rows.join(remaining, on=remaining.index.names)
+
+
+def read_epochs(path: Path, networks: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The table "epochs" by its name, with the accuracy of each row's network; none where nothing was trained."""
+    if not path.is_file():
+        return {}
+    epochs = join(read_table(path), networks, ["accuracy %"])
+    epochs["train accuracy %"] = 100 * epochs["train_accuracy"]
+    return {} if epochs.empty else {"epochs": epochs}
 
 
 def require_arms(chosen: Sequence[str], known: list[str], tables: str | Path) -> None:

@@ -12,7 +12,7 @@ from workflow_scripts.plan.check import is_archive
 from workflow_scripts.plan.concept_sets import PICTURES, RULES, kind_of, kinds_of, options_of, source_settings
 from workflow_scripts.plan.designs import Design, trained_design
 from workflow_scripts.plan.figures import figure_names
-from workflow_scripts.plan.keys import CURVE, REFERENCE, Key
+from workflow_scripts.plan.keys import BASELINE, CURVE, REFERENCE, Key
 from workflow_scripts.plan.networks import Network
 from workflow_scripts.plan.protocols import OF_FIELDS
 from workflow_scripts.plan.replicates import require_replicates
@@ -51,6 +51,7 @@ class Experiment:
         self.gallery = f"{self.results}/gallery"
         tested = any(map(self.is_tested, self.of_chosen_arms("figures")))
         measured = {"accuracy": tested, "rotations": self.rotated, "ablation": self.ablated_networks()}
+        measured["epochs"] = any(map(self.is_trained, self.of_chosen_arms("figures")))
         self.figure_names = figure_names([name for name, found in measured.items() if found])  # in their order
 
     # Networks
@@ -97,6 +98,11 @@ class Experiment:
         """Tell whether the accuracy of a network is measured."""
         measured = self.networks.get(network.files_of, network)
         return self.tests_on_images(measured) or measured.design.test != "none"
+
+    def is_trained(self, network: Network) -> bool:
+        """Tell whether a network of a curve or a reference is trained here, also one that is listed once more."""
+        role = next(arm.role for arm in self.arms if arm.name == network.key.arm)
+        return role != BASELINE and self.networks.get(network.files_of, network).made_by in TRAININGS
 
     def tests_on_images(self, network: Network) -> bool:
         """Tell whether a network is tested on the pictures of the config's images, as those that are made from them."""

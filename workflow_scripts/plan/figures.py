@@ -4,7 +4,7 @@ A figure is a file of its name in figures/plots/: the docstring is its caption (
 filled from the tables, see figures/captions.py), `ORDER` (a number) its place among the others, `draw(frames, width)`
 draws it. `NEEDS_ACCURACY = True` says that it draws the networks' accuracy,
 `NEEDS_ROTATIONS = True` that it draws rotations of their layers, `NEEDS_ABLATION = True` what switching off their units
-does, which not every experiment has.
+does, `NEEDS_EPOCHS = True` how they were trained, which not every experiment has.
 """
 
 import ast
@@ -16,7 +16,15 @@ from workflow_scripts.plan.source_files import constants_of, has_function, parse
 from workflow_scripts.shared.files import UserError
 
 PLOTS = Path(__file__).parents[1] / "figures" / "plots"
-NEEDS = ("accuracy", "rotations", "ablation")  # what figures may need that not every experiment has
+NEEDS = ("accuracy", "rotations", "ablation", "epochs")  # what figures may need that not every experiment has
+
+
+TABLES_OF_NEEDS = {
+    "accuracy": ("networks",),
+    "rotations": ("rotations",),
+    "ablation": ("ablation", "classes"),
+    "epochs": ("epochs",),
+}
 
 
 class Plot(NamedTuple):
@@ -50,6 +58,20 @@ def needs_of(name: str) -> frozenset[str]:
 def module_of(name: str) -> str:
     """The module that draws a figure."""
     return f"workflow_scripts.figures.plots.{name}"
+
+
+def tables_of(name: str) -> frozenset[str]:
+    """The tables that a figure is drawn from: those that its file takes by name, and those of what it needs."""
+    tree = parse(PLOTS / f"{name}.py")
+    taken = [
+        str(node.slice.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "frames"
+        and isinstance(node.slice, ast.Constant)
+    ]
+    return frozenset(taken).union(*(TABLES_OF_NEEDS[need] for need in needs_of(name)))
 
 
 def read_plot(path: Path) -> Plot:

@@ -9,12 +9,17 @@ import yaml
 
 from workflow_scripts.plan.check import check_config, parse_text
 from workflow_scripts.plan.code import ROOT
-from workflow_scripts.plan.concept_sets import complete_sets
+from workflow_scripts.plan.concept_sets import WITHOUT, complete_sets
 from workflow_scripts.plan.mistakes import require_none
 from workflow_scripts.plan.protocols import resolve_protocol
 from workflow_scripts.shared.files import UserError, reading
 
 DEFAULT = ROOT / "config.yaml"
+RATES = "rates"  # the section that no result depends on
+HEADER = """\
+# The config of this experiment with all defaults and the choices of its protocol, for snakemake --configfile.
+# (Without rates, which are for the cost sheet alone.)
+"""
 
 
 def read_config(configfiles: Sequence[str | Path], command_line: Mapping | None = None) -> dict:
@@ -63,6 +68,33 @@ def complete_config(given: Mapping, files: Sequence[str | Path] = (), command_li
     return config | {
         "dissection": resolve_protocol(config["dissection"]),
         "concepts": complete_sets(config["concepts"]),
+    }
+
+
+def config_text(config: Mapping) -> str:
+    """Return the text of a config file from which `complete_config` makes `config` again, but for its rates.
+
+    Args:
+        config: as `complete_config` returns it.
+    """
+    sets = [
+        {key: value for key, value in item.items() if key not in WITHOUT.get(item["format"], ())}
+        for item in config["concepts"]["sources"]
+    ]
+    sections = {key: value for key, value in config.items() if key != RATES}
+    sections["concepts"] = config["concepts"] | {"sources": sets}
+    text = yaml.safe_dump(
+        in_order(sections, read_default()), sort_keys=False, allow_unicode=True, width=120, default_flow_style=None
+    )
+    return HEADER + text
+
+
+def in_order(values: Mapping, like: object) -> dict:
+    """Return a dict, and dicts within it, with keys in the order that they have in `like`, others sorted behind."""
+    known = like if isinstance(like, Mapping) else {}
+    keys = [*(key for key in known if key in values), *sorted(key for key in values if key not in known)]
+    return {
+        key: in_order(values[key], known.get(key)) if isinstance(values[key], Mapping) else values[key] for key in keys
     }
 
 

@@ -1,114 +1,116 @@
-"""Put what an experiment has made on one page: the summary, figures with captions, tables, costs.
+"""Put what an experiment has made on one page: findings, numbers, figures, tables, costs, and how all was made.
 
 The page is one file without scripts. It shows the figures by links to their files, so it stays in the results folder.
 """
 
 import argparse
-import csv
+import json
 from html import escape
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
-
-from docutils.core import publish_doctree, publish_parts
-from docutils.nodes import paragraph
-from docutils.utils import SystemMessage
-from docutils.writers import html5_polyglot
 
 from workflow_scripts.findings.find import find
 from workflow_scripts.findings.section import Section, as_markdown
 from workflow_scripts.findings.source import read_tables
 from workflow_scripts.findings.summarise import list_places, summarise
 from workflow_scripts.plan.code import ROOT
-from workflow_scripts.shared.files import UserError, reading, run_command, whole_file
+from workflow_scripts.plan.figures import tables_of
+from workflow_scripts.plan.load import read_file
+from workflow_scripts.run.doubts import doubts
+from workflow_scripts.run.how_made import show_how_made
+from workflow_scripts.run.page import html_table, link, read_caption, read_rows, read_text, require_made, whole_page
+from workflow_scripts.run.provenance import CONFIG, read_provenance
+from workflow_scripts.run.summary_table import show_summary
+from workflow_scripts.shared.files import reading, run_command, whole_file
 
 CAPTIONS = ROOT / "report"  # of the page, the tables and the costs; those of figures lie beside the figures
 ARM_COLUMNS = ("arm", "label", "role", "recipe", "starts_from", "base")
-STRICT = {  # captions include no other files, and none is shown half understood
-    "file_insertion_enabled": False,
-    "raw_enabled": False,
-    "halt_level": 2,
-    "report_level": 5,
-    "initial_header_level": 3,
-    "doctitle_xform": False,
-    "smart_quotes": False,
+FORMATS = {"pdf": "PDF", "svg": "SVG", "png": "PNG"}
+FIRST, TRAINING = "overview", "training_curves"  # figures with places of their own
+IN_SHORT = "In short"  # begins the titles of such findings
+GALLERY = "gallery/index.html"
+PARTS = {
+    "findings": "Findings",
+    "summary": "Summary",
+    "overview": "Overview",
+    "background": "Background",
+    "detail": "Findings in detail",
+    "figures": "Figures",
+    "training": "Training",
+    "tables": "Tables",
+    "costs": "Costs",
+    "warnings": "Warnings",
+    "how-it-was-made": "How it was made",
 }
-STYLE = """\
-:root { color-scheme: light; }
-body { margin: 0 auto; padding: 1rem; max-width: 62rem; background: #fff; color: #1c1e22;
-  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
-a { color: #0b5cad; }
-nav a { margin-right: 1rem; }
-h2 { margin-top: 2.5rem; border-top: 1px solid #8a8f98; padding-top: 1rem; }
-figure { margin: 0 0 2rem; break-inside: avoid; }
-img { display: block; max-width: 100%; max-height: 100vh; height: auto; margin-bottom: .5rem; }
-figcaption, .caption, .finding p { max-width: 46rem; }
-.scroll { overflow-x: auto; }
-.scroll:focus-visible { outline: 2px solid #0b5cad; }
-table { border-collapse: collapse; }
-caption { text-align: left; font-weight: 600; padding-bottom: .25rem; }
-th, td { padding: .15rem .75rem .15rem 0; border-bottom: 1px solid #d5d8dd; text-align: left; vertical-align: top; }
-.number { text-align: right; font-variant-numeric: tabular-nums; }
-pre { font-size: .85rem; line-height: 1.4; }
-.finding caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-figcaption pre { white-space: pre-wrap; }
-.literal { font-family: monospace; }
-@media print { body { max-width: none; padding: 0; } nav { display: none; } pre { white-space: pre-wrap; } }
-"""
 
 
-def write_report(
-    results: Path, findings: list[Section], summary: str, figures: list[str], tables: list[str], out: Path
-) -> None:
+class Contents(NamedTuple):
+    """What the page shows besides files.
+
+    findings: what was found, in words.
+    warnings: what is doubtful, a sentence each.
+    facts: how it was made, as provenance.json has it.
+    figures: names of those to show, in their order.
+    tables: names of those to list, in this order.
+    """
+
+    findings: list[Section]
+    warnings: list[str]
+    facts: dict
+    figures: list[str]
+    tables: list[str]
+
+
+def write_report(results: Path, contents: Contents, out: Path) -> None:
     """Write the page of an experiment.
 
     Args:
-        results: the experiment's folder, which has its name: costs.csv, and the folders of what follows.
-        findings: what was found, in words.
-        summary: the numbers, in a few lines.
-        figures: names of those to show, in this order.
-        tables: names of those to list, in this order.
+        results: the experiment's folder, which has its name: costs.csv, tables and figures.
+        contents: what else is shown.
         out: the page, in the same folder.
 
     Raises:
         UserError: a file of these is missing or damaged, or a caption is not what docutils can read.
     """
     name = escape(results.name)
-    parts = [
-        f"<h1>{name}</h1>",
-        '<nav aria-label="Contents">'
-        + "".join(
-            f'<a href="#{part.lower()}">{part}</a>' for part in ("Findings", "Summary", "Figures", "Tables", "Costs")
-        )
-        + '<a href="gallery/index.html">Gallery of all units</a></nav>',
-        show_caption("workflow"),
-        '<h2 id="findings">Findings</h2>',
-        *map(show_section, findings),
-        '<h2 id="summary">Summary</h2>',
-        scrolling("Summary", f"<pre>{escape(summary)}</pre>"),
-        html_table("Arms: the ways to come by networks", select(read_rows(results / "tables" / "arms.csv"))),
-        '<h2 id="figures">Figures</h2>',
-        *(show_figure(results, figure) for figure in figures),
-        '<h2 id="tables">Tables</h2>',
-        *(show_table(results, table) for table in tables),
-        '<h2 id="costs">Costs</h2>',
-        show_caption("costs"),
-        html_table("Time and memory by rule", read_rows(results / "costs.csv")),
-        f"<p>{link('costs.csv')}</p>",
-    ]
-    page = "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en">',
-            '<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{name}: dissecting pruned networks</title>",
-            f"<style>\n{STYLE}</style></head>",
-            "<body><main>",
-            *parts,
-            "</main></body></html>\n",
-        ]
-    )
+    others = [figure for figure in contents.figures if figure not in (FIRST, TRAINING)]
+    first = [figure for figure in (FIRST,) if figure in contents.figures]
+    training = [figure for figure in (TRAINING,) if figure in contents.figures]
+    in_short, in_detail = split_findings(contents.findings)
+    shown = {
+        "findings": [show_section(section) for section in in_short],
+        "summary": [*show_summary(results / "tables"), show_units()],
+        "overview": [show_figure(results, figure, contents.tables, headed=False) for figure in first],
+        "background": [show_caption("workflow"), show_arms(results / "tables" / "arms.csv")],
+        "detail": [show_section(section) for section in in_detail],
+        "figures": [show_figure(results, figure, contents.tables) for figure in others],
+        "training": [show_figure(results, figure, contents.tables, headed=False) for figure in training],
+        "tables": [show_table(results, table) for table in contents.tables],
+        "costs": show_costs(results / "costs.csv"),
+        "warnings": [show_warnings(contents.warnings)],
+        "how-it-was-made": show_how_made(contents.facts, str(results)),
+    }
+    titles = PARTS | {"warnings": f"{PARTS['warnings']} ({len(contents.warnings)})"}
+    titles = {place: title for place, title in titles.items() if shown[place]}
+    parts = [f"<h1>{name}</h1>", show_contents(titles)]
+    for place, title in titles.items():
+        parts += [f'<h2 id="{place}">{title}</h2>', *shown[place]]
     with whole_file(out) as part:
-        part.write_text(page, encoding="utf-8")
+        part.write_text(whole_page(f"{name}: dissecting pruned networks", parts), encoding="utf-8")
+
+
+def split_findings(sections: list[Section]) -> tuple[list[Section], list[Section]]:
+    """Return the sections that answer in short, what was asked among them, and the others."""
+    short = [place for place, section in enumerate(sections) if section.title.startswith(IN_SHORT)]
+    end = max(short, default=0) + 1
+    return sections[:end], sections[end:]
+
+
+def show_contents(titles: dict[str, str]) -> str:
+    """Return the links to the parts of the page, by their places, and to the gallery."""
+    links = "".join(f'<a href="#{place}">{title}</a>' for place, title in titles.items())
+    return f'<nav aria-label="Contents">{links}<a href="{GALLERY}">Gallery of all units</a></nav>'
 
 
 def show_section(section: Section) -> str:
@@ -122,17 +124,37 @@ def show_section(section: Section) -> str:
     return f'<section class="finding"><h3>{escape(section.title)}</h3>{paragraphs}{table}</section>'
 
 
-def show_figure(results: Path, name: str) -> str:
-    """Return a figure with its caption and links to its files."""
-    formats = [f"figures/{name}.{ending}" for ending in ("pdf", "svg", "png")]
-    for file in formats:
+def show_units() -> str:
+    """Return where the numbers of each network and unit are."""
+    return (
+        f"<p>{link('tables/networks.csv')} has these numbers of each network, {link('tables/units.csv')} each unit with"
+        f" its best concept, and the {link(GALLERY, 'gallery')} the pictures that each unit responds to most.</p>"
+    )
+
+
+def show_arms(path: Path) -> str:
+    """Return the table of arms, without the columns that the page does not show."""
+    columns, *rows = read_rows(path)
+    shown = [[dict(zip(columns, row, strict=True))[column] for column in ARM_COLUMNS] for row in rows]
+    return html_table("Arms: the ways to come by networks", [list(ARM_COLUMNS), *shown])
+
+
+def show_figure(results: Path, name: str, tables: list[str], headed: bool = True) -> str:
+    """Return a figure with its caption, and links to its files and to those of the `tables` that it is drawn from."""
+    files = {f"figures/{name}.{ending}": text for ending, text in FORMATS.items()}
+    for file in files:
         require_made(results / file)
     caption, first_sentence = read_caption(results / "figures" / f"{name}.rst")
     title = name.replace("_", " ").capitalize().replace("Iou", "IoU")
+    heading = f'<h3 id="figure-{name}">{title}</h3>' if headed else ""
+    image = f'<img src="figures/{quote(name)}.svg" alt="{escape(f"{title}: {first_sentence}")}">'
+    drawn_from = [f"tables/{table}.csv" for table in tables if table in tables_of(name)]
+    places = [", ".join(link(file, text) for file, text in files.items())]
+    places += [f"drawn from {', '.join(map(link, drawn_from))}"] if drawn_from else []
+    places += [f"the units are in the {link(GALLERY, 'gallery')}"] if "tables/units.csv" in drawn_from else []
     return (
-        f'<section><h3 id="figure-{name}">{title}</h3>'
-        f'<figure><img src="{quote(formats[1])}" alt="{escape(f"{title}: {first_sentence}")}">'
-        f"<figcaption>{caption}<p>{', '.join(map(link, formats))}</p></figcaption></figure></section>"
+        f'<section>{heading}<figure><a class="named" href="figures/{quote(name)}.svg">{image}</a>'
+        f"<figcaption>{caption}<p>{'; '.join(places)}</p></figcaption></figure></section>"
     )
 
 
@@ -143,75 +165,29 @@ def show_table(results: Path, name: str) -> str:
     return f"<section><h3>{link(file)}</h3>{show_caption(name)}</section>"
 
 
+def show_costs(path: Path) -> list[str]:
+    """Return what the costs are, and the table of them."""
+    return [show_caption("costs"), html_table("Time and memory by rule", read_rows(path)), f"<p>{link(path.name)}</p>"]
+
+
+def show_warnings(warnings: list[str]) -> str:
+    """Return a list of what is doubtful."""
+    if not warnings:
+        return "<p>None: nothing in the tables or the config is doubtful by itself.</p>"
+    return f"<ul>{''.join(f'<li>{escape(warning)}</li>' for warning in warnings)}</ul>"
+
+
 def show_caption(name: str) -> str:
     """Return the caption of a table, or another text that belongs to the page."""
     return f'<div class="caption">{read_caption(CAPTIONS / f"{name}.rst")[0]}</div>'
 
 
-def require_made(path: Path) -> None:
-    """Raise UserError if there is no file at `path`."""
-    if not path.is_file():
-        raise UserError(f"{path} is missing: run snakemake again, which makes it")
-
-
-def link(file: str) -> str:
-    """Return a link to a file of the experiment's, by its name."""
-    return f'<a href="{quote(file)}">{escape(Path(file).name)}</a>'
-
-
-def read_text(path: Path) -> str:
-    """Return a text file's contents."""
-    require_made(path)
-    with reading(path, UnicodeDecodeError):
-        return path.read_text(encoding="utf-8")
-
-
-def read_rows(path: Path) -> list[list[str]]:
-    """Return the rows of a CSV file, the first its columns' names."""
-    return list(csv.reader(read_text(path).splitlines()))
-
-
-def select(arms: list[list[str]]) -> list[list[str]]:
-    """Return the rows of arms.csv without the columns that the page does not show."""
-    return [[dict(zip(arms[0], row, strict=True))[column] for column in ARM_COLUMNS] for row in arms]
-
-
-def html_table(title: str, rows: list[list[str]]) -> str:
-    """Return a table, the first row its columns' names; columns of numbers are set to the right."""
-    columns, *body = rows
-    numbers = [all(is_number(row[place]) for row in body) for place in range(len(columns))]
-    kinds = [' class="number"' if number else "" for number in numbers]
-    head = "".join(f'<th scope="col"{kind}>{escape(text)}</th>' for kind, text in zip(kinds, columns, strict=True))
-    lines = [
-        "<tr>" + "".join(f"<td{kind}>{escape(text)}</td>" for kind, text in zip(kinds, row, strict=True)) + "</tr>"
-        for row in body
-    ]
-    table = f"<caption>{escape(title)}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
-    return scrolling(title, f"<table>{table}</table>")
-
-
-def scrolling(title: str, content: str) -> str:
-    """Return content that is scrolled by itself where the screen is narrow, by keyboard, too."""
-    return f'<div class="scroll" role="region" aria-label="{escape(title)}" tabindex="0">{content}</div>'
-
-
-def is_number(text: str) -> bool:
-    """Tell whether Python reads `text` as a number."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def read_caption(path: Path) -> tuple[str, str]:
-    """Return a caption, reStructuredText, as HTML, and its first sentence without markup."""
+def count_pictures(results: Path) -> int:
+    """Return with how many pictures the networks are dissected; UserError if the file that says it is damaged."""
+    path = results / "data" / "concepts.verified.json"
     text = read_text(path)
-    with reading(path, SystemMessage):
-        html = publish_parts(text, str(path), writer=html5_polyglot.Writer(), settings_overrides=STRICT)["body"]
-        tree = publish_doctree(text, str(path), settings_overrides=STRICT)
-    words = " ".join(next(tree.findall(paragraph)).astext().split())
-    return html, words.partition(". ")[0].removesuffix(".") + "."
+    with reading(path, ValueError, KeyError, TypeError):
+        return int(json.loads(text)["images"])
 
 
 def main() -> None:
@@ -228,8 +204,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="report.html, in the experiment's folder")
     args = parser.parse_args()
     summary = summarise(args.results, args.quantile)
-    findings = find(read_tables(args.results / "tables", "ablation" in args.tables), args.margin, args.accuracy_margin)
-    write_report(args.results, findings, summary, args.figures, args.tables, args.out)
+    tables = read_tables(args.results / "tables", "ablation" in args.tables)
+    findings = find(tables, args.margin, args.accuracy_margin)
+    facts = read_provenance(args.results).facts
+    warnings = doubts(tables, read_file(args.results / CONFIG), facts, count_pictures(args.results))
+    contents = Contents(findings, warnings, facts, args.figures, args.tables)
+    write_report(args.results, contents, args.out)
     with whole_file(args.findings) as part:
         part.write_text(as_markdown(f"{args.results.name}: findings", findings), encoding="utf-8")
     with whole_file(args.summary) as part:

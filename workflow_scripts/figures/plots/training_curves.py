@@ -1,0 +1,70 @@
+"""How the networks were trained: loss (left) and accuracy (right) on the training pictures after each epoch, a row for
+each arm that was trained; curves first, then references. A line is a network, its colour the weights that remain; there
+is one for each replicate. Levels that start from a rewind point begin at its epoch. Circles: test accuracy at the end,
+where it was measured. Of more than six curves the first six are shown, and a line above names the others.
+"""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from workflow_scripts.figures.measures import Measure
+from workflow_scripts.figures.panels import (
+    LEGEND_HEIGHT,
+    add_density_bar,
+    all_dense,
+    density_colours,
+    draw_sentence,
+    first_curves,
+    panels,
+    say_left_out,
+    sparsest,
+)
+from workflow_scripts.figures.style import PAGE_HEIGHT, TEXT_WIDTH
+from workflow_scripts.plan.keys import BASELINE
+
+ORDER = 130
+NEEDS_EPOCHS = True
+
+LOSS = Measure("train_loss", None, "Training loss")
+TRAIN_ACCURACY = Measure("train accuracy %", None, "Training accuracy (%)")
+HEIGHT = 1.8  # inches of a panel
+
+
+def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+    """A row for each arm that was trained, a panel for each measure."""
+    epochs = frames["epochs"]
+    shown, left_out = first_curves(epochs[epochs["role"] != BASELINE])
+    arms = [rows for _, rows in shown.groupby("arm", sort=False)]
+    if not arms:
+        return draw_sentence("No network of a curve or a reference was trained here.")
+    height = min(HEIGHT, (PAGE_HEIGHT - LEGEND_HEIGHT) / len(arms))
+    figure, grid = panels(len(arms), 2, TEXT_WIDTH, panel_height=height)
+    colours = density_colours(sparsest(frames["networks"]))
+    for row, of_arm in zip(grid, arms, strict=True):
+        for axes, measure in zip(row, (LOSS, TRAIN_ACCURACY), strict=True):
+            draw_networks(axes, of_arm, measure, colours)
+            axes.set_xlim(0.5, shown["epoch"].max() + 0.5)
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+            axes.set_xlabel("Epoch")
+            axes.set_ylabel(measure.title)
+        row[0].set_ylim(0, 1.06 * shown["train_loss"].max())
+        row[1].set_ylim(0, 103)
+        row[0].set_title(of_arm["name"].iloc[0], loc="left")
+    if not all_dense(frames["networks"]):
+        add_density_bar(figure, colours)
+    say_left_out(figure, left_out)
+    return figure
+
+
+def draw_networks(axes: Axes, rows: pd.DataFrame, measure: Measure, colours: ScalarMappable) -> None:
+    """Draw a line for each network and, beside training accuracy, a circle at the end for its test accuracy."""
+    for _, of_network in rows.groupby(["level", "replicate"]):
+        colour = colours.to_rgba(of_network["remaining %"].iloc[0])
+        marker = "." if len(of_network) == 1 else None
+        axes.plot(of_network["epoch"], of_network[measure.column], color=colour, linewidth=0.9, marker=marker)
+        last = of_network.iloc[-1]
+        if measure is TRAIN_ACCURACY and pd.notna(last["accuracy %"]):
+            axes.plot(last["epoch"], last["accuracy %"], "o", color=colour, markersize=3.5, markerfacecolor="none")

@@ -128,9 +128,7 @@ rule write_gallery:
     shell:
         "python -m workflow_scripts.gallery.write_gallery"
         " --experiment {params.experiment:q}"
-        " --networks {input.networks:q}"
-        " --arms {input.arms:q}"
-        " --units {input.units:q}"
+        ' --tables "$(dirname {input.networks:q})"'
         " --concepts {input.concepts:q}"
         " {params.other_names}"
         " {params.shown}"

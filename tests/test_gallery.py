@@ -360,16 +360,11 @@ def ious_of(dissected: Path, tally: str, layer: str) -> list[list[Fraction]]:
     ]
 
 
-def tables_in(folder: Path) -> list[Path]:
-    """The tables that the page is made from."""
-    return [folder / f"{name}.csv" for name in ("networks", "arms", "units")]
-
-
 def least_iou_of(dissected: Path, folder: Path, rule: tuple[float, str]) -> float:
     """The least IoU of a detector, as experiment.js has it."""
     write_networks(folder / "networks.csv")
     about = dict(zip(("detector_iou", "detector_rule"), rule, strict=True))
-    write_gallery(about, *tables_in(folder), dissected / "concepts.h5", {}, folder)
+    write_gallery(about, folder, dissected / "concepts.h5", {}, folder)
     return read_call(folder / "experiment.js")[0]["least_iou"]
 
 
@@ -848,7 +843,7 @@ def test_the_experiment_is_listed_and_the_pages_files_are_copied(dissected, tmp_
 def test_detectors_are_listed_by_network_and_layer(dissected, tmp_path):
     write_networks(tmp_path / "networks.csv")
     about = {"detector_iou": 0.04, "detector_rule": "above"}
-    write_gallery(about, *tables_in(tmp_path), dissected / "concepts.h5", {}, tmp_path)
+    write_gallery(about, tmp_path, dissected / "concepts.h5", {}, tmp_path)
     name, found = read_call(tmp_path / "detectors.js")
     networks = read_call(tmp_path / "experiment.js")[0]["networks"]
     listed = []
@@ -977,7 +972,7 @@ def test_layers_keep_the_configs_order_from_the_dump_to_the_summary(dissected, t
         assert [best[1] if best else 0 for best in data["best"]] == [float(row["score"]) for row in of_layer]
         assert {label for label, _ in data["labels"]} >= {row["label"] for row in of_layer} - {""}
     about = dict(zip(("detector_iou", "detector_rule"), RULE, strict=True))
-    write_gallery(about, *tables_in(tables), concepts, {}, gallery)
+    write_gallery(about, tables, concepts, {}, gallery)
     (experiment,) = read_call(gallery / "experiment.js")
     for network in experiment["networks"]:
         assert {layer["name"]: layer["units"] for layer in network["layers"]} == ORDER

@@ -85,8 +85,7 @@ def gallery(tmp_path_factory) -> Path:
     about = {"name": "browsed", "quantile": 0.005, "detector_iou": CUT, "detector_rule": "above"}
     about |= {"images": TILES.pictures, "tile": TILES.side, "enlarged_pixels": 48}
     other = {network_folder(SHARED[0], 1, 0): network_folder(*SHARED[1])}
-    tables = (work / f"{name}.csv" for name in ("networks", "arms", "units"))
-    write_gallery(about, *tables, work / "concepts.h5", other, folder)
+    write_gallery(about, work, work / "concepts.h5", other, folder)
     return folder
 
 
@@ -340,7 +339,7 @@ def state_of(unit: dict, first: dict | None, asked: str) -> str:
     """What has become of a unit since it was `first`; "dead" is asked for by itself."""
     if asked == "dead":
         return "dead" if unit["dead"] else ""
-    before, now = ((each["best"][0][:2] if each["detector"] else None) for each in (first, unit))
+    before, now = (each["best"][0][:2] if each and each["detector"] else None for each in (first, unit))
     if before and now:
         return "kept" if before == now else "renamed"
     return "lost" if before else "new" if now else ""

@@ -28,9 +28,7 @@ LAYER_KEYS = ["name", "units", "detectors", "concepts"]
 
 def write_gallery(
     experiment: dict,
-    networks: Path,
-    arms: Path,
-    units: Path,
+    tables: Path,
     concepts: str | Path,
     other_names: dict[str, str],
     gallery: Path,
@@ -41,9 +39,7 @@ def write_gallery(
     Args:
         experiment: name, quantile, detector_iou, detector_rule, images (of a unit), tile (the side of one),
             enlarged_pixels (the side of one that is enlarged, 0 if none is).
-        networks: networks.csv, as `collect` writes it.
-        arms: arms.csv, as `collect` writes it.
-        units: units.csv, as `collect` writes it.
+        tables: the folder of networks.csv, arms.csv and units.csv, as `collect` writes them.
         concepts: the concept set, for the names of the categories.
         other_names: for networks that are others under a second name, the folder of that name and where it is drawn.
         gallery: the folder.
@@ -54,7 +50,7 @@ def write_gallery(
     """
     with ConceptData(concepts) as labels:
         categories = labels.category_name
-    listed = list_networks(networks, arms, other_names, chosen)
+    listed = list_networks(tables / "networks.csv", tables / "arms.csv", other_names, chosen)
     content = experiment | {
         "least_iou": least_iou(experiment["detector_iou"], experiment["detector_rule"]),
         "units_per_sheet": UNITS_PER_SHEET,
@@ -66,7 +62,7 @@ def write_gallery(
     with whole_file(gallery / "experiment.js") as part:
         write_call(part, "experiment", content)
     with whole_file(gallery / "detectors.js") as part:
-        write_data(part, "detectors", list_detectors(units, listed, categories))
+        write_data(part, "detectors", list_detectors(tables / "units.csv", listed, categories))
     for file in site_files():
         with whole_file(gallery / file.name) as part:
             shutil.copyfile(file, part)
@@ -130,9 +126,7 @@ def main() -> None:
     """Write the gallery of the networks in the tables that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--experiment", type=json.loads, required=True, help="JSON, as `write_gallery` takes it")
-    parser.add_argument("--networks", type=Path, required=True, help="networks.csv")
-    parser.add_argument("--arms", type=Path, required=True, help="arms.csv")
-    parser.add_argument("--units", type=Path, required=True, help="units.csv")
+    parser.add_argument("--tables", type=Path, required=True, help="the folder of networks.csv, arms.csv and units.csv")
     parser.add_argument("--concepts", required=True, help="concepts.h5")
     parser.add_argument(
         "--other-name",
@@ -147,9 +141,7 @@ def main() -> None:
     arguments = parser.parse_args()
     write_gallery(
         arguments.experiment,
-        arguments.networks,
-        arguments.arms,
-        arguments.units,
+        arguments.tables,
         arguments.concepts,
         dict(arguments.other_name),
         arguments.gallery,

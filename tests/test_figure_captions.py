@@ -5,7 +5,7 @@ import re
 import pytest
 from docutils.core import publish_doctree
 from docutils.nodes import paragraph
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_experiments import CUT, LAYER, ablate, collected, rotate, write_brought, write_experiment
 
@@ -36,6 +36,7 @@ def plain(latex):
     return "".join(words.get(piece, piece[1:] if piece[0] == "\\" else piece) for piece in pieces)
 
 
+@settings(deadline=None)
 @given(NAMES)
 def test_any_name_is_its_words_in_rst_and_in_latex(name):
     words = " ".join(name.split())
@@ -45,6 +46,7 @@ def test_any_name_is_its_words_in_rst_and_in_latex(name):
     assert plain(as_latex(f"Of {as_rst(name)}, n.")).split("Of ")[1] == f"{words}, n."
 
 
+@settings(deadline=None)
 @given(NAMES)
 def test_letters_that_tex_would_join_stay_apart(name):
     assert not re.search(r"--|,,|\?`|!`|<<|>>", escape_latex(name))

@@ -49,13 +49,16 @@ def column_width(width: float, blocks: Sequence[Block]) -> float:
 
 def wrap_names(width: float, blocks: Sequence[Block]) -> tuple[list[str], bool]:
     """The blocks' names in lines that fit above them in a figure that is so wide (inches); whether they are upright."""
-    column = column_width(width, blocks)
-    letters = [int(len(block.remaining) * column / scaled(LETTER)) for block in blocks]
-    turned = min(letters) < 12
-    names = [
-        "\n".join(textwrap.wrap(block.name, 24 if turned else most, break_on_hyphens=False))
-        for block, most in zip(blocks, letters, strict=True)
-    ]
+    inches = [len(block.remaining) * column_width(width, blocks) for block in blocks]
+    turned = min(inches) < 12 * scaled(LETTER)
+    names = []
+    for block, room in zip(blocks, inches, strict=True):
+        letters, most = (
+            (24, int(room / scaled(LINE_HEIGHT))) if turned else (int(room / scaled(LETTER)), len(block.name))
+        )
+        while len(lines := textwrap.wrap(block.name, letters, break_on_hyphens=False)) > max(most, 1):
+            letters += 1
+        names.append("\n".join(lines))
     return names, turned
 
 

@@ -761,7 +761,7 @@ def test_an_address_that_leads_nowhere_leads_to_what_there_is(gallery, visit, wr
         r"This link asks for what this gallery does not have: .+\. The nearest view is shown\.",
         page.inner_text("#problems"),
     )
-    page.click("input[name=sort][value=unit] + span")
+    choose(page, sort="unit")
     assert not page.is_visible("#problems")
 
 
@@ -847,8 +847,8 @@ def test_both_of_two_networks_are_filtered_by_what_became_of_their_units(gallery
 
 
 def test_an_open_unit_keeps_its_neighbours_among_those_that_a_state_leaves(gallery, visit):
-    order = expected_units(read_units(gallery, level=2), since="lost", first=read_units(gallery))
-    page = visit.open(gallery, f"#layer=stages.3&level=2&since=lost&unit={order[0]}", view="#across li")
+    order = expected_units(read_units(gallery, level=1), since="kept", first=read_units(gallery))
+    page = visit.open(gallery, f"#layer=stages.3&level=1&since=kept&unit={order[0]}", view="#across li")
     assert page.inner_text("#unit-after") == f"unit {order[1]} \u203a"
 
 

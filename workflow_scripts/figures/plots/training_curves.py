@@ -1,7 +1,7 @@
 """How the networks were trained: loss (left) and accuracy (right) on the training pictures after each epoch, a row for
 each arm that was trained; curves first, then references. A line is a network, its colour the weights that remain; there
 is one for each replicate. Levels that start from a rewind point begin at its epoch. Circles: test accuracy at the end,
-where it was measured. Of more than six curves the first six are shown, and a line above names the others.
+where it was measured. {n}. Of more than six curves the first six are shown, and a line above names the others.
 """
 
 import pandas as pd
@@ -12,17 +12,17 @@ from matplotlib.ticker import MaxNLocator
 
 from workflow_scripts.figures.measures import Measure
 from workflow_scripts.figures.panels import (
-    LEGEND_HEIGHT,
     add_density_bar,
     all_dense,
     density_colours,
     draw_sentence,
     first_curves,
+    height_on_page,
     panels,
     say_left_out,
     sparsest,
 )
-from workflow_scripts.figures.style import PAGE_HEIGHT, TEXT_WIDTH
+from workflow_scripts.figures.style import TEXT_WIDTH
 from workflow_scripts.plan.keys import BASELINE
 
 ORDER = 130
@@ -33,15 +33,14 @@ TRAIN_ACCURACY = Measure("train accuracy %", None, "Training accuracy (%)")
 HEIGHT = 1.8  # inches of a panel
 
 
-def draw(frames: dict[str, pd.DataFrame]) -> Figure:
+def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """A row for each arm that was trained, a panel for each measure."""
     epochs = frames["epochs"]
     shown, left_out = first_curves(epochs[epochs["role"] != BASELINE])
     arms = [rows for _, rows in shown.groupby("arm", sort=False)]
     if not arms:
-        return draw_sentence("No network of a curve or a reference was trained here.")
-    height = min(HEIGHT, (PAGE_HEIGHT - LEGEND_HEIGHT) / len(arms))
-    figure, grid = panels(len(arms), 2, TEXT_WIDTH, panel_height=height)
+        return draw_sentence("No network of a curve or a reference was trained here.", width)
+    figure, grid = panels(len(arms), 2, width or TEXT_WIDTH, height_on_page(len(arms), HEIGHT))
     colours = density_colours(sparsest(frames["networks"]))
     for row, of_arm in zip(grid, arms, strict=True):
         for axes, measure in zip(row, (LOSS, TRAIN_ACCURACY), strict=True):

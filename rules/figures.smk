@@ -329,7 +329,7 @@ rule write_report:
     """Put findings, figures, tables, costs and how all was made on one page; and the first of it into texts."""
     input:
         EXPERIMENT.tables(),
-        EXPERIMENT.figures("pdf", "svg", "png", "rst"),
+        EXPERIMENT.figures("pdf", "svg", "png", "rst", "tex"),
         f"{RESULTS}/costs.csv",
         f"{RESULTS}/config.yaml",
         f"{RESULTS}/provenance.json",

@@ -35,6 +35,7 @@ def write_results(results: Path, seed: str = "one") -> Path:
     for name in FIGURES:
         (results / "figures").mkdir(exist_ok=True)
         (results / "figures" / f"{name}.rst").write_text(f"What *{name}* shows & why. More of <it>.\n")
+        (results / "figures" / f"{name}.tex").write_text(f"What \\emph{{{name}}} shows.\n")
         for ending in ("pdf", "svg", "png"):
             (results / "figures" / f"{name}.{ending}").write_text(SVG.replace("seed", seed))
     (results / "gallery" / "networks").mkdir(parents=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 from small_experiments import BASELINES, REFERENCES
 from small_results import ALL_TABLES, FIGURES, read_facts, write_results
@@ -81,7 +82,7 @@ def test_every_link_leads_to_a_file_or_a_place_on_the_page(results):
     links = [attributes["href"] for attributes in page.all("a")] + [image["src"] for image in page.all("img")]
     for link in links:
         assert link[1:] in places if link.startswith("#") else (results / link).is_file(), link
-    assert {f"figures/{name}.{ending}" for name in FIGURES for ending in ("pdf", "svg", "png")} <= set(links)
+    assert {f"figures/{name}.{ending}" for name in FIGURES for ending in ("pdf", "svg", "png", "tex")} <= set(links)
     files = {"costs.csv", "config.yaml", "provenance.json", "checksums.sha256", "gallery/index.html"}
     assert {f"tables/{name}.csv" for name in ALL_TABLES} | files <= set(links)
 
@@ -242,7 +243,7 @@ def test_every_caption_can_be_read(tmp_path):
         assert "{{" not in html and len(sentence) > 10, path
 
 
-def test_no_part_of_the_page_is_wider_than_a_screen_and_its_tables_can_be_scrolled_by_keyboard(results):
+def test_the_page_fits_any_screen_and_the_accessibility_checker_finds_nothing(results):
     """Skipped where there is no Chromium; with NEED_BROWSER set that is a failure."""
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
@@ -261,4 +262,7 @@ def test_no_part_of_the_page_is_wider_than_a_screen_and_its_tables_can_be_scroll
             wide = page.locator(".scroll").evaluate_all("all => all.filter(one => one.scrollWidth > one.clientWidth)")
             assert page.locator(".scroll:not([tabindex='0'])").count() == 0
             assert media == "screen" or not wide
+            checked = Axe().run(page).response
+            assert len(checked["passes"]) > 10
+            assert [(each["id"], [node["target"] for node in each["nodes"]]) for each in checked["violations"]] == []
         browser.close()

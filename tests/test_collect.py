@@ -179,7 +179,7 @@ RULES = [(CUT, "at_least"), (JUST_BELOW, "above"), (CUT, "above"), (JUST_ABOVE, 
 def test_units_that_were_named_by_another_rule_are_refused(by_hand, tmp_path, named, rule):
     write_by_hand(by_hand, *named)
     if (named in RULES[:2]) != (rule in RULES[:2]):
-        with pytest.raises(UserError, match=r"units\.csv: its detectors are not those of an IoU .* 0\.04"):
+        with pytest.raises(UserError, match=r"units\.csv: its detectors are not the units with an IoU .* 0\.04"):
             collected([by_hand], tmp_path, *rule)
         assert not (tmp_path / "tables").exists()
         return
@@ -196,7 +196,7 @@ def test_units_that_were_named_by_another_rule_are_refused(by_hand, tmp_path, na
 @pytest.mark.parametrize(("unit", "text"), [(3, "False"), (4, "True")])
 def test_one_detector_that_is_not_the_rules_is_refused(by_hand, tmp_path, unit, text):
     write_by_hand(by_hand, CUT, "above", detector=(unit, text))
-    with pytest.raises(UserError, match="its detectors are not those of an IoU"):
+    with pytest.raises(UserError, match="its detectors are not the units with an IoU"):
         collected([by_hand], tmp_path)
 
 
@@ -219,7 +219,7 @@ def test_a_unit_without_a_concept_is_no_detector_even_at_a_cut_of_zero(by_hand, 
         ["", "", "0", "False"]
     ]
     write_by_hand(by_hand, 0, rule, detector=(6, "True"))
-    with pytest.raises(UserError, match=r"its detectors are not those of an IoU (above|at least) 0:"):
+    with pytest.raises(UserError, match=r"its detectors are not the units with an IoU (above|at least) 0:"):
         collected([by_hand], tmp_path, 0, rule)
 
 

@@ -160,7 +160,7 @@ def test_nothing_is_measured_with_other_concepts(tmp_path, units, caplog):
         words = f"has {images} images and {labels} labels and not Broden's 63305 and 1197"
         assert {only(rows, name) for name in ("measured", "difference", "relative_difference")} == {""}
         assert only(rows, "comparable") == "False" and only(rows, "differs").endswith(words)
-        assert "arm lite, replicate 1: nothing is measured" in caplog.text and words in caplog.text
+        assert "arm lite, replicate 1 is not measured" in caplog.text and words in caplog.text
         caplog.clear()
 
 
@@ -215,8 +215,8 @@ def test_rows_are_sorted_by_arm_and_replicate(tmp_path, broden):
         ({"concepts": "nowhere.h5"}, r"nowhere\.h5 is missing"),
         ({"units": "nowhere.csv"}, r"nowhere\.csv is missing"),
         ({"weights": "nowhere.pth"}, r"there is no file .*nowhere\.pth"),
-        ({"dissection": {**LITE, "knots": "protocol"}}, "knots is not known"),
-        ({"dissection": {name: LITE[name] for name in LITE if name != "mask"}}, "mask is not known"),
+        ({"dissection": {**LITE, "knots": "protocol"}}, "knots is unknown"),
+        ({"dissection": {name: LITE[name] for name in LITE if name != "mask"}}, "mask is unknown"),
     ],
 )
 def test_what_lacks_is_named(tmp_path, units, broden, change, message):

@@ -118,11 +118,11 @@ def test_values_that_are_not_finite_are_refused_naming_layer_and_unit(
 def advice(weight: float, forward: str, precision: str) -> str | None:
     """What has to be said of a unit to which this is added, or None."""
     if not np.isfinite(weight):
-        return "in any precision: the network itself makes it so, by its weights or the pictures' mean and std"
+        return "in any precision, because of the network's weights or the pictures' mean and std"
     if weight > 65504 and forward == "float16":
-        return "in a pass in float16, and not in float32: set dissection.forward to float32 or bfloat16"
+        return "in a pass in float16, but not in float32: set dissection.forward to float32 or bfloat16"
     if weight > 65504 and precision == "float16":
-        return "has values beyond the range of float16: set dissection.precision to float32"
+        return "has values outside the range of float16: set dissection.precision to float32"
     return None
 
 
@@ -357,18 +357,18 @@ def test_a_smaller_network_has_to_have_fewer_weights_to_prune_and_the_same_shape
     dense = check_network(NETWORK, exempt=[], **sound | {"shapes_like": None})
     (most,) = dense["weights at each level, at most"]
     assert found["weights at each level, at most"][0] < most
-    words = f"the smaller network has {most:,} weights that can be pruned, and the dense one {most:,}: take arguments"
+    words = f"the smaller network has {most:,} weights that can be pruned, and the dense one {most:,}: choose arguments"
     for changes in ({}, {"stem_stride": 1}):  # another network of as many weights
         with pytest.raises(UserError, match=words):
             check([], **changes)
-    with pytest.raises(UserError, match=f"and the dense one {most:,}: take arguments that leave it fewer"):
+    with pytest.raises(UserError, match=f"and the dense one {most:,}: choose arguments that leave it fewer"):
         check([], widths=[32, 16])
-    with pytest.raises(UserError, match=r"puts out 8 x 3 x 3 in stages\.1 .*, and the dense one 16 x 3 x 3: counts"):
+    with pytest.raises(UserError, match=r"of stages\.1 is 8 x 3 x 3 .*, and 16 x 3 x 3 in the dense one: counts"):
         check([], widths=[16, 8])
-    with pytest.raises(UserError, match=r"puts out 16 x 6 x 6 in stages\.1 .*, and the dense one 16 x 3 x 3: counts"):
+    with pytest.raises(UserError, match=r"of stages\.1 is 16 x 6 x 6 .*, and 16 x 3 x 3 in the dense one: counts"):
         check([], widths=[8, 16], stem_stride=1)
     # Of a layer that is exempt the size does not count.
-    with pytest.raises(UserError, match="take arguments that leave it fewer"):
+    with pytest.raises(UserError, match="choose arguments that leave it fewer"):
         check(["stages.0*", "stages.1*", "stem"], widths=[8, 16])
 
 

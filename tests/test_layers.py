@@ -267,12 +267,12 @@ REFUSED = {
     "windows": (["windows"], r"windows has 4 rows for 2 pictures"),
     "runs twice": (["twice"], r"twice runs 2 times in a pass; write which run, as in twice#2"),
     "runs too seldom": (["twice#3"], r"twice#3 runs only 2 times"),
-    "no run": (["twice#0"], r"'twice#0' has no number behind its #; write it as in twice#2"),
-    "a run without a number": (["twice#@5x5"], r"has no number behind its #"),
+    "no run": (["twice#0"], r"'twice#0' has no number after its #; write it as in twice#2"),
+    "a run without a number": (["twice#@5x5"], r"has no number after its #"),
     "never runs": (["patches", "never"], r"never does not run"),
-    "an unknown layer": (["patch"], r"no layer 'patch'; near it are patches; .*list_layers"),
-    "an unknown layer with a grid": (["token@8x4"], r"no layer 'token'; near it are tokens;"),
-    "the whole network": ([""], r"no layer ''; all are listed"),
+    "an unknown layer": (["patch"], r"no layer 'patch'; similar names are patches; .*list_layers"),
+    "an unknown layer with a grid": (["token@8x4"], r"no layer 'token'; similar names are tokens;"),
+    "the whole network": ([""], r"no layer ''; python -m workflow_scripts list_layers lists"),
     "half a grid": (["tokens@8"], r"'tokens@8' has no grid"),
     "an empty grid": (["tokens@"], r"'tokens@' has no grid"),
     "a grid without rows": (["tokens@0x4"], r"'tokens@0x4' has no grid"),
@@ -328,7 +328,7 @@ def test_names_come_without_their_grids():
 
 def test_names_with_the_unknown_one_between_dots_come_first():
     network = nn.ModuleDict({"fc_in": nn.Identity(), "head": nn.ModuleDict({"fc": nn.Identity()})})
-    with pytest.raises(UserError, match=r"near it are head\.fc, fc_in;"):
+    with pytest.raises(UserError, match=r"similar names are head\.fc, fc_in;"):
         find_module(network, "fc")
 
 
@@ -339,7 +339,7 @@ def test_an_unknown_layer_is_answered_with_the_nearest_names_alone():
         with pytest.raises(UserError) as error:
             find_module(network, name)
         assert "python -m workflow_scripts list_layers" in str(error.value)
-        found = re.search(r"near it are (.*?);", str(error.value))
+        found = re.search(r"similar names are (.*?);", str(error.value))
         return found[1].split(", ") if found else []
 
     assert "layer4" in near("layer5")

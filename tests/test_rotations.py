@@ -125,7 +125,7 @@ def test_a_dump_of_candidates_and_values_beyond_the_range_are_refused(tmp_path):
         writer.add(torch.from_numpy(layers["b"]))
         writer.finish()
         file.attrs.update(format=FORMAT, fingerprint="f", concepts="c", network="n")
-    with pytest.raises(UserError, match=r"a\.h5 keeps candidates only"):
+    with pytest.raises(UserError, match=r"a\.h5 keeps only candidates"):
         turn_maps(tmp_path / "a.h5", (1, 1), 1, tmp_path / "turned.h5")
     write_dump(tmp_path / "a.h5", {"b": np.full((2, 9, 1, 1), 65000, np.float16)})
     with pytest.raises(UserError, match=r"layer b, unit \d of a rotation .* float16: set dissection.precision"):
@@ -290,6 +290,6 @@ def test_disk_holds_one_rotation_at_a_time_candidates_where_they_do(folder, monk
 def test_a_failure_leaves_nothing(folder, monkeypatch):
     before = sorted(path.name for path in folder.iterdir())
     monkeypatch.setattr(rotations, "rotation_power", lambda rotation, alpha: rotation * np.inf)
-    with pytest.raises(UserError, match="of a rotation has values beyond the range"):
+    with pytest.raises(UserError, match="of a rotation has values outside the range"):
         rotate(folder, monkeypatch)
     assert sorted(path.name for path in folder.iterdir() if path.suffix != ".lock") == before

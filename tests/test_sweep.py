@@ -258,7 +258,7 @@ def test_candidates_are_enough_up_to_their_quantile(folder):
         )
     assert swept(folder, found) == expected
     for wrong in (replace(OWN, quantile=0.3), replace(OWN, quantile_of="upsampled")):
-        with pytest.raises(UserError, match="keeps only the maps that matter to quantiles of raw maps up to"):
+        with pytest.raises(UserError, match="keeps only the maps that matter for quantiles of raw maps up to"):
             swept(folder, [Variation("quantile", "x", wrong)])
 
 

@@ -273,7 +273,7 @@ def test_pictures_whose_labels_stay_in_place_are_told(tmp_path, caplog):
     prepare(tmp_path, concepts, np.random.default_rng(2).random((20, 2, 2, 3)).astype(np.float32))
     with caplog.at_level("INFO"):
         validated(tmp_path)
-    assert alone > 0 and f"the labels of {20 - alone} of 20 pictures can change places" in caplog.messages
+    assert alone > 0 and f"the labels of {20 - alone} of 20 pictures can be permuted" in caplog.messages
 
 
 def test_chance_alone_gives_small_p_values_as_often_as_they_say(tmp_path):

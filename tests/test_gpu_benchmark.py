@@ -108,7 +108,7 @@ def test_a_section_out_of_time_ends_with_all_its_processes(run_pretended):
         time.sleep(0.05)
     assert not is_running(child)
     assert "in run" in sleeps["error"]  # where it was
-    assert "TIMED OUT" in printed and "not done after" in printed
+    assert "TIMED OUT" in printed and "not finished after" in printed
 
 
 def is_running(process):
@@ -334,8 +334,8 @@ def test_its_sections_run_small_on_the_cpu(tmp_path):
         ("floors", "drawing masks"),
     } <= rows
     checks = {check["name"] for section in report["sections"] for check in section["checks"]}
-    assert {"a second job waits for the card", "a killed training ends with the same bytes", chain.NAME} <= checks
-    assert {"borders of zeros and knots anywhere", "candidates: the device's numbers are the kernels'"} <= checks
+    assert {"a second job waits for the card", "a killed training run ends with the same bytes", chain.NAME} <= checks
+    assert {"borders of zeros and knots anywhere", "candidates: the device's numbers equal the kernels'"} <= checks
     skipped = {skip["name"]: skip["why"] for section in report["sections"] for skip in section["skipped"]}
-    assert skipped["the default experiment, start to figures"] == "small"
+    assert skipped["the default experiment, from start to figures"] == "small"
     assert not list(tmp_path.glob("gpu_benchmark_*"))

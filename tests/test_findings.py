@@ -232,6 +232,8 @@ def test_a_level_with_too_few_replicates_ends_the_sequence(tmp_path):
     texts = texts_of(write_folder(tmp_path, rows))
     assert "detectors (margin 4.1) down to 50 % of the weights" in texts["In short"]
     assert "12.5" not in texts["In short"] and "(3 replicates)" in texts["In short"]
+    note = next(section.note for section in sections_of(tmp_path) if section.title == "What changes in a")
+    assert "Mean ± standard deviation over 2 to 3 replicates." in note
     marks = {row["weights"]: "°" in row["detectors"] for row in cells_of(tmp_path, "What changes in a")}
     assert marks == {"100 %": False, "50 %": False, "25 %": True, "12.5 %": True}
 
@@ -716,7 +718,8 @@ def test_a_curve_may_have_a_dense_network_of_its_own(tmp_path):
     arms = [arm_row("mine", label="mine"), arm_row("other", "mine", label="other")]
     folder = write_folder(tmp_path, chain("mine", [DENSE, DENSE]) + chain("other", [(30, 31, 32)]), arms)
     assert "in 9 networks." in texts_of(folder)["What was asked"]
-    assert [row["networks"] for row in cells_of(folder, "Other networks")] == ["other"]
+    [other] = cells_of(folder, "Other networks")
+    assert (other["networks"], other["replicates"], other["a: detectors"]) == ("other", "3", "31.0 ± 1.0")
     [row] = read_table(folder / "equivalence.csv").query("arm == 'other' and measure == 'units'").to_dict("records")
     assert row["level"] == 0 and row["difference"] == -10
 

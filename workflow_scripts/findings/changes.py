@@ -30,7 +30,7 @@ SHOWN = {  # columns of equivalence.csv, and what is ruled out at the levels whe
     "no_loss_in_sequence": "a loss as large as the margin",
     "in_sequence": "a change as large as the margin, in either direction,",
 }
-NOTE = "Mean ± standard deviation over replicates."
+NOTE = "Mean ± standard deviation over {}."
 INTERVALS = (
     "In brackets: the 90 % interval of the difference from dense, for each level alone, without correction for the"
     " number of levels."
@@ -314,8 +314,9 @@ def table_of(
             cells.append(cell)
         table.append(cells)
     cells = [cell for cells in table for cell in cells]
+    replicates = tables.of("networks", curve).groupby("level")["replicate"].nunique()
     notes = {
-        NOTE: any("±" in cell for cell in cells),
+        NOTE.format(counted(span(replicates.min(), replicates.max()), "replicate")): any("±" in cell for cell in cells),
         INTERVALS: any_tested,
         MARKED: any(cell.endswith("°") for cell in cells),
         UNMARKED: len(rows) and not any_tested,

@@ -10,7 +10,7 @@ def other_networks(tables: Tables) -> Section:
     """A table of the arms that are not curves of the findings, with a row for each level."""
     networks, curves, repeating = tables["networks"], tables.curves(), begin_with_base(tables.arms)
     layers = list(networks["layer"].unique())
-    table = [["networks", "level", "weights", "test accuracy (%)"]]
+    table = [["networks", "level", "weights", "replicates", "test accuracy (%)"]]
     table[0] += [f"{layer}: {words}" for layer in layers for words in ("detectors", "concepts")]
     for arm in tables.arms["arm"]:
         if arm in curves:
@@ -21,7 +21,7 @@ def other_networks(tables: Tables) -> Section:
             accuracy = mean_and_sd(100 * rows.drop_duplicates("replicate")["test_accuracy"])
             # A smaller network has no density, but a share of its base's weights.
             share = rows["density"].fillna(rows["share_of_base"]).mean()
-            cells = [tables.called(arm), str(level), percent(share), accuracy]
+            cells = [tables.called(arm), str(level), percent(share), str(rows["replicate"].nunique()), accuracy]
             for layer in layers:
                 of_layer = rows[rows["layer"] == layer]
                 cells += [mean_and_sd(of_layer[column]) for column in ("detectors_a", "concepts_a")]

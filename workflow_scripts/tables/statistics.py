@@ -47,7 +47,7 @@ def half_width(sd: Floats, n: int, level: float = 1 - 2 * ALPHA) -> Floats:
 
 
 def noninferiority_p(mean: Floats, sd: Floats, n: int, margin: float) -> Floats:
-    """The p of "the true mean lies `margin` or more below 0"; NaN for NaN or with fewer than `LEAST_REPLICATES`."""
+    """The p of "the true mean lies `margin` or more below 0"; NaN for NaN or fewer than `LEAST_REPLICATES`."""
     return stdtr(n - 1, -(mean + margin) * math.sqrt(n) / sd) if n >= LEAST_REPLICATES else mean * np.nan
 
 

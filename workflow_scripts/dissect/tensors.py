@@ -108,7 +108,7 @@ def interpolate_columns(maps: Tensor, grid: Grid) -> Tensor:
 def interpolate(maps: Tensor, grid: Grid, rows: int | None = None) -> Tensor:
     """Interpolate maps (K, h, w) to float32 (K, H, W), to the bits that `interpolation` defines.
 
-    Nothing is fused: each operation rounds. With `rows`, the result has that many rows, filled with -infinity.
+    Nothing is fused: each operation rounds. With `rows`, there are that many rows; those below the map are -infinity.
     """
     across = interpolate_columns(pad(maps, grid), grid)
     height = len(grid.row_weight)

@@ -63,7 +63,7 @@ class Validation:
         self.counter = Counter(labels, choices, threads, scratch if permutations else None)
         self.partner = pair_labels(images, shuffle_labels).partner[0]
         self.stratum = strata(labels.image_has_category)
-        # Groups divide labels, which with shuffled labels belong to another picture than the maps.
+        # These are groups of labels; shuffled labels belong to other pictures than the maps.
         self.group = group_pictures(self.stratum, min(GROUPS, images))
         self.groups = int(self.group.max()) + 1
         self.group_area = label_areas(labels, self.group, self.groups, choices.planes == "each")

@@ -1,1 +1,1 @@
-"""How fast the workflow's steps are, what they take, and how well costs are predicted."""
+"""How fast the workflow's steps are, how much memory and disk they need, and how well costs are predicted."""

@@ -1,4 +1,4 @@
-"""Packed concept sets of made-up labels, with Broden's statistics or with every oddity that a set may have."""
+"""Packed concept sets with made-up labels, with Broden's statistics or with every oddity that a set can have."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -18,8 +18,8 @@ ODD_CATEGORY = np.array([0, 0, 1, 1, 2], np.uint8)  # of the labels of an odd se
 class ImageLabels(NamedTuple):
     """An image's labels, as positions in the label table.
 
-    These are masks uint64 (n, H, words), as `pack_masks` packs them, and whose they are; the labels of all pixels; and
-    the masks of pixels that carry a label again, see `pack_concepts`, and whose they are.
+    These are masks uint64 (n, H, words), as `pack_masks` packs them, and their labels; the labels of the whole image;
+    and the masks of pixels that carry a label again (see `pack_concepts`), and their labels.
     """
 
     masks: np.ndarray
@@ -35,7 +35,7 @@ class ImageLabels(NamedTuple):
 
 
 def image_labels(label: np.ndarray, masks: np.ndarray, whole: np.ndarray) -> ImageLabels:
-    """Return an image's labels from those of its planes, bool (n, H, W), and those of all pixels; both may repeat."""
+    """Return an image's labels from those of planes, bool (n, H, W), and those of the whole image; both may repeat."""
     planes = (masks * (label + 1)[:, None, None]).astype(np.uint16)
     every = np.unique(whole).astype(np.int32)
     numbers, once = label_masks(planes, every + 1)
@@ -56,7 +56,7 @@ def broden_images(labels: Labels) -> list[ImageLabels]:
 
 
 def odd_images(rng: np.random.Generator, images: int, size: tuple[int, int]) -> list[ImageLabels]:
-    """Return images of few labels, some of which an image has in several planes, in part or wholly; some have none."""
+    """Return images with few labels, some in several planes of an image, in part or wholly; some images have none."""
     found = []
     for _ in range(images):
         label = np.sort(rng.integers(0, len(ODD_CATEGORY), rng.integers(0, 7)))
@@ -66,12 +66,12 @@ def odd_images(rng: np.random.Generator, images: int, size: tuple[int, int]) -> 
 
 
 def write_broden(path: Path, drawn: list[ImageLabels], images: int, pictures: np.ndarray | None = None) -> None:
-    """Write a set of label maps of 112 x 112; image i has the labels of drawn[i % len(drawn)]."""
+    """Write a set with label maps of 112 x 112; image i has the labels of drawn[i % len(drawn)]."""
     write_concepts(path, drawn, images, drawn[0].masks.shape[1], LABEL_CATEGORY.astype(np.uint8), CATEGORIES, pictures)
 
 
 def write_odd(path: Path, drawn: list[ImageLabels], size: tuple[int, int]) -> None:
-    """Write a set of few labels."""
+    """Write a set with few labels."""
     write_concepts(path, drawn, len(drawn), size[1], ODD_CATEGORY, ("a", "b", "c"))
 
 
@@ -84,7 +84,7 @@ def write_concepts(
     categories: tuple[str, ...],
     pictures: np.ndarray | None = None,
 ) -> None:
-    """Write concepts.h5 with the labels of `drawn`, again and again, and with pictures if they are given."""
+    """Write concepts.h5 with the labels of `drawn`, repeated, and with pictures if they are given."""
     height, words = drawn[0].masks.shape[1:]
     rows, area, again_area = LabelRows(), np.zeros(len(category), np.int64), np.zeros(len(category), np.int64)
     has_category = np.zeros((images, len(categories)), bool)
@@ -123,5 +123,5 @@ def write_concepts(
 
 
 def mask_areas(masks: np.ndarray) -> np.ndarray:
-    """Return how many pixels each mask (n, H, words) has."""
+    """Return the number of pixels of each mask (n, H, words)."""
     return np.unpackbits(masks.view(np.uint8), axis=2).sum((1, 2), dtype=np.int64)

@@ -1,10 +1,10 @@
-"""Pack synthetic photographs with label maps: pictures a second and peak memory, for rising numbers of them.
+"""Pack synthetic photographs with label maps: pictures per second and peak memory, for sets of increasing size.
 
 python -m benchmarks.concept_sets --folder FOLDER
 
 A pool of different pictures (JPEG, 500 x 375, smooth noise; label maps of the same size with 150 labels) is linked
-under as many names as asked for, so that files are read and decoded as often as of a set of that size. Memory that does
-not rise from one size to the next stays so for larger ones. Prints a table; the last line is one JSON object.
+under as many names as requested, so that files are read and decoded as often as for a set of that size. If memory does
+not rise from one size to the next, it does not for larger sets. Prints a table; the last line is one JSON object.
 """
 
 import argparse
@@ -31,7 +31,7 @@ RULES = {
 
 
 def draw_pool(folder: Path) -> None:
-    """Draw the pictures and label maps that are linked."""
+    """Draw the pool of pictures and label maps."""
     random = np.random.default_rng(0)
     for kind in ("images", "maps"):
         (folder / "pool" / kind).mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def draw_pool(folder: Path) -> None:
 
 
 def link_set(folder: Path, pictures: int) -> Path:
-    """Return the folder of a set with so many pictures, links to the pool's."""
+    """Return the folder of a set of `pictures` pictures, which are links to the pool."""
     made = folder / f"set_{pictures}"
     for kind, ending in (("images", "jpg"), ("maps", "png")):
         (made / kind).mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def link_set(folder: Path, pictures: int) -> Path:
 
 
 def pack(folder: Path, threads: int) -> tuple[float, float]:
-    """Pack a set in a process of its own; return its seconds, and the most memory that it took, in MB."""
+    """Pack a set in a process of its own; return the seconds it took, and its peak memory in MB."""
     options = {"pictures": "images/{}.jpg", "label_maps": "maps/{}.png", "names": "names.txt", "nothing": [0]}
     item = {"name": "a", "format": "label_maps", "category": "object", "folder": str(folder), "options": options}
     command = [sys.executable, "-m", "workflow_scripts.data.pack_concepts", "--image-size", "224"]
@@ -71,14 +71,14 @@ def pack(folder: Path, threads: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Pack sets of the sizes on the command line; print pictures a second and peak memory, at the end as JSON."""
+    """Pack sets of the sizes on the command line; print pictures per second and peak memory, finally as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True, help="for the pictures, on a file system with hard links")
+    parser.add_argument("--folder", type=Path, required=True, help="folder on a file system with hard links")
     parser.add_argument("--pictures", type=int, nargs="+", default=[2000, 4000, 8000, 16000])
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     draw_pool(args.folder)
-    print(f"{'pictures':>8}  {'seconds':>8}  {'a second':>8}  {'MB':>6}")
+    print(f"{'pictures':>8}  {'seconds':>8}  {'per s':>8}  {'MB':>6}")
     result = {"threads": args.threads}
     for pictures in args.pictures:
         seconds, megabytes = pack(link_set(args.folder, pictures), args.threads)

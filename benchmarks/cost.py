@@ -1,10 +1,10 @@
-"""How well the cost sheet's rates foretell a finished run: predicted against measured, rule by rule, and disk.
+"""How well the cost sheet's rates predict a finished run: predicted against measured times, by rule, and disk.
 
 python -m benchmarks.cost                              # the default experiment, after snakemake --cores 2
 python -m benchmarks.cost --configfile configs/tiny.yaml
 
-Give the run's --cores if it was not this machine's number of cores. Jobs side by side slow one another down: rates are
-those of such runs.
+Give the run's --cores if it was not this machine's number of cores. Jobs that run in parallel slow each other down, and
+the rates include that.
 """
 
 import os
@@ -27,7 +27,7 @@ NOT_TIMED = ("sum_costs", "record_provenance", "write_report", "list_checksums")
 
 
 def disk_use(folder: Path) -> int:
-    """Return the bytes of the blocks that all files below a folder hold, hard links counted once."""
+    """Return the bytes of the blocks that all files below a folder occupy, counting hard links once."""
     files = {status.st_ino: status.st_blocks * 512 for status in (path.lstat() for path in folder.rglob("*"))}
     return sum(files.values())
 
@@ -38,10 +38,10 @@ def compare(what: str, predicted: float, measured: float, number: str = "") -> N
 
 
 def main() -> None:
-    """Print predicted against measured seconds, by rule, in all and of the longest chain, and megabytes on disk.
+    """Print predicted against measured seconds, by rule, in total and for the longest chain, and megabytes on disk.
 
     Raises:
-        UserError: the experiment has networks that are brought along, or a job of it has not been run.
+        UserError: the experiment has networks that are brought along, or one of its jobs has not been run.
     """
     args = cost_parser(__doc__).parse_args()
     experiment = read_experiment(config_of(args), args.gpus)
@@ -49,12 +49,12 @@ def main() -> None:
     costs = Costs(experiment, read_sizes(experiment), args.cores or os.cpu_count())
     jobs = {node: job for node, job in list_jobs(snakemake_arguments(args)).items() if job.rule not in NOT_TIMED}
     if any(map(costs.is_brought, jobs.values())):
-        raise UserError("there are no rates of networks that are brought along: compare an experiment without them")
+        raise UserError("there are no rates for networks that are brought along: compare an experiment without them")
     times = read_benchmarks(config["experiment"])
 
     def predicted(job: Job) -> float:
         seconds = costs.seconds(job)
-        assert seconds is not None, "there are rates of all jobs but those of networks that are brought along"
+        assert seconds is not None, "there are rates for all jobs but those of networks that are brought along"
         return seconds
 
     def measured(job: Job) -> float:
@@ -68,7 +68,7 @@ def main() -> None:
         compare(rule, sum(map(predicted, of_rule)), sum(map(measured, of_rule)), str(len(of_rule)))
     compare("all, seconds", sum(map(predicted, jobs.values())), sum(map(measured, jobs.values())), str(len(jobs)))
     compare("longest chain, seconds", longest_chain(jobs, predicted)[0], longest_chain(jobs, measured)[0])
-    # What is fetched lies elsewhere.
+    # Fetched archives are elsewhere.
     size = sum(costs.bytes(job) for job in jobs.values() if job.rule != "fetch_archive")
     compare("disk at the end, MB", size / 1e6, disk_use(Path("results", config["experiment"])) / 1e6)
 

@@ -1,13 +1,14 @@
-"""How fast thresholds and tallies are, beside the algorithms of the published tools, on the same data in one process.
+"""How fast thresholds and tallies are, compared with the algorithms of published tools, on the same data.
 
     python -m benchmarks.dissection
 
-Data are synthetic, at the scale of a ResNet-50's last stage: 2,048 units with maps of 7 x 7, label maps of 112 x 112,
-1,197 labels with Broden's statistics. Prints times and ratios; the last line is one JSON object.
+The data are synthetic, at the scale of a ResNet-50's last stage: 2,048 units with maps of 7 x 7, label maps of
+112 x 112, 1,197 labels with Broden's statistics. Prints times and ratios; the last line is one JSON object.
 
-The engine runs on two threads, each with images of its own. The baselines are our own implementations of the published
-algorithms, on as many threads as these use: sorting and NetDissect-Lite one, quick-netdissect torch's. Every time is
-the best of several runs, quick-netdissect's of one. Setting up counters is not timed: it happens once for all images.
+Everything runs in one process. The engine runs on two threads, each with images of its own. It is compared with our own
+implementations of the published algorithms, on as many threads as these use: one for sorting and NetDissect-Lite,
+torch's number for quick-netdissect. Every time is the best of several runs, except that quick-netdissect runs once.
+Setting up counters is not timed, because it happens once for all images.
 """
 
 import argparse
@@ -35,7 +36,7 @@ UNITS, MAP_SIDE, QUANTILE, THREADS = 2048, 7, 0.005, 2
 def main() -> None:
     """Time thresholds, tallies and a stream of maps at the sizes on the command line; print the results as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=24, help="on which all three tallies run")
+    parser.add_argument("--images", type=int, default=24, help="images for all three tallies")
     parser.add_argument("--stream", type=int, default=16384, help="images for thresholds and bandwidth")
     arguments = parser.parse_args()
     maps = many_maps(arguments.stream)
@@ -47,14 +48,14 @@ def main() -> None:
 
 
 def many_maps(images: int) -> np.ndarray:
-    """Maps (images, units, 7, 7): some hundred images drawn, the others of these with their units in another order."""
+    """Maps (images, units, 7, 7): up to 512 images are drawn; the others repeat them with units in another order."""
     drawn = relu_maps(min(images, 512), UNITS, MAP_SIDE, seed=0)
     parts = [np.roll(drawn, 37 * turn, axis=1) for turn in range(-(-images // len(drawn)))]
     return np.concatenate(parts)[:images]
 
 
 def best_time(work: Callable, runs: int) -> tuple[float, Any]:
-    """Seconds of the fastest of several runs, and what the last one returned."""
+    """The seconds of the fastest of several runs, and the result of the last."""
     seconds = []
     for _ in range(runs):
         started = time.perf_counter()
@@ -64,9 +65,9 @@ def best_time(work: Callable, runs: int) -> tuple[float, Any]:
 
 
 def time_thresholds(maps: np.ndarray, result: dict) -> np.ndarray:
-    """Time the order statistics of all units against sorting each unit's values, on one thread; return them.
+    """Time the order statistics of all units against sorting each unit's values on one thread; return the former.
 
-    Values are sorted in single precision: numpy sorts that much faster than half precision.
+    Values are sorted in single precision, which numpy sorts much faster than half precision.
     """
     rank = order_statistic_rank(QUANTILE, len(maps) * MAP_SIDE**2)
     bounds = np.linspace(0, len(maps), THREADS + 1).astype(int)
@@ -103,7 +104,7 @@ def time_thresholds(maps: np.ndarray, result: dict) -> np.ndarray:
 
 
 def label_block(labels: Labels) -> LabelBlock:
-    """The labels as `ConceptData.block` gives them."""
+    """The labels in the form that `ConceptData.block` returns."""
     masks, rows = packed_labels(labels)
     tables = {name: table for name, table in rows.tables().items() if not name.startswith("again")}
     counts_for = np.zeros((len(labels.planes), len(labels.categories)), bool)
@@ -121,7 +122,7 @@ def time_engine(
     in_mask: bool,
     runs: int,
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """Seconds to tally blocks, one a thread, and the counts of all (L, U) and (U, C)."""
+    """The seconds to tally blocks, one per thread, and the total counts (L, U) and (U, C)."""
     to = grid((MAP_SIDE, MAP_SIDE), (SIDE, SIDE), knots)
 
     def counters() -> list[Tally]:
@@ -144,7 +145,7 @@ def time_engine(
 
 
 def halves(maps: np.ndarray, labels: Labels) -> list[tuple[MapBlock, LabelBlock]]:
-    """The images shared out among the threads."""
+    """Divide the images among the threads."""
     bounds = np.linspace(0, len(maps), THREADS + 1).astype(int)
     return [
         (
@@ -178,7 +179,7 @@ def time_tallies(maps: np.ndarray, thresholds: np.ndarray, labels: Labels, resul
 
 
 def differences(shared: np.ndarray, area: np.ndarray, their_shared: np.ndarray, their_area: np.ndarray) -> float:
-    """By how many pixels two tallies differ, of all that they count: the share. Other rounding moves single pixels."""
+    """The share of all counted pixels by which two tallies differ. Different rounding moves single pixels."""
     apart = np.abs(shared.T - their_shared[:, 1:]).sum() + np.abs(area - their_area).sum()
     return float(f"{apart / (their_shared.sum() + their_area.sum()):.1e}")
 
@@ -198,7 +199,7 @@ def time_stream(maps: np.ndarray, thresholds: np.ndarray, result: dict) -> None:
     result["tally_us_per_image"] = round(1e6 * ours / (256 * turns))
     print(
         f"tally of {256 * turns} images: {ours:.2f} s; reading their {gigabytes:.2f} GB once: {floor:.2f} s"
-        f" ({gigabytes / floor:.0f} GB a second)"
+        f" ({gigabytes / floor:.0f} GB/s)"
     )
 
 

@@ -1,12 +1,12 @@
-"""Dissect a ResNet-50 with made-up pictures, from its network.pt to units.csv, by each choice of the forward pass.
+"""Dissect a ResNet-50 with made-up pictures, from its network.pt to units.csv, with each kind of forward pass.
 
     python -m benchmarks.dump_to_names --folder FOLDER --before ../an_older_clone
 
-The last stage, 2,048 units; pictures of 224 pixels; labels with Broden's statistics. In each round every choice has its
-turn, and runs the four scripts as the workflow does, each in a process of its own. `--before` is a clone of another
-version of this repository, which has its turn too, in float32. Weights are random, and batch-norm statistics those of
-the pictures: what the choices change in the counts says little, and time does not depend on weights. The last line is
-one JSON object.
+It dissects the last stage, 2,048 units, with pictures of 224 pixels and labels with Broden's statistics. In each round,
+every kind of pass in turn runs the four scripts as the workflow does, each in a process of its own. `--before` is a
+clone of another version of this repository, which also takes its turn, in float32. Weights are random, and batch-norm
+statistics are those of the pictures; so differences in the counts mean little, but times do not depend on weights. The
+last line is one JSON object.
 """
 
 import argparse
@@ -41,9 +41,9 @@ PASSES = [
 
 
 def main() -> None:
-    """Dissect in rounds by each forward pass, and by another version if one is given; print medians as JSON."""
+    """Dissect in rounds with each forward pass, and with another version if given; print medians as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True, help="for files, which are kept")
+    parser.add_argument("--folder", type=Path, required=True, help="folder for files, which are kept")
     parser.add_argument("--before", type=Path, help="a clone of another version")
     parser.add_argument("--passes", nargs="+", choices=PASSES, default=PASSES)
     parser.add_argument("--pictures", type=int, default=2000)
@@ -82,7 +82,7 @@ def write_inputs(folder: Path, pictures: int) -> None:
 
 
 def dissect(folder: Path, checkout: Path, name: str, threads: int) -> dict:
-    """Run the scripts of a clone; seconds of all, those of the dump, its pictures a second, and counts."""
+    """Run the scripts of a clone; return their seconds, each and in total, the dump's rate, and counts."""
     forward = "float32" if name == "before" else name.split("_")[0]
     execution = [] if name == "before" else ["--execution", name.split("_")[1]]
     network = ["--network", folder / "network.pt", "--settings", json.dumps(RESNET50), "--layers", "layer4"]
@@ -113,7 +113,7 @@ def dissect(folder: Path, checkout: Path, name: str, threads: int) -> dict:
 
 
 def lasting_rate(log: str) -> float:
-    """Return how many pictures a second a dump's log tells of, but for its first lines: they tell of compiling too."""
+    """Return the pictures per second in a dump's log, without its start, which includes compilation."""
     lines = re.findall(r"^(\d+):(\d+):(\d+) (\d+) of \d+ pictures", log, re.MULTILINE)
     if len(lines) < 3:
         [(pictures, seconds)] = re.findall(r"(\d+) pictures in ([\d.]+) s", log)

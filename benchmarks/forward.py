@@ -1,13 +1,13 @@
-"""How fast pictures go through networks for the maps of a layer, by each choice of execution, layout and precision.
+"""How fast networks make the maps of a layer, for each choice of execution, layout and precision.
 
     python -m benchmarks.forward
 
-Networks have random weights, and batch-norm statistics of the pictures, which are made up. Pictures go through as they
-do where maps are dumped: in portions, channels last, with the maps copied in half precision. In each round every choice
-has its turn, and ratios are medians of what stands in one round. The bound is what arithmetic alone allows: as many
-operations as the network's convolutions and matrix products take, done by one large convolution in the same round.
-EfficientNet-Lite0 is left out unless its package is there, `pip install efficientnet_lite_pytorch`. The last line is
-one JSON object.
+Networks have random weights, and batch-norm statistics from the pictures, which are made up. Pictures pass through the
+network as in a dump: in portions, with channels last, and the maps are copied in half precision. In each round every
+choice has its turn; ratios are medians of ratios within a round. The bound is what arithmetic alone allows: one large
+convolution in the same round does as many operations as the network's convolutions and matrix products take.
+EfficientNet-Lite0 is left out unless its package is installed (`pip install efficientnet_lite_pytorch`). The last line
+is one JSON object.
 """
 
 import argparse
@@ -49,12 +49,12 @@ LITE0 = {
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 SMALL = DEFAULT["network"] | {"arguments": DEFAULT["network"]["arguments"] | {"num_classes": 20}}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-CHANNELS, PLACES, IMAGES = 512, 28, 8  # of the convolution of 3 x 3 that is the bound: among the fastest there are
+CHANNELS, PLACES, IMAGES = 512, 28, 8  # of the 3 x 3 convolution that is the bound: one of the fastest
 DRAWN = 64  # pictures, which repeat
 
 
 class Workload(NamedTuple):
-    """A network, the layers whose maps are wanted, and the side and number of the pictures of a turn."""
+    """A network, the layers whose maps are wanted, and the side and number of the pictures in a turn."""
 
     settings: dict
     layers: list[str]
@@ -75,7 +75,7 @@ WORKLOADS = {
 
 
 class Choice(NamedTuple):
-    """How pictures go through a network; `portion`, the number of pictures at once, is None for the dump's."""
+    """How pictures pass through a network; `portion` is the number of pictures at once, None for the dump's."""
 
     forward: str
     execution: str
@@ -89,9 +89,9 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--forward", nargs="+", choices=FORWARD, default=["float32", "bfloat16"])
     parser.add_argument("--executions", nargs="+", choices=EXECUTIONS, default=list(EXECUTIONS))
-    parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=list(LAYOUTS), help="of the weights")
-    parser.add_argument("--portions", nargs="+", type=int, default=[None], help="of pictures; otherwise the dump's")
-    parser.add_argument("--pictures", type=int, help="of a turn; otherwise as many as take a second or two")
+    parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=list(LAYOUTS), help="layouts of the weights")
+    parser.add_argument("--portions", nargs="+", type=int, default=[None], help="pictures at once; else as in a dump")
+    parser.add_argument("--pictures", type=int, help="pictures in a turn; by default enough for a second or two")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
@@ -119,7 +119,7 @@ def main() -> None:
 
 
 def measure(workload: Workload, choices: list[Choice], rounds: int, device: torch.device) -> list[dict]:
-    """Return a row for each choice, with ratios to the first one."""
+    """Return a row for each choice, with ratios to the first."""
     with tempfile.TemporaryDirectory() as folder:
         drawn = photographs(Path(folder), DRAWN, workload.side)
     network = calibrated(build(workload.settings, classes=None, seed=1), drawn, torch.device("cpu"))
@@ -129,7 +129,7 @@ def measure(workload: Workload, choices: list[Choice], rounds: int, device: torc
     works: list[Callable[[], object]] = [
         partial(convolve, *large_convolution(FORWARD[precision], device)) for precision in precisions
     ]
-    torch.compiler.reset()  # torch compiles a function for so many networks and no more
+    torch.compiler.reset()  # torch compiles a function only for a limited number of networks
     with ExitStack() as hooks:
         starts, executions = [], []
         for choice in choices:
@@ -171,7 +171,7 @@ def measure(workload: Workload, choices: list[Choice], rounds: int, device: torc
 
 
 def pass_all(maps_of: ForwardPass, parts: Sequence[Tensor], normalise: Callable, device: torch.device) -> None:
-    """Take all pictures through a network for the maps of its layers."""
+    """Pass all pictures through a network for the maps of its layers."""
     for part in parts:
         maps_of(normalise(part.to(device)))
 
@@ -189,7 +189,7 @@ def convolve(maps: Tensor, weights: Tensor) -> None:
 
 
 def count_operations(network: nn.Module, picture: Tensor) -> int:
-    """Return how many multiplications and additions a picture takes in convolutions and matrix products."""
+    """Return the number of multiplications and additions of convolutions and matrix products for a picture."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(picture)
     return counter.get_total_flops()

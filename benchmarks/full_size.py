@@ -1,12 +1,12 @@
-"""Build a dump of the size of a ResNet-50's last stage on all of Broden, and dissect it.
+"""Build a dump as large as that of a ResNet-50's last stage on all of Broden, and dissect it.
 
     python -m benchmarks.full_size --folder FOLDER
 
-63,305 images, 2,048 units with half-precision maps of 7 x 7, label maps of 112 x 112: about 13 GB of values. Building
-takes a few minutes and is not timed. Then thresholds and tally run as the workflow runs them, each in a process of its
-own, on a dump of all maps and on one of candidates; their results are compared; the maps are turned by one random
-rotation, and dissected; and the units are compared with permuted labels. Prints time, memory and disk, the last line
-one JSON object.
+The dump has 63,305 images and 2,048 units with half-precision maps of 7 x 7, about 13 GB of values; label maps are
+112 x 112. Building it takes a few minutes and is not timed. Then thresholds and tally run as in the workflow, each in a
+process of its own, on a dump of all maps and on one of candidates, and their results are compared. The maps are rotated
+by one random rotation and dissected, and the units are compared with permuted labels. Prints time, memory and disk; the
+last line is one JSON object.
 """
 
 import argparse
@@ -35,19 +35,19 @@ CHOICES = (
     *("--knots", "align_corners_false", "--border", "clamp", "--mask", "above"),
     *("--planes", "once", "--counted-images", "with_category"),
 )
-BATCH, DRAWN = 128, 1024  # images: written at once; drawn anew
+BATCH, DRAWN = 128, 1024  # images written at once; images that are drawn, of which the others are variants
 
 
 def main() -> None:
-    """Build both kinds of dump, dissect, rotate and validate them, and print what that takes as JSON."""
+    """Build both kinds of dump; dissect, rotate and validate them; and print what that takes as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True, help="for up to 25 GB of files; kept")
+    parser.add_argument("--folder", type=Path, required=True, help="folder for up to 25 GB of files, which are kept")
     parser.add_argument("--images", type=int, default=63_305)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     folder, images = arguments.folder, arguments.images
     folder.mkdir(parents=True, exist_ok=True)
-    # Elsewhere: a process that is started counts what its parent holds as its own memory.
+    # In another process, because child processes count their parent's memory as their own.
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         pool.submit(build_concepts, folder / "concepts.h5", images).result()
         pool.submit(build_dumps, folder, images).result()
@@ -64,12 +64,12 @@ def main() -> None:
 
 
 def build_concepts(path: Path, images: int) -> None:
-    """Write what the tally reads of concepts.h5, without pictures."""
+    """Write the parts of concepts.h5 that the tally reads, without pictures."""
     write_broden(path, broden_images(broden_like(2048, 1)), images)
 
 
 def build_dumps(folder: Path, images: int) -> None:
-    """Write a dump of all maps and one of candidates, of the same values: some images drawn, then with other units."""
+    """Write a dump of all maps and one of candidates with the same values: drawn images, repeated with moved units."""
     drawn = relu_maps(min(DRAWN, images), UNITS, MAP_SIDE, seed=0)
     shape = (images, UNITS, MAP_SIDE, MAP_SIDE)
     with (
@@ -95,7 +95,7 @@ def build_dumps(folder: Path, images: int) -> None:
 
 
 def dissect(folder: Path, kind: str, threads: int) -> dict:
-    """Find the thresholds of a dump and tally it; seconds, and memory in GB."""
+    """Find the thresholds of a dump and tally it; return seconds, and memory in GB."""
     found, largest = {}, 0.0
     common = ["--activations", folder / f"{kind}.h5", "--concepts", folder / "concepts.h5", "--threads", threads]
     thresholds = folder / f"{kind}_thresholds.h5"
@@ -112,9 +112,9 @@ def dissect(folder: Path, kind: str, threads: int) -> dict:
 
 
 def rotate(folder: Path, threads: int) -> dict:
-    """Turn the maps by one rotation and dissect them, keeping candidates; seconds, and memory in GB."""
+    """Rotate the maps once and dissect them, keeping candidates; return seconds, and memory in GB."""
     of_a_pass = ["--network", "none", "--settings", "{}", "--layers", "layer4", "--mean", 0, 0, 0, "--std", 1, 1, 1]
-    of_a_pass += ["--precision", "float16", "--forward", "float32", "--execution", "plain"]  # which the dump stands for
+    of_a_pass += ["--precision", "float16", "--forward", "float32", "--execution", "plain"]  # not used
     arguments = [
         *(*of_a_pass, "--activations", folder / "all.h5", "--concepts", folder / "concepts.h5"),
         *("--replicate", 1, "--alphas", 1, "--seeds", 1, "--quantile", QUANTILE, "--quantile-of", "raw", *CHOICES),
@@ -126,7 +126,7 @@ def rotate(folder: Path, threads: int) -> dict:
 
 
 def validate(folder: Path, threads: int) -> dict:
-    """Compare the units of the dump with 99 permutations of the labels, and on halves; seconds, and memory in GB."""
+    """Compare the dump's units with 99 permutations of labels, and on halves; return seconds, and memory in GB."""
     arguments = ["--activations", folder / "all.h5", "--thresholds", folder / "all_thresholds.h5"]
     arguments += ["--concepts", folder / "concepts.h5", *CHOICES, "--detector-iou", 0.04, "--detector-rule", "above"]
     arguments += ["--permutations", PERMUTATIONS, "--threads", threads]
@@ -136,7 +136,7 @@ def validate(folder: Path, threads: int) -> dict:
 
 
 def run_step(step: str, arguments: list) -> tuple[float, float]:
-    """Run a script of the workflow; return its seconds, and its memory in GB."""
+    """Run a script of the workflow; return the seconds it took, and its peak memory in GB."""
     command = [sys.executable, "-m", f"workflow_scripts.dissect.{step}", *map(str, arguments)]
     started = time.perf_counter()
     status, usage = os.wait4(subprocess.Popen(command, stderr=subprocess.DEVNULL).pid, 0)[1:]

@@ -2,11 +2,11 @@
 
     python -m benchmarks.gallery
 
-Pictures are noise with the spectrum of photos, or cuts of the pictures in an archive that is given (--pictures FILE.zip
-or FILE.tar), with round masks; all but them is random, too. The first level's sheets are drawn, encoded as the workflow
-does within the bytes that the default config allows, and copied to the other levels. Then the page is opened, scrolled
-from its top to its end at a steady speed, and a unit is opened at all levels. Needs Chromium and Playwright. Prints
-what it found, the last line one JSON object.
+Pictures are noise with the spectrum of photos, or crops of the pictures in an archive (--pictures FILE.zip or
+FILE.tar), with round masks; everything else is random, too. The first level's sheets are drawn, encoded like the
+workflow's within the bytes that the default config allows, and copied to the other levels. Then the page is opened and
+scrolled from top to bottom at a steady speed, and a unit is opened at all levels. Needs Chromium and Playwright. Prints
+the measurements; the last line is one JSON object.
 """
 
 import argparse
@@ -43,11 +43,11 @@ from workflow_scripts.gallery.site_data import (
 )
 from workflow_scripts.gallery.sprites import draw_mask, encode, join_rows, resize
 
-IMAGES, TILE, TILE_BYTES = 5, 96, 2500  # the default config's
+IMAGES, TILE, TILE_BYTES = 5, 96, 2500  # as in the default config
 BEST, LABELS = 5, 1197  # as many labels as Broden has
 CATEGORIES = ["color", "object", "part", "material", "scene", "texture"]
 LAYER = "layer4"
-PICTURES = 400  # different ones
+PICTURES = 400  # different pictures
 SET, MAP, LABEL = 63_305, 7, 112  # pictures of Broden; sides of ResNet-50's last maps and of Broden's label maps
 ENLARGED, SHEETS = 224, 12  # side of an enlarged picture; different sheets of them
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -73,7 +73,7 @@ SCROLL = """async (speed) => {
 
 
 def main() -> None:
-    """Write a gallery of made-up units, visit it in Chromium, and print what was measured, as JSON at the end."""
+    """Write a gallery of made-up units, visit it in Chromium, and print the measurements, finally as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--units", type=int, default=2048)
     parser.add_argument("--levels", type=int, default=19)
@@ -96,11 +96,11 @@ def main() -> None:
 
 
 def noise_pictures() -> list[np.ndarray]:
-    """Pictures uint8 (TILE, TILE, 3) whose amplitudes fall with the frequency, as photos' do."""
+    """Pictures uint8 (TILE, TILE, 3) whose amplitudes fall with the frequency, as in photos."""
     random = np.random.default_rng(0)
     across = np.fft.fftfreq(TILE)
     frequency = np.hypot(across[:, None], across)[..., None].clip(1 / TILE)
-    noise = random.normal(size=(PICTURES, TILE, TILE, 3)) @ (np.eye(3) + 1.5)  # colours that go together
+    noise = random.normal(size=(PICTURES, TILE, TILE, 3)) @ (np.eye(3) + 1.5)  # correlated colours
     drawn = np.fft.ifft2(np.fft.fft2(noise, axes=(1, 2)) / frequency, axes=(1, 2)).real
     drawn *= 55 / drawn.std(axis=(1, 2, 3), keepdims=True)
     return [*(128 + drawn).clip(0, 255).astype(np.uint8)]
@@ -120,7 +120,7 @@ def cut_pictures(archive: Path) -> list[np.ndarray]:
 
 
 def open_members(archive: Path) -> Iterator:
-    """The JPEG files of a zip or tar archive, opened one after the other."""
+    """The JPEG files of a zip or tar archive, opened one after another."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as file:
             names = sorted(file.namelist())
@@ -131,7 +131,7 @@ def open_members(archive: Path) -> Iterator:
 
 
 def draw_sheets(pictures: list[np.ndarray], units: int) -> Iterator[bytes]:
-    """The sheets of a layer: each unit's pictures with a blob of its own on each."""
+    """The sheets of a layer: each unit's pictures, with a random blob on each."""
     random = np.random.default_rng(1)
     y, x = np.mgrid[:TILE, :TILE] / TILE
     for first in range(0, units, UNITS_PER_SHEET):
@@ -145,7 +145,7 @@ def draw_sheets(pictures: list[np.ndarray], units: int) -> Iterator[bytes]:
 
 
 def write_synthetic(folder: Path, sheets: list[bytes], units: int, levels: int) -> None:
-    """Write a gallery of one arm and replicate whose networks all have these sheets, which are used in turn."""
+    """Write a gallery of one arm and replicate; all networks use these sheets in turn."""
     folder.mkdir(parents=True, exist_ok=True)
     networks, detectors = [], []
     for level in range(levels):
@@ -180,20 +180,20 @@ def write_synthetic(folder: Path, sheets: list[bytes], units: int, levels: int) 
 
 
 def random_columns(units: int, level: int) -> dict:
-    """What a layer's data script says, see `site_data`: a unit's concepts stay over the levels, their IoU falls."""
+    """The contents of a layer's data script (see `site_data`): units keep their concepts, and their IoU falls."""
     random, of_level = np.random.default_rng(2), np.random.default_rng(level)
-    label = (LABELS * random.random((units, BEST)) ** 2).astype(int)  # some are found often
+    label = (LABELS * random.random((units, BEST)) ** 2).astype(int)  # some concepts are frequent
     iou = random.gamma(2, 0.04, units) * of_level.uniform(0.7, 1.1, units) * 0.96**level
     best_iou = iou[:, None] * np.cumprod(np.c_[np.ones(units), of_level.uniform(0.5, 0.9, (units, BEST - 1))], axis=1)
     used, position = np.unique(label, return_inverse=True)
-    told = np.stack([position.reshape(label.shape), np.round(best_iou, 4)], -1).reshape(units, -1)
+    flat = np.stack([position.reshape(label.shape), np.round(best_iou, 4)], -1).reshape(units, -1)
     image = of_level.integers(0, 63_305, (units, IMAGES))
     return {
         "labels": [[f"concept {number}", int(number) % len(CATEGORIES)] for number in used],
-        "best": [[int(value) if place % 2 == 0 else value for place, value in enumerate(row)] for row in told.tolist()],
+        "best": [[int(value) if place % 2 == 0 else value for place, value in enumerate(row)] for row in flat.tolist()],
         "slot": np.argsort(np.argsort(-np.round(best_iou[:, 0], 4), kind="stable")).tolist(),
         "chance": of_level.uniform(0.001, 0.02, units).round(6).tolist(),
-        "agreement": (of_level.integers(0, 41, units) / 40).tolist(),  # of 40 halves, as `validate_units` has
+        "agreement": (of_level.integers(0, 41, units) / 40).tolist(),  # of 40 halves, as in `validate_units`
         "threshold": of_level.uniform(1, 3, units).round(3).tolist(),
         "maximum": of_level.uniform(4, 9, units).round(3).tolist(),
         "dead": [],
@@ -203,14 +203,14 @@ def random_columns(units: int, level: int) -> dict:
 
 
 def random_histograms(units: int, level: int) -> dict:
-    """What a layer's script of histograms says: counts that fall towards the maximum."""
+    """The contents of a layer's script of histograms: counts that fall towards the maximum."""
     random = np.random.default_rng(level)
     falling = 10 ** np.linspace(5, 0.5, BINS) * random.uniform(0.2, 1.8, (units, BINS))
     return {"samples": SET * MAP**2, "low": [0.0] * units, "counts": falling.astype(int).tolist()}
 
 
 def random_maps(units: int, level: int) -> Iterator[dict]:
-    """What a layer's scripts of maps say; the labels are blobs with a rough edge."""
+    """The contents of a layer's scripts of maps; the labels are blobs with a rough edge."""
     random = np.random.default_rng(level)
     knots = grid((MAP, MAP), (LABEL, LABEL), "align_corners_false")
     axis = [*knots.rows.tolist(), knots.row_weight.tolist()]
@@ -229,7 +229,7 @@ def random_maps(units: int, level: int) -> Iterator[dict]:
 
 
 def write_concepts(folder: Path, sheets: list[bytes]) -> None:
-    """Write what the pages of concepts load: all of a concept set's labels, with these sheets in turn."""
+    """Write what the pages of concepts load: all labels of a concept set, with these sheets in turn."""
     (folder / "concepts").mkdir()
     for number in range(-(-LABELS // UNITS_PER_SHEET)):
         (folder / "concepts" / f"sheet_{number}.webp").write_bytes(sheets[number % len(sheets)])
@@ -240,7 +240,7 @@ def write_concepts(folder: Path, sheets: list[bytes]) -> None:
 
 
 def write_pictures(folder: Path, pictures: list[np.ndarray]) -> None:
-    """Write all pictures of a concept set as large as Broden's to enlarge; few sheets are encoded and used in turn."""
+    """Write the enlarged pictures of a concept set as large as Broden; a few sheets are encoded and used in turn."""
     (folder / "pictures").mkdir()
     random = np.random.default_rng(0)
     sheets = []
@@ -259,7 +259,7 @@ def write_pictures(folder: Path, pictures: list[np.ndarray]) -> None:
 
 
 def sizes(folder: Path, levels: int) -> dict:
-    """Return the sizes of a gallery's files: in all, of a level, of a level's data script, and of the page alone."""
+    """Return the sizes of a gallery's files: in total, of a level, of a level's data script, and of the page alone."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     enlarged = [path for path in files if path.parent.name == "pictures" or "_maps_" in path.name]
     total, to_enlarge = (sum(path.stat().st_size for path in some) for some in (files, enlarged))
@@ -277,10 +277,10 @@ def sizes(folder: Path, levels: int) -> dict:
 
 
 def visit(folder: Path) -> dict:
-    """Open the gallery, scroll through it, open a unit at all levels, and say what that took."""
-    from playwright.sync_api import sync_playwright  # needed here alone
+    """Open the gallery, scroll through it, open a unit at all levels, and return what that took."""
+    from playwright.sync_api import sync_playwright  # needed only here
 
-    browser_path = next(filter(None, map(shutil.which, BROWSERS)), None) or sys.exit("Chromium is not there")
+    browser_path = next(filter(None, map(shutil.which, BROWSERS)), None) or sys.exit("Chromium is missing: install it")
     loaded: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
@@ -309,7 +309,7 @@ def visit(folder: Path) -> dict:
 def page_memory(browser: Any) -> dict:
     """Memory of the process that holds the page, in MB: its own, and that shared with the browser (Linux).
 
-    The shared one is decoded pictures, of which the browser keeps what fits into memory that it can take back.
+    The shared memory holds decoded pictures; the browser keeps as many as fit into memory that it can reclaim.
     """
     processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
     statuses = [Path(f"/proc/{each['id']}/status").read_text() for each in processes if each["type"] == "renderer"]
@@ -321,7 +321,7 @@ def page_memory(browser: Any) -> dict:
 
 
 def bytes_of(addresses: list[str]) -> str:
-    """How many files were loaded, and how large they are."""
+    """How many files were loaded, and their total size."""
     paths = {Path(address.removeprefix("file://")) for address in addresses if address.startswith("file://")}
     return f"{sum(path.stat().st_size for path in paths) / 1e6:.2f} MB in {len(paths)} files"
 

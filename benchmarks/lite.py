@@ -1,4 +1,4 @@
-"""The tally of NetDissect-Lite: image after image, unit after unit."""
+"""The tally of NetDissect-Lite: image by image, unit by unit."""
 
 import numpy as np
 from PIL import Image

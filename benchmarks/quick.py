@@ -1,4 +1,4 @@
-"""The tally of quick-netdissect: all units of an image at once, label after label."""
+"""The tally of quick-netdissect: all units of an image at once, label by label."""
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ def tally(
     """Count the pixels of every unit's masks, by label and by category, on a torch device.
 
     maps: (I, U, h, w), float16 or float32; thresholds: (U,). The maps are upsampled in single precision by grid_sample,
-    from the centres of equal cells, as its `upsample_grid` has them; beyond the outer ones they are clamped.
+    from the centres of equal cells, as in its `upsample_grid`, and clamped beyond the outer centres.
 
     Returns the pixels shared by unit and label, int64 (U, L + 1), and the units' active pixels, int64 (U, C),
     in the images that have a label of the category.
@@ -29,7 +29,7 @@ def tally(
             torch.from_numpy(low).to(device).float()[None],
             upsample_grid(low.shape[1:], tuple(segmentation.shape[1:])).to(device),
             padding_mode="border",
-            align_corners=True,  # the default of its day
+            align_corners=True,  # the default at that time
         )
         active = upsampled > levels
         area = active.int().view(units, -1).sum(1)
@@ -44,7 +44,7 @@ def tally(
 
 
 def upsample_grid(size: tuple[int, ...], new_size: tuple[int, ...]) -> torch.Tensor:
-    """Return where each position of the upsampled map lies in the map, as grid_sample takes it: (1, H, W, 2).
+    """Return the place in the map of each position of the upsampled map, as grid_sample takes it: (1, H, W, 2).
 
     -1 and 1 are the centres of the outer cells; a cell is H / h positions long, the first centre at (H / h - 1) / 2.
     """

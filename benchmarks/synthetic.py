@@ -10,8 +10,8 @@ from workflow_scripts.data.pack_concepts import LabelRows
 SIDE = 112  # of a label map, in pixels
 PIXELS = np.insert(np.indices((SIDE, SIDE), dtype=np.float32).reshape(2, -1), 2, 1, axis=0).T.copy()  # (y, x, 1)
 
-# Broden's numbers of labels by category sum to 1,376, since many of its 1,197 labels sit in two categories.
-# Here a label sits in one alone: the 179 too many are taken off objects (584) and parts (234) in proportion.
+# Broden's numbers of labels by category sum to 1,376, because many of its 1,197 labels are in two categories.
+# Here each label is in one category: the excess of 179 is taken from objects (584) and parts (234) in proportion.
 LABEL_COUNTS = {"color": 11, "object": 456, "part": 183, "material": 32, "scene": 468, "texture": 47}
 CATEGORIES = tuple(LABEL_COUNTS)
 LABEL_CATEGORY = np.repeat(np.arange(len(CATEGORIES)), list(LABEL_COUNTS.values()))
@@ -29,7 +29,7 @@ class Labels:
     """The labels of some images.
 
     planes: one array per image, uint16 (P, 112, 112): the label number of every pixel, 0 for none.
-    whole_labels: one list per image: the numbers of the labels that cover all of it.
+    whole_labels: one list per image: the numbers of the labels that cover the whole image.
     label_category: int64 (L + 1,): by label number, the index of its category; entry 0 is unused.
     categories: the names of the categories.
     """
@@ -47,15 +47,15 @@ def frequent(rng: np.random.Generator, labels: np.ndarray, count: int) -> np.nda
 
 
 def draw_plane(rng: np.random.Generator, labels: np.ndarray, regions: int, kinds: int, labelled: float) -> np.ndarray:
-    """A plane of regions, uint16 (112, 112): the pixels nearest to each of `regions` random points.
+    """Draw a plane of regions, uint16 (112, 112): the pixels nearest to each of `regions` random points.
 
-    A share `labelled` of the regions take turns at `kinds` labels, which need not differ; the others have none.
+    A share `labelled` of the regions gets `kinds` labels in turn, which need not differ; the others have none.
     """
     label = np.zeros(regions, np.uint16)
     with_label = round(labelled * regions)
     label[:with_label] = np.resize(frequent(rng, labels, kinds), with_label)
     points = rng.random((2, regions), dtype=np.float32) * SIDE
-    # |pixel - point|^2, less |pixel|^2, which does not tell the points apart.
+    # |pixel - point|^2 minus |pixel|^2, which is the same for all points.
     distance = PIXELS @ np.vstack([-2 * points, (points**2).sum(axis=0)])
     return label[distance.argmin(axis=1)].reshape(SIDE, SIDE)
 
@@ -66,25 +66,25 @@ def draw_part_planes(rng: np.random.Generator, count: int) -> list[np.ndarray]:
 
 
 def label_pascal(rng: np.random.Generator) -> tuple[list[np.ndarray], list[int]]:
-    """Draw the labels of an image as Pascal has them: planes of objects and, for half of the images, of parts."""
+    """Draw an image's labels as in Pascal: planes of objects and, for half of the images, of parts."""
     objects = draw_plane(rng, OBJECT, regions=10, kinds=int(rng.integers(1, 4)), labelled=0.4)
     return [objects, *draw_part_planes(rng, int(rng.random() < PASCAL_WITH_PARTS))], []
 
 
 def label_ade(rng: np.random.Generator) -> tuple[list[np.ndarray], list[int]]:
-    """Draw the labels of an image as ADE20K has them: planes of objects and of up to three levels of parts; a scene."""
+    """Draw an image's labels as in ADE20K: planes of objects and of up to three levels of parts, and a scene."""
     objects = draw_plane(rng, OBJECT, regions=24, kinds=int(rng.integers(6, 19)), labelled=0.95)
     parts = draw_part_planes(rng, rng.choice(4, p=ADE_PART_PLANES))
     return [objects, *parts], frequent(rng, SCENE, 1).tolist()
 
 
 def label_opensurfaces(rng: np.random.Generator) -> tuple[list[np.ndarray], list[int]]:
-    """Draw the labels of an image as OpenSurfaces has them: a plane of materials."""
+    """Draw an image's labels as in OpenSurfaces: a plane of materials."""
     return [draw_plane(rng, MATERIAL, regions=12, kinds=int(rng.integers(3, 7)), labelled=0.6)], []
 
 
 def label_dtd(rng: np.random.Generator) -> tuple[list[np.ndarray], list[int]]:
-    """Draw the labels of an image as DTD has them: a texture, which covers all of it."""
+    """Draw an image's labels as in DTD: a texture that covers the whole image."""
     return [], [int(rng.choice(TEXTURE))]
 
 
@@ -93,10 +93,10 @@ SOURCE_IMAGES = np.array([10_103, 22_210, 25_352, 5_640])
 
 
 def broden_like(images: int, seed: int) -> Labels:
-    """Labels of `images` images, of Broden's four sources in Broden's proportions, in random order.
+    """Labels of `images` images, from Broden's four sources in Broden's proportions, in random order.
 
-    No pixel carries one label in two planes, so that counting plane by plane counts pixels. Equal arguments
-    give equal labels.
+    No pixel carries a label in two planes, so counting plane by plane counts pixels. Equal arguments give equal
+    labels.
     """
     rng = np.random.default_rng(seed)
     last = SOURCE_IMAGES.cumsum() / SOURCE_IMAGES.sum()
@@ -110,7 +110,7 @@ def broden_like(images: int, seed: int) -> Labels:
 
 
 def packed_labels(labels: Labels) -> tuple[list[np.ndarray], LabelRows]:
-    """The label masks of each image, as `pack_masks` packs them, and whose they are; label n is position n - 1."""
+    """The label masks of each image, as `pack_masks` packs them, and their labels; label n is position n - 1."""
     masks, rows = [], LabelRows()
     for planes, whole in zip(labels.planes, labels.whole_labels, strict=True):
         numbers, of_image = label_masks(planes, np.array([], np.uint16))
@@ -120,9 +120,9 @@ def packed_labels(labels: Labels) -> tuple[list[np.ndarray], LabelRows]:
 
 
 def relu_maps(images: int, units: int, side: int, seed: int) -> np.ndarray:
-    """Maps like those behind the last ReLU of a ResNet, float16 (images, units, side, side).
+    """Maps like those after the last ReLU of a ResNet, float16 (images, units, side, side).
 
-    A map is a Gaussian field with correlation exp(-distance / 3.6), less the unit's bias, cut at zero; expm1
+    A map is a Gaussian field with correlation exp(-distance / 3.6), minus the unit's bias, clamped at zero; expm1
     gives it a log-normal tail, and the unit's scale multiplies it. Two thirds of the values are zero. With
     7 x 7 positions about 10 % of the maps exceed their unit's 99.5 % quantile somewhere. Equal arguments give
     equal maps.
@@ -146,7 +146,7 @@ UNIT_KINDS = (
 
 
 def unit_maps(kind: str, shape: tuple[int, ...], random: np.random.Generator, dtype: type) -> np.ndarray:
-    """Maps of one unit over all images: of one of UNIT_KINDS."""
+    """Maps of one unit over all images; the kind is one of UNIT_KINDS."""
     normal: np.ndarray = random.normal(size=shape).astype(dtype)
     smallest, step = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).eps
     return {
@@ -160,5 +160,5 @@ def unit_maps(kind: str, shape: tuple[int, ...], random: np.random.Generator, dt
         "zeros": random.choice([0.0, -0.0], shape),
         "about zero": random.choice(np.array([0.0, -0.0, smallest, -smallest, 1, -1]), shape),
         "subnormal": random.integers(-900, 900, shape) * float(smallest),
-        "near": random.choice([1, -1], 1) * (1 + random.integers(0, 900, shape) * float(step)),  # the upper bits alike
+        "near": random.choice([1, -1], 1) * (1 + random.integers(0, 900, shape) * float(step)),  # equal upper bits
     }[kind].astype(dtype)

@@ -1,4 +1,4 @@
-"""What masks cost in training: images a second with nine in ten weights pruned, against the same loop with none.
+"""What masks cost in training: images per second with nine in ten weights pruned, and without masks.
 
 python -m benchmarks.training                         # ResNet-50 at 224 pixels, on a GPU if there is one
 python -m benchmarks.training --batch 16 --steps 2    # on a small machine
@@ -25,7 +25,7 @@ DENSITY = 0.1
 
 
 def training_settings(args: argparse.Namespace) -> dict:
-    """The recipe of configs/paper.yaml where it concerns speed."""
+    """The parts of the recipe of configs/paper.yaml that affect speed."""
     return {
         "epochs": 10**6,
         "batch_size": args.batch,
@@ -44,18 +44,18 @@ def training_settings(args: argparse.Namespace) -> dict:
 
 
 def random_masks(masks: Masks) -> Masks:
-    """Masks that leave a tenth of each layer's weights, drawn at random."""
+    """Random masks that keep a tenth of each layer's weights."""
     generator = torch.Generator().manual_seed(0)
     return {name: torch.rand(mask.shape, generator=generator) < DENSITY for name, mask in masks.items()}
 
 
 def main() -> None:
-    """Train a ResNet-50 without masks and with them, in turn, and print images a second of each."""
+    """Train a ResNet-50 without and with masks, in turn, and print the images per second of each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--size", type=int, default=224, help="of the pictures, in pixels")
-    parser.add_argument("--steps", type=int, default=20, help="in a round")
-    parser.add_argument("--rounds", type=int, default=7, help="of each, in turn")
+    parser.add_argument("--size", type=int, default=224, help="side of the pictures, in pixels")
+    parser.add_argument("--steps", type=int, default=20, help="steps in a round")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of each, in turn")
     parser.add_argument("--precision", default="bfloat16", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--compile", action="store_true")
     args = parser.parse_args()
@@ -77,7 +77,7 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - started)
     for name, times in seconds.items():
         rates = sorted(len(images) / time for time in times)
-        print(f"{name}: {statistics.median(rates):.1f} images a second ({rates[0]:.1f} to {rates[-1]:.1f}), {device}")
+        print(f"{name}: {statistics.median(rates):.1f} images per second ({rates[0]:.1f} to {rates[-1]:.1f}), {device}")
     pairs = zip(seconds["without masks"], seconds["with masks"], strict=True)
     print(f"with masks / without: {statistics.median(without / masked for without, masked in pairs):.3f}")
 

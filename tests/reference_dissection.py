@@ -1,7 +1,6 @@
-"""A dissection by the definition alone: pixel by pixel, in plain loops, slow and meant to be read.
+"""A dissection by the definition alone: pixel by pixel, in plain loops, slow and easy to read.
 
-Shares no code with the workflow. Also writes small concept sets in Broden's layout, from which both
-sides start.
+It shares no code with the workflow. It also writes small concept sets in Broden's layout, which both sides use.
 """
 
 import csv
@@ -38,7 +37,7 @@ class Concepts:
 
 
 def write_broden(concepts: Concepts, folder: Path) -> None:
-    """Write the set as a folder in Broden's layout, with the columns of index.csv in an order of its own."""
+    """Write the set as a folder in Broden's layout, with the columns of index.csv in another order."""
     (folder / "images" / "some").mkdir(parents=True)
     with open(folder / "category.csv", "w", newline="") as file:
         csv.writer(file).writerows([["name", "first"], *([name, 0] for name in concepts.categories)])
@@ -76,7 +75,7 @@ def save_label_map(numbers: np.ndarray, path: Path) -> None:
 
 
 def labels_at(picture: Picture, y: int, x: int, categories: list[str]) -> set[int]:
-    """The labels that a pixel carries through the columns of `categories`."""
+    """The labels of a pixel in the columns of `categories`."""
     found = set()
     for category in categories:
         for item in picture.cells.get(category, []):
@@ -85,7 +84,7 @@ def labels_at(picture: Picture, y: int, x: int, categories: list[str]) -> set[in
 
 
 def area(concepts: Concepts, label: int, categories: list[str]) -> int:
-    """In how many pixels of all pictures a label lies in one of the categories."""
+    """The number of pixels in all pictures that have a label in one of the categories."""
     return sum(
         label in labels_at(picture, y, x, categories)
         for picture in concepts.pictures
@@ -95,7 +94,7 @@ def area(concepts: Concepts, label: int, categories: list[str]) -> int:
 
 
 def primary_category(concepts: Concepts, label: int) -> str:
-    """The category in which a label has the most pixels, the last of equals; the first listed if it has none."""
+    """The category in which a label has the most pixels, the last of equals; the first listed if it has no pixels."""
     areas = [(area(concepts, label, [name]), place) for place, name in enumerate(concepts.categories)]
     largest, place = max(areas)
     return concepts.categories[place] if largest else concepts.labels[label][1][0]
@@ -112,25 +111,25 @@ def has_category(concepts: Concepts, picture: Picture, category: str, primary: d
 
 
 def threshold(samples: list[float], quantile: str) -> float:
-    """The smallest sample that at most the share `quantile` of the samples exceeds."""
+    """The smallest sample that at most a share `quantile` of the samples exceeds."""
     allowed = int(Decimal(quantile) * len(samples))
     return sorted(samples, reverse=True)[allowed]
 
 
 def value_between(a: f32, b: f32, weight: f32) -> f32:
-    """The value so far on the way from `a` to `b`, every operation rounded to single precision."""
+    """The value at `weight` on the way from `a` to `b`, with every operation rounded to single precision."""
     return f32(a + f32(weight * f32(b - a)))
 
 
 def knot(place: int, size: int, new_size: int) -> tuple[int, int, f32]:
-    """The cells on both sides of a pixel along an axis, and how far it lies from the first to the second."""
+    """The cells on both sides of a pixel along an axis, and its position between them."""
     source = min(max((place + 0.5) * size / new_size - 0.5, 0.0), size - 1.0)
     first = int(source)
     return first, min(first + 1, size - 1), f32(source - first)
 
 
 def interpolated(values: np.ndarray, height: int, width: int) -> np.ndarray:
-    """One map (h, w) at height x width, every operation rounded to single precision."""
+    """One map (h, w) at height x width, with every operation rounded to single precision."""
     values = values.astype(f32)
     result = np.empty((height, width), f32)
     for y in range(height):
@@ -165,11 +164,11 @@ def tally(
 
 
 def iou(shared: int, unit_area: int, label_area: int) -> Fraction:
-    """Intersection over union; 0 of nothing."""
+    """Intersection over union; 0 if the union is empty."""
     union = unit_area + label_area - shared
     return Fraction(shared, union) if union else Fraction(0)
 
 
 def best_label(scores: dict[int, Fraction]) -> int | None:
-    """The label of the highest score, the lowest number among equals."""
+    """The label with the highest score; the lowest number among equals."""
     return min(scores, key=lambda label: (-scores[label], label), default=None)

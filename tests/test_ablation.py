@@ -1,4 +1,4 @@
-"""Switching units off: which ones, what that does to a network, and what the table says of it."""
+"""Switching units off: which ones, the effect on a network, and the tables."""
 
 import argparse
 import csv
@@ -39,13 +39,13 @@ from workflow_scripts.train.measure_network import measure_accuracy
 from workflow_scripts.train.pictures import MemoryPictures
 from workflow_scripts.train.training import accuracy
 
-POOLED, FURTHER_UP = "4", "2"  # layers of the small network: its six units are pooled; and four before
+POOLED, FURTHER_UP = "4", "2"  # layers of the small network: six units that are pooled; four before
 CLASSES = ("a", "b", "c", "d")
 
 
 @pytest.fixture
 def network():
-    """A network of four classes, whose batch-norm spreads the pictures' logits."""
+    """A network with four classes, whose batch-norm spreads the pictures' logits."""
     network = drawn(3, classes=4)
     with torch.no_grad():
         network[3].weight.mul_(3)
@@ -54,14 +54,14 @@ def network():
 
 
 def units_of(labels, detectors=None, dead=()):
-    """Units with these names, all of them detectors unless it is said which."""
+    """Units with these names; all are detectors unless `detectors` says which."""
     number = len(labels)
     detector = np.isin(np.arange(number), range(number) if detectors is None else detectors)
     return Units(np.array(labels, dtype=object), detector, np.isin(np.arange(number), dead))
 
 
 def slow_classes(network, pictures, layer, units):
-    """The classes of pictures, one by one, module by module, with the units of a module set to zero in its output."""
+    """The predicted classes, picture by picture and module by module, with the units of one layer set to zero."""
     found = []
     for [picture], _ in pictures.plain(np.arange(len(pictures))[:, None]):
         values = picture[None]
@@ -81,7 +81,7 @@ def slow_counts(network, pictures, layer, units):
 
 
 @pytest.mark.parametrize(("layer", "by", "units"), [(POOLED, "logits", 6), (FURTHER_UP, "passes", 4)])
-def test_both_ways_count_what_a_slow_reference_counts(network, pictures, layer, by, units, monkeypatch):
+def test_both_methods_agree_with_a_slow_reference(network, pictures, layer, by, units, monkeypatch):
     monkeypatch.setattr(ablation, "BATCH", 7)
     sets = [np.array([], int), np.array([1]), np.array([0, units - 1]), np.arange(units)]
     right = count_right(network, pictures, {layer: sets})
@@ -95,7 +95,7 @@ def test_both_ways_count_what_a_slow_reference_counts(network, pictures, layer, 
 
 @given(st.sets(st.integers(0, 5)), st.integers(0, 99))
 @settings(max_examples=20, deadline=None)
-def test_logits_without_units_are_those_of_a_pass_without_them(off, seed):
+def test_subtracting_units_from_logits_equals_a_pass_without_them(off, seed):
     network = drawn(seed).eval()
     pictures = torch.randn(5, 3, 12, 12, generator=torch.Generator().manual_seed(seed))
     units = np.array(sorted(off), int)
@@ -111,7 +111,7 @@ def test_logits_without_units_are_those_of_a_pass_without_them(off, seed):
     assert ablation.find_readout(network, means + 0.01, logits) is None
 
 
-def test_the_run_and_the_channels_of_tokens_that_are_named_are_switched_off():
+def test_the_named_run_and_the_named_channels_of_tokens_are_switched_off():
     class Twice(nn.Module):
         def __init__(self):
             super().__init__()
@@ -131,7 +131,7 @@ def test_the_run_and_the_channels_of_tokens_that_are_named_are_switched_off():
 
 
 class TwoUnits(nn.Module):
-    """Unit 0 is a picture's red, unit 1 its green; the class is that of the larger one, red where they are equal."""
+    """Unit 0 is a picture's red, unit 1 its green; the class is that of the larger one, or red if they are equal."""
 
     def __init__(self):
         super().__init__()
@@ -150,7 +150,7 @@ class TwoUnits(nn.Module):
 
 
 def two_classes():
-    """Three red pictures, of which one has more green, and five green ones."""
+    """Three red pictures, one of which has more green, and five green ones."""
     colours = [(200, 0), (200, 100), (100, 200), *[(0, 150)] * 5]
     images = np.array([np.broadcast_to((red, green, 0), (4, 4, 3)) for red, green in colours], np.uint8)
     packed = PackedImages(images, np.array([0] * 3 + [1] * 5), ("red", "green"))
@@ -164,7 +164,7 @@ def test_two_units_and_two_classes_by_hand():
     assert [list(row.values()) for row in classes] == [["red", 3, 2 / 3], ["green", 5, 1.0]]
     red, green = rows
     assert [red[name] for name in COLUMNS[:5]] == ["units", "red", "r", 1, 3]
-    # Without red one red picture, which has no green, stays red, for both are 0: one of three is lost, no green one.
+    # Without red, a red picture without green stays red, because both are 0: one of three is lost, and no green one.
     # Without green all red ones are found, one more, and no green picture is, but for those without any red: none.
     drawn_units = [int(one) for [one] in draw_sets(np.arange(2), 1, 19, 1)]
     share_red = drawn_units.count(0) / 19
@@ -183,7 +183,7 @@ def test_p_and_moments_of_random_sets_by_hand():
     )  # fmt: skip
     sets = Sets({0: np.array([3, 4])}, {2: np.zeros((4, 2), int)})
     [row] = ablation_rows("x", sets, right, ["a", "b"], ["c", "b"])
-    # The random sets change the class by 0, -3, -4 and 1 pictures, and the own one by -3.
+    # The random sets change the class by 0, -3, -4 and 1 pictures, and its own set by -3.
     assert row["p"] == (1 + 2) / (1 + 4)
     assert (row["own"], row["others"], row["all"]) == (-0.3, 1 / 30, -2 / 40)
     assert row["random_own_mean"] == pytest.approx(-0.15)
@@ -208,10 +208,10 @@ def test_a_class_has_its_live_detectors_and_sets_of_as_many_live_units():
     other = choose_sets(units, ["cat", "dog", "car", "tree"], 40, replicate=3)
     assert any((of_size != other.random[size]).any() for size, of_size in sets.random.items())
     some = draw_sets(np.arange(5), 2, 10, 1)
-    assert (draw_sets(np.arange(5), 2, 30, 1)[:10] == some).all()  # more sets are further ones
+    assert (draw_sets(np.arange(5), 2, 30, 1)[:10] == some).all()  # a larger number only adds sets
 
 
-def test_random_sets_are_even():
+def test_random_sets_use_units_evenly():
     counts = Counter(draw_sets(np.arange(6), 3, 2000, 1).ravel().tolist())
     assert max(abs(count - 1000) for count in counts.values()) < 5 * np.sqrt(2000 / 4)
 
@@ -230,7 +230,7 @@ def test_concepts_have_the_classes_names_or_those_that_the_config_gives():
     labels = ["cat", "dog", "sky"]
     assert concepts_of(["cat", "n02"], {}, labels, "c.h5") == ["cat", "n02"]
     assert concepts_of(["cat", "n02"], {"n02": "dog"}, labels, "c.h5") == ["cat", "dog"]
-    assert concepts_of(["cat", "n02"], {"n02": "dog", "n03": "sky"}, labels, "c.h5") == ["cat", "dog"]  # another's
+    assert concepts_of(["cat", "n02"], {"n02": "dog", "n03": "sky"}, labels, "c.h5") == ["cat", "dog"]
     for name in ("n02", "n03"):
         with pytest.raises(UserError) as error:
             concepts_of(["cat", "n02"], {name: "house"}, labels, "c.h5")
@@ -246,7 +246,7 @@ def test_another_number_of_classes_is_refused(pictures):
         count_right(drawn(), pictures, {})
 
 
-def test_pictures_in_folders_are_seen_as_their_accuracy_was_measured(tmp_path):
+def test_pictures_in_folders_are_prepared_as_for_measuring_accuracy(tmp_path):
     preprocessing = VIEW | {"resize": 14, "interpolation": "bilinear"}
     network = drawn(5, classes=12)
     network[7].weight.data.mul_(50)
@@ -260,7 +260,7 @@ UNIT_COLUMNS = ("layer", "unit", "label", "detector", "dead")
 
 
 def run_command(folder, monkeypatch, **changes):
-    """The rows of both tables, as the command writes them, of a network with packed pictures of grey folders."""
+    """The rows of both tables that the command writes, for a network with packed pictures of grey folders."""
     network = drawn(5, classes=12)
     save_network(folder / "network.pt", network, full_masks(network, []), 12, None)
     with open(folder / "units.csv", "w", newline="") as file:
@@ -292,7 +292,7 @@ def run_command(folder, monkeypatch, **changes):
 
 
 class Concepts:
-    """What the command reads of a concept set."""
+    """The parts of a concept set that the command reads."""
 
     label_name = ("blue", "red")
 

@@ -17,7 +17,7 @@ KEYS = ["arm", "replicate", "level"]
 
 
 def network_of(folder, key, rows=1, classes=("7", "NA")):
-    """A network with so many rows in its ablation.csv, and a row for each class, of which the last has no pictures."""
+    """A network with `rows` rows in its ablation.csv and a row for each class; the last class has no pictures."""
     files = folder / f"{key}_ablation.csv", folder / f"{key}_classes.csv"
     row = ["x", "NA", "7", 2, 10, 0.5, -0.123456789, "", -0.1, 0, 0.1, 0, 0.05, 19, "logits"]
     pd.DataFrame([row] * rows, columns=COLUMNS).to_csv(files[0], index=False)
@@ -44,7 +44,7 @@ def test_rows_are_sorted_by_network_and_names_stay_as_they_are(tmp_path):
     assert classes["class"].tolist() == ["7", "NA"] * 4 and classes["accuracy"].tolist() == ["0.333333", ""] * 4
 
 
-def test_without_detectors_of_classes_there_is_a_header_alone(tmp_path):
+def test_without_detectors_of_classes_there_is_only_a_header(tmp_path):
     some, none = network_of(tmp_path, (1, 0)), network_of(tmp_path, (1, 1), rows=0)
     assert gathered(tmp_path, [none, some])[0]["level"].tolist() == [0]
     ablation, classes = gathered(tmp_path, [none])
@@ -52,7 +52,7 @@ def test_without_detectors_of_classes_there_is_a_header_alone(tmp_path):
 
 
 def test_only_a_class_that_no_network_has_is_refused(tmp_path):
-    """Networks that were brought along may tell other classes apart than those that are trained here."""
+    """Networks that were brought along may have other classes than those that are trained here."""
     networks = [network_of(tmp_path, (1, 0)), network_of(tmp_path, (2, 0), classes=("n02", "no"))]
     given = ["NA", "n02", "7"]
     assert gathered(tmp_path, networks, given)[1]["class"].tolist() == ["7", "NA", "n02", "no"]
@@ -66,7 +66,7 @@ def test_only_a_class_that_no_network_has_is_refused(tmp_path):
     assert not (tmp_path / "ablation.csv").exists()
 
 
-def test_what_is_missing_or_has_other_columns_is_named(tmp_path):
+def test_a_missing_file_or_other_columns_are_named(tmp_path):
     network = network_of(tmp_path, (1, 0))
     network.classes.write_text("class\n7\n")
     with pytest.raises(UserError, match=re.escape(f"{network.classes} has other columns than class, pictures, acc")):

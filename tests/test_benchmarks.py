@@ -1,4 +1,4 @@
-"""The benchmarks run: at a size that says nothing about speed."""
+"""The benchmarks run, at a size that says nothing about speed."""
 
 import json
 import subprocess

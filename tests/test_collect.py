@@ -1,4 +1,4 @@
-"""Counting detectors, and the tables."""
+"""Counts of detectors, and the tables."""
 
 import csv
 import json
@@ -28,12 +28,12 @@ from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.collect import TABLES, collect, count_detectors, parse_network, read_units
 from workflow_scripts.tables.read_tables import read_table
 
-# unit: (maximum, threshold, {category: (label, IoU)}); what each is there for stands beside it.
+# unit: (maximum, threshold, {category: (label, IoU)}), with its purpose in a comment
 UNITS_BY_HAND = {
     1: (3.0, 1.5, {"object": ("dog", 0.10), "part": ("head", 0.08)}),  # A: dog; B: dog and head
     2: (3.0, 1.5, {"object": ("dog", 0.05), "part": ("leg", 0.06)}),  # A: leg; B: dog and leg
     3: (3.0, 1.5, {"object": ("dog", 0.07), "part": ("leg", 0.01)}),  # A: dog again
-    4: (3.0, 1.5, {"object": ("cat", CUT), "part": ("head", 0.03)}),  # exactly at the cut: no detector
+    4: (3.0, 1.5, {"object": ("cat", CUT), "part": ("head", 0.03)}),  # exactly at the IoU threshold: no detector
     5: (3.0, 0.0, {"object": ("cat", 0.02), "part": ("null", 0.05)}),  # threshold 0; a concept called null
     6: (0.0, 0.0, {"object": ("", 0.0), "part": ("", 0.0)}),  # dead
 }
@@ -120,7 +120,7 @@ def test_a_label_in_two_categories_is_two_concepts(tmp_path):
     assert [row[f"concepts_{way}"] for way in ("a", "b", "fdr")] == [2, 2, 2]
 
 
-def test_weights_as_a_share_of_the_first_network_of_the_base_and_no_density_of_smaller_ones(tmp_path):
+def test_smaller_networks_have_a_share_of_the_bases_weights_and_no_density(tmp_path):
     names = {"imp": (0, 1.0), "deep": (1, 0.25), "small": (1, 1.0), "unknown": (1, 1.0)}
     networks = []
     for arm, (level, density) in names.items():
@@ -143,7 +143,7 @@ def test_weights_as_a_share_of_the_first_network_of_the_base_and_no_density_of_s
     assert [rows[arm]["epochs_in_all"] for arm in names] == ["2", "2", "2", ""]
 
 
-def test_a_base_has_several_networks_and_weights_are_a_share_of_its_first(by_hand, tmp_path):
+def test_shares_of_weights_refer_to_the_first_network_of_a_base(by_hand, tmp_path):
     networks = []
     for level, density in ((0, 1.0), (1, 0.5)):
         metrics = tmp_path / f"{level}.json"
@@ -154,14 +154,14 @@ def test_a_base_has_several_networks_and_weights_are_a_share_of_its_first(by_han
 
 
 def change(metrics, weights):
-    """Give the only layer of a network another number of weights, all of which remain."""
+    """Change the number of weights of a network's only layer; all of them remain."""
     content = json.loads(metrics.read_text())
     content["layers"][0] |= {"weights": weights, "remaining": weights}
     metrics.write_text(json.dumps(content))
 
 
 def write_by_hand(network, cut, rule, **changed):
-    """Name the network's units by that rule, and change the text of some cells, given as column=(unit, text)."""
+    """Name the network's units by a rule, and change the text of cells, given as column=(unit, text)."""
     write_units(network.units, UNITS_BY_HAND, cut=cut, rule=rule)
     units = pd.read_csv(network.units, dtype=str, keep_default_na=False)
     for column, (unit, text) in changed.items():
@@ -169,7 +169,7 @@ def write_by_hand(network, cut, rule, **changed):
     units.to_csv(network.units, index=False)
 
 
-# Unit 4 is exactly at CUT: the first two rules call it a detector, the others do not.
+# Unit 4 has exactly the IoU CUT: the first two rules call it a detector, the others do not.
 JUST_BELOW, JUST_ABOVE = float(np.nextafter(CUT, 0)), float(np.nextafter(CUT, 1))
 RULES = [(CUT, "at_least"), (JUST_BELOW, "above"), (CUT, "above"), (JUST_ABOVE, "at_least")]
 
@@ -179,7 +179,7 @@ RULES = [(CUT, "at_least"), (JUST_BELOW, "above"), (CUT, "above"), (JUST_ABOVE, 
 def test_units_that_were_named_by_another_rule_are_refused(by_hand, tmp_path, named, rule):
     write_by_hand(by_hand, *named)
     if (named in RULES[:2]) != (rule in RULES[:2]):
-        with pytest.raises(UserError, match=r"units\.csv: its detectors are not those of an IoU .* 0\.04"):
+        with pytest.raises(UserError, match=r"units\.csv: its detectors are not the units with an IoU .* 0\.04"):
             collected([by_hand], tmp_path, *rule)
         assert not (tmp_path / "tables").exists()
         return
@@ -187,20 +187,20 @@ def test_units_that_were_named_by_another_rule_are_refused(by_hand, tmp_path, na
     [row] = pd.read_csv(tmp_path / "tables" / "networks.csv").to_dict("records")
     counts = [row[name] for name in ("detectors_a", "concepts_a", "detectors_b", "concepts_b")]
     assert counts == ([5, 4, 7, 5] if named in RULES[:2] else [4, 3, 6, 4])  # unit 4, cat
-    assert (row["detector_iou"], row["detector_rule"]) == (CUT, rule[1])  # to six digits
+    assert (row["detector_iou"], row["detector_rule"]) == (CUT, rule[1])  # equal to six digits
     by_category = count_detectors(read_units(by_hand.units)).set_index("category")
     assert by_category.loc["object"].tolist() == ([3, 2, 4, 2] if named in RULES[:2] else [2, 1, 3, 1])
     assert by_category.loc["part"].tolist() == [2, 2, 3, 3]
 
 
 @pytest.mark.parametrize(("unit", "text"), [(3, "False"), (4, "True")])
-def test_one_detector_that_is_not_the_rules_is_refused(by_hand, tmp_path, unit, text):
+def test_a_single_flag_against_the_rule_is_refused(by_hand, tmp_path, unit, text):
     write_by_hand(by_hand, CUT, "above", detector=(unit, text))
-    with pytest.raises(UserError, match="its detectors are not those of an IoU"):
+    with pytest.raises(UserError, match="its detectors are not the units with an IoU"):
         collected([by_hand], tmp_path)
 
 
-def test_the_flags_alone_say_what_is_counted(by_hand):
+def test_only_the_flags_decide_what_is_counted(by_hand):
     write_by_hand(by_hand, CUT, "above", **{"detector": (3, "False"), "part-detector": (3, "True")})
     counts = count_detectors(read_units(by_hand.units)).set_index("category")
     assert counts.loc["object"].tolist() == [1, 1, 3, 1]  # A: unit 1; B as before
@@ -208,7 +208,7 @@ def test_the_flags_alone_say_what_is_counted(by_hand):
 
 
 @pytest.mark.parametrize("rule", ["above", "at_least"])
-def test_a_unit_without_a_concept_is_no_detector_even_at_a_cut_of_zero(by_hand, tmp_path, rule):
+def test_a_unit_without_a_concept_is_no_detector_even_at_an_iou_threshold_of_zero(by_hand, tmp_path, rule):
     write_by_hand(by_hand, 0, rule)
     counts = count_detectors(read_units(by_hand.units))
     assert counts["detectors_b"].tolist() == [5, 5]
@@ -219,11 +219,11 @@ def test_a_unit_without_a_concept_is_no_detector_even_at_a_cut_of_zero(by_hand, 
         ["", "", "0", "False"]
     ]
     write_by_hand(by_hand, 0, rule, detector=(6, "True"))
-    with pytest.raises(UserError, match=r"its detectors are not those of an IoU (above|at least) 0:"):
+    with pytest.raises(UserError, match=r"its detectors are not the units with an IoU (above|at least) 0:"):
         collected([by_hand], tmp_path, 0, rule)
 
 
-def test_columns_are_read_as_what_they_are(by_hand):
+def test_columns_are_read_with_their_types(by_hand):
     units = read_units(by_hand.units)
     assert units["unit"].tolist() == [str(unit) for unit in UNITS_BY_HAND]
     assert units["detector"].tolist() == [True, True, True, False, True, False]
@@ -255,7 +255,7 @@ def test_tables_have_a_row_for_everything(experiment):
     assert (frames["units"]["detector"] == (frames["units"]["score"] > CUT)).all()
     detecting = frames["units"][frames["units"]["detector"]].groupby([*keys, "layer"])
     assert (detecting.size().reindex(whole.index, fill_value=0) == whole["detectors_a"]).all()
-    assert whole["detectors_a"].between(1, 11).any()  # otherwise the sums above would say little
+    assert whole["detectors_a"].between(1, 11).any()  # otherwise the sums above would test little
 
 
 def test_tables_do_not_depend_on_the_order_of_networks(experiment, tmp_path):
@@ -292,7 +292,7 @@ def test_arms_that_do_not_fit_are_refused(by_hand, tmp_path, arms, message):
     assert not (tmp_path / "tables").exists()
 
 
-def test_layers_are_rows(tmp_path):
+def test_each_layer_has_rows_in_the_order_of_dissection(tmp_path):
     layers = ("layer10", "layer9", "layer2")  # sorted neither as text nor as numbers
     networks = write_experiment(tmp_path, replicates=1, levels=2, comparisons=(), layers=layers)
     collected(networks, tmp_path)
@@ -319,7 +319,7 @@ def test_networks_without_epochs_are_collected(by_hand, tmp_path, epochs):
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("accuracies", [(None,), (None, 0.12345678), (0.12345678, None)])
-def test_accuracy_that_nobody_measured_is_an_empty_cell(by_hand, tmp_path, accuracies):
+def test_an_accuracy_that_was_not_measured_is_an_empty_cell(by_hand, tmp_path, accuracies):
     networks = []
     for replicate, accuracy in enumerate(accuracies):
         metrics = tmp_path / f"{replicate}.json"
@@ -330,7 +330,7 @@ def test_accuracy_that_nobody_measured_is_an_empty_cell(by_hand, tmp_path, accur
     assert cells.tolist() == ["" if accuracy is None else "0.123457" for accuracy in accuracies]
 
 
-def test_of_a_stated_density_the_others_and_the_layers_are_not_known(by_hand, tmp_path):
+def test_with_only_a_stated_density_other_densities_and_layers_are_empty(by_hand, tmp_path):
     network = nn.Conv2d(2, 3, 3)
     metrics = tmp_path / "stated.json"
     checkpoints.write_metrics(metrics, network, full_masks(network, []), None, [], density=0.25)
@@ -342,7 +342,7 @@ def test_of_a_stated_density_the_others_and_the_layers_are_not_known(by_hand, tm
     assert pd.read_csv(tmp_path / "tables" / "layers.csv")["level"].tolist() == [1]
 
 
-def test_arms_may_have_layers_of_their_own(tmp_path):
+def test_arms_may_have_different_layers(tmp_path):
     networks = [
         write_network(tmp_path, "one", 0, 0, 1.0, 0.9, ("7",), measured=False),
         write_network(tmp_path, "other", 0, 0, 1.0, 0.9, ("features.3", "8"), measured=False),
@@ -392,12 +392,12 @@ def edit(path, old, new):
     path.write_text(path.read_text().replace(old, new))
 
 
-def test_a_network_is_named_once(by_hand, tmp_path):
+def test_a_network_named_twice_is_refused(by_hand, tmp_path):
     with pytest.raises(UserError, match="named twice"):
         collected([by_hand, by_hand], tmp_path)
 
 
-def test_replicate_and_level_are_whole_numbers():
+def test_replicate_and_level_must_be_whole_numbers():
     assert parse_network(["imp", "2", "10", "m", "u", "n", "s"])[:3] == ("imp", 2, 10)
     with pytest.raises(UserError, match="whole numbers"):
         parse_network(["imp", "2", "-1", "m", "u"])

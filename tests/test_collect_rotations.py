@@ -1,4 +1,4 @@
-"""The table of rotations: one row for each that an arm asks for, under every name of a network."""
+"""The table of rotations: one row for each rotation that an arm asks for, under every key of a network."""
 
 import re
 
@@ -12,7 +12,7 @@ from workflow_scripts.tables.collect_rotations import COLUMNS, RotatedNetwork
 
 
 def write_rotations(folder, name, alphas=(0.5, 1.0), seeds=2, layers=("b", "7")):
-    """A network's rotations.csv, in the order in which they are made."""
+    """Write a network's rotations.csv, in the order in which rotations are made."""
     path = folder / f"{name}.csv"
     rows = [
         [layer, alpha, seed, 9, seed, 1, 0, 0.123456789]
@@ -42,7 +42,7 @@ def test_rows_are_sorted_by_network_layer_and_rotation(tmp_path):
     assert (table["median_score"] == 0.123457).all() and (table["detectors_a"] == table["seed"]).all()
 
 
-def test_a_network_of_two_arms_has_what_each_of_them_asks_for(tmp_path):
+def test_a_network_of_two_arms_has_the_rotations_that_each_asks_for(tmp_path):
     shared, own = write_rotations(tmp_path, "shared", seeds=3), write_rotations(tmp_path, "own", [1.0], seeds=1)
     networks = [RotatedNetwork("lite", 1, 0, shared), RotatedNetwork("once", 1, 0, shared)]
     networks.append(RotatedNetwork("once", 1, 1, own))
@@ -54,7 +54,7 @@ def test_a_network_of_two_arms_has_what_each_of_them_asks_for(tmp_path):
     ]
 
 
-def test_what_is_missing_or_damaged_is_named(tmp_path):
+def test_missing_or_damaged_files_are_named(tmp_path):
     file, other = write_rotations(tmp_path, "x"), tmp_path / "other.csv"
     other.write_text("a,b\n1,2\n")
     for path, asked, words in [

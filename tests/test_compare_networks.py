@@ -1,4 +1,4 @@
-"""The tables that compare networks: by hand, of odd experiments, and refused where a test cannot show anything."""
+"""The tables that compare networks: by hand, for unusual experiments, and for tests that cannot show anything."""
 
 import math
 import shutil
@@ -32,14 +32,14 @@ ARMS = [
 
 
 def write_tables(folder, rows, arms=ARMS, layers=("a",), units=()):
-    """Write the tables that comparisons are made of.
+    """Write the tables that comparisons are made from.
 
     Args:
-        folder: of the tables.
+        folder: the folder of the tables.
         rows: arm, replicate, level, density, accuracy and detectors of networks, and concepts, if not 5.
         arms: the rows of arms.csv.
-        layers: of each network, alike.
-        units: arm, replicate, level and the names of units, "" where there is none.
+        layers: the layers of each network, with the same numbers.
+        units: arm, replicate, level and the names of units, "" for a unit without one.
     """
     networks = []
     for arm, replicate, level, density, accuracy, detectors, *concepts in rows:
@@ -65,7 +65,7 @@ def write_tables(folder, rows, arms=ARMS, layers=("a",), units=()):
 
 
 def chain(arm, counts, replicates=(1, 2, 3), first=0, accuracy=0.9, density=0.5):
-    """Networks of an arm: counts[level][replicate], and what they have in common."""
+    """Networks of an arm, with detectors counts[level][replicate]."""
     return [
         (arm, replicate, level, density**level, accuracy - 0.01 * level, count)
         for level, of_level in enumerate(counts, first)
@@ -106,14 +106,14 @@ def test_differences_by_hand(tmp_path):
     assert tie["sd"] == pytest.approx(math.sqrt(1 / 6), rel=1e-5) and tie["p_equivalence"] > 0
     last = one(frame, level=3, measure="units")
     assert last["shown"] == "not shown" and last["power"] < 0.05
-    # Accuracies fall by one step, 0.01, and always as far: the step is taken for one picture, or a few.
+    # Accuracies always fall by 0.01; this step is taken for one picture, or a few.
     accuracy = one(frame, level=1, measure="accuracy")
     assert accuracy["layer"] == "" and accuracy["margin"] == 0.01
     assert accuracy["difference"] == pytest.approx(-0.01) and accuracy["sd"] == pytest.approx(0.01 * math.sqrt(1 / 6))
     assert set(frame["against"]) == {"dense"} and set(frame["arm"]) == {"imp"}
 
 
-def test_a_sequence_ends_at_the_first_level_that_is_not_shown_in_the_order_of_densities(tmp_path):
+def test_a_sequence_in_order_of_density_ends_at_the_first_level_that_fails(tmp_path):
     other = [(*row[:3], {1: 0.1, 2: 0.5, 3: 0.3, 0: 1}[row[2]], *row[4:]) for row in chain("imp", [DENSE] * 4)]
     gained = [(*row[:5], row[5] + 20) if row[2] == 3 else row for row in other]  # at density 0.3
     frame = frames_of(write_tables(tmp_path, gained))["equivalence"].query("measure == 'units'")
@@ -125,14 +125,14 @@ def test_a_sequence_ends_at_the_first_level_that_is_not_shown_in_the_order_of_de
     assert frame.loc[frame["in_sequence"], "level"].tolist() == [1, 2] and frame["density"].isna().all()
 
 
-def test_accuracies_that_six_digits_round_apart_are_no_step():
+def test_differences_from_rounding_to_six_digits_are_not_a_step_of_accuracy():
     values = pd.DataFrame({"measure": "accuracy", "value": [0.9, 0.900001, 0.9002, 0.91]})
     counts = pd.DataFrame({"measure": "units", "value": [0.90005, 3]})
     assert accuracy_step(pd.concat([values, counts])) == pytest.approx(0.000199)
     assert accuracy_step(values[:2]) == 1
 
 
-def test_noise_is_a_row_and_networks_trained_again_are_compared_with_as_well(tmp_path):
+def test_networks_are_compared_with_dense_ones_and_with_those_trained_again(tmp_path):
     rows = chain("imp", [DENSE, (80, 80, 80)]) + chain("again", [(84, 84, 84)]) + chain("random", [DENSE, (70, 71, 72)])
     rows += chain("untrained", [(5, 5, 5)])
     frame = frames_of(write_tables(tmp_path, rows))["equivalence"].query("measure == 'units'")
@@ -149,7 +149,7 @@ def test_noise_is_a_row_and_networks_trained_again_are_compared_with_as_well(tmp
     assert frame["margin"].nunique() == 1  # that of the dense networks
 
 
-def test_levels_of_references_stand_each_for_itself(tmp_path):
+def test_each_level_of_a_reference_stands_alone(tmp_path):
     arms = [ARMS[0], arm_row("early", "imp", "reference", "dense_early", starts_from="imp")]
     early = [(*row[:3], 1.0, *row[4:]) for row in chain("early", [(20, 21, 22), DENSE], first=2)]
     frame = frames_of(write_tables(tmp_path, chain("imp", [DENSE]) + early, arms))["equivalence"]
@@ -157,8 +157,8 @@ def test_levels_of_references_stand_each_for_itself(tmp_path):
     assert units["in_sequence"].to_dict() == {2: False, 3: True}
 
 
-def test_few_replicates_are_not_tested_but_say_what_they_leave_open(tmp_path):
-    rows = chain("imp", [DENSE[:2], (80, 83), (70, 70)], replicates=(1, 2))[:-1]  # a level that one replicate lacks
+def test_few_replicates_are_not_tested_but_have_a_smallest_change(tmp_path):
+    rows = chain("imp", [DENSE[:2], (80, 83), (70, 70)], replicates=(1, 2))[:-1]  # one replicate lacks a level
     frame = frames_of(write_tables(tmp_path, rows), margins=Margins(0.9, 0.9))["equivalence"]
     assert (frame["shown"] == "not testable").all() and not frame["in_sequence"].any()
     assert frame[["p_equivalence", "p_noninferiority", "power"]].isna().all(axis=None)
@@ -174,7 +174,7 @@ def test_only_pairs_are_compared(tmp_path):
 
 
 @pytest.mark.parametrize("more", [0, 20])
-def test_units_above_rotation_have_a_margin_where_there_are_any(tmp_path, more):
+def test_units_above_rotation_have_a_margin_if_there_are_any(tmp_path, more):
     arms = [*ARMS, arm_row("rotated", "imp", "baseline", "rotated")]
     rows = chain("imp", [DENSE, (80, 81, 82)]) + chain("random", [DENSE, (60, 60, 60)])
     write_tables(tmp_path, rows, arms)
@@ -191,16 +191,16 @@ def test_units_above_rotation_have_a_margin_where_there_are_any(tmp_path, more):
     above = one(frame, arm="imp", measure="units_above_rotation")
     dense = 256 / 3 - 71.5 - more
     assert above["mean"] == 81 - 61.5 - more and above["mean_against"] == pytest.approx(dense, rel=1e-4)
-    if more:  # than the dense networks have units
+    if more:  # random bases have more detectors than the dense networks
         assert math.isnan(above["margin"]) and math.isnan(above["power"]) and above["shown"] == "not shown"
     else:
         assert above["margin"] == pytest.approx(0.05 * dense, rel=1e-4)
     assert not ((frame["arm"] == "random") & (frame["measure"] == "units_above_rotation")).any()
-    write_tables(tmp_path, rows)  # an earlier config's rotations are of no arm
+    write_tables(tmp_path, rows)  # these rotations are left over from an earlier config
     assert "units_above_rotation" not in set(frames_of(tmp_path)["equivalence"]["measure"])
 
 
-def test_layers_stand_in_their_order(tmp_path):
+def test_layers_keep_the_order_of_dissection(tmp_path):
     rows = chain("imp", [DENSE, DENSE])
     frames = frames_of(write_tables(tmp_path, rows, layers=LAYERS))
     assert frames["equivalence"]["layer"].tolist() == ["", "b", "b", "a", "a"]
@@ -210,7 +210,7 @@ def test_layers_stand_in_their_order(tmp_path):
 
 
 def test_arms_are_matched_by_hand(tmp_path):
-    """The arm imp at density .25 has accuracy .88; the other arm has that between its levels 1 and 2, half way."""
+    """The arm imp has accuracy .88 at density .25; the other arm has it half way between its levels 1 and 2."""
     imp = chain("imp", [DENSE, DENSE, (60, 61, 62)])
     other = [("random", replicate, 0, 1, 0.9, 80) for replicate in (1, 2, 3)]
     other += [("random", replicate, 1, 0.5, 0.89, 70) for replicate in (1, 2, 3)]
@@ -219,7 +219,7 @@ def test_arms_are_matched_by_hand(tmp_path):
     assert list(frame.columns) == list(MATCHED_COLUMNS)
     at_accuracy = one(frame, level=2, measure="units", matched_by="accuracy")
     at_density = one(frame, level=2, measure="units", matched_by="density")
-    assert at_accuracy["difference"] == at_density["difference"] == 1  # 61 less (70 + 50) / 2
+    assert at_accuracy["difference"] == at_density["difference"] == 1  # 61 - (70 + 50) / 2
     assert at_accuracy["n"] == 3 and at_accuracy["sd"] == 1
     assert at_accuracy["margin"] == pytest.approx(0.05 * 256 / 3, rel=1e-5)
     assert at_accuracy["equivalent"] and at_accuracy["follows"] == at_density["follows"] == "cannot tell"
@@ -229,7 +229,7 @@ def test_arms_are_matched_by_hand(tmp_path):
 
 
 @pytest.mark.parametrize("follows", ["accuracy", "sparsity"])
-def test_a_world_that_follows_one_of_them_is_found(tmp_path, follows):
+def test_counts_that_follow_accuracy_or_density_are_recognised(tmp_path, follows):
     """The other arm loses accuracy four times as fast."""
     random = np.random.default_rng(3)
     rows = []
@@ -247,24 +247,24 @@ def test_a_world_that_follows_one_of_them_is_found(tmp_path, follows):
     correlations = frame["correlations"].query("measure == 'units'")
     assert correlations["replicate"].tolist() == [1, 2, 3, 4, 5] and (correlations["networks"] == 15).all()
     larger, smaller = ("with_accuracy", "with_density") if follows == "accuracy" else ("with_density", "with_accuracy")
-    known = correlations.dropna()  # one may have the ranks of what it follows
+    known = correlations.dropna()  # one is undefined if its ranks are those of what it follows
     assert (known[larger].abs() > known[smaller].abs()).all() and correlations[larger].min() > 0.9
 
 
 def test_nothing_is_extrapolated(tmp_path):
     imp = chain("imp", [DENSE, DENSE, DENSE, DENSE])
     other = [(*row[:4], row[4] - 0.015, row[5]) for row in chain("random", [DENSE, DENSE])]
-    other = [(*row[:4], 0.5, row[5]) if row[1] == 3 else row for row in other]  # one replicate fares worse
+    other = [(*row[:4], 0.5, row[5]) if row[1] == 3 else row for row in other]  # one replicate has lower accuracy
     frame = frames_of(write_tables(tmp_path, imp + other))["matched"].query("measure == 'units'")
     for level, accuracy, density in ((1, 0, 3), (2, 2, 0), (3, 0, 0)):
         rows = frame[frame["level"] == level].set_index("matched_by")
         assert rows["n"].to_dict() == {"accuracy": accuracy, "density": density}
         assert set(rows["follows"]) == {"no overlap"}
         assert rows["difference"].isna().to_dict() == {"accuracy": accuracy == 0, "density": density == 0}
-    assert pd.isna(one(frame, level=2, matched_by="accuracy")["equivalent"])  # of two
+    assert pd.isna(one(frame, level=2, matched_by="accuracy")["equivalent"])  # only two replicates
 
 
-def test_arms_without_densities_or_with_one_network_have_no_rows_of_them(tmp_path):
+def test_arms_without_densities_or_with_one_network_are_not_matched_by_density(tmp_path):
     arms = [*ARMS, arm_row("small", "imp", "reference", "dense_small")]
     rows = chain("imp", [DENSE, DENSE]) + chain("again", [DENSE])
     rows += [(*row[:3], np.nan, *row[4:]) for row in chain("small", [DENSE, DENSE, DENSE], first=1)]
@@ -292,17 +292,17 @@ def test_identity_by_hand(tmp_path):
     assert row["rarefied_to"] == 10 and row["concepts_rarefied"] == 4
     assert one(frame, arm="imp", level=1, against="dense_again")["kappa_all"] == 1
     assert one(frame, arm="again", against="dense")["kappa_all"] == pytest.approx(row["kappa_all"])
-    assert len(frame) == 4  # and level 0 with the same trained again
+    assert len(frame) == 4  # including level 0 against the same network trained again
 
 
-def test_concepts_are_rarefied_to_as_many_detectors(tmp_path):
+def test_concepts_are_rarefied_to_the_same_number_of_detectors(tmp_path):
     rows = chain("imp", [(1,), (1,)], replicates=(1,))
     units = [("imp", 1, 0, ["oA", "oA", "oA", "oB", "oB", "oC"]), ("imp", 1, 1, ["oA", "oA", "oD", "", "", ""])]
     row = one(frames_of(write_tables(tmp_path, rows, units=units))["identity"], level=1)
     assert (row["concepts_rarefied"], row["concepts_rarefied_against"], row["rarefied_to"]) == (2, 2.25, 3)
 
 
-def test_without_names_there_is_nothing_to_agree(tmp_path):
+def test_without_names_agreement_is_undefined(tmp_path):
     rows = chain("imp", [(0,), (0,)], replicates=(1,))
     units = [("imp", 1, 0, ["", ""]), ("imp", 1, 1, ["", ""])]
     row = one(frames_of(write_tables(tmp_path, rows, units=units))["identity"], level=1)
@@ -313,7 +313,7 @@ def test_units_that_do_not_keep_their_places_are_compared_as_sets(tmp_path):
     arms = [
         *ARMS[:1],
         arm_row("fresh", "imp", starts_from="imp", same_units=False),
-        arm_row("other", "imp", "reference"),  # which starts from elsewhere
+        arm_row("other", "imp", "reference"),  # starts from another network
         arm_row("kept", "imp", starts_from="imp"),
     ]
     rows = chain("imp", [(1,)], replicates=(1,)) + chain("other", [(1,)], replicates=(1,))
@@ -325,7 +325,7 @@ def test_units_that_do_not_keep_their_places_are_compared_as_sets(tmp_path):
     assert frame.set_index("arm")["kappa_all"].isna().to_dict() == {"other": True, "fresh": True, "kept": False}
 
 
-def test_replicates_are_compared_as_sets_and_their_means_given(tmp_path):
+def test_replicates_are_compared_as_sets_and_averaged(tmp_path):
     rows = chain("imp", [(1, 1, 1)])
     units = [("imp", 1, 0, ["oA", "oB"]), ("imp", 2, 0, ["oB", "oA"]), ("imp", 3, 0, ["oA", ""])]
     frame = frames_of(write_tables(tmp_path, rows, units=units))["identity"].set_index("replicate")
@@ -333,7 +333,7 @@ def test_replicates_are_compared_as_sets_and_their_means_given(tmp_path):
     assert frame["jaccard"].to_dict() == {1: 0.75, 2: 0.75, 3: 0.5}
 
 
-def test_halves_of_the_pictures_are_a_ceiling(tmp_path):
+def test_agreement_between_halves_of_the_pictures_is_included(tmp_path):
     rows = chain("imp", [(1,), (1,)], replicates=(1,)) + chain("untrained", [(1,)], replicates=(1,))
     units = [(arm, 1, level, ["oA", "oB"]) for arm, _, level, *_ in rows]
     write_tables(tmp_path, rows, units=units)
@@ -346,10 +346,10 @@ def test_halves_of_the_pictures_are_a_ceiling(tmp_path):
     assert frame[["kappa_common", "jaccard", "counts_overlap"]].to_numpy().tolist() == [[0.6, 0.8, 0.9]] * 2
 
 
-# Odd experiments
+# Unusual experiments
 
 
-def test_what_has_no_rows_is_a_header_alone(tmp_path):
+def test_a_table_without_rows_has_only_a_header(tmp_path):
     tables = collected(write_experiment(tmp_path, replicates=1, levels=1, comparisons=()), tmp_path)
     for name in ("equivalence", "matched", "correlations"):
         lines = (tables / f"{name}.csv").read_text().splitlines()
@@ -371,13 +371,13 @@ def test_networks_that_were_brought_along_need_neither_accuracy_nor_density(tmp_
     assert again["density"].isna().all() and again["difference"].equals(equivalence["difference"])
 
 
-def test_a_network_that_is_sparse_from_the_start_is_nobodys_dense_one(tmp_path):
+def test_a_network_that_is_sparse_from_the_start_does_not_count_as_dense(tmp_path):
     rows = [(*row[:3], 0.5 * row[3], *row[4:]) for row in chain("imp", [DENSE, DENSE])]
     frames = frames_of(write_tables(tmp_path, rows, units=[("imp", 1, level, ["oA"]) for level in (0, 1)]))
     assert frames["equivalence"].empty and frames["identity"].empty
 
 
-def test_the_same_bytes_each_time_and_from_the_command_line(tmp_path, monkeypatch):
+def test_the_command_line_writes_the_same_bytes_each_time(tmp_path, monkeypatch):
     tables = rotate(collected(write_experiment(tmp_path, replicates=3, levels=4), tmp_path), "imp")
     shutil.copytree(tables, tmp_path / "again")
     words = ["--tables", str(tmp_path / "again"), "--margin", "0.1", "--accuracy-margin", "0.01"]
@@ -406,5 +406,5 @@ def test_a_test_that_can_show_nothing_is_refused(test):
     assert plan.margins() == "--margin 0.1 --accuracy-margin 0.01"
 
 
-def test_tables_of_comparisons_are_among_those_of_every_experiment():
+def test_every_experiment_has_tables_of_comparisons():
     assert set(COMPARED) < set(experiment(arms=[BROUGHT]).table_names())

@@ -1,4 +1,4 @@
-"""compare_published: what is published of a ResNet-50, and what is counted in its place."""
+"""compare_published: published numbers of a ResNet-50, and the measured ones beside them."""
 
 import csv
 import hashlib
@@ -26,9 +26,9 @@ PUBLISHED = list(csv.DictReader(module.PUBLISHED.read_text().splitlines()))
 
 
 def write_units(path, layers=LAYERS, seed=0):
-    """A units.csv of made-up units, many IoUs of which lie exactly at a cut; named by another cut than any published.
+    """Write a units.csv with many IoUs exactly at a published IoU threshold; its own threshold is a different one.
 
-    What is published of a cut must not hang on the one that the units were named by.
+    A published number must not depend on the IoU threshold that the units were named with.
     """
     rng = np.random.default_rng(seed)
     rows = []
@@ -36,7 +36,7 @@ def write_units(path, layers=LAYERS, seed=0):
         for unit in range(60):
             found = {name: (f"{name} {rng.integers(40)}", rng.integers(12) / 100) for name in CATEGORIES}
             if unit % 7 == 0:
-                found["part"] = ("", 0.0)  # touches no label of this category
+                found["part"] = ("", 0.0)  # shares no pixel with a label of this category
             found = {name: (label if iou else "", iou) for name, (label, iou) in found.items()}
             best = max(found, key=lambda name: found[name][1])
             row = {"layer": layer, "unit": unit, "category": best, "label": found[best][0], "score": found[best][1]}
@@ -54,7 +54,7 @@ def write_units(path, layers=LAYERS, seed=0):
 
 
 def write_concepts(path, images=63305, labels=1197, side=112):
-    """A stand-in that has as many images and labels as Broden."""
+    """Write a stand-in with as many images and labels as Broden."""
     with h5py.File(path, "w") as file:
         file.attrs["format"] = FORMAT
         file["image_name"] = np.zeros(images, "S1")
@@ -82,13 +82,13 @@ def compared(tmp_path, units, concepts, dissection=LITE, weights=None):
 
 
 def only(rows, column):
-    """What a column says in every row."""
+    """The only value of a column."""
     [value] = {row[column] for row in rows}
     return value
 
 
 def slowly_measured(path, row, strict):
-    """One published quantity counted from units.csv, unit by unit."""
+    """One published quantity, counted from units.csv unit by unit."""
     of_layer = [unit for unit in csv.DictReader(path.read_text().splitlines()) if unit["layer"] == row["layer"]]
     if row["quantity"] == "median_iou":
         return statistics.median(float(unit["score"]) for unit in of_layer)
@@ -104,7 +104,7 @@ def slowly_measured(path, row, strict):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_every_published_number_has_what_was_measured_beside_it(tmp_path, units, broden, protocol):
+def test_every_published_number_stands_beside_the_measured_one(tmp_path, units, broden, protocol):
     strict = protocol != "lite"
     rows = compared(tmp_path, units, broden, asdict(PROTOCOLS[protocol]))
     for row, published in zip(rows, PUBLISHED, strict=True):
@@ -122,7 +122,7 @@ def test_every_published_number_has_what_was_measured_beside_it(tmp_path, units,
 
 
 def test_the_protocol_and_concepts_of_the_published_run_are_comparable(tmp_path, units, broden):
-    for cut in (0.04, 0.1):  # each row has its own
+    for cut in (0.04, 0.1):  # it does not matter, because each row has its own
         rows = compared(tmp_path, units, broden, LITE | {"protocol": "lite", "detector_iou": cut, "forward": "float32"})
         assert (only(rows, "comparable"), only(rows, "differs")) == ("True", "")
 
@@ -160,11 +160,11 @@ def test_nothing_is_measured_with_other_concepts(tmp_path, units, caplog):
         words = f"has {images} images and {labels} labels and not Broden's 63305 and 1197"
         assert {only(rows, name) for name in ("measured", "difference", "relative_difference")} == {""}
         assert only(rows, "comparable") == "False" and only(rows, "differs").endswith(words)
-        assert "arm lite, replicate 1: nothing is measured" in caplog.text and words in caplog.text
+        assert "arm lite, replicate 1 is not measured" in caplog.text and words in caplog.text
         caplog.clear()
 
 
-def test_nothing_is_measured_of_other_weights(tmp_path, units, broden, caplog):
+def test_other_weights_are_not_measured(tmp_path, units, broden, caplog):
     weights = tmp_path / "weights.pth"
     weights.write_bytes(b"other weights")
     words = f"begins with {hashlib.sha256(b'other weights').hexdigest()[:8]} and not 0676ba61"
@@ -173,7 +173,7 @@ def test_nothing_is_measured_of_other_weights(tmp_path, units, broden, caplog):
     assert only(rows, "differs").endswith(words) and words in caplog.text
 
 
-def test_the_published_weights_are_known_by_how_their_sha_256_begins(tmp_path, units, broden, monkeypatch):
+def test_the_published_weights_are_recognised_by_the_start_of_their_sha_256(tmp_path, units, broden, monkeypatch):
     weights = tmp_path / "weights.pth"
     weights.write_bytes(b"the published weights")
     monkeypatch.setattr(module, "WEIGHTS", hashlib.sha256(weights.read_bytes()).hexdigest()[:8])
@@ -215,11 +215,11 @@ def test_rows_are_sorted_by_arm_and_replicate(tmp_path, broden):
         ({"concepts": "nowhere.h5"}, r"nowhere\.h5 is missing"),
         ({"units": "nowhere.csv"}, r"nowhere\.csv is missing"),
         ({"weights": "nowhere.pth"}, r"there is no file .*nowhere\.pth"),
-        ({"dissection": {**LITE, "knots": "protocol"}}, "knots is not known"),
-        ({"dissection": {name: LITE[name] for name in LITE if name != "mask"}}, "mask is not known"),
+        ({"dissection": {**LITE, "knots": "protocol"}}, "knots is unknown"),
+        ({"dissection": {name: LITE[name] for name in LITE if name != "mask"}}, "mask is unknown"),
     ],
 )
-def test_what_lacks_is_named(tmp_path, units, broden, change, message):
+def test_missing_inputs_are_named(tmp_path, units, broden, change, message):
     files = {name: tmp_path / value for name, value in change.items() if name != "dissection"}
     given = {"units": units, "concepts": broden} | change | files
     with pytest.raises(UserError, match=message):
@@ -236,7 +236,7 @@ def test_a_network_on_the_command_line():
             parse_network(words)
 
 
-def test_the_command_writes_the_table_or_ends_with_a_sentence(tmp_path, units, broden):
+def test_the_command_writes_the_table_or_ends_with_one_sentence(tmp_path, units, broden):
     def command(*network):
         line = [sys.executable, "-m", "workflow_scripts.tables.compare_published", "--network", *network]
         line += ["--concepts", broden, "--dissection", json.dumps(LITE), "--out", tmp_path / "command.csv"]
@@ -250,11 +250,11 @@ def test_the_command_writes_the_table_or_ends_with_a_sentence(tmp_path, units, b
     assert (tmp_path / "command.csv").read_bytes() == (tmp_path / "published.csv").read_bytes()
 
 
-# What is published agrees with itself.
+# The published numbers are consistent.
 
 
 def published(**columns):
-    """The published numbers whose row has all these columns."""
+    """The published numbers of the rows with these values."""
     return [float(row["published"]) for row in PUBLISHED if columns.items() <= row.items()]
 
 
@@ -270,7 +270,7 @@ def test_published_categories_add_up():
     assert [sum(by_category)] == published(**units, category="all")
 
 
-def test_published_counts_fall_as_the_cut_rises():
+def test_published_counts_fall_as_the_iou_threshold_rises():
     curves = {}
     for quantity in ("units", "concepts"):
         rows = [row for row in PUBLISHED if row["layer"] == "layer4" and row["counting"] == "A"]
@@ -283,10 +283,10 @@ def test_published_counts_fall_as_the_cut_rises():
     assert curves["units"][0] <= 2048
 
 
-def test_the_published_median_lies_where_the_published_counts_say():
+def test_the_published_median_agrees_with_the_published_counts():
     [median] = published(layer="layer4", quantity="median_iou")
     rows = [row for row in PUBLISHED if (row["layer"], row["category"], row["quantity"]) == ("layer4", "all", "units")]
-    # The median of 2,048 units reaches a cut just if half of them do; it is published with three decimals.
+    # The median of 2,048 units reaches an IoU threshold if and only if half of them do; it has three decimals.
     for row in rows:
         if float(row["published"]) > 1024:
             assert median + 0.0005 > float(row["detector_iou"])
@@ -294,7 +294,7 @@ def test_the_published_median_lies_where_the_published_counts_say():
             assert median - 0.0005 < float(row["detector_iou"])
 
 
-def test_published_concepts_are_no_fewer_if_a_unit_may_have_several():
+def test_at_least_as_many_concepts_are_published_if_a_unit_may_have_several():
     cut = {"layer": "layer4", "detector_iou": "0.04", "quantity": "concepts"}
     [a], [b] = published(**cut, counting="A"), published(**cut, counting="B")
     assert a < b

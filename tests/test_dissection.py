@@ -1,4 +1,4 @@
-"""Thresholds, tallies and names agree with the slow reference to the last digit, and refuse what is wrong."""
+"""Thresholds, tallies and names agree exactly with the slow reference, and wrong inputs are refused."""
 
 import csv
 import tempfile
@@ -40,7 +40,7 @@ from workflow_scripts.shared.files import UserError
 
 LAYER = "stages.3"
 QUANTILES = ["0.02", "0.1", "0.25", "0.3", "0.45"]
-DEVICES = [None, "cpu", *(["cuda"] if torch.cuda.is_available() else [])]  # compiled kernels; what a GPU does
+DEVICES = [None, "cpu", *(["cuda"] if torch.cuda.is_available() else [])]  # compiled kernels; code for GPUs
 thorough = settings(max_examples=40, deadline=None)  # the kernels compile in the first example
 sides = st.integers(1, 6)
 seeds = st.integers(0, 2**32 - 1)
@@ -51,7 +51,7 @@ kinds = st.sampled_from(UNIT_KINDS)
 
 @st.composite
 def layers(draw, images=None):
-    """Maps (N, U, h, w) of one layer, each unit of a kind of its own."""
+    """Maps (N, U, h, w) of one layer; each unit has its own kind."""
     random = np.random.default_rng(draw(seeds))
     shape = (images or draw(st.integers(1, 5)), draw(sides), draw(sides))
     dtype = draw(dtypes)
@@ -59,7 +59,7 @@ def layers(draw, images=None):
     return np.stack([unit_maps(kind, shape, random, dtype) for kind in units], axis=1)
 
 
-# Label maps' height and width: smaller, equal or larger than the maps; and of several words in a row, the last partial.
+# Height and width of label maps: smaller, equal or larger than the maps; and rows of several words, the last partial.
 narrow = st.tuples(st.integers(1, 7), st.integers(1, 7))
 wide = st.tuples(st.integers(1, 3), st.sampled_from([63, 64, 65, 127, 128, 129, 140]))
 
@@ -97,7 +97,7 @@ def concept_sets(draw):
 
 
 def draw_quantile(data, maps: np.ndarray, largest: float = 1.0) -> str:
-    """A quantile that is one of a unit's samples or more, as thresholds want it."""
+    """A quantile of at least one of a unit's samples, as thresholds need it."""
     enough = [q for q in QUANTILES if Fraction(q) * maps[:, 0].size >= 1 and float(q) <= largest]
     assume(enough)
     return data.draw(st.sampled_from(enough))
@@ -112,7 +112,7 @@ def splits(draw, images):
 
 @contextmanager
 def patched(**values: dict[str, object]):
-    """Set attributes of modules for a while: of `maps` the name and value in `maps`, and so on."""
+    """Set attributes of modules temporarily; each argument is a module's name with its attributes and values."""
     modules = {
         "maps": maps_module,
         "tensors": tensors,
@@ -129,12 +129,12 @@ def patched(**values: dict[str, object]):
 
 
 def in_memory(values: int):
-    """Let both streaming steps hold only so many values at a time."""
+    """Limit both streaming steps to `values` values at a time."""
     return patched(maps={"VALUES_IN_MEMORY": values})
 
 
 def counting_on(device: str | None):
-    """Let thresholds and tallies be counted on a torch device, or, without one, by the compiled kernels."""
+    """Make thresholds and tallies count on a torch device or, without one, with the compiled kernels."""
     return patched(thresholds={"lease_gpu": lambda: device}, tally={"lease_gpu": lambda: device})
 
 
@@ -151,7 +151,7 @@ def concepts_fingerprint(path: Path) -> str:
 
 
 def prepare(folder: Path, concepts: reference.Concepts, maps: np.ndarray, quantile: float = 0.25) -> None:
-    """Everything that a tally needs, as concepts.h5, activations.h5 and thresholds.h5 in `folder`."""
+    """Write everything that a tally needs into `folder`: concepts.h5, activations.h5 and thresholds.h5."""
     reference.write_broden(concepts, folder / "set")
     pack_concepts(folder / "set", 4, folder / "concepts.h5")
     write_dump(folder / "activations.h5", {LAYER: maps}, concepts_fingerprint(folder / "concepts.h5"))
@@ -169,7 +169,7 @@ def read_layer(path: Path, layer: str = LAYER) -> dict[str, np.ndarray]:
 
 
 def small_set(pictures: int = 6) -> reference.Concepts:
-    """A fixed set in which every image carries labels, and another number of pixels of them."""
+    """A fixed set in which every image has labels, with a different number of labelled pixels."""
     concepts = reference.Concepts(
         ["object", "part"], {1: ("cat", ["object"]), 2: ("dog", ["object"]), 3: ("leg", ["part"])}, 5, 4
     )
@@ -220,7 +220,7 @@ def test_thresholds_of_upsampled_maps_agree_with_sorting(tmp_path, dtype, device
 
 
 def count_part(maps: np.ndarray, like: LargestSamples, to: Grid | None, always_raise: bool) -> Counts:
-    """What maps (N, U, h, w) add to a `LargestSamples`, image by image; its floors may rise after each."""
+    """The counts that maps (N, U, h, w) add to a `LargestSamples`, image by image; floors may rise after each."""
     largest = LargestSamples(like.rank, like.half, like.upper)
     add_images(largest, maps, to, always_raise)
     return largest.counts()
@@ -244,7 +244,7 @@ def add_images(largest: Any, maps: np.ndarray, to: Grid | None, always_raise: bo
 def order_statistics(
     maps: np.ndarray, rank: np.ndarray, to: Grid | None = None, split=None, device=None, always_raise=False, run=map
 ) -> np.ndarray:
-    """The order statistics of maps (N, U, h, w), counted in the parts of `split`, and the extremes: (3, U)."""
+    """The order statistics and extremes of maps (N, U, h, w), counted in the parts of `split`: (3, U)."""
     kind = {"device": device} if device else {}
     largest: Any
     largest = extremes = (tensor_samples.LargestSamples if device else LargestSamples)(
@@ -266,7 +266,7 @@ def order_statistics(
 
 
 def samples_of(maps: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-    """The samples (U, n) of maps (N, U, h, w), interpolated to `size` where it is given."""
+    """The samples (U, n) of maps (N, U, h, w), interpolated to `size` if it is given."""
     if size:
         maps = np.array([[reference.interpolated(values, *size) for values in image] for image in maps])
     return maps.swapaxes(0, 1).reshape(maps.shape[1], -1)
@@ -301,7 +301,7 @@ def test_order_statistics_agree_with_sorting_however_samples_are_counted(data, m
 @pytest.mark.parametrize("first", [1.0, -1.01, 0.0, -0.0, 2.0**-140, -(2.0**-140)])
 @pytest.mark.parametrize("side", [1, 7])
 def test_single_precision_numbers_with_the_same_upper_bits_are_told_apart(first, side, device):
-    """Neighbouring numbers, rising, so that each new one is the largest and yet lies in the bin of the floor."""
+    """Rising neighbouring numbers: each new one is the largest, but still in the bin of the floor."""
     maps = np.full(20 * side * side, first, np.float32)
     for place in range(1, len(maps)):
         maps[place] = np.nextafter(maps[place - 1], np.float32(np.inf))
@@ -354,15 +354,15 @@ def test_rank_is_exact(quantile, samples, rank):
 
 
 @pytest.mark.parametrize("quantile", [0.0, 0.5, 0.995, 1.0, -0.1, 5.0, float("nan")])
-def test_a_quantile_that_is_no_small_share_is_refused(quantile, tmp_path):
+def test_a_quantile_outside_0_to_0_5_is_refused(quantile, tmp_path):
     write_dump(tmp_path / "a.h5", {LAYER: np.zeros((1, 1, 2, 2), np.float32)})
     with pytest.raises(UserError, match=r"quantile .* not lie between 0 and 0\.5: it is the share of values above"):
         find_thresholds(tmp_path / "a.h5", quantile, tmp_path / "t.h5")
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
 
 
-def test_fewer_values_than_one_above_the_threshold_are_refused(tmp_path):
-    """A unit that is the redness of red and blue pictures: of 199 equal values none exceeds the largest."""
+def test_a_share_of_less_than_one_value_is_refused(tmp_path):
+    """The unit is the redness of red and blue pictures: none of 199 equal values exceeds the largest."""
     redness = np.resize([0, 1], (200, 1, 1, 1)).astype(np.float16)
     write_dump(tmp_path / "a.h5", {LAYER: redness[:199]})
     with pytest.raises(UserError, match=r"^layer stages\.3 has 199 values for each unit, .* to at least 1 / 199, take"):
@@ -374,7 +374,7 @@ def test_fewer_values_than_one_above_the_threshold_are_refused(tmp_path):
 
 
 def test_the_values_of_upsampled_maps_are_counted_at_the_size_of_label_maps(tmp_path):
-    """6 images of 1 x 1 have 6 values, and 120 in label maps of 5 x 4."""
+    """6 images of 1 x 1 have 6 values, but 120 at the size of label maps of 5 x 4."""
     prepare(tmp_path, small_set(), np.zeros((6, 1, 1, 1), np.float32))
     paths = {"activations": tmp_path / "activations.h5", "out": tmp_path / "u.h5", "concepts": tmp_path / "concepts.h5"}
     find_thresholds(quantile=0.01, upsampled="align_corners_false", **paths)
@@ -397,7 +397,7 @@ def test_maps_that_are_not_finite_are_refused_by_layer_and_unit(value, values, d
 
 @given(layers(), st.sampled_from([np.nan, np.inf, -np.inf]), st.booleans(), st.sampled_from(DEVICES), seeds)
 @settings(deadline=None)
-def test_what_is_not_finite_is_found_wherever_it_is(maps, value, interpolated, device, seed):
+def test_values_that_are_not_finite_are_found_anywhere(maps, value, interpolated, device, seed):
     random = np.random.default_rng(seed)
     place = tuple(random.integers(maps.shape))
     maps[place] = value
@@ -431,14 +431,14 @@ def test_interpolation_agrees_to_the_bit_and_stays_within_its_map(maps, size):
 def test_compiled_interpolation_has_the_same_samples_to_the_bit(maps, size):
     values = maps[0, 0]
     expected = -np.sort(-reference.interpolated(values, *size).ravel())
-    # As many units with the same map, each with a rank of its own.
+    # All units have the same map, and each has its own rank.
     copies = np.repeat(values[None, None], expected.size, axis=1)
     found = order_statistics(copies, np.arange(expected.size) + 1, grid(values.shape, size, "align_corners_false"))
     assert (found[0] + np.float32(0)).tobytes() == (expected + np.float32(0)).tobytes()
 
 
 class WrittenLabels:
-    """Labels that a test makes up, in place of a concept set's: masks bool (N, L, H, W), label l being mask l."""
+    """Labels made up by a test, instead of a concept set's: masks bool (N, L, H, W); label l is mask l."""
 
     path = "made up"
 
@@ -466,7 +466,7 @@ class WrittenLabels:
 
 
 def count_with(maps: np.ndarray, labels: WrittenLabels, cut: np.ndarray, to: Grid, device: str | None) -> Tally:
-    """The tally of maps (N, U, h, w), with what a test made up."""
+    """The tally of maps (N, U, h, w) with made-up labels."""
     settings = TallySettings(cut, to, np.zeros(labels.labels, np.uint8), 1, False)
     with tempfile.TemporaryDirectory() as folder:
         write_dump(Path(folder, "a.h5"), {LAYER: maps})
@@ -478,7 +478,7 @@ def tally_on(
     device: str | None, maps: LayerMaps, labels, settings: TallySettings, pairing: Pairing, threads: int = 1,
     with_category: bool = True, each_plane: bool = False,
 ) -> Tally:  # fmt: skip
-    """A layer's tally, by a torch device or by the compiled kernels."""
+    """A layer's tally, from a torch device or from the compiled kernels."""
     if device is None:
         return tally_layer(maps, Labels(labels, with_category, each_plane), settings, pairing, threads)
     on_device = tensor_tallies.Labels(labels, with_category, each_plane, device, threads)
@@ -486,7 +486,7 @@ def tally_on(
 
 
 def masks_of(values: np.ndarray, cut: np.ndarray, size: tuple[int, int], to: Grid, device: str | None) -> np.ndarray:
-    """Where a map (h, w), interpolated, is greater than each of `cut` (K): bool (K, H, W), by one label a pixel."""
+    """Where an interpolated map (h, w) exceeds each of `cut` (K): bool (K, H, W), found with one label per pixel."""
     pixels = size[0] * size[1]
     labels = WrittenLabels(np.eye(pixels, dtype=bool).reshape(1, pixels, *size))
     tally = count_with(np.repeat(values[None, None], len(cut), axis=1), labels, cut, to, device)
@@ -521,7 +521,7 @@ def test_compiled_and_torch_masks_agree_wherever_knots_lie(maps, size, scheme, f
 
 
 @given(st.integers(1, 30), st.integers(1, 200), st.sampled_from(SCHEMES), fields)
-def test_a_grid_says_which_positions_each_knot_bears_on(size, new_size, scheme, field):
+def test_a_grid_says_which_positions_each_knot_affects(size, new_size, scheme, field):
     to = grid((1, size), (1, new_size), scheme, (Field(0, 1, 1), field))
     assert to.columns.max() < size
     assert (to.column_weight >= 0).all() and (to.column_weight <= LARGEST_WEIGHT).all()
@@ -629,12 +629,12 @@ def test_kernels_and_torch_write_the_same_file_whatever_is_chosen(
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_counts_of_many_pixels_are_exact(dtype, device):
-    """More pixels than half precision can count, in rows of two words, and more maps than fit one block of work."""
+    """There are more pixels than half precision can count, in rows of two words, and more maps than fit one block."""
     random = np.random.default_rng(10)
     images, units, labels, size = 12, 6, 5, (97, 113)
     maps = random.normal(size=(images, units, 7, 7)).astype(dtype)
     to = grid((7, 7), size, "align_corners_false")
-    cut = np.linspace(-4, 1, units).astype(np.float32)  # the first masks cover nearly all
+    cut = np.linspace(-4, 1, units).astype(np.float32)  # the first masks cover nearly everything
     carried = random.random((images, labels, *size)) < np.linspace(0.3, 1, labels)[:, None, None]
     masked = np.array([by_torch(image, to) for image in maps]) > cut[:, None, None]
     expected = np.einsum("nup,nlp->lu", *(a.reshape(*a.shape[:2], -1).astype(float) for a in (masked, carried)))
@@ -649,7 +649,7 @@ CUT = 0.04
 
 
 def check_names(rows, concepts, intersection, unit_area, areas):
-    """units.csv says what the reference's counts give."""
+    """Check that units.csv agrees with the reference's counts."""
     primary = {label: reference.primary_category(concepts, label) for label in concepts.labels}
     assert [int(row["unit"]) for row in rows] == sorted({unit for unit, _ in intersection})
     for unit, row in enumerate(rows):
@@ -689,7 +689,7 @@ def test_half_precision_maps_are_tallied_in_single_precision(tmp_path):
 
 def test_a_unit_with_threshold_0_and_no_activity_has_an_empty_mask(tmp_path):
     maps = np.zeros((6, 2, 3, 3), np.float32)
-    maps[0, 1, 0, 0] = 1  # alive, though its threshold is 0 too
+    maps[0, 1, 0, 0] = 1  # live, although its threshold is also 0
     prepare(tmp_path, small_set(), maps)
     found = tally(tmp_path)
     assert found["threshold"].tolist() == [0, 0]
@@ -697,7 +697,7 @@ def test_a_unit_with_threshold_0_and_no_activity_has_an_empty_mask(tmp_path):
     assert found["unit_area"][1, 0] > 0
 
 
-def test_each_layer_has_counts_of_its_own(tmp_path):
+def test_each_layer_has_its_own_counts(tmp_path):
     random = np.random.default_rng(4)
     maps = {"stages.1": random.normal(size=(6, 3, 5, 5)), "stages.3": random.normal(size=(6, 4, 2, 3))}
     maps = {layer: values.astype(np.float32) for layer, values in maps.items()}
@@ -750,7 +750,7 @@ def test_two_threads_write_the_same_bytes_as_one(tmp_path, upsampled):
         assert file.read_bytes() == file.with_name(file.name.replace("one", "two")).read_bytes()
 
 
-def test_what_is_not_finite_is_refused_from_another_thread_too(tmp_path):
+def test_a_value_that_is_not_finite_is_also_refused_from_another_thread(tmp_path):
     maps = np.zeros((4, 2, 2, 2), np.float32)
     maps[3, 1, 0, 0] = np.nan
     write_dump(tmp_path / "a.h5", {LAYER: maps})
@@ -766,7 +766,7 @@ def write_candidates(
     path: Path, maps: np.ndarray, concepts: str, quantile: float, mask: str, split: list[tuple[int, int]],
     device: str | None = None,
 ) -> None:  # fmt: skip
-    """Dump candidates of maps (N, U, h, w), batch by batch, with bounds that rise after each."""
+    """Dump candidates of maps (N, U, h, w), batch by batch, with bounds that rise after each batch."""
     with h5py.File(path, "w") as file, h5py.File(path.with_name("scratch"), "w") as scratch:
         writer = Candidates(file, scratch, LAYER, maps.shape, maps.dtype, quantile, mask, device)
         for first, last in sorted(split):
@@ -820,7 +820,7 @@ def test_images_without_candidates_have_none(tmp_path):
     assert active[5].all() and not active[[1, 2, 4]].any()
 
 
-def test_candidates_are_refused_for_what_they_lack(tmp_path):
+def test_candidates_are_refused_if_they_lack_maps(tmp_path):
     maps = np.random.default_rng(12).normal(size=(6, 3, 3, 3)).astype(np.float16)
     prepare(tmp_path, small_set(), maps)
     path, concepts = tmp_path / "activations.h5", tmp_path / "concepts.h5"
@@ -868,7 +868,7 @@ def test_ties_go_to_the_lowest_label_number_over_categories_too(tmp_path):
 
 
 def test_a_unit_whose_mask_is_empty_has_no_name(tmp_path):
-    # Rectified: unit 0 is active in one pixel, 1 nowhere else than where nothing is labelled, 2 dead, 3 constant.
+    # Rectified: unit 0 is active in one pixel, unit 1 only where nothing is labelled; unit 2 is dead, unit 3 constant.
     maps = np.zeros((6, 4, 3, 3), np.float32)
     concepts = small_set()
     blank = reference.Picture(np.zeros((4, 4, 3), np.uint8), {})
@@ -957,7 +957,7 @@ def test_names_refuse_other_concepts(prepared):
 
 
 def written_concepts(path: Path, random: np.random.Generator, images: int, size: tuple[int, int]) -> list[list]:
-    """Write a concepts.h5 whose images have some labels in several planes; return each image's (label, plane) pairs."""
+    """Write a concepts.h5 with some labels in several planes; return each image's (label, plane) pairs."""
     category = np.array([0, 0, 1, 1, 2], np.uint8)
     planes = [
         [(label, random.random(size) < 0.4) for label in sorted(random.integers(0, 5, random.integers(0, 7)))]
@@ -987,7 +987,7 @@ def written_concepts(path: Path, random: np.random.Generator, images: int, size:
 
 
 def expected_tallies(masks, planes, has, category, pairing: Pairing, tallies: int, in_mask: bool, each_plane: bool):
-    """By plain loops: intersections (T, L, U) and unit areas (T, U, C) of masks (N, U, H, W)."""
+    """Intersections (T, L, U) and unit areas (T, U, C) of masks (N, U, H, W), by plain loops."""
     intersection = np.zeros((tallies, len(category), masks.shape[1]), np.int64)
     unit_area = np.zeros((tallies, masks.shape[1], has.shape[1]), np.int64)
     for partners, targets in zip(*pairing, strict=True):
@@ -1010,12 +1010,12 @@ def expected_tallies(masks, planes, has, category, pairing: Pairing, tallies: in
 
 @settings(max_examples=30, deadline=None)
 @given(layers(images=5), st.one_of(narrow, wide), seeds, st.booleans(), st.booleans(), st.sampled_from(BORDERS))
-def test_tallies_in_groups_with_partners_planes_and_borders_are_those_of_plain_loops(
+def test_tallies_with_groups_partners_planes_and_borders_agree_with_plain_loops(
     maps, size, seed, in_mask, each_plane, border
 ):
     random = np.random.default_rng(seed)
     images, (h, w) = len(maps), maps.shape[2:]
-    # Knots anywhere: positions that rise unevenly, beyond the map's ends, too.
+    # Knots anywhere: uneven positions, also beyond the map.
     rows, columns = (np.sort(random.uniform(-2, knots + 1, n)) for knots, n in zip((h, w), size, strict=True))
     to = grid_at((h, w), rows, columns, border)
     cut = np.array([random.choice(maps[:, unit].ravel()) for unit in range(maps.shape[1])], np.float32)
@@ -1060,7 +1060,7 @@ def test_tallies_in_groups_with_partners_planes_and_borders_are_those_of_plain_l
 
 
 def padded_by_hand(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """A map (h, w) at positions anywhere, in exact arithmetic, zero from one step beyond its outer knots on."""
+    """A map (h, w) at any positions, in exact arithmetic; zero from one step beyond its outer knots."""
 
     def knot(y: int, x: int) -> Fraction:
         inside = 0 <= y < values.shape[0] and 0 <= x < values.shape[1]
@@ -1088,7 +1088,7 @@ def test_zero_borders_are_maps_padded_with_zeros(size, seed):
 
 @settings(max_examples=40, deadline=None)
 @given(layers(), narrow, seeds)
-def test_samples_with_zero_borders_are_sorted_as_others(maps, size, seed):
+def test_samples_with_zero_borders_agree_with_sorting(maps, size, seed):
     random = np.random.default_rng(seed)
     rows, columns = (np.sort(random.uniform(-2, k + 1, n)) for k, n in zip(maps.shape[2:], size, strict=True))
     to = grid_at(maps.shape[2:], rows, columns, "zero")
@@ -1102,7 +1102,7 @@ def test_samples_with_zero_borders_are_sorted_as_others(maps, size, seed):
             assert found[1:].tolist() == [maps.min((0, 2, 3)).tolist(), maps.max((0, 2, 3)).tolist()]
 
 
-def test_candidates_are_refused_where_a_border_of_zeros_would_have_a_mask(tmp_path):
+def test_candidates_are_refused_if_a_border_of_zeros_would_have_a_mask(tmp_path):
     maps = -np.random.default_rng(15).uniform(1, 2, (6, 3, 3, 3)).astype(np.float16)
     prepare(tmp_path, small_set(), maps)
     concepts = tmp_path / "concepts.h5"
@@ -1113,7 +1113,7 @@ def test_candidates_are_refused_where_a_border_of_zeros_would_have_a_mask(tmp_pa
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_floors_rise_by_the_samples_that_are_counted_and_not_by_the_values_of_maps(device):
+def test_floors_rise_with_the_samples_counted_not_with_the_values_of_maps(device):
     maps = np.random.default_rng(16).normal(size=(2, 100, 7, 7)).astype(np.float16)
     to = grid((7, 7), (112, 112), "align_corners_false")
     largest = tensor_samples.LargestSamples if device else LargestSamples
@@ -1123,6 +1123,6 @@ def test_floors_rise_by_the_samples_that_are_counted_and_not_by_the_values_of_ma
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_finite_numbers_may_lie_further_apart_than_the_largest_of_all(device):
+def test_the_range_of_finite_values_may_exceed_the_largest_number(device):
     maps = np.array([-3e38, 3e38, 0, 1], np.float32).reshape(1, 1, 2, 2)
     assert order_statistics(maps, np.array([1]), device=device)[:, 0].tolist() == [maps.max(), maps.min(), maps.max()]

@@ -1,4 +1,4 @@
-"""Activation dumps: the maps are the network's own, and what cannot be dissected is refused."""
+"""Activation dumps: the maps are those of the network, and layers that cannot be dissected are refused."""
 
 import logging
 from functools import partial
@@ -78,7 +78,7 @@ def test_maps_are_the_networks_in_evaluation_mode(concepts, tmp_path, monkeypatc
         assert file.attrs["concepts"] == "c" * 64
 
 
-def test_the_fingerprint_names_all_that_a_dump_depends_on(concepts, tmp_path):
+def test_the_fingerprint_covers_everything_a_dump_depends_on(concepts, tmp_path):
     variants = [
         {},
         {"name": "m" * 64},
@@ -116,13 +116,13 @@ def test_values_that_are_not_finite_are_refused_naming_layer_and_unit(
 
 
 def advice(weight: float, forward: str, precision: str) -> str | None:
-    """What has to be said of a unit to which this is added, or None."""
+    """The advice that the error must give if `weight` is added to a unit, or None if there is no error."""
     if not np.isfinite(weight):
-        return "in any precision: the network itself makes it so, by its weights or the pictures' mean and std"
+        return "in any precision, because of the network's weights or the pictures' mean and std"
     if weight > 65504 and forward == "float16":
-        return "in a pass in float16, and not in float32: set dissection.forward to float32 or bfloat16"
+        return "in a pass in float16, but not in float32: set dissection.forward to float32 or bfloat16"
     if weight > 65504 and precision == "float16":
-        return "has values beyond the range of float16: set dissection.precision to float32"
+        return "has values outside the range of float16: set dissection.precision to float32"
     return None
 
 
@@ -130,7 +130,7 @@ def advice(weight: float, forward: str, precision: str) -> str | None:
 @pytest.mark.parametrize("forward", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("weight", [np.nan, np.inf, 3e5, 3.0])
 @pytest.mark.parametrize("candidates", [None, (0.1, "above")])
-def test_a_value_that_is_not_finite_is_answered_by_what_helps(
+def test_the_error_for_a_value_that_is_not_finite_gives_the_right_advice(
     concepts, tmp_path, weight, forward, precision, candidates
 ):
     network = build(NETWORK, 4, seed=1)
@@ -147,11 +147,9 @@ def test_a_value_that_is_not_finite_is_answered_by_what_helps(
     assert not list(tmp_path.glob("a.h5*"))
 
 
-def test_pictures_that_no_network_could_take_are_no_matter_of_precision(concepts, tmp_path):
+def test_infinite_pictures_are_not_blamed_on_precision(concepts, tmp_path):
     network = build(NETWORK, 4, seed=1)
-    with pytest.raises(
-        UserError, match=r"the network itself makes it so, by its weights or the pictures' mean and std"
-    ):
+    with pytest.raises(UserError, match="because of the network's weights or the pictures' mean and std"):
         dump_activations(network, ["stages.0"], concepts, MEAN, [0.0, 1, 1], "float16", "n", tmp_path / "a.h5")
 
 
@@ -169,7 +167,7 @@ def test_a_forward_pass_of_low_precision_is_close(concepts, tmp_path, forward):
 
 
 @pytest.mark.parametrize("execution", ["fused", pytest.param("compiled", marks=pytest.mark.rare)])
-def test_a_network_that_is_executed_otherwise_has_the_same_maps(concepts, tmp_path, monkeypatch, caplog, execution):
+def test_other_executions_of_a_network_have_the_same_maps(concepts, tmp_path, monkeypatch, caplog, execution):
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(dump_module, "BATCH", 4)  # of seven pictures
     run(build(NETWORK, 4, seed=1), concepts, tmp_path / "plain.h5", precision="float32")
@@ -181,7 +179,7 @@ def test_a_network_that_is_executed_otherwise_has_the_same_maps(concepts, tmp_pa
     assert sum(f"the network is {execution}" in record.message for record in caplog.records) == 1
 
 
-def test_what_only_another_execution_makes_infinite_is_told(concepts, tmp_path, monkeypatch):
+def test_the_error_says_if_only_another_execution_makes_values_infinite(concepts, tmp_path, monkeypatch):
     def overflow(_pass, pictures):
         return {layer: torch.full((len(pictures), 2, 3, 3), np.inf) for layer in ("stages.0", "stages.1")}
 
@@ -221,7 +219,7 @@ def test_another_process_decodes_the_same_batches(tmp_path):
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory):
-    """A concept set of 9 pictures with labels, some dark, so that bounds rise with what follows them."""
+    """A concept set of 9 pictures with labels; some are dark, so that bounds rise with later ones."""
     folder = tmp_path_factory.mktemp("labelled")
     random = np.random.default_rng(3)
     labels = {1: ("cat", ["object"]), 2: ("leg", ["part"]), 3: ("street", ["object"])}
@@ -238,7 +236,7 @@ def labelled(tmp_path_factory):
 
 @pytest.fixture
 def often(monkeypatch):
-    """Bounds that rise after every batch of two pictures."""
+    """Make bounds rise after every batch of two pictures."""
     add = LargestSamples.add
 
     def add_and_raise(largest, *arguments):
@@ -267,7 +265,7 @@ def dissect(dump, quantile, concepts, mask):
 def test_candidates_give_the_same_thresholds_and_tallies(labelled, tmp_path, often, precision, made_for, masks):
     network = build(NETWORK, 4, seed=1)
     with torch.no_grad():
-        network.stages[1][0].norm2.bias -= torch.linspace(0, 4, 16)  # some units are active now and then, or never
+        network.stages[1][0].norm2.bias -= torch.linspace(0, 4, 16)  # some units are rarely active, or never
     everything, some = tmp_path / "everything.h5", tmp_path / "some.h5"
     run(network, labelled, everything, precision=precision)
     run(network, labelled, some, precision=precision, candidates=(0.04, made_for))
@@ -293,7 +291,7 @@ def test_candidates_give_the_same_thresholds_and_tallies(labelled, tmp_path, oft
     assert 0 < kept < total
 
 
-def test_candidates_refuse_what_they_were_not_kept_for(labelled, tmp_path):
+def test_candidates_are_refused_for_purposes_they_were_not_kept_for(labelled, tmp_path):
     dump, out = tmp_path / "some.h5", tmp_path / "out.h5"
     run(build(NETWORK, 4, seed=1), labelled, dump, candidates=(0.05, "above"))
     with pytest.raises(UserError, match=r"some\.h5 .* up to 0\.05"):
@@ -315,7 +313,7 @@ def test_layers_without_maps_and_unknown_layers_are_refused(concepts, tmp_path):
     assert not list(tmp_path.glob("activations*"))
 
 
-def test_layers_that_are_worked_on_in_place_are_kept_as_they_were(concepts, tmp_path):
+def test_outputs_that_later_layers_change_in_place_are_kept_unchanged(concepts, tmp_path):
     network = build(RESNET50, 4, seed=1)
     run(network, concepts, tmp_path / "activations.h5", layers=["layer1.0.bn1", "layer1.0"])
     with h5py.File(tmp_path / "activations.h5") as file:
@@ -345,7 +343,7 @@ def test_the_check_before_training_finds_what_would_fail_after_it():
             check_network(NETWORK, 12, **sound | change, trained=True)
 
 
-def test_a_smaller_network_has_to_have_fewer_weights_to_prune_and_the_same_shapes():
+def test_a_smaller_network_must_have_fewer_prunable_weights_and_the_same_shapes():
     arguments = NETWORK["arguments"]
     sound = {"size": 12, "layers": ["stages.1"], "levels": 0, "fraction": 0.5, "trained": True, "shapes_like": NETWORK}
 
@@ -357,23 +355,23 @@ def test_a_smaller_network_has_to_have_fewer_weights_to_prune_and_the_same_shape
     dense = check_network(NETWORK, exempt=[], **sound | {"shapes_like": None})
     (most,) = dense["weights at each level, at most"]
     assert found["weights at each level, at most"][0] < most
-    words = f"the smaller network has {most:,} weights that can be pruned, and the dense one {most:,}: take arguments"
-    for changes in ({}, {"stem_stride": 1}):  # another network of as many weights
+    words = f"the smaller network has {most:,} weights that can be pruned, and the dense one {most:,}: choose arguments"
+    for changes in ({}, {"stem_stride": 1}):  # a different network with as many weights
         with pytest.raises(UserError, match=words):
             check([], **changes)
-    with pytest.raises(UserError, match=f"and the dense one {most:,}: take arguments that leave it fewer"):
+    with pytest.raises(UserError, match=f"and the dense one {most:,}: choose arguments that leave it fewer"):
         check([], widths=[32, 16])
-    with pytest.raises(UserError, match=r"puts out 8 x 3 x 3 in stages\.1 .*, and the dense one 16 x 3 x 3: counts"):
+    with pytest.raises(UserError, match=r"of stages\.1 is 8 x 3 x 3 .*, and 16 x 3 x 3 in the dense one: counts"):
         check([], widths=[16, 8])
-    with pytest.raises(UserError, match=r"puts out 16 x 6 x 6 in stages\.1 .*, and the dense one 16 x 3 x 3: counts"):
+    with pytest.raises(UserError, match=r"of stages\.1 is 16 x 6 x 6 .*, and 16 x 3 x 3 in the dense one: counts"):
         check([], widths=[8, 16], stem_stride=1)
-    # Of a layer that is exempt the size does not count.
-    with pytest.raises(UserError, match="take arguments that leave it fewer"):
+    # The size of an exempt layer does not count.
+    with pytest.raises(UserError, match="choose arguments that leave it fewer"):
         check(["stages.0*", "stages.1*", "stem"], widths=[8, 16])
 
 
-def test_a_network_is_checked_for_training_just_if_it_is_to_be_trained():
-    """The network puts out two tensors in training mode."""
+def test_a_network_is_checked_for_training_only_if_it_will_be_trained():
+    """The network returns two tensors in training mode."""
     twofold = {"constructor": "torchvision.models:googlenet", "arguments": {"num_classes": 3, "init_weights": False}}
     sound = {"size": 64, "layers": ["inception5b"], "exempt": [], "levels": 0, "fraction": 0.5}
     assert check_network(twofold, **sound)["weights at each level, at most"]

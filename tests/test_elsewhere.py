@@ -71,7 +71,7 @@ def elsewhere(tmp_path_factory):
     clone = copy_sources(ROOT, folder / "a clone")
     (folder / "run").mkdir()
     said = snakemake(folder, *from_elsewhere(clone, folder / "run"))
-    assert "interpretable units" in said
+    assert "unique concepts" in said
     return clone, folder / "run"
 
 

@@ -1,4 +1,4 @@
-"""Forward passes: fused and compiled networks have the maps of the network as it is, or it runs plain, and says so."""
+"""Forward passes: fused and compiled networks have the maps of the plain one; otherwise passes are plain."""
 
 import logging
 import os
@@ -51,7 +51,7 @@ class Parts(nn.Module):
 
 
 def drawn(network: nn.Module, seed: int = 0) -> nn.Module:
-    """A network in double precision and evaluation mode, all of its numbers drawn."""
+    """A network in double precision and evaluation mode, with all numbers drawn at random."""
     generator = torch.Generator().manual_seed(seed)
     network.double().eval()
     with torch.no_grad():
@@ -89,7 +89,7 @@ FUSED = {"plain.0": "plain.1", "grouped": "norm", "block.2": "of_block"}
         (["block.1", "run_twice#2"], []),
     ],
 )
-def test_what_may_be_fused_is_fused_and_no_layer_changes(layers, left):
+def test_all_pairs_that_may_be_fused_are_fused_and_no_layer_changes(layers, left):
     network = drawn(Parts())
     shown = pictures().double()
     expected = outputs_of(network, layers, shown)
@@ -105,7 +105,7 @@ def test_what_may_be_fused_is_fused_and_no_layer_changes(layers, left):
 
 
 class BatchNormAct2d(nn.BatchNorm2d):
-    """As timm has it."""
+    """A stand-in for timm's class."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
@@ -160,7 +160,7 @@ def run(network: nn.Module, layers: list[str], execution: str, shown: list[Tenso
 
 
 class Standardised(nn.Conv2d):
-    """A convolution that does not take its weights as they are."""
+    """A convolution that standardises its weights."""
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
@@ -168,7 +168,7 @@ class Standardised(nn.Conv2d):
 
 
 class Branching(nn.Module):
-    """A network whose way depends on its pictures."""
+    """A network whose path depends on its pictures."""
 
     def __init__(self, make: Callable = nn.Conv2d) -> None:
         super().__init__()
@@ -268,7 +268,7 @@ def test_a_compiled_network_has_the_maps_of_the_plain_one(caplog, forward):
             torch.testing.assert_close(one[layer], exact[layer], rtol=near, atol=near * float(exact[layer].abs().max()))
 
 
-def test_distances_are_shares_of_a_layers_largest_value():
+def test_differences_are_shares_of_a_layers_largest_value():
     expected = {"a": torch.tensor([0.0, -4.0]), "dead": torch.zeros(3)}
     assert largest_difference(expected, expected) == 0
     assert largest_difference(expected | {"a": torch.tensor([1.0, -4.0])}, expected) == 0.25

@@ -1,4 +1,4 @@
-"""The benchmark of the GPU: its runner with pretended sections, and its own sections, small, on the CPU."""
+"""The GPU benchmark: its runner with pretended sections, and its own sections at a small size on the CPU."""
 
 import json
 import math
@@ -65,7 +65,7 @@ def divide(bench):
 
 @pytest.fixture
 def run_pretended(tmp_path, monkeypatch, capsys):
-    """Run pretended sections, given as sources by name: exit status, reports by name, and what was printed."""
+    """Run pretended sections, given as sources by name; return exit status, reports by name, and the output."""
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
     def run(seconds=60, **sources):
@@ -101,25 +101,25 @@ def test_a_section_out_of_time_ends_with_all_its_processes(run_pretended):
     assert status == 1
     sleeps = reports["sleeps"]
     assert (sleeps["status"], reports["good"]["status"]) == ("timed out", "passed")
-    assert 15 <= sleeps["seconds"] < 25  # half of the time, and what it takes to end it
+    assert 15 <= sleeps["seconds"] < 25  # half of the time, plus the time to end it
     [child] = [int(row["value"]) for row in sleeps["rows"]]
     until = time.monotonic() + 5
     while is_running(child) and time.monotonic() < until:
         time.sleep(0.05)
     assert not is_running(child)
-    assert "in run" in sleeps["error"]  # where it was
-    assert "TIMED OUT" in printed and "not done after" in printed
+    assert "in run" in sleeps["error"]  # the traceback says where
+    assert "TIMED OUT" in printed and "not finished after" in printed
 
 
 def is_running(process):
-    """Whether there is such a process, and not only its entry in the table."""
+    """Whether a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
     except OSError:
         return False
 
 
-def test_a_section_that_is_done_early_leaves_its_time_to_the_next(run_pretended):
+def test_a_section_that_ends_early_leaves_its_time_to_the_next(run_pretended):
     tells = "def run(bench):\n    bench.row('left', bench.seconds_left(), 's')"
     status, reports, _ = run_pretended(seconds=600, first=tells, second=tells)
     assert status == 0
@@ -241,13 +241,13 @@ def test_label_areas_of_a_written_set_are_those_of_its_masks(tmp_path):
         assert (labels.plane_area > labels.label_area).any()
 
 
-def test_time_that_is_covered_twice_counts_once():
+def test_overlapping_times_count_once():
     assert covered([(5, 6), (0, 2), (1, 3), (1, 2)]) == 4
     assert covered([]) == 0
 
 
 class Clock:
-    """What torch.cuda.Event does, by a clock of the test's own that is three seconds on at each look."""
+    """A stand-in for torch.cuda.Event, with a clock that advances by three seconds at each reading."""
 
     now = 0
 
@@ -334,8 +334,8 @@ def test_its_sections_run_small_on_the_cpu(tmp_path):
         ("floors", "drawing masks"),
     } <= rows
     checks = {check["name"] for section in report["sections"] for check in section["checks"]}
-    assert {"a second job waits for the card", "a killed training ends with the same bytes", chain.NAME} <= checks
-    assert {"borders of zeros and knots anywhere", "candidates: the device's numbers are the kernels'"} <= checks
+    assert {"a second job waits for the card", "a killed training run ends with the same bytes", chain.NAME} <= checks
+    assert {"borders of zeros and knots anywhere", "candidates: the device's numbers equal the kernels'"} <= checks
     skipped = {skip["name"]: skip["why"] for section in report["sections"] for skip in section["skipped"]}
-    assert skipped["the default experiment, start to figures"] == "small"
+    assert skipped["the default experiment, from start to figures"] == "small"
     assert not list(tmp_path.glob("gpu_benchmark_*"))

@@ -1,4 +1,4 @@
-"""Layers by name: tokens become maps in their places, what is no map is refused, and what there is gets listed."""
+"""Layers by name: tokens become maps in the right places, other outputs are refused, and layers can be listed."""
 
 import argparse
 import csv
@@ -37,7 +37,7 @@ from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.plan.load import complete_config
 from workflow_scripts.shared.files import UserError
 
-ROWS, COLUMNS = 8, 4  # of patches and of label maps, so that rows and columns cannot be taken for each other
+ROWS, COLUMNS = 8, 4  # of patches and label maps; they differ, so that rows and columns cannot be confused
 SIZE = 16
 PICTURES = 6
 BRIGHT = 48  # patches of each colour in all pictures
@@ -46,7 +46,7 @@ COLOURS = ["red", "green", "blue"]
 
 
 class Tokens(nn.Module):
-    """Maps as tokens, row by row, behind `leading` tokens of values greater than any of theirs."""
+    """Returns maps as tokens, row by row, after `leading` tokens with larger values than any of theirs."""
 
     def __init__(self, leading: int) -> None:
         super().__init__()
@@ -58,21 +58,21 @@ class Tokens(nn.Module):
 
 
 class ChannelsLast(nn.Module):
-    """Puts the units of maps last: (n, h, w, units)."""
+    """Returns maps with units last: (n, h, w, units)."""
 
     def forward(self, maps: Tensor) -> Tensor:
         return torch.stack(maps.unbind(1), dim=-1)
 
 
 class Both(nn.Module):
-    """Puts out its maps twice, as a pair."""
+    """Returns its maps twice, as a pair."""
 
     def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         return maps, maps
 
 
 class Windows(nn.Module):
-    """Puts out twice as many maps as there are pictures, as attention within windows does."""
+    """Returns twice as many maps as there are pictures, as attention within windows does."""
 
     def forward(self, maps: Tensor) -> Tensor:
         return torch.cat([maps, maps])
@@ -112,7 +112,7 @@ class Colours(nn.Module):
 
 @pytest.fixture(scope="module")
 def colours(tmp_path_factory):
-    """A packed concept set in which each patch that is bright in a colour carries that colour's label."""
+    """A packed concept set in which each patch that is bright in a colour has that colour's label."""
     folder = tmp_path_factory.mktemp("colours")
     random = np.random.default_rng(0)
     labels = {number: (name, [name]) for number, name in enumerate(COLOURS, 1)}
@@ -165,7 +165,7 @@ def outputs_of(network, layers, pictures):
 
 
 @pytest.mark.parametrize("leading", [0, 1, 5])
-def test_units_that_are_concepts_match_them_exactly_also_as_tokens(colours, tmp_path, leading):
+def test_units_that_equal_concepts_match_them_exactly_even_as_tokens(colours, tmp_path, leading):
     layers = ["patches", f"tokens@{ROWS}x{COLUMNS}", f"last@{ROWS}x{COLUMNS}"]
     found = dissect(Colours(leading), layers, colours, tmp_path, QUANTILE)
     assert {(row["layer"], int(row["unit"]), row["label"], float(row["score"])) for row in found} == {
@@ -199,7 +199,7 @@ def test_a_vision_transformer_is_dissected_by_its_tokens(transformer, colours, t
                 for column in range(4):
                     token = expected[:, 1 + 4 * row + column].numpy()
                     np.testing.assert_allclose(maps[:, :, row, column], token, rtol=2e-3, atol=2e-3)
-    assert expected.std(1).min() > 0.01  # tokens differ, or their places could not be told
+    assert expected.std(1).min() > 0.01  # tokens must differ, or their places could not be checked
 
 
 def test_a_patch_shows_in_its_own_place_of_the_map(transformer):
@@ -233,7 +233,7 @@ def test_the_square_grid_that_fits_is_suggested(tokens, grid):
     [(141, (224, 160), "14x10"), (140, (160, 224), "10x14"), (36, (96, 54), "8x4"), (144, (224, 160), "14x10")],
 )
 def test_the_grid_of_the_pictures_shape_is_suggested(tokens, picture, grid):
-    """144 is a square, but the pictures are none: it is four tokens and 14 x 10 places."""
+    """144 is a square, but the pictures are not square: it is four tokens and 14 x 10 places."""
     assert suggested_layer("encoder", tokens, picture) == f"encoder@{grid}"
 
 
@@ -243,13 +243,13 @@ def test_the_grid_of_the_pictures_shape_is_suggested(tokens, picture, grid):
         ((1, 7, 5, 96), (224, 160), True),
         ((1, 96, 7, 5), (224, 160), False),
         ((1, 8, 5, 96), (230, 160), True),  # rounded up
-        ((1, 7, 7, 96), (224, 160), False),  # no map of such a picture either way
+        ((1, 7, 7, 96), (224, 160), False),  # neither can be a map of such a picture
         ((1, 12, 8, 7), (24, 16), False),  # 12 units, and strides of 3 and 2
         ((1, 7, 7, 96), (224, 224), True),
         ((1, 7, 7, 7), (224, 224), False),
     ],
 )
-def test_channels_are_last_where_only_the_places_before_them_have_the_pictures_shape(shape, picture, last):
+def test_channels_are_last_if_only_the_dimensions_before_them_fit_the_pictures_shape(shape, picture, last):
     assert has_channels_last(shape, picture) == last
 
 
@@ -270,12 +270,12 @@ REFUSED = {
     "windows": (["windows"], r"windows has 4 rows for 2 pictures"),
     "runs twice": (["twice"], r"twice runs 2 times in a pass; write which run, as in twice#2"),
     "runs too seldom": (["twice#3"], r"twice#3 runs only 2 times"),
-    "no run": (["twice#0"], r"'twice#0' has no number behind its #; write it as in twice#2"),
-    "a run without a number": (["twice#@5x5"], r"has no number behind its #"),
+    "no run": (["twice#0"], r"'twice#0' has no number after its #; write it as in twice#2"),
+    "a run without a number": (["twice#@5x5"], r"has no number after its #"),
     "never runs": (["patches", "never"], r"never does not run"),
-    "an unknown layer": (["patch"], r"no layer 'patch'; near it are patches; .*list_layers"),
-    "an unknown layer with a grid": (["token@8x4"], r"no layer 'token'; near it are tokens;"),
-    "the whole network": ([""], r"no layer ''; all are listed"),
+    "an unknown layer": (["patch"], r"no layer 'patch'; similar names are patches; .*list_layers"),
+    "an unknown layer with a grid": (["token@8x4"], r"no layer 'token'; similar names are tokens;"),
+    "the whole network": ([""], r"no layer ''; python -m workflow_scripts list_layers lists"),
     "half a grid": (["tokens@8"], r"'tokens@8' has no grid"),
     "an empty grid": (["tokens@"], r"'tokens@' has no grid"),
     "a grid without rows": (["tokens@0x4"], r"'tokens@0x4' has no grid"),
@@ -296,7 +296,7 @@ def test_what_cannot_be_dissected_is_refused_by_name(case):
     assert not any(module._forward_hooks for module in network.modules())
 
 
-def test_maps_with_as_many_rows_as_units_are_taken_where_it_is_sure_that_they_are_maps():
+def test_maps_with_as_many_rows_as_units_are_accepted_if_they_are_certainly_maps():
     oblong = outputs_of(Colours(), ["patches"], torch.zeros(1, 3, 6, SIZE))
     assert oblong["patches"].shape == (1, 3, 3, COLUMNS)
     network, pictures = nn.Sequential(nn.Upsample((6, SIZE)), Colours()), torch.zeros(1, 3, SIZE, SIZE)
@@ -320,29 +320,29 @@ def test_each_run_of_a_module_is_a_layer():
     assert torch.equal(outputs["relu#2"], (pictures - 2).relu())
     network = Shared()
     with layer_outputs(network, ["relu#2"]) as outputs:
-        for shift in (0, 1):  # each pass counts anew
+        for shift in (0, 1):  # runs are counted anew in each pass
             network(pictures + shift)
             assert torch.equal(outputs.pop("relu#2"), (pictures + shift - 2).relu())
 
 
-def test_names_come_without_their_grids():
+def test_names_do_not_include_grids():
     assert layer_names(["a.b@14x14", "c", "d@2x30"]) == ["a.b", "c", "d"]
 
 
 def test_names_with_the_unknown_one_between_dots_come_first():
     network = nn.ModuleDict({"fc_in": nn.Identity(), "head": nn.ModuleDict({"fc": nn.Identity()})})
-    with pytest.raises(UserError, match=r"near it are head\.fc, fc_in;"):
+    with pytest.raises(UserError, match=r"similar names are head\.fc, fc_in;"):
         find_module(network, "fc")
 
 
-def test_an_unknown_layer_is_answered_with_the_nearest_names_alone():
+def test_for_an_unknown_layer_only_similar_names_are_suggested():
     network = build(RESNET50, 4, seed=0)
 
     def near(name):
         with pytest.raises(UserError) as error:
             find_module(network, name)
         assert "python -m workflow_scripts list_layers" in str(error.value)
-        found = re.search(r"near it are (.*?);", str(error.value))
+        found = re.search(r"similar names are (.*?);", str(error.value))
         return found[1].split(", ") if found else []
 
     assert "layer4" in near("layer5")
@@ -359,7 +359,7 @@ def test_an_unknown_layer_is_answered_with_the_nearest_names_alone():
 
 
 @pytest.mark.parametrize("kind", ["colours", "transformer", "swin", "resnet"])
-def test_a_listed_layer_can_be_dissected_just_if_the_list_says_so(kind, request):
+def test_a_listed_layer_can_be_dissected_only_if_the_list_says_so(kind, request):
     if kind == "colours":
         network, size = Colours(), SIZE
     elif kind == "resnet":

@@ -30,7 +30,7 @@ CATEGORIES = ["object", "part", "scene"]
 
 @pytest.fixture(scope="module")
 def concepts(tmp_path_factory):
-    """A folder with a concept set, packed beside it: blots that are brighter than what surrounds them."""
+    """A folder with a concept set, packed beside it: blots that are brighter than their surroundings."""
     folder = tmp_path_factory.mktemp("concepts")
     random = np.random.default_rng(4)
     labels = {1: ("cat", ["object"]), 2: ("dog", ["object"]), 3: ("leg", ["part"]), 4: ("street", ["scene"])}
@@ -54,7 +54,7 @@ def concepts(tmp_path_factory):
 def network():
     network = build(NETWORK, 4, seed=1)
     with torch.no_grad():
-        network.stages[1][0].norm2.weight[3] = 0  # after the shortcut's, too, this unit is dead
+        network.stages[1][0].norm2.weight[3] = 0  # with the shortcut's weight also 0, this unit is dead
         network.stages[1][0].norm2.bias[3] = -1
         network.stages[1][0].shortcut[1].weight[3] = 0
     return network
@@ -72,7 +72,7 @@ def temporary(tmp_path, monkeypatch):
 def workflow_units(
     network, concepts, folder, quantile, upsampled, knots, border, mask, counted_images, planes, precision, rule
 ):
-    """The rows of units.csv, by the steps of the workflow with a dump of all maps."""
+    """The rows of units.csv from the workflow's steps with a dump of all maps."""
     activations, thresholds, tally, units = (folder / name for name in ("a.h5", "t.h5", "c.h5", "units.csv"))
     fields = find_receptive_fields(network, LAYERS, SIZE) if knots.startswith("receptive_field") else None
     dump_activations(network, LAYERS, concepts, *COLOURS.values(), precision, "n" * 64, activations)
@@ -87,7 +87,7 @@ def workflow_units(
         return list(csv.DictReader(file))
 
 
-# Choices, what the workflow's steps take for them, and the cut and rule of detectors.
+# Choices, the arguments of the workflow's steps for them, and the IoU threshold and rule of detectors.
 CASES = {
     "netdissect": (
         {},
@@ -203,7 +203,7 @@ def test_one_layer_may_stand_alone_and_tokens_are_maps(network, concepts):
     plain, tokens = (dissect(wrapped, layer, concepts, **choices) for layer in ("network.stages.1", "last@6x6"))
     assert tokens.layers["layer"].tolist() == ["last"]
     assert tokens.units.drop(columns="layer").equals(plain.units.drop(columns="layer"))
-    # Tokens have no receptive fields on a grid: they have cell centres in their place.
+    # Tokens have no receptive fields on a grid, so they use cell centres.
     by_default = dissect(wrapped, ["network.stages.1", "last@6x6"], concepts, **COLOURS)
     assert by_default.layers["knots"].tolist() == ["receptive_field", "align_corners_false"]
     units = by_default.units.set_index("layer")
@@ -211,7 +211,7 @@ def test_one_layer_may_stand_alone_and_tokens_are_maps(network, concepts):
     assert not units.loc["network.stages.1"].reset_index(drop=True).equals(plain.units.drop(columns="layer"))
 
 
-# What stays as it was
+# What does not change
 
 
 def test_nothing_is_left_behind(network, concepts, temporary, monkeypatch):
@@ -248,7 +248,7 @@ def state(network):
 
 
 def test_networks_that_torch_prunes_in_place_can_be_dissected(network, concepts):
-    network.to(memory_format=torch.contiguous_format)  # torch's pruning wants it
+    network.to(memory_format=torch.contiguous_format)  # torch's pruning needs it
     for module in (network.stem, network.stages[0][0].conv1):
         prune.l1_unstructured(module, "weight", 0.6)
     network(torch.randn(2, 3, SIZE, SIZE))  # leaves a weight that autograd computed
@@ -294,7 +294,7 @@ def test_wrong_choices_are_refused_naming_the_known_ones(choices, words, network
     assert not list(temporary.iterdir())
 
 
-def test_what_is_no_network_no_layer_and_no_name_for_one_is_refused(network, concepts, temporary):
+def test_other_objects_than_networks_and_layers_are_refused(network, concepts, temporary):
     with pytest.raises(UserError, match=r"the model is a NoneType, not a torch\.nn\.Module"):
         dissect(None, LAYERS, concepts, **COLOURS)
     with pytest.raises(UserError, match="layers: none is listed"):
@@ -309,7 +309,7 @@ def test_what_is_no_network_no_layer_and_no_name_for_one_is_refused(network, con
     assert not list(temporary.iterdir())
 
 
-def test_a_folder_wants_a_size_and_a_file_has_to_be_there(network, concepts):
+def test_a_folder_needs_a_size_and_a_file_must_exist(network, concepts):
     with pytest.raises(UserError, match=r"set is a folder: give the size"):
         dissect(network, LAYERS, concepts.parent / "set", **COLOURS)
     with pytest.raises(UserError, match=r"nothing\.h5"):

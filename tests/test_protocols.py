@@ -745,7 +745,7 @@ class OwnSize(nn.Module):
 
 def test_a_network_that_takes_its_own_size_only_has_none(caplog):
     assert find_receptive_fields(OwnSize(), ["patches"], 16)["layers"] == {"patches": None}
-    assert "does not go through (the picture has another size)" in caplog.text
+    assert "pixels (the picture has another size)" in caplog.text
     with pytest.raises(UserError, match="petals"):
         find_receptive_fields(nn.Sequential(nn.Conv2d(3, 4, 3)), ["petals"], 16)
 
@@ -845,7 +845,7 @@ def test_what_is_found_is_what_the_knots_need():
     without = {**found, "layers": {"stem": None}}
     assert layer_knots(without, "stem", "receptive_field") == ("align_corners_false", None)
     for network in (None, {}, {**found, "layers": {}}):
-        with pytest.raises(UserError, match=r"stages\.0 are not known"):
+        with pytest.raises(UserError, match=r"stages\.0 are unknown"):
             layer_knots(network, "stages.0", "receptive_field")
         assert layer_knots(network, "stages.0", "align_corners_false") == ("align_corners_false", None)
 
@@ -904,7 +904,7 @@ def test_a_dissection_with_the_fields_of_a_network(tmp_path):
         assert tally["threshold"].tolist() == expected.threshold
         assert same_tallies(tally, expected, truth)
         assert not same_tallies(tally, by_choice(maps, truth, chosen, swapped), truth)
-    with pytest.raises(UserError, match=r"stages\.3 are not known"):
+    with pytest.raises(UserError, match=r"stages\.3 are unknown"):
         dissect(tmp_path, chosen, None)
 
 

@@ -1,4 +1,4 @@
-"""Rotations of a layer's units: the matrices, turned maps, and what is counted of them."""
+"""Rotations of a layer's units: the matrices, the rotated maps, and the counts."""
 
 import csv
 import json
@@ -52,7 +52,7 @@ def test_rotations_are_orthogonal_of_determinant_1_and_drawn_by_their_seed(units
 
 
 def test_rotations_are_uniform():
-    """Of each entry of a uniform rotation the mean is 0 and the mean square 1 / n; QR alone gives other means."""
+    """Each entry of a uniform rotation has mean 0 and mean square 1 / n; QR alone gives other means."""
     units = 5
     drawn = np.array([random_rotation(units, (1, seed)) for seed in range(2000)])
     np.testing.assert_allclose(drawn.mean(0), 0, atol=4.5 / np.sqrt(units * 2000))
@@ -61,7 +61,7 @@ def test_rotations_are_uniform():
 
 @thorough
 @given(st.integers(2, 12), st.integers(0, 99), alphas)
-def test_powers_turn_part_of_the_way(units, seed, alpha):
+def test_powers_rotate_part_of_the_way(units, seed, alpha):
     matrix = random_rotation(units, (1, seed))
     part = rotation_power(matrix, alpha)
     np.testing.assert_allclose(part, fractional_matrix_power(matrix, alpha).real, atol=1e-9)
@@ -78,7 +78,7 @@ def test_powers_that_are_known():
     assert np.array_equal(rotation_power(matrix, 0), np.eye(7))
 
 
-# Turned maps
+# Rotated maps
 
 
 def write_dump(path: Path, layers: dict[str, np.ndarray], concepts: str = "the concepts") -> None:
@@ -118,14 +118,14 @@ def test_turned_maps_are_sums_over_units(tmp_path, dtype, values, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "turned.h5"]
 
 
-def test_a_dump_of_candidates_and_values_beyond_the_range_are_refused(tmp_path):
+def test_a_dump_of_candidates_and_values_outside_the_range_are_refused(tmp_path):
     layers = some_layers(np.float16)
     with h5py.File(tmp_path / "a.h5", "w") as file, h5py.File(tmp_path / "scratch", "w") as scratch:
         writer = Candidates(file, scratch, "b", layers["b"].shape, np.dtype(np.float16), 0.1, "above")
         writer.add(torch.from_numpy(layers["b"]))
         writer.finish()
         file.attrs.update(format=FORMAT, fingerprint="f", concepts="c", network="n")
-    with pytest.raises(UserError, match=r"a\.h5 keeps candidates only"):
+    with pytest.raises(UserError, match=r"a\.h5 keeps only candidates"):
         turn_maps(tmp_path / "a.h5", (1, 1), 1, tmp_path / "turned.h5")
     write_dump(tmp_path / "a.h5", {"b": np.full((2, 9, 1, 1), 65000, np.float16)})
     with pytest.raises(UserError, match=r"layer b, unit \d of a rotation .* float16: set dissection.precision"):
@@ -134,7 +134,7 @@ def test_a_dump_of_candidates_and_values_beyond_the_range_are_refused(tmp_path):
 
 @pytest.mark.parametrize("dtype", PRECISIONS)
 @pytest.mark.parametrize("candidates", [None, (0.3, "above")])
-def test_turned_by_nothing_gives_the_same_integers(tmp_path, dtype, candidates):
+def test_a_rotation_by_nothing_gives_the_same_integers(tmp_path, dtype, candidates):
     concepts = some_concepts()
     layers = some_layers(dtype, len(concepts.pictures))
     write_dump(tmp_path / "a.h5", layers, pack(concepts, tmp_path))
@@ -222,7 +222,7 @@ def folder(tmp_path):
 
 
 def slow_counts(folder: Path, layer: str, alpha: float, seed: int) -> tuple[int, int, float]:
-    """Detectors, concepts and the median of the best IoU of a turned layer, by the definition."""
+    """Detectors, concepts and the median best IoU of a rotated layer, by the definition."""
     concepts = some_concepts()
     maps = read_maps(folder / "own.h5", layer).astype(np.float32)
     matrix = rotation_power(random_rotation(maps.shape[1], (2, seed)), alpha).astype(np.float32)
@@ -259,7 +259,7 @@ def test_counts_are_those_of_the_definition(folder, monkeypatch):
         assert int(row["units"]) == 16
 
 
-def test_a_dump_with_all_maps_takes_the_place_of_a_pass_and_nothing_is_left(folder, monkeypatch):
+def test_a_dump_with_all_maps_replaces_a_pass_and_no_files_are_left(folder, monkeypatch):
     rows = rotate(folder, monkeypatch)
     before = sorted(path.name for path in folder.iterdir())
     network = build(NETWORK, 4, seed=1)
@@ -273,7 +273,7 @@ def test_a_dump_with_all_maps_takes_the_place_of_a_pass_and_nothing_is_left(fold
 
 
 @pytest.mark.parametrize(("samples", "kept"), [([], True), (["--quantile-of", "upsampled"], False)])
-def test_disk_holds_one_rotation_at_a_time_candidates_where_they_do(folder, monkeypatch, samples, kept):
+def test_disk_holds_one_rotation_at_a_time_and_only_candidates_if_these_suffice(folder, monkeypatch, samples, kept):
     turned = []
 
     def spied(activations, seed, alpha, out, candidates=None):
@@ -290,6 +290,6 @@ def test_disk_holds_one_rotation_at_a_time_candidates_where_they_do(folder, monk
 def test_a_failure_leaves_nothing(folder, monkeypatch):
     before = sorted(path.name for path in folder.iterdir())
     monkeypatch.setattr(rotations, "rotation_power", lambda rotation, alpha: rotation * np.inf)
-    with pytest.raises(UserError, match="of a rotation has values beyond the range"):
+    with pytest.raises(UserError, match="of a rotation has values outside the range"):
         rotate(folder, monkeypatch)
     assert sorted(path.name for path in folder.iterdir() if path.suffix != ".lock") == before

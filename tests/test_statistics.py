@@ -1,4 +1,4 @@
-"""Statistics of a few replicates: hand checks, slow references, and error rates by simulation."""
+"""Statistics of a few replicates: checks by hand, slow references, and error rates by simulation."""
 
 import math
 from collections import Counter
@@ -35,7 +35,7 @@ NUMBERS = st.floats(-50, 50).map(lambda number: round(number, 3))
 
 
 def p_of(differences, margin):
-    """The p of equivalence of differences (..., n)."""
+    """The p of equivalence for differences (..., n)."""
     return equivalence_p(*mean_and_sd(differences), np.shape(differences)[-1], margin)
 
 
@@ -43,7 +43,7 @@ def p_of(differences, margin):
 
 
 def test_three_differences_by_hand():
-    mean, sd = mean_and_sd([-2, 0, -3])  # levels 83, 84, 84 less dense 85, 84, 87
+    mean, sd = mean_and_sd([-2, 0, -3])  # levels 83, 84, 84 minus dense 85, 84, 87
     assert (mean, sd) == pytest.approx((-1.66667, 1.52753), abs=1e-5)
     assert noninferiority_p(mean, sd, 3, 4.2667) == pytest.approx(0.0492, abs=5e-5)
     assert noninferiority_p(-mean, sd, 3, 4.2667) == pytest.approx(0.0107, abs=5e-5)  # no gain
@@ -74,7 +74,7 @@ def test_counts_that_tie_have_the_spread_of_rounding():
     mean, sd = mean_and_sd([-2, -2, -2])
     assert (mean, sd) == (-2, math.sqrt(1 / 6))
     assert 0 < equivalence_p(mean, sd, 3, 4.27) < ALPHA < equivalence_p(mean, sd, 3, 2.5)
-    assert mean_and_sd([0, 0, 0, 0, 0, 0, 0, 0, 0, 1])[1] == ROUNDING  # nor have those that nearly tie less
+    assert mean_and_sd([0, 0, 0, 0, 0, 0, 0, 0, 0, 1])[1] == ROUNDING  # those that nearly tie do not have less
     assert mean_and_sd([0.02, 0.02], ROUNDING / 500)[1] == pytest.approx(0.000816, abs=1e-6)
     simulated = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 100_000))
     assert (simulated[0] - simulated[1]).std() == pytest.approx(ROUNDING, rel=0.01)
@@ -86,11 +86,11 @@ def test_fewer_than_three_replicates_are_not_tested():
         mean, sd = mean_and_sd(differences)
         assert math.isnan(equivalence_p(mean, sd, n, 100)) and math.isnan(noninferiority_p(mean, sd, n, 100))
         assert math.isnan(equivalence_power(1.0, n, 100)) and math.isnan(half_width(sd, 1))
-    assert half_width(1.0, 2) == pytest.approx(4.4645, abs=1e-4)  # but what two leave open can be said
+    assert half_width(1.0, 2) == pytest.approx(4.4645, abs=1e-4)  # but the interval of two is known
 
 
 @pytest.mark.parametrize(
-    ("ratio", "powers"),  # for 3, 4, 5, 6, 8, 10 and 15 replicates, of 100,000 draws each
+    ("ratio", "powers"),  # for 3, 4, 5, 6, 8, 10 and 15 replicates, from 100,000 draws each
     [
         (0.75, [0.06, 0.08, 0.11, 0.16, 0.28, 0.43, 0.73]),
         (1, [0.13, 0.20, 0.30, 0.41, 0.64, 0.79, 0.96]),
@@ -114,7 +114,7 @@ def test_power_is_the_share_of_experiments_that_show_equivalence():
 
 
 @pytest.mark.parametrize("n", [2, 3, 10])
-def test_against_a_margin_that_nobody_knows_nothing_can_be_said(n):
+def test_without_a_margin_everything_is_unknown(n):
     for margin, mean, sd in ((math.nan, 0.5, 1.0), (1.0, math.nan, math.nan)):
         for found in (noninferiority_p, equivalence_p):
             assert math.isnan(found(np.float64(mean), sd, n, margin))
@@ -146,15 +146,15 @@ def test_a_sequence_ends_with_the_first_that_fails():
 
 
 @pytest.mark.parametrize("n", [3, 5, 10])
-def test_the_sparsest_level_shown_is_beyond_the_truth_no_more_often_than_alpha(n):
-    """All levels share the dense networks; the truth is the margin itself from the fourth level on."""
+def test_a_sequence_goes_too_far_no_more_often_than_alpha(n):
+    """All levels share the dense networks; from the fourth level on, the true change is the margin itself."""
     random = np.random.default_rng(n)
     truth = np.array([0, 0, 0, 4.25, 4.25, 4.25, 4.25])
     levels = truth[:, None] + random.normal(0, 1.5, (DRAWS, 7, n)) - random.normal(0, 1.5, (DRAWS, 1, n))
     shown = p_of(levels, 4.25) <= ALPHA
     assert np.mean(fixed_sequence(shown)[:, 3:].any(axis=-1)) <= 0.055
     if n > 3:
-        assert np.mean(shown[:, 3:].any(axis=-1)) > 0.1  # without a sequence
+        assert np.mean(shown[:, 3:].any(axis=-1)) > 0.1  # without a sequence it happens more often
 
 
 # Matching
@@ -164,7 +164,7 @@ def test_interpolation_by_hand():
     accuracy, units = [0.9, 0.5, 0.7, 0.7, np.nan], [80, 20, 30, 50, 1000]
     for at, value in ((0.5, 20), (0.6, 30), (0.7, 40), (0.75, 50), (0.9, 80)):
         assert interpolate(accuracy, units, at) == pytest.approx(value)
-    for at in (0.499, 0.901, np.nan):  # never beyond what there is
+    for at in (0.499, 0.901, np.nan):  # never outside the range
         assert math.isnan(interpolate(accuracy, units, at))
     assert interpolate([1.0], [7], 1.0) == 7 and math.isnan(interpolate([1.0], [7], 0.99))
     assert math.isnan(interpolate([], [], 1.0)) and math.isnan(interpolate([np.nan], [1], 1.0))
@@ -173,7 +173,7 @@ def test_interpolation_by_hand():
 @given(
     st.lists(st.tuples(st.integers(0, 5), NUMBERS), min_size=1, max_size=8), st.randoms(use_true_random=False), NUMBERS
 )
-def test_interpolation_has_no_order_and_stays_between_its_neighbours(points, random, at):
+def test_interpolation_does_not_depend_on_order_and_stays_between_neighbours(points, random, at):
     shuffled = random.sample(points, len(points))
     found = interpolate(*zip(*points, strict=True), at / 10)
     assert interpolate(*zip(*shuffled, strict=True), at / 10) == pytest.approx(found, nan_ok=True)
@@ -187,7 +187,7 @@ def test_interpolation_has_no_order_and_stays_between_its_neighbours(points, ran
         assert low - 1e-9 <= found <= high + 1e-9
 
 
-def test_verdicts_are_of_whole_intervals():
+def test_verdicts_depend_on_whole_intervals():
     width = float(half_width(1.0, 5))
     for mean, expected in [
         (0, EQUIVALENT),
@@ -199,7 +199,7 @@ def test_verdicts_are_of_whole_intervals():
     ]:
         assert verdict(mean, 1.0, 5, 3.0) == expected
     assert verdict(0, 0.1, 2, 3.0) == UNCLEAR and verdict(math.nan, math.nan, 0, 3.0) == NO_OVERLAP
-    assert verdict(1.0, 1.0, 5, math.nan) == UNCLEAR  # nobody knows what the dense networks have
+    assert verdict(1.0, 1.0, 5, math.nan) == UNCLEAR  # the dense networks' counts are unknown
 
 
 def test_what_a_count_follows():
@@ -216,7 +216,7 @@ def test_what_a_count_follows():
 
 
 def residuals(values, given):
-    """The ranks of values, less the straight line through them over the ranks of `given`."""
+    """The ranks of values minus their linear regression on the ranks of `given`."""
     values, given = stats.rankdata(values), stats.rankdata(given)
     return values - np.polyval(np.polyfit(given, values, 1), given)
 
@@ -234,7 +234,7 @@ def test_partial_correlations_are_those_of_residuals(rows):
         assert partial_rank_correlation(other, one, given) == pytest.approx(found)
 
 
-def test_partial_correlations_that_are_not_defined():
+def test_undefined_partial_correlations_are_nan():
     assert math.isnan(partial_rank_correlation([1, 2, 3], [1, 3, 2], [2, 1, 3]))  # too few
     assert math.isnan(partial_rank_correlation([1, 2, 3, 4], [1, 1, 1, 1], [2, 1, 3, 4]))
     # Along one chain accuracy and density fall together.
@@ -242,7 +242,7 @@ def test_partial_correlations_that_are_not_defined():
 
 
 @pytest.mark.parametrize("follows", ["accuracy", "density"])
-def test_what_a_world_follows_is_found_where_an_arm_is_less_accurate_at_one_density(follows):
+def test_correlations_recognise_what_counts_follow_if_an_arm_is_less_accurate_at_one_density(follows):
     random = np.random.default_rng(5)
     density = np.tile(0.5 ** np.arange(8), 2)
     accuracy = 0.97 + 0.01 * np.log(density) * np.repeat([1, 3], 8) + random.normal(0, 0.004, (5, 16))
@@ -272,7 +272,7 @@ def test_kappa_by_hand():
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30))
-def test_kappa_is_that_of_the_table_of_names(pairs):
+def test_kappa_agrees_with_the_contingency_table(pairs):
     table = np.zeros((4, 4))
     for pair in pairs:
         table[pair] += 1 / len(pairs)
@@ -281,7 +281,7 @@ def test_kappa_is_that_of_the_table_of_names(pairs):
     assert cohens_kappa(*zip(*pairs, strict=True)) == pytest.approx(wanted, nan_ok=True)
 
 
-def test_names_that_are_drawn_have_no_kappa():
+def test_random_names_have_a_kappa_near_0():
     random = np.random.default_rng(2)
     assert abs(cohens_kappa(random.integers(5, size=DRAWS), random.integers(5, size=DRAWS))) < 0.02
 
@@ -294,7 +294,7 @@ def test_overlaps_by_hand():
 
 
 @given(*[st.dictionaries(st.integers(0, 6), st.integers(1, 5))] * 2)
-def test_overlaps_are_shares_and_have_no_order(one, other):
+def test_overlaps_are_shares_and_symmetric(one, other):
     assert ruzicka(one, other) == pytest.approx(ruzicka(other, one), nan_ok=True)
     assert jaccard(one, one) == pytest.approx(1 if one else math.nan, nan_ok=True)
     things = [Counter(counts).elements() for counts in (one, other)]
@@ -310,7 +310,7 @@ def test_rarefaction_by_hand():
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=6), st.data())
-def test_rarefaction_is_what_the_hypergeometric_distribution_says(counts, data):
+def test_rarefaction_agrees_with_the_hypergeometric_distribution(counts, data):
     drawn = data.draw(st.integers(0, sum(counts)))
     wanted = sum(1 - stats.hypergeom.pmf(0, sum(counts), count, drawn) for count in counts)
     assert rarefied(counts, drawn) == pytest.approx(wanted, abs=1e-9)

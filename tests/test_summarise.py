@@ -1,4 +1,4 @@
-"""The summary: right numbers, on one screen, and it says what it leaves out."""
+"""The summary: its numbers are right, it fits on one screen, and it says what it leaves out."""
 
 import re
 from itertools import pairwise
@@ -25,7 +25,7 @@ ARMS += [arm_row(name, "imp", "reference", name, label=label) for name, label in
 
 
 def write_tables(folder, rows: list[dict], arms: list[dict]) -> None:
-    """Write the table of networks, and that of arms: those of `arms` that have networks, then other curves."""
+    """Write the tables of networks and of arms: those of `arms` that have networks, then other arms as curves."""
     names = list(dict.fromkeys(row["arm"] for row in rows))
     listed = [arm for arm in arms if arm["arm"] in names]
     others = [arm_row(name) for name in names if name not in [arm["arm"] for arm in listed]]
@@ -48,7 +48,7 @@ def test_a_doubtfully_large_quantile_is_named(tmp_path):
     assert summarise(tmp_path, 0.1).split("\n") == usual
     large = summarise(tmp_path, 0.2).split("\n")
     [warning] = [line for line in large if line not in usual]
-    assert warning == "Doubtful: dissection.quantile is 0.2: units are active at 20 % of places; 0.005 is usual."
+    assert warning == "Doubtful: dissection.quantile is 0.2, so masks cover 20 % of places; 0.005 is usual."
     assert len(warning) <= WIDTH
 
 
@@ -81,7 +81,7 @@ def test_means_over_replicates_and_their_range(tmp_path):
     ]
     lines = summary(tmp_path, rows)
     means = "Means of 2 replicates (lowest to highest)."
-    assert lines[0] == f"{means} Each unit under its best concept; detectors: IoU > 0.04."
+    assert lines[0] == f"{means} Detector: a unit whose best concept has IoU > 0.04."
     dense, pruned, baseline = (cells(line) for line in lines[3:6])
     assert dense == [
         "iterative magnitude pruning",
@@ -104,45 +104,45 @@ def write_rotations(folder, *counts: tuple) -> None:
     pd.DataFrame(rows).to_csv(folder / "tables" / "rotations.csv", index=False)
 
 
-def test_random_bases_stand_beside_the_units(tmp_path):
+def test_random_bases_have_a_column_beside_the_detectors(tmp_path):
     rows = [row("imp", replicate, level, 0.5**level, 0.9, 80, 30) for replicate in (1, 2) for level in (0, 1)]
     rows.append(row("untrained", 1, 0, 1.0, 0.05, 3, 1))
     plain = summary(tmp_path, rows)
     counts = [("imp", 1, 0, 1, 1, 70), ("imp", 1, 0, 1, 2, 80), ("imp", 2, 0, 1, 1, 41), ("imp", 2, 0, 1, 2, 43)]
     write_rotations(tmp_path, *counts, ("imp", 1, 0, 0.5, 1, 9), ("imp", 1, 1, 1, 1, 5), ("gone", 1, 0, 1, 1, 99))
-    assert summary(tmp_path, rows) == plain  # no arm of them: an earlier run has left the table behind
+    assert summary(tmp_path, rows) == plain  # without their arm the table is left over from an earlier run
     other = [arm_row("other"), arm_row("other_rotated", "other", "baseline", "rotated")]
     pd.DataFrame([*ARMS, *other]).to_csv(tmp_path / "tables" / "arms.csv", index=False)
-    assert not any("otated" in line for line in summarise(tmp_path).split("\n"))  # the table has another arm's yet
+    assert not any("otated" in line for line in summarise(tmp_path).split("\n"))  # not yet that other arm's table
     arms = [*ARMS, ROTATED]
     pd.DataFrame(arms).to_csv(tmp_path / "tables" / "arms.csv", index=False)
     lines = summarise(tmp_path).split("\n")
     assert all(len(line) <= WIDTH for line in lines)
-    assert lines[1] == "Rotated: the same, of directions of random bases in place of units; means, alpha 1."
-    assert cells(lines[2]) == ["weights", "test accuracy", "interpretable units", "rotated", "unique concepts"]
+    assert lines[1] == "Rotated: the same for directions of random bases instead of units; means, alpha 1."
+    assert cells(lines[2]) == ["weights", "test accuracy", "detectors", "rotated", "unique concepts"]
     dense, pruned, baseline = (cells(line) for line in lines[4:7])
     assert dense[3:5] == ["80.0 % (80.0-80.0)", "58.5 %"]
     assert pruned[-3:] == ["80.0 % (80.0-80.0)", "5.0 %", "30.0 (30-30)"]
     assert baseline == ["untrained", "100 %", "5.0 %", "3.0 %", "-", "1"]
-    assert cells(lines[4])[0] == "iterative magnitude" and cells(lines[5])[0] == "pruning"  # all of the name
+    assert cells(lines[4])[0] == "iterative magnitude" and cells(lines[5])[0] == "pruning"  # the whole name
     (tmp_path / "tables" / "rotations.csv").unlink()
     assert summarise(tmp_path).split("\n") == plain  # not collected yet
 
 
 @pytest.mark.parametrize(("rule", "sign"), [("above", ">"), ("at_least", "≥")])
-def test_the_threshold_is_written_as_the_rule_has_it(tmp_path, rule, sign):
+def test_the_sign_of_the_iou_threshold_follows_the_rule(tmp_path, rule, sign):
     rows = [row("imp", 1, 0, 1.0, 0.96, 80, 30, detector_iou=0.125, detector_rule=rule)]
-    assert summary(tmp_path, rows)[0] == f"Each unit under its best concept; detectors: IoU {sign} 0.125."
+    assert summary(tmp_path, rows)[0] == f"Detector: a unit whose best concept has IoU {sign} 0.125."
 
 
-def test_long_names_are_cut_and_the_screen_is_wide_enough(tmp_path):
+def test_long_names_are_shortened_to_fit_the_screen(tmp_path):
     rows = [row("n" * 90, r, 0, 0.125, 0.9 + r / 10, 50 + 25 * r, 1000 + r, layer="l" * 60) for r in (0, 1, 2)]
     lines = summary(tmp_path, rows)
     assert cells(lines[3])[0].startswith("nnnn") and "n...n" in lines[3]
     assert lines[3].rstrip().endswith("1001.0 (1000-1002)")
 
 
-def test_names_that_differ_in_one_end_alone_stay_apart(tmp_path):
+def test_names_that_differ_only_at_one_end_remain_different(tmp_path):
     arms = [arm_row(name, name, label=name) for name in ("a" + 90 * "n", 90 * "n" + "a", 90 * "n" + "b")]
     lines = summary(tmp_path, [row(arm["arm"], 1, 0, 1.0, 0.5, 5, 5) for arm in arms], arms)[3:6]
     assert len({line.split("  ")[1] for line in lines}) == 3 and all("n...n" in line for line in lines)
@@ -169,7 +169,7 @@ def test_curves_without_a_baseline_are_named(tmp_path):
         lines = summary(tmp_path, [row(arm, 1, 0, 1.0, 0.5, 5, 5) for arm in arms], [*ARMS, *more])
         return [line for line in lines if "no baseline" in line]
 
-    sentence = "no baseline: how many detectors chance alone gives is not known."
+    sentence = "no baseline, so it is unknown how many detectors chance alone gives."
     assert named("imp", "imp_random", "untrained") == []
     assert named("imp", "trained_twice") == [f"Arm imp has {sentence}"]
     assert named("imp", "imp_random", "null") == [f"Arm imp has {sentence}"]
@@ -177,7 +177,7 @@ def test_curves_without_a_baseline_are_named(tmp_path):
     assert named("a", "b", "c", "d", "e") == [f"Arms a, b, c and 2 more have {sentence}"]
 
 
-def test_what_is_found_stands_first_where_networks_are_compared(tmp_path):
+def test_findings_come_first_if_networks_are_compared(tmp_path):
     rows = [row("imp", replicate, level, 0.5**level, 0.9, 80, 30) for replicate in (1, 2, 3) for level in (0, 1)]
     plain = summary(tmp_path, rows)
     cells = {"arm": "imp", "level": 1, "layer": "stages.3", "against": "dense", "density": 0.5, "n": 3}
@@ -187,15 +187,15 @@ def test_what_is_found_stands_first_where_networks_are_compared(tmp_path):
     found.to_csv(tmp_path / "tables" / "equivalence.csv", index=False)
     lines = summarise(tmp_path).split("\n")
     assert " ".join(lines[:2]) == (
-        "In stages.3: a loss as large as the margin is ruled out for interpretable units (margin 8) and unique concepts"
-        " (margin 3) down to 50 % of the weights."
+        "In stages.3: a loss as large as the margin is ruled out for detectors (margin 8) and unique concepts (margin"
+        " 3) down to 50 % of the weights."
     )
     assert lines[2:] == ["", *plain] and all(len(line) <= WIDTH for line in lines)
     found.iloc[:0].to_csv(tmp_path / "tables" / "equivalence.csv", index=False)
     assert summarise(tmp_path).split("\n") == plain
 
 
-def test_the_command_says_where_things_lie_too(tmp_path, monkeypatch, capsys):
+def test_the_command_also_lists_where_the_results_are(tmp_path, monkeypatch, capsys):
     write_tables(tmp_path, [row("imp", 1, 0, 1.0, 0.96, 80, 30)], ARMS)
     monkeypatch.setattr("sys.argv", ["summarise", str(tmp_path), "--quantile", "0.2"])
     main()
@@ -209,7 +209,7 @@ def test_an_arm_that_is_not_listed_is_named(tmp_path):
         summarise(tmp_path)
 
 
-def test_many_levels_lose_those_in_between(tmp_path):
+def test_of_many_levels_some_in_between_are_left_out(tmp_path):
     rows = [row("imp", 1, level, 0.9**level, 0.9, 50, 20) for level in range(60)]
     lines = summary(tmp_path, [*rows, row("untrained", 1, 0, 1.0, 0.1, 2, 1)])
     shares = [float(found[1]) for line in lines if (found := re.search(r" ([\d.]+) %  ", line))]
@@ -258,11 +258,11 @@ def test_a_curve_without_a_level_0_keeps_its_first_row(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(("share", "told"), [(0.568, r"56\.8 %"), (np.nan, "-")])
-def test_a_network_without_a_density_has_its_share_of_the_dense_ones_weights(tmp_path, share, told):
+@pytest.mark.parametrize(("share", "shown"), [(0.568, r"56\.8 %"), (np.nan, "-")])
+def test_a_network_without_a_density_shows_its_share_of_the_dense_networks_weights(tmp_path, share, shown):
     small = row("small", 1, 1, np.nan, 0.8, 40, 10, share_of_base=share)
     lines = summary(tmp_path, [row("imp", 1, 0, 1.0, 0.9, 50, 20), small])
-    assert any(re.match(rf"  small +{told} +80", line) for line in lines)
+    assert any(re.match(rf"  small +{shown} +80", line) for line in lines)
 
 
 def test_nothing_is_left_out_without_need(tmp_path):
@@ -270,12 +270,12 @@ def test_nothing_is_left_out_without_need(tmp_path):
     assert not any("Left out" in line for line in summary(tmp_path, rows))
 
 
-def test_places_are_named_that_are_there(tmp_path):
+def test_only_results_that_exist_are_listed(tmp_path):
     (tmp_path / "report.html").touch()
     summary(tmp_path, [row("imp", 1, 0, 1.0, 0.5, 5, 5)])
     assert list_places(tmp_path).splitlines() == [f"report   {tmp_path}/report.html", f"tables   {tmp_path}/tables"]
 
 
-def test_without_tables_it_is_a_sentence(tmp_path):
+def test_without_tables_the_error_is_one_sentence(tmp_path):
     with pytest.raises(UserError, match=r"networks.csv is missing"):
         summarise(tmp_path)

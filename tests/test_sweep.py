@@ -1,4 +1,4 @@
-"""Counts under other choices: what is asked for, what is counted of a network, the table, and the figure."""
+"""Counts under other settings: the variations asked for, a network's counts, the table, and the figure."""
 
 import csv
 import itertools
@@ -34,15 +34,15 @@ from workflow_scripts.tables.collect_sweep import COLUMNS, SweptNetwork
 OWN = Protocol(quantile=0.1, knots="align_corners_false", detector_iou=0.05)
 FIELDS = {
     "picture": 32,
-    "layers": {"a": [[3.0, 9.0], [4.0, 6.0]], "b": None},  # in b there are none: cell centres take their place
+    "layers": {"a": [[3.0, 9.0], [4.0, 6.0]], "b": None},  # b has none and uses cell centres
 }
 ASKED = {"quantiles": [0.01, 0.005], "protocols": ["netdissect", "lite", "pnas"], "knots": ["align_corners_false"]}
 
 
-# What is asked for
+# The variations asked for
 
 
-def test_variations_are_what_the_config_asks_for_but_for_its_own_setting():
+def test_variations_are_those_of_the_config_without_its_own_setting():
     own = PROTOCOLS["netdissect"]
     assert variations(complete_config({"robustness": ASKED})) == [
         Variation("quantile", "0.01", replace(own, quantile=0.01)),
@@ -51,7 +51,7 @@ def test_variations_are_what_the_config_asks_for_but_for_its_own_setting():
         Variation("knots", "align_corners_false", replace(own, knots="align_corners_false")),
     ]
     assert variations(complete_config({})) == []
-    # With a choice made alone the protocol that is named is another one, too.
+    # If a single choice differs, the named protocol also counts as a variation.
     config = complete_config({"robustness": ASKED, "dissection": {"detector_iou": 0.05}})
     found = variations(config)
     assert [value for choice, value, _ in found if choice == "protocol"] == ["netdissect", "lite", "pnas"]
@@ -60,14 +60,14 @@ def test_variations_are_what_the_config_asks_for_but_for_its_own_setting():
     assert from_json(to_json(found)) == found
 
 
-def test_an_own_setting_goes_by_the_protocol_that_it_is():
+def test_settings_equal_to_a_protocol_have_its_name():
     config = complete_config({"dissection": {"knots": "align_corners_false"}, "robustness": {"protocols": ["quick"]}})
     own = own_choices(config["dissection"])
     assert variations(config) == []
     assert (own_value("protocol", own), own_value("quantile", own)) == ("quick", "0.005")
 
 
-def test_curves_alone_are_swept_and_only_if_it_is_asked_for():
+def test_only_curves_are_swept_and_only_on_request():
     arms = [IMP, {"name": "shuffled", "recipe": "shuffled_labels", "of": "imp"}, BROUGHT, PRUNED]
     plain, asked = experiment(arms=arms), experiment(arms=arms, robustness=ASKED)
     assert {network.key.arm for network in asked.curves()} == {"imp", "lite", "lite_random"}
@@ -81,7 +81,7 @@ def test_curves_alone_are_swept_and_only_if_it_is_asked_for():
     )
 
 
-def test_receptive_fields_are_found_where_a_variation_needs_them():
+def test_receptive_fields_are_found_if_a_variation_needs_them():
     cells = {"dissection": {"knots": "align_corners_false"}}
     for knots, needed in [("align_corners_true", []), ("receptive_field_exact", ["receptive_fields.json"])]:
         found = experiment(**cells, robustness={"knots": [knots]})
@@ -115,7 +115,7 @@ def test_receptive_fields_are_found_where_a_variation_needs_them():
         ),
     ],
 )
-def test_what_a_dump_of_candidates_lacks_is_refused(asked, dissection, sentences):
+def test_variations_that_need_more_than_candidates_are_refused(asked, dissection, sentences):
     config = {"robustness": asked, "dissection": {"dump": "candidates"} | dissection}
     if not sentences:
         complete_config(config)
@@ -125,7 +125,7 @@ def test_what_a_dump_of_candidates_lacks_is_refused(asked, dissection, sentences
     assert re.findall(r"(?:robustness|dissection)\.\w+(?: has|:) .*?(?=\n|$)", str(error.value)) == sentences
 
 
-def test_values_that_are_none_are_refused():
+def test_invalid_values_are_refused():
     for asked, words in [
         ({"knots": ["middle"]}, 'robustness.knots.0 is "middle"'),
         ({"protocols": ["net"]}, 'robustness.protocols.0 is "net"'),
@@ -136,7 +136,7 @@ def test_values_that_are_none_are_refused():
             complete_config({"robustness": asked})
 
 
-# What is counted of a network
+# The counts of a network
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_counts_are_those_of_a_dissection_step_by_step(folder, choices, shuffle)
     assert sum(row["detectors_b"] for row in rows) > 0
 
 
-def test_choices_matter_and_the_same_ones_are_counted_once(folder, monkeypatch):
+def test_settings_matter_and_equal_ones_are_counted_once(folder, monkeypatch):
     made = []
 
     def spied(activations, quantile, *more):
@@ -233,7 +233,7 @@ def test_the_command_line_writes_one_file_and_nothing_else(folder, monkeypatch):
     ]
     assert list(rows[0])[3:] == ["units", "detectors_a", "concepts_a", "detectors_b", "concepts_b", "dead_units"]
     assert {path.name for path in folder.iterdir()} == {*before, "sweep.csv"}
-    # What fails leaves nothing.
+    # A failure leaves no file.
     (folder / "sweep.csv").unlink()
     monkeypatch.setattr(dissect_dump, "tally_units", None)
     with pytest.raises(TypeError):
@@ -258,19 +258,19 @@ def test_candidates_are_enough_up_to_their_quantile(folder):
         )
     assert swept(folder, found) == expected
     for wrong in (replace(OWN, quantile=0.3), replace(OWN, quantile_of="upsampled")):
-        with pytest.raises(UserError, match="keeps only the maps that matter to quantiles of raw maps up to"):
+        with pytest.raises(UserError, match="keeps only the maps that matter for quantiles of raw maps up to"):
             swept(folder, [Variation("quantile", "x", wrong)])
 
 
 # The table
 
-UNITS = {  # of each unit maximum, threshold, and by category its best label and the IoU
+UNITS = {  # for each unit: maximum, threshold, and by category its best label and their IoU
     0: (2.0, 1.0, {"object": ("cat", 0.05), "part": ("leg", 0.03)}),
     1: (2.0, 1.0, {"object": ("cat", 0.02), "part": ("leg", 0.04)}),
     2: (2.0, 1.0, {"object": ("dog", 0.06), "part": ("ear", 0.05)}),
     3: (0.0, 0.0, {"object": ("", 0.0), "part": ("", 0.0)}),
 }
-BY_HAND = {  # IoUs above the threshold: detectors and concepts, once and in every category
+BY_HAND = {  # for each IoU threshold: detectors and concepts, once and in every category
     "0.02": (3, 3, 5, 4),  # cat, leg, dog; the object of unit 1 is not above
     "0.04": (2, 2, 3, 3),
     "0.05": (1, 1, 1, 1),
@@ -286,7 +286,7 @@ def table_of(folder, networks, values=VALUES, rule="above"):
 
 
 def write_sweep(folder, layers=("b", "7"), others=OTHERS):
-    """A network's sweep.csv, of counts that tell where they are from."""
+    """Write a network's sweep.csv with counts that identify their origin."""
     rows, wanted = [], [(choice, value) for choice in others for value in others[choice][1:]]
     for number, (choice, value) in enumerate(wanted):
         rows += [[choice, value, layer, 4, 100 * number + place, 1, 2, 3, 1] for place, layer in enumerate(layers)]
@@ -310,7 +310,7 @@ def test_iou_thresholds_are_recounted_by_hand(tmp_path):
         assert (row.choice, row.units, row.dead_units) == ("detector_iou", 4, 1)
 
 
-def test_at_least_a_threshold_is_another_count(tmp_path):
+def test_the_rule_at_least_counts_units_at_the_threshold(tmp_path):
     write_units(tmp_path / "units.csv", UNITS, rule="at_least")
     table = table_of(tmp_path, [SweptNetwork("imp", 1, 0, tmp_path / "units.csv")], rule="at_least")
     counts = table.set_index("value")[["detectors_a", "concepts_a", "detectors_b", "concepts_b"]]
@@ -318,7 +318,7 @@ def test_at_least_a_threshold_is_another_count(tmp_path):
     assert counts.loc["0.05"].tolist() == [2, 2, 3, 3]
 
 
-def test_the_other_choices_are_those_of_sweep_csv_and_the_own_those_of_units_csv(tmp_path):
+def test_counts_of_other_settings_come_from_sweep_csv_and_own_ones_from_units_csv(tmp_path):
     write_units(tmp_path / "units.csv", UNITS, layers=("b", "7"))
     network = SweptNetwork("imp", 1, 0, tmp_path / "units.csv", write_sweep(tmp_path))
     table = table_of(tmp_path, [network], VALUES | OTHERS)
@@ -365,14 +365,14 @@ SETTINGS = {"detector_iou": ["0.04", "0.02", "0.1"], "quantile": ["0.005", "0.01
 
 
 def relative(rows, column):
-    """The points of a line, by hand: weights that remain, and the mean in per cent of the dense networks'."""
+    """The points of a line, by hand: weights remaining, and the mean in per cent of the dense networks' mean."""
     means = rows.groupby("level")[column].mean()
     return [[100 * 0.3**level, 100 * mean / means[0]] for level, mean in means.items()]
 
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory):
-    """Tables of two layers, three replicates, and random counts that are never few."""
+    """Tables with two layers, three replicates, and random counts that are never small."""
     folder = tmp_path_factory.mktemp("sweep")
     tables = sweep(collected(write_experiment(folder, 3, 4, layers=("b", LAYER)), folder), **SETTINGS)
     rows = pd.read_csv(tables / "sweep.csv", dtype={"value": str})
@@ -386,7 +386,7 @@ def tables(tmp_path_factory):
 def test_lines_are_means_in_per_cent_of_the_dense_mean(tables):
     rows = pd.read_csv(tables / "sweep.csv", dtype={"value": str})
     figure = figure_of("robustness", tables)
-    grid = np.array(figure.axes).reshape(4, 3)  # of two layers units and concepts; the knots do not vary
+    grid = np.array(figure.axes).reshape(4, 3)  # units and concepts of two layers; the knots do not vary
     assert [axes.get_title() for axes in grid[0]] == ["IoU threshold", "Quantile", "Way of counting"]
     assert [axes.get_ylabel().split()[:2] for axes in grid[:, 0]] == [
         [layer, measure] for layer, measure in itertools.product(("b", LAYER), ("Units", "Concepts"))
@@ -417,13 +417,13 @@ def test_settings_with_few_dense_detectors_have_no_line(tables, tmp_path):
     assert len(second.lines) - len(first.lines) == 1
 
 
-def test_where_every_network_is_dense_the_figure_says_so(tmp_path):
+def test_if_every_network_is_dense_the_figure_says_so(tmp_path):
     tables = collected(write_experiment(tmp_path, levels=1), tmp_path)
     assert "No network here is a pruned copy" in figure_of("robustness", tables).axes[0].texts[0].get_text()
 
 
 def test_own_settings_are_the_table_of_networks(tmp_path):
-    """The table for every experiment, of a curve and not of its baselines."""
+    """Every experiment has this table, for curves but not for their baselines."""
     networks = write_experiment(tmp_path)
     tables = collected(networks, tmp_path)
     own = pd.read_csv(tables / "sweep.csv").query("own")

@@ -37,7 +37,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def random_set(seed: int, pictures: int) -> reference.Concepts:
-    """A set of two kinds of pictures: some with objects and parts, the others with a texture that covers them."""
+    """A set with two kinds of pictures: some with objects and parts, the others covered by a texture."""
     random = np.random.default_rng(seed)
     labels = {1: ("cat", ["object"]), 2: ("dog", ["object"]), 3: ("leg", ["part"]), 4: ("dots", ["texture"])}
     concepts = reference.Concepts(["object", "part", "texture"], labels, 5, 6)
@@ -53,11 +53,11 @@ def random_set(seed: int, pictures: int) -> reference.Concepts:
 
 
 def mixed_set(seed: int, pictures: int) -> reference.Concepts:
-    """A set of pictures with labels of one to three categories: of up to seven kinds."""
+    """A set of pictures with labels of one to three categories, in up to seven combinations."""
     random, concepts = np.random.default_rng(seed), random_set(seed, 0)
     for _ in range(pictures):
         chosen = random.permutation(3)[: random.integers(1, 4)]
-        numbers = [int(random.integers(1, 3)), 3, 4]  # of an object, a part and a texture
+        numbers = [int(random.integers(1, 3)), 3, 4]  # label numbers of an object, a part and a texture
         planes = [np.where(random.random((5, 6)) < 0.7, number, 0) for number in numbers]
         cells = {concepts.categories[place]: [planes[place]] for place in chosen}
         concepts.pictures.append(reference.Picture(random.integers(0, 256, (4, 4, 3), np.uint8), cells))
@@ -65,7 +65,7 @@ def mixed_set(seed: int, pictures: int) -> reference.Concepts:
 
 
 def prepared(folder: Path, seed: int, pictures: int = 12, units: int = 5) -> np.ndarray:
-    """A small set and a dump of random maps, (N, U, 2, 3), whose last unit is dead, and its thresholds, in `folder`."""
+    """Write a small set, a dump of random maps (N, U, 2, 3) whose last unit is dead, and thresholds into `folder`."""
     maps = np.random.default_rng(seed).random((pictures, units, 2, 3)).astype(np.float32)
     maps[:, -1] = 0
     prepare(folder, random_set(seed, pictures), maps)
@@ -113,7 +113,7 @@ def test_permutations_are_all_equally_likely():
 
 
 @given(seeds, st.integers(1, 80), st.integers(1, 20))
-def test_groups_share_out_each_stratum(seed, images, groups):
+def test_groups_divide_each_stratum_evenly(seed, images, groups):
     stratum = strata(np.random.default_rng(seed).random((images, 2)) < 0.5)
     group = group_pictures(stratum, groups)
     for kind in [stratum == number for number in set(stratum)] + [np.ones(images, bool)]:
@@ -123,7 +123,7 @@ def test_groups_share_out_each_stratum(seed, images, groups):
 
 @settings(max_examples=10, deadline=None)
 @given(seeds, st.sampled_from(["once", "each"]), st.booleans())
-def test_p_values_are_those_of_plain_loops(seed, planes, shuffled):
+def test_p_values_agree_with_plain_loops(seed, planes, shuffled):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         maps = prepared(folder, seed)
@@ -151,7 +151,7 @@ def test_p_values_are_those_of_plain_loops(seed, planes, shuffled):
 
 
 def planes_of(labels: ConceptData) -> list:
-    """Each image's labels with where they lie, as `expected_tallies` takes them."""
+    """Each image's labels and their pixels, as `expected_tallies` takes them."""
     found = []
     for image in range(len(labels.image_has_category)):
         block = labels.block(np.array([image]), True, True)
@@ -165,7 +165,7 @@ def planes_of(labels: ConceptData) -> list:
 @settings(max_examples=10, deadline=None)
 @given(seeds)
 def test_the_iou_of_chance_is_that_of_all_permutations(seed):
-    pictures = 6  # two of the one kind, four of the other: 2! x 4! permutations
+    pictures = 6  # two of one kind, four of the other: 2! x 4! permutations
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         masks = masks_of(folder, prepared(folder, seed, pictures))
@@ -199,7 +199,7 @@ def test_the_iou_of_chance_is_the_same_to_the_bit_however_little_is_counted_at_o
     pictures, shuffle = 20, 3 if shuffled else None
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
-        patch.setattr(validate_module, "HEAT_AT_ONCE", at_once * 4 * 5 * 64)  # so many label maps
+        patch.setattr(validate_module, "HEAT_AT_ONCE", at_once * 4 * 5 * 64)  # this number of label maps
         maps = np.random.default_rng(seed).random((pictures, 5, 2, 3)).astype(np.float32)
         prepare(folder, mixed_set(seed, pictures), maps)
         masks = masks_of(folder, maps)
@@ -227,7 +227,7 @@ def test_the_iou_of_chance_is_the_same_to_the_bit_however_little_is_counted_at_o
 
 
 @pytest.mark.parametrize("at_once", [1, 5_000])
-def test_results_do_not_hang_on_how_much_is_counted_at_once(tmp_path, monkeypatch, at_once):
+def test_results_do_not_depend_on_how_much_is_counted_at_once(tmp_path, monkeypatch, at_once):
     prepared(tmp_path, seed=4)
     expected = validated(tmp_path)
     monkeypatch.setattr(validate_module, "COUNTS_AT_ONCE", at_once)
@@ -258,7 +258,7 @@ def test_groups_add_up_to_the_tally_and_names_are_those_of_units(tmp_path):
         assert (label_areas(labels, group, GROUPS, True).sum(0) == labels.plane_area).all()
 
 
-def test_without_permutations_their_columns_are_empty(tmp_path):
+def test_without_permutations_columns_of_chance_are_empty(tmp_path):
     prepared(tmp_path, seed=6)
     rows, [split] = validated(tmp_path, permutations=0)
     assert all(row["p"] == row["q"] == row["permutations"] == "" for row in rows)
@@ -266,17 +266,17 @@ def test_without_permutations_their_columns_are_empty(tmp_path):
     assert split["groups"] == "12"  # as many as pictures
 
 
-def test_pictures_whose_labels_stay_in_place_are_told(tmp_path, caplog):
+def test_the_log_says_how_many_pictures_can_be_permuted(tmp_path, caplog):
     concepts = mixed_set(2, 20)
     kinds = Counter(frozenset(picture.cells) for picture in concepts.pictures)
     alone = sum(count == 1 for count in kinds.values())
     prepare(tmp_path, concepts, np.random.default_rng(2).random((20, 2, 2, 3)).astype(np.float32))
     with caplog.at_level("INFO"):
         validated(tmp_path)
-    assert alone > 0 and f"the labels of {20 - alone} of 20 pictures can change places" in caplog.messages
+    assert alone > 0 and f"the labels of {20 - alone} of 20 pictures can be permuted" in caplog.messages
 
 
-def test_chance_alone_gives_small_p_values_as_often_as_they_say(tmp_path):
+def test_small_p_values_are_as_frequent_by_chance_as_they_should_be(tmp_path):
     small = []
     for world in range(12):
         folder = tmp_path / str(world)
@@ -335,7 +335,7 @@ def test_fewest_units_that_permutations_can_find(units, many, fewest):
 
 @st.composite
 def groups_of_counts(draw):
-    """Tallies of some groups that could be."""
+    """Possible tallies of groups."""
     random = np.random.default_rng(draw(seeds))
     count, labels, units = draw(st.integers(2, 6)), draw(st.integers(1, 5)), draw(st.integers(1, 6))
     label_area = random.integers(0, 50, (count, labels))
@@ -372,15 +372,15 @@ def test_halves_of_equal_groups_agree():
     assert bootstrap(groups, RULE) == {"units_sd": 0, "concepts_sd": 0}
 
 
-def test_halves_that_give_a_unit_no_name_do_not_agree_on_one():
-    # Unit 0 shares no pixel with any label; unit 1 with the first label alone, in one group, which is in one half.
+def test_halves_without_a_name_for_a_unit_do_not_agree():
+    # Unit 0 shares no pixel with any label; unit 1 only with the first label, in one group, which is in one half.
     shared = np.zeros((4, 2, 2), int)
     shared[2, 0, 1] = 5
     groups = Groups(shared, np.full((4, 2, 1), 9), np.full((4, 2), 9), np.zeros(2, int))
     assert compare_halves(groups, RULE).agreement.tolist() == [0, 0.5]
 
 
-def test_names_that_one_half_gives_by_chance_do_not_hold_on_the_other():
+def test_names_by_chance_on_one_half_fail_on_the_other():
     random = np.random.default_rng(8)
     shared = random.integers(0, 8, (20, 60, 300))
     groups = Groups(shared, np.full((20, 300, 1), 60), np.full((20, 60), 60), np.zeros(60, int))
@@ -390,7 +390,7 @@ def test_names_that_one_half_gives_by_chance_do_not_hold_on_the_other():
     assert row["detectors_cv"] <= row["detectors_half"]
 
 
-def test_nothing_detects(tmp_path):
+def test_without_detectors_shares_are_unknown(tmp_path):
     groups = Groups(np.zeros((4, 2, 3), int), np.zeros((4, 3, 1), int), np.ones((4, 2), int), np.zeros(2, int))
     row = compare_halves(groups, RULE).row
     assert row["detectors_half"] == row["detectors_cv"] == row["bias"] == 0
@@ -398,7 +398,7 @@ def test_nothing_detects(tmp_path):
 
 
 def test_the_bootstrap_draws_groups_with_replacement():
-    # A unit that detects if its one good group is drawn: in 1 - (19 / 20) ** 20 of all draws.
+    # The unit is a detector if its one good group is drawn, which happens in 1 - (19 / 20) ** 20 of all draws.
     shared = np.zeros((20, 1, 1), int)
     shared[3] = 500
     groups = Groups(shared, np.full((20, 1, 1), 500), np.full((20, 1), 500), np.zeros(1, int))
@@ -420,7 +420,7 @@ def test_a_validation_needs_files_that_belong_together(tmp_path):
     assert not (tmp_path / "n.csv").exists()
 
 
-def test_the_mean_of_permutations_nears_the_iou_of_chance(tmp_path):
+def test_the_mean_over_permutations_approaches_the_iou_of_chance(tmp_path):
     maps = prepared(tmp_path, seed=9, pictures=30)
     with ConceptData(tmp_path / "concepts.h5") as labels:
         stratum, images = strata(labels.image_has_category), len(maps)

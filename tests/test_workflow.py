@@ -614,7 +614,7 @@ def test_another_target_leaves_report_and_summary_alone(copied_with_kernels):
     units.unlink()
     run = snakemake(copied_with_kernels, f"{ONE_NETWORK}/units.csv", *TINY)
     assert run.returncode == 0 and units.exists(), run.stdout
-    assert page.read_bytes() == before and "interpretable units" not in run.stdout
+    assert page.read_bytes() == before and "unique concepts" not in run.stdout
 
 
 def test_snakemakes_own_report_can_be_made(finished):

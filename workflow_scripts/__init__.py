@@ -1,1 +1,1 @@
-"""The workflow's Python: what its rules run, and the commands that people call."""
+"""The workflow's Python: the scripts that its rules run, and the commands that people call."""

@@ -1,7 +1,7 @@
-"""The commands that people call, beside snakemake itself.
+"""The commands that people call besides snakemake.
 
 python -m workflow_scripts            lists them
-python -m workflow_scripts COMMAND    runs one; --help says what it takes
+python -m workflow_scripts COMMAND    runs one; --help explains its arguments
 """
 
 import ast
@@ -25,23 +25,23 @@ COMMANDS = {
 
 
 def list_commands() -> str:
-    """Return a line for each command: its name, and how its docstring begins."""
+    """Return a line for each command: its name, and the first line of its docstring."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {first_line(module)}" for name, module in COMMANDS.items()]
     return "\n".join([f"usage: python -m {PACKAGE} COMMAND [--help]", "", *lines])
 
 
 def first_line(module: str) -> str:
-    """Return the first line of a module's docstring, without importing it, which for some takes seconds."""
+    """Return the first line of a module's docstring without importing it, because some imports take seconds."""
     source = (ROOT / module.replace(".", "/")).with_suffix(".py").read_text()
     return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 
 def run() -> None:
-    """Run the command that the arguments name; without any, list all.
+    """Run the command that the arguments name; without arguments, list all commands.
 
     Raises:
-        UserError: there is no such command, or as the command.
+        UserError: there is no such command, or the command raises it.
     """
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("--help", "-h"):
@@ -50,13 +50,13 @@ def run() -> None:
     if name not in COMMANDS:
         close = difflib.get_close_matches(name, COMMANDS, 1)
         raise UserError(f"there is no command {name}: choose {' or '.join(close or COMMANDS)}")
-    sys.path.insert(0, os.getcwd())  # where the user's constructors lie, also if an installed program runs this
+    sys.path.insert(0, os.getcwd())  # for the user's constructors, even if an installed program runs this
     sys.argv = [f"python -m {PACKAGE} {name}", *arguments]
     importlib.import_module(COMMANDS[name]).main()
 
 
 def main() -> None:
-    """Run the command on the command line; a UserError ends it with its sentence and exit status 1."""
+    """Run the command on the command line; a UserError ends it with the error's sentence and exit status 1."""
     run_command(run)
 
 

@@ -1,4 +1,4 @@
-"""Dissect a network in a notebook: the workflow's own steps, with tables in place of files.
+"""Dissect a network in a notebook: the workflow's own steps, with tables instead of files.
 
 from workflow_scripts.notebook import dissect
 
@@ -45,9 +45,9 @@ class Dissection(NamedTuple):
     """What a dissection found.
 
     layers: a row per layer: `knots`, `units`, both counts of detectors and of their distinct concepts (see
-        `count_detectors`), `dead_units`, `median_score` (of the units' IoUs) and `detector_iou`.
+        `count_detectors`), `dead_units`, `median_score` (of the units' best IoUs) and `detector_iou`.
     categories: a row per layer and category: both counts.
-    units: a row per layer and unit, the columns of units.csv (see `name_units`).
+    units: a row per layer and unit, with the columns of units.csv (see `name_units`).
     """
 
     layers: pd.DataFrame
@@ -67,30 +67,30 @@ def dissect(
     precision: str = "float16",
     **choices: object,
 ) -> Dissection:
-    """Dissect layers of a network, in evaluation mode, on a GPU if there is one; the network itself stays as it is.
+    """Dissect layers of a network, in evaluation mode, on a GPU if there is one; the network itself does not change.
 
-    The GPU is leased as the workflow's jobs lease theirs, for as long as this process lives.
+    The GPU is leased, like those of the workflow's jobs, until this process ends.
 
     Args:
         model: takes pictures, float32 (images, channels, height, width).
-        layers: a module or several by name, with a grid where their output is tokens: see `layer_outputs`.
+        layers: one or several modules by name, with a grid if their output is tokens: see `layer_outputs`.
         concepts: a packed set, concepts.h5, or a folder in Broden's layout, which is packed first.
-        mean: of each channel, in units of the full brightness, as the network was trained with; one number for grey
-            pictures.
-        std: likewise.
-        size: of the pictures that a folder is packed with, in pixels, or their height and width.
-        protocol: one of `PROTOCOLS`, whose rules hold but for the choices.
-        precision: of the maps, "float16" or "float32".
+        mean: the mean of each channel that the network was trained with, as a share of full brightness; one number for
+            grey pictures.
+        std: the standard deviation, likewise.
+        size: the size in pixels that a folder's pictures are packed with, or their height and width.
+        protocol: one of `PROTOCOLS`; its rules hold unless `choices` change them.
+        precision: the precision of the maps, "float16" or "float32".
         **choices: fields of `Protocol`, by name.
 
     Raises:
-        UserError: a choice is unknown, or as the steps: `pack_concepts`, `find_receptive_fields`,
-            `dump_activations`, `find_thresholds`, `tally_units`; or the network does not take such pictures.
+        UserError: a choice is unknown; a step raises it: `pack_concepts`, `find_receptive_fields`, `dump_activations`,
+            `find_thresholds`, `tally_units`; or the network does not accept such pictures.
     """
     if not isinstance(model, nn.Module):
         raise UserError(f"the model is a {type(model).__name__}, not a torch.nn.Module: give the network itself")
     if any(map(is_lazy, model.parameters())):
-        raise UserError("the model has lazy layers, whose sizes are not known yet: show it a picture first")
+        raise UserError("the model has lazy layers, whose sizes are not known yet: run it on a picture first")
     rules = resolve_choices(protocol, precision, choices)
     normal = {"mean": [float(value) for value in mean], "std": [float(value) for value in std]}
     require_valid(normal, "images")
@@ -104,7 +104,7 @@ def dissect(
 
 
 def resolve_choices(protocol: str, precision: str, choices: dict) -> dict:
-    """The choices of a protocol, those given taken from `choices`; UserError for one that the config would refuse."""
+    """The choices of a protocol, overridden by `choices`; UserError for one that the config would reject."""
     unknown = sorted(choices.keys() - set(CHOICES))
     if unknown:
         raise UserError(f"there is no choice {unknown[0]}: known are {', '.join(CHOICES)}")
@@ -116,17 +116,17 @@ def resolve_choices(protocol: str, precision: str, choices: dict) -> dict:
 
 
 def packed(concepts: str | Path, size: Size | None, folder: Path) -> Path:
-    """The packed concept set: `concepts` itself, or what is made of it in `folder`."""
+    """The packed concept set: `concepts` itself, or one that is made from it in `folder`."""
     if not Path(concepts).is_dir():
         return Path(concepts)
     if size is None:
-        raise UserError(f"{concepts} is a folder: give the size, in pixels, that the network's pictures have")
+        raise UserError(f"{concepts} is a folder: give the size of the network's pictures, in pixels")
     pack_concepts(concepts, size, folder / "concepts.h5")
     return folder / "concepts.h5"
 
 
 def copied(model: nn.Module) -> nn.Module:
-    """A copy of a network, also of one with tensors that autograd computed, as torch.nn.utils.prune leaves them."""
+    """A copy of a network, even if it has tensors that autograd computed, as after torch.nn.utils.prune."""
     computed = {
         id(value): value.detach().clone()
         for module in model.modules()
@@ -138,7 +138,7 @@ def copied(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def torch_kept() -> Iterator[None]:
-    """Put back what `dump_activations` changes for the whole process: settings, and the state of random numbers."""
+    """Restore what `dump_activations` changes for the whole process: settings, and the random state."""
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.allow_tf32
     try:
@@ -163,7 +163,7 @@ def measure_units(
         size = find_pictures(file).shape[1:3]
     show_picture(network.eval().cpu(), size, len(mean))
     fields = find_receptive_fields(network, layers, size, len(mean)) if rules["knots"] in OF_FIELDS else None
-    # Where candidates will do, they spare most of the disk; the numbers are the same.
+    # Candidates, where they suffice, save most of the disk space; the numbers are the same.
     raw = rules["quantile_of"] == "raw"
     candidates = (rules["quantile"], rules["mask"]) if raw and rules["border"] == "clamp" else None
     dump_activations(
@@ -183,7 +183,7 @@ def measure_units(
 
 
 def tables(units: pd.DataFrame, detector_iou: float) -> Dissection:
-    """The tables of units as `read_units` reads them."""
+    """The tables of a dissection, from units as `read_units` reads them."""
     layer_rows, categories = [], []
     for layer, of_layer in units.groupby("layer", sort=False):
         by_category = count_detectors(of_layer)

@@ -1,1 +1,1 @@
-"""Checks and timings on a GPU, by sections that run in processes of their own."""
+"""Checks and timings on a GPU, in sections that run in processes of their own."""

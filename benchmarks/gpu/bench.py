@@ -1,4 +1,4 @@
-"""What a section measures, kept line by line."""
+"""What a section measures, recorded line by line."""
 
 import json
 import time
@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 class Bench:
-    """What a section is to do, and where it records what it finds.
+    """What a section is to do, and where it records its results.
 
     Args:
         device: "cuda" or "cpu".
         small: whether to use tiny networks and pictures.
-        seconds: how many the section has, from now on.
-        folder: for files of the section's own; removed after it.
+        seconds: the time that the section has, from now on.
+        folder: a folder for the section's files, which is removed at the end.
         record: the file of JSON lines to append to.
     """
 
@@ -24,15 +24,15 @@ class Bench:
         self._record = record
 
     def seconds_left(self) -> float:
-        """Return how many seconds the section still has; below 0, it will soon be killed."""
+        """Return the seconds that the section has left; below 0, it will soon be killed."""
         return self._until - time.monotonic()
 
     def row(self, name: str, value: float, unit: str, note: str = "", variant: str = "") -> None:
-        """Record a measurement; those of one name that differ in their `variant` may share a line of the table."""
+        """Record a measurement; variants of the same name may share a line of the table."""
         self._append("rows", name=name, variant=variant, value=float(value), unit=unit, note=note)
 
     def check(self, name: str, ok: bool, note: str = "") -> None:
-        """Record whether something is right."""
+        """Record whether something is correct."""
         self._append("checks", name=name, ok=bool(ok), note=note)
 
     def skip(self, name: str, why: str) -> None:
@@ -40,13 +40,13 @@ class Bench:
         self._append("skipped", name=name, why=why)
 
     def part(self, name: str, seconds: float, work: Callable[..., object], *arguments: object) -> None:
-        """Do a part of the section that others do not depend on.
+        """Do a part of the section that no other part depends on.
 
-        It is skipped if fewer than `seconds` are left. What it raises becomes a failed check, with its traceback in the
-        section's log, and the section goes on.
+        It is skipped if fewer than `seconds` are left. If it raises an exception, that becomes a failed check, with the
+        traceback in the section's log, and the section continues.
         """
         if self.seconds_left() < seconds:
-            self.skip(name, f"wants {seconds:.0f} s, and {max(0, self.seconds_left()):.0f} were left")
+            self.skip(name, f"needs {seconds:.0f} s, but only {max(0, self.seconds_left()):.0f} were left")
             return
         try:
             work(*arguments)

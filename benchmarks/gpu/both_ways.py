@@ -1,4 +1,4 @@
-"""Thresholds and tallies by the compiled kernels or on a device, whichever is asked for, and their comparison."""
+"""Thresholds and tallies by the compiled kernels or on a device, as requested, and their comparison."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def tally(
 
 
 class Comparison:
-    """What a device and the compiled kernels found: how many numbers, and the first that differs, in words."""
+    """Compares numbers from a device and from the compiled kernels: how many, and the first difference in words."""
 
     def __init__(self) -> None:
         self.numbers, self.first = 0, ""
@@ -64,7 +64,7 @@ class Comparison:
 
 
 def difference(on_device: np.ndarray, compiled: np.ndarray) -> str:
-    """Return where two arrays that differ do so first, and how often."""
+    """Return where two arrays first differ, and how often they do."""
     if on_device.shape != compiled.shape:
         return f"has the shape {on_device.shape} on the device, {compiled.shape} by the kernels"
     apart = np.argwhere(on_device != compiled)
@@ -74,13 +74,13 @@ def difference(on_device: np.ndarray, compiled: np.ndarray) -> str:
 
 
 def write_maps(writer: Writer, maps: np.ndarray, device: str | None, batch: int) -> None:
-    """Let a dump's writer take in maps (N, U, h, w), as they come from a forward pass on the device."""
+    """Pass maps (N, U, h, w) to a dump's writer as if they came from a forward pass on the device."""
     for part in torch.from_numpy(maps).split(batch):
         writer.add(part.to(device or "cpu"))
     writer.finish()
 
 
 def remove(*paths: Path) -> None:
-    """Remove files that are there."""
+    """Remove those files that exist."""
     for path in paths:
         path.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """All scripts from random weights to named units, run twice with the same pictures.
 
-This process must have leased no card: the scripts would wait for it.
+This process must not have leased a card, because the scripts would wait for it.
 """
 
 import json
@@ -22,7 +22,7 @@ PICTURES, CONCEPTS, SIDE, EPOCHS, REWIND_EPOCH = 96, 24, 16, 2, 1
 QUANTILE = 0.05
 RESERVE = 25  # seconds
 LAYERS = ("stages.0", "stages.1")
-# What each script writes, in turn.
+# What each script writes, in order.
 OUTPUTS = {
     "init_network": "start.pt",
     "train_dense": "dense.pt",
@@ -36,7 +36,7 @@ NAME = "all scripts twice, init_network to name_units: the same bytes"
 
 
 def compare_chains(bench: Bench) -> None:
-    """Run the chain twice, both at a time, and name the first step of which the outputs differ."""
+    """Run the chain twice at the same time, and name the first step whose outputs differ."""
     folder = bench.folder
     write_pictures(folder / "pictures.h5", PICTURES, SIDE)
     pictures = np.random.default_rng(0).integers(0, 256, (CONCEPTS, SIDE, SIDE, 3), np.uint8)
@@ -49,7 +49,7 @@ def compare_chains(bench: Bench) -> None:
 
 
 def run_chains(bench: Bench, names: tuple[str, ...]) -> None:
-    """Run chains at once, as the commands of one process each; end them if what comes after would lack time."""
+    """Run chains in parallel, each in one process; end them if later parts would run out of time."""
     left = bench.seconds_left()
     until = time.monotonic() + max(left / 2, left - RESERVE)
     with ExitStack() as stack:
@@ -100,7 +100,7 @@ def chain(bench: Bench, name: str) -> list[list]:
 
 
 def first_difference(one: Path, other: Path) -> str:
-    """Return the first step of which the outputs in two folders differ, and how; nothing if none does."""
+    """Return the first step whose outputs in two folders differ, and how; empty if none differ."""
     for script, output in OUTPUTS.items():
         if (one / output).read_bytes() != (other / output).read_bytes():
             networks = output.endswith(".pt")

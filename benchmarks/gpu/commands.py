@@ -19,8 +19,8 @@ LOG_LINES = 20
 
 
 def start(words: list, log: Path, folder: Path = ROOT) -> subprocess.Popen:
-    """Start `python -m` with `words` in a folder; what it says goes to `log`."""
-    # The workflow's rules call `python`: let it be this one.
+    """Start `python -m` with `words` in a folder; its output goes to `log`."""
+    # The workflow's rules call `python`, which should be this one.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with open(log, "w") as stream:
         return subprocess.Popen(
@@ -35,7 +35,7 @@ def start(words: list, log: Path, folder: Path = ROOT) -> subprocess.Popen:
 
 @contextmanager
 def running(words: list, log: Path) -> Iterator[subprocess.Popen]:
-    """Start a command as `start` does, and kill it at the end of the block if it still runs."""
+    """Start a command as `start` does, and kill it at the end of the block if it is still running."""
     process = start(words, log)
     try:
         yield process
@@ -45,19 +45,19 @@ def running(words: list, log: Path) -> Iterator[subprocess.Popen]:
 
 
 def complete(words: list, log: Path) -> str:
-    """Run a command as `start` does to its end and return what it said; RuntimeError if it fails."""
+    """Run a command as `start` does, and return its output; RuntimeError if it fails."""
     if status := start(words, log).wait():
         raise RuntimeError(f"{words[0]} ended with status {status}: {end_of(log)}")
     return log.read_text()
 
 
 def wait_for(text: str, process: subprocess.Popen, log: Path, bench: Bench) -> None:
-    """Wait until a process says something; RuntimeError if it ends before, or the section's time does."""
+    """Wait until a process prints `text`; RuntimeError if the process, or the section's time, ends first."""
     while text not in log.read_text():
         if process.poll() is not None and text not in log.read_text():
-            raise RuntimeError(f"ended without saying {text!r}: {end_of(log)}")
+            raise RuntimeError(f"ended without printing {text!r}: {end_of(log)}")
         if bench.seconds_left() < 0:
-            raise RuntimeError(f"did not say {text!r} in time: {end_of(log)}")
+            raise RuntimeError(f"did not print {text!r} in time: {end_of(log)}")
         time.sleep(0.02)
 
 
@@ -67,9 +67,9 @@ def end_of(log: Path) -> str:
 
 
 def time_workflow(bench: Bench, name: str, arguments: list[str]) -> Path | None:
-    """Time the workflow from its start to its end, in a copy of the sources, and return the copy.
+    """Time the whole workflow in a copy of the sources, and return the copy.
 
-    Returns None, and records why, where there is no snakemake or the section's time does not suffice.
+    Returns None, and records why, if snakemake is not installed or the section's time is too short.
     """
     if bench.small:
         bench.skip(name, "small")
@@ -85,9 +85,9 @@ def time_workflow(bench: Bench, name: str, arguments: list[str]) -> Path | None:
     try:
         status = process.wait(left)
     except subprocess.TimeoutExpired:
-        # Its jobs go when the section ends, which should be now.
+        # Its jobs end with the section, which should end now.
         process.kill()
-        bench.skip(name, f"not done after {left:.0f} s")
+        bench.skip(name, f"not finished after {left:.0f} s")
         return None
     if status:
         raise RuntimeError(f"snakemake ended with status {status}: {end_of(log)}")
@@ -96,7 +96,7 @@ def time_workflow(bench: Bench, name: str, arguments: list[str]) -> Path | None:
 
 
 def copy_sources(folder: Path) -> None:
-    """Copy what the workflow consists of."""
+    """Copy the workflow's source files."""
     folder.mkdir()
     for name in SOURCES:
         if (ROOT / name).is_dir():

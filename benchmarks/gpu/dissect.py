@@ -32,18 +32,18 @@ from workflow_scripts.dissect.tensors import VALUES_AT_ONCE, Blocks, DeviceBlock
 from workflow_scripts.shared.gpus import lease_gpu
 
 LAYER, BRODEN = "layer4", 63_305
-THREADS = min(8, cores())  # that decode for a GPU, as in the workflow
-# What drawing moves, a pixel: a product is written, and read and written by an addition, which a comparison reads; its
-# result, in half precision, is written, and read by the product of masks and labels.
+THREADS = min(8, cores())  # they decode for a GPU, as in the workflow
+# Bytes that drawing moves per pixel: a product is written; an addition reads and writes it; a comparison reads that and
+# writes its result in half precision, which the product of masks and labels reads.
 MASK_BYTES = 4 + 8 + 4 + 2 + 2
-ROUNDING = 1e-4  # the share of pixels in which two roundings of quick-netdissect's interpolation may differ
+ROUNDING = 1e-4  # the share of pixels that may differ because quick-netdissect's interpolation rounds differently
 
 
 class Scale(NamedTuple):
-    """How much is measured: images at most, and for each second that there is; how many are drawn; units.
+    """How much is measured: the most images, images per available second, images that are drawn, and units.
 
-    quick: images of quick-netdissect's algorithm. side: of the matrices that are multiplied. copied: bytes. runs: of
-    each measurement.
+    quick: images for quick-netdissect's algorithm. side: side of the matrices that are multiplied. copied: bytes that
+    are copied. runs: runs of each measurement.
     """
 
     images: int
@@ -61,7 +61,7 @@ SMALL = Scale(8, 8, 8, 64, 2, 256, 2**20, 1)
 
 
 class Rates(NamedTuple):
-    """What the machine does: bytes a second moved in the device's memory and copied to it, and products a second."""
+    """The machine's rates: bytes per second moved in the device's memory and copied to it, and products per second."""
 
     memory: float
     bus: float
@@ -69,7 +69,7 @@ class Rates(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What there is to do for a layer: bytes of maps, pixels of masks that are drawn, products that are added up."""
+    """The work for a layer: bytes of maps, pixels of masks that are drawn, products that are summed."""
 
     bytes: int
     pixels: int
@@ -82,7 +82,7 @@ class Layer:
     def __init__(self, maps: LayerMaps, labels: ConceptData, device: str):
         self.maps, self.labels, self.device = maps, labels, device
         self.rank = np.full(maps.units, order_statistic_rank(QUANTILE, maps.samples))
-        self.settings: TallySettings  # known with the thresholds
+        self.settings: TallySettings  # set with the thresholds
 
     def find_thresholds(self, device: str | None, threads: int) -> dict[str, np.ndarray]:
         """Find the thresholds on a device or, without one, by the compiled kernels, and set them for the tally."""
@@ -105,18 +105,18 @@ class Layer:
             pass
 
     def on_device(self) -> tuple[list[DeviceBlock], list[Tensor]]:
-        """Return all blocks, on the device, and their values on the host."""
+        """Return all blocks on the device, and their values on the host."""
         blocks = list(Blocks(self.maps, torch.device(self.device), THREADS))
         self.wait()
         return blocks, [torch.from_numpy(block.host) for block in blocks]
 
     def wait(self) -> None:
-        """Let the host wait until the device has done everything."""
+        """Make the host wait until the device has finished."""
         if self.device == "cuda":
             torch.cuda.synchronize()
 
     def count_samples(self, blocks: list[DeviceBlock]) -> None:
-        """Find thresholds of blocks that are on the device."""
+        """Find thresholds from blocks that are on the device."""
         largest = LargestSamples(self.rank, self.maps.half, device=self.device)
         for block in blocks:
             largest.add(LAYER, block.values, block.unit, MAP_SIDE, None)
@@ -132,9 +132,9 @@ class Layer:
         counts.fetch()
 
     def work(self, blocks: list[DeviceBlock], labels: DeviceLabels) -> Work:
-        """Return what there is to do."""
+        """Return the work for these blocks."""
         counts = TensorTally(self.settings, labels, own_labels(self.maps.images))
-        # Each image's active maps, and its labels with the one that areas are counted by.
+        # Each image's active maps, and its labels, including the additional one that areas are counted with.
         found = [counts.find_active(block) for block in blocks]
         self.wait()
         active = np.concatenate([active.counts.numpy() for active in found])
@@ -144,10 +144,10 @@ class Layer:
 
 
 def run(bench: Bench) -> None:
-    """Measure thresholds and tallies from a dump of all maps and from one of candidates, and what bounds them."""
+    """Measure thresholds and tallies from a dump of all maps and from one of candidates, and their bounds."""
     scale = SMALL if bench.small else FULL
     if bench.device == "cpu":
-        torch.set_num_threads(1)  # as many jobs may run on a small machine
+        torch.set_num_threads(1)  # other jobs may be running on a small machine
     images = min(scale.images, max(scale.drawn, int(scale.images_a_second * bench.seconds_left()) // 128 * 128))
     labels = broden_like(scale.drawn, 1)
     write_broden(bench.folder / "concepts.h5", broden_images(labels), images)
@@ -193,9 +193,9 @@ def measure_dump(
 
 
 def time_both(bench: Bench, layer: Layer, name: str, scale: Scale) -> dict[str, float]:
-    """Time thresholds and tally, start to end, on the device and on the host; compare what they find.
+    """Time thresholds and tally, from start to end, on the device and on the host, and compare the results.
 
-    Returns seconds: "device" and "host" of both steps together, "tally" of that step on the device.
+    Returns seconds: "device" and "host" for both steps together, and "thresholds" and "tally" on the device.
     """
     found, total = Comparison(), {"device": 0.0, "host": 0.0}
     images = layer.maps.images
@@ -209,7 +209,7 @@ def time_both(bench: Bench, layer: Layer, name: str, scale: Scale) -> dict[str, 
         record(on_host, "s", f"{cores()} threads", f"{cores()} cores")
         record(on_host / on_device, "ratio", "", "cores / device")
         total["device"], total["host"], total[step] = total["device"] + on_device, total["host"] + on_host, on_device
-    bench.check(f"{name}: the device's numbers are the kernels'", not found.first, found.note)
+    bench.check(f"{name}: the device's numbers equal the kernels'", not found.first, found.note)
     line, note = "extrapolated to 63,305 images", f"thresholds and tally, from {images} images"
     short = name.removesuffix(" maps")
     bench.row(line, total["device"] * BRODEN / images, "s", note, short)
@@ -218,22 +218,22 @@ def time_both(bench: Bench, layer: Layer, name: str, scale: Scale) -> dict[str, 
 
 
 def record_floors(bench: Bench, name: str, work: Work, rates: Rates, drawing: bool) -> None:
-    """Record in how many seconds the machine could do the work, by what was measured of it.
+    """Record the seconds in which the machine could do the work, at its measured rates.
 
-    Without `drawing`, of reading alone: the rest is the same for every dump.
+    Without `drawing`, only reading is recorded: the rest is the same for every dump.
     """
     record = partial(bench.row, "floors")
     record(work.bytes / rates.bus, "s", f"{work.bytes / 1e9:.2f} GB, for each step", f"{name} over the bus")
     if not drawing:
         return
-    note = f"{MASK_BYTES} bytes a pixel of {work.pixels / SIDE**2:.0f} masks: products, sums, comparisons, masks"
+    note = f"{MASK_BYTES} bytes per pixel of {work.pixels / SIDE**2:.0f} masks: products, sums, comparisons, masks"
     record(work.pixels * MASK_BYTES / rates.memory, "s", note, "drawing masks")
-    note = f"{work.products:.2e} products of masks' and labels' pixels, additions included"
+    note = f"{work.products:.2e} products of masks' and labels' pixels, including additions"
     record(work.products / rates.products, "s", note, "counting")
 
 
 def measure_rates(bench: Bench, device: str, scale: Scale) -> Rates:
-    """Measure what bounds the device, with several inputs in turn: one would be measured in a cache."""
+    """Measure the rates that bound the device, with several inputs in turn: a single one would stay in a cache."""
     shape = (scale.copied // 2,)
     generator = torch.Generator(device).manual_seed(1)
     sources = [torch.randn(shape, dtype=torch.half, device=device, generator=generator) for _ in range(3)]
@@ -266,7 +266,7 @@ def measure_rates(bench: Bench, device: str, scale: Scale) -> Rates:
 def measure_quick(
     bench: Bench, labels: Labels, device: str, scale: Scale, seconds: dict[str, dict[str, float]]
 ) -> None:
-    """Measure quick-netdissect's tally of a few images, and compare a count of it with the CPU's."""
+    """Measure quick-netdissect's tally of a few images, and compare one with the CPU's."""
     with h5py.File(bench.folder / "all.h5", locking=False) as dump:
         maps = dump[f"maps/{LAYER}"][: scale.quick]
     few = Labels(labels.planes[: len(maps)], labels.whole_labels[: len(maps)], labels.label_category, labels.categories)
@@ -277,7 +277,7 @@ def measure_quick(
     apart = sum(np.abs(a - b).sum() for a, b in zip(ours, theirs, strict=True)) / sum(a.sum() for a in theirs)
     bench.check("quick-netdissect's algorithm counts as on the CPU", apart < ROUNDING, f"{apart:.1e} of pixels differ")
     record = partial(bench.row, "quick-netdissect's tally")
-    record(1e3 * each, "ms", f"{len(maps)} images", "an image")
+    record(1e3 * each, "ms", f"{len(maps)} images", "per image")
     record(each * BRODEN, "s", f"from {len(maps)} images", "extrapolated to 63,305 images")
     for name, whole in seconds.items():
         ratio = each * whole["images"] / whole["tally"]
@@ -285,12 +285,12 @@ def measure_quick(
 
 
 def median(work: Callable[[], Any], device: str, scale: Scale) -> float:
-    """Return the seconds of the median of several runs, after one to warm up."""
+    """Return the median seconds of several runs, after a warm-up run."""
     return statistics.median(time_runs(work, device, scale.runs).seconds)
 
 
 def time_result(work: Callable[[], Any], device: str, scale: Scale) -> tuple[float, Any]:
-    """Return the same, and what the last run returned."""
+    """Return the median seconds, as `median`, and the result of the last run."""
     found: list[Any] = []
 
     def keep() -> None:

@@ -1,4 +1,4 @@
-"""Section dump: how fast pictures go through a network, and their maps into a file."""
+"""Section dump: how fast pictures pass through a network, and their maps into a file."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -25,15 +25,15 @@ from workflow_scripts.train.pictures import normaliser
 
 CLASSES = 1000
 CANDIDATES = (0.005, "above")
-TOLERANCE = 1e-4  # of the largest output, between a GPU and the CPU in float32; TF32 strays by about 1e-3
+TOLERANCE = 1e-4  # of the largest output, between a GPU and the CPU in float32; TF32 differs by about 1e-3
 COMPARED = 8  # pictures
-# What forward passes are cast to, and whether float32 may be TF32.
+# The type that forward passes are cast to, and whether float32 may be TF32.
 PRECISIONS = {"float32": (None, False), "bfloat16": (torch.bfloat16, False), "TF32": (None, True)}
 LAYOUTS = {"channels last": torch.channels_last, "contiguous": torch.contiguous_format}
 
 
 class Scale(NamedTuple):
-    """What is measured with: batches of the bare forward pass, and pictures of the short and of the long dump."""
+    """What is measured: batches of the bare forward pass, and pictures of a short and a long dump."""
 
     network: dict
     layer: str
@@ -51,10 +51,10 @@ SMALL = Scale(TINY, "stages.1", 32, drawn=8, batch=4, batches=2, short=8, long=5
 
 
 def run(bench: Bench) -> None:
-    """Measure forward passes of a ResNet-50, bare and within `dump_activations`; most valuable first."""
+    """Measure forward passes of a ResNet-50, alone and within `dump_activations`; most valuable first."""
     scale = SMALL if bench.small else FULL
     device = torch.device(lease_gpu() or "cpu")
-    torch.backends.cudnn.deterministic = True  # as where maps are dumped
+    torch.backends.cudnn.deterministic = True  # as in a dump
     drawn = photographs(bench.folder, scale.drawn, scale.side)
     network = calibrated_network(scale, drawn, device)
     inputs = random_batches(scale, drawn, device)
@@ -77,7 +77,7 @@ def run(bench: Bench) -> None:
     for candidates in (CANDIDATES, None):
         kept = "candidates" if candidates else "all maps"
         dump = dumper(bench, network, scale.layer, candidates)
-        if candidates:  # compiles what finds them, too, which is not to be timed
+        if candidates:  # this also compiles the search for candidates, which is not to be timed
             bench.part("a dump made twice has the same bytes", 15, compare_dumps, bench, dump, few)
         dumps(f"dump, {kept}", dump, 25)
     forward_passes("contiguous")
@@ -95,7 +95,7 @@ def calibrated_network(scale: Scale, drawn: np.ndarray, device: torch.device) ->
 
 
 def random_batches(scale: Scale, drawn: np.ndarray, device: torch.device) -> list[Tensor]:
-    """Return batches of pictures on the device, normalised, float32 (batch, 3, side, side), no two batches alike."""
+    """Return different batches of pictures on the device, normalised, float32 (batch, 3, side, side)."""
     normalise = normaliser(MEAN, STD, device)
     rng = np.random.default_rng(0)
     chosen = (shifted(drawn, turn)[rng.integers(0, len(drawn), scale.batch)] for turn in range(scale.batches))
@@ -103,12 +103,12 @@ def random_batches(scale: Scale, drawn: np.ndarray, device: torch.device) -> lis
 
 
 def shifted(drawn: np.ndarray, turn: int) -> np.ndarray:
-    """Return pictures moved by some pixels, other ones in each turn."""
+    """Return pictures shifted by some pixels, differently in each turn."""
     return np.roll(drawn, (5 * turn, 3 * turn), axis=(1, 2))
 
 
 def write_concepts(path: Path, drawn: np.ndarray, count: int) -> None:
-    """Write what a dump reads of concepts.h5: `count` pictures."""
+    """Write the parts of concepts.h5 that a dump reads: `count` pictures."""
     with create_hdf5(path) as file:
         stored = create_pixels(file, "images", (0, *drawn.shape[1:]), np.uint8)
         for turn, (first, last) in enumerate(pairwise([*range(0, count, len(drawn)), count])):
@@ -126,14 +126,14 @@ def compare_with_cpu(bench: Bench, network: nn.Module, pictures: Tensor) -> None
 
 
 def allow_tf32(allow: bool) -> None:
-    """Let a GPU round float32 to TF32 in convolutions and matrix products, or not."""
+    """Allow a GPU to round float32 to TF32 in convolutions and matrix products, or forbid it."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allow
 
 
 def time_forward(
     bench: Bench, name: str, network: nn.Module, inputs: list[Tensor], precision: str, layout: str
 ) -> None:
-    """Time the network alone, on pictures that are on the device."""
+    """Time the network alone, with pictures that are on the device."""
     dtype, tf32 = PRECISIONS[precision]
     allow_tf32(tf32)
     network.to(memory_format=LAYOUTS[layout])  # type: ignore[call-overload]  # torch's types lack memory_format
@@ -151,7 +151,7 @@ def time_forward(
 
 
 def dumper(bench: Bench, network: nn.Module, layer: str, candidates: tuple[float, str] | None) -> Callable[..., Path]:
-    """Return the function that dumps the maps of the pictures in a file, by a choice of the forward pass."""
+    """Return a function that dumps the maps of the pictures in a file, with a given forward pass."""
 
     def dump(concepts: Path, forward: str, execution: str = "plain") -> Path:
         out = bench.folder / "activations.h5"
@@ -171,7 +171,7 @@ def compare_dumps(bench: Bench, dump: Callable[..., Path], concepts: Path) -> No
 
 
 def time_dump(bench: Bench, name: str, variant: str, dump: Callable[[Path], Path], few: Path, many: Path) -> None:
-    """Time a long dump less a short one, so that what processes take to start does not count, nor what compiles."""
+    """Time a long dump minus a short one, so that starting processes and compiling do not count."""
     dump(few)
     start, kernels_of_few = profile(lambda: dump(few), bench.device)
     whole, kernels = profile(lambda: dump(many), bench.device)
@@ -183,6 +183,6 @@ def time_dump(bench: Bench, name: str, variant: str, dump: Callable[[Path], Path
 
 
 def picture_count(concepts: Path) -> int:
-    """Return how many pictures a packed concept set has."""
+    """Return the number of pictures in a packed concept set."""
     with h5py.File(concepts, locking=False) as file:
         return len(file["images"])

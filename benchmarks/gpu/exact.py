@@ -1,4 +1,4 @@
-"""Section exact: what a device counts is what the compiled kernels count, and the scripts make the same bytes twice."""
+"""Section exact: a device counts the same as the compiled kernels, and the scripts make the same bytes twice."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ from workflow_scripts.shared.gpus import lease_gpu
 LAYER, THREADS = "layer", 2
 DTYPES = (np.float16, np.float32)
 UPSAMPLED = Protocol(quantile=0.1, quantile_of="upsampled")
-# Quantiles of so few samples are large.
+# With so few samples, quantiles are large.
 ALL_PROTOCOLS = {
     **{name: replace(protocol, quantile=10 * protocol.quantile) for name, protocol in PROTOCOLS.items()},
     "at least": Protocol(quantile=0.1, mask="at_least", counted_images="with_label_in_mask"),
@@ -44,7 +44,7 @@ MAP_SIZES = ((1, 1), (3, 5), (14, 14))
 
 
 class Scale(NamedTuple):
-    """How much is compared: images and label maps' sizes of most cases; images and units of the large one."""
+    """How much is compared: images and sizes of label maps in most cases; images and units of the large case."""
 
     images: int
     sizes: tuple[tuple[int, int], ...]
@@ -57,9 +57,9 @@ FULL, SMALL = Scale(12, ODD_SIZES, 384, 2048), Scale(3, ODD_SIZES[1:], 6, 64)
 
 
 def run(bench: Bench) -> None:
-    """Compare everything; the scripts first, for they need the card that this process leases afterwards."""
+    """Compare everything; scripts come first, because they need the card that this process leases afterwards."""
     if bench.device == "cpu":
-        torch.set_num_threads(1)  # more only wait for each other, with so little to do
+        torch.set_num_threads(1)  # with so little to do, more threads only wait for each other
     with ThreadPoolExecutor(1) as pool:
         compiled = pool.submit(compile_kernels, bench.folder / "kernels")
         bench.part(NAME, 10, compare_chains, bench)
@@ -76,11 +76,11 @@ def run(bench: Bench) -> None:
     numbers: list[int] = []
     for name, part in parts.items():
         bench.part(name, 2, check, bench, name, part, device, scale, numbers)
-    bench.row("numbers of a device and of the kernels compared", sum(numbers), "numbers", "")
+    bench.row("numbers compared between a device and the kernels", sum(numbers), "numbers", "")
 
 
 def check(bench: Bench, name: str, part: Part, device: str, scale: Scale, numbers: list[int]) -> None:
-    """Do one comparison and record it."""
+    """Make one comparison and record it."""
     found = Comparison()
     part(found, bench.folder / "exact", device, scale)
     numbers.append(found.numbers)
@@ -95,13 +95,13 @@ def compare_protocols(found: Comparison, folder: Path, device: str, scale: Scale
 
 
 def compile_kernels(folder: Path) -> None:
-    """Let the kernels be compiled: for both precisions, maps as they are and upsampled."""
+    """Make Numba compile the kernels, for both precisions, and for raw and upsampled maps."""
     for dtype, protocol in product(DTYPES, (Protocol(quantile=0.1), UPSAMPLED)):
         compare_case(Comparison(), "", folder, None, odd_maps(1, (7, 7), dtype), ODD_SIZES[1], protocol)
 
 
 def compare_sizes(found: Comparison, folder: Path, device: str, scale: Scale) -> None:
-    """Compare maps and label maps of odd sizes, and one image alone."""
+    """Compare maps and label maps of odd sizes, and a single image."""
     for map_size, size, images in product(MAP_SIZES, ODD_SIZES, (1, scale.images)):
         maps = odd_maps(images, map_size, DTYPES[images == 1])
         for protocol in (Protocol(quantile=0.1), replace(UPSAMPLED, knots="align_corners_true")):
@@ -109,7 +109,7 @@ def compare_sizes(found: Comparison, folder: Path, device: str, scale: Scale) ->
 
 
 def compare_borders(found: Comparison, folder: Path, device: str, scale: Scale) -> None:
-    """Compare maps within zeros: of the usual knots, and at positions that rise unevenly and beyond the maps."""
+    """Compare maps with borders of zeros, at the usual knots and at uneven positions, also beyond the maps."""
     rng = np.random.default_rng(5)
     for dtype, size in product(DTYPES, scale.sizes):
         maps = odd_maps(scale.images, (7, 5), dtype)
@@ -126,7 +126,7 @@ def compare_borders(found: Comparison, folder: Path, device: str, scale: Scale) 
 
 
 def compare_pairings(found: Comparison, folder: Path, device: str, scale: Scale) -> None:
-    """Compare tallies in groups, which add up, and with several images' labels, in planes counted once and each."""
+    """Compare tallies in groups, which add up, and with labels of several images, with planes counted once and each."""
     rng = np.random.default_rng(6)
     images, size = scale.images, scale.sizes[0]
     maps = odd_maps(images, (7, 7), np.float16)
@@ -168,7 +168,7 @@ def both_tallies(
     pairing: Pairing,
     options: dict[str, bool],
 ) -> list[Tally]:
-    """Return a layer's tallies by a device and by the kernels."""
+    """Return a layer's tallies from a device and from the kernels."""
     return [tally(way, maps, labels, settings, pairing, THREADS, **options) for way in (device, None)]
 
 
@@ -192,7 +192,7 @@ def compare_case(
     size: tuple[int, int],
     protocol: Protocol,
 ) -> None:
-    """Compare what a protocol gives for maps (N, U, h, w): from a dump of all, and from candidates if they do."""
+    """Compare a protocol's results for maps (N, U, h, w), from a dump of all and, if they suffice, from candidates."""
     with dumped(folder, maps, size, protocol.quantile, protocol.mask, device) as (paths, concepts):
         if protocol.quantile_of == "upsampled":
             paths = {"all": paths["all"]}
@@ -212,9 +212,9 @@ def dumped(
     device: str | None,
     labels: list | None = None,
 ) -> Iterator[tuple[dict[str, Path], Path]]:
-    """Dump maps (N, U, h, w) in every way, with a concept set: of odd labels of `size`, or of `labels`.
+    """Dump maps (N, U, h, w) in every way, with a concept set of odd labels of `size`, or of `labels`.
 
-    Yields the dumps' paths by name, and the concept set's.
+    Yields the paths of the dumps by name, and that of the concept set.
     """
     folder.mkdir(exist_ok=True)
     concepts = folder / "concepts.h5"
@@ -234,14 +234,14 @@ def dumped(
             else:
                 way = device if name == "candidates" else None
                 writer = Candidates(dump, kept, LAYER, maps.shape, maps.dtype, quantile, mask, way)
-                writer.largest.next_raise = 0  # so that bounds rise, though there are few maps
+                writer.largest.next_raise = 0  # so that bounds rise even with few maps
                 write_maps(writer, maps, way, 128 if len(maps) > 128 else 3)
     yield paths, concepts
     remove(*paths.values(), scratch, concepts)
 
 
 def compare_files(found: Comparison, where: str, compiled: Path, on_device: Path) -> None:
-    """Compare the candidates that two dumps hold."""
+    """Compare the candidates in two dumps."""
     with h5py.File(compiled, locking=False) as one, h5py.File(on_device, locking=False) as other:
         for name, values in one[f"maps/{LAYER}"].items():
             found.add(f"{where}: {name}", other[f"maps/{LAYER}/{name}"][:], values[:])
@@ -256,7 +256,7 @@ def compare_dissection(
     protocol: Protocol,
     to: Grid | None = None,
 ) -> None:
-    """Compare thresholds and tallies of a dump; `to` in place of the protocol's grid."""
+    """Compare thresholds and tallies of a dump; `to` replaces the protocol's grid."""
     with h5py.File(path, locking=False) as dump, ConceptData(concepts) as labels:
         maps = LayerMaps(dump, LAYER)
         if to is None:
@@ -275,6 +275,6 @@ def compare_dissection(
 
 
 def odd_maps(images: int, size: tuple[int, int], dtype: type) -> np.ndarray:
-    """Return maps (images, units, h, w), a unit of each kind."""
+    """Return maps (images, units, h, w), with one unit of each kind."""
     rng = np.random.default_rng(8)
     return np.stack([unit_maps(kind, (images, *size), rng, dtype) for kind in UNIT_KINDS], axis=1)

@@ -9,7 +9,7 @@ from workflow_scripts.shared.files import run_command
 
 
 def main() -> None:
-    """Lease a card, or a pretended one whose lock lies in FOLDER, say so, and wait for a signal."""
+    """Lease a card, or a pretended one whose lock is in FOLDER, say so, and wait for a signal."""
     device, folder = sys.argv[1:]
     if device == "cuda":
         gpu.lease_gpus(1)

@@ -1,6 +1,6 @@
-"""Run scripts of the workflow one after the other in this process: `python -m benchmarks.gpu.in_turn FILE`.
+"""Run scripts of the workflow one after another in this process: `python -m benchmarks.gpu.in_turn FILE`.
 
-FILE holds their commands as JSON, each a module and its arguments.
+FILE holds their commands as JSON: a list of modules with their arguments.
 """
 
 import importlib
@@ -13,7 +13,7 @@ from workflow_scripts.shared.files import run_command
 
 
 def main() -> None:
-    """Run each [module, argument, ...] of the list in the JSON file: the module's `main` with these arguments."""
+    """Run the `main` of each [module, argument, ...] in the JSON file with its arguments."""
     for module, *arguments in json.loads(Path(sys.argv[1]).read_text()):
         logging.info("%s", module)
         sys.argv = [module, *arguments]

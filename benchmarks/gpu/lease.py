@@ -1,6 +1,6 @@
-"""Section lease: one card and several jobs, a training that is killed, and whole experiments.
+"""Section lease: several jobs on one card, a training run that is killed, and whole experiments.
 
-This process leases no card: the jobs that it starts would wait for it.
+This process leases no card, because the jobs that it starts would wait for it.
 """
 
 import json
@@ -23,22 +23,22 @@ LEASED = "has leased it"
 
 
 def run(bench: Bench) -> None:
-    """Check that jobs take turns at a card and that a killed training ends as one that was not; time experiments."""
-    if bench.device == "cuda":  # one card, however many there are
+    """Check that jobs take turns on a card and that a killed training resumes to the same result; time experiments."""
+    if bench.device == "cuda":  # only one card, even if there are more
         os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     bench.part("two jobs and one card", 20, share_one_card, bench)
-    bench.part("a training killed in the middle", 30, kill_training, bench)
+    bench.part("a training run killed in the middle", 30, kill_training, bench)
     name = "the tiny experiment with gpus: 1"
     if bench.device == "cuda":
         bench.part(name, 30, lease_in_workflow, bench, name)
     else:
-        bench.skip(name, "wants a GPU")
-    name = "the default experiment, start to figures"
+        bench.skip(name, "needs a GPU")
+    name = "the default experiment, from start to figures"
     bench.part(name, 60, time_workflow, bench, name, ["--cores", str(cores())])
 
 
 def share_one_card(bench: Bench) -> None:
-    """Let a job wait for a card until the job that holds it is killed."""
+    """Make a job wait for a card until the job that holds it is killed."""
     hold = ["benchmarks.gpu.hold", bench.device, bench.folder / "leases"]
     logs = [bench.folder / name for name in ("first.log", "second.log")]
     with running(hold, logs[0]) as first:
@@ -50,19 +50,19 @@ def share_one_card(bench: Bench) -> None:
             killed = time.monotonic()
             first.kill()
             wait_for(LEASED, second, logs[1], bench)
-            note = f"it looks every {POLL_SECONDS:g} s"
-            bench.row("a job killed until the next has its card", time.monotonic() - killed, "s", note)
+            note = f"it checks every {POLL_SECONDS:g} s"
+            bench.row("from a job's end until the next job has its card", time.monotonic() - killed, "s", note)
 
 
 def kill_training(bench: Bench) -> None:
-    """Kill a training, run it again, and compare its network with that of a training left alone."""
+    """Kill a training run, start it again, and compare its network with that of an undisturbed run."""
     folder = bench.folder
     write_pictures(folder / "pictures.h5", PICTURES, SIDE)
     complete([*network_command(bench, "init_network", "start"), "--precision", "float32"], folder / "start.log")
     started = time.monotonic()
     complete(training_command(bench, "whole"), folder / "whole.log")
     bench.row(
-        "a small training, start to end",
+        "a small training run, from start to end",
         time.monotonic() - started,
         "s",
         f"{EPOCHS} epochs of {PICTURES // SMALL.batch} steps",
@@ -75,11 +75,11 @@ def kill_training(bench: Bench) -> None:
     bench.check("a killed training goes on", bool(resumed), resumed[0] if resumed else "it began anew or had ended")
     same = (folder / "whole.pt").read_bytes() == (folder / "killed.pt").read_bytes()
     note = "" if same else network_difference(folder / "whole.pt", folder / "killed.pt")
-    bench.check("a killed training ends with the same bytes", same, note)
+    bench.check("a killed training run ends with the same bytes", same, note)
 
 
 def write_pictures(path: Path, count: int, side: int) -> None:
-    """Write packed pictures, noise of a brightness that tells their classes apart."""
+    """Write packed pictures: noise whose brightness depends on the class."""
     rng = np.random.default_rng(0)
     labels = np.arange(count) % SMALL.classes
     images = rng.integers(0, 60, (count, side, side, 3)) + 19 * labels[:, None, None, None]
@@ -106,7 +106,7 @@ def training_command(bench: Bench, name: str) -> list:
 
 
 def network_difference(one: Path, other: Path) -> str:
-    """Return which tensors of two networks' files, which differ, are furthest apart, and how far."""
+    """Return which tensor differs most between the files of two networks, and by how much."""
     first, second = (load_tensors(path)["model"] for path in (one, other))
     apart = {name: float((tensor.double() - second[name].double()).abs().max()) for name, tensor in first.items()}
     name = max(apart, key=apart.__getitem__)
@@ -114,7 +114,7 @@ def network_difference(one: Path, other: Path) -> str:
 
 
 def lease_in_workflow(bench: Bench, name: str) -> None:
-    """Run the tiny experiment with one GPU, and check that its trainings have leased it."""
+    """Run the tiny experiment with one GPU, and check that its training jobs lease it."""
     arguments = ["--cores", str(cores()), "--configfile", "configs/tiny.yaml", "--config", "gpus=1"]
     copy = time_workflow(bench, name, arguments)
     if copy is not None:

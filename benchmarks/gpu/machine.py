@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""The machine that the numbers were measured on."""
 
 import os
 import platform
@@ -9,12 +9,12 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-CARD = ("name", "memory.total", "driver_version")  # as nvidia-smi calls them
+CARD = ("name", "memory.total", "driver_version")  # names in nvidia-smi
 PACKAGES = ("torch", "torchvision", "numpy", "h5py", "numba")
 
 
 def describe_machine() -> dict:
-    """Return the first card that the driver lists, versions, the processor and the date; None for what there is not."""
+    """Return the first card that the driver lists, versions, processor and date; None for missing items."""
     import torch
 
     card, memory, driver = query_card()
@@ -32,7 +32,7 @@ def describe_machine() -> dict:
 
 
 def query_card() -> tuple[str | None, ...]:
-    """Return the name, memory and driver's version of the first card."""
+    """Return the name, memory and driver version of the first card."""
     if shutil.which("nvidia-smi"):
         query = ["nvidia-smi", f"--query-gpu={','.join(CARD)}", "--format=csv,noheader"]
         found = subprocess.run(query, capture_output=True, text=True)
@@ -42,7 +42,7 @@ def query_card() -> tuple[str | None, ...]:
 
 
 def installed(package: str) -> str | None:
-    """Return the version of a package that is installed."""
+    """Return the version of a package; None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -50,6 +50,6 @@ def installed(package: str) -> str | None:
 
 
 def cpu_model() -> str | None:
-    """Return the processor's name, as Linux has it."""
+    """Return the processor's name, as Linux reports it."""
     found = re.search(r"^model name\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return found[1] if found else None

@@ -1,4 +1,4 @@
-"""Sections, one after the other, each in a process that is ended when its time is up."""
+"""Run sections one after another, each in a process that is killed when its time is up."""
 
 import json
 import os
@@ -12,11 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARES = {"exact": 2, "dissect": 2, "dump": 3, "train": 4, "lease": 2}  # of the time; 1 for any other section
-OWN = 0.9  # of its time that a section plans with; in the rest it can end in good order
+SHARES = {"exact": 2, "dissect": 2, "dump": 3, "train": 4, "lease": 2}  # of the time; other sections have 1
+OWN = 0.9  # share of its time that a section plans with; the rest is for ending in good order
 ERROR_LINES = 30
 POLL_SECONDS = 0.05
-# Sections that read from their folder what they measure with, up to so many bytes: in memory, where there is room.
+# Sections whose files, up to ROOM bytes, are put in memory if there is room.
 IN_MEMORY, MEMORY, ROOM = ("dissect",), Path("/dev/shm"), 16e9
 
 
@@ -32,11 +32,11 @@ def run_sections(sections: dict[str, str], device: str, small: bool, minutes: fl
 
 
 def run_section(name: str, module: str, seconds: float, device: str, small: bool, out: Path) -> dict:
-    """Run one section for at most `seconds`; its log and its record stay in `out`.
+    """Run one section for at most `seconds`; its log and its record remain in `out`.
 
     Returns:
-        `section`, its name; `status`: "passed", "failed" or "timed out"; `seconds` that it took; `error`, the end of
-        its log if it did not end well; and `rows`, `checks` and `skipped` as `Bench` records them.
+        `section`, its name; `status`: "passed", "failed" or "timed out"; `seconds`, the time it took; `error`, the end
+        of its log if it did not end well; and `rows`, `checks` and `skipped` as `Bench` records them.
     """
     log, record = out / f"{name}.log", out / f"{name}.jsonl"
     record.write_text("")
@@ -47,11 +47,11 @@ def run_section(name: str, module: str, seconds: float, device: str, small: bool
     ):
         words = ["--device", device, "--seconds", str(OWN * seconds), "--folder", folder, "--record", str(record)]
         process = subprocess.Popen(
-            # Fault handler: a crash, too, says where it was.
+            # With the fault handler, even a crash says where it happened.
             [sys.executable, "-u", "-X", "faulthandler", "-m", "benchmarks.gpu.section", module, *words]
             + ["--small"] * small,
             cwd=ROOT,
-            # Threads that share out tiny work mostly wait for each other, where others are busy above all.
+            # Threads that share tiny work mostly wait for each other, especially on a busy machine.
             env=os.environ | ({"OMP_NUM_THREADS": "1"} if small else {}),
             stdin=subprocess.DEVNULL,
             stdout=stream,
@@ -68,43 +68,43 @@ def run_section(name: str, module: str, seconds: float, device: str, small: bool
 
 
 def scratch(name: str) -> Path | None:
-    """Return where the folder of a section is to lie; None for the usual place."""
+    """Return where to make the folder of a section; None for the usual place."""
     in_memory = name in IN_MEMORY and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM
     return MEMORY if in_memory else None
 
 
 def ends_within(process: subprocess.Popen, seconds: float) -> bool:
-    """Wait for a process that leads a group, kill what is left of the group, and tell whether it ended in time."""
+    """Wait for a process that leads a group, kill the rest of the group, and return whether it ended in time."""
     until = time.monotonic() + seconds
     try:
         while not (ended := has_ended(process)) and time.monotonic() < until:
             time.sleep(POLL_SECONDS)
         return ended
     finally:
-        # Before its leader is waited for: until then no other group can have this number.
+        # This comes before waiting for the leader: until then no other group can have this number.
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
 def has_ended(process: subprocess.Popen) -> bool:
-    """Tell whether a process has ended, and leave it to be waited for."""
+    """Return whether a process has ended, without reaping it."""
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def error_of(status: int, in_time: bool, seconds: float, log: Path) -> str:
-    """Return the end of a section's log, and how the section ended; nothing if it ended well."""
+    """Return the end of a section's log, and how the section ended; empty if it ended well."""
     if in_time and status == 0:
         return ""
     lines = log.read_text(errors="replace").splitlines()[-ERROR_LINES:]
     if not in_time:
-        lines.append(f"not done after {seconds:.0f} s")
+        lines.append(f"not finished after {seconds:.0f} s")
     elif status < 0:
         lines.append(f"ended by {signal.Signals(-status).name}")
     return "\n".join(lines) or f"exit status {status}"
 
 
 def read_record(path: Path) -> dict[str, list[dict]]:
-    """Return the `rows`, `checks` and `skipped` that a section has recorded."""
+    """Return the `rows`, `checks` and `skipped` that a section recorded."""
     found: dict[str, list[dict]] = {"rows": [], "checks": [], "skipped": []}
     for line in path.read_text().splitlines():
         entry = json.loads(line)
@@ -113,7 +113,7 @@ def read_record(path: Path) -> dict[str, list[dict]]:
 
 
 def write_report(path: Path, report: dict) -> None:
-    """Write a report as JSON, whole or not at all."""
+    """Write a report as JSON, atomically."""
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps(report, indent=1) + "\n")
     os.replace(part, path)

@@ -9,11 +9,11 @@ from benchmarks.gpu.bench import Bench
 from workflow_scripts.shared.files import run_command
 from workflow_scripts.shared.gpus import use_gpus
 
-OVERTIME = 1.05  # times its seconds, after which a section logs what it is at, before it is killed
+OVERTIME = 1.05  # multiple of its seconds after which a section logs where it is, before it is killed
 
 
 def main() -> None:
-    """Run one section; long past its share of seconds, print every thread's traceback."""
+    """Run one section; if it exceeds its seconds, print every thread's traceback."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("module")
     parser.add_argument("--device", required=True)

@@ -1,7 +1,7 @@
 """A report as a table for a terminal."""
 
-LINES, COLUMNS = 38, 120  # of the table; a line for the JSON file's name follows
-SECTION, WHAT, VALUE, UNIT = 8, 46, 9, 12  # columns of each
+LINES, COLUMNS = 38, 120  # size of the table; a line with the JSON file's name follows
+SECTION, WHAT, VALUE, UNIT = 8, 46, 9, 12  # width of each column
 ERROR_LINES = 12
 
 
@@ -15,7 +15,7 @@ def tell(section: dict) -> str:
 def table(report: dict) -> str:
     """Return the report's table: failed checks first, then each section.
 
-    If there is no room for all, checks that passed are counted, and variants of a row share a line without their notes.
+    If there is not enough room, passed checks are only counted, and variants of a row share a line without notes.
     """
     whole = table_lines(report, short=False)
     return "\n".join(whole if len(whole) <= LINES else table_lines(report, short=True))
@@ -24,7 +24,7 @@ def table(report: dict) -> str:
 def table_lines(report: dict, short: bool) -> list[str]:
     """Return the table's lines."""
     machine = f"{report['card'] or 'no GPU'}, {report['cpus']} x {report['cpu']}, torch {report['torch']}"
-    lines = ["", fit(f"{machine}, {report['date']}{', small: figures mean nothing' * report['small']}")]
+    lines = ["", fit(f"{machine}, {report['date']}{', small: the numbers mean nothing' * report['small']}")]
     lines.append(columns("section", "what", "value", "unit", "note"))
     sections = report["sections"]
     for section in sections:
@@ -35,7 +35,7 @@ def table_lines(report: dict, short: bool) -> list[str]:
 
 
 def section_lines(section: dict, short: bool) -> list[str]:
-    """Return the lines of one section, less its failed checks."""
+    """Return the lines of one section, without its failed checks."""
     passed = [check for check in section["checks"] if check["ok"]]
     status = section["status"] if section["status"] == "passed" else section["status"].upper()
     summary = f"{status} in {section['seconds']:.0f} s"
@@ -71,7 +71,7 @@ def short_rows(section: dict) -> list[str]:
             continue
         texts, unit = [], ""
         for row in rows:
-            # A unit is said once, and again after another one.
+            # A unit is written only where it changes.
             said = f" {row['unit']}" * (row["unit"] != unit)
             texts.append(f"{row['variant']} {number(row['value'], 3)}{said}")
             unit = row["unit"]
@@ -85,7 +85,7 @@ def check_text(check: dict) -> str:
 
 
 def line_of(section: dict, text: str) -> str:
-    """Return a line of a section that has no columns."""
+    """Return a line of a section without columns."""
     return fit(f"{section['section']:{SECTION}}  {text}")
 
 
@@ -95,11 +95,11 @@ def columns(section: str, what: str, value: str, unit: str, note: str) -> str:
 
 
 def number(value: float, digits: int = 4) -> str:
-    """Return a number with so many digits that count, and no fewer before the point."""
+    """Return a number with `digits` significant digits, but never fewer than its whole part has."""
     return f"{value:,.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
 
 
 def fit(line: str) -> str:
-    """Return a line, cut to the columns that there are."""
+    """Return a line, cut to the width of the table."""
     line = line.rstrip()
     return line if len(line) <= COLUMNS else line[: COLUMNS - 3] + "..."

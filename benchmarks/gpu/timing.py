@@ -1,4 +1,4 @@
-"""Timing on a GPU, by its own clock, and on the CPU."""
+"""Timing on a GPU, with its own clock, and on the CPU."""
 
 import statistics
 import time
@@ -11,13 +11,13 @@ from torch.profiler import ProfilerActivity
 
 
 class Timing(NamedTuple):
-    """Several runs: `seconds` of each; `peak`, the bytes of GPU memory that they allocated at most, None on the CPU."""
+    """Several runs: `seconds` of each, and `peak`, the most bytes of GPU memory they allocated, None on the CPU."""
 
     seconds: tuple[float, ...]
     peak: int | None
 
     def rate(self, count: int) -> float:
-        """Return how many a second the median run did, if each did `count`."""
+        """Return the rate per second of the median run, if each run processes `count` items."""
         return count / statistics.median(self.seconds)
 
     def spread(self, count: int) -> str:
@@ -25,24 +25,24 @@ class Timing(NamedTuple):
         return f"{count / max(self.seconds):,.0f} to {count / min(self.seconds):,.0f}"
 
     def times_as_fast_as(self, base: "Timing") -> float:
-        """Return the ratio of its rate to that of `base`, the median of those of each round."""
+        """Return the median over rounds of the ratio of its rate to that of `base`."""
         return statistics.median(one / other for one, other in zip(base.seconds, self.seconds, strict=True))
 
     def memory(self) -> str:
-        """Return the peak, for a note; nothing on the CPU."""
+        """Return the peak memory, for a note; empty on the CPU."""
         return "" if self.peak is None else f"; {self.peak / 1e9:.1f} GB"
 
 
 def time_runs(work: Callable[[], object], device: str, runs: int = 5) -> Timing:
-    """Time several runs of `work` after one to warm up."""
+    """Time several runs of `work` after a warm-up run."""
     [timing] = time_in_turn([work], device, runs)
     return timing
 
 
 def time_in_turn(works: list[Callable[[], object]], device: str, runs: int = 5) -> list[Timing]:
-    """Time several rounds of `works`, one after the other in each, so that they meet the same conditions.
+    """Time several rounds of `works`, one after another in each round, so that conditions are the same for all.
 
-    A round to warm up comes first.
+    A warm-up round comes first.
     """
     for work in works:
         work()
@@ -59,7 +59,7 @@ def time_in_turn(works: list[Callable[[], object]], device: str, runs: int = 5) 
 
 
 def seconds_of(work: Callable[[], object], device: str) -> float:
-    """Return how many seconds one run of `work` takes, until the GPU has done all of it."""
+    """Return the seconds that one run of `work` takes until the GPU has finished it."""
     if device != "cuda":
         started = time.perf_counter()
         work()
@@ -74,7 +74,7 @@ def seconds_of(work: Callable[[], object], device: str) -> float:
 
 
 def profile(work: Callable[[], object], device: str) -> tuple[float, float | None]:
-    """Run `work` once; return how many seconds it takes, and in how many of them a kernel runs on the GPU.
+    """Run `work` once; return the seconds it takes, and the seconds in which a kernel runs on the GPU.
 
     Copies do not count as kernels. The second number is None on the CPU.
     """
@@ -90,13 +90,13 @@ def profile(work: Callable[[], object], device: str) -> tuple[float, float | Non
 
 
 def is_kernel(event: torch.autograd.profiler_util.FunctionEvent) -> bool:
-    """Tell whether the profiler saw a kernel, and not a copy or an annotation."""
+    """Return whether an event is a kernel, and not a copy or an annotation."""
     on_gpu = event.device_type == DeviceType.CUDA and not event.is_user_annotation
     return on_gpu and not event.name.startswith(("Memcpy", "Memset"))
 
 
 def covered(spans: Iterable[tuple[float, float]]) -> float:
-    """Return the length of what spans of time, (start, end), cover together; where they overlap, it counts once."""
+    """Return the total time that the spans (start, end) cover; overlaps count once."""
     total, reached = 0.0, float("-inf")
     for start, end in sorted(spans):
         total += max(0.0, end - max(start, reached))

@@ -1,4 +1,4 @@
-"""Section train: images a second in training, with masks and without, from memory and from files."""
+"""Section train: images per second in training, with and without masks, from memory and from files."""
 
 from argparse import Namespace
 from typing import NamedTuple
@@ -24,7 +24,7 @@ PRECISION = "bfloat16"
 
 
 class Scale(NamedTuple):
-    """What is measured with; a round trains on `steps` batches."""
+    """The network and pictures of a measurement; a round trains on `steps` batches."""
 
     network: dict
     classes: int
@@ -37,7 +37,7 @@ class Scale(NamedTuple):
 RESNET50_SCALE = Scale(RESNET50, 1000, 224, batch=256, steps=10, rounds=5)
 RESNET20_SCALE = Scale(RESNET20, 10, 32, batch=128, steps=50, rounds=5)
 SMALL = Scale(TINY, 10, 32, batch=16, steps=2, rounds=3)
-# Files written, which repeat; steps of a round; shorter side of a picture that is not cropped at random.
+# Files that are written, and used repeatedly; steps of a round; shorter side of a picture without random crops.
 FILES, FILE_STEPS, RESIZE = 64, 16, 256
 SMALL_FILES = 8
 
@@ -61,13 +61,13 @@ def settings_of(scale: Scale, compiled: bool) -> dict:
 
 
 def new_trainer(scale: Scale, pictures: Pictures, compiled: bool = False) -> Trainer:
-    """Return a trainer of a network with random weights, none of which is pruned."""
+    """Return a trainer of a network with random weights, none of them pruned."""
     network = build(scale.network, scale.classes, seed=1)
     return Trainer(network, full_masks(network, []), pictures, settings_of(scale, compiled), 1)
 
 
 def time_masks(bench: Bench, name: str, scale: Scale, device: torch.device, compiled: bool) -> None:
-    """Time training from memory with nine in ten weights masked, against the same trainer without masks."""
+    """Time training from memory with nine in ten weights masked, and the same trainer without masks."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (scale.batch * scale.steps, scale.side, scale.side, 3), np.uint8)
     packed = PackedImages(images, rng.integers(0, scale.classes, len(images)), tuple(map(str, range(scale.classes))))
@@ -76,7 +76,7 @@ def time_masks(bench: Bench, name: str, scale: Scale, device: torch.device, comp
     pruned = {layer: mask.to(device) for layer, mask in random_masks(full).items()}
 
     def train_with(masks: dict) -> None:
-        # Masks are applied outside of what is compiled, so that one network does for both.
+        # Masks are applied outside the compiled part, so one network serves both.
         trainer.masks = masks
         trainer.train_epoch()
 
@@ -93,7 +93,7 @@ def time_masks(bench: Bench, name: str, scale: Scale, device: torch.device, comp
 
 
 def time_files(bench: Bench, scale: Scale, device: torch.device) -> None:
-    """Time training from JPEG files, and the pictures' way from the files to the device alone; all cores decode."""
+    """Time training from JPEG files, and only loading pictures from files to the device; all cores decode."""
     files = len(write_pictures(bench.folder, SMALL_FILES if bench.small else FILES))
     count = scale.batch * (scale.steps if bench.small else FILE_STEPS)
     index = ImageIndex(

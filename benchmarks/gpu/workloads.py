@@ -1,4 +1,4 @@
-"""Networks and pictures that several sections measure with."""
+"""Networks and pictures that several sections use."""
 
 import os
 from pathlib import Path
@@ -28,13 +28,13 @@ TINY = RESNET20 | {"arguments": RESNET20["arguments"] | {"widths": [16, 16], "bl
 def photographs(folder: Path, count: int, side: int) -> np.ndarray:
     """Return made-up photographs, uint8 (count, side, side, 3), with the spectrum and the noise of JPEG files.
 
-    The files are left in `folder`.
+    The files remain in `folder`.
     """
     return np.stack([decode(data, "")[:side, :side] for data in write_pictures(folder, count)])
 
 
 def calibrated(network: nn.Module, drawn: np.ndarray, device: torch.device) -> nn.Module:
-    """Return a network, on the device, with the pictures' batch-norm statistics: without, random weights overflow."""
+    """Return a network on the device with batch-norm statistics of the pictures; without them, activations overflow."""
     network.to(device)
     if batch_norms(network):
         shown = PackedImages(drawn, np.zeros(len(drawn), np.int64), ("a",))
@@ -43,5 +43,5 @@ def calibrated(network: nn.Module, drawn: np.ndarray, device: torch.device) -> n
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))

@@ -1,1 +1,1 @@
-"""Network dissection: maps, thresholds, tallies, names, and how sure these are."""
+"""Network dissection: maps, thresholds, tallies, names, and how sure the names are."""

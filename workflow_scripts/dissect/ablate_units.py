@@ -1,12 +1,12 @@
-"""Switch off the units that detect a class, and count what the network no longer classifies rightly.
+"""Switch off the units that detect a class, and count what the network no longer classifies correctly.
 
 Writes ablation.csv, a row for each layer and class whose concept has detectors, and classes.csv, a row for each class.
 
 A unit is off when its channel is zero at the layer's output, for all places and pictures: the ablation of Bau et al.
-(2020, "Understanding the role of individual units in a deep neural network", PNAS 117). There units are chosen by their
-effect on each class; here by their names, which come from labelled pictures alone, and as many random units are the
-control. The network runs in single precision, whatever precision its test accuracy was measured with, so that changes
-are no rounding: accuracies can differ a little from that of metrics.json.
+(2020, "Understanding the role of individual units in a deep neural network", PNAS 117). There, units are chosen by
+their effect on each class; here, by their names, which come only from labelled pictures, and compared with as many
+random units. The network runs in single precision, whatever precision its test accuracy was measured with, so that
+changes are not due to rounding; accuracies can therefore differ slightly from that in metrics.json.
 """
 
 import argparse
@@ -36,11 +36,11 @@ from workflow_scripts.train.arguments import open_pictures
 from workflow_scripts.train.training import PlainPictures
 
 BATCH = 100  # pictures
-TOLERANCE = 1e-4  # of the largest logit; sums of float32 in another order differ by a hundredth of that
+TOLERANCE = 1e-4  # share of the largest logit; float32 sums in another order differ by a hundredth of that
 
 
 class Units(NamedTuple):
-    """The units of a layer, as units.csv has them: names of best concepts, `detector` and `dead` bool (U,)."""
+    """The units of a layer, as in units.csv: names of best concepts, `detector` and `dead` bool (U,)."""
 
     label: np.ndarray
     detector: np.ndarray
@@ -48,21 +48,21 @@ class Units(NamedTuple):
 
 
 class Sets(NamedTuple):
-    """Sets of units to switch off: `own` by the number of the class; `random` by size, int64 (sets, size)."""
+    """Sets of units to switch off: `own` by class number; `random` by size, int64 (sets, size)."""
 
     own: dict[int, np.ndarray]
     random: dict[int, np.ndarray]
 
     def all(self) -> list[np.ndarray]:
-        """Return the sets one after the other: those of classes, then the random ones."""
+        """Return all sets in a list: those of classes, then the random ones."""
         return [*self.own.values(), *(units for of_size in self.random.values() for units in of_size)]
 
 
 class Right(NamedTuple):
-    """How many pictures of each class a network classifies rightly, for C classes.
+    """How many pictures of each class a network classifies correctly, for C classes.
 
-    pictures, before: int64 (C,): of all pictures, and of those classified rightly by the whole network.
-    after: by layer, int64 (sets, C): those with each set off. by: "logits" or "passes", see `count_right`.
+    pictures, before: int64 (C,): all pictures, and those that the whole network classifies correctly.
+    after: by layer, int64 (sets, C): the same with each set off. by: "logits" or "passes", see `count_right`.
     """
 
     pictures: np.ndarray
@@ -82,21 +82,21 @@ def ablate_units(
 ) -> tuple[list[dict], list[dict]]:
     """Return the rows of ablation.csv and of classes.csv.
 
-    Changes of accuracy are shares, negative where pictures are lost: `own` of the class's pictures, `others` of all
-    other pictures, `all` of all. `p` is the share of random sets, the own one counted among them, that lose as much of
-    the class or more (Phipson and Smyth 2010: never 0).
+    Changes of accuracy are shares, negative if pictures are lost: `own` of the class's pictures, `others` of all other
+    pictures, `all` of all. `p` is the share of random sets, including the class's own set, that lose as much of the
+    class or more (Phipson and Smyth 2010: never 0).
 
     Args:
-        network: on the device of `pictures`; is set to evaluation mode.
+        network: on the device of `pictures`; it is set to evaluation mode.
         layers: as `layer_outputs` takes them.
-        units: by the layers' names.
-        pictures: to test with.
+        units: the units by the layers' names.
+        pictures: the test pictures.
         concepts: the name of each class's concept.
-        random_sets: how many are drawn for each size.
+        random_sets: the number of sets drawn for each size.
         replicate: as `draw_sets` takes it.
 
     Raises:
-        UserError: as `layer_outputs`, or the network's output does not fit the classes.
+        UserError: as in `layer_outputs`, or the network's output does not fit the classes.
     """
     grids = dict(zip(layer_names(list(layers)), layers, strict=True))
     sets = {name: choose_sets(units[name], concepts, random_sets, replicate) for name in grids}
@@ -110,9 +110,9 @@ def ablate_units(
 
 
 def choose_sets(units: Units, concepts: Sequence[str], random_sets: int, replicate: int) -> Sets:
-    """Return for each class the units that detect its concept, and for each of their numbers random sets.
+    """Return the units that detect each class's concept, and random sets of each size that these have.
 
-    Units are switched off only if they are live: one that is constant tells no picture from another.
+    Only live units are switched off: a constant unit cannot distinguish pictures.
     """
     live = ~units.dead
     own = {
@@ -126,7 +126,7 @@ def choose_sets(units: Units, concepts: Sequence[str], random_sets: int, replica
 def draw_sets(live: np.ndarray, size: int, random_sets: int, replicate: int) -> np.ndarray:
     """Draw random sets of live units without replacement: int64 (random_sets, size).
 
-    The seed is the pair of replicate and size alone, so that all classes with as many detectors share the sets, and all
+    The seed depends only on replicate and size. So all classes with as many detectors share the sets, and so do all
     levels of a replicate, as far as the same units are live.
     """
     rng = np.random.default_rng([replicate, size])
@@ -135,24 +135,24 @@ def draw_sets(live: np.ndarray, size: int, random_sets: int, replicate: int) -> 
 
 @torch.no_grad()
 def count_right(network: nn.Module, pictures: PlainPictures, layers: dict[str, list[np.ndarray]]) -> Right:
-    """Count the pictures that are classified rightly, by the network and with each set of a layer's units off.
+    """Count the pictures that are classified correctly, by the network and with each set of a layer's units off.
 
-    Where the mean of a layer's maps is all that a linear classifier sees, logits without the units S are
-    logits - W[:, S] f_S, with weights W and means f: exact, and no further pass ("logits"). Whether it is so is found
-    out by computing the logits of the first batch from that mean. Elsewhere each batch goes through the network once
+    If a linear classifier sees only the mean of a layer's maps, the logits without the units S are
+    logits - W[:, S] f_S, with weights W and means f: this is exact and needs no further pass ("logits"). Computing the
+    logits of the first batch from the mean shows whether this holds. Otherwise each batch goes through the network once
     more for each set ("passes"): with random sets of five sizes, 100 of each, an evaluation takes 500 times as long.
 
-    No more than a batch's maps are held at a time.
+    Only the maps of one batch are in memory at a time.
 
     Args:
-        network: on the device of `pictures`; is set to evaluation mode.
-        pictures: to test with.
-        layers: sets of units by the layer, as `layer_outputs` takes it.
+        network: on the device of `pictures`; it is set to evaluation mode.
+        pictures: the test pictures.
+        layers: sets of units by layer, as `layer_outputs` takes it.
     """
     classes = len(pictures.classes)
     network.eval()
     torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = False  # float32 is to mean it
+    torch.backends.cudnn.allow_tf32 = False  # so that float32 is not reduced to TF32
     names = dict(zip(layers, layer_names(list(layers)), strict=True))
     shown, before = (torch.zeros(classes, dtype=torch.float64) for _ in range(2))  # counts, exact up to 2 ** 53
     after = {
@@ -191,7 +191,7 @@ def count_right(network: nn.Module, pictures: PlainPictures, layers: dict[str, l
 
 
 def require_classes(logits: object, classes: int) -> None:
-    """Raise UserError unless a network puts out a number for each class of the pictures."""
+    """Raise UserError unless a network outputs a number for each class of the pictures."""
     if not isinstance(logits, Tensor) or logits.shape[1:] != (classes,):
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise UserError(
@@ -201,9 +201,9 @@ def require_classes(logits: object, classes: int) -> None:
 
 
 def find_readout(network: nn.Module, means: Tensor, logits: Tensor) -> Tensor | None:
-    """Return the weights (C, U) of the network's last linear layer, if it makes the logits of the means of maps.
+    """Return the weights (C, U) of the last linear layer if it makes the logits from the means of maps, else None.
 
-    None if it does not. `means` (n, U) are of one layer, `logits` (n, C) of the same pictures.
+    `means` (n, U) are those of one layer, `logits` (n, C) those of the same pictures.
     """
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
     if not linear or linear[-1].weight.shape != (logits.shape[1], means.shape[1]):
@@ -213,7 +213,7 @@ def find_readout(network: nn.Module, means: Tensor, logits: Tensor) -> Tensor | 
 
 
 def predict_by_logits(logits: Tensor, means: Tensor, weights: Tensor, sets: list[np.ndarray]) -> Iterator[Tensor]:
-    """Yield for each set of units the classes, int64 (n,), that pictures are given without what the units add."""
+    """Yield for each set of units the predicted classes, int64 (n,), without what these units add to the logits."""
     logits, means, weights = logits.double(), means.double(), weights.double()
     for units in sets:
         index = torch.from_numpy(units).to(means.device)
@@ -221,7 +221,7 @@ def predict_by_logits(logits: Tensor, means: Tensor, weights: Tensor, sets: list
 
 
 def predict_by_passes(network: nn.Module, pictures: Tensor, layer: str, sets: list[np.ndarray]) -> Iterator[Tensor]:
-    """Yield for each set of a layer's units the classes, int64 (n,), that pictures are given with these off."""
+    """Yield for each set of a layer's units the predicted classes, int64 (n,), with these units off."""
     for units in sets:
         with switched_off(network, layer, units):
             yield network(pictures).argmax(1)
@@ -229,13 +229,13 @@ def predict_by_passes(network: nn.Module, pictures: Tensor, layer: str, sets: li
 
 @contextmanager
 def switched_off(network: nn.Module, layer: str, units: np.ndarray) -> Iterator[None]:
-    """Set the channels `units` of a layer's output to zero in each pass, also those of tokens that are no place.
+    """Set the channels `units` of a layer's output to zero in each pass, including tokens that are not places.
 
-    `layer` is as `layer_outputs` takes it, and has been through it without an error.
+    `layer` is as `layer_outputs` takes it, and must have passed it without an error.
     """
     [(name, grid)] = layer_grids([layer]).items()
     module, _, wanted = name.partition("#")
-    runs = 0  # so far in a pass
+    runs = 0  # so far in this pass
 
     def start(_network: nn.Module, _inputs: tuple[Tensor, ...]) -> None:
         nonlocal runs
@@ -259,7 +259,7 @@ def switched_off(network: nn.Module, layer: str, units: np.ndarray) -> Iterator[
 def ablation_rows(
     layer: str, sets: Sets, right: Right, classes: Sequence[str], concepts: Sequence[str]
 ) -> Iterator[dict]:
-    """Yield the rows of a layer, as `ablate_units` has them; a class without pictures has none."""
+    """Yield the rows of a layer, as `ablate_units` describes them; a class without pictures has no row."""
     after = right.after[layer]
     ends = np.cumsum([len(sets.own), *map(len, sets.random.values())])
     random = {size: after[start:end] for size, start, end in zip(sets.random, ends, ends[1:], strict=False)}
@@ -284,22 +284,22 @@ def ablation_rows(
 
 
 def share(count: float, pictures: int) -> float | str:
-    """Return a share of so many pictures; an empty cell where there are none."""
+    """Return `count` as a share of `pictures`; an empty cell if there are none."""
     return float(count / pictures) if pictures else ""
 
 
 def readable(name: str) -> str:
-    """Return the name of a class as any table can hold it: folders may have names in other encodings."""
+    """Return the name of a class in a form that tables can hold: folders may have names in other encodings."""
     return os.fsencode(name).decode(errors="replace")
 
 
 def concepts_of(classes: Sequence[str], given: dict[str, str], labels: Sequence[str], source: str | Path) -> list[str]:
-    """Return the name of each class's concept: the one that is given, or else its own name.
+    """Return the name of each class's concept: the one in `given`, or else the class's own name.
 
-    Classes that are given and not there may be another network's: `collect_ablation` knows whether they are.
+    Classes in `given` that are missing here may belong to another network: `collect_ablation` checks that.
 
     Raises:
-        UserError: a concept that is given is none of `labels`, the names in `source`.
+        UserError: a concept in `given` is not among `labels`, the names in `source`.
     """
     for name, concept in given.items():
         if concept not in labels:
@@ -314,7 +314,7 @@ def read_units(path: Path, layers: Sequence[str]) -> dict[str, Units]:
     """Return the units of `layers`, by name, from a network's units.csv.
 
     Raises:
-        UserError: the file is missing or damaged, or has no units of a layer.
+        UserError: the file is missing or damaged, or has no units of one of the layers.
     """
     require_file(path, "name the network's units first")
     with reading(path, ValueError, KeyError), open(path, newline="", encoding="utf-8") as file:
@@ -330,7 +330,7 @@ def read_units(path: Path, layers: Sequence[str]) -> dict[str, Units]:
 
 
 def read_pictures(args: argparse.Namespace, device: torch.device) -> PlainPictures:
-    """Return the pictures to test with, as the network's accuracy was measured on them."""
+    """Return the test pictures, prepared as for measuring the network's accuracy."""
     if args.test:
         return FolderPictures(args.test, args.preprocessing, args.workers, args.class_order, device)
     settings = argparse.Namespace(**args.preprocessing, workers=args.workers)
@@ -350,22 +350,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", type=Path, required=True, help="network.pt")
     parser.add_argument("--settings", type=json.loads, required=True, help="JSON, as `build` takes it")
-    parser.add_argument("--layers", nargs="+", required=True, help="whose units are switched off")
+    parser.add_argument("--layers", nargs="+", required=True, help="the layers whose units are switched off")
     parser.add_argument("--units", type=Path, required=True, help="units.csv")
     parser.add_argument("--concepts", type=Path, required=True, help="concepts.h5")
-    parser.add_argument("--classes", type=json.loads, required=True, help="JSON: concepts by classes of other names")
-    parser.add_argument("--random-sets", type=int, required=True, help="of each size that concepts have detectors")
+    parser.add_argument("--classes", type=json.loads, required=True, help="JSON: concepts by class, if names differ")
+    parser.add_argument("--random-sets", type=int, required=True, help="random sets for each number of detectors")
     parser.add_argument("--replicate", type=int, required=True, help="seeds the random sets")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--packed", type=Path, help="packed test pictures, or their index")
-    source.add_argument("--test", type=Path, help="class folders of pictures to test with")
-    parser.add_argument("--folder", type=Path, help="where the files of an index are")
+    source.add_argument("--test", type=Path, help="class folders of test pictures")
+    parser.add_argument("--folder", type=Path, help="the folder of an index's files")
     parser.add_argument(
         "--class-order", type=json.loads, help='JSON: "text", "number" or a list of the folders\' names'
     )
     parser.add_argument("--preprocessing", type=json.loads, required=True, help="JSON: size, resize, mean and so on")
     parser.add_argument("--workers", type=int, default=1, help="threads that decode")
-    parser.add_argument("--gpus", type=int, help="0 for none; without this one is used if there is one")
+    parser.add_argument("--gpus", type=int, help="0 for none; by default one is used if there is one")
     parser.add_argument("--out", type=Path, required=True, help="ablation.csv to write")
     parser.add_argument("--out-classes", type=Path, required=True, help="classes.csv to write")
     args = parser.parse_args()

@@ -19,8 +19,8 @@ from workflow_scripts.networks.pruning import exempt_weights, full_masks, remain
 from workflow_scripts.shared.files import UserError, run_command, whole_file
 from workflow_scripts.shared.sizes import Size, read_size
 
-# How many classes there are shows only when the pictures are unpacked. More than there are, so as to refuse nothing
-# that would do; and no more than there are, for the weights of a classifier that is exempt.
+# The number of classes is known only once the pictures are unpacked. The larger number is above it, so that no usable
+# network is rejected; the smaller is not above it, for the weights of an exempt classifier.
 CLASSES, FEWEST_CLASSES = 1000, 2
 
 
@@ -39,18 +39,18 @@ def check_network(
 
     Args:
         settings: as `build` takes them.
-        size: of the pictures, in pixels.
-        layers: that are dissected, as `layer_outputs` takes them.
+        size: the size of the pictures, in pixels.
+        layers: the dissected layers, as `layer_outputs` takes them.
         exempt: names of layers that are never pruned.
         levels: how many times the network is pruned.
-        fraction: of the remaining weights that goes at each level.
-        trained: whether the network is to be trained, on pictures whose number of classes is not known yet.
-        shapes_like: settings of another network, whose layers are to have as many units and places.
-        channels: of the pictures.
+        fraction: the share of the remaining weights that is pruned at each level.
+        trained: whether the network will be trained, on pictures whose number of classes is not known yet.
+        shapes_like: settings of another network, whose layers must have as many units and places.
+        channels: the channels of the pictures.
 
     Raises:
         UserError: a layer is missing or cannot be dissected, an exempt pattern matches nothing, nothing would be left
-            at the last level, the network cannot be trained, or a layer has another shape than in that other network.
+            at the last level, the network cannot be trained, or a layer's shape differs from that in the other network.
     """
     network = build(settings, CLASSES if trained else None, seed=0)
     masks = full_masks(network, exempt)
@@ -62,17 +62,17 @@ def check_network(
         dense = build(shapes_like, CLASSES, seed=0)
         if prunable >= (of_dense := sum(mask.numel() for mask in full_masks(dense, exempt).values())):
             raise UserError(
-                f"the smaller network has {prunable:,} weights that can be pruned, and the dense one {of_dense:,}: take"
-                " arguments that leave it fewer"
+                f"the smaller network has {prunable:,} weights that can be pruned, and the dense one {of_dense:,}:"
+                " choose arguments that leave it fewer"
             )
         wanted = shapes_of(dense, size, channels, layers)
         for layer, shape in shapes.items():
             if shape != wanted[layer]:
                 found, dense_shape = (" x ".join(map(str, each)) for each in (shape, wanted[layer]))
                 raise UserError(
-                    f"the smaller network puts out {found} in {layer} (units x height x width), and the dense one"
-                    f" {dense_shape}: counts of units only compare where both are the same; take arguments that leave"
-                    " that layer as it is"
+                    f"the output of {layer} is {found} (units x height x width) in the smaller network, and"
+                    f" {dense_shape} in the dense one: counts of units are only comparable if both are the same; choose"
+                    " arguments that leave that layer as it is"
                 )
     if trained:
         pictures = black_pictures(2, size, channels)
@@ -84,24 +84,24 @@ def check_network(
 
 
 def shapes_of(network: nn.Module, size: Size, channels: int, layers: list[str]) -> dict[str, list[int]]:
-    """Return the units, height and width of each layer for pictures of such a size."""
+    """Return the units, height and width of each layer for pictures of this size."""
     with layer_outputs(network, layers) as outputs:
         show_picture(network, size, channels)
     return {name: list(output.shape[1:]) for name, output in outputs.items()}
 
 
 def main() -> None:
-    """Check the network that the command line describes, and write what was found as network.json."""
+    """Check the network that the command line describes, and write its sizes to network.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", type=json.loads, required=True, help="JSON, as `build` takes it")
-    parser.add_argument("--trained", action="store_true", help="the network is to be trained")
-    parser.add_argument("--size", type=read_size, required=True, help="of the pictures, in pixels")
-    parser.add_argument("--channels", type=int, default=3, help="of the pictures")
+    parser.add_argument("--trained", action="store_true", help="the network will be trained")
+    parser.add_argument("--size", type=read_size, required=True, help="size of the pictures, in pixels")
+    parser.add_argument("--channels", type=int, default=3, help="channels of the pictures")
     parser.add_argument("--layers", nargs="+", required=True)
     parser.add_argument("--exempt", nargs="*", default=[], help="names of layers that are never pruned")
     parser.add_argument("--levels", type=int, required=True)
     parser.add_argument("--fraction", type=float, required=True)
-    parser.add_argument("--shapes-like", type=json.loads, help="JSON: a network whose layers have the same shapes")
+    parser.add_argument("--shapes-like", type=json.loads, help="JSON: a network whose layers must have the same shapes")
     parser.add_argument("--out", type=Path, required=True, help="network.json")
     args = parser.parse_args()
     found = check_network(

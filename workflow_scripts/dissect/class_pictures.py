@@ -1,4 +1,4 @@
-"""Pictures to test a network with that was brought along, batch by batch."""
+"""Test pictures for a network that was brought along, batch by batch."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +16,9 @@ from workflow_scripts.train.pictures import normaliser
 
 
 class FolderPictures:
-    """Pictures in class folders, with the classes and the preprocessing that `measure_accuracy` gives them.
+    """Pictures in class folders, with the classes and the preprocessing of `measure_accuracy`.
 
-    Arguments and errors as of `measure_accuracy`.
+    Arguments and errors are those of `measure_accuracy`.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class FolderPictures:
         self.normalise = normaliser(preprocessing["mean"], preprocessing["std"], device)
 
     def __len__(self) -> int:
-        """Return how many pictures there are."""
+        """Return the number of pictures."""
         return len(self.names)
 
     def plain(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:

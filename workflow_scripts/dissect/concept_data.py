@@ -1,4 +1,4 @@
-"""Reading concepts.h5, and checking that files belong together."""
+"""Read concepts.h5, and check that files belong together."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,17 +21,17 @@ from workflow_scripts.data.hdf5 import (
 from workflow_scripts.data.label_masks import WORD_BITS
 from workflow_scripts.shared.files import UserError
 
-IMAGES_AT_ONCE = 256  # whose labels are read together
+IMAGES_AT_ONCE = 256  # images whose labels are read together
 LARGEST_MAP = 2**24  # pixels; float32 counts exactly up to here
 
 
 class LabelBlock(NamedTuple):
     """The labels of some images, for N images and C categories.
 
-    masks: uint64 (M, H * words), as `data.label_masks` packs them, those of image i from mask_start[i] to
-    mask_start[i + 1]; mask_label int32 (M): whose they are, as positions in the label table. whole_label int32,
-    from whole_start[i] to whole_start[i + 1]: the labels of all of image i. counts_for bool (N, C): the categories
-    whose unit areas the image adds to. A label that an image has more than once counts each time.
+    masks: uint64 (M, H * words), as `data.label_masks` packs them; those of image i go from mask_start[i] to
+    mask_start[i + 1]. mask_label int32 (M): their labels, as positions in the label table. whole_label int32, from
+    whole_start[i] to whole_start[i + 1]: the labels of the whole image i. counts_for bool (N, C): the categories whose
+    unit areas the image adds to. A label that an image has several times counts each time.
     """
 
     masks: np.ndarray
@@ -43,14 +43,14 @@ class LabelBlock(NamedTuple):
 
 
 class ConceptData:
-    """An open concepts.h5: its tables in memory, its label masks read as needed.
+    """An open concepts.h5: its tables are in memory, its label masks are read as needed.
 
-    Attributes are named as the datasets that `pack_concepts` documents. Names are str. Use it as a
-    context manager.
+    Attributes have the names of the datasets that `pack_concepts` documents. Names are str. Use it as a context
+    manager.
     """
 
     def __init__(self, path: str | Path):
-        """Raises UserError if the file is missing or damaged, of another format, or does not hold together."""
+        """Raises UserError if the file is missing, damaged, of another format, or inconsistent."""
         self.path = path
         self.file = open_hdf5(path, "label_number", "masks", "plane_area")
         try:
@@ -65,7 +65,7 @@ class ConceptData:
         self.fingerprint: str = read_attribute(file, "fingerprint", str)
         self.height, self.width = map(int, read_whole_numbers(file, "label_size", (2,), 1, LARGEST_MAP))
         if self.height * self.width > LARGEST_MAP:
-            raise wrong(file, "label_size", f"says label maps of more than {LARGEST_MAP} pixels, which are not counted")
+            raise wrong(file, "label_size", f"gives label maps more than {LARGEST_MAP} pixels, which are not counted")
         self.category_name = read_texts(file, "category_name", (None,))
         categories = len(self.category_name)
         self.label_number = read_whole_numbers(file, "label_number", (None,), 0, 2**16 - 1)
@@ -85,7 +85,7 @@ class ConceptData:
         self._masks, self._masks_again = (
             Rows(find_dataset(file, name, np.uint64, shape)) for name in ("masks", "masks_again")
         )
-        self.row_bytes = 8 * shape[2]  # of a row of pixels
+        self.row_bytes = 8 * shape[2]  # bytes of a row of pixels
         self._mask_label, self._again_label, self._whole_label = (
             read_whole_numbers(file, f"{kind}_label", (rows,), 0, last_label)
             for kind, rows in (("mask", self._masks.shape[0]), ("again", self._masks_again.shape[0]), ("whole", ...))
@@ -106,14 +106,14 @@ class ConceptData:
         self.file.close()
 
     def mask_count(self, each_plane: bool) -> int:
-        """How many masks the blocks of all images have together."""
+        """The number of masks in the blocks of all images."""
         return self._masks.shape[0] + (self._masks_again.shape[0] if each_plane else 0)
 
     def block(self, images: np.ndarray, with_category: bool, each_plane: bool = False) -> LabelBlock:
         """The labels of the images at these positions (N), which may repeat; UserError if the file is damaged there.
 
-        An image counts for the categories of which it has a label, or, unless `with_category`, for all. A pixel that
-        carries a label in several planes counts for it once, or, with `each_plane`, once for each.
+        With `with_category`, an image counts for the categories that it has labels of, otherwise for all. A pixel that
+        carries a label in several planes counts once or, with `each_plane`, once per plane.
         """
         counts_for = self.image_has_category[images] if with_category else np.ones_like(self.image_has_category[images])
         masks, mask_label, mask_start = rows_of(images, self._masks, self._mask_label, self._mask_start)
@@ -132,14 +132,14 @@ class ConceptData:
         )
 
     def blocks(self, with_category: bool, each_plane: bool) -> Iterator[tuple[np.ndarray, LabelBlock]]:
-        """Yield the positions of some images and their labels, as `block` returns them, until all have been."""
+        """Yield the positions and the labels of all images, some images at a time, as `block` returns them."""
         images = len(self.image_has_category)
         for first in range(0, images, IMAGES_AT_ONCE):
             run = np.arange(first, min(first + IMAGES_AT_ONCE, images))
             yield run, self.block(run, with_category, each_plane)
 
     def all_labels(self, with_category: bool, each_plane: bool, scratch: Path) -> LabelBlock:
-        """The labels of all images, as `block`; their masks in a file that is made, and lie in memory as needed."""
+        """The labels of all images, as from `block`; their masks are in the new file `scratch`, mapped into memory."""
         words = self.height * self.row_bytes // 8
         masks = np.memmap(scratch, np.uint64, "w+", shape=(self.mask_count(each_plane) or 1, words))
         blocks, place = [], 0
@@ -156,15 +156,15 @@ JOINED, STARTS = ("mask_label", "whole_label", "counts_for"), ("mask_start", "wh
 
 
 def starts_of_all(blocks: list[np.ndarray]) -> np.ndarray:
-    """Where each image's rows start, and last where they end, if these blocks' are put in a row."""
+    """The starts of each image's rows, and the end of the last, when these blocks are concatenated."""
     return np.cumsum(np.concatenate([[0], *map(np.diff, blocks)]))
 
 
-MaskRows = tuple[np.ndarray, np.ndarray, np.ndarray]  # masks, their labels, and where each image's start
+MaskRows = tuple[np.ndarray, np.ndarray, np.ndarray]  # masks, their labels, and the starts of each image's rows
 
 
 def rows_of(images: np.ndarray, masks: Rows, label: np.ndarray, start: np.ndarray) -> MaskRows:
-    """The rows of these images, of all rows."""
+    """Read the rows of these images."""
     slices, new_start = slices_of(start, images), starts_of(start, images)
     read, place = np.empty((new_start[-1], *masks.shape[1:]), masks.dtype), 0
     for run in slices:
@@ -174,7 +174,7 @@ def rows_of(images: np.ndarray, masks: Rows, label: np.ndarray, start: np.ndarra
 
 
 def joined(one: MaskRows, other: MaskRows) -> MaskRows:
-    """The rows of the same images put together, each image's next to each other."""
+    """Merge rows of the same images, so that each image's rows are adjacent."""
     if not len(other[1]):
         return one
     image = np.concatenate([np.repeat(np.arange(len(start) - 1), np.diff(start)) for *_, start in (one, other)])
@@ -184,13 +184,13 @@ def joined(one: MaskRows, other: MaskRows) -> MaskRows:
 
 
 def slices_of(start: np.ndarray, images: np.ndarray) -> list[slice]:
-    """Where the rows of these images lie, consecutive images together."""
+    """The slices of these images' rows, one for each run of consecutive images."""
     runs = np.split(images, np.flatnonzero(np.diff(images) != 1) + 1)
     return [slice(int(start[run[0]]), int(start[run[-1] + 1])) for run in runs]
 
 
 def starts_of(start: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Where each image's rows start if those of these images are put in a row, and last where they end."""
+    """The starts of each image's rows, and the end of the last, when the rows of these images are concatenated."""
     return np.cumsum([0, *np.diff(start)[images]])
 
 

@@ -1,4 +1,4 @@
-"""A whole dissection of one dump at once, of which numbers alone are kept."""
+"""A whole dissection of one dump at once, which keeps only numbers."""
 
 from pathlib import Path
 
@@ -25,8 +25,8 @@ def dissect_dump(
 ) -> dict[str, dict]:
     """Count the units of a dump: a dict of numbers, as `count_units` returns it, for each layer in the dump's order.
 
-    Thresholds and tallies lie in `folder` while it works, and are removed. Other arguments as of `find_thresholds` and
-    `tally_units`, whose UserErrors it raises.
+    Thresholds and tallies are in `folder` meanwhile, and are removed at the end. Other arguments are those of
+    `find_thresholds` and `tally_units`, whose UserErrors it raises.
     """
     thresholds, tally = folder / "thresholds.h5", folder / "tally.h5"
     upsampled = choices.knots if choices.quantile_of == "upsampled" else None
@@ -46,10 +46,10 @@ def dissect_dump(
 
 
 def count_units(counts: Counts, labels: ConceptData, rule: tuple[float, str]) -> dict:
-    """Return the numbers of a layer as networks.csv has them, by column.
+    """Return the numbers of a layer, by column of networks.csv.
 
-    A: each unit counts under its best concept; B: in every category whose best concept it detects. `rule`: what makes
-    a detector, as `detects` takes it.
+    A: each unit counts under its best concept; B: in every category whose best concept it detects. `rule` is the rule
+    for detectors, as `detects` takes it.
     """
     scores = iou(counts.intersection, counts.unit_area, counts.label_area, labels.label_category)
     best = scores.max(axis=1)

@@ -1,4 +1,4 @@
-"""Run a network over the concept pictures once and keep the maps of the dissected layers."""
+"""Run a network over the concept pictures once, and keep the maps of the dissected layers."""
 
 import argparse
 import json
@@ -63,30 +63,30 @@ def dump_activations(
     """Write `activations.h5`, as `maps` describes it, with values in float16 or float32.
 
     Args:
-        network: through which the pictures go; batch-norm is in evaluation mode.
+        network: the network; its batch-norms run in evaluation mode.
         layers: as `layer_outputs` takes them.
         concepts: the packed concept set, whose pictures are dissected.
-        mean: of each channel, as in training, in units of the full brightness.
-        std: likewise.
-        precision: of the values, "float16" or "float32".
-        network_fingerprint: names the network in the dump.
+        mean: the mean of each channel, as in training, as a share of full brightness.
+        std: the standard deviation, likewise.
+        precision: the precision of the values, "float16" or "float32".
+        network_fingerprint: identifies the network in the dump.
         out: activations.h5.
         forward: the precision of the forward pass, as `ForwardPass` takes it.
         candidates: the largest quantile of raw maps that will be asked for, and how masks will be taken ("above" or
             "at_least" the threshold): only maps that can have a mask are kept. None keeps all.
-        execution: of the forward pass, as `ForwardPass` takes it.
+        execution: how the forward pass is executed, as `ForwardPass` takes it.
 
     Raises:
         UserError: a layer is missing, its output is not (images, units, h, w), or a value is not finite.
     """
     if not layers:
-        raise UserError("layers: none is listed; list one at least")
+        raise UserError("layers: none is listed; list at least one")
     device = torch.device(lease_gpu() or "cpu")
     torch.backends.cudnn.deterministic = True
-    # On a CPU with AMX, channels-last was a third as fast for a ResNet-50, and no faster for a small one.
+    # On a CPU with AMX, channels-last was a third as fast for a ResNet-50, and no faster for a small network.
     layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
     network.to(device, memory_format=layout).eval()  # type: ignore[call-overload]  # torch's types lack memory_format
-    torch.backends.cudnn.allow_tf32 = False  # float32 is to mean it
+    torch.backends.cudnn.allow_tf32 = False  # so that float32 is not reduced to TF32
     normalise = normaliser(mean, std, device)
     with open_hdf5(concepts, "images", "fingerprint") as source:
         images, concepts_fingerprint = len(find_pictures(source)), read_attribute(source, "fingerprint", str)
@@ -101,7 +101,7 @@ def dump_activations(
         maps_of = ForwardPass(network, outputs, forward, execution)
         progress = Progress("pictures", images)
         done = 0
-        dump.create_group("maps", track_order=True)  # layers keep the order in which they were asked for
+        dump.create_group("maps", track_order=True)  # layers keep the order of `layers`
         writers = {}
         writing = None
         for pictures in picture_batches(concepts, workers=2 if device.type == "cuda" else 0):
@@ -158,7 +158,7 @@ class PictureBatches(Dataset):
             self.images = len(pictures)
 
     def __len__(self) -> int:
-        """Return how many batches there are, the last of which may be smaller."""
+        """Return the number of batches; the last one may be smaller."""
         return -(-self.images // BATCH)
 
     def __getitem__(self, batch: int) -> Tensor:
@@ -168,30 +168,30 @@ class PictureBatches(Dataset):
 
 
 def find_pictures(concepts: h5py.File) -> h5py.Dataset:
-    """The pictures of a concept set, uint8 (N, H, W, 3); UserError if they are of another kind."""
+    """The pictures of a concept set, uint8 (N, H, W, 3); UserError if their type or shape differs."""
     return find_dataset(concepts, "images", np.uint8, (None, None, None, 3))
 
 
 def picture_batches(concepts: Path, workers: int) -> Iterator[Tensor]:
-    """All batches in order, decoded in so many processes; 0 decodes in this one."""
+    """All batches in order, decoded in `workers` processes; 0 decodes in this one."""
     context: dict[str, Any] = {"multiprocessing_context": "spawn", "pin_memory": True} if workers else {}
     return iter(DataLoader(PictureBatches(concepts), batch_size=None, num_workers=workers, **context))
 
 
 def stored(maps: Tensor, precision: str) -> Tensor:
-    """Return a copy of maps (n, units, h, w) as a dump holds them."""
+    """Return a copy of maps (n, units, h, w) in the form that a dump stores."""
     return maps.to(PRECISIONS[precision], memory_format=torch.contiguous_format, copy=True)
 
 
 def writing_thread(device: torch.device) -> ThreadPoolExecutor:
-    """Return a thread that writes; it uses the GPU that this one does."""
+    """Return a thread for writing, which uses the same GPU as this thread."""
     if device.type == "cuda":
         return ThreadPoolExecutor(1, initializer=torch.cuda.set_device, initargs=(torch.cuda.current_device(),))
     return ThreadPoolExecutor(1)
 
 
 def write(writers: dict[str, AllMaps | Candidates], parts: dict[str, list[Tensor]]) -> None:
-    """Write the maps of the next images, by layer and portion; these are let go on the way."""
+    """Write the maps of the next images, by layer and portion; `parts` is emptied meanwhile, which frees memory."""
     while parts:
         name = next(iter(parts))
         writers[name].add(torch.cat(parts.pop(name)))
@@ -209,34 +209,35 @@ def not_finite(
 ) -> UserError:
     """Return the error for a layer whose unit `bad` has maps of `pictures` that cannot be dumped.
 
-    It says what can be done: a plain pass, and one in single precision, tell what is the network's own.
+    Passes in single precision and without compilation show whether the network itself is the cause, and so what the
+    user can do.
     """
     with layer_outputs(network, layers) as outputs:
         output, single = (ForwardPass(network, outputs, kind)(pictures)[layer] for kind in (forward, "float32"))
     if (unit := bad_unit(single)) is not None:
         return UserError(
-            f"layer {layer}, unit {unit} is NaN or infinite in any precision: the network itself makes it so, by its"
-            " weights or the pictures' mean and std; mend them, give another network, or leave the layer out"
+            f"layer {layer}, unit {unit} is NaN or infinite in any precision, because of the network's weights or the"
+            " pictures' mean and std: correct these, give another network, or leave the layer out"
         )
     if (unit := bad_unit(output)) is not None:
         other = "float32 or bfloat16" if forward == "float16" else "float32"
         return UserError(
-            f"layer {layer}, unit {unit} is NaN or infinite in a pass in {forward}, and not in float32: set"
+            f"layer {layer}, unit {unit} is NaN or infinite in a pass in {forward}, but not in float32: set"
             f" dissection.forward to {other}"
         )
     if (unit := bad_unit(output.to(PRECISIONS[precision]))) is not None:
         return UserError(
-            f"layer {layer}, unit {unit} has values beyond the range of {precision}: set dissection.precision to"
+            f"layer {layer}, unit {unit} has values outside the range of {precision}: set dissection.precision to"
             " float32"
         )
     return UserError(
-        f"layer {layer}, unit {bad} is NaN or infinite in a pass that is {execution}, and not in a plain one: set"
+        f"layer {layer}, unit {bad} is NaN or infinite in a {execution} pass, but not in a plain one: set"
         " dissection.execution to plain"
     )
 
 
 def written(*files: Path) -> float:
-    """The size of those of the files that are there, in GB."""
+    """The total size of the files that exist, in GB."""
     return sum(file.stat().st_size for file in files if file.exists()) / 1e9
 
 
@@ -248,13 +249,13 @@ def add_dump_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concepts", type=Path, required=True, help="concepts.h5")
     parser.add_argument("--mean", type=float, nargs="+", required=True)
     parser.add_argument("--std", type=float, nargs="+", required=True)
-    parser.add_argument("--precision", choices=PRECISIONS, required=True, help="of the maps")
+    parser.add_argument("--precision", choices=PRECISIONS, required=True, help="precision of the maps")
     parser.add_argument("--forward", choices=FORWARD, required=True, help="precision of the forward pass")
-    parser.add_argument("--execution", choices=EXECUTIONS, required=True, help="of the forward pass")
+    parser.add_argument("--execution", choices=EXECUTIONS, required=True, help="how the forward pass is executed")
 
 
 def dump_network(args: argparse.Namespace, out: Path, candidates: tuple[float, str] | None) -> None:
-    """Write the dump that `add_dump_arguments` describe, of all maps or of `candidates`."""
+    """Write the dump that the arguments of `add_dump_arguments` describe, with all maps or only `candidates`."""
     keep_freed_memory()
     network, _ = load_network(args.network, args.settings)
     with open_hdf5(args.concepts, "images") as source:
@@ -282,7 +283,7 @@ def main() -> None:
         "--candidates", type=float, metavar="QUANTILE", help="keep only maps that matter up to this quantile"
     )
     parser.add_argument("--mask", choices=MASKS, default="above", help="how masks will be taken, for --candidates")
-    parser.add_argument("--gpus", type=int, help="0 for none; without this one is used if there is one")
+    parser.add_argument("--gpus", type=int, help="0 for none; by default one is used if there is one")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     use_gpus(args.gpus)

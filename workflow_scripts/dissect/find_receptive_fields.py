@@ -1,4 +1,4 @@
-"""Find where in the picture the receptive fields of the dissected layers' units are centred."""
+"""Find the centres, in the picture, of the receptive fields of the dissected layers' units."""
 
 import argparse
 import copy
@@ -32,22 +32,22 @@ def find_receptive_fields(network: nn.Module, layers: list[str], size: Size, cha
     All are in pixels.
 
     The centre is that of the receptive field of the first unit along the axis; pixel 0 is the first. None stands for a
-    layer that does not look at a grid of places, as after attention or pooling over all places, and for one that takes
-    pictures of its own size only.
+    layer that does not look at a grid of places, for instance after attention or global pooling, and for a layer that
+    takes only pictures of its own size.
 
-    Every weight is replaced by the same positive number, so that a unit's output is a sum over its receptive field, and
-    a constant. The network is shown two even pictures, whose difference tells the weight of the field, one that rises
-    from place to place, and one that falls: their difference tells the mean position, the centre. (A maximum takes the
-    last place of the one and the first of the other. Bau et al. 2017 add up the paddings, sizes and strides along the
-    way instead.) The pictures are longer than `size`, so that the middle of a map does not see their borders.
+    Every weight is replaced by the same positive number, so that a unit's output is a sum over its receptive field plus
+    a constant. The network sees four pictures. The difference of two uniform ones gives the weight of the field; the
+    difference of one that rises from place to place and one that falls gives the mean position, the centre. (A maximum
+    takes the last place of the one and the first of the other. Bau et al. 2017 instead add up paddings, sizes and
+    strides along the way.) The pictures are longer than `size`, so that the middle of a map does not see their borders.
 
     Raises:
-        UserError: there is no such layer.
+        UserError: a layer does not exist.
     """
     names = layer_names(layers)
     maps = [layer for layer in layers if "@" not in layer]  # the others' outputs are tokens
     network = only_geometry(network)
-    # What looks at shares of the picture, as adaptive pooling does, looks elsewhere in a larger one.
+    # Layers that look at shares of the picture, such as adaptive pooling, look elsewhere in a larger picture.
     found, again = (measured_fields(network, maps, size, channels, margin) for margin in (2 * MARGIN, 5 * MARGIN // 2))
     fields = {name: found.get(name) if found.get(name) == again.get(name) else None for name in names}
     for name in names:
@@ -76,7 +76,7 @@ def measured_fields(
                 raise
             except Exception as error:  # whatever the network's code raises
                 reason = str(error).partition("\n")[0]
-                log.warning("a picture of %d x %d pixels does not go through (%s)", *pictures.shape[2:], reason)
+                log.warning("the network does not accept a picture of %d x %d pixels (%s)", *pictures.shape[2:], reason)
             outputs = dict(outputs)
         for name, output in outputs.items():
             lines = (output if rows else output.transpose(2, 3)).double()
@@ -88,9 +88,9 @@ def measured_fields(
 
 
 def axis_field(centres: np.ndarray) -> list[float] | None:
-    """The first unit's centre and the stride, from the centres of channels and places (C, n), in the middle exact.
+    """The first unit's centre and the stride, from the centres of channels and places (C, n), exact in the middle.
 
-    None if they do not lie on a grid, the same for all channels.
+    None if they do not lie on a grid that is the same for all channels.
     """
     middle, margin = centres.shape[1] // 2, centres.shape[1] // 8
     inner = np.arange(middle - margin, middle + margin + 1)
@@ -103,7 +103,7 @@ def axis_field(centres: np.ndarray) -> list[float] | None:
 
 
 class Open(nn.Module):
-    """A gate that lets everything pass: squeeze-and-excitation scales whole channels, wherever they look."""
+    """A gate that passes everything: squeeze-and-excitation scales whole channels, so places do not matter."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return ones of the shape of `x`."""
@@ -111,11 +111,11 @@ class Open(nn.Module):
 
 
 def only_geometry(network: nn.Module) -> nn.Module:
-    """A copy whose convolutions average and whose norms and activations pass on what they get."""
+    """A copy whose convolutions average and whose norms and activations are identities."""
     network = copy.deepcopy(network).cpu().float().eval()
     for name, module in list(network.named_modules()):
         if prune.is_pruned(module) and hasattr(module, "weight_mask"):
-            prune.remove(module, "weight")  # which would be computed anew in each pass
+            prune.remove(module, "weight")  # otherwise it would be computed anew in each pass
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight")
         if isinstance(module, CONVOLUTIONS):
@@ -133,13 +133,13 @@ def main() -> None:
     """Find the receptive fields of the network that the command line describes, and write receptive_fields.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", type=json.loads, required=True, help="JSON, as `build` takes it")
-    parser.add_argument("--trained", action="store_true", help="the network is to be trained")
-    parser.add_argument("--size", type=read_size, required=True, help="of the pictures, in pixels")
-    parser.add_argument("--channels", type=int, default=3, help="of the pictures")
+    parser.add_argument("--trained", action="store_true", help="the network will be trained")
+    parser.add_argument("--size", type=read_size, required=True, help="size of the pictures, in pixels")
+    parser.add_argument("--channels", type=int, default=3, help="channels of the pictures")
     parser.add_argument("--layers", nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True, help="receptive_fields.json")
     args = parser.parse_args()
-    # Neither the number of classes nor the weights bear on it.
+    # Neither the number of classes nor the weights matter here.
     network = build(args.network, 2 if args.trained else None, seed=0)
     found = find_receptive_fields(network, args.layers, args.size, args.channels)
     with whole_file(args.out) as part:

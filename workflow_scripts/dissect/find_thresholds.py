@@ -33,16 +33,15 @@ def find_thresholds(
 ) -> None:
     """Write thresholds.h5: per layer a group with `threshold`, `maximum` and `minimum`, float32 (units).
 
-    A unit's threshold T is chosen such that P(activation > T) = quantile (Bau et al. 2017, section 2.2):
-    of n samples the (floor(quantile * n) + 1)-th largest. Samples are all values of the raw maps; or, with
-    `upsampled`, one of SCHEMES, all values of the maps interpolated to the size of the label
-    maps of `concepts`, with `border`, one of BORDERS. `maximum` and `minimum` are of the raw maps.
-    `receptive_fields` as `layer_knots` takes them. Layers lie in the dump's order. Attributes: `format`,
-    `activations` (fingerprint of the dump), `quantile`, and `samples` ("raw", or the knots of the interpolation).
+    A unit's threshold T satisfies P(activation > T) = quantile (Bau et al. 2017, section 2.2): it is the
+    (floor(quantile * n) + 1)-th largest of n samples. Samples are all values of the raw maps or, with `upsampled`
+    (one of SCHEMES), all values of the maps interpolated to the size of the label maps of `concepts`, with `border`
+    (one of BORDERS). `maximum` and `minimum` are those of the raw maps. `receptive_fields` is as `layer_knots` takes
+    it. Layers are in the dump's order. Attributes: `format`, `activations` (fingerprint of the dump), `quantile`, and
+    `samples` ("raw", or the knots of the interpolation).
 
-    Raises UserError if the dump is missing or damaged, a map holds NaN or infinity (naming layer and
-    unit), the quantile does not lie between 0 and 0.5 or is less than one of the samples, or the dump has too
-    few candidates for it.
+    Raises UserError if the dump is missing or damaged, a map holds NaN or infinity (the error names layer and unit),
+    the quantile does not lie between 0 and 0.5 or is less than one sample, or the dump has too few candidates for it.
     """
     with (
         open_hdf5(activations, "maps", "fingerprint") as dump,
@@ -69,12 +68,12 @@ def find_thresholds(
 
 
 def threshold_rank(quantile: float, samples: int, layer: str) -> int:
-    """The rank of the threshold among a unit's samples; UserError if it is the maximum, which no sample exceeds."""
+    """The rank of the threshold among a unit's samples; UserError if that is the maximum, which no sample exceeds."""
     rank = order_statistic_rank(quantile, samples)
     if rank == 1:
         raise UserError(
-            f"layer {layer} has {samples} values for each unit, of which the share {quantile} is less than one, so that"
-            f" no unit could be active: set dissection.quantile to at least 1 / {samples}, take more pictures with"
+            f"layer {layer} has {samples} values for each unit, and a share of {quantile} is less than one of them, so"
+            f" no unit could be active: set dissection.quantile to at least 1 / {samples}, use more pictures with"
             " concepts, or choose a layer with larger maps"
         )
     return rank
@@ -114,7 +113,7 @@ def gather(largest: OrderStatistics, maps: LayerMaps, to: Grid | None, threads: 
 
 
 def count_images(first: int, last: int, maps: LayerMaps, like: LargestSamples, to: Grid | None) -> Counts:
-    """The counts of the samples of images `first` to `last`, of those that count for `like`."""
+    """The counts of the samples of images `first` to `last` that count for `like`."""
     largest = LargestSamples(like.rank, like.half, like.upper)
     progress = Progress(f"images of {maps.layer}", last - first)
     for block in maps.blocks(first, last):
@@ -136,11 +135,11 @@ def read_label_size(activations: str | Path, dump: h5py.File, concepts: str | Pa
 def require_candidates(
     activations: str | Path, maps: LayerMaps, dump: h5py.File, quantile: float, upsampled: str | None
 ) -> None:
-    """Raise UserError unless a dump of candidates has all maps that bear on the threshold."""
+    """Raise UserError unless a dump of candidates has all maps that the threshold depends on."""
     largest = read_attribute(dump, "candidates_quantile", float) if maps.candidates else np.inf
     if maps.candidates and (upsampled or not quantile <= largest):
         raise UserError(
-            f"{activations} keeps only the maps that matter to quantiles of raw maps up to {largest}: set"
+            f"{activations} keeps only the maps that matter for quantiles of raw maps up to {largest}: set"
             " dissection.dump to all"
         )
 
@@ -150,12 +149,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--activations", required=True, help="activations.h5")
     parser.add_argument("--quantile", type=float, required=True, help="share of samples above the threshold")
-    parser.add_argument("--upsampled", choices=SCHEMES, help="take samples of interpolated maps, with these knots")
-    parser.add_argument("--border", choices=BORDERS, default="clamp", help="of these maps, beyond the outer knots")
+    parser.add_argument("--upsampled", choices=SCHEMES, help="take samples from interpolated maps, with these knots")
+    parser.add_argument("--border", choices=BORDERS, default="clamp", help="their values beyond the outer knots")
     parser.add_argument("--concepts", help="concepts.h5, for --upsampled")
     parser.add_argument("--receptive-fields", type=Path, help="receptive_fields.json, for those knots")
-    parser.add_argument("--threads", type=int, default=1, help="that share out the images")
-    parser.add_argument("--gpus", type=int, help="0 for none; without this one is used if there is one")
+    parser.add_argument("--threads", type=int, default=1, help="number of threads, which share the images")
+    parser.add_argument("--gpus", type=int, help="0 for none; by default one is used if there is one")
     parser.add_argument("--out", required=True, help="thresholds.h5 to write")
     arguments = parser.parse_args()
     use_gpus(arguments.gpus)

@@ -1,4 +1,4 @@
-"""Forward passes for the maps of layers: by a network as it is, with its batch-norms fused, or compiled."""
+"""Forward passes for the maps of layers: with the network as it is, with fused batch-norms, or compiled."""
 
 import logging
 from collections import Counter, OrderedDict
@@ -13,8 +13,8 @@ from torch.nn.utils.parametrize import is_parametrized
 from workflow_scripts.networks.precisions import autocast
 
 EXECUTIONS = ("plain", "fused", "compiled")
-# Maps may differ from a plain pass's in float32 by TOLERANCE of their layer's largest value: rounding stays well below.
-# Those of a compiled pass in another precision may differ by MULTIPLE times as much more as a plain pass's in it do.
+# Maps may differ from those of a plain float32 pass by TOLERANCE of their layer's largest value, well above rounding.
+# Those of a compiled pass in another precision may also differ by MULTIPLE times what a plain pass in it differs by.
 TOLERANCE, MULTIPLE = 0.005, 2
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -26,18 +26,18 @@ Pass = Callable[[Tensor], Maps]  # of pictures (n, C, H, W)
 class ForwardPass:
     """Passes pictures (n, C, H, W) through a network, and returns the maps (n, units, h, w) of its layers by name.
 
-    Unless it is to be plain, the first pictures go through the network as it is, too. Where it cannot be executed as
-    asked, or its maps then differ by more than rounding, the log says so, and all passes are plain.
+    Unless the execution is plain, the first pictures also go through the unchanged network. If the network cannot be
+    executed as requested, or its maps then differ by more than rounding, the log says so and all passes are plain.
 
     Args:
         network: in evaluation mode; "fused" changes it in place.
-        outputs: of the network, as `layer_outputs` yields them.
+        outputs: the network's outputs, as `layer_outputs` yields them.
         forward: the precision, one of FORWARD.
-        execution: one of EXECUTIONS: "plain", the network as it is; "fused", with each batch-norm that follows a
-            convolution computed into the convolution's weights; "compiled", by torch.compile, which does that too.
+        execution: one of EXECUTIONS: "plain", the network as it is; "fused", with each batch-norm after a convolution
+            folded into the convolution's weights; "compiled", by torch.compile, which folds them, too.
 
     Attributes:
-        execution: "plain" once another was asked for and cannot be had.
+        execution: "plain" once another execution was requested and has failed.
     """
 
     def __init__(self, network: nn.Module, outputs: Maps, forward: str = "float32", execution: str = "plain") -> None:
@@ -47,21 +47,21 @@ class ForwardPass:
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> Maps:
-        """Return the maps (n, units, h, w) of pictures (n, C, H, W), by layer; the first call settles how."""
+        """Return the maps (n, units, h, w) of pictures (n, C, H, W), by layer; the first call chooses the execution."""
         with autocast(pictures.device, self.forward):
             if self.chosen is None:
                 self.chosen = self.plain if self.execution == "plain" else self.choose(pictures)
             return self.chosen(pictures)
 
     def plain(self, pictures: Tensor) -> Maps:
-        """Return the maps by the network as it is."""
+        """Return the maps from the network as it is."""
         self.network(pictures)
         maps = dict(self.outputs)
         self.outputs.clear()
         return maps
 
     def choose(self, pictures: Tensor) -> Pass:
-        """Return the pass that was asked for, if the first pictures' maps are right with it, or else the plain one."""
+        """Return the requested pass if its maps of the first pictures are right, or else the plain one."""
         with autocast(pictures.device, "float32"):
             expected = self.plain(pictures)
         replaced: dict[str, nn.Module] = {}
@@ -83,9 +83,9 @@ class ForwardPass:
         else:
             share = f"by at most {apart:.1g} of a layer's largest value"
             if apart <= allowed:
-                logging.info("the network is %s: its maps differ from a plain pass's in float32 %s", how, share)
+                logging.info("the network is %s: its maps differ from those of a plain float32 pass %s", how, share)
                 return chosen
-            problem = f"maps would differ {share}, and {allowed:.1g} is allowed"
+            problem = f"maps would differ {share}, but only {allowed:.1g} is allowed"
         for name, module in replaced.items():
             self.network.set_submodule(name, module)
         self.outputs.clear()
@@ -94,7 +94,7 @@ class ForwardPass:
         return self.plain
 
     def compiled(self, pictures: Tensor) -> Pass:
-        """Return the pass compiled for as many pictures as these; fewer are filled up, and what fills is cut off."""
+        """Return the pass compiled for as many pictures as these; smaller batches are padded, then cut."""
         run = torch.compile(self.plain, fullgraph=True, dynamic=False, options={"freezing": True})
         filled = torch.zeros_like(pictures)
 
@@ -108,7 +108,7 @@ class ForwardPass:
 
 
 def largest_difference(found: Maps, expected: Maps) -> float:
-    """Return how far maps are apart at most, as a share of the largest value of their layer; NaN if one is."""
+    """Return the largest difference of maps, as a share of the largest value of their layer; NaN if one is NaN."""
     apart = [
         (found[name].float() - maps.float()).abs().max() / maps.float().abs().max().clamp(min=1e-30)
         for name, maps in expected.items()
@@ -117,13 +117,13 @@ def largest_difference(found: Maps, expected: Maps) -> float:
 
 
 def fuse_batch_norms(network: nn.Module) -> dict[str, nn.Module]:
-    """Compute batch-norms into the weights of the convolutions before them, and return the modules replaced, by name.
+    """Fold batch-norms into the weights of the convolutions before them, and return the modules replaced, by name.
 
-    (w * x - mean) / sqrt(variance + eps) * scale + shift is one convolution (Jacob et al. 2018, section 3.2). Names and
-    shapes stay, and so does what hooks see, as those of `layer_outputs`.
+    (w * x - mean) / sqrt(variance + eps) * scale + shift is one convolution (Jacob et al. 2018, section 3.2). Names,
+    shapes, and what hooks such as those of `layer_outputs` see do not change.
 
     Raises:
-        Exception: of any kind, where torch.fx cannot trace the network, which has not been changed then.
+        Exception: of any kind, if torch.fx cannot trace the network, which is then unchanged.
     """
     modules = dict(network.named_modules())
     fused: dict[str, nn.Module] = {}
@@ -138,10 +138,10 @@ def fuse_batch_norms(network: nn.Module) -> dict[str, nn.Module]:
 
 
 def find_pairs(network: nn.Module) -> list[tuple[str, str]]:
-    """Return the names of the convolutions, and of the batch-norms behind them, that may be fused.
+    """Return the names of the convolutions, and of the batch-norms after them, that may be fused.
 
-    Both run once in a pass, nothing else takes the convolution's output, and each module with a hook holds both or
-    neither. Modules with two names are left alone, and batch-norms of classes other than torch's and timm's.
+    Both run once in a pass, nothing else uses the convolution's output, and each module with a hook contains both or
+    neither. Modules with two names, and batch-norms of classes other than torch's and timm's, are left alone.
     """
     modules = dict(network.named_modules())
     names = Counter(id(module) for _, module in network.named_modules(remove_duplicate=False))
@@ -166,25 +166,25 @@ def find_pairs(network: nn.Module) -> list[tuple[str, str]]:
 
 
 class Tracer(fx.Tracer):
-    """Traces only what holds a convolution or a batch-norm, without hooks; what the rest does need not be traceable."""
+    """Traces only modules that hold a convolution or a batch-norm, without hooks; others need not be traceable."""
 
     def call_module(self, module: nn.Module, _call: Callable, args: tuple, kwargs: dict) -> object:
-        """Trace a module by its `forward` alone, past the hooks that calling it would run."""
+        """Trace only a module's `forward`, without the hooks that calling the module would run."""
         return super().call_module(module, module.forward, args, kwargs)
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        """Tell whether a module is traced as one step: a convolution or a batch-norm, or what holds neither."""
+        """Tell whether a module is traced as one step: a convolution, a batch-norm, or a module that holds neither."""
         whole = (*CONVOLUTIONS, *NORMS)
         return isinstance(module, whole) or not any(isinstance(part, whole) for part in module.modules())
 
 
 def is_convolution(module: nn.Module) -> bool:
-    """Tell whether a module is a convolution by weights of its own; what classes made from torch's do may be more."""
+    """Tell whether a module is a convolution with weights of its own, not parametrized ones."""
     return isinstance(module, CONVOLUTIONS) and not is_parametrized(module)
 
 
 def is_fixed_norm(module: nn.Module) -> bool:
-    """Tell whether a module is a batch-norm by running statistics, followed by its child modules alone."""
+    """Tell whether a module is a batch-norm with running statistics, followed only by its child modules."""
     with_activation = type(module).__module__.startswith("timm.") and type(module).__name__ == "BatchNormAct2d"
     return (type(module) in NORMS or with_activation) and module.running_mean is not None
 

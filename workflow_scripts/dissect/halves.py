@@ -1,7 +1,7 @@
-"""Names that one half of the pictures gives, scored on the other half; and counts under other draws of pictures.
+"""Names from one half of the pictures, scored on the other half; and counts under other draws of pictures.
 
-Everything is a sum of tallies of groups of pictures, with a weight for each. Thresholds are those of all pictures:
-labels have no part in them.
+Everything is a weighted sum of the tallies of groups of pictures. Thresholds are those of all pictures, because they do
+not depend on labels.
 """
 
 from collections import Counter
@@ -15,13 +15,13 @@ from workflow_scripts.dissect.name_units import detects
 from workflow_scripts.dissect.permutations import SEED
 
 GROUPS, HALVINGS, DRAWS = 20, 20, 200
-NO_NAME = 0  # of a unit that detects nothing
-# Of split.csv, as `validate_units` writes it.
+NO_NAME = 0  # for a unit that detects nothing
+# The columns of split.csv, as `validate_units` writes it.
 SPLIT_COLUMNS = [
     *("layer", "groups", "halvings", "detectors_half", "detectors_cv", "keep", "agreement", "bias"),
     *("units_sd", "concepts_sd", "kappa_common", "kappa_all", "jaccard", "counts_overlap"),
 ]
-VALUES_AT_ONCE = 2**24  # IoUs: bounds memory
+VALUES_AT_ONCE = 2**24  # IoUs; bounds memory
 
 
 class Groups(NamedTuple):
@@ -52,7 +52,7 @@ class Groups(NamedTuple):
         return labels, scores
 
     def scores(self, weights: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """The IoU of each unit with the label that it has there, (W, U)."""
+        """The IoU of each unit with its label in `labels` (W, U), float64 (W, U)."""
         parts, first = [], 0
         for ious in self._in_parts(weights):
             here = labels[:, None, first : first + ious.shape[2]]
@@ -67,7 +67,7 @@ class Groups(NamedTuple):
 
 
 class Split(NamedTuple):
-    """What `compare_halves` finds: a row of split.csv by column, and for each unit how often it kept its name (U)."""
+    """What `compare_halves` finds: a row of split.csv by column, and how often each unit kept its name (U)."""
 
     row: dict
     agreement: np.ndarray
@@ -76,16 +76,16 @@ class Split(NamedTuple):
 def compare_halves(groups: Groups, rule: tuple[float, str]) -> Split:
     """Name units on one half of the groups and score these names on the other, both ways, for random halvings.
 
-    A row has the number of `groups` and `halvings`, and means over halvings: `detectors_half`, units that detect on the
-    half that names them; `detectors_cv`, units whose name detects on the other half; `keep`, the share of the first
-    that are among the second; `agreement`, equal names among units that detect on both halves, each under its own name;
-    `bias`, the IoU on the naming half less that on the other, mean over all units; and `kappa_common`, `kappa_all`,
-    `jaccard` and `counts_overlap` of the names on both, as `name_agreement` has them. A unit's agreement is the share
-    of halves that give it the name that all pictures give. NaN where nothing detects.
+    A row has the number of `groups` and `halvings`, and means over halvings: `detectors_half`, units that are detectors
+    on the half that names them; `detectors_cv`, units that detect that concept on the other half; `keep`, the share of
+    the first that are among the second; `agreement`, the share of equal names among units that are detectors on both
+    halves, each under its own name; `bias`, the IoU on the naming half minus that on the other, mean over all units;
+    and `kappa_common`, `kappa_all`, `jaccard` and `counts_overlap` of the names on both, as in `name_agreement`. A
+    unit's agreement is the share of halves that give it the same name as all pictures. NaN if there are no detectors.
 
     Args:
-        groups: of pictures, which are halved as wholes.
-        rule: what makes a detector, as `detects` takes it.
+        groups: the groups of pictures; a group is never split.
+        rule: the rule for detectors, as `detects` takes it.
     """
     count = len(groups.intersection)
     rng = np.random.default_rng((SEED, 3))
@@ -116,21 +116,21 @@ def compare_halves(groups: Groups, rule: tuple[float, str]) -> Split:
 
 
 def detected(names: np.ndarray) -> Counter:
-    """How many units have each name, of those that detect something."""
+    """How many detectors have each name."""
     return Counter(names[names != NO_NAME].tolist())
 
 
 def mean(values: list[float]) -> float:
-    """The mean of those values that are known; NaN of none."""
+    """The mean of the values that are not NaN; NaN if there are none."""
     known = [value for value in values if not np.isnan(value)]
     return float(np.mean(known)) if known else np.nan
 
 
 def bootstrap(groups: Groups, rule: tuple[float, str]) -> dict:
-    """The standard deviation of counts when groups of pictures are drawn with replacement, and units named anew.
+    """The standard deviation of counts when groups of pictures are drawn with replacement and units named anew.
 
-    `units_sd` and `concepts_sd` say what other pictures of the same kind would change. Draws hold fewer different
-    pictures than there are, which lowers the number of concepts: so only the spread is given, no interval.
+    `units_sd` and `concepts_sd` say what other pictures of the same kind would change. A draw holds fewer different
+    pictures, which lowers the number of concepts; so only the spread is given, not an interval.
     """
     count = len(groups.intersection)
     draws = np.random.default_rng((SEED, 4)).multinomial(count, np.full(count, 1 / count), DRAWS)

@@ -1,12 +1,12 @@
 """Bilinear interpolation of activation maps, fixed to the last bit.
 
-A map (h, w) becomes (H, W): columns first, then rows, each value a + weight * (b - a) between two knots of the map,
-with each of the three operations rounded to float32 and none fused. That order is part of the definition, so that
-every implementation gives the same bits. Positions beyond the outer knots have the value of the nearest one (border
-"clamp"), or approach that of a knot of 0 one step further out and keep it from there on ("zero").
+A map (h, w) becomes (H, W): columns first, then rows. Each value is a + weight * (b - a) between two knots of the map;
+each of the three operations is rounded to float32, and none are fused. That order is part of the definition, so that
+every implementation gives the same bits. Positions beyond the outer knots have the value of the nearest knot (border
+"clamp"), or approach a knot of 0 one step further out and stay 0 beyond it ("zero").
 
-Written so, a constant map stays exactly constant where it is clamped; and since no weight lies above 1 - 2^-22,
-weight * (b - a) stays within b - a, and no result lies above the largest or below the smallest of its knots. A map
+In this form, a constant map stays exactly constant where it is clamped. And since no weight lies above 1 - 2^-22,
+weight * (b - a) stays within b - a, so no result lies above the largest or below the smallest of its knots. A map
 whose maximum is not above a threshold is therefore nowhere above it, unless a knot of its border is, and the same
 holds for the part of a map between neighbouring rows or columns of knots.
 """
@@ -25,9 +25,9 @@ LARGEST_WEIGHT = 1 - 2.0**-22
 
 
 class Field(NamedTuple):
-    """Where the receptive fields of a layer's units are centred, along one axis: pixels of the picture.
+    """The centres of the receptive fields of a layer's units along one axis, in pixels of the picture.
 
-    Unit j's lies at offset + stride * j; `picture` is the picture's side along that axis.
+    That of unit j is offset + stride * j; `picture` is the picture's side along that axis.
     """
 
     offset: float
@@ -36,11 +36,11 @@ class Field(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """Between which knots each position of the interpolated map lies.
+    """The knots between which each position of the interpolated map lies.
 
     `columns` uint32 (2, W): the two knots; `column_weight` float32 (W): the weight of the second; `column_reach`
-    uint32 (2, w): each knot bears on the positions from the first to before the second. The same for rows. `border`:
-    how many rows and columns of zeros surround the map, 0 or 1; knots are numbered with them.
+    uint32 (2, w): each knot affects the positions from the first up to the second, exclusive. The same for rows.
+    `border`: the number of rows and columns of zeros around the map, 0 or 1; the numbering of knots includes them.
     """
 
     columns: np.ndarray
@@ -61,7 +61,7 @@ def grid(
 ) -> Grid:
     """The grid from maps of `size` (h, w) to `new_size` (H, W).
 
-    `scheme` is one of SCHEMES; those OF_FIELDS take `fields`, of the rows and of the columns. `border` is one of
+    `scheme` is one of SCHEMES; those in OF_FIELDS need `fields`, for the rows and for the columns. `border` is one of
     BORDERS.
     """
     rows, columns = (source_positions(size[i], new_size[i], scheme, fields and fields[i]) for i in range(2))
@@ -71,7 +71,7 @@ def grid(
 def grid_at(size: tuple[int, int], rows: np.ndarray, columns: np.ndarray, border: str = "clamp") -> Grid:
     """The grid from maps of `size` (h, w) to positions anywhere: `rows` (H) and `columns` (W), float64, ascending.
 
-    A position is counted in knots, from the centre of the first; `border` is one of BORDERS.
+    Positions are in knots, from the centre of the first knot; `border` is one of BORDERS.
     """
     width = BORDERS.index(border)
     axes = [
@@ -91,7 +91,7 @@ def interpolate(maps: np.ndarray, to: Grid) -> np.ndarray:
 
 
 def axis_knots(source: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The knots (2, n), the weights of the second (n), and the reach (2, size) of n positions among `size` knots."""
+    """The knots (2, n) of n positions, the weights of the second knot (n), and the reach (2, size) of `size` knots."""
     new_size, source = len(source), np.clip(source, 0, size - 1)
     first = np.floor(source)
     weight = source - first
@@ -104,26 +104,26 @@ def axis_knots(source: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, n
 
 
 def source_positions(size: int, new_size: int, scheme: str, field: Field | None) -> np.ndarray:
-    """Where each of `new_size` positions lies among `size` knots: float64, not yet clamped to the map.
+    """The place of each of `new_size` positions among `size` knots: float64, not yet clamped to the map.
 
-    The order of operations matters: a position that falls on a knot is computed exactly.
+    The order of operations matters: positions that fall on a knot are computed exactly.
     """
     place = np.arange(new_size, dtype=np.float64)
     if scheme == "align_corners_true":
         return place * (size - 1) / max(new_size - 1, 1)
     if scheme == CELL_CENTRES:
         return (place + 0.5) * size / new_size - 0.5
-    assert field is not None, f"the knots {scheme} are of receptive fields"
+    assert field is not None, f"the knots {scheme} need receptive fields"
     if scheme == "receptive_field_exact":
         return ((place + 0.5) * field.picture / new_size - 0.5 - field.offset) / field.stride
-    # As the code of Bau et al. 2017 has it (src/upsample.py): position i of the label map stands at i, the field's
-    # centre is rounded up to a pixel of the picture and then down to one of the label map.
+    # As in the code of Bau et al. 2017 (src/upsample.py): position i of the label map is at i; the field's centre is
+    # rounded to a pixel of the picture, then down to a pixel of the label map.
     centre = np.floor(np.floor(field.offset + 0.5) * new_size / field.picture)
     return (place - centre) * field.picture / (field.stride * new_size)
 
 
 def read_receptive_fields(path: Path | None) -> dict | None:
-    """What receptive_fields.json says; None without a file, UserError if it cannot be read or is damaged."""
+    """The contents of receptive_fields.json; None without a file, UserError if it cannot be read or is damaged."""
     if path is None:
         return None
     with reading(path, ValueError):
@@ -131,12 +131,12 @@ def read_receptive_fields(path: Path | None) -> dict | None:
 
 
 def layer_knots(receptive_fields: dict | None, layer: str, knots: str) -> tuple[str, tuple[Field, Field] | None]:
-    """The scheme of a layer, and the fields of its rows and columns where they are its knots.
+    """The scheme of a layer, and the fields of its rows and columns if these are its knots.
 
     `receptive_fields` is receptive_fields.json, as `find_receptive_fields` writes it. A layer whose units have no
-    receptive fields on a grid has cell centres in their place.
+    receptive fields on a grid uses cell centres instead.
 
-    Raises UserError if the file is needed and says nothing of the layer.
+    Raises UserError if the file is needed and lacks the layer.
     """
     if knots not in OF_FIELDS:
         return knots, None
@@ -150,5 +150,5 @@ def layer_knots(receptive_fields: dict | None, layer: str, knots: str) -> tuple[
         if found and not all(0 < field.stride < np.inf > abs(field.offset) for field in found):
             raise ValueError
     except (KeyError, TypeError, ValueError):
-        raise UserError(f"the receptive fields of {layer} are not known: give the file that has them") from None
+        raise UserError(f"the receptive fields of {layer} are unknown: give the file that has them") from None
     return (CELL_CENTRES, None) if found is None else (knots, found)

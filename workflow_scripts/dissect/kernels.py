@@ -1,8 +1,8 @@
 """The compiled inner loops of thresholds and tallies, for the CPU.
 
-All stand in this one file because compiled code is kept from run to run, and made anew only if its own file changes.
-Each runs on one thread and releases the interpreter's lock. Half-precision values come as uint16, their bit patterns,
-others as float32; a map's values lie in one row.
+All are in this one file because compiled code is cached between runs and rebuilt only if its own file changes. Each
+runs on one thread and releases the interpreter's lock. Half-precision values are passed as uint16, their bit patterns,
+others as float32; the values of a map are one row.
 """
 
 from typing import Any
@@ -20,13 +20,13 @@ ONE = np.uint64(1)
 LANES = 16
 MASKS_AT_ONCE = 64  # of an image
 LARGEST = np.finfo(np.float32).max
-# Its types give an intrinsic the compiler's context as an argument of each call.
+# Any, because Numba's type hints count the compiler's context among the arguments of each call.
 intrinsic: Any = extending.intrinsic
 
 
 @intrinsic
 def single(_context, _value):
-    """float32 of a value: a float32 itself, or the bit pattern of a half-precision number."""
+    """Return a value as float32: it is a float32 already, or the bit pattern of a half-precision number."""
 
     def generate(_context, builder, signature, arguments):
         if signature.args[0] == types.float32:
@@ -38,7 +38,7 @@ def single(_context, _value):
 
 @intrinsic
 def bits(_context, _value):
-    """The bit pattern of a value, uint32; that of a half-precision number in the upper half."""
+    """The bit pattern of a value, uint32; for a half-precision number, in the upper half."""
 
     def generate(_context, builder, signature, arguments):
         if signature.args[0] == types.float32:
@@ -59,13 +59,13 @@ def ones(_context, _word):
 
 
 def vector_pointer(context, builder, kind, array, place, element, lanes):
-    """A pointer to so many elements from the flat position `place` on of an array, whose Numba type is `kind`."""
+    """A pointer to `lanes` elements, from the flat position `place`, of an array whose Numba type is `kind`."""
     data = make_array(kind)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [place]), ir.VectorType(element, lanes).as_pointer())
 
 
 def repeated(builder, value, lanes):
-    """A vector of so many copies of a float32."""
+    """A vector of `lanes` copies of a float32."""
     undefined = ir.Constant(ir.VectorType(ir.FloatType(), lanes), ir.Undefined)
     once = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
     return builder.shuffle_vector(once, undefined, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
@@ -73,10 +73,10 @@ def repeated(builder, value, lanes):
 
 @intrinsic
 def blended_above(_context, _rows, _steps, _place, _weight, _threshold):
-    """Where a + weight * step is greater than the threshold: bits of a uint64.
+    """Where a + weight * step is greater than the threshold: the bits of a uint64.
 
-    a and step are the 64 values from the flat position `place` on of `rows` and `steps`, float32. Written in vectors
-    because the compiler finds no good code for packing comparisons into bits.
+    a and step are the 64 values of `rows` and `steps`, float32, from the flat position `place`. This is written in
+    vectors because the compiler finds no good code for packing comparisons into bits.
     """
 
     def generate(context, builder, signature, arguments):
@@ -94,7 +94,7 @@ def blended_above(_context, _rows, _steps, _place, _weight, _threshold):
 
 @intrinsic
 def subtract(_context, _out, _rows, _lower, _upper):
-    """Write to `out`, from the flat position `upper` on, 64 values of `rows` from `lower` less those from `upper`."""
+    """Write to `out`, from the flat position `upper`, 64 values of `rows` from `lower` minus those from `upper`."""
 
     def generate(context, builder, signature, arguments):
         def pointer(array, place):
@@ -110,7 +110,7 @@ def subtract(_context, _out, _rows, _lower, _upper):
 
 @intrinsic
 def blend(_context, _out, _place, _weights, _first, _a, _difference):
-    """Write a + weight * difference for 16 weights, from the flat position `first` on, to `place` of `out`: float32."""
+    """Write a + weight * difference for 16 weights, from the flat position `first`, to `place` of `out`: float32."""
 
     def generate(context, builder, signature, arguments):
         out, weights = (
@@ -126,9 +126,9 @@ def blend(_context, _out, _place, _weights, _first, _a, _difference):
 
 @intrinsic
 def lanes_outside(_context, _values, _start, _least, _most):
-    """Which of 16 values, from the flat position `start` on, are not within two numbers: bits of a uint32.
+    """Which of 16 values, from the flat position `start`, lie outside two bounds: the bits of a uint32.
 
-    The lower 16 bits: NaN or above `most`; the upper: below `least`.
+    Lower 16 bits: NaN or above `most`; upper 16 bits: below `least`.
     """
 
     def generate(context, builder, signature, arguments):
@@ -163,7 +163,7 @@ def lowest_one(_context, _word):
 
 @njit(cache=True, nogil=True)
 def find_active(values, unit, cut, zeros, first, last, active):
-    """Write which of the maps `first` to `last` have a value above their unit's cut to `active`; return how many.
+    """Write to `active` which maps from `first` to `last` have a value above their unit's `cut`; return how many.
 
     With `zeros`, each map has a border of zeros.
     """
@@ -186,15 +186,15 @@ def new_knots(pixels, w, border):
 
 @njit(cache=True, nogil=True)
 def new_across(height, width):
-    """Scratch space for rows of knots interpolated along x, float32 (height, width), with room behind to spill."""
+    """Scratch space for rows of knots interpolated along x, float32 (height, width), with spare room at the end."""
     return np.full(height * width + LANES, -np.inf, np.float32)[: height * width].reshape(height, width)
 
 
 @njit(cache=True, nogil=True)
 def column_spans(grid, knots):
-    """Of each of so many columns of knots the first position that is not left of it, and the end; padded weights.
+    """For each column of knots, the first position that is not left of it, then the end; and padded weights.
 
-    Behind the last position the weights are NaN, so that what is interpolated there is above no threshold.
+    Weights after the last position are NaN, so that values interpolated there are above no threshold.
     """
     span = np.full(knots + 1, grid.column_weight.size, np.int64)
     for x in range(grid.column_weight.size - 1, -1, -1):
@@ -208,7 +208,7 @@ def column_spans(grid, knots):
 def interpolate_columns(knot, y, span, weight, first, last, across):
     """Interpolate row y of the knots along x into across[y], between the columns of knots `first` to `last`.
 
-    Some lanes to the right of them and of the row are overwritten: rows are interpolated from the first to the last.
+    This overwrites some lanes to the right of them and of the row, so rows are interpolated from first to last.
     """
     for k in range(first, last):
         a = knot[y, k]
@@ -219,11 +219,12 @@ def interpolate_columns(knot, y, span, weight, first, last, across):
 
 @njit(cache=True, nogil=True)
 def draw_mask(values, entry, threshold, grid, span, weight, knot, across, step, mask):
-    """Draw where an interpolated map exceeds the threshold into `mask` (H * words); return its first and last word.
+    """Draw into `mask` (H * words) where an interpolated map exceeds the threshold; return its first and last word.
 
-    `knot` (h, w), `across` and `step` (h, words * 64), float32, are scratch space, each with the grid's border: that of
-    `knot` holds zeros, and no threshold is below what `across` holds to the right of the label map. `span` and `weight`
-    are as `column_spans` makes them. Only what can exceed the threshold is interpolated: see `interpolation`.
+    `knot` (h, w), `across` and `step` (h, words * 64), float32, are scratch space, each with the grid's border. The
+    border of `knot` holds zeros, and no threshold is below what `across` holds to the right of the label map. `span`
+    and `weight` are as `column_spans` makes them. Only parts that can exceed the threshold are interpolated: see
+    `interpolation`.
     """
     border = grid.border
     h, w = knot.shape[0] - 2 * border, knot.shape[1] - 2 * border
@@ -262,7 +263,7 @@ def draw_mask(values, entry, threshold, grid, span, weight, knot, across, step, 
 
 @njit(cache=True, nogil=True)
 def shared_pixels(mask, masks, m, first, last):
-    """The number of pixels, from word `first` to `last`, in both `mask` (words) and masks[m]."""
+    """The number of pixels in both `mask` (words) and masks[m], from word `first` to `last`."""
     count = np.uint64(0)
     for word in range(first, last):
         count += ones(mask[word] & masks[m, word])
@@ -273,23 +274,23 @@ def shared_pixels(mask, masks, m, first, last):
 def tally(values, unit, start, cut, w, grid, labels, partner, target, label_category, in_mask, intersection, unit_area):
     """Add the counts of a block of N images to T tallies: `intersection` (T, L, U) and `unit_area` (T, U, C), int64.
 
-    Masks are drawn once, some of an image at a time, and then meet the labels of one partner after the other: so both
-    stay near, and the counts of neighbouring units follow each other.
+    Masks are drawn once, some of an image at a time, and then compared with the labels of one partner after another:
+    so both stay in the cache, and counts of neighbouring units are adjacent.
 
     Args:
         values: maps (K, h * w).
-        unit: of each map (K).
-        start: (N + 1); the maps of image i lie from start[i] to start[i + 1].
+        unit: the unit of each map (K).
+        start: (N + 1); the maps of image i go from start[i] to start[i + 1].
         cut: float32 (U); a unit's mask is where its interpolated map is greater.
         w: the maps' width.
         grid: a Grid to the label maps' size.
         labels: a LabelBlock.
-        partner: whose labels there the images meet, int64 (m * N): image i those of partner[i], partner[N + i], ...
+        partner: whose labels the images meet, int64 (m * N): image i those of partner[i], partner[N + i], ...
         target: the tally that each of these counts in, int64 (m * N).
         label_category: the primary category of each label (L).
         in_mask: whether an image counts for a category only if a label of the category lies in the unit's mask.
-        intersection: is added to: pixels that the mask and the label share.
-        unit_area: is added to: pixels of the mask, over the images that count for the category.
+        intersection: the pixels that mask and label share are added to it.
+        unit_area: the pixels of the mask, over the images that count for the category, are added to it.
     """
     images = start.size - 1
     height = grid.row_weight.size
@@ -333,14 +334,14 @@ def meet(
 ):
     """Add what masks share with the labels of an image to a tally: `intersection` (L, U) and `unit_area` (U, C).
 
-    `shared` int64, as many as an image has label masks, and `touched` bool (C) are scratch space.
+    `shared`, int64, one for each label mask of an image, and `touched`, bool (C), are scratch space.
     """
     first_label = labels.mask_start[image]
     label_count = labels.mask_start[image + 1] - first_label
     for place in range(masks.shape[0]):
         u, first, last = of_unit[place], extent[place, 0], extent[place, 1]
         touched[:] = not in_mask
-        # Two loops, so that the scattered additions of the second overlap.
+        # There are two loops so that the scattered additions of the second overlap.
         for m in range(label_count):
             shared[m] = shared_pixels(masks[place], labels.masks, first_label + m, first, last)
         for m in range(label_count):
@@ -363,13 +364,13 @@ def trailing_zeros(word):
 
 @njit(cache=True, nogil=True)
 def heat(labels, place, row, counts):
-    """Add where labels lie to `counts` (K, S, H, words * 64), int32: how many images have each pixel labelled.
+    """Add where labels lie to `counts` (K, S, H, words * 64), int32: how many images have a label on each pixel.
 
     Args:
         labels: a LabelBlock of N images.
-        place: of each label (L) among the K, or below 0.
-        row: among the S, of each image, int64 (N), or below 0.
-        counts: is added to.
+        place: the place of each label (L) among the K, or below 0.
+        row: the place of each image among the S, int64 (N), or below 0.
+        counts: the counts to add to.
     """
     words = counts.shape[3] // WORD_BITS
     for image in range(row.size):
@@ -395,16 +396,16 @@ def add_heat(values, unit, start, cut, w, grid, row, place, counts, shared):
     """Add to `shared` (S, U), int64, the sums of `counts` in the masks of a block of N images.
 
     Args:
-        values: as of `tally`.
-        unit: as of `tally`.
-        start: as of `tally`.
-        cut: as of `tally`.
-        w: as of `tally`.
-        grid: as of `tally`.
-        row: as of `heat`.
-        place: among the K, of each unit, int64 (U); or below 0.
-        counts: as `heat` leaves them.
-        shared: is added to.
+        values: as for `tally`.
+        unit: as for `tally`.
+        start: as for `tally`.
+        cut: as for `tally`.
+        w: as for `tally`.
+        grid: as for `tally`.
+        row: as for `heat`.
+        place: the place of each unit among the K, int64 (U), or below 0.
+        counts: the counts that `heat` made.
+        shared: the sums to add to.
     """
     words = np.uint64(counts.shape[3]) // WORD
     knot = new_knots(values.shape[1], w, grid.border)
@@ -435,7 +436,7 @@ def add_heat(values, unit, start, cut, w, grid, row, place, counts, shared):
 
 @njit(cache=True, nogil=True)
 def bin_of(value, pattern, shift):
-    """The bin of a sample: 16 bits, from bit `shift` on, of its bit pattern made to rise with the number."""
+    """The bin of a sample: 16 bits, from bit `shift`, of its bit pattern, transformed to rise with the number."""
     if value == 0:
         pattern = np.uint32(0)  # -0 and 0 are one number
     rising = pattern ^ (np.uint32(0xFFFFFFFF) if pattern & np.uint32(0x80000000) else np.uint32(0x80000000))
@@ -446,7 +447,7 @@ def bin_of(value, pattern, shift):
 def increment(histogram, waiting, count):
     """Add 1 to the bins at the first `count` flat positions of `waiting`, and return 0, the new count.
 
-    Bins lie far apart in memory: only in a loop of nothing but additions do their delays overlap.
+    Bins are far apart in memory: memory delays overlap only in a loop that does nothing but add.
     """
     for place in range(count):
         histogram[waiting[place]] += np.uint32(1)
@@ -457,9 +458,9 @@ def increment(histogram, waiting, count):
 def count_samples(values, unit, w, grid, shift, low, high, minimum, maximum, histogram):
     """Add the samples of maps (K, h * w) of the units `unit` (K) to the units' histograms, uint32 (U, 65536).
 
-    A sample is counted if it lies above low[u] and not above high[u], in the bin of 16 bits of its rising bit
-    pattern, from bit `shift` on. With a grid of rows the samples are those of the interpolated map, else the values.
-    Updates the extremes of the values, float32 (U); returns the unit of a value that is not finite, or -1.
+    A sample above low[u] and not above high[u] is counted, in the bin given by 16 bits, from bit `shift`, of its rising
+    bit pattern. If the grid has rows, samples are taken from the interpolated map, otherwise they are the values.
+    It updates the extremes of the values, float32 (U), and returns the unit of a value that is not finite, or -1.
     """
     border = grid.border
     knot = new_knots(values.shape[1], w, border)
@@ -479,7 +480,7 @@ def count_samples(values, unit, w, grid, shift, low, high, minimum, maximum, his
         above = border > 0 and np.float32(0) > most
         for first in range(0, pixels, LANES):
             if pixels >= LANES:
-                # The last lanes overlap those before, of which only what is new is looked at.
+                # The last lanes overlap those before them; only the new ones are checked.
                 start = min(first, pixels - LANES)
                 outside = lanes_outside(values, np.uint64(entry * pixels + start), least, watched)
                 below |= outside >> np.uint32(LANES) != 0
@@ -530,8 +531,8 @@ def count_samples(values, unit, w, grid, shift, low, high, minimum, maximum, his
 def raise_floors(histogram, rank, floor, above, lowest, highest):
     """Raise each unit's floor to the bin of its rank[u]-th largest sample, if that was counted above the floor.
 
-    `floor` int64 (U) is the highest bin whose samples need not all have been counted; `above` int64 (U) becomes the
-    number of samples in higher bins. No sample lies in a bin below `lowest` or above `highest`, int64 (U).
+    `floor`, int64 (U), is the highest bin whose samples may not all have been counted; `above`, int64 (U), becomes the
+    number of samples in higher bins. No sample is in a bin below `lowest` or above `highest`, int64 (U).
     """
     for u in range(floor.size):
         count = np.int64(0)

@@ -1,8 +1,9 @@
-"""Catching what layers put out, as maps of their units.
+"""Capture the outputs of layers, as maps of their units.
 
-A layer is a module's name in the network. "name#2" is the second run of a module that runs more than once in a pass, as
-an activation that several convolutions share. "name@14x14" says that its output is tokens on a grid of 14 rows and 14
-columns, as in a vision transformer (Dosovitskiy et al. 2021), whose channels are the units; names go without it.
+A layer is a module's name in the network. "name#2" is the second run of a module that runs more than once in a pass,
+such as an activation that several convolutions share. "name@14x14" says that the layer's output is tokens on a grid of
+14 rows and 14 columns, as in a vision transformer (Dosovitskiy et al. 2021); their channels are the units. A layer's
+name does not include the grid.
 """
 
 import difflib
@@ -16,7 +17,7 @@ from workflow_scripts.shared.files import UserError
 
 Grid = tuple[int, int] | None  # rows and columns of tokens
 SUGGESTIONS = 5
-LEADING_TOKENS = 5  # at most: a class token and four registers (Darcet et al. 2024)
+LEADING_TOKENS = 5  # at most a class token and four registers (Darcet et al. 2024)
 
 
 @contextmanager
@@ -25,25 +26,25 @@ def layer_outputs(
 ) -> Iterator[dict[str, Tensor]]:
     """Yield a dict that each forward pass fills with the outputs (images, units, h, w) of `layers`, by name.
 
-    Each is copied by `copy` at once, because later layers may work in place.
+    Each output is copied by `copy` at once, because later layers may work in place.
 
-    The network takes pictures (images, channels, height, width). With a grid, a layer's output is (images, tokens,
-    channels), the last rows x columns tokens lying row by row and those before them being dropped, or (images, rows,
-    columns, channels). The caller empties the dict between passes.
+    The network takes pictures (images, channels, height, width). With a grid, a layer's output is (images, rows,
+    columns, channels), or (images, tokens, channels): its last rows x columns tokens are the grid, row by row, and
+    tokens before them are dropped. The caller empties the dict between passes.
 
     Raises:
-        UserError: as `layer_grids` and `find_module`; or a layer does not run in a pass, or more than once where no run
-            is named, or its output is of another kind.
+        UserError: as in `layer_grids` and `find_module`; or a layer does not run in a pass, or runs more than once and
+            no run is named, or its output is of another kind.
     """
     grids = layer_grids(layers)
     outputs: dict[str, Tensor] = {}
-    runs: dict[str, int] = {}  # so far in a pass
+    runs: dict[str, int] = {}  # so far in this pass
     picture: tuple[int, ...] = (0, 0)  # height and width in this pass
 
     def start(_network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         nonlocal picture
         picture = tuple(inputs[0].shape[2:])
-        runs.clear()  # of a pass that failed
+        runs.clear()  # they may be left over from a pass that failed
 
     def keep(name: str, wanted: str, output: object) -> None:
         runs[name] = runs.get(name, 0) + 1
@@ -75,26 +76,26 @@ def layer_outputs(
 
 
 def layer_names(layers: list[str]) -> list[str]:
-    """Return the names of `layers` without grids; errors as `layer_grids`."""
+    """Return the names of `layers` without grids; errors as in `layer_grids`."""
     return list(layer_grids(layers))
 
 
 def layer_grids(layers: list[str]) -> dict[str, Grid]:
-    """Return the grids of `layers` by name, None where a layer has none.
+    """Return the grids of `layers` by name, or None for a layer without one.
 
     Raises:
-        UserError: a grid is not ROWSxCOLUMNS, a run is no number from 1, or a name has a slash or is listed twice.
+        UserError: a grid is not ROWSxCOLUMNS, a run is not a number from 1, or a name has a slash or is listed twice.
     """
     grids: dict[str, Grid] = {}
     for layer in layers:
         name, at, grid = layer.partition("@")
         sides = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", grid)
         if at and not sides:
-            raise UserError(f"layers: {layer!r} has no grid behind its @; write it as in {name}@14x14")
+            raise UserError(f"layers: {layer!r} has no grid after its @; write it as in {name}@14x14")
         module, hash_, run = name.partition("#")
         if hash_ and not re.fullmatch(r"[1-9]\d*", run):
-            raise UserError(f"layers: {layer!r} has no number behind its #; write it as in {module}#2")
-        if "/" in name:  # which would be a group within a group in the files of maps
+            raise UserError(f"layers: {layer!r} has no number after its #; write it as in {module}#2")
+        if "/" in name:  # it would make a group within a group in the files of maps
             raise UserError(f"layers: {name!r} has a slash in it: rename that module, or choose a layer around it")
         if name in grids:
             raise UserError(f"layers: {name} is listed more than once; list it once")
@@ -103,10 +104,10 @@ def layer_grids(layers: list[str]) -> dict[str, Grid]:
 
 
 def as_maps(name: str, output: object, grid: Grid, picture: tuple[int, ...]) -> Tensor:
-    """Return an output for pictures of such a height and width as (images, units, h, w).
+    """Return an output for pictures of this height and width as (images, units, h, w).
 
     Raises:
-        UserError: it is none; the layer is named.
+        UserError: it has no such form; the error names the layer.
     """
     if not isinstance(output, Tensor):
         raise UserError(
@@ -135,12 +136,12 @@ def as_maps(name: str, output: object, grid: Grid, picture: tuple[int, ...]) -> 
         hint = "choose another layer"
     raise UserError(
         f"layers: the output of {name} is {shape}, neither (images, tokens, channels) with"
-        f" {rows} x {columns} tokens or more nor (images, {rows}, {columns}, channels); {hint}"
+        f" at least {rows} x {columns} tokens nor (images, {rows}, {columns}, channels); {hint}"
     )
 
 
 def suggested_layer(name: str, tokens: int, picture: tuple[int, ...]) -> str:
-    """Return how to write a layer of so many tokens: on the grid of the picture's shape that fits, if one does."""
+    """Return how to write a layer with `tokens` tokens: on a grid that fits the picture's shape, if there is one."""
     for leading in range(min(LEADING_TOKENS + 1, tokens)):
         places = tokens - leading
         for rows in range(1, places + 1):
@@ -150,9 +151,9 @@ def suggested_layer(name: str, tokens: int, picture: tuple[int, ...]) -> str:
 
 
 def alike(rows: int, columns: int, picture: tuple[int, ...]) -> bool:
-    """Tell whether a picture of such a height and width can have a map of so many rows and columns.
+    """Tell whether a picture of this height and width can have a map of these rows and columns.
 
-    Both are the picture's sides over one stride, each rounded up or down; so that of a square picture is square.
+    Both are the picture's sides divided by one stride, rounded up or down; so a square picture has square maps.
     """
     height, width = picture
     return abs(rows * width - columns * height) < max(height, width)
@@ -166,16 +167,16 @@ def require_maps_of(pictures: Tensor, name: str, maps: Tensor, grid: Grid) -> No
         )
     if grid is None and has_channels_last(tuple(maps.shape), tuple(pictures.shape[2:])):
         raise UserError(
-            f"layers: the output of {name} is {tuple(maps.shape)}, its channels last; write"
+            f"layers: the output of {name} is {tuple(maps.shape)}, with channels last; write"
             f" {name}@{maps.shape[1]}x{maps.shape[2]}"
         )
 
 
 def has_channels_last(shape: tuple[int, ...], picture: tuple[int, ...]) -> bool:
-    """Tell whether an output for pictures of such a height and width seems to be (images, h, w, channels).
+    """Tell whether an output for pictures of this height and width seems to be (images, h, w, channels).
 
-    Strides may differ along sides that differ, so that there units can be as many as rows should be; but channels that
-    come last are more than places along a side.
+    If the picture's sides differ, strides may differ as well, and the number of units can look like a number of rows;
+    then the last dimension must exceed the places along a side to count as channels.
     """
     _, second, third, last = shape
     of_one_stride = picture[0] == picture[1] or last > max(second, third)
@@ -186,20 +187,20 @@ def find_module(network: nn.Module, name: str) -> nn.Module:
     """Return the module called `name`.
 
     Raises:
-        UserError: there is none; names that come near are told.
+        UserError: there is none; the error suggests similar names.
     """
     modules = dict(network.named_modules())
     if not name or name not in modules:
         near = nearest_names(name, [known for known in modules if known])
-        hint = f"; near it are {', '.join(near)}" if near else ""
+        hint = f"; similar names are {', '.join(near)}" if near else ""
         raise UserError(
-            f"layers: the network has no layer {name!r}{hint}; all are listed by python -m workflow_scripts list_layers"
+            f"layers: the network has no layer {name!r}{hint}; python -m workflow_scripts list_layers lists all layers"
         )
     return modules[name]
 
 
 def nearest_names(name: str, known: list[str]) -> list[str]:
-    """Return up to SUGGESTIONS of the names `known`, first those that have `name` between dots, then within them."""
+    """Return up to SUGGESTIONS of the names `known`: those with `name` between dots, then within, then similar ones."""
     within = sorted(
         (other for other in known if name and name in other),
         key=lambda other: (f".{name}." not in f".{other}.", len(other)),

@@ -1,4 +1,4 @@
-"""Writing the maps of a layer to a dump, batch after batch: all of them, or only candidates."""
+"""Write the maps of a layer to a dump, batch after batch: all of them, or only candidates."""
 
 import h5py
 import numpy as np
@@ -29,15 +29,15 @@ def map_writer(
     dtype: np.dtype,
     candidates: tuple[float, str] | None,
 ) -> "AllMaps | Candidates":
-    """Return what writes the maps (images, units, h, w) of a layer: all, or `candidates`, quantile and mask."""
+    """Return the writer of a layer's maps (images, units, h, w): of all, or of `candidates` (quantile and mask)."""
     if candidates is None:
         return AllMaps(dump, layer, shape, dtype)
     return Candidates(dump, scratch, layer, shape, dtype, *candidates, lease_gpu())
 
 
 def bad_unit(maps: Tensor) -> int | None:
-    """The first unit of maps (n, units, h, w) that has a value that is not finite, or None."""
-    if torch.stack(maps.aminmax()).isfinite().all():  # aminmax passes NaN on, and is many times as fast
+    """The first unit of maps (n, units, h, w) with a value that is not finite, or None."""
+    if torch.stack(maps.aminmax()).isfinite().all():  # aminmax propagates NaN, and is many times as fast
         return None
     return int(torch.isfinite(maps).all(3).all(2).all(0).long().argmin())
 
@@ -56,15 +56,15 @@ class AllMaps:
         self.done += len(maps)
 
     def finish(self) -> None:
-        """Nothing is left to do."""
+        """Do nothing: all maps are written."""
 
 
 class Candidates:
-    """Writes those maps of a layer that can have a mask at quantiles up to the one given.
+    """Writes those maps of a layer that can have a mask at quantiles up to `quantile`.
 
-    A map that does not exceed a number that its unit's threshold is not below has no mask. That lower bound rises
-    while images come in: what exceeds it at the time goes to a scratch file, and in the end what exceeds the last
-    one to the dump.
+    A map that does not exceed a lower bound of its unit's threshold has no mask. This bound rises while images come in:
+    maps that exceed it at that time go to a scratch file, and in the end those that exceed the last bound go to the
+    dump.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Candidates:
         mask: str,
         device: str | None = None,
     ):
-        """`device`: the torch device that the maps are on and are chosen on; None for the compiled kernels."""
+        """`device` is the torch device where the maps are and are selected; None for the compiled kernels."""
         images, units, self.height, self.width = shape
         self.layer, self.mask, self.dump, self.scratch = layer, mask, dump, scratch
         rank = order_statistic_rank(quantile, images * self.height * self.width)
@@ -102,7 +102,7 @@ class Candidates:
             self.writer.append(*tensor_samples.keep(values, unit, len(maps), self.cut()))
 
     def finish(self) -> None:
-        """Write the dump's part of this layer."""
+        """Write this layer's candidates to the dump."""
         self.largest.raise_floors()
         self.writer.finish(self.largest.lower_bound, self.largest.minimum, self.largest.maximum)
         found = LayerMaps(self.scratch, self.layer)
@@ -112,5 +112,5 @@ class Candidates:
         writer.finish(self.largest.lower_bound, self.largest.minimum, self.largest.maximum)
 
     def cut(self) -> np.ndarray:
-        """What a map must exceed to be a candidate, float32 (units)."""
+        """The value that a map must exceed to be a candidate, float32 (units)."""
         return strict_bound(self.largest.lower_bound, self.mask)

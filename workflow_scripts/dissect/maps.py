@@ -1,9 +1,9 @@
-"""Reading and writing the maps of activations.h5.
+"""Read and write the maps of activations.h5.
 
 A dump holds all maps of a layer, `maps/<layer>` (images, units, h, w), or only candidates: those that can have a mask
-at the largest quantile of interest. Then `maps/<layer>` is a group with `values` (K, h, w), `unit` int32 (K),
-`start` int64 (images + 1): the candidates of image i go from start[i] to start[i + 1]; `bound` float32 (units): no
-threshold is below it, and every map above it is there; and `minimum`, `maximum` float32 (units) of all maps.
+at the largest quantile of interest. Then `maps/<layer>` is a group with `values` (K, h, w); `unit` int32 (K); `start`
+int64 (images + 1): the candidates of image i go from start[i] to start[i + 1]; `bound` float32 (units): no threshold is
+below it, and every map above it is included; and `minimum` and `maximum` of all maps, float32 (units).
 """
 
 from collections.abc import Callable, Iterator
@@ -28,15 +28,15 @@ from workflow_scripts.data.hdf5 import (
 )
 from workflow_scripts.dissect import kernels
 
-VALUES_IN_MEMORY = 2**21  # of a block, in each thread: bounds memory
-IMAGES_AT_ONCE = 256  # and that of their label masks
+VALUES_IN_MEMORY = 2**21  # of a block, in each thread; bounds memory
+IMAGES_AT_ONCE = 256  # bounds the memory of their label masks
 CHUNK_BYTES = 2**21
 
 
 class MapBlock(NamedTuple):
     """Maps of consecutive images: values float16 or float32 (K, h * w) of the units `unit` int32 (K).
 
-    The maps of the block's image i go from start[i] to start[i + 1], by rising unit.
+    The maps of the block's image i go from start[i] to start[i + 1], in ascending order of units.
     """
 
     images: slice
@@ -49,7 +49,7 @@ class LayerMaps:
     """The maps of one layer of an open dump."""
 
     def __init__(self, dump: h5py.File, layer: str):
-        """Raises UserError if there are none, or they are damaged or do not hold together."""
+        """Raises UserError if the maps are missing, damaged, or inconsistent."""
         self.layer = layer
         maps = find_group(dump, "maps")
         self.candidates = isinstance(find_member(maps, layer), h5py.Group)
@@ -88,11 +88,11 @@ class LayerMaps:
 
     @property
     def samples(self) -> int:
-        """The number of each unit's values."""
+        """The number of values of each unit."""
         return self.images * self.height * self.width
 
     def runs(self, first: int, last: int, values: int) -> Iterator[slice]:
-        """Runs of the images `first` to `last` that have at most so many values, but at least one image."""
+        """Runs of the images `first` to `last` with at most `values` values each, but at least one image."""
         maps = values // (self.height * self.width)
         while first < last:
             if self.candidates:
@@ -106,7 +106,7 @@ class LayerMaps:
             first = end
 
     def read(self, images: slice, empty: Callable = np.empty) -> MapBlock:
-        """The maps of some images, their values in what `empty(shape, dtype)` makes."""
+        """Read the maps of some images, with values in an array that `empty(shape, dtype)` makes."""
         first, last = images.start, images.stop
         if self.candidates:
             first, last = int(self.start[first]), int(self.start[last])
@@ -118,20 +118,20 @@ class LayerMaps:
         return MapBlock(images, values.reshape(-1, self.height * self.width), self.unit[first:last], start)
 
     def blocks(self, first: int, last: int) -> Iterator[MapBlock]:
-        """The maps of images `first` to `last`, a bounded number at a time; a block holds until the next one."""
+        """The maps of images `first` to `last`, a bounded number at a time; a block is valid until the next one."""
         memory = Memory()
         for images in self.runs(first, last, VALUES_IN_MEMORY):
             yield self.read(images, memory.empty)
 
 
 class Memory:
-    """Memory that is used again and again: fresh memory costs as much as decoding into it."""
+    """Memory that is reused: fresh memory costs as much time as decoding into it."""
 
     def __init__(self) -> None:
         self.bytes = np.empty(0, np.uint8)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """An array of any contents, which takes the place of the one before."""
+        """An uninitialised array, which replaces the previous one."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         if self.bytes.size < size:
             self.bytes = np.empty(size, np.uint8)
@@ -139,16 +139,16 @@ class Memory:
 
 
 def whole_block(maps: np.ndarray, first: int = 0) -> MapBlock:
-    """All maps (n, units, h, w) of the images from `first` on."""
+    """The block of all maps (n, units, h, w) of n images, starting with image `first`."""
     count, units = maps.shape[:2]
     unit = np.tile(np.arange(units, dtype=np.int32), count)
     return MapBlock(slice(first, first + count), maps.reshape(count * units, -1), unit, np.arange(count + 1) * units)
 
 
 def create_maps(dump: h5py.File, layer: str, shape: tuple[int, ...], dtype: DTypeLike) -> h5py.Dataset:
-    """An empty dataset for all maps (images, units, h, w) of a layer.
+    """Create an empty dataset for all maps (images, units, h, w) of a layer.
 
-    A chunk holds all units of some images, a power of two: thresholds and tallies read both image after image.
+    A chunk holds all units of some images, a power of two, because thresholds and tallies read image after image.
     """
     size = int(np.prod(shape[1:])) * np.dtype(dtype).itemsize
     images = 1
@@ -171,13 +171,13 @@ class CandidateWriter:
         self.counts: list[np.ndarray] = []
 
     def append(self, values: np.ndarray, unit: np.ndarray, counts: np.ndarray) -> None:
-        """Add maps (K, h * w) of units (K), so many for each of the next images as `counts` says."""
+        """Add maps (K, h * w) of units (K); `counts` has the number of maps for each of the next images."""
         append_rows(self.values, values.reshape(-1, *self.values.shape[1:]))
         append_rows(self.unit, unit)
         self.counts.append(counts)
 
     def finish(self, bound: np.ndarray, minimum: np.ndarray, maximum: np.ndarray) -> None:
-        """Write where each image's candidates start, and `bound`, `minimum` and `maximum`, float32 (units)."""
+        """Write the start of each image's candidates, and `bound`, `minimum` and `maximum`, float32 (units)."""
         counts = np.concatenate([[0], *self.counts])
         self.group["start"] = np.cumsum(counts, dtype=np.int64)
         for name, values in (("bound", bound), ("minimum", minimum), ("maximum", maximum)):
@@ -185,12 +185,12 @@ class CandidateWriter:
 
 
 def strict_bound(threshold: np.ndarray, mask: str) -> np.ndarray:
-    """What values must be greater than to be `mask` ("above" or "at_least") the threshold, float32 (units)."""
+    """The number that values must exceed to be `mask` ("above" or "at_least") the threshold, float32 (units)."""
     return threshold if mask == "above" else np.nextafter(threshold, np.float32(-np.inf))
 
 
 def exceed(block: MapBlock, cut: np.ndarray) -> np.ndarray:
-    """Which maps have a value greater than their unit's cut, float32 (units): bool (K)."""
+    """Which maps have a value greater than their unit's `cut`, float32 (units): bool (K)."""
     active = np.empty(len(block.values) + 1, np.int64)
     count = kernels.find_active(as_bits(block.values), block.unit, cut, False, 0, len(block.values), active)
     chosen = np.zeros(len(block.values), bool)
@@ -199,12 +199,12 @@ def exceed(block: MapBlock, cut: np.ndarray) -> np.ndarray:
 
 
 def as_bits(values: np.ndarray) -> np.ndarray:
-    """Values as the kernels take them: half precision as bit patterns."""
+    """Values in the form that the kernels take: half precision as bit patterns."""
     return values.view(np.uint16) if values.dtype == np.float16 else values
 
 
 def keep(block: MapBlock, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The values and units of the maps that are `chosen` (K), and how many of them each image has."""
+    """The values and units of the maps that are `chosen` (K), and how many of these each image has."""
     counts = np.add.reduceat(np.append(chosen, False), block.start[:-1], dtype=np.int64)
     counts[np.diff(block.start) == 0] = 0
     return block.values[chosen], block.unit[chosen], counts

@@ -1,4 +1,4 @@
-"""How far two namings of units agree, and two collections of detectors."""
+"""How far two namings of units agree, or two collections of detectors."""
 
 import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
@@ -7,12 +7,12 @@ import numpy as np
 
 
 def cohens_kappa(one: np.ndarray, other: np.ndarray) -> float:
-    """How far two names of each thing agree beyond chance (Cohen 1960): 1 always, 0 as chance would.
+    """How far two names of each thing agree beyond chance (Cohen 1960): 1 if always, 0 if only as chance would.
 
-    NaN without things, and where both have one name alone.
+    NaN if there are no things, or if all names are the same.
 
     Args:
-        one: a name of each thing (things,): whole numbers of at least 0.
+        one: one name of each thing (things,): whole numbers of at least 0.
         other: the other name of each thing, likewise.
     """
     if not len(one):
@@ -30,18 +30,18 @@ def jaccard(one: Collection[Hashable], other: Collection[Hashable]) -> float:
 
 
 def ruzicka(one: Mapping[Hashable, int], other: Mapping[Hashable, int]) -> float:
-    """The same of counts by name: the sum of the smaller ones over that of the larger; NaN if both are empty."""
+    """Jaccard's index of counts by name: the sum of the smaller over the sum of the larger; NaN if both are empty."""
     pairs = [(one.get(name, 0), other.get(name, 0)) for name in set(one) | set(other)]
     larger = sum(map(max, pairs))
     return sum(map(min, pairs)) / larger if larger else math.nan
 
 
 def rarefied(counts: Sequence[int], drawn: int) -> float:
-    """How many names are expected among `drawn` things, drawn at random without replacement (Hurlbert 1971).
+    """The expected number of names among `drawn` things drawn at random without replacement (Hurlbert 1971).
 
     Args:
-        counts: of the things of each name.
-        drawn: at most as many as there are.
+        counts: the number of things with each name.
+        drawn: the number of things drawn, at most all.
     """
     ways = math.comb(sum(counts), drawn)
     return sum(1 - math.comb(sum(counts) - count, drawn) / ways for count in counts)

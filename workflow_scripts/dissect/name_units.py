@@ -14,7 +14,7 @@ from workflow_scripts.dissect.unit_files import Counts, read_counts
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.shared.files import run_command, whole_file
 
-LEAST = np.nextafter(0, 1)  # above 0
+LEAST = np.nextafter(0, 1)  # the smallest number above 0
 
 
 def name_units(
@@ -22,12 +22,12 @@ def name_units(
 ) -> None:
     """Write units.csv: a row per layer and unit, with the columns of the published tables and some more.
 
-    `layer, unit` (from 0), `category, label, score` (the best concept and its IoU), `threshold, maximum,
-    minimum`; `detector`, whether it detects that concept, as `detects` says; `dead`, as the tally has it; `knots`,
-    where its activations lie. Then for each category X its best label and the counts behind it: `X-label, X-truth`
-    (the label's pixels), `X-activation` (the unit's pixels), `X-intersect, X-iou`, and `X-detector`. Ties go to the
-    lowest label number. A label that shares no pixel with a unit's mask does not name it: where the best IoU is 0, as
-    for an empty mask, there is none.
+    `layer, unit` (from 0), `category, label, score` (the best concept and its IoU), `threshold, maximum, minimum`;
+    `detector`, whether the unit detects that concept, as `detects` says; `dead`, as in the tally; `knots`, where its
+    activations lie. Then for each category X the best label and the counts behind it: `X-label, X-truth` (the label's
+    pixels), `X-activation` (the unit's pixels), `X-intersect, X-iou`, and `X-detector`. Ties go to the lowest label
+    number. A label that shares no pixel with a unit's mask does not name it: if the best IoU is 0, as for an empty
+    mask, there is no label.
 
     Raises UserError if an input is missing or damaged or the tally was made with other concepts.
     """
@@ -72,8 +72,8 @@ def unit_rows(counted: Counts, labels: ConceptData, detector_iou: float, detecto
 
 
 def best_labels(scores: np.ndarray) -> list[int | None]:
-    """For each unit the label of the highest score (U, L); None where that is 0."""
-    # Labels lie by rising number and argmax takes the first of equals: ties go to the lowest number.
+    """For each unit the label with the highest of its scores (U, L); None if that is 0."""
+    # Labels are in ascending order and argmax takes the first of equals, so ties go to the lowest number.
     best = scores.argmax(axis=1)
     return [int(label) if score > 0 else None for label, score in zip(best, scores.max(axis=1), strict=True)]
 
@@ -81,13 +81,13 @@ def best_labels(scores: np.ndarray) -> list[int | None]:
 def detects(iou: np.ndarray, detector_iou: float | np.ndarray, detector_rule: str) -> np.ndarray:
     """Which IoUs make a detector: those "above" `detector_iou` (Bau et al. 2017, section 2.3), or "at_least" it.
 
-    An IoU of 0 makes none.
+    An IoU of 0 never makes a detector.
     """
     return iou >= least_iou(detector_iou, detector_rule)
 
 
 def least_iou(detector_iou: float | np.ndarray, detector_rule: str) -> Any:
-    """The least IoU that makes a detector, float64; an array for an array."""
+    """The smallest IoU that makes a detector, float64; an array for an array."""
     return np.nextafter(detector_iou, np.inf) if detector_rule == "above" else np.maximum(detector_iou, LEAST)
 
 
@@ -96,8 +96,8 @@ def iou(
 ) -> np.ndarray:
     """Intersection over union of every unit and label, float64 (U, L) (Bau et al. 2017, equation 1).
 
-    I / (A + L - I) with `intersection` (U, L), `unit_area` (U, C) taken at the label's primary category
-    `label_category` (L), and `label_area` (L); 0 where the union is empty.
+    I / (A + L - I) with `intersection` (U, L), `unit_area` (U, C) at the label's primary category
+    `label_category` (L), and `label_area` (L); 0 if the union is empty.
     """
     union = unit_area[:, label_category] + label_area - intersection
     return intersection / np.maximum(union, 1)
@@ -108,8 +108,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tally", required=True, help="tally.h5")
     parser.add_argument("--concepts", required=True, help="concepts.h5")
-    parser.add_argument("--detector-iou", type=float, required=True, help="a detector's IoU is above this")
-    parser.add_argument("--detector-rule", choices=DETECTOR_RULES, required=True, help="or at least this")
+    parser.add_argument("--detector-iou", type=float, required=True, help="the IoU threshold of a detector")
+    parser.add_argument("--detector-rule", choices=DETECTOR_RULES, required=True, help="above it, or at least it")
     parser.add_argument("--out", required=True, help="units.csv to write")
     arguments = parser.parse_args()
     rule = arguments.detector_iou, arguments.detector_rule

@@ -1,4 +1,4 @@
-"""How likely chance is to give a unit its best IoU: p-values from permutations of labels, and what chance gives."""
+"""How likely chance is to give a unit its best IoU: p-values and chance levels from permutations of labels."""
 
 import numpy as np
 from scipy.stats import false_discovery_control
@@ -6,8 +6,8 @@ from scipy.stats import false_discovery_control
 from workflow_scripts.dissect.name_units import detects
 
 EULER = 0.5772156649015329
-LEAST_SD = 1e-12  # of IoUs that do not vary
-# Of nulls.csv, as `validate_units` writes it.
+LEAST_SD = 1e-12  # for IoUs that do not vary
+# The columns of nulls.csv, as `validate_units` writes it.
 NULLS = ("null_mean", "null_sd", "null_max", "null_detectors", "permutations", "p", "q", "p_gumbel")
 UNIT_COLUMNS = ["layer", "unit", "category", "label", "iou", "iou_chance", *NULLS, "agreement"]
 SIGNIFICANCE = 0.05  # the false discovery rate at which units are counted
@@ -16,17 +16,17 @@ SIGNIFICANCE = 0.05  # the false discovery rate at which units are counted
 def null_columns(best: np.ndarray, nulls: np.ndarray, dead: np.ndarray, rule: tuple[float, str]) -> dict:
     """The columns of nulls.csv that permutations give, each (U).
 
-    `null_mean`, `null_sd` and `null_max` are of the best IoU over all labels under permutations; `null_detectors` is
-    the share of permutations in which that makes a detector. `p` = (1 + permutations at least as good) / (m + 1)
-    (Phipson and Smyth 2010), 1 for dead units; `q` is its adjustment over the layer's units by Benjamini and Hochberg
-    (1995), valid as far as units that share pictures depend on each other positively. `p_gumbel` is the tail of a
-    Gumbel distribution of the same mean and deviation: it tells units apart where p has no smaller step.
+    `null_mean`, `null_sd` and `null_max` describe the best IoU over all labels under permutations; `null_detectors` is
+    the share of permutations in which it makes a detector. `p` = (1 + permutations at least as good) / (m + 1)
+    (Phipson and Smyth 2010), 1 for dead units; `q` is p adjusted over the layer's units (Benjamini and Hochberg 1995),
+    which is valid as far as units that share pictures depend on each other positively. `p_gumbel` is the tail of a
+    Gumbel distribution with the same mean and deviation: it ranks units where p has no smaller step.
 
     Args:
         best: each unit's best IoU (U).
-        nulls: its best IoU under each of m permutations (m, U).
-        dead: units that are constant (U).
-        rule: what makes a detector, as `detects` takes it.
+        nulls: each unit's best IoU under each of m permutations (m, U).
+        dead: which units are constant (U).
+        rule: the rule for detectors, as `detects` takes it.
     """
     permutations = len(nulls)
     p = (1 + (nulls >= best).sum(0)) / (permutations + 1)
@@ -47,8 +47,8 @@ def null_columns(best: np.ndarray, nulls: np.ndarray, dead: np.ndarray, rule: tu
 
 
 def fewest_found(units: int, permutations: int) -> int:
-    """The fewest units of a layer that can be significant together: fewer have too large a p, however good they are.
+    """The fewest units of a layer that can be significant together; fewer cannot, however good they are.
 
-    With k units at the least p, 1 / (m + 1), q is U / (k (m + 1)), which has to be at most `SIGNIFICANCE`.
+    With k units at the smallest p, 1 / (m + 1), q is U / (k (m + 1)), which must be at most `SIGNIFICANCE`.
     """
     return int(np.ceil(round(units / (SIGNIFICANCE * (permutations + 1)), 9)))

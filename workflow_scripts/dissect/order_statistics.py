@@ -1,11 +1,11 @@
 """Exact order statistics of every unit's samples, in one streaming pass over half-precision values.
 
-A half-precision number has 16 bits: a histogram of bit patterns, in rising order of the numbers, knows every order
+A half-precision number has 16 bits: a histogram of bit patterns, in rising order of the numbers, gives every order
 statistic exactly, and histograms of parts of the data add up. Single-precision samples take two passes: one over the
-upper 16 bits, one over the lower 16 bits of those samples whose upper bits are the order statistic's.
+upper 16 bits, one over the lower 16 bits of the samples with the upper bits of the order statistic.
 
-Only the largest samples matter, so that each unit has a floor: once the rank-th largest of what was seen lies in some
-bin, the final one lies there or higher, and whatever is not above that bin need not be counted any more.
+Only the largest samples matter, so each unit has a floor: once the rank-th largest sample so far is in some bin, the
+final one is there or higher, and samples that are not above that bin need not be counted.
 """
 
 import mmap
@@ -25,10 +25,10 @@ NO_FLOOR = -1
 
 
 def order_statistic_rank(quantile: float, samples: int) -> int:
-    """The rank, counted from the largest as 1, of the value that at most `quantile` of the samples exceed.
+    """The rank, with 1 for the largest, of the value that at most `quantile` of the samples exceed.
 
-    floor(quantile * samples) + 1, computed exactly for the decimal number that `quantile` is written as:
-    in binary, 0.005 * 1000 and its like may fall on either side of a whole number.
+    It is floor(quantile * samples) + 1, computed exactly for the decimal number that `quantile` is written as: in
+    binary, products such as 0.005 * 1000 may fall on either side of a whole number.
     """
     if not 0 < quantile < 0.5:
         raise UserError(
@@ -39,7 +39,7 @@ def order_statistic_rank(quantile: float, samples: int) -> int:
 
 
 class Counts(NamedTuple):
-    """What a part of the data adds to a `LargestSamples`: the bins that are not empty, floors and extremes."""
+    """What a part of the data adds to a `LargestSamples`: bins that are not empty, floors and extremes."""
 
     place: np.ndarray
     samples: np.ndarray
@@ -50,12 +50,11 @@ class Counts(NamedTuple):
 
 
 class OrderStatistics:
-    """What is known of the rank-th largest sample of each of U units, while samples are being counted.
+    """What is known about the rank-th largest sample of each of U units while samples are being counted.
 
-    `rank` int64 (U) counts from 1, the largest. `threshold` is the highest number that may lie in the order
-    statistic's bin: for half precision, and after the second pass, the order statistic itself. `lower_bound` is a
-    number that the order statistic is not below, whatever samples are still to come. `minimum`, `maximum`: of the
-    values seen, float32 (U).
+    `rank` int64 (U) counts from 1, the largest. `threshold` is the highest number in the order statistic's bin: for
+    half precision, and after the second pass, the order statistic itself. The order statistic is not below
+    `lower_bound`, whatever samples follow. `minimum` and `maximum` are those of the values so far, float32 (U).
     """
 
     def __init__(self, rank: np.ndarray, half: bool, upper: np.ndarray | None = None):
@@ -67,21 +66,21 @@ class OrderStatistics:
         self.minimum = np.full(units, np.inf, np.float32)
         self.maximum = np.full(units, -np.inf, np.float32)
         self.samples = 0
-        self.next_raise = max(2**20, units * int(rank.max()))  # before, few floors can rise
+        self.next_raise = max(2**20, units * int(rank.max()))  # before that, few floors can rise
 
     @property
     def threshold(self) -> np.ndarray:
-        """float32 (U); -infinity where the floor is not known yet."""
+        """float32 (U); -infinity while the floor is unknown."""
         return self._highest_in(self.floor)
 
     @property
     def lower_bound(self) -> np.ndarray:
-        """float32 (U); -infinity where nothing is known yet."""
-        # Of single precision the bin is known, not the number: the highest of the bin below is lower.
+        """float32 (U); -infinity while nothing is known."""
+        # For single precision only the bin is known, so the bound is the highest number of the bin below.
         return self.threshold if self.half else self._highest_in(self.floor - 1)
 
     def limits(self) -> tuple[np.ndarray, np.ndarray]:
-        """The samples that count are above the first and not above the second, float32 (U)."""
+        """Two bounds, float32 (U): samples above the first and not above the second count."""
         if self.upper is None:
             return self.threshold, np.full(len(self.rank), np.inf, np.float32)
         below = np.full(len(self.rank), BINS - 1)
@@ -93,26 +92,26 @@ class OrderStatistics:
         return 16 if self.upper is None else 0
 
     def raise_floors(self) -> None:
-        """Raise each floor to where the rank-th largest sample so far lies. Call it once more at the end."""
+        """Raise each floor to the bin of the rank-th largest sample so far. Call it once more at the end."""
         raise NotImplementedError
 
     def add_all(self, maps: LayerMaps, grid: Grid | None, threads: int) -> None:
-        """Count the samples of all maps of a layer, where its parts are not counted apart."""
+        """Count the samples of all maps of a layer, for classes that do not count parts separately."""
         raise NotImplementedError
 
     def second_pass(self) -> Self:
-        """For single precision: an empty one for the second pass, once all samples were counted and floors raised."""
+        """For single precision: an empty object for the second pass, once samples are counted and floors raised."""
         return type(self)(self.rank - self.above, half=False, upper=self.floor)
 
     def _added(self, maps: int, pixels: int, grid: Grid | None) -> None:
-        """Raise the floors if the samples of so many more maps, of so many values, make it worth while."""
+        """Raise the floors if enough samples were added: those of `maps` maps of `pixels` values."""
         self.samples += maps * (pixels if grid is None else len(grid.row_weight) * len(grid.column_weight))
         if self.samples >= self.next_raise:
             self.next_raise = self.samples + self.samples // 2
             self.raise_floors()
 
     def _highest_in(self, floor: np.ndarray) -> np.ndarray:
-        """The highest number of each of the bins `floor` (U), float32; -infinity where it is NO_FLOOR or less."""
+        """The highest number of each of the bins `floor` (U), float32; -infinity for NO_FLOOR or less."""
         if self.upper is not None:
             highest = join_bits(self.upper, floor)
         elif self.half:
@@ -123,7 +122,7 @@ class OrderStatistics:
 
 
 class LargestSamples(OrderStatistics):
-    """Order statistics by the compiled kernels. Parts of the data, counted apart, add up: see `merge`."""
+    """Order statistics by the compiled kernels. Parts of the data can be counted separately: see `merge`."""
 
     def __init__(self, rank: np.ndarray, half: bool, upper: np.ndarray | None = None):
         super().__init__(rank, half, upper)
@@ -134,11 +133,11 @@ class LargestSamples(OrderStatistics):
         """Count the samples of maps.
 
         Args:
-            layer: its name, for the error.
+            layer: the layer's name, for the error.
             values: float16 or float32 (K, h * w).
-            unit: of each map, int32 (K).
+            unit: the unit of each map, int32 (K).
             width: w.
-            grid: to what the maps are interpolated before samples are taken; None for the values themselves.
+            grid: the grid that maps are interpolated to before samples are taken; None for the values themselves.
 
         Raises:
             UserError: a value is NaN or infinite.
@@ -153,11 +152,11 @@ class LargestSamples(OrderStatistics):
         self._added(len(values), values.shape[1], grid)
 
     def raise_floors(self) -> None:
-        """Raise each floor to where the rank-th largest sample so far lies."""
+        """Raise each floor to the bin of the rank-th largest sample so far."""
         kernels.raise_floors(self.histogram, self.rank, self.floor, self.above, *self._occupied_bins())
 
     def counts(self) -> Counts:
-        """All that `merge` needs: the bins above the floors that are not empty."""
+        """What `merge` needs: the bins above the floors that are not empty, floors and extremes."""
         self.raise_floors()
         _, highest = self._occupied_bins()
         place = np.concatenate(
@@ -169,7 +168,7 @@ class LargestSamples(OrderStatistics):
         return Counts(place, self.histogram.ravel()[place], self.floor, self.minimum, self.maximum, self.zeros)
 
     def merge(self, other: Counts) -> None:
-        """Add what another part of the data has."""
+        """Add the counts of another part of the data."""
         self.histogram.ravel()[other.place] += other.samples
         np.maximum(self.floor, other.floor, out=self.floor)
         np.minimum(self.minimum, other.minimum, out=self.minimum)
@@ -194,15 +193,15 @@ NO_GRID = Grid(
 
 def sparse_zeros(rows: int, columns: int) -> np.ndarray:
     """Zeros, uint32 (rows, columns), that take up memory only where something is written."""
-    # Private: then what was only read takes up nothing either.
+    # Private, so that pages that are only read take up no memory, either.
     memory = mmap.mmap(-1, 4 * rows * columns, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):  # huge pages would take up, and clear, nearly all of it
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):  # huge pages would allocate and clear nearly all of it
         memory.madvise(mmap.MADV_NOHUGEPAGE)
     return np.frombuffer(memory, np.uint32).reshape(rows, columns)
 
 
 def join_bits(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
-    """The float32 whose rising bit pattern has these upper and lower 16 bits; never -0, but the number before it."""
+    """The float32 whose rising bit pattern has these upper and lower 16 bits; for -0, the number before it."""
     rising = (np.maximum(upper, 0).astype(np.uint32) << 16) | np.maximum(lower, 0).astype(np.uint32)
     rising = np.where(rising == 0x7FFFFFFF, np.uint32(0x7FFFFFFE), rising)
     return np.where(rising >> 31, rising ^ 0x80000000, ~rising).astype(np.uint32).view(np.float32)
@@ -226,5 +225,5 @@ def rising_bits(values: np.ndarray, half: bool) -> np.ndarray:
 def refuse_not_finite(layer: str, unit: int) -> None:
     """Raise UserError for a layer and unit whose activations are NaN or infinite."""
     raise UserError(
-        f"layer {layer}, unit {unit}: the activations hold NaN or infinity, which are never written: dump them again"
+        f"layer {layer}, unit {unit}: the activations hold NaN or infinity, which is never written: dump them again"
     )

@@ -1,4 +1,4 @@
-"""Sharing out work among threads: it is in compiled code, which lets other threads run."""
+"""Share work among threads; the work is done in compiled code, which lets other threads run."""
 
 import logging
 from collections import deque
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def in_shards(work: Callable, images: int, threads: int, *arguments: Any) -> list:
-    """The results of work(first, last, *arguments) for as many runs of consecutive images as `threads`."""
+    """The results of work(first, last, *arguments) for up to `threads` runs of consecutive images."""
     bounds = [images * i // threads for i in range(threads + 1)]
     shards = [(first, last) for first, last in pairwise(bounds) if first < last]
     if len(shards) == 1:
@@ -21,7 +21,7 @@ def in_shards(work: Callable, images: int, threads: int, *arguments: Any) -> lis
 
 
 def in_order(work: Callable, items: Iterable, threads: int) -> Iterator:
-    """Yield work(item) for each item, in order; a bounded number is worked on, or waits, ahead."""
+    """Yield work(item) for each item, in order; a bounded number of items is processed ahead."""
     items = iter(items)
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future] = deque()

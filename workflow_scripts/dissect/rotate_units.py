@@ -1,7 +1,7 @@
-"""Count what random rotations of a network's layers detect: rotations.csv, the baseline of counts of units.
+"""Count what random rotations of a network's layers detect: rotations.csv, a baseline for counts of units.
 
-The maps are made once, or taken from a dump that has all of them. One rotation after the other they are turned,
-dissected as the units' own are, and removed; numbers alone are kept.
+The maps are made once, or taken from a dump that has all of them. For one rotation after another, they are rotated,
+dissected like the units' own maps, and removed; only numbers are kept.
 """
 
 import argparse
@@ -37,14 +37,14 @@ def rotate_units(
     Args:
         activations: a dump with all maps.
         concepts: the concept set of the dump.
-        replicate: of the network; with a rotation's seed it draws the matrix, so that levels share it.
+        replicate: the replicate of the network; with a rotation's seed it seeds the matrix, so levels share it.
         rotations: pairs of alpha and seed.
-        choices: of the dissection.
-        folder: for passing files.
+        choices: the settings of the dissection.
+        folder: a folder for temporary files.
         receptive_fields: as `layer_knots` takes them.
-        threads: that share out the images.
+        threads: the number of threads, which share the images.
     """
-    # Turned maps hardly compress, and a seventh of them can be active; for interpolated samples all are needed.
+    # Rotated maps hardly compress, and only a seventh of them can be active; interpolated samples need all.
     candidates = None if choices.quantile_of == "upsampled" else (choices.quantile, choices.mask)
     turned = folder / "turned.h5"
     for alpha, seed in rotations:
@@ -60,17 +60,19 @@ def main() -> None:
     """Count what the rotations on the command line detect, from a dump or a forward pass; write rotations.csv."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_dump_arguments(parser)
-    parser.add_argument("--activations", type=Path, help="a dump with all maps, in place of a pass")
-    parser.add_argument("--replicate", type=int, required=True, help="of the network")
-    parser.add_argument("--alphas", type=float, nargs="+", required=True, help="how far to turn: 1 is all the way")
-    parser.add_argument("--seeds", type=int, nargs="+", required=True, help="of the rotations")
+    parser.add_argument("--activations", type=Path, help="a dump with all maps, instead of a forward pass")
+    parser.add_argument("--replicate", type=int, required=True, help="the replicate of the network")
+    parser.add_argument("--alphas", type=float, nargs="+", required=True, help="how far to rotate: 1 is all the way")
+    parser.add_argument("--seeds", type=int, nargs="+", required=True, help="seeds of the rotations")
     parser.add_argument("--quantile", type=float, required=True, help="share of samples above the threshold")
-    parser.add_argument("--quantile-of", choices=("raw", "upsampled"), required=True, help="samples: of which maps")
+    parser.add_argument(
+        "--quantile-of", choices=("raw", "upsampled"), required=True, help="which maps samples are taken from"
+    )
     add_choices(parser)
-    parser.add_argument("--detector-iou", type=float, required=True, help="a detector's IoU is above this")
-    parser.add_argument("--detector-rule", choices=DETECTOR_RULES, required=True, help="or at least this")
-    parser.add_argument("--threads", type=int, default=1, help="that share out the images")
-    parser.add_argument("--gpus", type=int, help="0 for none; without this one is used if there is one")
+    parser.add_argument("--detector-iou", type=float, required=True, help="the IoU threshold of a detector")
+    parser.add_argument("--detector-rule", choices=DETECTOR_RULES, required=True, help="above it, or at least it")
+    parser.add_argument("--threads", type=int, default=1, help="number of threads, which share the images")
+    parser.add_argument("--gpus", type=int, help="0 for none; by default one is used if there is one")
     parser.add_argument("--out", type=Path, required=True, help="rotations.csv to write")
     args = parser.parse_args()
     use_gpus(args.gpus)

@@ -15,10 +15,10 @@ from workflow_scripts.shared.gpus import lease_gpu
 
 
 def random_rotation(units: int, seed: Sequence[int]) -> np.ndarray:
-    """A random rotation, float64 (units, units), uniform among all of determinant 1.
+    """A random rotation, float64 (units, units), uniform among all with determinant 1.
 
-    The orthogonal factor of a matrix of normal random numbers, with the signs of R's diagonal (Mezzadri 2007); where
-    its determinant is -1 the first row changes its sign.
+    It is the orthogonal factor of a matrix of normal random numbers, with the signs of R's diagonal (Mezzadri 2007); if
+    the determinant is -1, the first row changes its sign.
     """
     q, r = np.linalg.qr(np.random.default_rng(seed).standard_normal((units, units)))
     q *= np.sign(np.diag(r))
@@ -28,9 +28,9 @@ def random_rotation(units: int, seed: Sequence[int]) -> np.ndarray:
 
 
 def rotation_power(rotation: np.ndarray, alpha: float) -> np.ndarray:
-    """Part of the way of a rotation, Q^alpha: the angles of all its planes times `alpha`, float64 (units, units).
+    """A partial rotation, Q^alpha: the angles of all its planes times `alpha`, float64 (units, units).
 
-    Of the complex Schur form Q = Z D Z*, whose D is diagonal for a normal matrix: Re(Z D^alpha Z*).
+    With the complex Schur form Q = Z D Z*, whose D is diagonal for a normal matrix, it is Re(Z D^alpha Z*).
     """
     if alpha in (0, 1):
         return rotation if alpha else np.eye(len(rotation))
@@ -44,18 +44,17 @@ def turn_maps(
 ) -> None:
     """Write a dump like `activations` in which unit u of each layer is sum_v Q[u, v] * (map of unit v).
 
-    Sums are in single precision; they are rounded to the precision of the dump, as the maps of the units themselves
-    were.
+    Sums are computed in single precision and rounded to the precision of the dump, like the maps of the units.
 
     Args:
         activations: a dump with all maps.
-        seed: of the random rotation of which Q is a part.
-        alpha: how far Q goes: 0 leaves the units as they are, 1 is the whole rotation.
+        seed: the seed of the random rotation that Q is a part of.
+        alpha: how far Q rotates: 0 leaves the units as they are, 1 is the whole rotation.
         out: the dump to write.
         candidates: as `dump_activations` takes it.
 
     Raises:
-        UserError: a turned map is beyond the range of the dump's precision, or the dump has candidates only.
+        UserError: a rotated map is outside the range of the dump's precision, or the dump has only candidates.
     """
     device = torch.device(lease_gpu() or "cpu")
     with (
@@ -68,7 +67,7 @@ def turn_maps(
         for layer in member_names(find_group(dump, "maps")):
             maps = LayerMaps(dump, layer)
             if maps.candidates:
-                raise UserError(f"{activations} keeps candidates only, and a rotation needs all maps: dump all of them")
+                raise UserError(f"{activations} keeps only candidates, but a rotation needs all maps: dump all of them")
             precision = maps.values.dtype.name
             rotation = rotation_power(random_rotation(maps.units, seed), alpha)
             matrix = torch.from_numpy(rotation.astype(np.float32)).to(device)
@@ -80,7 +79,7 @@ def turn_maps(
                 part = values.unflatten(2, shape[2:]).to(PRECISIONS[precision]).contiguous()
                 if (unit := bad_unit(part)) is not None:
                     raise UserError(
-                        f"layer {layer}, unit {unit} of a rotation has values beyond the range of {precision}: set"
+                        f"layer {layer}, unit {unit} of a rotation has values outside the range of {precision}: set"
                         " dissection.precision to float32"
                     )
                 writer.add(part)

@@ -1,6 +1,6 @@
-"""Count a network's units once more under other choices of the dissection: sweep.csv.
+"""Count a network's units again under other dissection settings: sweep.csv.
 
-For one choice after the other thresholds are found, labels tallied, and both removed; numbers alone are kept.
+For one setting after another, thresholds are found, labels are tallied, and both are removed; only numbers are kept.
 """
 
 import argparse
@@ -28,12 +28,12 @@ def sweep_units(
 ) -> Iterator[dict]:
     """Yield a row of sweep.csv for each variation and layer, with further columns.
 
-    `folder` is for passing files; other arguments are as of `tally_units`.
+    `folder` is for temporary files; other arguments are those of `tally_units`.
 
     Raises:
-        UserError: as `find_thresholds` and `tally_units`; a dump of candidates has not all maps that a variation needs.
+        UserError: as in `find_thresholds` and `tally_units`; or a dump of candidates lacks maps that a variation needs.
     """
-    counted: dict[Protocol, dict[str, dict]] = {}  # a protocol may differ by its knots alone
+    counted: dict[Protocol, dict[str, dict]] = {}  # a protocol may differ only in its knots
     for choice, value, choices in variations:
         if choices not in counted:
             logging.info("%s %s", choice, value)
@@ -45,17 +45,17 @@ def sweep_units(
 
 
 def main() -> None:
-    """Count units by each variation on the command line, and write sweep.csv."""
+    """Count units under each variation on the command line, and write sweep.csv."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--activations", type=Path, required=True, help="activations.h5")
     parser.add_argument("--concepts", type=Path, required=True, help="concepts.h5")
     parser.add_argument(
         "--variations", type=from_json, required=True, help="JSON: a list of objects with choice, value and choices"
     )
-    parser.add_argument("--receptive-fields", type=Path, help="receptive_fields.json, where knots need them")
-    parser.add_argument("--shuffle-labels", type=int, metavar="SEED", help="pair images at random")
-    parser.add_argument("--threads", type=int, default=1, help="that share out the images")
-    parser.add_argument("--gpus", type=int, help="0 for none; without this one is used if there is one")
+    parser.add_argument("--receptive-fields", type=Path, help="receptive_fields.json, if knots need them")
+    parser.add_argument("--shuffle-labels", type=int, metavar="SEED", help="baseline: pair images at random")
+    parser.add_argument("--threads", type=int, default=1, help="number of threads, which share the images")
+    parser.add_argument("--gpus", type=int, help="0 for none; by default one is used if there is one")
     parser.add_argument("--out", type=Path, required=True, help="sweep.csv to write")
     args = parser.parse_args()
     use_gpus(args.gpus)

@@ -1,4 +1,4 @@
-"""What every tally starts from: the layers of a dump with their thresholds, and the labels that they meet."""
+"""The inputs of every tally: the layers of a dump with their thresholds, and the labels that they meet."""
 
 import argparse
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ class TalliedLayer(NamedTuple):
 
 
 class Dissected(NamedTuple):
-    """Open inputs of a tally: the layers in the dump's order, the concept set, and what a tally says of them."""
+    """Open inputs of a tally: the layers in the dump's order, the concept set, and the attributes of the tally file."""
 
     layers: dict[str, TalliedLayer]
     labels: ConceptData
@@ -53,13 +53,13 @@ def open_layers(
 
     Args:
         activations: activations.h5.
-        thresholds: thresholds.h5, of that dump.
-        concepts: concepts.h5, of which the dump is.
+        thresholds: thresholds.h5 of that dump.
+        concepts: concepts.h5 that the dump was made with.
         choices: how units are masked and counted.
         receptive_fields: as `layer_knots` takes them.
 
     Raises:
-        UserError: one is missing or damaged, the three do not belong together, or the dump lacks maps.
+        UserError: a file is missing or damaged, the three do not belong together, or the dump lacks maps.
     """
     with (
         open_hdf5(activations, "maps", "concepts") as dump,
@@ -99,7 +99,7 @@ def require_maps(
     to: Grid,
     cut: np.ndarray,
 ) -> None:
-    """Raise UserError unless a layer has all maps that the tally needs; `made_for`: the mask of candidates."""
+    """Raise UserError unless a layer has all maps that the tally needs; `made_for` is the mask of candidates."""
     if maps.images != len(labels.image_has_category):
         raise UserError(f"{activations}: {maps.layer} has {maps.images} images, not the concept set's number")
     if maps.candidates and mask == "at_least" and made_for != "at_least":
@@ -111,7 +111,7 @@ def require_maps(
 
 
 def pair_labels(images: int, shuffle_labels: int | None) -> Pairing:
-    """Every image's maps meet its own labels or, with a seed, those of an image of a random permutation."""
+    """Pair every image's maps with its own labels or, with a seed, with those of a random permutation of the images."""
     pairing = own_labels(images)
     if shuffle_labels is not None:
         pairing.partner[0] = np.random.default_rng(shuffle_labels).permutation(pairing.partner[0])
@@ -119,22 +119,22 @@ def pair_labels(images: int, shuffle_labels: int | None) -> Pairing:
 
 
 class Counter:
-    """Counts the layers of a dump against the labels of a concept set: on a GPU if one is lent, or else on the CPU.
+    """Counts the layers of a dump against the labels of a concept set, on a leased GPU or else on the CPU.
 
-    `copies` of the counts are in memory while it works.
+    While it works, `copies` of the counts are in memory.
     """
 
     def __init__(self, labels: ConceptData, choices: Protocol, threads: int, scratch: Path | None = None):
-        """With many partners for each image, `scratch`, a file that is made, holds what the CPU reads again and again.
+        """With many partners for each image, the new file `scratch` holds what the CPU reads repeatedly.
 
         Raises:
-            UserError: as `tensor_tallies.Labels`.
+            UserError: as in `tensor_tallies.Labels`.
         """
         self.threads = threads
         with_category, each_plane = choices.counted_images == "with_category", choices.planes == "each"
         device = lease_gpu()
         self.copies = 1 if device else threads
-        self.labels: Any  # and `tally`: of `tallies`, or of `tensor_tallies`
+        self.labels: Any  # from `tallies` or `tensor_tallies`, like `tally`
         self.tally: Callable[..., Tally]
         if device:
             from workflow_scripts.dissect import tensor_tallies
@@ -147,7 +147,7 @@ class Counter:
                 self.labels.keep(scratch)
 
     def count(self, layer: TalliedLayer, pairing: Pairing, tallies: int = 1) -> Tally:
-        """The tallies of a layer, so many."""
+        """Make `tallies` tallies of a layer."""
         return self.tally(
             layer.maps, self.labels, layer.settings._replace(tallies=tallies), pairing, threads=self.threads
         )
@@ -158,17 +158,17 @@ def add_tally_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--activations", type=Path, required=True, help="activations.h5")
     parser.add_argument("--thresholds", type=Path, required=True, help="thresholds.h5")
     parser.add_argument("--concepts", type=Path, required=True, help="concepts.h5")
-    parser.add_argument("--shuffle-labels", type=int, metavar="SEED", help="control: pair images at random")
+    parser.add_argument("--shuffle-labels", type=int, metavar="SEED", help="baseline: pair images at random")
     add_choices(parser)
-    parser.add_argument("--threads", type=int, default=1, help="that share out the images")
-    parser.add_argument("--gpus", type=int, help="0 for none; without this one is used if there is one")
+    parser.add_argument("--threads", type=int, default=1, help="number of threads, which share the images")
+    parser.add_argument("--gpus", type=int, help="0 for none; by default one is used if there is one")
 
 
 def add_choices(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments for how units are masked and counted, as a Protocol has them, and for the fields of knots."""
+    """Add the arguments that say how units are masked and counted, as in a Protocol, and where receptive fields are."""
     parser.add_argument("--knots", choices=SCHEMES, required=True, help="where activations lie in the picture")
-    parser.add_argument("--border", choices=BORDERS, required=True, help="of a map, beyond its outer activations")
-    parser.add_argument("--mask", choices=MASKS, required=True, help="the threshold")
-    parser.add_argument("--counted-images", choices=COUNTED_IMAGES, required=True, help="in a unit's area")
-    parser.add_argument("--planes", choices=PLANES, required=True, help="count for a label, where several have it")
+    parser.add_argument("--border", choices=BORDERS, required=True, help="values beyond the outer activations")
+    parser.add_argument("--mask", choices=MASKS, required=True, help="above the threshold, or at least it")
+    parser.add_argument("--counted-images", choices=COUNTED_IMAGES, required=True, help="images in a unit's area")
+    parser.add_argument("--planes", choices=PLANES, required=True, help="how often a label in several planes counts")
     parser.add_argument("--receptive-fields", type=Path, help="receptive_fields.json, for those knots")

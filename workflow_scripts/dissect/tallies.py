@@ -1,4 +1,4 @@
-"""Counting, for every unit and label of a layer, the pixels that both cover, by the compiled kernels."""
+"""Count, for every unit and label of a layer, the pixels that both cover, with the compiled kernels."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ class TallySettings(NamedTuple):
 
     cut: float32 (U); a mask is where the map, interpolated to the grid `to`, is greater. label_category (L): the
     labels' primary categories, of `categories`. in_mask: whether an image counts for a category only if a label of
-    the category lies in the unit's mask. tallies: how many are made.
+    the category lies in the unit's mask. tallies: the number of tallies.
     """
 
     cut: np.ndarray
@@ -32,7 +32,7 @@ class TallySettings(NamedTuple):
 class Tally:
     """The counts of one layer in T tallies, int64.
 
-    `intersection` (T, L, U), so that neighbouring units lie together; `unit_area` (T, U, C).
+    `intersection` (T, L, U), so that neighbouring units are adjacent; `unit_area` (T, U, C).
     """
 
     def __init__(self, settings: TallySettings):
@@ -44,8 +44,8 @@ class Tally:
     def add(self, block: MapBlock, width: int, labels: LabelBlock, partner: np.ndarray, target: np.ndarray) -> None:
         """Add N images: their maps, of `width` columns, and the labels that they meet.
 
-        Image i meets those of the image at partner[p * N + i] of `labels`, which count in the tally target[p * N + i],
-        for each p: both int64 (m * N).
+        For each p, image i meets the labels of the image at partner[p * N + i] of `labels`, which count in the tally
+        target[p * N + i]; both are int64 (m * N).
         """
         kernels.tally(
             as_bits(block.values), block.unit, block.start, self.settings.cut, width, self.settings.to, labels, partner,
@@ -54,9 +54,9 @@ class Tally:
 
 
 class Pairing(NamedTuple):
-    """Which labels the maps of N images meet, and in which tally that counts: both int64 (m, N).
+    """Which labels the maps of N images meet, and in which tally they count: both int64 (m, N).
 
-    Image i's maps meet the labels of image partner[p, i], which counts in the tally target[p, i].
+    The maps of image i meet the labels of image partner[p, i], which count in the tally target[p, i].
     """
 
     partner: np.ndarray
@@ -64,14 +64,15 @@ class Pairing(NamedTuple):
 
 
 def own_labels(images: int) -> Pairing:
-    """Every image's maps meet its own labels, in one tally."""
+    """Pair every image's maps with its own labels, in one tally."""
     return Pairing(np.arange(images)[None], np.zeros((1, images), np.int64))
 
 
 class Labels:
     """The labels that images meet, read for each block of images, or once for all of them.
 
-    Those of many partners lie all over the file: they are read once, into `kept`, as `ConceptData.all_labels` does.
+    With many partners, labels are needed from all over the file, so they are read once, into `kept`, by
+    `ConceptData.all_labels`.
     """
 
     def __init__(self, concepts: ConceptData, with_category: bool, each_plane: bool = False):
@@ -80,18 +81,18 @@ class Labels:
         self.kept: LabelBlock | None = None
 
     def keep(self, scratch: Path) -> None:
-        """Read all of them into a file, from which memory is filled as needed."""
+        """Read all labels into a file that is mapped into memory."""
         self.kept = self.concepts.all_labels(*self.choices, scratch)
 
     def of(self, images: np.ndarray) -> tuple[LabelBlock, np.ndarray]:
-        """Labels, and where those of the images at these positions (n), which may repeat, are among them, int64 (n)."""
+        """Labels, and the places among them of the images at these positions (n), which may repeat: int64 (n)."""
         if self.kept is not None:
             return self.kept, images
         return self.concepts.block(images, *self.choices), np.arange(len(images))
 
 
 def tally_layer(maps: LayerMaps, labels: Labels, settings: TallySettings, pairing: Pairing, threads: int = 1) -> Tally:
-    """The tallies of a layer."""
+    """Count the tallies of a layer."""
     parts = in_shards(tally_images, maps.images, threads, maps, labels, settings, pairing)
     for part in parts[1:]:
         parts[0].intersection += part.intersection
@@ -102,7 +103,7 @@ def tally_layer(maps: LayerMaps, labels: Labels, settings: TallySettings, pairin
 def tally_images(
     first: int, last: int, maps: LayerMaps, labels: Labels, settings: TallySettings, pairing: Pairing
 ) -> Tally:
-    """The tallies of images `first` to `last` of a layer."""
+    """Count the tallies of images `first` to `last` of a layer."""
     tally = Tally(settings)
     progress = Progress(f"images of {maps.layer}", last - first)
     for block in maps.blocks(first, last):

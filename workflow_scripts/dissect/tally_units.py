@@ -30,24 +30,23 @@ def tally_units(
     border: str = "clamp",
     planes: str = "once",
 ) -> None:
-    """Write tally.h5: the integers of which every IoU is made (Bau et al. 2017, section 2.3).
+    """Write tally.h5: the integers from which every IoU is computed (Bau et al. 2017, section 2.3).
 
-    Per layer a group with, for U units, L labels and C categories, int64 `intersection` (U, L): pixels in
-    the unit's mask that carry the label; `unit_area` (U, C): pixels in the mask, over the images that count
-    for the category; `label_area` (L): pixels that carry the label; the layer's `threshold`, `maximum` and
-    `minimum`; and bool `dead` (U): units that are constant over the whole concept set. Its attribute `knots`
-    says which it has: cell centres where its units have no receptive fields. Layers lie in the dump's order.
+    It has a group per layer with, for U units, L labels and C categories, int64 `intersection` (U, L): pixels in the
+    unit's mask that carry the label; `unit_area` (U, C): pixels in the mask, over the images that count for the
+    category; `label_area` (L): pixels that carry the label; the layer's `threshold`, `maximum` and `minimum`; and bool
+    `dead` (U): units that are constant over the whole concept set. The group's attribute `knots` says which knots the
+    layer has: cell centres if its units have no receptive fields. Layers are in the dump's order.
 
-    A unit's mask is where its interpolated map is `mask` its threshold. "above" is strict: after a ReLU a
-    nearly dead unit has threshold 0, and its mask stays empty; with "at_least" it is the whole image.
-    `knots`: one of SCHEMES; `border`: one of BORDERS. Images that count for a
-    category are those "with_category", which carry a label of it; "with_label_in_mask", where such a label lies
-    in the unit's mask; or "all". A label's category is its primary one. A pixel that carries a label in several
-    `planes` counts for it "once", or, in intersections and label areas, once for "each". `receptive_fields` as
-    `layer_knots` takes them.
+    A unit's mask is where its interpolated map is `mask` ("above" or "at_least") its threshold. "above" is strict:
+    after a ReLU, a nearly dead unit has threshold 0 and an empty mask; with "at_least", its mask is the whole image.
+    `knots` is one of SCHEMES; `border` is one of BORDERS. Images count for a category if they carry a label of it
+    ("with_category"), if such a label lies in the unit's mask ("with_label_in_mask"), or always ("all"). A label's
+    category is its primary one. A pixel that carries a label in several `planes` counts "once" or, in intersections and
+    label areas, once for "each". `receptive_fields` is as `layer_knots` takes it.
 
-    With `shuffle_labels`, a seed, the maps of image i meet the labels of image p(i), p a random
-    permutation: a control for what IoU chance gives.
+    With `shuffle_labels`, a seed, the maps of image i meet the labels of image p(i), where p is a random permutation:
+    a baseline for the IoU that chance gives.
 
     Attributes: `format`, `activations` and `concepts` (fingerprints), `quantile` and `samples` (of the
     thresholds), `knots`, `border`, `mask`, `counted_images`, `planes`, and `shuffle_labels` (the seed, or "none").

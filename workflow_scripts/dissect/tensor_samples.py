@@ -1,4 +1,4 @@
-"""Order statistics on a torch device, for GPUs: the same numbers as `order_statistics`, by the same histograms."""
+"""Order statistics on a torch device, for GPUs: the same numbers as `order_statistics`, from the same histograms."""
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from workflow_scripts.dissect.order_statistics import BINS, refuse_not_finite
 from workflow_scripts.dissect.tensors import Blocks, interpolate, to_device
 
 SAMPLES_AT_ONCE = 2**24  # bounds memory
-UNITS_AT_ONCE = 256  # and that of histograms
+UNITS_AT_ONCE = 256  # bounds the memory of histograms
 SIGN, WORD = 0x80000000, 0xFFFFFFFF
 
 
@@ -33,7 +33,7 @@ class LargestSamples(order_statistics.OrderStatistics):
         self._low, self._high = (to_device(limit, self.device) for limit in self.limits())
 
     def second_pass(self) -> "LargestSamples":
-        """For single precision: an empty one for the second pass, on the same device."""
+        """For single precision: an empty object for the second pass, on the same device."""
         return LargestSamples(self.rank - self.above, half=False, upper=self.floor, device=str(self.device))
 
     def add_all(self, maps: LayerMaps, grid: Grid | None, threads: int) -> None:
@@ -44,9 +44,9 @@ class LargestSamples(order_statistics.OrderStatistics):
             self.add(maps.title, block.values, block.unit, maps.width, grid)
 
     def add(self, layer: str, values: Tensor, unit: Tensor, width: int, grid: Grid | None) -> None:
-        """Count the samples of maps (K, h * w) of the units (K), on the device; more as `LargestSamples` on the CPU.
+        """Count the samples of maps (K, h * w) of the units (K), on the device, like `LargestSamples` on the CPU.
 
-        That a value is not finite shows only when floors are raised.
+        A value that is not finite is detected only when floors are raised.
         """
         self._layer = layer
         least, most = values.amin(1).float(), values.amax(1).float()
@@ -68,22 +68,22 @@ class LargestSamples(order_statistics.OrderStatistics):
     def _count(self, samples: Tensor, unit: Tensor) -> None:
         """Add samples (k, n) of units (k) to their histograms."""
         low, high = self._low[unit][:, None], self._high[unit][:, None]
-        # The host waits here for how many there are; most maps have none.
+        # The host waits here for the number of samples; most maps have none.
         place = ((samples > low) & (samples <= high)).view(-1).nonzero()[:, 0]
         bins = (rising_bits(samples.reshape(-1)[place]) >> self.shift) & (BINS - 1)
         place = unit[place // samples.shape[1]] * BINS + bins
         self._histogram.view(-1).index_add_(0, place, torch.ones_like(place, dtype=torch.int32))
 
     def raise_floors(self) -> None:
-        """As on the CPU; UserError, naming the unit, if a value was NaN or infinite."""
+        """Raise floors as on the CPU; UserError, naming the unit, if a value was NaN or infinite."""
         bad = int(self._bad)
         if bad < len(self.rank):
             refuse_not_finite(self._layer, bad)
         for begin in range(0, len(self.rank), UNITS_AT_ONCE):
             units = slice(begin, begin + UNITS_AT_ONCE)
-            # The samples in each bin or above it, from the highest bin down.
+            # The number of samples in each bin or above it, from the highest bin down.
             above = self._histogram[units].flip(1).cumsum(1, dtype=torch.int64)
-            enough = (above >= self._rank[units, None]).sum(1)  # bins; the floor is the highest of them
+            enough = (above >= self._rank[units, None]).sum(1)  # number of bins; the floor is the highest of them
             floor = torch.maximum(enough - 1, to_device(self.floor[units], self.device))
             higher = above.gather(1, (BINS - 2 - floor).clamp(min=0)[:, None])[:, 0]
             higher = torch.where(floor == BINS - 1, 0, higher)
@@ -93,7 +93,7 @@ class LargestSamples(order_statistics.OrderStatistics):
 
 
 def keep(values: Tensor, unit: Tensor, images: int, cut: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The maps that exceed their unit's cut, of all maps (K, h * w) of some images: as `maps.keep` returns them."""
+    """The maps that exceed their unit's `cut`, among all maps (K, h * w) of images, as `maps.keep` returns them."""
     chosen = values.amax(1).float() > to_device(cut, values.device)[unit]
     counts = chosen.view(images, -1).sum(1)
     found = chosen.nonzero()[:, 0]
@@ -101,7 +101,7 @@ def keep(values: Tensor, unit: Tensor, images: int, cut: np.ndarray) -> tuple[np
 
 
 def rising_bits(samples: Tensor) -> Tensor:
-    """32-bit patterns that rise with the numbers, int64; of half precision the upper 16 bits."""
+    """32-bit patterns that rise with the numbers, int64; for half precision, in the upper 16 bits."""
     samples = samples + 0  # -0 and 0 are one number
     half = samples.dtype == torch.float16
     pattern = samples.view(torch.int16 if half else torch.int32).long()

@@ -1,7 +1,7 @@
 """Tallies on a torch device, for GPUs: the same integers as `kernels`, from whole-block operations.
 
-What the host has to know of a block, how many maps of each image have a mask, comes back while the block before is
-computed. The labels of all images stay on the device, in bits.
+The host needs to know how many maps of each image of a block have a mask; this is copied back while the block before
+is computed. The labels of all images stay on the device, as bits.
 """
 
 from typing import NamedTuple
@@ -17,26 +17,27 @@ from workflow_scripts.dissect.tallies import Pairing, Tally, TallySettings
 from workflow_scripts.dissect.tensors import Blocks, DeviceBlock, interpolate, to_device
 from workflow_scripts.shared.files import UserError
 
-PIXELS_AT_ONCE = 2**27  # of masks, or of label masks: bounds memory
+PIXELS_AT_ONCE = 2**27  # of masks, or of label masks; bounds memory
 TILE = 64  # active maps of an image that are counted together
-IMAGES_AT_ONCE = 256  # whose label masks are read together
-EXACT_IN_HALF = 2048  # half precision holds every whole number up to here, so that products of masks are exact
+IMAGES_AT_ONCE = 256  # images whose label masks are read together
+EXACT_IN_HALF = 2048  # half precision holds every whole number up to this one, so products of masks are exact
 
 
 class Labels:
     """The labels of all images of a concept set, on a device.
 
-    Each image has entries: first one that all pixels carry, whose label is L, one more than there are, so that an
-    intersection with it is an area; then its labels. `row` int64 (E) says where in `bits`, uint8 (M + 2, H, bytes),
-    lowest bits first, an entry's pixels are; M holds none and M + 1 all of them. `label` int64 (E); `start` int64
-    (images + 1), also on the host: whose entries these are. `counts_for` bool (images, C) as in a LabelBlock.
+    Each image has entries: first one that all pixels carry, with an additional label L, so that an intersection with it
+    is an area; then its labels. `row` int64 (E) is the row of `bits`, uint8 (M + 2, H, bytes), lowest bits first, with
+    an entry's pixels; row M has no pixels and row M + 1 has all. `label` int64 (E) has the entries' labels; `start`
+    int64 (images + 1), also on the host, the first entry of each image. `counts_for` bool (images, C) is as in a
+    LabelBlock.
     """
 
     def __init__(self, concepts: ConceptData, with_category: bool, each_plane: bool, device: str, threads: int):
-        """`with_category` and `each_plane` as `ConceptData.block` takes them; `threads` decode.
+        """`with_category` and `each_plane` are as `ConceptData.block` takes them; `threads` threads decode.
 
         Raises:
-            UserError: they do not fit the device, or the file is damaged.
+            UserError: the labels do not fit the device, or the file is damaged.
         """
         self.device = torch.device(device)
         self.height, self.width = concepts.height, concepts.width
@@ -69,11 +70,11 @@ class Labels:
             )
 
     def most_entries(self, images: np.ndarray) -> int:
-        """The most entries that one of these images (n) has."""
+        """The largest number of entries of one of these images (n)."""
         return int((self.start[images + 1] - self.start[images]).max())
 
     def entries(self, images: Tensor, most: int) -> tuple[Tensor, Tensor]:
-        """The rows and labels of images (n), int64 (n, most): nothing, with label L, where an image has fewer."""
+        """The rows and labels of images (n), int64 (n, most); images with fewer entries are padded with empty ones."""
         place = self.starts[images][:, None] + torch.arange(most, device=self.device)
         there = place < self.starts[images + 1][:, None]
         place = torch.where(there, place, self.starts[images][:, None])
@@ -86,7 +87,7 @@ class Labels:
 
 
 def entries_of(blocks: list[LabelBlock], labels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where each image's entries start, and each entry's label and row, of images in blocks: see `Labels`."""
+    """The start of each image's entries, and each entry's label and row, for images in blocks: see `Labels`."""
     mask_counts, whole_counts = (
         np.concatenate([np.diff(starts) for starts in of_blocks])
         for of_blocks in ([block.mask_start for block in blocks], [block.whole_start for block in blocks])
@@ -107,7 +108,7 @@ def entries_of(blocks: list[LabelBlock], labels: int) -> tuple[np.ndarray, np.nd
 
 
 def tally_layer(maps: LayerMaps, labels: Labels, settings: TallySettings, pairing: Pairing, threads: int) -> Tally:
-    """`tallies.tally_layer` on the device of `labels`."""
+    """Count the tallies of a layer like `tallies.tally_layer`, on the device of `labels`."""
     tally = TensorTally(settings, labels, pairing)
     blocks = Blocks(maps, labels.device, threads)
     before: list[tuple[DeviceBlock, Active]] = []
@@ -123,7 +124,7 @@ def tally_layer(maps: LayerMaps, labels: Labels, settings: TallySettings, pairin
 
 
 class Active(NamedTuple):
-    """Which maps of a block have a mask: bool (K) and, on the host once `counted`, how many of each image."""
+    """Which maps of a block have a mask: bool (K) and, on the host once `counted` has happened, how many per image."""
 
     maps: Tensor
     counts: Tensor
@@ -137,7 +138,7 @@ class TensorTally:
         device = labels.device
         self.settings, self.labels, self.partner = settings, labels, pairing.partner
         self.cut = to_device(settings.cut, device)
-        # The label of areas has no category of its own: they add to one more.
+        # The label of areas has no category, so it gets an additional one.
         self.category = to_device(np.append(settings.label_category, settings.categories).astype(np.int64), device)
         self.partners, self.targets = (to_device(table, device) for table in pairing)
         units, count = len(settings.cut), len(settings.label_category)
@@ -161,14 +162,14 @@ class TensorTally:
         """Add a block; its active maps are counted in tiles, of one image each."""
         blocks.use(block)
         if active.counted:
-            active.counted.synchronize()  # the only time that the host waits for the device
+            active.counted.synchronize()  # the host waits for the device only here
             active.maps.record_stream(torch.cuda.current_stream())
         counts = active.counts.numpy()
         total = int(counts.sum())
         if not total:
             return
         device, tile = block.values.device, min(TILE, int(counts.max()))
-        # Where the active maps are: not by nonzero, for which the host would wait.
+        # The places of the active maps; nonzero would make the host wait.
         place = torch.where(active.maps, active.maps.cumsum(0) - 1, total)
         found = torch.empty(total + 1, dtype=torch.int64, device=device)
         found.scatter_(0, place, torch.arange(len(place), device=device))
@@ -195,15 +196,15 @@ class TensorTally:
 
     @property
     def part(self) -> int:
-        """The rows of label maps that are counted at once; 0 if half precision cannot count even one."""
+        """The number of rows of label maps counted at once; 0 if half precision cannot count even one."""
         return EXACT_IN_HALF // self.labels.width
 
     def split(self, pixels: Tensor) -> Tensor:
-        """Pixels (n, k, rows, W) in parts that half precision can count: (n, parts, k, rows of a part, W)."""
+        """Split pixels (n, k, rows, W) into parts that half precision can count: (n, parts, k, rows of a part, W)."""
         return pixels.unflatten(2, (-1, self.part or pixels.shape[2])).transpose(1, 2)
 
     def draw(self, values: Tensor, cut: Tensor) -> Tensor:
-        """Where maps (n * k, h * w) exceed cuts (n, k): 0 or 1, (n * parts, k, pixels), parts as in `split`."""
+        """Where maps (n * k, h * w) exceed `cut` (n, k): 0 or 1, (n * parts, k, pixels), parts as in `split`."""
         grid = self.settings.to
         height, width = self.labels.height, self.labels.width
         rows = -(-height // self.part) * self.part if self.part else height
@@ -215,7 +216,7 @@ class TensorTally:
         return masks.flatten(3).flatten(0, 1)
 
     def count(self, masks: Tensor, unit: Tensor, partner: int, images: np.ndarray, on_device: Tensor) -> None:
-        """Add what masks, drawn for the units (n, k) on images (n), share with the labels of their partners."""
+        """Add what masks, drawn for the units (n, k) on images (n), share with the labels of the images' partners."""
         labels = self.labels
         met = self.partner[partner, images]
         most = labels.most_entries(met)
@@ -240,7 +241,7 @@ class TensorTally:
         )
 
     def fetch(self) -> Tally:
-        """The counts, on the host."""
+        """Return the counts on the host."""
         tally = Tally(self.settings)
         tally.intersection, tally.unit_area = self.intersection[:, :-1].cpu().numpy(), self.unit_area.cpu().numpy()
         return tally

@@ -1,7 +1,7 @@
-"""Activation maps on a torch device, for GPUs: how they come there, and their interpolation.
+"""Activation maps on a torch device, for GPUs: copying them there, and interpolating them.
 
-Maps are decoded by threads into pinned memory and copied on a stream of their own, while the block before is computed.
-On a CPU the same operations run one after the other.
+Threads decode maps into pinned memory, and a separate stream copies them while the block before is computed. On a CPU
+the same operations run one after another.
 """
 
 from collections.abc import Iterator
@@ -17,25 +17,25 @@ from workflow_scripts.dissect.maps import LayerMaps, MapBlock
 from workflow_scripts.dissect.parallel import in_order
 from workflow_scripts.shared.progress import Progress
 
-VALUES_AT_ONCE = 2**24  # of the maps of a block: bounds memory
+VALUES_AT_ONCE = 2**24  # of the maps of a block; bounds memory
 
 
 def to_device(array: np.ndarray | Tensor, device: torch.device) -> Tensor:
-    """A copy on the device; a GPU makes it when its stream comes to it, without the host waiting."""
+    """Copy an array to the device; on a GPU the copy is queued on the stream, and the host does not wait."""
     tensor = torch.as_tensor(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def pinned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Memory that a GPU copies from by itself."""
+    """Pinned memory, which a GPU can copy from by itself."""
     return torch.empty(shape, dtype=torch.from_numpy(np.empty(0, dtype)).dtype, pin_memory=True).numpy()
 
 
 class DeviceBlock(NamedTuple):
     """Maps of consecutive images on a device: values (K, h * w) of the units `unit` (K), of the images `image` (K).
 
-    `image` counts from the first of the block's `images`. `ready` is when they are there, on a GPU; `host` is what is
-    copied until then.
+    `image` counts from the first of the block's `images`. On a GPU, `ready` is the event after which they are there;
+    `host` is the memory that is copied until then.
     """
 
     images: slice
@@ -47,25 +47,25 @@ class DeviceBlock(NamedTuple):
 
 
 class Blocks:
-    """The maps of a layer, block after block, on a device: each is copied while the one before is computed."""
+    """The maps of a layer, block after block, on a device: each block is copied while the one before is computed."""
 
     def __init__(self, maps: LayerMaps, device: torch.device, threads: int):
-        """`threads` decode. What the current stream has to do by now is done before anything `on_stream`."""
+        """`threads` threads decode. Work already on the current stream finishes before anything `on_stream` starts."""
         self.maps, self.device, self.threads = maps, device, threads
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         if self.stream:
             self.stream.wait_stream(torch.cuda.current_stream(device))
 
     def on_stream(self) -> AbstractContextManager:
-        """A context in which work is put on the stream of copies."""
+        """A context in which work goes on the stream of copies."""
         return torch.cuda.stream(self.stream) if self.stream else nullcontext()
 
     def __iter__(self) -> Iterator[DeviceBlock]:
-        """Yield the blocks; work on one, but for what is put `on_stream`, goes on the current stream."""
+        """Yield the blocks; work on a block goes on the current stream unless it is put `on_stream`."""
         progress = Progress(f"images of {self.maps.layer}", self.maps.images)
         empty = pinned if self.stream else np.empty
         runs = self.maps.runs(0, self.maps.images, VALUES_AT_ONCE)
-        before = None  # the block whose copy was asked for, while the next one's is
+        before = None  # the block that is being copied while the next one is decoded
         for block in in_order(lambda images: self.maps.read(images, empty), runs, self.threads):
             progress.log(block.images.stop)
             copied = self._copied(block) if len(block.unit) else None
@@ -85,7 +85,7 @@ class Blocks:
         return DeviceBlock(block.images, values, unit, image, ready, block.values)
 
     def use(self, block: DeviceBlock) -> None:
-        """Let the current stream wait for a block, and its memory for the current stream."""
+        """Make the current stream wait for a block, and keep the block's memory until that stream has used it."""
         if block.ready is not None:
             current = torch.cuda.current_stream(self.device)
             current.wait_event(block.ready)
@@ -108,14 +108,14 @@ def interpolate_columns(maps: Tensor, grid: Grid) -> Tensor:
 def interpolate(maps: Tensor, grid: Grid, rows: int | None = None) -> Tensor:
     """Interpolate maps (K, h, w) to float32 (K, H, W), to the bits that `interpolation` defines.
 
-    Nothing is fused: each operation rounds. With `rows`, there are so many, those below the map -infinity.
+    Nothing is fused: each operation rounds. With `rows`, there are that many rows; those below the map are -infinity.
     """
     across = interpolate_columns(pad(maps, grid), grid)
     height = len(grid.row_weight)
     weight = to_device(grid.row_weight, maps.device)[:, None]
     result = across.new_empty(len(maps), rows or height, across.shape[2])
     result[:, height:] = -torch.inf
-    # Between two rows of knots lie consecutive positions.
+    # The positions between two rows of knots are consecutive.
     ends = np.searchsorted(grid.rows[0], np.arange(across.shape[1]), "right").tolist()
     for y, (first, last) in enumerate(zip([0, *ends], ends, strict=False)):
         if first < last:

@@ -1,4 +1,4 @@
-"""Reading what thresholds.h5 and tally.h5 say of a layer's units."""
+"""Read a layer's units from thresholds.h5 and tally.h5."""
 
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ class Thresholds(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """What tally.h5 has of a layer, as `tally_units` describes it, and its attribute `knots`."""
+    """The contents of tally.h5 for a layer, as `tally_units` describes them, and its attribute `knots`."""
 
     intersection: np.ndarray
     unit_area: np.ndarray
@@ -39,10 +39,10 @@ class Counts(NamedTuple):
 
 
 def read_thresholds(file: h5py.File, layer: str, units: int | None = None) -> Thresholds:
-    """The thresholds of a layer, of so many units if that is known.
+    """Read the thresholds of a layer, which must have `units` units if that is given.
 
     Raises:
-        UserError: they are missing, damaged, not finite, or not of so many units.
+        UserError: they are missing, damaged, not finite, or of another number of units.
     """
     group = find_group(file, layer)
     threshold = read_singles(group, "threshold", (units,))
@@ -52,10 +52,10 @@ def read_thresholds(file: h5py.File, layer: str, units: int | None = None) -> Th
 
 
 def read_counts(file: h5py.File, layer: str, labels: ConceptData) -> Counts:
-    """What was counted of a layer, with the labels of a concept set.
+    """Read the counts of a layer, which must fit the labels of a concept set.
 
     Raises:
-        UserError: it is missing, damaged, not of so many labels and categories, or cannot be: an intersection is larger
+        UserError: they are missing or damaged, the number of labels or categories differs, or an intersection is larger
             than its label.
     """
     group, thresholds = find_group(file, layer), read_thresholds(file, layer)

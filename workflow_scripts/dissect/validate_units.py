@@ -1,7 +1,7 @@
 """Compare each unit's best IoU with chance, and names on one half of the pictures with those on the other.
 
-Masks are drawn once and meet the labels of their own pictures, in groups, and those of other pictures, permuted within
-the pictures that have labels of the same categories. Thresholds stay as they are: labels have no part in them.
+Masks are drawn once. They meet the labels of their own pictures, in groups, and those of other pictures, permuted among
+pictures that have labels of the same categories. Thresholds do not change, because they do not depend on labels.
 """
 
 import argparse
@@ -35,16 +35,16 @@ from workflow_scripts.plan.protocols import DETECTOR_RULES, Protocol
 from workflow_scripts.shared.files import run_command, scratch_file, whole_file
 from workflow_scripts.shared.gpus import use_gpus
 
-COUNTS_AT_ONCE = 2**30  # bytes of tallies, in all copies: bounds memory
-HEAT_AT_ONCE = 2**28  # bytes of how often pixels carry labels: bounds memory
+COUNTS_AT_ONCE = 2**30  # bytes of tallies, in all copies; bounds memory
+HEAT_AT_ONCE = 2**28  # bytes of counts of labels at each pixel; bounds memory
 
 
 class Validation:
-    """What all layers of a network share: the labels, who takes whose, and groups of pictures.
+    """What all layers of a network share: the labels, their permutations, and groups of pictures.
 
     Args:
-        scratch: a file that is made, for labels that are read again and again.
-        permutations: of labels; 0 for none.
+        scratch: a new file, for labels that are read repeatedly.
+        permutations: the number of permutations of labels; 0 for none.
     """
 
     def __init__(
@@ -63,14 +63,14 @@ class Validation:
         self.counter = Counter(labels, choices, threads, scratch if permutations else None)
         self.partner = pair_labels(images, shuffle_labels).partner[0]
         self.stratum = strata(labels.image_has_category)
-        # Groups are of labels, whose picture is not always that of the maps.
+        # These are groups of labels; shuffled labels belong to other pictures than the maps.
         self.group = group_pictures(self.stratum, min(GROUPS, images))
         self.groups = int(self.group.max()) + 1
         self.group_area = label_areas(labels, self.group, self.groups, choices.planes == "each")
         self.label_area = self.group_area.sum(0)
 
     def validate(self, layer: TalliedLayer) -> tuple[dict, dict]:
-        """The columns of a layer's units, by name, each (U); and its row of split.csv."""
+        """The columns of a layer's units, by name, each (U), and the layer's row of split.csv."""
         labels = self.labels
         groups, nulls = self.count(layer)
         scores = iou(groups.intersection.sum(0).T, groups.unit_area.sum(0), self.label_area, labels.label_category)
@@ -106,7 +106,7 @@ class Validation:
             tally = self.counter.count(layer, Pairing(np.array(partners), np.array(targets)), tallies)
             counts = tally.intersection, tally.unit_area
             if of_groups is None:
-                # Copies, or the whole of the counts would stay in memory.
+                # Copies, because slices would keep all counts in memory.
                 of_first, area = (of_all[len(numbers) :].copy() for of_all in counts)
                 of_groups = Groups(of_first, area, self.group_area, labels.label_category)
             nulls += [self.best(counts[0][place], counts[1][place]) for place in range(len(numbers))]
@@ -114,18 +114,18 @@ class Validation:
         return of_groups, np.array(nulls)
 
     def best(self, intersection: np.ndarray, unit_area: np.ndarray) -> np.ndarray:
-        """Each unit's best IoU, (U), of one tally."""
+        """Each unit's best IoU in one tally, (U)."""
         return iou(intersection.T, unit_area, self.label_area, self.labels.label_category).max(1)
 
     def chance(self, layer: TalliedLayer, label: np.ndarray, unit_area: np.ndarray) -> np.ndarray:
         """The IoU that chance gives each unit with its label, (U): that of the mean intersection over permutations.
 
-        The mean intersection of a unit and a label is exact: the sum over strata of the products, pixel by pixel, of
-        how many of the unit's masks and how many of the label's masks cover it, by the number of pictures. 0 where
-        `label`, int64 (U), is below 0.
+        The mean intersection of a unit and a label is exact. For each stratum and pixel, the number of the unit's masks
+        that cover the pixel is multiplied by the number of the label's masks that do, and divided by the number of
+        pictures; the products are summed. The IoU is 0 if `label`, int64 (U), is below 0.
 
-        Some labels and strata are counted at a time, so that counts take `HEAT_AT_ONCE` bytes at most, or those of one
-        label map where that is larger, four for a pixel. Sums take eight bytes for each stratum and unit.
+        Some labels and strata are counted at a time, so that counts take at most `HEAT_AT_ONCE` bytes, or those of one
+        label map if that is larger, four bytes per pixel. Sums take eight bytes for each stratum and unit.
         """
         labels = self.labels
         pictures = np.bincount(self.stratum)
@@ -170,7 +170,7 @@ def sum_heat(
 
 
 def label_areas(labels: ConceptData, group: np.ndarray, groups: int, each_plane: bool) -> np.ndarray:
-    """How many pixels carry each label in each group of images, int64 (G, L); `group` int64 (N)."""
+    """The number of pixels that carry each label in each group of images, int64 (G, L); `group` int64 (N)."""
     areas = np.zeros((groups, len(labels.label_number)), np.int64)
     for images, block in labels.blocks(True, each_plane):
         for start, label, pixels in (
@@ -194,22 +194,23 @@ def validate_units(
     """Write nulls.csv, a row per layer and unit, and split.csv, a row per layer.
 
     nulls.csv has `layer, unit` (from 0), `category, label, iou` (the best concept and its IoU, as in units.csv),
-    `iou_chance` (the IoU of that pair in the mean over permutations, exact), what `null_columns` gives (empty without
-    permutations), and `agreement`: how often half of the pictures give it that name. split.csv has what
-    `compare_halves` and `bootstrap` give.
+    `iou_chance` (the IoU of that pair with the mean intersection over permutations, exact), the columns of
+    `null_columns` (empty without permutations), and `agreement`: how often half of the pictures give the unit that
+    name. split.csv has the columns of `compare_halves` and `bootstrap`.
 
     Args:
-        inputs: activations.h5, thresholds.h5 and concepts.h5, as of `tally_units`.
-        choices: how units are masked and counted, and what makes a detector.
-        receptive_fields: as of `tally_units`.
-        permutations: of labels, within pictures that have labels of the same categories; 0 for none.
+        inputs: activations.h5, thresholds.h5 and concepts.h5, as for `tally_units`.
+        choices: how units are masked and counted, and the rule for detectors.
+        receptive_fields: as for `tally_units`.
+        permutations: the number of permutations of labels, among pictures with labels of the same categories; 0 for
+            none.
         nulls: nulls.csv, to write.
         split: split.csv, to write.
-        shuffle_labels: as of `tally_units`.
-        threads: that share out the images.
+        shuffle_labels: as for `tally_units`.
+        threads: the number of threads, which share the images.
 
     Raises:
-        UserError: as `tally_units`.
+        UserError: as in `tally_units`.
     """
     activations, thresholds, concepts = inputs
     with (
@@ -222,7 +223,7 @@ def validate_units(
     ):
         validation = Validation(labels, choices, shuffle_labels, permutations, threads, scratch)
         movable = np.bincount(validation.stratum)[validation.stratum] > 1
-        logging.info("the labels of %d of %d pictures can change places", movable.sum(), len(movable))
+        logging.info("the labels of %d of %d pictures can be permuted", movable.sum(), len(movable))
         of_units = csv.DictWriter(units_file, UNIT_COLUMNS, lineterminator="\n")
         of_layers = csv.DictWriter(split_file, SPLIT_COLUMNS, lineterminator="\n")
         of_units.writeheader()
@@ -236,7 +237,7 @@ def validate_units(
 
 
 def plain(value: object) -> object:
-    """A cell of a table: a number with all its digits, and nothing where it is not known."""
+    """A cell of a table: a number with all its digits, or nothing if it is NaN."""
     if isinstance(value, float | np.floating):
         return "" if np.isnan(value) else float(value)
     return value
@@ -246,9 +247,9 @@ def main() -> None:
     """Validate the units of the dump that the command line names, and write nulls.csv and split.csv."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_tally_arguments(parser)
-    parser.add_argument("--detector-iou", type=float, required=True, help="a detector's IoU is above this")
-    parser.add_argument("--detector-rule", choices=DETECTOR_RULES, required=True, help="or at least this")
-    parser.add_argument("--permutations", type=int, required=True, help="of labels; 0 for none")
+    parser.add_argument("--detector-iou", type=float, required=True, help="the IoU threshold of a detector")
+    parser.add_argument("--detector-rule", choices=DETECTOR_RULES, required=True, help="above it, or at least it")
+    parser.add_argument("--permutations", type=int, required=True, help="number of permutations of labels; 0 for none")
     parser.add_argument("--nulls", type=Path, required=True, help="nulls.csv to write")
     parser.add_argument("--split", type=Path, required=True, help="split.csv to write")
     args = parser.parse_args()

@@ -1,1 +1,1 @@
-"""What an experiment has found, in words, from its tables."""
+"""What an experiment found, in words, from its tables."""

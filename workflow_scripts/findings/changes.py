@@ -26,17 +26,17 @@ from workflow_scripts.plan.replicates import LEAST_REPLICATES
 from workflow_scripts.tables.compare_networks import DENSE, UNTESTED
 from workflow_scripts.tables.read_tables import detector_rule_of, units_above_rotation
 
-SHOWN = {  # columns of equivalence.csv, and what they say of the levels they are true of
+SHOWN = {  # columns of equivalence.csv, and what is ruled out at the levels where they are true
     "no_loss_in_sequence": "a loss as large as the margin",
-    "in_sequence": "a change as large as that, up or down,",
+    "in_sequence": "a change as large as the margin, in either direction,",
 }
-NOTE = "Mean ± standard deviation of replicates."
+NOTE = "Mean ± standard deviation over {}."
 INTERVALS = (
-    "In brackets: the 90 % interval of the difference from dense, each level taken alone; nothing corrects for how"
-    " many there are."
+    "In brackets: the 90 % interval of the difference from dense, for each level alone, without correction for the"
+    " number of levels."
 )
-MARKED = "°: not shown to be without loss, for the tests from dense downwards have ended here or before."
-UNMARKED = f"With fewer than {LEAST_REPLICATES} replicates no loss is tested."
+MARKED = "°: a loss is not ruled out, because the tests from dense to sparse ended here or earlier."
+UNMARKED = f"Losses are not tested with fewer than {LEAST_REPLICATES} replicates."
 
 
 def asked(tables: Tables, margin: float, accuracy_margin: float) -> Section:
@@ -48,28 +48,28 @@ def asked(tables: Tables, margin: float, accuracy_margin: float) -> Section:
     sizes = {layer: sorted(set(rows["units"])) for layer, rows in networks.groupby("layer", sort=False)}
     dissected = listed([f"{layer} ({counted(' or '.join(map(str, units)), 'unit')})" for layer, units in sizes.items()])
     question = (
-        "Does pruning cost a network units that a person can name? A unit counts as interpretable if the places"
-        f" where it is most active overlap with one concept, IoU {DETECTOR_RULES[rule]} {decimal(iou)}."
-        f" Dissected: {dissected}, of {counted(count, 'network')}."
+        "Does pruning cost a network units that a person can name? A unit is a detector (interpretable) if the places"
+        f" where it is most active overlap with one concept at IoU {DETECTOR_RULES[rule]} {decimal(iou)}."
+        f" Dissected layers: {dissected}, in {counted(count, 'network')}."
     )
     fixed = (
-        f"Margins, as the config has them: {percent(margin)} of the dense networks' mean, and"
-        f" {counted(decimal(100 * accuracy_margin), 'percentage point')} of accuracy. A loss is ruled out where the"
-        " whole 90 % interval of the difference lies above minus the margin. Training again, on another machine for"
-        " instance, gives other networks and other numbers."
+        f"The config sets the margins: {percent(margin)} of the dense networks' mean count, and"
+        f" {counted(decimal(100 * accuracy_margin), 'percentage point')} of test accuracy. A loss as large as the"
+        " margin is ruled out if the whole 90 % interval of the difference from dense lies above minus the margin."
+        " Training again, for instance on another machine, gives different networks and different numbers."
     )
     curves = [pruned_to(tables, curve) for curve in tables.curves()]
     return Section("What was asked", [" ".join([question, *curves, fixed])])
 
 
 def pruned_to(tables: Tables, curve: str) -> str:
-    """How many replicates a curve has, and of which densities."""
+    """How many replicates a curve has, and at which densities."""
     replicates = counted(tables.of("networks", curve)["replicate"].nunique(), "replicate")
     densities = [tables.density(curve, level) for level in tables.levels(curve)]
     known = [percent(density) for density in densities if not pd.isna(density)]
-    parts = [f"with {listed(known, most=len(known))} of the weights"] if known else []
+    parts = [f"with {listed(known, most=len(known))} of the weights remaining"] if known else []
     if len(known) < len(densities):
-        parts.append(f"{counted(len(densities) - len(known), 'level')} with an unknown share of the weights")
+        parts.append(f"{counted(len(densities) - len(known), 'level')} of unknown density")
     return f"{capital(tables.called(curve))}: {replicates}, {listed(parts)}."
 
 
@@ -93,19 +93,20 @@ def in_short(tables: Tables, curve: str) -> Section:
     if len(compared):
         count = counted(span(compared["n"].min(), compared["n"].max()), "replicate")
         paragraphs.append(
-            f"Each level is compared with the dense network of the same replicate ({count}), from dense downwards until"
-            " one is not shown. Where the true change is as large as the margin, a cell of the table claims too much in"
-            f" at most 5 % of experiments; nothing corrects for there being {counted(2 * (len(table) - 1), 'cell')}."
+            f"Each level is compared with the dense network of the same replicate ({count}). Levels are tested from"
+            " dense to sparse until a test fails. In at most 5 % of experiments, a cell of the table goes down to a"
+            " level where the true loss, or change, is as large as the margin or larger. There is no correction for the"
+            f" number of cells ({2 * (len(table) - 1)})."
         )
     note = (
-        "Down to which share of the weights a loss, or a change up or down, as large as the margin is ruled out. At no"
-        " level: that may be a change, or nothing could be told."
+        "The share of the weights down to which a loss, or a change in either direction, as large as the margin is"
+        " ruled out. At no level: there may be a change, or too few data to rule one out."
     )
     return Section(tables.title("In short", curve), paragraphs, table if len(compared) else (), note)
 
 
 def disagreeing(tables: Tables, curve: str, rows: pd.DataFrame) -> Iterator[str]:
-    """At which levels a layer has fewer units than dense, but more above rotation: a random basis loses those, too."""
+    """At which levels a layer has fewer detectors than dense, but more above rotation: random bases lose even more."""
     for layer in tables.layers(curve):
         of_layer = rows[rows["layer"] == layer]
         fewer, more = (of_layer[of_layer["measure"] == name] for name in ("units", "units_above_rotation"))
@@ -113,13 +114,13 @@ def disagreeing(tables: Tables, curve: str, rows: pd.DataFrame) -> Iterator[str]
         both = fewer[fewer["high90"] < 0].merge(more[["level", "n"]], on=["level", "n"])
         if len(both):
             yield (
-                f"In {layer} the two counts of units disagree at {levels_of(from_dense(both))}: fewer interpretable"
-                " units than dense, but more above rotation. What is lost there, a random basis loses as well."
+                f"In {layer}, the two counts of units disagree at {levels_of(from_dense(both))}: there are fewer"
+                " detectors than in the dense networks, but more above rotation. Random bases lose even more there."
             )
 
 
 def headlines(equivalence: pd.DataFrame, curves: Sequence[str]) -> list[str]:
-    """The sparsest levels that are shown to be as the dense networks, a paragraph for accuracy and for each layer."""
+    """The sparsest levels down to which losses and changes are ruled out: a paragraph for accuracy and each layer."""
     rows = equivalence[equivalence["arm"].isin(curves) & (equivalence["against"] == "dense")]
     rows = rows.sort_values("level", kind="stable")
     texts = []
@@ -132,20 +133,20 @@ def headlines(equivalence: pd.DataFrame, curves: Sequence[str]) -> list[str]:
 
 
 def from_dense(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of one measure in the order of the tests: from dense downwards, by level where a density is not known."""
+    """Rows of one measure in the order of the tests: from dense to sparse, or by level if a density is unknown."""
     known = rows["density"].notna().all()
     return rows.sort_values(["density", "level"], ascending=[False, True]) if known else rows.sort_values("level")
 
 
 def ended(rows: pd.DataFrame, column: str) -> str | None:
-    """The sparsest level of one measure of which a column of `SHOWN` is true; None if it is of no level."""
+    """The sparsest level of one measure for which a column of `SHOWN` is true; None if there is none."""
     rows = from_dense(rows)
     passed = rows[rows[column].astype(bool)]
     return weights(passed.iloc[-1]) if len(passed) else None
 
 
 def ruled_out(rows: pd.DataFrame) -> str:
-    """Which changes are ruled out in a layer, and down to which level; nothing of what is not tested."""
+    """Which changes are ruled out in a layer, and down to which level; measures that are not tested are left out."""
     rows = tested(rows)
     of_measures = {measure: of_one for measure in MEASURES if len(of_one := rows[rows["measure"] == measure])}
     sentences = []
@@ -164,34 +165,34 @@ def ruled_out(rows: pd.DataFrame) -> str:
         if all(ended(of_one, column) is None for column in SHOWN)
     ]
     if never:
-        sentences.append(f"no loss or change as large as the margin is ruled out, at any level, for {listed(never)}.")
+        sentences.append(f"a loss or change as large as the margin is not ruled out at any level for {listed(never)}.")
     return one_after_another(sentences)
 
 
 def with_margin(rows: pd.DataFrame, measure: str) -> str:
-    """What a measure is called, and its margin: "interpretable units (margin 8.2)"."""
+    """The name of a measure, and its margin: "detectors (margin 8.2)"."""
     margin = rows["margin"].iloc[0]
     size = counted(number(100 * margin), "point") if measure == "accuracy" else number(margin)
     return f"{MEASURES[measure]} (margin {size})"
 
 
 def untested(rows: pd.DataFrame) -> str:
-    """What a comparison with too few replicates leaves open, in a layer."""
+    """What a comparison with too few replicates leaves open in a layer."""
     units = rows[rows["measure"] == "units"]
     if units.empty:
         return ""
-    text = f"with {counted(int(units['n'].max()), 'replicate')} no test of a change is made"
+    text = f"changes are not tested with {counted(int(units['n'].max()), 'replicate')}"
     least, most = units["smallest_change"].min(), units["smallest_change"].max()
     if pd.isna(least):
-        return f"{text}, and how much another training would change is not known."
-    return f"{text}; a change of less than {counted(span(least, most), 'unit')} could not have been ruled out."
+        return f"{text}, and it is unknown how much another training run would change."
+    return f"{text}; no change of less than {counted(span(least, most), 'detector')} could have been ruled out."
 
 
 # What changes at each level
 
 
 def changed(tables: Tables, curve: str) -> Iterator[Section]:
-    """What a curve has at each level, and what is lost or gained: accuracy, then each layer."""
+    """What a curve has at each level, and what it loses or gains: first accuracy, then each layer."""
     rows = tables.against_dense(curve)
     networks = tables.of("networks", curve)
     accuracy = 100 * networks.drop_duplicates(NETWORK[:3])["test_accuracy"]
@@ -215,31 +216,32 @@ def changed(tables: Tables, curve: str) -> Iterator[Section]:
 
 
 def beside_rotation(tables: Tables, curve: str, layer: str, values: dict[str, pd.Series]) -> list[str]:
-    """How many directions of a random basis would count, beside the units, at three levels."""
+    """How many directions of a random basis would count as detectors, against the units, at three levels."""
     if "units_above_rotation" not in values:
         return []
     networks = tables.of("networks", curve, layer)
     of_levels = pd.DataFrame(values)[values["units_above_rotation"].notna()].groupby(networks["level"]).mean()
     means = of_levels[of_levels["units"] > 0]
     parts = [
-        f"{number(units - above)} where there are {number(units)} such units at {tables.weights(curve, level)}"
+        f"{number(units - above)} against {number(units)} at {tables.weights(curve, level)}"
         for level in tables.three_levels(curve, set(means.index))
         for units, above in [means.loc[level, ["units", "units_above_rotation"]]]
     ]
     if not parts:
         return []
     text = (
-        "Random directions may count as interpretable, too: in a random basis of the units' space"
-        f" {listed(parts)}. Only the difference, units above rotation, speaks of the units themselves."
+        "Random directions can be detectors, too. The mean number of detectors in a random basis of the units' space,"
+        f" against that of the units, is {listed(parts)}. Only the difference, units above rotation, says something"
+        " about the units themselves."
     )
     first = tables.levels(curve)[0]
     if first in of_levels.index and of_levels.at[first, "units_above_rotation"] <= 0:
-        text += f" In {tables.first_networks(curve)} it is not above 0: there is none to lose."
+        text += f" In {tables.first_networks(curve)} this difference is not above 0, so there is none to lose."
     return [text]
 
 
 def lost_or_gained(rows: pd.DataFrame, measure: str) -> list[str]:
-    """At which levels the interval of a measure is below or above 0; nothing with fewer replicates than are tested."""
+    """At which levels the interval of a measure is below or above 0; empty if there are too few replicates to test."""
     rows = from_dense(rows[rows["shown"] != UNTESTED])
     if rows.empty:
         return []
@@ -249,14 +251,15 @@ def lost_or_gained(rows: pd.DataFrame, measure: str) -> list[str]:
     for words, of_kind in ((fewer, rows[rows["high90"] < 0]), (more, rows[rows["low90"] > 0])):
         if len(of_kind):
             most = of_kind.loc[of_kind["difference"].abs().idxmax()]
-            sentences.append(f"{words} than dense at {levels_of(of_kind)}; most at {weights(most)}: {change(most)}.")
+            which = f"; most at {weights(most)}" if len(of_kind) > 1 else ""
+            sentences.append(f"{words} than dense at {levels_of(of_kind)}{which}: {change(most)}.")
     if not sentences:
-        return [f"{name}: at no level does the 90 % interval of the difference from dense exclude 0."]
+        return [f"{name}: the 90 % interval of the difference from dense includes 0 at every tested level."]
     return [f"{name}: {one_after_another(sentences)}"]
 
 
 def noise(tables: Tables, curve: str, layer: str) -> Iterator[str]:
-    """What other dense networks have more or fewer, and how far the intervals reach."""
+    """How other dense networks differ, and how far the intervals reach."""
     yield from without_pruning(tables, curve, layer)
     rows = tables.against_dense(curve)
     rows = rows[(rows["measure"] == "units") & (rows["layer"] == layer) & rows["smallest_change"].notna()]
@@ -264,35 +267,36 @@ def noise(tables: Tables, curve: str, layer: str) -> Iterator[str]:
         size = span(rows["smallest_change"].min(), rows["smallest_change"].max())
         by_level = ", depending on the level," if "to" in size else ","
         yield (
-            f"Intervals of interpretable units reach {counted(size, 'unit')} to each side{by_level} so that no smaller"
-            f" margin could have been met both up and down; the margin is {number(rows['margin'].iloc[0])}."
+            f"The 90 % intervals for the number of detectors reach {counted(size, 'detector')} to each side{by_level}"
+            " so no smaller margin could have been met in both directions. The margin is"
+            f" {number(rows['margin'].iloc[0])}."
         )
 
 
 def without_pruning(tables: Tables, curve: str, layer: str) -> Iterator[str]:
-    """What references of one level, such as the dense network trained again, have more or fewer; accuracy in ""."""
+    """How references of one level, such as the dense network trained again, differ; layer "" stands for accuracy."""
     arms = tables.arms[(tables.arms["role"] == REFERENCE) & (tables.arms["base"] == tables.base(curve))]
     for arm in arms["arm"]:
         rows = tables.against_dense(arm)
         rows = rows[(rows["n"] > 1) & (rows["layer"] == layer) & ~(rows["density"] < DENSE)]
         if len(rows) and tables.of("networks", arm)["level"].nunique() == 1:
             changes = [
-                change(row) + (" above rotation" if row["measure"] == "units_above_rotation" else "")
+                ("above rotation " if row["measure"] == "units_above_rotation" else "") + change(row)
                 for row in rows.to_dict("records")
             ]
-            yield f"Without pruning, {tables.called(arm)}: {listed(changes)}."
+            yield f"Without pruning ({tables.called(arm)}): {listed(changes)}."
 
 
 def table_of(
     tables: Tables, curve: str, values: dict[str, pd.Series], rows: pd.DataFrame
 ) -> tuple[list[list[str]], str]:
-    """Means and intervals at each level, marked where a loss is not excluded; and the note that explains them.
+    """Means and intervals at each level, marked where a loss is not ruled out, and the note that explains them.
 
     Args:
-        tables: of the experiment.
+        tables: the experiment's tables.
         curve: the arm.
-        values: of each measure, by the index of networks.csv.
-        rows: those of equivalence.csv.
+        values: the values of each measure, indexed like networks.csv.
+        rows: the rows of equivalence.csv for these measures.
     """
     table = [["weights", *(MEASURES[measure] + (" (%)" if measure == "accuracy" else "") for measure in values)]]
     level_of = tables["networks"]["level"]
@@ -310,8 +314,9 @@ def table_of(
             cells.append(cell)
         table.append(cells)
     cells = [cell for cells in table for cell in cells]
+    replicates = tables.of("networks", curve).groupby("level")["replicate"].nunique()
     notes = {
-        NOTE: any("±" in cell for cell in cells),
+        NOTE.format(counted(span(replicates.min(), replicates.max()), "replicate")): any("±" in cell for cell in cells),
         INTERVALS: any_tested,
         MARKED: any(cell.endswith("°") for cell in cells),
         UNMARKED: len(rows) and not any_tested,

@@ -1,6 +1,6 @@
-"""What an experiment has found, in words: every sentence follows from its tables, and says no more than they do."""
+"""What an experiment found, in words: every sentence follows from the tables and claims no more than they show."""
 
-from workflow_scripts.findings.certainty import how_sure, not_told
+from workflow_scripts.findings.certainty import how_sure, left_open
 from workflow_scripts.findings.changes import asked, changed, in_short
 from workflow_scripts.findings.choices import other_choices
 from workflow_scripts.findings.meaning import accuracy_or_sparsity, causes, kept_concepts, same_units
@@ -13,9 +13,9 @@ def find(tables: Tables, margin: float, accuracy_margin: float) -> list[Section]
     """The findings of an experiment, section by section.
 
     Args:
-        tables: of the experiment.
-        margin: as in the config's section `statistics`: a share of the dense networks' mean count.
-        accuracy_margin: as there: a difference of test accuracy.
+        tables: the experiment's tables.
+        margin: `statistics.margin` of the config, a share of the dense networks' mean count.
+        accuracy_margin: `statistics.accuracy_margin` of the config, a difference in test accuracy.
     """
     curves = tables.curves()
     sections = [asked(tables, margin, accuracy_margin)]
@@ -26,5 +26,5 @@ def find(tables: Tables, margin: float, accuracy_margin: float) -> list[Section]
         sections += [accuracy_or_sparsity(tables, curve, layer) for layer in tables.layers(curve)]
         sections += [same_units(tables, curve), *kept_concepts(tables, curve), *causes(tables, curve)]
         sections.append(other_choices(tables, curve, margin))
-    sections += [other_networks(tables), not_told(tables)]
+    sections += [other_networks(tables), left_open(tables)]
     return [section for section in sections if section.paragraphs or section.table]

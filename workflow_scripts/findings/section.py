@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class Section(NamedTuple):
-    """A heading, paragraphs, and a table, rows of cells of which the first are its columns' names, with a note."""
+    """A heading, paragraphs, and a table with a note; the first row of the table has the names of its columns."""
 
     title: str
     paragraphs: list[str]

@@ -1,4 +1,4 @@
-"""Say what an experiment has found, and where it lies, on one screen.
+"""Summarise what an experiment found, and list where its files are, on one screen.
 
 python -m workflow_scripts summarise results/shapes
 """
@@ -19,9 +19,9 @@ from workflow_scripts.shared.files import run_command
 from workflow_scripts.tables.arms import asked_curves, begin_with_base, name_arms, read_arms
 from workflow_scripts.tables.read_tables import detector_rule_of, farthest, read_rotations, read_table
 
-ROWS, WIDTH = 26, 100  # of the table at most, and columns of the screen
+ROWS, WIDTH = 26, 100  # most rows of the table, and columns of the screen
 NAMED = 3  # arms in a sentence
-LARGE_QUANTILE = 0.1  # of places; above it IoU tells how large a concept is more than what a unit detects
+LARGE_QUANTILE = 0.1  # share of places; above it, IoU depends more on a concept's size than on what a unit detects
 PLACES = {
     "findings": "findings.md",
     "report": "report.html",
@@ -30,18 +30,22 @@ PLACES = {
     "tables": "tables",
     "costs": "costs.csv",
 }
-HEAD = ("", "weights", "test accuracy", "interpretable units", "unique concepts")
-ROTATED = "rotated"  # the column after the units, where there are rotations
+HEAD = ("", "weights", "test accuracy", "detectors", "unique concepts")
+ROTATED = "rotated"  # the column after the detectors, if there are rotations
 NETWORK = ["arm", "replicate", "level", "layer"]
 
 
 def summarise(results: Path, quantile: float | None = None) -> str:
-    """Return what comparisons with dense networks show, and a table with a row for each arm and level, means.
+    """Return what comparisons with dense networks show, and a table of means with a row for each arm and level.
 
-    Curves come first, then baselines, then references. What is too much for a screen is left out, and a line names it:
-    layers but the last, then levels between the densest and the sparsest, then arms. Curves without a baseline are
-    named. Where networks are rotated, the share of detectors in the random bases that are turned farthest stands beside
-    that of the units. `quantile` is that of the thresholds, if it is known; it is named where it is doubtfully large.
+    Curves come first, then baselines, then references. What does not fit on a screen is left out, and a line says what:
+    layers before the last, then levels between the densest and the sparsest, then arms. Another line names curves
+    without a baseline. If networks are rotated, a column has the share of detectors in the random bases that are turned
+    farthest.
+
+    Args:
+        results: the folder of the experiment.
+        quantile: the quantile of the thresholds, if it is known; a line says if it is doubtfully large.
 
     Raises:
         UserError: the experiment has no table of networks or of arms.
@@ -64,7 +68,7 @@ def summarise(results: Path, quantile: float | None = None) -> str:
     if quantile is not None and quantile > LARGE_QUANTILE:
         share = f"{100 * quantile:g} %"
         lines.append(
-            f"Doubtful: dissection.quantile is {quantile:g}: units are active at {share} of places; 0.005 is usual."
+            f"Doubtful: dissection.quantile is {quantile:g}, so masks cover {share} of places; 0.005 is usual."
         )
     lines += missing_baselines(arms)
     if len(shown) < len(layers):
@@ -75,7 +79,7 @@ def summarise(results: Path, quantile: float | None = None) -> str:
 
 
 def found(equivalence: Path, curves: Sequence[str]) -> list[str]:
-    """What comparisons with the dense networks show, in lines, and an empty line; nothing before they are made."""
+    """What comparisons with the dense networks show, in lines, then an empty line; nothing before they are made."""
     if not equivalence.is_file():
         return []
     lines = [line for text in headlines(read_table(equivalence), curves) for line in textwrap.wrap(text, WIDTH)]
@@ -83,7 +87,7 @@ def found(equivalence: Path, curves: Sequence[str]) -> list[str]:
 
 
 def list_places(results: Path) -> str:
-    """Return where what has been made of an experiment lies, a line each."""
+    """Return where the results of an experiment are that exist already, a line each."""
     places = [(name, results / place) for name, place in PLACES.items() if (results / place).exists()]
     return "\n".join(f"{name:<8} {place}" for name, place in places)
 
@@ -95,21 +99,21 @@ def with_rotations(networks: pd.DataFrame, rotations: pd.DataFrame) -> pd.DataFr
 
 
 def rotation_heading(rotations: pd.DataFrame) -> str:
-    """What that column is."""
+    """The line that explains the column `ROTATED`."""
     alphas = " or ".join(f"{alpha:g}" for alpha in sorted(set(rotations["alpha"])))
-    return f"{ROTATED.capitalize()}: the same, of directions of random bases in place of units; means, alpha {alphas}."
+    return f"{ROTATED.capitalize()}: the same for directions of random bases instead of units; means, alpha {alphas}."
 
 
 def heading(networks: pd.DataFrame) -> str:
-    """What the numbers are."""
+    """The line that explains the numbers."""
     replicates = networks["replicate"].nunique()
     means = f"Means of {replicates} replicates (lowest to highest). " if replicates > 1 else ""
     threshold, rule = detector_rule_of(networks)
-    return f"{means}Each unit under its best concept; detectors: IoU {DETECTOR_RULES[rule]} {threshold:g}."
+    return f"{means}Detector: a unit whose best concept has IoU {DETECTOR_RULES[rule]} {threshold:g}."
 
 
 def last_layers(networks: pd.DataFrame, layers: list[str]) -> list[str]:
-    """The last of the layers, as many as have room; at least one."""
+    """The last layers, as many as there is room for, but at least one."""
     of_layer = networks.drop_duplicates(["layer", "arm", "level"])["layer"].value_counts()
     for first in range(len(layers)):
         if sum(of_layer[layer] + 1 for layer in layers[first:]) <= ROWS:
@@ -118,7 +122,7 @@ def last_layers(networks: pd.DataFrame, layers: list[str]) -> list[str]:
 
 
 def missing_baselines(arms: pd.DataFrame) -> list[str]:
-    """A sentence, in lines, that names the curves of which neither they nor their base have a baseline, if any."""
+    """A sentence, in lines, that names the curves without a baseline of their own or of their base, if any."""
     with_baseline = arms.loc[arms["role"] == BASELINE, "base"]
     curves = arms[arms["role"] == CURVE]
     bare = curves.loc[~(curves["base"].isin(with_baseline) | curves["arm"].isin(with_baseline)), "arm"].tolist()
@@ -126,17 +130,17 @@ def missing_baselines(arms: pd.DataFrame) -> list[str]:
         return []
     named = bare if len(bare) <= NAMED else [*bare[:NAMED], f"{len(bare) - NAMED} more"]
     subject = f"Arm {named[0]} has" if len(named) == 1 else f"Arms {', '.join(named[:-1])} and {named[-1]} have"
-    return textwrap.wrap(f"{subject} no baseline: how many detectors chance alone gives is not known.", WIDTH)
+    return textwrap.wrap(f"{subject} no baseline, so it is unknown how many detectors chance alone gives.", WIDTH)
 
 
 def tabulate(
     networks: pd.DataFrame, arms: pd.DataFrame, layers: Sequence[str]
 ) -> tuple[list[tuple[str, ...]], list[str]]:
-    """The rows of these layers, and what of them is left out."""
+    """The rows of these layers, and what is left out of them."""
     rows: list[tuple[str, ...]] = []
     left_out: list[str] = []
     called = name_arms(arms)
-    # Their level 0 is the network that they start from, which has a row of its own.
+    # The level 0 of these arms is the network they start from, which has a row of its own.
     repeating = begin_with_base(arms)
     order = arms.sort_values("role", key=lambda roles: roles.map(ROLES.index), kind="stable")["arm"].tolist()
     for layer in layers:
@@ -156,7 +160,7 @@ def tabulate(
             left_out.append("some levels")
         for arm, share in zip(names, shares, strict=False):
             name = f"  {called[arm]}"
-            # The weights, unless it is the epochs that tell the levels apart.
+            # The share of weights, unless the levels differ more in epochs.
             size = max((weights, epochs), key=lambda cell: len({cell(level) for _, level in levels_of[arm]}))
             for _, level in spread(levels_of[arm], share):
                 rows.append((name, size(level), *measures(level)))
@@ -165,7 +169,7 @@ def tabulate(
 
 
 def share_out(counts: Sequence[int]) -> list[int]:
-    """How many levels each arm gets of those that it has: all as many as there is room for, the first ones more."""
+    """How many of its levels each arm shows: an equal share of the room, and the first arms what is left over."""
     shares = [min(count, 1) for count in counts]
     for most in range(2, max(counts, default=0) + 1):
         for place, count in enumerate(counts):
@@ -175,25 +179,25 @@ def share_out(counts: Sequence[int]) -> list[int]:
 
 
 def spread(levels: list, most: int) -> list:
-    """At most so many of the levels, the last and the first among them."""
+    """At most `most` of the levels, evenly spread; the last is always among them, and the first if there are two."""
     places = np.linspace(len(levels) - 1, 0, min(most, len(levels))).round().astype(int)
     return [levels[place] for place in sorted(places)]
 
 
 def weights(level: pd.DataFrame) -> str:
-    """The share of weights that a level has: its density or, of a smaller network, how many of the dense one's."""
+    """The share of weights at a level: its density or, for a smaller network, its share of the dense one's weights."""
     share = level["density"].fillna(level["share_of_base"]).mean()
     return "-" if np.isnan(share) else f"{100 * share:.3g} %"
 
 
 def epochs(level: pd.DataFrame) -> str:
-    """For how long the weights of a level are trained, if that is known."""
+    """For how many epochs the weights of a level were trained, if that is known."""
     trained = level["epochs_in_all"].mean()
     return "-" if np.isnan(trained) else f"{trained:g} epochs"
 
 
 def measures(level: pd.DataFrame) -> tuple[str, ...]:
-    """The cells of what is measured of one level of an arm: a row for each replicate comes in."""
+    """The cells with the measurements of one level of an arm; `level` has a row for each replicate."""
     rotated = [f"{level[ROTATED].mean():.1f} %" if level[ROTATED].notna().any() else "-"] if ROTATED in level else []
     return (
         with_range(100 * level["test_accuracy"].dropna(), "%"),
@@ -204,7 +208,7 @@ def measures(level: pd.DataFrame) -> tuple[str, ...]:
 
 
 def with_range(values: pd.Series, unit: str) -> str:
-    """The mean and, of several, the lowest and highest: "96.6 % (96.5-96.8)"."""
+    """The mean and, if there are several values, the lowest and highest: "96.6 % (96.5-96.8)"."""
     if values.empty:
         return "-"
     digits = 0 if pd.api.types.is_integer_dtype(values) else 1
@@ -244,7 +248,7 @@ def align_ranges(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
 
 
 def wrap_names(rows: list[Sequence[str]], width: int) -> None:
-    """Let first cells of more than so many characters go on in the row below, in place, where that has none."""
+    """Wrap first cells longer than `width` into the row below, in place, if the first cell there is empty."""
     for place, (row, below) in enumerate(pairwise(rows)):
         lines = textwrap.wrap(row[0], width, subsequent_indent="    ", break_on_hyphens=False)
         if len(row) > 1 and len(lines) == 2 and not below[0]:
@@ -252,16 +256,16 @@ def wrap_names(rows: list[Sequence[str]], width: int) -> None:
 
 
 def shortened(row: Sequence[str], width: int) -> Sequence[str]:
-    """The row with a first cell of at most so many characters: names differ in their ends as well."""
+    """The row with its first cell shortened to `width` in the middle, because names may differ at either end."""
     start, end = (width - 3) // 2, (width - 2) // 2
     return row if len(row[0]) <= width else (f"{row[0][:start]}...{row[0][-end:]}", *row[1:])
 
 
 def main() -> None:
-    """Print the summary of an experiment, and where its files lie."""
+    """Print the summary of an experiment, and where its files are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="the folder of an experiment")
-    parser.add_argument("--quantile", type=float, help="of the thresholds; one that is doubtful is named")
+    parser.add_argument("--quantile", type=float, help="the quantile of the thresholds; a line says if it is doubtful")
     args = parser.parse_args()
     print(summarise(args.results, args.quantile), list_places(args.results), sep="\n\n")
 

@@ -1,34 +1,34 @@
-"""Numbers in words: never with an exponent, with their nouns, and with "-" for what is not known."""
+"""Numbers in words: without exponents, with their nouns, and "-" for unknown values."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-MEASURES = {  # of equivalence.csv: what a count of it is called
-    "units": "interpretable units",
+MEASURES = {  # of equivalence.csv, and what they are called
+    "units": "detectors",
     "concepts": "unique concepts",
     "units_above_rotation": "units above rotation",
     "accuracy": "test accuracy",
 }
-NOUNS = {"units": "unit", "concepts": "concept", "units_above_rotation": "unit", "accuracy": "point"}
+NOUNS = {"units": "detector", "concepts": "concept", "units_above_rotation": "unit", "accuracy": "point"}
 NEVER = "at no level"
 NAMED = 4  # items in a sentence
 
 
 def number(value: float, digits: int = 1) -> str:
-    """A number with at most so many digits behind the point; "-" where it is not known."""
+    """A number with at most `digits` digits after the decimal point; "-" if it is unknown."""
     return "-" if pd.isna(value) else decimal(value, digits, fractional=True)
 
 
 def decimal(value: float, digits: int = 6, fractional: bool = False) -> str:
-    """A number with so many digits in all, or behind the point; never with an exponent, and 0 without a sign."""
+    """A number with `digits` significant digits, or decimals if `fractional`; no exponent, and 0 without a sign."""
     text = np.format_float_positional(value, digits, fractional=fractional, trim="-")
     return "0" if text == "-0" else text
 
 
 def percent(share: float, digits: int = 3) -> str:
-    """A share in per cent, with so many digits, and all those before the point: "12.5 %"."""
+    """A share in per cent, with `digits` significant digits, but never fewer than its whole part has: "12.5 %"."""
     if pd.isna(share):
         return "-"
     return f"{100 * share:.0f} %" if share >= 1 else f"{decimal(100 * share, digits)} %"
@@ -40,7 +40,7 @@ def share(values: pd.Series) -> str:
 
 
 def mean_and_sd(values: pd.Series) -> str:
-    """The mean of some values and, of several, their standard deviation."""
+    """The mean of values and, if there are several, their standard deviation."""
     known = values.dropna().astype(float)
     if known.empty:
         return "-"
@@ -48,22 +48,22 @@ def mean_and_sd(values: pd.Series) -> str:
 
 
 def counted(count: float | str, noun: str) -> str:
-    """A count and its noun: "1 replicate", "2 replicates"; a number may be in words already, as "2 to 3"."""
+    """A count and its noun: "1 replicate", "2 replicates"; the count may be text such as "2 to 3"."""
     return f"{count} {noun if str(count) in ('1', '-1') else f'{noun}s'}"
 
 
 def capital(text: str) -> str:
-    """The text with its first letter as a capital."""
+    """The text with a capital first letter."""
     return text[:1].upper() + text[1:]
 
 
 def one_after_another(sentences: Sequence[str]) -> str:
-    """Sentences behind a colon, or at a start that is made a capital: all but the first begin with one."""
+    """Join sentences; all but the first get a capital, because the first may follow a colon."""
     return " ".join([*sentences[:1], *map(capital, sentences[1:])])
 
 
 def listed(items: Sequence[str], most: int = NAMED) -> str:
-    """Items in a sentence: "a, b and c"; what is too many is counted."""
+    """Items in a sentence: "a, b and c"; those beyond `most` are only counted."""
     items = list(items)
     if len(items) > most:
         items = [*items[:most], f"{len(items) - most} more"]
@@ -71,25 +71,27 @@ def listed(items: Sequence[str], most: int = NAMED) -> str:
 
 
 def span(least: float, most: float) -> str:
-    """Two numbers, or one where they read the same: "2.2 to 5.7"."""
+    """Two numbers, or one if they read the same: "2.2 to 5.7"."""
     return number(least) if number(least) == number(most) else f"{number(least)} to {number(most)}"
 
 
 def change(row: pd.Series | dict) -> str:
-    """A difference with its interval, of a count or of accuracy, from a row of equivalence.csv or matched.csv."""
+    """A difference in a count or in accuracy with its interval, from a row of equivalence.csv or matched.csv."""
     noun = NOUNS[row["measure"]]
-    scale, fewer = (100, "less") if noun == "point" else (1, "fewer")
+    of_accuracy = noun == "point"
+    scale, fewer, more = (100, "lower", "higher") if of_accuracy else (1, "fewer", "more")
     difference, low, high = (scale * row[column] for column in ("difference", "low90", "high90"))
-    size = number(abs(difference))
-    more = f"{counted(size, noun)} {'more' if difference > 0 else fewer}"
-    text = f"no {noun}s more or {fewer}" if size == "0" else more
-    return text if pd.isna(low) else f"{text} (90 % interval: {interval(low, high, fewer)})"
+    size, word = number(abs(difference)), more if difference > 0 else fewer
+    text = f"{counted(size, noun)} {word}" if of_accuracy else counted(size, f"{word} {noun}")
+    if size == "0":
+        text = f"no difference in {'accuracy' if of_accuracy else f'{noun}s'}"
+    return text if pd.isna(low) else f"{text} (90 % interval: {interval(low, high, fewer, more)})"
 
 
-def interval(low: float, high: float, fewer: str) -> str:
+def interval(low: float, high: float, fewer: str, more: str) -> str:
     """An interval of differences: "5.9 to 16.1 fewer", "3 fewer to 2 more"."""
     if high <= 0:
         return f"{number(-high)} to {number(-low)} {fewer}"
     if low >= 0:
-        return f"{number(low)} to {number(high)} more"
-    return f"{number(-low)} {fewer} to {number(high)} more"
+        return f"{number(low)} to {number(high)} {more}"
+    return f"{number(-low)} {fewer} to {number(high)} {more}"

@@ -1,4 +1,4 @@
-"""The arms of an experiment, as arms.csv lists them: what part each plays, and what people call it."""
+"""The arms of an experiment as arms.csv lists them: their roles and labels."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +10,13 @@ from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.read_tables import read_table
 
 COLUMNS = ["arm", "base", "role", "recipe", "starts_from", "label", "same_units"]
-AGAIN = "dense_again"  # the recipe of dense networks that differ by noise alone
+AGAIN = "dense_again"  # the recipe of dense networks that differ only by noise
 
 
 def tabulate_arms(arms: Sequence[object], collected: Sequence[str]) -> pd.DataFrame:
-    """The table of arms, from a row for each; `collected` has the arms of the networks that are collected.
+    """The table of arms, from a row for each; `collected` lists the arms of the collected networks.
 
-    Raises UserError if a row has other keys than `COLUMNS` or an unknown role, or if an arm is listed twice or missing.
+    Raises UserError if the keys of a row are not `COLUMNS`, a role is unknown, or an arm is listed twice or missing.
     """
     for row in arms:
         if not isinstance(row, dict) or sorted(row) != sorted(COLUMNS):
@@ -33,7 +33,7 @@ def tabulate_arms(arms: Sequence[object], collected: Sequence[str]) -> pd.DataFr
 
 
 def read_arms(path: Path, networks: pd.DataFrame) -> pd.DataFrame:
-    """arms.csv, with the columns `COLUMNS`; UserError if it lacks an arm of the table of networks."""
+    """Read arms.csv, with the columns `COLUMNS`; UserError if it lacks an arm of the table of networks."""
     arms = read_table(path)
     for arm in networks["arm"].unique():
         if arm not in arms["arm"].array:
@@ -42,13 +42,13 @@ def read_arms(path: Path, networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def name_arms(arms: pd.DataFrame) -> dict[str, str]:
-    """What a person calls each arm: "one-shot, random", or where there are several bases "lite0, one-shot, random"."""
+    """The name of each arm: "one-shot, random", or with several bases "lite0, one-shot, random"."""
     several = arms["base"].nunique() > 1
     return {arm: name_arm(arm, arms, with_base=several) for arm in arms["arm"]}
 
 
 def name_arm(arm: str, arms: pd.DataFrame, with_base: bool) -> str:
-    """What a person calls one arm of the table, which lists its base, too."""
+    """The name of one arm of the table, which lists its base, too."""
     [(base, label)] = arms.loc[arms["arm"] == arm, ["base", "label"]].itertuples(index=False)
     return f"{name_arm(base, arms, with_base)}, {label}" if with_base and base != arm else label
 
@@ -59,9 +59,9 @@ def compared_arms(arms: pd.DataFrame) -> list[str]:
 
 
 def asked_curves(arms: pd.DataFrame, networks: pd.DataFrame) -> list[str]:
-    """The curves that an experiment asks about, of several levels each: those that are their own base.
+    """The curves that an experiment asks about: those with several levels that are their own base.
 
-    A base of one level asks about the curves that start from it, such as the one-shot arms of a network brought along.
+    If a base has one level, these are the curves that start from it, such as one-shot arms of a user's network.
     """
     levels = networks.groupby("arm")["level"].nunique()
     curves = arms[(arms["role"] == CURVE) & (arms["arm"].map(levels) > 1)]
@@ -70,11 +70,11 @@ def asked_curves(arms: pd.DataFrame, networks: pd.DataFrame) -> list[str]:
 
 
 def begin_with_base(arms: pd.DataFrame) -> set[str]:
-    """The curves whose level 0 is their base's network, and so no network of their own."""
+    """The curves whose level 0 is their base's network and not one of their own."""
     return set(arms.loc[(arms["role"] == CURVE) & (arms["starts_from"] == arms["base"]), "arm"])
 
 
 def trained_again(arms: pd.DataFrame, base: str) -> str | None:
-    """The arm of the networks of a base that are trained again in another order; of several the first."""
+    """The first arm that trains the networks of a base again in another order; None if there is none."""
     again = arms.loc[(arms["recipe"] == AGAIN) & (arms["base"] == base), "arm"]
     return None if again.empty else again.iloc[0]

@@ -1,4 +1,4 @@
-"""Gather what was measured of every network into tidy tables: readers cite them, figures are drawn from them."""
+"""Collect the measurements of every network in tidy tables, which readers cite and figures are drawn from."""
 
 import argparse
 import json
@@ -19,13 +19,13 @@ from workflow_scripts.tables.arms import tabulate_arms
 
 KEYS = ["arm", "replicate", "level"]
 DENSITIES = ("density", "density_weights", "density_all", "pruned_of_all")
-SMALLER = "dense_small"  # the recipe of networks that have fewer weights though none was pruned
+SMALLER = "dense_small"  # the recipe of networks that are smaller by design, not by pruning
 TABLES = ("networks", "categories", "units", "epochs", "layers", "nulls", "split")
 EPOCH_COLUMNS = ["epoch", "learning_rate", "train_loss", "train_accuracy"]
 LAYER_COLUMNS = ["name", "kind", "prunable", "weights", "remaining"]
 UNIT_NUMBERS = ["score", "threshold", "maximum", "minimum"]
 UNIT_FLAGS = ["detector", "dead"]
-VALIDATED = ["iou_chance", "p", "q", "agreement"]  # columns of nulls.csv that stand beside each unit
+VALIDATED = ["iou_chance", "p", "q", "agreement"]  # columns of nulls.csv that units.csv repeats
 COUNTED_FDR = ("detectors_fdr", "concepts_fdr", "detectors_fdr_and_cut", "fewest_fdr")  # columns of networks.csv
 CATEGORY_COLUMNS = ("label", "truth", "activation", "intersect", "iou", "detector")
 
@@ -42,7 +42,7 @@ class MeasuredNetwork(NamedTuple):
     split: Path
 
     def keys(self) -> dict:
-        """The columns that name the network in every table: arm, replicate, level."""
+        """The columns that identify the network in every table: arm, replicate, level."""
         return {"arm": self.arm, "replicate": self.replicate, "level": self.level}
 
 
@@ -55,23 +55,23 @@ def collect(
 ) -> None:
     """Write arms.csv and the tables of `TABLES` into the folder `tables`.
 
-    arms.csv        a row per arm: its part in the comparison, its recipe, what people call it
+    arms.csv        a row per arm: its role in the comparison, its recipe, its label
     networks.csv    a row per network and dissected layer: densities, budget, accuracy, both counts, dead units, and
-                    how many units are significant
+                    the number of significant units
     categories.csv  a row per network, layer and category: both counts
-    units.csv       a row per unit: its best concept and that concept's IoU, and how sure both are
+    units.csv       a row per unit: its best concept, their IoU, and how sure both are
     epochs.csv      a row per network and epoch of training
-    layers.csv      a row per network and layer that has weights: how many remain
-    nulls.csv       a row per unit: its IoU beside those of permuted labels
-    split.csv       a row per network and dissected layer: what one half of the pictures says of the other
+    layers.csv      a row per network and layer with weights: how many remain
+    nulls.csv       a row per unit: its IoU, and those with permuted labels
+    split.csv       a row per network and dissected layer: how far two halves of the pictures agree
 
-    A network whose accuracy nobody measured has an empty cell there; one that was brought along has no epochs. One
-    whose masks do not show what remains has empty cells of all densities but the stated one, and no layers. A smaller
-    network has no density, for nothing was pruned; its share of its base's weights is a column of its own.
-    Rows are sorted by arm, replicate and level, then stand in the order of the files they come from; those of arms.csv
-    stand in the order of `arms`, which have its columns as keys (see `tables.arms`).
-    `detector_iou` and `detector_rule` are those by which the units were named; see `name_units.detects`.
-    Raises UserError if a network is named twice, its arm is not listed, or if a file is not what its writer promises.
+    The cell of an accuracy that was not measured is empty, and a network that was brought along has no epochs. If a
+    network's masks do not show which weights remain, its densities other than the stated one are empty, and it has no
+    layers. A smaller network has no density, because nothing was pruned; `share_of_base` has its share of its base's
+    weights. Rows are sorted by arm, replicate and level, then in the order of the files they come from; arms.csv has
+    the order of `arms`, whose keys are its columns (see `tables.arms`).
+    `detector_iou` and `detector_rule` are those that the units were named with; see `name_units.detects`.
+    Raises UserError if a network is named twice, its arm is not listed, or a file is damaged or of another kind.
     """
     networks = sorted(networks)
     refuse_duplicates(networks)
@@ -91,7 +91,7 @@ def collect(
 
 
 def join(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """`frames` below each other; a frame without rows has no types of columns, and so no influence on them."""
+    """Concatenate `frames`, leaving out empty ones: their columns have no types, and would change those of others."""
     filled = [frame for frame in frames if len(frame)]
     return pd.concat(filled or frames[:1], ignore_index=True)
 
@@ -99,7 +99,7 @@ def join(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
 def add_shares(networks: pd.DataFrame, arms: pd.DataFrame) -> None:
     """Add the column share_of_base in place: prunable weights as a share of those of the base's first network.
 
-    That is the one of the same replicate and the lowest level. Smaller networks lose their densities.
+    The first network is that of the same replicate at the lowest level. Densities of smaller networks become NaN.
     """
     first = networks.sort_values("level", kind="stable").drop_duplicates(["arm", "replicate"])
     weights = first.set_index(["arm", "replicate"])["weights"]
@@ -108,13 +108,13 @@ def add_shares(networks: pd.DataFrame, arms: pd.DataFrame) -> None:
     place = networks.columns.get_loc("weights") + 1
     networks.insert(place, "share_of_base", networks["weights"] / of_base)
     for column in ("weights", "epochs_in_all", *COUNTED_FDR):
-        networks[column] = networks[column].astype("Int64")  # or some unknown ones would make rounded numbers of all
+        networks[column] = networks[column].astype("Int64")  # because with NaN they would be written as floats
     smaller = networks["arm"].isin(arms.loc[arms["recipe"] == SMALLER, "arm"])
     networks.loc[smaller, [column for column in networks if column in DENSITIES]] = np.nan
 
 
 def refuse_duplicates(networks: Sequence[MeasuredNetwork]) -> None:
-    """Raise UserError if there is no network, or one is named twice; they come sorted."""
+    """Raise UserError if there is no network, or one is named twice; `networks` are sorted."""
     if not networks:
         raise UserError("there is no network to collect: name at least one with --network")
     for one, next_one in pairwise(networks):
@@ -123,10 +123,12 @@ def refuse_duplicates(networks: Sequence[MeasuredNetwork]) -> None:
 
 
 def refuse_other_rule(path: Path, units: pd.DataFrame, detector_iou: float, detector_rule: str) -> None:
-    """Raise UserError if the detectors in a units.csv are not those of this rule."""
+    """Raise UserError if the detectors in a units.csv do not follow this rule."""
     if not units.equals(with_detectors(units, detector_iou, detector_rule)):
         words = detector_rule.replace("_", " ")
-        raise UserError(f"{path}: its detectors are not those of an IoU {words} {detector_iou:g}: name its units again")
+        raise UserError(
+            f"{path}: its detectors are not the units with an IoU {words} {detector_iou:g}: name its units again"
+        )
 
 
 def tabulate(
@@ -161,7 +163,7 @@ def tabulate(
 
 
 def network_row(metrics: dict, layer: str, by_category: pd.DataFrame, units: pd.DataFrame, rule: dict) -> dict:
-    """One row of networks.csv, less the network's name: shares in [0, 1], counts of units and of concepts."""
+    """One row of networks.csv without the network's key: shares in [0, 1], counts of units and of concepts."""
     density = metrics["density"]
     best = units[units["detector"]]
     budget = metrics["budget"]
@@ -192,11 +194,11 @@ def network_row(metrics: dict, layer: str, by_category: pd.DataFrame, units: pd.
 
 
 def significant(units: pd.DataFrame) -> dict:
-    """The columns of networks.csv that permutations give; NaN without any.
+    """The columns of networks.csv that permutations give; NaN without permutations.
 
-    `detectors_fdr` and `concepts_fdr` are of units whose q is at most `SIGNIFICANCE`, `detectors_fdr_and_cut` of those
-    that are detectors, too. `fewest_fdr`: fewer cannot be found with so few permutations. `chance_detectors`: how many
-    units would be detectors if labels were permuted, a mean.
+    `detectors_fdr` and `concepts_fdr` count units whose q is at most `SIGNIFICANCE`, and their concepts;
+    `detectors_fdr_and_cut` counts those of them that are detectors, too. `fewest_fdr` is the smallest number above 0
+    that so few permutations can find. `chance_detectors` is the mean number of detectors with permuted labels.
     """
     if units["q"].isna().all():
         return dict.fromkeys((*COUNTED_FDR, "chance_detectors"), np.nan)
@@ -211,12 +213,12 @@ def significant(units: pd.DataFrame) -> dict:
 
 
 def or_nan(share: float | None) -> float:
-    """A share, or NaN if it is not known."""
+    """A share, or NaN if it is unknown."""
     return np.nan if share is None else share
 
 
 def with_detectors(units: pd.DataFrame, detector_iou: float, detector_rule: str) -> pd.DataFrame:
-    """The units, with the flags that mark detectors by this rule."""
+    """The units, with flags that mark detectors by this rule."""
     ious = {"detector": "score"} | {f"{name}-detector": f"{name}-iou" for name in categories_of(units.columns)}
     return units.assign(**{flag: detects(units[iou], detector_iou, detector_rule) for flag, iou in ious.items()})
 
@@ -224,7 +226,7 @@ def with_detectors(units: pd.DataFrame, detector_iou: float, detector_rule: str)
 def count_detectors(units: pd.DataFrame) -> pd.DataFrame:
     """Count one layer's detectors and their distinct concepts per category, in the two ways in use.
 
-    A: a unit counts once, under its best concept of all.
+    A: a unit counts once, under its best concept overall.
     B: a unit counts in every category whose best label it detects (Bau et al. 2017, published code).
 
     Returns a DataFrame with the columns category (str), detectors_a, concepts_a, detectors_b and
@@ -248,21 +250,21 @@ def count_detectors(units: pd.DataFrame) -> pd.DataFrame:
 
 
 def categories_of(columns: Sequence[str]) -> list[str]:
-    """The categories that a units.csv has columns for, in their order there."""
+    """The categories that a units.csv has columns for, in the order of the columns."""
     return [column.removesuffix("-iou") for column in columns if column.endswith("-iou")]
 
 
 def layer_rows(layers: list[dict]) -> pd.DataFrame:
-    """A row for each layer of a metrics.json, with its density, the share of weights that remain."""
+    """A row for each layer of a metrics.json, with its density."""
     frame = pd.DataFrame(layers, columns=LAYER_COLUMNS)
     frame["density"] = frame["remaining"] / frame["weights"]
     return frame
 
 
 def read_metrics(path: str | Path) -> dict:
-    """Read a metrics.json; its test_accuracy may be None, and densities but that of prunable weights.
+    """Read a metrics.json; test_accuracy and all densities but that of prunable weights may be None.
 
-    Raises UserError if it is no JSON or lacks a key that the tables need.
+    Raises UserError if it is not JSON or lacks a key that the tables need.
     """
     require_file(path, "make that network first")
     with reading(path, ValueError):
@@ -278,7 +280,7 @@ def read_metrics(path: str | Path) -> dict:
 
 
 def require_keys(path: str | Path, mapping: object, keys: Sequence[str], where: str) -> None:
-    """Raise UserError, naming the file and `where` in it, if a mapping lacks one of the keys or is none."""
+    """Raise UserError, naming the file and `where` in it, if `mapping` is not a mapping or lacks one of the keys."""
     for key in keys:
         if not isinstance(mapping, dict) or key not in mapping:
             raise UserError(f'{path} has no key "{key}"{where}: make that network again')
@@ -287,7 +289,7 @@ def require_keys(path: str | Path, mapping: object, keys: Sequence[str], where: 
 def read_units(path: str | Path) -> pd.DataFrame:
     """Read a units.csv, as `name_units` writes it, a row per unit: numbers as float64, flags as bool, names as str.
 
-    Raises UserError if it lacks a column, a number is no number or a flag is neither True nor False.
+    Raises UserError if a column is missing, a number is not finite, or a flag is neither True nor False.
     """
     require_file(path, "name that network's units first")
     with reading(path, ValueError):
@@ -310,9 +312,9 @@ def read_units(path: str | Path) -> pd.DataFrame:
 
 
 def read_validation(nulls: Path, split: Path, units: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read a nulls.csv and a split.csv, as `validate_units` writes them, of these units: what is unknown is NaN.
+    """Read the nulls.csv and the split.csv of these units, as `validate_units` writes them; unknown values are NaN.
 
-    Raises UserError if one is missing, lacks a column, or is of other units or layers.
+    Raises UserError if one is missing, has other columns, or is of other units or layers.
     """
     tables = []
     for path, wanted in ((nulls, UNIT_COLUMNS), (split, SPLIT_COLUMNS)):
@@ -337,7 +339,7 @@ def read_validation(nulls: Path, split: Path, units: pd.DataFrame) -> tuple[pd.D
 
 
 def to_numbers(path: str | Path, text: pd.Series) -> pd.Series:
-    """A column of text as float64; UserError, naming the file, if a cell is no finite number."""
+    """A column of text as float64; UserError, naming the file, if a cell is not a finite number."""
     numbers = pd.to_numeric(text, errors="coerce").astype(float)
     wrong = ~np.isfinite(numbers)
     if wrong.any():
@@ -360,14 +362,14 @@ def to_flags(path: str | Path, text: pd.Series) -> pd.Series:
 
 
 def parse_network(words: Sequence[str]) -> MeasuredNetwork:
-    """The network that --network describes: its key, and its four files."""
+    """The network that --network describes: its key and its four files."""
     return MeasuredNetwork(*parse_key(*words[:3]), *map(Path, words[3:]))
 
 
 def parse_key(arm: str, replicate: str, level: str) -> tuple[str, int, int]:
-    """The names of a network, from the command line; UserError unless replicate and level are whole numbers."""
+    """The key of a network from the command line; UserError unless replicate and level are whole numbers."""
     if not (replicate.isdecimal() and level.isdecimal()):
-        raise UserError(f"--network {arm} {replicate} {level}: replicate and level are whole numbers")
+        raise UserError(f"--network {arm} {replicate} {level}: replicate and level must be whole numbers")
     return arm, int(replicate), int(level)
 
 
@@ -385,8 +387,8 @@ def main() -> None:
     parser.add_argument(
         "--arms", type=json.loads, required=True, help="JSON: a list of the arms, objects with the columns of arms.csv"
     )
-    parser.add_argument("--detector-iou", type=float, required=True, help="a detector's IoU is above this")
-    parser.add_argument("--detector-rule", choices=DETECTOR_RULES, required=True, help="or at least this")
+    parser.add_argument("--detector-iou", type=float, required=True, help="the IoU threshold of a detector")
+    parser.add_argument("--detector-rule", choices=DETECTOR_RULES, required=True, help="above it, or at least it")
     parser.add_argument("--tables", type=Path, required=True, help="the folder to write the tables into")
     arguments = parser.parse_args()
     networks = [parse_network(words) for words in arguments.network]

@@ -1,4 +1,4 @@
-"""Gather what switching units off costs, and networks' accuracies by class, into two tidy tables."""
+"""Collect what switching units off costs, and networks' accuracies by class, in two tidy tables."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ NAMES = ("layer", "class", "concept", "by")
 
 
 class AblatedNetwork(NamedTuple):
-    """One network and the files that tell what its units do."""
+    """One network and the files that say what its units do."""
 
     arm: str
     replicate: int
@@ -28,16 +28,16 @@ class AblatedNetwork(NamedTuple):
 def collect_ablation(networks: Sequence[AblatedNetwork], given: Sequence[str], ablation: Path, classes: Path) -> None:
     """Write ablation.csv and classes.csv: the rows of each network, sorted by arm, replicate and level.
 
-    Where no class has a concept with detectors, ablation.csv has a header alone.
+    If no class has a concept with detectors, ablation.csv has only a header.
 
     Args:
-        networks: of which several may have the same files, under their own names.
-        given: the classes that the config gives concepts. Networks may have different ones, and none has to have all.
+        networks: the networks; several may share files under different keys.
+        given: the classes that the config gives concepts. Networks may have different classes, and need not have all.
         ablation: ablation.csv, to write.
         classes: classes.csv, to write.
 
     Raises:
-        UserError: a file is missing, damaged, or has other columns; or no network has a class that is given.
+        UserError: a file is missing, damaged, or has other columns; or no network has one of the classes in `given`.
     """
     tables = {
         ablation: gather(networks, "ablation", COLUMNS),
@@ -50,7 +50,7 @@ def collect_ablation(networks: Sequence[AblatedNetwork], given: Sequence[str], a
 
 
 def gather(networks: Sequence[AblatedNetwork], name: str, columns: list[str]) -> pd.DataFrame:
-    """Return the rows of all networks' tables of a name, with these columns behind those that name the network."""
+    """Return the rows of all networks' tables called `name`, with these columns after those of the network's key."""
     frames = []
     for network in sorted(networks):
         rows = read_rows(getattr(network, name), columns)
@@ -60,7 +60,7 @@ def gather(networks: Sequence[AblatedNetwork], name: str, columns: list[str]) ->
 
 
 def require_classes(given: Sequence[str], known: Sequence[str]) -> None:
-    """Raise UserError unless all classes that are given are known."""
+    """Raise UserError unless all classes in `given` are known."""
     for name in given:
         if name not in known:
             raise UserError(
@@ -70,7 +70,7 @@ def require_classes(given: Sequence[str], known: Sequence[str]) -> None:
 
 
 def read_rows(path: Path, columns: list[str]) -> pd.DataFrame:
-    """Return a table of one network; names stay text, also where a class is called 7."""
+    """Return a table of one network; names stay text, even if a class is called 7."""
     require_file(path, "switch off that network's units first")
     empty = {column: [""] for column in columns if column not in NAMES}
     with reading(path, ValueError):
@@ -86,7 +86,7 @@ def parse_network(words: Sequence[str]) -> AblatedNetwork:
 
 
 def main() -> None:
-    """Collect what the networks on the command line lose, and write both tables."""
+    """Collect the ablations of the networks on the command line, and write both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--network",
@@ -96,7 +96,9 @@ def main() -> None:
         metavar=("ARM", "REPLICATE", "LEVEL", "ABLATION", "CLASSES"),
         help="a network, its ablation.csv and its classes.csv; may be repeated",
     )
-    parser.add_argument("--given", type=json.loads, required=True, help="JSON: classes that the config gives concepts")
+    parser.add_argument(
+        "--given", type=json.loads, required=True, help="JSON: the classes that the config gives concepts"
+    )
     parser.add_argument("--ablation", type=Path, required=True, help="ablation.csv to write")
     parser.add_argument("--classes", type=Path, required=True, help="classes.csv to write")
     args = parser.parse_args()

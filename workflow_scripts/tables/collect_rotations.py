@@ -1,4 +1,4 @@
-"""Gather what random rotations of networks' layers detect into one tidy table."""
+"""Collect what random rotations of networks' layers detect in one tidy table."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -27,12 +27,12 @@ def collect_rotations(networks: Sequence[RotatedNetwork], asked: Mapping[str, Ro
     Rows are sorted by arm, replicate and level, layers in the order of their dissection, then by alpha and seed.
 
     Args:
-        networks: of which several may have one file, under their own names.
-        asked: what each arm asks for; a file may have more, for another arm.
+        networks: the networks; several may share a file under different keys.
+        asked: the rotations that each arm asks for; a file may have more, which another arm asks for.
         out: rotations.csv, to write.
 
     Raises:
-        UserError: a file is missing, or has not all that its arm asks for.
+        UserError: a file is missing, or lacks rotations that its arm asks for.
     """
     frames = []
     for network in sorted(networks):
@@ -44,7 +44,7 @@ def collect_rotations(networks: Sequence[RotatedNetwork], asked: Mapping[str, Ro
 
 
 def read_rotations(path: Path, asked: Rotations) -> pd.DataFrame:
-    """Return those rows of a network's rotations.csv that are asked for, layer by layer."""
+    """Return the rows of a network's rotations.csv that are asked for, layer by layer."""
     require_file(path, "rotate that network first")
     with reading(path, ValueError):
         rows = pd.read_csv(path, dtype={"layer": str}, keep_default_na=False)
@@ -79,7 +79,7 @@ def main() -> None:
         action="append",
         required=True,
         metavar=("ARM SEEDS", "ALPHA"),
-        help="how many rotations of an arm's networks there are at each alpha; once for each arm",
+        help="the number of rotations of an arm's networks at each alpha; once for each arm",
     )
     parser.add_argument("--out", type=Path, required=True, help="rotations.csv to write")
     args = parser.parse_args()

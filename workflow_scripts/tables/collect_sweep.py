@@ -1,4 +1,4 @@
-"""Gather how many units and concepts there are under other choices of the dissection into one tidy table."""
+"""Collect the counts of units and concepts under other dissection settings in one tidy table."""
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ COLUMNS = [*KEYS, "layer", "choice", "value", "own", *COUNTS]
 
 
 class SweptNetwork(NamedTuple):
-    """One network, its units.csv and, where anything but the IoU threshold varies, its sweep.csv."""
+    """One network, its units.csv and, if more than the IoU threshold varies, its sweep.csv."""
 
     arm: str
     replicate: int
@@ -30,16 +30,16 @@ class SweptNetwork(NamedTuple):
 def collect_sweep(
     networks: Sequence[SweptNetwork], detector_rule: str, values: Mapping[str, Sequence[str]], out: Path
 ) -> None:
-    """Write sweep.csv: a row for each network, layer, choice and value of it.
+    """Write sweep.csv: a row for each network, layer, choice and value of that choice.
 
     Rows are sorted by arm, replicate and level, layers in the order of their dissection, then by choice as in `values`;
-    a choice's numbers ascend, and of other values the experiment's own comes first.
+    numbers ascend, and for other choices the experiment's own value comes first.
 
     Args:
-        networks: of which several may have the same files, under their own names.
+        networks: the networks; several may share files under different keys.
         detector_rule: as `detects` takes it.
-        values: for each choice, detector_iou among them, the experiment's own value and then others, as tables have
-            them. The counts of other IoU thresholds follow from units.csv, and so do the experiment's own.
+        values: for each choice, including detector_iou, the experiment's own value and then others, as text. The
+            experiment's own counts and those at other IoU thresholds follow from units.csv.
         out: sweep.csv, to write.
 
     Raises:
@@ -61,7 +61,7 @@ def rows_of(network: SweptNetwork, detector_rule: str, values: Mapping[str, Sequ
     if others:
         if network.sweep is None:
             raise UserError(
-                f"{network.units} needs a sweep.csv beside it, for more than the IoU threshold varies: name it"
+                f"{network.units} needs a sweep.csv beside it, because more than the IoU threshold varies: name it"
             )
         swept = read_sweep(network.sweep, others, list(units["layer"].unique()))
     for layer in units["layer"].unique():
@@ -92,7 +92,7 @@ def count_layers(units: pd.DataFrame) -> dict[str, dict]:
 def read_sweep(
     path: Path, wanted: Sequence[tuple[str, str]], layers: Sequence[str]
 ) -> dict[tuple[str, str, str], dict]:
-    """Return the counts in a network's sweep.csv by choice, value and layer; all that are `wanted` are there."""
+    """Return the counts in a network's sweep.csv by choice, value and layer; UserError if a `wanted` one is missing."""
     require_file(path, "sweep that network first")
     with reading(path, ValueError):
         rows = pd.read_csv(path, dtype=dict.fromkeys(("choice", "value", "layer"), str), keep_default_na=False)
@@ -121,16 +121,16 @@ def main() -> None:
         action="append",
         default=[],
         metavar=("ARM REPLICATE LEVEL UNITS", "SWEEP"),
-        help="a network, its units.csv and, where there is one, its sweep.csv; may be repeated",
+        help="a network, its units.csv and its sweep.csv, if it has one; may be repeated",
     )
-    parser.add_argument("--detector-rule", choices=DETECTOR_RULES, required=True, help="a detector's IoU is so")
+    parser.add_argument("--detector-rule", choices=DETECTOR_RULES, required=True, help="for IoUs at the IoU threshold")
     parser.add_argument(
         "--values",
         nargs="+",
         action="append",
         required=True,
         metavar=("CHOICE OWN", "OTHER"),
-        help="the experiment's own value of a choice, and others; once for each choice, detector_iou among them",
+        help="the experiment's own value of a choice, then others; once for each choice, including detector_iou",
     )
     parser.add_argument("--out", type=Path, required=True, help="sweep.csv to write")
     args = parser.parse_args()

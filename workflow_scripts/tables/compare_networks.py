@@ -1,4 +1,4 @@
-"""Compare networks: what differs from the dense ones, from other arms at one accuracy or density, and in names."""
+"""Compare networks: with dense ones, with other arms at equal accuracy or density, and in their units' names."""
 
 import argparse
 import math
@@ -33,12 +33,12 @@ from workflow_scripts.tables.statistics import (
     what_it_follows,
 )
 
-DENSE = 0.99  # of the weights; a few of a network that nobody pruned may be zero
+DENSE = 0.99  # share of the weights: a few weights of an unpruned network may be zero
 COUNTS = ("units", "concepts")
 MEASURES = (*COUNTS, "accuracy", "units_above_rotation")
-LEAST_NETWORKS = 4  # of a correlation with a third variable taken out
+LEAST_NETWORKS = 4  # for a partial correlation
 NO_LOSS, UNTESTED = "no loss", "not testable"
-SEQUENCES = {"in_sequence": (EQUIVALENT,), "no_loss_in_sequence": (EQUIVALENT, NO_LOSS)}  # what passes in each
+SEQUENCES = {"in_sequence": (EQUIVALENT,), "no_loss_in_sequence": (EQUIVALENT, NO_LOSS)}  # what passes in each sequence
 EQUIVALENCE_COLUMNS = (
     *("arm", "level", "layer", "measure", "against", "density", "n", "mean", "mean_against", "difference", "sd"),
     *("low90", "high90", "margin", "smallest_change", "p_equivalence", "p_noninferiority", "shown", "in_sequence"),
@@ -49,11 +49,11 @@ MATCHED_COLUMNS = (
     *("margin", "p_equivalence", "equivalent", "follows"),
 )
 CORRELATION_COLUMNS = ("base", "layer", "measure", "replicate", "networks", "with_accuracy", "with_density")
-PLACE = ["replicate", "layer", "measure"]  # what a value is paired by
+PLACE = ["replicate", "layer", "measure"]  # the columns that pair values
 
 
 class Margins(NamedTuple):
-    """What is no change: a share of the dense networks' mean count, and a difference of accuracy."""
+    """The largest changes that count as none: a share of the dense mean count, and a difference in accuracy."""
 
     counts: float
     accuracy: float
@@ -63,15 +63,15 @@ def compare_networks(tables: Path, margins: Margins) -> None:
     """Write equivalence.csv, matched.csv, correlations.csv and identity.csv into the folder that has the tables.
 
     equivalence.csv   a row per arm, level, layer and measure: the paired difference from the dense networks
-    matched.csv       a row per other arm and level of imp: the difference at equal accuracy, and at equal density
+    matched.csv       rows per other arm and level of imp: the differences at equal accuracy and at equal density
     correlations.csv  a row per layer, measure and replicate: partial rank correlations over all arms
-    identity.csv      a row per network and layer and what it is compared with: how far the names of units agree
+    identity.csv      a row per network, layer and what it is compared with: how far the names of units agree
 
-    Their captions in report/ say what each column is. A table without rows is its columns' names.
+    The captions in report/ explain each column. A table without rows has only a header.
 
     Args:
         tables: the folder.
-        margins: what is no change.
+        margins: the margins of the tests.
 
     Raises:
         UserError: a table is missing.
@@ -103,10 +103,10 @@ def compare_networks(tables: Path, margins: Margins) -> None:
 
 
 def measured_values(networks: pd.DataFrame, rotations: pd.DataFrame | None) -> pd.DataFrame:
-    """A row for each network, layer and measure that it has, in the order of the tables.
+    """A row for each network, layer and measure, in the order of the tables.
 
-    The columns are arm, replicate, level, density and test_accuracy of the network, layer, measure, and value. Accuracy
-    belongs to no layer, and has "" there. `rotations` is as `read_rotations` returns it.
+    The columns are arm, replicate, level, density and test_accuracy of the network, layer, measure, and value. The
+    layer of accuracy is "". `rotations` is as `read_rotations` returns it.
     """
     names = ["arm", "replicate", "level", "density", "test_accuracy", "layer"]
     values = {"units": networks["detectors_a"], "concepts": networks["concepts_a"]}
@@ -117,7 +117,7 @@ def measured_values(networks: pd.DataFrame, rotations: pd.DataFrame | None) -> p
     frames.append(whole.assign(measure="accuracy", value=whole["test_accuracy"]))
     found = pd.concat(frames, ignore_index=True)
     found = found[found["value"].notna()]
-    # Groups come in the order of categories: "" first, layers as they are dissected.
+    # Groups come in the order of the categories: "" first, then layers in the order of dissection.
     layers = ["", *dict.fromkeys(networks["layer"])]
     return found.assign(
         layer=pd.Categorical(found["layer"], layers), measure=pd.Categorical(found["measure"], MEASURES)
@@ -125,25 +125,25 @@ def measured_values(networks: pd.DataFrame, rotations: pd.DataFrame | None) -> p
 
 
 def levels_of(rows: pd.DataFrame, arm: str, arms: pd.DataFrame) -> pd.DataFrame:
-    """The rows of an arm's networks, without those that are its base's."""
+    """The rows of an arm's networks, without those of its base's networks."""
     own = rows[rows["arm"] == arm]
     return own[own["level"] > 0] if arm in begin_with_base(arms) else own
 
 
 def is_dense(values: pd.DataFrame) -> pd.Series:
-    """Which rows are of networks that others are compared with: level 0, unless it is known to be sparse."""
+    """Which rows belong to networks that others are compared with: level 0, unless it is known to be sparse."""
     return (values["level"] == 0) & ~(values["density"] < DENSE)
 
 
 def dense_values(values: pd.DataFrame, base: str | None) -> pd.DataFrame:
-    """The values of the networks that those of an arm are compared with."""
+    """The values of the dense networks of a base, which its arms are compared with."""
     return values[(values["arm"] == base) & is_dense(values)]
 
 
 def margins_of(dense: pd.DataFrame, margins: Margins) -> dict[tuple[str, str], float]:
-    """The margin of each layer and measure, in its unit, from the values of dense networks.
+    """The margin of each layer and measure, in the unit of the measure, from the values of dense networks.
 
-    Units above rotation have one only where the mean is above 0: where there are none, none can be lost.
+    Units above rotation have a margin only if their mean is above 0: if there are none, none can be lost.
     """
     found = {("", "accuracy"): margins.accuracy}
     for (layer, measure), rows in dense.groupby(["layer", "measure"], observed=True):
@@ -153,9 +153,9 @@ def margins_of(dense: pd.DataFrame, margins: Margins) -> dict[tuple[str, str], f
 
 
 def accuracy_step(values: pd.DataFrame) -> float:
-    """The smallest step between accuracies, which is one test picture, or few where there are few networks.
+    """The smallest step between accuracies: one test picture, or a few pictures if there are few networks.
 
-    Where all are the same, 1: nothing is known of it, and so nothing shown.
+    If all accuracies are equal, the step is unknown; 1 is returned, with which nothing is shown.
     """
     steps = np.diff(np.unique(values.loc[values["measure"] == "accuracy", "value"]))
     steps = steps[steps > 1.5e-6]  # the tables have six digits
@@ -190,7 +190,7 @@ def equivalence_rows(values: pd.DataFrame, arms: pd.DataFrame, margins: Margins)
 
 
 def compare_pairs(pairs: pd.DataFrame, margin: float, rounding: float) -> dict:
-    """What the differences of some replicates show; `pairs` has the columns density, value and value_against."""
+    """What the differences of replicates show; `pairs` has the columns density, value and value_against."""
     n = len(pairs)
     mean, sd = map(float, mean_and_sd(pairs["value"] - pairs["value_against"], rounding))
     p_equivalence, p_noninferiority = (float(p(mean, sd, n, margin)) for p in (equivalence_p, noninferiority_p))
@@ -210,7 +210,7 @@ def compare_pairs(pairs: pd.DataFrame, margin: float, rounding: float) -> dict:
 
 
 def what_is_shown(n: int, p_equivalence: float, p_noninferiority: float) -> str:
-    """The strongest that the tests show; equivalence is no loss as well."""
+    """The strongest conclusion of the tests; equivalence includes no loss."""
     if n < LEAST_REPLICATES:
         return UNTESTED
     return EQUIVALENT if p_equivalence <= ALPHA else NO_LOSS if p_noninferiority <= ALPHA else "not shown"
@@ -223,9 +223,9 @@ def interval(mean: float, sd: float, n: int) -> dict:
 
 
 def add_sequences(rows: list[dict], role: str) -> None:
-    """Add to the rows of one arm, in place, whether this level and all denser are shown equivalent, or without loss.
+    """Add to the rows of one arm, in place, whether this level and all denser ones show equivalence, or no loss.
 
-    Levels of references are no sequence, and stand each for itself.
+    Levels of references do not form a sequence; each stands alone.
     """
     sequences: dict[tuple, list[dict]] = {}
     for row in rows:
@@ -244,7 +244,7 @@ def add_sequences(rows: list[dict], role: str) -> None:
 
 
 def matched_rows(values: pd.DataFrame, arms: pd.DataFrame, margins: Margins) -> Iterator[dict]:
-    """Yield the rows of matched.csv: each curve that is its own base, less each arm of several networks that it has."""
+    """Yield the rows of matched.csv: each curve that is its own base minus each arm of its own with several levels."""
     density = values["density"].where(values["density"] > 0)
     counts = values[values["measure"].isin(COUNTS)].assign(log_density=np.log(density))
     levels = counts.groupby("arm")["level"].nunique()
@@ -271,12 +271,12 @@ def matched_rows(values: pd.DataFrame, arms: pd.DataFrame, margins: Margins) -> 
 def differences_at_equal(
     networks: pd.DataFrame, others: dict[tuple, pd.DataFrame], covariate: str
 ) -> list[float] | None:
-    """Values of one level less those that another arm has where the covariate is the same; None if nobody knows it.
+    """Values of one level minus those of another arm at the same covariate; None if the covariate is unknown.
 
     Args:
-        networks: the rows of one measure of one level, a replicate each.
-        others: the rows of the other arm by replicate, layer and measure. Replicates out of their range are left out.
-        covariate: the column of what is to be equal.
+        networks: the rows of one measure at one level, one for each replicate.
+        others: the rows of the other arm by replicate, layer and measure. Replicates outside its range are left out.
+        covariate: the column that is to be equal.
     """
     pairs = [(row, others[tuple(row[PLACE])]) for _, row in networks.iterrows() if tuple(row[PLACE]) in others]
     pairs = [(row, other) for row, other in pairs if not (pd.isna(row[covariate]) or other[covariate].isna().all())]
@@ -287,7 +287,7 @@ def differences_at_equal(
 
 
 def compare_matched(differences: list[float], margin: float) -> dict:
-    """What such differences show, and their `verdict`, which is no column."""
+    """What such differences show, and their `verdict`, which is not a column."""
     n = len(differences)
     if not n:
         return {"n": 0, "margin": margin, "verdict": NO_OVERLAP}
@@ -306,7 +306,7 @@ def compare_matched(differences: list[float], margin: float) -> dict:
 
 
 def correlation_rows(values: pd.DataFrame, arms: pd.DataFrame) -> Iterator[dict]:
-    """Yield the rows of correlations.csv: over all networks of a base whose accuracy and density are known."""
+    """Yield the rows of correlations.csv, over all networks of a base whose accuracy and density are known."""
     known = values[values["measure"].isin(COUNTS) & values["test_accuracy"].notna() & values["density"].notna()]
     for base in sorted(set(arms["base"])):
         own = [levels_of(known, arm, arms) for arm in compared_arms(arms) if arms.at[arm, "base"] == base]
@@ -328,9 +328,15 @@ def correlation_rows(values: pd.DataFrame, arms: pd.DataFrame) -> Iterator[dict]
 def main() -> None:
     """Compare the networks of the tables in the folder that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tables", type=Path, required=True, help="the folder of the collected tables, and of these")
-    parser.add_argument("--margin", type=float, required=True, help="this share of the dense mean count is no change")
-    parser.add_argument("--accuracy-margin", type=float, required=True, help="nor is this difference of test accuracy")
+    parser.add_argument(
+        "--tables", type=Path, required=True, help="the folder of the collected tables, where these are written, too"
+    )
+    parser.add_argument(
+        "--margin", type=float, required=True, help="a share of the dense mean count: smaller changes count as none"
+    )
+    parser.add_argument(
+        "--accuracy-margin", type=float, required=True, help="the same for a difference in test accuracy"
+    )
     args = parser.parse_args()
     compare_networks(args.tables, Margins(args.margin, args.accuracy_margin))
 

@@ -1,13 +1,13 @@
-"""Set what was measured of ImageNet's ResNet-50 beside what is published of it.
+"""Compare measurements of ImageNet's ResNet-50 with published ones.
 
 `published_counts.csv` beside this script holds the published numbers for torchvision's ResNet-50 with the first
 ImageNet weights (IMAGENET1K_V1, the file resnet50-0676ba61.pth), dissected by NetDissect-Lite with broden1_224,
-materials included. They are counted from the result files released with CLIP-Dissect (Oikarinen and Weng 2023),
+including materials. They are counted from the result files released with CLIP-Dissect (Oikarinen and Weng 2023),
 resnet50_imagenet_layer1.csv to layer4.csv: units that detect a concept and distinct concepts, with `counting` A or B
 as in `collect.count_detectors`, of a `category` or of "all"; and the median over units of the best IoU.
 
-Weights in a file are known by the file's SHA-256, the first digits of which torchvision gives in its name. The same
-weights saved anew, as safetensors for instance, have another, and nothing is measured of them.
+A file of weights is recognised by its SHA-256, whose first digits torchvision puts in the file's name. The same weights
+saved anew, for instance as safetensors, have another SHA-256 and are not measured.
 """
 
 import argparse
@@ -28,13 +28,13 @@ from workflow_scripts.tables.collect import count_detectors, read_units, with_de
 
 PUBLISHED = Path(__file__).with_name("published_counts.csv")
 PROTOCOL = "lite"
-WEIGHTS = "0676ba61"  # what the SHA-256 of resnet50-0676ba61.pth begins with
+WEIGHTS = "0676ba61"  # the first digits of the SHA-256 of resnet50-0676ba61.pth
 BRODEN = (63305, 1197)  # images, labels
 LABEL_MAPS = (112, 112)  # pixels, of broden1_224
 
 
 class PublishedNetwork(NamedTuple):
-    """A network that may be the published one: `weights` is their file, or None where torchvision gave them."""
+    """A network that may be the published one; `weights` is a file, or None if torchvision supplied the weights."""
 
     arm: str
     replicate: int
@@ -45,25 +45,25 @@ class PublishedNetwork(NamedTuple):
 def compare_published(
     networks: Sequence[PublishedNetwork], concepts: str | Path, dissection: dict, out: str | Path
 ) -> None:
-    """Write published.csv: for every network a row for each published number, and what was measured in its place.
+    """Write published.csv: for every network, a row for each published number with the measured one.
 
     Columns: arm, replicate; those of `published_counts.csv`; measured, difference (measured - published),
-    relative_difference (difference / published), comparable (whether the dissection is as published), differs (in what
-    it is not, else empty). Rows are sorted by arm and replicate.
+    relative_difference (difference / published), comparable (whether the dissection is as published), differs (how it
+    differs, else empty). Rows are sorted by arm and replicate.
 
-    Nothing is measured of a layer that was not dissected, of another set of concepts than Broden, or of a file of
-    other weights; the log says so. With other choices than the protocol's the numbers are measured and not comparable.
-    The cut on IoU is each row's own, whatever `detector_iou` of the dissection is. How exactly the maps were computed
-    and kept (`forward`, `execution`, `precision`) is not looked at.
+    A layer that was not dissected, concepts other than Broden, and other weights are not measured; the log says so.
+    With settings other than the protocol's, the numbers are measured but not comparable. Each row has its own IoU
+    threshold, whatever `detector_iou` of the dissection is. How the maps were computed and stored (`forward`,
+    `execution`, `precision`) is not checked.
 
     Args:
-        networks: the networks, all of them a ResNet-50 in torchvision's layout.
-        concepts: the concepts.h5 that all were dissected with.
+        networks: the networks, each a ResNet-50 in torchvision's layout.
+        concepts: the concepts.h5 that all networks were dissected with.
         dissection: the config's dissection section, as `resolve_protocol` returns it.
         out: published.csv.
 
     Raises:
-        UserError: an input is missing or damaged, or the dissection lacks a choice.
+        UserError: an input is missing or damaged, or the dissection lacks a setting.
     """
     published = pd.read_csv(PUBLISHED)
     other_concepts, other_maps = compare_concepts(concepts)
@@ -73,7 +73,7 @@ def compare_published(
         name = f"arm {network.arm}, replicate {network.replicate}"
         measured = pd.Series(np.nan, published.index)
         if obstacles := other_concepts + other_weights(network.weights):
-            logging.warning("%s: nothing is measured: %s", name, "; ".join(obstacles))
+            logging.warning("%s is not measured: %s", name, "; ".join(obstacles))
         else:
             measured = measure_all(published, read_units(network.units), dissection["detector_rule"], name)
         table = compare(published, measured, obstacles + differing)
@@ -85,7 +85,7 @@ def compare_published(
 
 
 def compare_concepts(path: str | Path) -> tuple[list[str], list[str]]:
-    """In what the concepts are not Broden, and in what its label maps are not those of the published counts."""
+    """How the concepts differ from Broden, and how the label maps differ from those of the published counts."""
     with open_hdf5(path, "image_name", "label_number", "label_size") as file:
         kinds = {"image_name": str, "label_number": np.integer}
         found = tuple(len(find_dataset(file, name, kind, (None,))) for name, kind in kinds.items())
@@ -97,22 +97,22 @@ def compare_concepts(path: str | Path) -> tuple[list[str], list[str]]:
 
 
 def other_weights(path: Path | None) -> list[str]:
-    """In what a file of weights is not the published network's; UserError if it is not there."""
+    """How a file of weights differs from the published network's; UserError if it is missing."""
     if path is None:
         return []
     if not path.is_file():
-        raise UserError(f"there is no file {path} of weights: name the one that the network was made with")
+        raise UserError(f"there is no file {path}: name the file of weights that the network was made with")
     found = file_fingerprint(path)[: len(WEIGHTS)]
-    return [f"{path} has a SHA-256 that begins with {found} and not {WEIGHTS}"] if found != WEIGHTS else []
+    return [f"the SHA-256 of {path} begins with {found} and not {WEIGHTS}"] if found != WEIGHTS else []
 
 
 def other_choices(dissection: dict) -> list[str]:
-    """The choices that are not the published protocol's; UserError if one lacks or is not made."""
+    """The settings that are not the published protocol's; UserError if one is missing or not resolved."""
     choices = asdict(PROTOCOLS[PROTOCOL])
     del choices["detector_iou"]  # every published number has its own
     for name in choices:
         if dissection.get(name, "protocol") == "protocol":
-            raise UserError(f"the dissection's {name} is not known: give what resolve_protocol makes of the section")
+            raise UserError(f"the dissection's {name} is unknown: pass the section as resolve_protocol returns it")
     return [
         f"{name} is {dissection[name]} and not {choice}"
         for name, choice in choices.items()
@@ -121,7 +121,7 @@ def other_choices(dissection: dict) -> list[str]:
 
 
 def measure_all(published: pd.DataFrame, units: pd.DataFrame, detector_rule: str, name: str) -> pd.Series:
-    """What stands for each published number in the `units` of network `name`, float64; NaN if not dissected."""
+    """The measured counterpart of each published number in `units`, float64; NaN if its layer was not dissected."""
     layers = dict(list(units.groupby("layer", sort=False)))
     for layer in published["layer"].unique():
         if layer not in layers:
@@ -134,7 +134,7 @@ def measure_all(published: pd.DataFrame, units: pd.DataFrame, detector_rule: str
 
 
 def measure(units: pd.DataFrame, row: Any, detector_rule: str) -> float:
-    """What stands for one published number, a row of the table, in a layer's units."""
+    """The measured counterpart of one published number, a row of the table, in a layer's units."""
     if row.quantity == "median_iou":
         return units["score"].median()
     counts = count_detectors(with_detectors(units, row.detector_iou, detector_rule))
@@ -145,7 +145,7 @@ def measure(units: pd.DataFrame, row: Any, detector_rule: str) -> float:
 
 
 def compare(published: pd.DataFrame, measured: pd.Series, differs: list[str]) -> pd.DataFrame:
-    """The rows of one network, less its name."""
+    """The rows of one network, without its key."""
     difference = measured - published["published"]
     return published.assign(
         measured=measured,
@@ -157,7 +157,7 @@ def compare(published: pd.DataFrame, measured: pd.Series, differs: list[str]) ->
 
 
 def parse_network(words: Sequence[str]) -> PublishedNetwork:
-    """The network that --network describes; UserError if there are too few or too many words, or no number."""
+    """The network that --network describes; UserError if the number of words or the replicate is wrong."""
     if len(words) not in (3, 4) or not words[1].isdecimal():
         raise UserError(f"--network {' '.join(words)}: give an arm, a replicate (a number), units.csv, and any weights")
     arm, replicate, units, *weights = words
@@ -165,7 +165,7 @@ def parse_network(words: Sequence[str]) -> PublishedNetwork:
 
 
 def main() -> None:
-    """Compare the networks on the command line with what is published, and write published.csv."""
+    """Compare the networks on the command line with the published numbers, and write published.csv."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--network",

@@ -23,11 +23,11 @@ COLUMNS = (
     *("concepts_rarefied", "concepts_rarefied_against", "rarefied_to"),
 )
 NETWORK = ["arm", "replicate", "level", "layer"]
-NO_NAME = 0  # of a unit that detects nothing
+NO_NAME = 0  # for a unit that detects nothing
 
 
 class Named(NamedTuple):
-    """The units of one layer of one network, by number, and the number of each one's name, or `NO_NAME`."""
+    """The units of one layer of one network, by number, with the number of each unit's name, or `NO_NAME`."""
 
     units: np.ndarray
     names: np.ndarray
@@ -41,13 +41,13 @@ class Named(NamedTuple):
 def identity_rows(
     units: pd.DataFrame, arms: pd.DataFrame, dense: Collection[tuple[str, int]], split: pd.DataFrame
 ) -> Iterator[dict]:
-    """Yield the rows of identity.csv, whose columns are `COLUMNS`; what has no meaning for a row is left out of it.
+    """Yield the rows of identity.csv, whose columns are `COLUMNS`; columns without meaning for a row are left out.
 
     Args:
-        units: the table of that name.
+        units: the table units.csv.
         arms: arms.csv, indexed by arm.
-        dense: arms and replicates of which level 0 is a dense network.
-        split: split.csv, how far names by two halves of the pictures agree.
+        dense: arms and replicates whose level 0 is a dense network.
+        split: split.csv, how far the names from two halves of the pictures agree.
     """
     named = name_units(units)
     replicates = sorted(set(units["replicate"]))
@@ -55,7 +55,7 @@ def identity_rows(
     halves = {tuple(row[key] for key in NETWORK): row for row in split.to_dict("records")}
     for (arm, replicate, level, layer), own in named.items():
         base, role = arms.at[arm, "base"], arms.at[arm, "role"]
-        if role == BASELINE or (level == 0 and arm in repeating):  # which is its base's
+        if role == BASELINE or (level == 0 and arm in repeating):  # its base's network
             continue
         place = {"arm": arm, "replicate": replicate, "level": level, "layer": layer}
         again = trained_again(arms, base)
@@ -89,7 +89,7 @@ def keeps_units(arms: pd.DataFrame, arm: str) -> bool:
 
 
 def compare_names(own: Named, other: Named, keep: bool) -> dict:
-    """How far the names of two networks' units agree; unit by unit where these `keep` their places."""
+    """How far the names of two networks' units agree; unit by unit if units `keep` their places."""
     row = compare_sets(own, other)
     if keep and np.array_equal(own.units, other.units):
         common = (own.names != NO_NAME) & (other.names != NO_NAME)
@@ -106,7 +106,7 @@ def compare_names(own: Named, other: Named, keep: bool) -> dict:
 
 
 def compare_sets(own: Named, other: Named) -> dict:
-    """How far the sets of their names agree, and how many units have each."""
+    """How far the sets of names agree, and how far the numbers of units of each name agree."""
     return {
         "jaccard": jaccard(own.concepts, other.concepts),
         "counts_overlap": ruzicka(own.concepts, other.concepts),
@@ -114,6 +114,6 @@ def compare_sets(own: Named, other: Named) -> dict:
 
 
 def mean_of_known(values: list[float]) -> float:
-    """The mean of those values that are not NaN, if there are any."""
+    """The mean of the values that are not NaN; NaN if there are none."""
     known = [value for value in values if not math.isnan(value)]
     return fmean(known) if known else math.nan

@@ -25,9 +25,9 @@ MAYBE_UNKNOWN = (
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A table that `collect` or `compare_networks` has written; names are str, what nobody measured or can say is NaN.
+    """Read a table that `collect` or `compare_networks` wrote; names are str, unknown values are NaN.
 
-    Raises UserError if it is not there, or is no table.
+    Raises UserError if it is missing or not a table.
     """
     require_file(path, "run snakemake, which collects the tables")
     with reading(path, ValueError):
@@ -41,9 +41,9 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def read_rotations(tables: Path, arms: pd.DataFrame) -> pd.DataFrame | None:
-    """The table of rotations, of those arms alone that are rotated; None without any, or before they are collected.
+    """Read the rotations of the arms that are rotated; None if there are none, or before they are collected.
 
-    Columns are added: "detectors_a %", and basis, what the arm of rotations is called. `arms` is arms.csv.
+    Two columns are added: "detectors_a %", and basis, the label of the arm of rotations. `arms` is arms.csv.
     """
     labels = arms[arms["recipe"] == RECIPE].set_index("base")["label"]
     path = tables / "rotations.csv"
@@ -52,12 +52,12 @@ def read_rotations(tables: Path, arms: pd.DataFrame) -> pd.DataFrame | None:
     rotations = read_table(path)
     rotations["detectors_a %"] = 100 * rotations["detectors_a"] / rotations["units"]
     rotations["basis"] = rotations["arm"].map(labels)
-    rotations = rotations[rotations["basis"].notna()]  # others are an earlier config's
+    rotations = rotations[rotations["basis"].notna()]  # others come from an earlier config
     return None if rotations.empty else rotations
 
 
 def read_ablation(tables: Path) -> dict[str, pd.DataFrame]:
-    """The tables "ablation" and "classes" by name; neither before both are collected. The first may have no rows."""
+    """The tables "ablation" and "classes" by name; empty before both are collected. "ablation" may have no rows."""
     names = ("ablation", "classes")
     if not all((tables / f"{name}.csv").is_file() for name in names):
         return {}
@@ -65,20 +65,20 @@ def read_ablation(tables: Path) -> dict[str, pd.DataFrame]:
 
 
 def farthest(rotations: pd.DataFrame) -> pd.DataFrame:
-    """The rotations of each arm that go farthest: all the way, where its alphas go on to 1."""
+    """The rotations of each arm with the largest alpha: full rotations if its alphas reach 1."""
     return rotations[rotations["alpha"] == rotations.groupby("arm")["alpha"].transform("max")]
 
 
 def units_above_rotation(networks: pd.DataFrame, rotations: pd.DataFrame) -> pd.Series:
-    """Of each row of networks.csv, detectors less the mean of its rotations all the way; NaN where there is none."""
+    """For each row of networks.csv, detectors minus the mean of its full rotations; NaN if there are none."""
     network = ["arm", "replicate", "level", "layer"]
     turned = rotations[rotations["alpha"] == 1].groupby(network)["detectors_a"].mean().rename("turned")
     return networks["detectors_a"] - networks.join(turned, on=network)["turned"]
 
 
 def detector_rule_of(networks: pd.DataFrame) -> tuple[float, str]:
-    """The IoU and the rule that make a detector, the same in all rows of networks.csv; UserError if they are not."""
+    """The IoU threshold and the rule of detectors; UserError unless all rows of networks.csv have the same."""
     rules = networks[["detector_iou", "detector_rule"]].drop_duplicates()
     if len(rules) > 1:
-        raise UserError("networks.csv has detectors by several rules: collect its networks with one")
+        raise UserError("networks.csv has detectors by several rules: collect its networks with one rule")
     return rules["detector_iou"].iloc[0], rules["detector_rule"].iloc[0]

@@ -1,6 +1,6 @@
 """Statistics of a few replicates: intervals, equivalence, and matching.
 
-Functions of arrays take the replicates along the last axis, and have no opinion on what is measured.
+Functions of arrays take replicates along the last axis.
 """
 
 import math
@@ -13,9 +13,9 @@ from scipy.stats import rankdata
 
 from workflow_scripts.plan.replicates import LEAST_REPLICATES
 
-ALPHA = 0.05  # of each one-sided test; so that intervals are of 90 %
+ALPHA = 0.05  # of each one-sided test, so intervals are 90 % intervals
 Floats = TypeVar("Floats", float, np.ndarray)
-ROUNDING = math.sqrt(1 / 6)  # sd of the difference of two counts that round, each by less than a half
+ROUNDING = math.sqrt(1 / 6)  # sd of the difference of two counts, each rounded by less than a half
 EQUIVALENT, DIFFERENT, UNCLEAR, NO_OVERLAP = "equivalent", "different", "unclear", "no overlap"
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(200)
 CERTAIN = 1e-10  # correlations closer to 1 than this are 1
@@ -27,7 +27,7 @@ CERTAIN = 1e-10  # correlations closer to 1 than this are 1
 def mean_and_sd(differences: ArrayLike, rounding: float = ROUNDING) -> tuple[np.ndarray, np.ndarray]:
     """The mean of paired differences, and their standard deviation (n - 1), at least that of rounding.
 
-    Counts tie: three differences of -2 would have no spread at all, and any test of them would be certain.
+    Counts tie: three differences of -2 would have no spread, and any test of them would be certain.
     With fewer than two differences the standard deviation is NaN.
 
     Args:
@@ -47,14 +47,14 @@ def half_width(sd: Floats, n: int, level: float = 1 - 2 * ALPHA) -> Floats:
 
 
 def noninferiority_p(mean: Floats, sd: Floats, n: int, margin: float) -> Floats:
-    """The p of "the true mean lies `margin` or more below 0"; NaN with fewer than `LEAST_REPLICATES`, and of NaN."""
+    """The p of "the true mean lies `margin` or more below 0"; NaN for NaN or fewer than `LEAST_REPLICATES`."""
     return stdtr(n - 1, -(mean + margin) * math.sqrt(n) / sd) if n >= LEAST_REPLICATES else mean * np.nan
 
 
 def equivalence_p(mean: Floats, sd: Floats, n: int, margin: float) -> Floats:
     """The p of "the true mean lies `margin` or more from 0": the larger of two one-sided tests (Schuirmann 1987).
 
-    It is at most `ALPHA` where `mean` -+ `half_width` lies within the margin. NaN as `noninferiority_p`.
+    It is at most `ALPHA` if `mean` ± `half_width` lies within the margin. NaN as in `noninferiority_p`.
     """
     return np.maximum(noninferiority_p(mean, sd, n, margin), noninferiority_p(-mean, sd, n, margin))
 
@@ -62,9 +62,9 @@ def equivalence_p(mean: Floats, sd: Floats, n: int, margin: float) -> Floats:
 def equivalence_power(sd: float, n: int, margin: float) -> float:
     """The chance to show equivalence if the true mean is 0 and the true standard deviation is `sd`.
 
-    The mean lies within the margin less the half width, which depends on the standard deviation that is found: its
-    chance is integrated over the chi distribution of the latter. NaN with fewer than `LEAST_REPLICATES`, or where the
-    margin or the deviation is NaN.
+    The mean must lie within the margin minus the half width, which depends on the standard deviation that is found.
+    The chance of that is integrated over the chi distribution of this deviation. NaN with fewer than
+    `LEAST_REPLICATES`, or if the margin or the deviation is NaN.
     """
     if n < LEAST_REPLICATES:
         return math.nan
@@ -72,7 +72,7 @@ def equivalence_power(sd: float, n: int, margin: float) -> float:
         return 0.0
     of_mean, t = margin * math.sqrt(n) / sd, float(half_width(math.sqrt(n), n))
     freedom = n - 1
-    # Of the ratio of the standard deviation found to the true one; beyond these ends its density is below e-30.
+    # Of the ratio of the found to the true standard deviation; beyond this its density is below 1e-30.
     most = min(of_mean / t, 1 + 12 / math.sqrt(freedom))
     ratio = most * (NODES + 1) / 2
     log_density = (
@@ -84,9 +84,9 @@ def equivalence_power(sd: float, n: int, margin: float) -> float:
 
 
 def fixed_sequence(passed: ArrayLike) -> np.ndarray:
-    """Whether a test and all before it are passed, along the last axis: the first that fails ends the sequence.
+    """Whether a test and all before it pass, along the last axis: the first that fails ends the sequence.
 
-    The chance that any one is passed wrongly is that of a single test (Hsu and Berger 1999), however many there are.
+    The chance that any one passes wrongly is that of a single test, however many there are (Hsu and Berger 1999).
     """
     return np.logical_and.accumulate(np.asarray(passed, bool), axis=-1)
 
@@ -95,11 +95,11 @@ def fixed_sequence(passed: ArrayLike) -> np.ndarray:
 
 
 def interpolate(covariate: ArrayLike, values: ArrayLike, at: float) -> float:
-    """The value at a place of the covariate, by straight lines between the points; NaN outside of their range.
+    """The value at a place of the covariate, by linear interpolation between the points; NaN outside their range.
 
     Args:
         covariate: the places of points, float (points,), in any order.
-        values: of the points, likewise. Points of one place are averaged, those with a NaN left out.
+        values: the values of the points, likewise. Points at the same place are averaged; those with NaN are left out.
         at: the place.
     """
     covariate, values = np.asarray(covariate, float), np.asarray(values, float)
@@ -113,7 +113,7 @@ def interpolate(covariate: ArrayLike, values: ArrayLike, at: float) -> float:
 def verdict(mean: float, sd: float, n: int, margin: float) -> str:
     """What differences show: `EQUIVALENT` if their interval lies within the margin, `DIFFERENT` if it lies outside.
 
-    `UNCLEAR` if it is neither, if there are too few, or if the margin is NaN; `NO_OVERLAP` if there is none.
+    `UNCLEAR` if neither holds, there are too few, or the margin is NaN; `NO_OVERLAP` if there are no differences.
     """
     if not n:
         return NO_OVERLAP
@@ -125,7 +125,7 @@ def verdict(mean: float, sd: float, n: int, margin: float) -> str:
 
 
 def what_it_follows(at_equal_accuracy: str, at_equal_density: str) -> str:
-    """What a measure follows, by the verdicts on two arms where they are as accurate, and where they are as dense."""
+    """What a measure follows, from the verdicts on two arms at equal accuracy and at equal density."""
     verdicts = (at_equal_accuracy, at_equal_density)
     if NO_OVERLAP in verdicts:
         return NO_OVERLAP
@@ -141,9 +141,9 @@ def what_it_follows(at_equal_accuracy: str, at_equal_density: str) -> str:
 
 
 def partial_rank_correlation(one: np.ndarray, other: np.ndarray, given: np.ndarray) -> float:
-    """Spearman's correlation of two variables with the ranks of a third taken out of both.
+    """Spearman's correlation of two variables with the ranks of a third partialled out of both.
 
-    NaN where it is not defined: with fewer than four values, a constant, or a variable that has the ranks of `given`.
+    NaN if it is undefined: with fewer than four values, a constant, or a variable with the same ranks as `given`.
     """
     ranks = np.array([rankdata(values) for values in (one, other, given)])
     if ranks.shape[1] < 4 or (np.ptp(ranks, axis=1) == 0).any():
@@ -154,11 +154,11 @@ def partial_rank_correlation(one: np.ndarray, other: np.ndarray, given: np.ndarr
 
 
 def fisher_difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """The difference of correlations on Fisher's scale, where their spread does not depend on them; NaN where one is 1.
+    """The difference of correlations on Fisher's scale, where their spread does not depend on them; NaN if one is 1.
 
     Args:
         one: correlations, float (replicates,).
-        other: those to subtract, likewise. The differences are then compared as any others.
+        other: the correlations to subtract, likewise.
     """
     correlations = np.array([one, other], float)
     correlations[np.abs(correlations) > 1 - CERTAIN] = np.nan

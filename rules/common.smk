@@ -1,6 +1,6 @@
 """The experiment that the config asks for, and the input functions that the rules share.
 
-What is a `localrule` runs beside snakemake, also on a cluster: it takes seconds, or needs the internet.
+A `localrule` runs beside snakemake, even on a cluster: it takes seconds, or needs the internet.
 """
 
 import os
@@ -34,7 +34,7 @@ from workflow_scripts.shared.sizes import size_text
 
 
 def or_exit(function, *values):
-    """What a function makes of the values; what it has against them ends snakemake with its sentence."""
+    """Return a function's result; a `UserError` ends snakemake with its message."""
     try:
         return function(*values)
     except UserError as error:
@@ -46,7 +46,7 @@ or_exit(let_jobs_find_package)
 if workflow.is_main_process:
     os.environ[COMMAND] = shlex.join(["snakemake", *sys.argv[1:]])
 
-# What --configfile, --config or another workflow's module statement gives is laid over the default here.
+# The values of --configfile, --config or another workflow's module statement are laid over the default here.
 is_main = workflow.modifier.is_main_snakefile()
 on_command_line = workflow.config_settings.config if is_main else {}
 config = or_exit(complete_config, config, workflow.configfiles, on_command_line)
@@ -56,7 +56,7 @@ EXPERIMENT = or_exit(Experiment, config)
 RESULTS, DATA, GALLERY = EXPERIMENT.results, EXPERIMENT.data, EXPERIMENT.gallery
 FOLDER = Key("{arm}", "{replicate}", "{level}").folder
 NETWORK, LOGS, TIMES = f"{RESULTS}/{FOLDER}", f"{RESULTS}/logs/{FOLDER}", f"{RESULTS}/benchmarks/{FOLDER}"
-# Where this workflow, used by another with a prefix, has what lies at a path: for paths that are no input or output.
+# Adds the prefix that another workflow gave this one: for paths that are not inputs or outputs.
 placed = workflow.modifier.modify_path
 KINDS = "|".join(["images", *EXPERIMENT.concept_kinds])  # of sources that may be archives
 CONTENTS = Contents(EXPERIMENT, Path(placed(RESULTS)))
@@ -75,79 +75,79 @@ wildcard_constraints:
 
 
 def network(wildcards):
-    """The network of a job."""
+    """Return a job's network."""
     return or_exit(EXPERIMENT.network, key(wildcards))
 
 
 def key(wildcards):
-    """The names of a job's network."""
+    """Return the arm, replicate and level of a job's network."""
     return Key(wildcards.arm, int(wildcards.replicate), int(wildcards.level))
 
 
 def design(wildcards):
-    """How a job's network is built, shown pictures and dissected."""
+    """Return how a job's network is built, shown pictures and dissected."""
     return network(wildcards).design
 
 
 def concepts(wildcards):
-    """The labelled pictures as a job's network takes them."""
+    """Return the labelled pictures as a job's network takes them."""
     return EXPERIMENT.concepts(design(wildcards))
 
 
 def fields(wildcards):
-    """Where its units look, if maps are to be interpolated by that."""
+    """Return the receptive fields of its units, if maps are interpolated by them."""
     return EXPERIMENT.fields(design(wildcards))
 
 
 def fields_argument(wildcards, input):
-    """The argument for the file that says so, where it is an input."""
+    """Return the argument for the file of receptive fields, if it is an input."""
     return named_arguments(receptive_fields=input.fields) if input.fields else ""
 
 
 def shuffle_argument(wildcards):
-    """The argument by which maps meet the labels of other pictures, where the network is such a control."""
+    """Return the argument that compares maps with the labels of other pictures, if the network is that baseline."""
     return f"--shuffle-labels {wildcards.replicate}" if network(wildcards).shuffled else ""
 
 
 def of_network(name):
-    """An input function for a file of the network that is dissected: itself, or the one that it is but for labels."""
+    """Return an input function for a file of the dissected network; with shuffled labels, of the original network."""
     return lambda wildcards: EXPERIMENT.file(network(wildcards).files_of, name)
 
 
 def of_parent(name):
-    """An input function for a file of the network that a job's network starts from."""
+    """Return an input function for a file of the network that a job's network starts from."""
     return lambda wildcards: EXPERIMENT.file(network(wildcards).parent, name)
 
 
 def needed(wildcards):
-    """Files of other networks that a network is made from, by the argument that each is."""
+    """Return the files of other networks that a network is made from, by argument."""
     return or_exit(EXPERIMENT.needed, key(wildcards))
 
 
 def made_source(kind):
-    """The source folder as an input, where a rule makes it; its checksums tell whether it has changed."""
+    """Return the source folder as an input, if a rule makes it; its checksums show whether it has changed."""
     folder = EXPERIMENT.source(kind)
     return [ancient(folder), f"{folder}.sha256"] if EXPERIMENT.is_made(kind) else []
 
 
 def made_concepts():
-    """The folders of labelled pictures as inputs, where rules make them."""
+    """Return the folders of labelled pictures as inputs, if rules make them."""
     return [path for kind in EXPERIMENT.concept_kinds for path in made_source(kind)]
 
 
 def packed_folder(kind, split=None):
-    """The folder that is packed, as a script finds it."""
+    """Return the folder to pack, as a script finds it."""
     folder = EXPERIMENT.packed_folder(kind, split)
     return str(placed(folder)) if EXPERIMENT.is_made(kind) else folder
 
 
 def test_labels(wildcards):
-    """The argument for the ground truth of pictures that lie in no class folders."""
+    """Return the argument for the ground truth of pictures that are not in class folders."""
     labels, is_made = EXPERIMENT.test_labels(wildcards.split) or ("", False)
     return named_arguments(ground_truth=placed(labels) if is_made else labels) if labels else ""
 
 
 def show_summary():
-    """At the end of a run that has made it, show what was found."""
+    """Show the summary of findings at the end of a run that has made it."""
     if not workflow.touch and "write_report" in {job.rule.name for job in workflow.dag.jobs}:
         logger.info(f"\n{Path(f'{RESULTS}/summary.txt').read_text()}")

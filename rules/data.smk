@@ -44,8 +44,8 @@ rule make_concepts:
         f"{RESULTS}/logs/data/make_concepts.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/make_concepts.tsv"
-    # Early, as pack_concepts. On one core: a job that wants several waits until no training runs, and all dissections
-    # wait for it.
+    # Early, as in pack_concepts. On one core: a job that needs several cores would wait until no training runs, and all
+    # dissections would wait for it.
     priority: 20
     conda:
         "../envs/workflow.yaml"
@@ -64,7 +64,7 @@ rule make_concepts:
 
 
 rule fetch_archive:
-    """Fetch an archive of pictures or of concepts, unless it is there, and check it."""
+    """Fetch an archive of pictures or of concepts if it is missing, and check it."""
     output:
         f"{DATA}/{{kind}}.fetched.json",
     log:
@@ -106,7 +106,7 @@ rule unpack_archive:
         f"{RESULTS}/benchmarks/data/unpack_{{kind}}.tsv"
     wildcard_constraints:
         kind=KINDS,
-    # Early, as pack_concepts.
+    # Early, as in pack_concepts.
     priority: 20
     conda:
         "../envs/workflow.yaml"
@@ -137,7 +137,7 @@ rule pack_images:
         "../envs/workflow.yaml"
     params:
         code=code_fingerprint("workflow_scripts.data.pack_images"),
-        # The training pictures tell the test pictures' classes.
+        # The training pictures define the test pictures' classes.
         contents=lambda wildcards: [
             or_exit(CONTENTS.source, "images", split) for split in sorted({"train", wildcards.split})
         ],
@@ -167,7 +167,7 @@ rule pack_images:
 
 
 rule index_images:
-    """List the pictures to classify that stay in their files, and read each once."""
+    """List the pictures to classify that stay in their files, and read each of them once."""
     input:
         made_source("images"),
     output:
@@ -212,7 +212,7 @@ rule pack_concepts:
         f"{RESULTS}/logs/data/pack_concepts{{view}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/pack_concepts{{view}}.tsv"
-    # Early: a flaw in the data should show before hours of training, not after.
+    # Early: a fault in the data should show before hours of training, not after.
     priority: 20
     conda:
         "../envs/workflow.yaml"
@@ -221,7 +221,7 @@ rule pack_concepts:
         code=code_fingerprint(
             "workflow_scripts.data.pack_concepts", files=files_in("workflow_scripts/data/concept_sets/tables", ".csv")
         ),
-        # A function, for in a text of its own {} would be a wildcard.
+        # A function, because in a plain string {} would be a wildcard.
         pictures=lambda wildcards: EXPERIMENT.concept_pictures(packed_folder),
         contents=or_exit(CONTENTS.concepts),
         size=lambda wildcards: size_text(EXPERIMENT.view(wildcards.view)["size"]),
@@ -237,7 +237,7 @@ rule pack_concepts:
 
 
 rule verify_concepts:
-    """Compare the concepts with what the config says of them."""
+    """Compare the concepts with what the config says about them."""
     input:
         concepts=EXPERIMENT.concepts(EXPERIMENT.first_design()),
     output:
@@ -246,7 +246,7 @@ rule verify_concepts:
         f"{RESULTS}/logs/data/verify_concepts.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/verify_concepts.tsv"
-    # Nothing reads the output: it only has to come early, and to fail if something is wrong.
+    # Nothing reads the output: the rule only has to run early, and to fail if something is wrong.
     priority: 30
     conda:
         "../envs/workflow.yaml"

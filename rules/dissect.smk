@@ -1,20 +1,20 @@
 """Network dissection of every network.
 
-In:  <network>/network.pt, data/concepts*.h5; to switch units off, pictures to test with
+In:  <network>/network.pt, data/concepts*.h5; test pictures, to switch units off
 Out: <network>/activations.h5, thresholds.h5, tally.h5, units.csv, nulls.csv, split.csv, rotations.csv, sweep.csv,
      ablation.csv, classes.csv
 """
 
 
 rule check_network:
-    """Find out at once whether the network can be pruned to the end and dissected."""
+    """Check first whether the network can be pruned to the last level and dissected."""
     output:
         f"{DATA}/network{{suffix}}.json",
     log:
         f"{RESULTS}/logs/data/check_network{{suffix}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/check_network{{suffix}}.tsv"
-    # Nothing reads the output: it only has to come first, and to fail if something is wrong, which no retry mends.
+    # Nothing reads the output: the rule only has to run first, and to fail if something is wrong, which no retry fixes.
     priority: 30
     retries: 0
     localrule: True
@@ -225,7 +225,7 @@ rule rotate_units:
     """Count what random rotations of the network's layers detect."""
     input:
         network=f"{NETWORK}/network.pt",
-        # Of a dump of candidates no rotation can be made: the job makes one of all maps for itself.
+        # A dump of candidates cannot be rotated, so the job makes its own dump of all maps.
         activations=[f"{NETWORK}/activations.h5"] if config["dissection"]["dump"] == "all" else [],
         concepts=concepts,
         fields=fields,
@@ -269,7 +269,7 @@ rule rotate_units:
 
 
 rule ablate_units:
-    """Switch off the units that detect a class, and count what the network no longer classifies rightly."""
+    """Switch off the units that detect a class, and count what the network then no longer classifies correctly."""
     input:
         network=f"{NETWORK}/network.pt",
         units=f"{NETWORK}/units.csv",
@@ -310,7 +310,7 @@ rule ablate_units:
 
 
 rule sweep_units:
-    """Count the network's units once more under other choices of the dissection."""
+    """Count the network's units again under other choices of the dissection."""
     input:
         activations=of_network("activations.h5"),
         concepts=concepts,

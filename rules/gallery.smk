@@ -73,7 +73,7 @@ rule draw_concepts:
 
 
 rule draw_pictures:
-    """Draw the pictures that the gallery enlarges, each once."""
+    """Draw each picture that the gallery enlarges, once."""
     input:
         concepts=EXPERIMENT.concepts(EXPERIMENT.first_design()),
         drawn=[f"{folder}.sha256" for folder in ALL_DRAWN],

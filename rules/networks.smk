@@ -1,6 +1,6 @@
-"""Networks that are brought along: read, pruned once, and measured.
+"""Networks of the user's own: read, pruned once, and measured.
 
-In:  what the config's arms of the recipes `brought` and `prune_once` name
+In:  files that the config's arms of the recipes `brought` and `prune_once` name
 Out: <arm>/replicate_<r>/level_<n>/network.pt and metrics.json
 """
 
@@ -8,7 +8,7 @@ import json
 
 
 rule import_network:
-    """Read a network: a constructor's, with weights and masks from files."""
+    """Build a network with its constructor, and read its weights and masks from files."""
     output:
         f"{NETWORK}/network.pt",
     log:
@@ -75,7 +75,7 @@ rule prune_once:
 
 
 rule measure_network:
-    """Count what remains of a network, and test it where there are pictures for that."""
+    """Count the weights that remain in a network, and test it if there are pictures for that."""
     input:
         network=f"{NETWORK}/network.pt",
     output:

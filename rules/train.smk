@@ -1,4 +1,4 @@
-"""Networks: the untrained ones, the dense ones, and the chain of pruned levels.
+"""Networks that are trained here: the untrained, the dense, and the chain of pruned levels.
 
 In:  data/train.h5 and data/test.h5, or data/train_index.h5 and data/test_index.h5
 Out: <arm>/replicate_<r>/level_<n>/network.pt and metrics.json; rewind.pt beside the dense network
@@ -48,7 +48,7 @@ rule init_network:
 
 
 rule make_control:
-    """Make a control of another network, by a recipe of train/controls."""
+    """Make a baseline or a reference from another network, by a recipe in train/controls."""
     input:
         start=of_parent("network.pt"),
         train=EXPERIMENT.pictures("train"),
@@ -91,7 +91,7 @@ rule make_control:
 
 
 rule train_dense:
-    """Train a network with all its weights; keep the rewind point."""
+    """Train a network with all its weights, and keep the rewind point."""
     input:
         start=of_parent("network.pt"),
         train=EXPERIMENT.pictures("train"),
@@ -137,7 +137,7 @@ rule train_dense:
 
 
 rule train_level:
-    """Prune, choose what the weights that remain start from, and train them: a level of an arm."""
+    """Make a level of an arm: prune, choose what the remaining weights start from, and train them."""
     input:
         unpack(needed),
         train=EXPERIMENT.pictures("train"),
@@ -152,7 +152,7 @@ rule train_level:
     wildcard_constraints:
         arm=EXPERIMENT.arms_of("train_level"),
         level=EXPERIMENT.levels_of("train_level"),
-    # The levels of a replicate wait for one another: they go first, everything else fills the gaps.
+    # The levels of a replicate wait for one another, so they go first; everything else fills the gaps.
     priority: 15
     conda:
         "../envs/workflow.yaml"
@@ -181,5 +181,5 @@ rule train_level:
         " 2> {log:q}"
 
 
-# The level 0 of some arms is trained by the one rule, that of others by the other.
+# Either rule can make level 0: one does for some arms, the other for the others.
 ruleorder: train_dense > train_level

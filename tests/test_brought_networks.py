@@ -352,7 +352,7 @@ def test_a_file_that_cannot_be_read_is_told_before_anything_runs(finished):
         ({"weights": "runs/none.pt"}, "arms.mine.weights is 'runs/none.pt', and there is no such file"),
         ({"constructor": "my_networks"}, 'arms.mine.constructor is "my_networks": write package.module:function'),
         ({"wieghts": "x"}, "unknown key arms.mine.wieghts; did you mean weights?"),
-        ({"openlth": "lottery_abc"}, "arms.mine.weights is what the folder openlth says: leave it out"),
+        ({"openlth": "lottery_abc"}, "arms.mine.weights is given by the folder openlth: leave it out"),
         ({"preprocessing": {"size": 32}}, "arms.mine.preprocessing.mean is missing: write a list of three numbers"),
         ({"density": 0}, "arms.mine.density is 0: write a number above 0 and at most 1"),
         ({"class_order": ["dark", "dim"]}, "arms.mine.class_order names 'dim', and there is no such class folder"),

@@ -353,7 +353,7 @@ def test_text_that_means_nothing_there_is_refused(given, sentence):
         ({"images": {"without": [3]}}, "images.without.0 is 3, a number, where text belongs: put it into quotes"),
         ({"images": {"expect": {"classes": "many"}}}, 'images.expect.classes is "many": write "any" or a whole number'),
         ({"concepts": {"expect": {"labels": 0}}}, "concepts.expect.labels is 0"),
-        ({"network": {"norm_init": "ones"}}, 'network.norm_init is "ones": write "as_built" (which was called "ones")'),
+        ({"network": {"norm_init": "ones"}}, 'network.norm_init is "ones": write "as_built" (formerly "ones")'),
         ({"network": {"constructor": "resnet50"}}, 'network.constructor is "resnet50": write package.module:function'),
         (
             {"network": {"arguments": {"widths": [8, 16, 32, 64]}}},
@@ -365,7 +365,7 @@ def test_text_that_means_nothing_there_is_refused(given, sentence):
         ({"network": {"arguments": None}}, "network.arguments is empty: write"),
         (
             {"images": {"mean": [0.5, 127.5, 0.5]}},
-            "images.mean.1 is 127.5: write a number from 0 to 1, as the channels are (divide by 255",
+            "images.mean.1 is 127.5: write a number from 0 to 1 (divide numbers for channels from 0",
         ),
         ({"images": {"std": [57.4, 0.5, 0.5]}}, "images.std.0 is 57.4: write a number above 0 and at most 1"),
         ({"images": {"std": [0.2, 0.2, 0]}}, "images.std.2 is 0: write a number above 0 and at most 1"),
@@ -620,11 +620,11 @@ def test_arms_that_are_right_are_accepted(arms):
     ("arms", "words"),
     [
         (["imp"], 'arms.0 is "imp": write an arm, such as {name: untrained, recipe: untrained, of: imp}'),
-        ([{"recipe": "imp"}], "arms.0.name is missing: write a name that begins with a letter"),
+        ([{"recipe": "imp"}], "arms.0.name is missing: write a name of letters, digits, _ and -"),
         ([{"name": "imp"}], "arms.imp.recipe is missing: write the name of a recipe, such as untrained"),
         (
             [IMP | {"name": "1mp"}, arm("b", "untrained", "1mp")],
-            'arms.1mp.name is "1mp": write a name that',
+            'arms.1mp.name is "1mp": write a name of letters',
         ),
         ([IMP, arm("a", "untraind", "imp", method=3)], 'arms.a.recipe is "untraind"; did you mean untrained?'),
         ([IMP, arm("a", 3, "imp")], "arms.a.recipe is 3; known are imp, untrained"),
@@ -675,7 +675,7 @@ def test_arms_that_are_right_are_accepted(arms):
         ([without(BROUGHT, "constructor")], "arms.own.constructor is missing: write package.module:function, such as"),
         ([without(BROUGHT, "weights")], 'arms.own.weights is missing: write a file, "none", or further arguments'),
         ([without(BROUGHT, "layers")], "arms.own.layers is missing: write a list of modules"),
-        ([without(BROUGHT, "preprocessing")], "arms.own.preprocessing is missing: write a preset of torchvision's"),
+        ([without(BROUGHT, "preprocessing")], "arms.own.preprocessing is missing: write a preset of torchvision,"),
         ([BROUGHT | {"arguments": [1]}], "arms.own.arguments.0 is 1: write the arguments of a level by name"),
         ([BROUGHT | {"arguments": "channels"}], 'arms.own.arguments is "channels": write the constructor\'s arguments'),
         (
@@ -702,7 +702,7 @@ def test_arms_that_are_right_are_accepted(arms):
         ([BROUGHT | {"class_order": "numbers"}], 'arms.own.class_order is "numbers": write "text", "number" or a list'),
         (
             [{"name": "lottery", "recipe": "brought", "openlth": "data/l", "layers": ["x"], "masks": "m.pth"}],
-            "arms.lottery.masks is what the folder openlth says: leave it out",
+            "arms.lottery.masks is given by the folder openlth: leave it out",
         ),
         (
             [{"name": "lottery", "recipe": "brought", "openlht": "data/l", "layers": ["x"]}],

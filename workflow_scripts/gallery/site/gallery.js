@@ -96,7 +96,7 @@ function listen() {
   });
   document.querySelector(".skip").onclick = (event) => {
     event.preventDefault(); // an address holds the view
-    byId(event.target.dataset.to).focus();
+    document.querySelector(event.target.hash).focus();
   };
   byId("close").onclick = closeUnit;
   byId("close-concept").onclick = () => (history.state?.opened ? history.back() : go({ about: null }));

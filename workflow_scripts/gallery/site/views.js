@@ -115,7 +115,7 @@ async function prepareUnit(state) {
 function showPane(id, start) {
   for (const pane of ["units-pane", "concepts-pane"]) byId(pane).hidden = pane !== id;
   document.body.dataset.pane = id;
-  document.querySelector(".skip").dataset.to = start;
+  document.querySelector(".skip").href = `#${start}`;
 }
 
 /** Show one of the views; whether it was not shown before. */

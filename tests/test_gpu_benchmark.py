@@ -1,4 +1,4 @@
-"""The GPU benchmark: its runner with pretended sections, and its own sections at a small size on the CPU."""
+"""The GPU benchmark: its runner with simulated sections, and its own sections, small and on the CPU."""
 
 import json
 import math
@@ -65,7 +65,7 @@ def divide(bench):
 
 @pytest.fixture
 def run_pretended(tmp_path, monkeypatch, capsys):
-    """Run pretended sections, given as sources by name; return exit status, reports by name, and the output."""
+    """Run simulated sections, given as sources by name; return exit status, reports by name, and the output."""
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
     def run(seconds=60, **sources):
@@ -247,7 +247,7 @@ def test_overlapping_times_count_once():
 
 
 class Clock:
-    """A stand-in for torch.cuda.Event, with a clock that advances by three seconds at each reading."""
+    """A stand-in for torch.cuda.Event with the test's own clock, which advances three seconds at each look."""
 
     now = 0
 

@@ -1,4 +1,4 @@
-"""Rotations of a layer's units: the matrices, the rotated maps, and the counts."""
+"""Rotations of a layer's units: the matrices, rotated maps, and their counts."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Counts under other settings: the variations asked for, a network's counts, the table, and the figure."""
+"""Counts with other choices: what is requested, the counts of a network, the table, and the figure."""
 
 import csv
 import itertools
@@ -286,7 +286,7 @@ def table_of(folder, networks, values=VALUES, rule="above"):
 
 
 def write_sweep(folder, layers=("b", "7"), others=OTHERS):
-    """Write a network's sweep.csv with counts that identify their origin."""
+    """A network's sweep.csv, with counts that show their origin."""
     rows, wanted = [], [(choice, value) for choice in others for value in others[choice][1:]]
     for number, (choice, value) in enumerate(wanted):
         rows += [[choice, value, layer, 4, 100 * number + place, 1, 2, 3, 1] for place, layer in enumerate(layers)]
@@ -423,7 +423,7 @@ def test_if_every_network_is_dense_the_figure_says_so(tmp_path):
 
 
 def test_own_settings_are_the_table_of_networks(tmp_path):
-    """Every experiment has this table, for curves but not for their baselines."""
+    """The table exists in every experiment, for a curve and not for its baselines."""
     networks = write_experiment(tmp_path)
     tables = collected(networks, tmp_path)
     own = pd.read_csv(tables / "sweep.csv").query("own")

@@ -1,4 +1,4 @@
-"""The benchmark of the GPU: its runner with pretended sections, and its own sections, small, on the CPU."""
+"""The GPU benchmark: its runner with simulated sections, and its own sections, small and on the CPU."""
 
 import json
 import math
@@ -65,7 +65,7 @@ def divide(bench):
 
 @pytest.fixture
 def run_pretended(tmp_path, monkeypatch, capsys):
-    """Run pretended sections, given as sources by name: exit status, reports by name, and what was printed."""
+    """Run simulated sections, given as sources by name; return exit status, reports by name, and the output."""
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
     def run(seconds=60, **sources):
@@ -147,7 +147,7 @@ def test_a_section_without_a_module_fails_like_others(tmp_path, capsys):
 def test_without_a_gpu_sections_say_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert main(["--only", "dump", "--out", str(tmp_path)]) == 1
-    assert "there is none to be seen" in capsys.readouterr().out
+    assert "no GPU is visible" in capsys.readouterr().out
 
 
 def test_a_table_with_many_checks_counts_those_that_passed(tmp_path):
@@ -247,7 +247,7 @@ def test_time_that_is_covered_twice_counts_once():
 
 
 class Clock:
-    """What torch.cuda.Event does, by a clock of the test's own that is three seconds on at each look."""
+    """A stand-in for torch.cuda.Event with the test's own clock, which advances three seconds at each look."""
 
     now = 0
 

@@ -1,4 +1,4 @@
-"""Rotations of a layer's units: the matrices, turned maps, and what is counted of them."""
+"""Rotations of a layer's units: the matrices, rotated maps, and their counts."""
 
 import csv
 import json
@@ -52,7 +52,7 @@ def test_rotations_are_orthogonal_of_determinant_1_and_drawn_by_their_seed(units
 
 
 def test_rotations_are_uniform():
-    """Of each entry of a uniform rotation the mean is 0 and the mean square 1 / n; QR alone gives other means."""
+    """Each entry of a uniform rotation has mean 0 and mean square 1 / n; QR alone gives other means."""
     units = 5
     drawn = np.array([random_rotation(units, (1, seed)) for seed in range(2000)])
     np.testing.assert_allclose(drawn.mean(0), 0, atol=4.5 / np.sqrt(units * 2000))

@@ -1,4 +1,4 @@
-"""Counts under other choices: what is asked for, what is counted of a network, the table, and the figure."""
+"""Counts with other choices: what is requested, the counts of a network, the table, and the figure."""
 
 import csv
 import itertools
@@ -103,15 +103,15 @@ def test_receptive_fields_are_found_where_a_variation_needs_them():
                 " dissection.largest_quantile to at least 0.01, or dissection.dump to all",
                 "robustness.protocols has lite, for which dissection.dump keeps too few candidates: set"
                 " dissection.largest_quantile to at least 0.005005, or dissection.dump to all",
-                "robustness.protocols has pnas, whose thresholds are of upsampled maps, and dissection.dump is"
-                " candidates, which are known for raw maps only: set that to all, or leave pnas out",
+                "robustness.protocols has pnas, whose thresholds are those of upsampled maps, but dissection.dump is"
+                " candidates, which only suffice for raw maps: set dissection.dump to all, or leave pnas out",
             ],
         ),
         (ASKED | {"protocols": ["lite"]}, {"largest_quantile": 0.01}, []),
         (
             ASKED,
             {"quantile_of": "upsampled"},
-            ["dissection.dump: candidates are known for quantiles of raw maps only; set it to all"],
+            ["dissection.dump: candidates only suffice for quantiles of raw maps; set it to all"],
         ),
     ],
 )
@@ -171,7 +171,7 @@ def by_themselves(folder, choices, shuffle=None):
 
 
 def counted(units, layer):
-    """The counts of a layer's units, as the workflow's tables have them."""
+    """The counts of a layer's units, as in the workflow's tables."""
     of_layer = units[units["layer"] == layer]
     sums = count_detectors(of_layer).sum(numeric_only=True)
     return {"units": len(of_layer), **sums, "dead_units": of_layer["dead"].sum()}
@@ -286,7 +286,7 @@ def table_of(folder, networks, values=VALUES, rule="above"):
 
 
 def write_sweep(folder, layers=("b", "7"), others=OTHERS):
-    """A network's sweep.csv, of counts that tell where they are from."""
+    """A network's sweep.csv, with counts that show their origin."""
     rows, wanted = [], [(choice, value) for choice in others for value in others[choice][1:]]
     for number, (choice, value) in enumerate(wanted):
         rows += [[choice, value, layer, 4, 100 * number + place, 1, 2, 3, 1] for place, layer in enumerate(layers)]
@@ -423,7 +423,7 @@ def test_where_every_network_is_dense_the_figure_says_so(tmp_path):
 
 
 def test_own_settings_are_the_table_of_networks(tmp_path):
-    """The table for every experiment, of a curve and not of its baselines."""
+    """The table exists in every experiment, for a curve and not for its baselines."""
     networks = write_experiment(tmp_path)
     tables = collected(networks, tmp_path)
     own = pd.read_csv(tables / "sweep.csv").query("own")

@@ -1,9 +1,9 @@
-"""The figures: what the rules need to know of each, read from its file without a plotting library.
+"""The figures: what the rules need to know about each, read from its file without a plotting library.
 
-A figure is a file of its name in figures/plots/: the docstring is its caption (reStructuredText), `ORDER` (a number)
-its place among the others, `draw(frames)` draws it. `NEEDS_ACCURACY = True` says that it draws the networks' accuracy,
-`NEEDS_ROTATIONS = True` that it draws rotations of their layers, `NEEDS_ABLATION = True` what switching off their units
-does, which not every experiment has.
+A figure is a file with its name in figures/plots/: the docstring is its caption (reStructuredText), `ORDER` (a number)
+its place among the others, and `draw(frames)` draws it. Not every experiment has all data, so a figure declares special
+needs: `NEEDS_ACCURACY = True` for the networks' accuracy, `NEEDS_ROTATIONS = True` for rotations of their layers,
+`NEEDS_ABLATION = True` for the effect of switching off their units.
 """
 
 import ast
@@ -15,11 +15,11 @@ from workflow_scripts.plan.source_files import constants_of, has_function, parse
 from workflow_scripts.shared.files import UserError
 
 PLOTS = Path(__file__).parents[1] / "figures" / "plots"
-NEEDS = ("accuracy", "rotations", "ablation")  # what figures may need that not every experiment has
+NEEDS = ("accuracy", "rotations", "ablation")  # data that figures may need but not every experiment has
 
 
 class Plot(NamedTuple):
-    """What a figure's file says of it."""
+    """What a figure's file says about it."""
 
     order: float
     name: str
@@ -28,7 +28,7 @@ class Plot(NamedTuple):
 
 
 def figure_names(known: Collection[str] = NEEDS) -> list[str]:
-    """The names of all figures, in their order, that need nothing of `NEEDS` but what is known.
+    """Return the names, in order, of all figures whose needs among `NEEDS` are all in `known`.
 
     Raises UserError if the file of a figure lacks its caption, its order or the function that draws it.
     """
@@ -37,22 +37,22 @@ def figure_names(known: Collection[str] = NEEDS) -> list[str]:
 
 
 def caption_of(name: str) -> str:
-    """The caption of a figure, reStructuredText without a line break at its ends; UserError as of `figure_names`."""
+    """Return a figure's caption, reStructuredText without line breaks at its ends; raises as `figure_names` does."""
     return read_plot(PLOTS / f"{name}.py").caption
 
 
 def needs_of(name: str) -> frozenset[str]:
-    """What a figure needs, of `NEEDS`; UserError as of `figure_names`."""
+    """Return what a figure needs, of `NEEDS`; raises as `figure_names` does."""
     return read_plot(PLOTS / f"{name}.py").needs
 
 
 def module_of(name: str) -> str:
-    """The module that draws a figure."""
+    """Return the module that draws a figure."""
     return f"workflow_scripts.figures.plots.{name}"
 
 
 def read_plot(path: Path) -> Plot:
-    """Read what a figure's file says of the figure, without running it.
+    """Read what a figure's file says about the figure, without running it.
 
     Raises:
         UserError: it lacks its caption, its order or the function that draws it.

@@ -235,8 +235,8 @@ def test_concepts_have_the_classes_names_or_those_that_the_config_gives():
         with pytest.raises(UserError) as error:
             concepts_of(["cat", "n02"], {name: "house"}, labels, "c.h5")
         assert str(error.value) == (
-            f"ablation.classes.{name} is the concept 'house', which c.h5 does not have; write a name that is there,"
-            " such as cat"
+            f"ablation.classes.{name} is the concept 'house', which c.h5 does not have; write an existing name, such as"
+            " cat"
         )
     assert readable("caf\udce9") == "caf�" and readable("café") == "café"
 

@@ -57,7 +57,7 @@ def test_only_a_class_that_no_network_has_is_refused(tmp_path):
     given = ["NA", "n02", "7"]
     assert gathered(tmp_path, networks, given)[1]["class"].tolist() == ["7", "NA", "n02", "no"]
     (tmp_path / "ablation.csv").unlink()
-    for name, advice in (("n03", "did you mean n02?"), ("house", "write a name that is there, such as 7")):
+    for name, advice in (("n03", "did you mean n02?"), ("house", "write an existing name, such as 7")):
         with pytest.raises(UserError) as error:
             gathered(tmp_path, networks, [*given, name])
         assert str(error.value) == (

@@ -1,4 +1,4 @@
-"""ADE20K: what its files say is what the reader gives, in the layouts of 2016 and of 2021."""
+"""ADE20K: the reader returns what the files contain, in the layouts of 2016 and of 2021."""
 
 import json
 from types import SimpleNamespace
@@ -40,7 +40,7 @@ def test_levels_of_parts_are_planes_of_their_own(release):
     assert len(read(release.folder).annotation(0).planes) == 3
 
 
-def test_pictures_may_lie_apart_and_a_pattern_chooses_some(release, tmp_path):
+def test_pictures_may_be_in_another_folder_and_a_pattern_chooses_some(release, tmp_path):
     pictures = tmp_path / "pictures"
     for picture in release.folder.rglob("*.jpg"):
         moved = pictures / picture.relative_to(release.folder)
@@ -58,7 +58,7 @@ def test_pictures_may_lie_apart_and_a_pattern_chooses_some(release, tmp_path):
 def test_a_picture_without_its_map_is_refused(release):
     path = release.first.with_name(f"{release.first.name}_seg.png")
     path.unlink()
-    with pytest.raises(UserError, match=rf"{release.first.name}\.jpg and no label map"):
+    with pytest.raises(UserError, match=rf"{release.first.name}\.jpg, but no label map"):
         read(release.folder)
 
 
@@ -71,7 +71,7 @@ def test_a_map_of_parts_of_another_size_is_refused(release):
 
 
 @pytest.mark.parametrize("number", [302, 6655])
-def test_a_class_that_nothing_names_is_refused(release, number):
+def test_a_class_without_a_name_is_refused(release, number):
     path = release.first.with_name(f"{release.first.name}_seg.png")
     fixtures.write_png(path, fixtures.ade_pixels(np.full((6, 9), number)))
     with pytest.raises(UserError, match=rf"{path.name} holds the class {number}, "):
@@ -127,7 +127,7 @@ def test_json_that_does_not_fit_is_refused(tmp_path, annotation):
         read(tmp_path)
 
 
-def test_one_object_may_stand_in_place_of_a_list(tmp_path):
+def test_a_single_object_may_replace_a_list(tmp_path):
     stem = "images/ADE/training/urban/street/ADE_train_1"
     fixtures.write_ade_maps(tmp_path, stem, fixtures.blocks(2, 4, 2, 0))
     item = {"name_ndx": 2, "name": fixtures.ADE_NAMES[2]}
@@ -135,7 +135,7 @@ def test_one_object_may_stand_in_place_of_a_list(tmp_path):
     assert fixtures.carried_by(read(tmp_path))[stem].keys() == {("person", "object"), ("street", "scene")}
 
 
-def test_classes_with_one_name_take_their_next_or_count_as_one():
+def test_classes_with_the_same_name_take_their_next_name_or_count_as_one():
     names = {1: "bag", 2: "bag, sack", 3: "bag, pouch", 4: "sack", 5: "-", 6: ""}
     synonyms = {number: split_names(text) for number, text in names.items()}
     assert class_names(synonyms, {1: 1, 2: 5, 3: 9, 4: 9}) == {3: "bag", 4: "sack", 2: "bag", 1: "bag"}

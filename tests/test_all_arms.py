@@ -1,4 +1,4 @@
-"""Every recipe of a network that is trained, in one experiment: the same tables twice, only what is new anew."""
+"""All recipes of trained networks in one experiment: it gives the same tables twice, and only new parts run."""
 
 import shutil
 from pathlib import Path
@@ -37,7 +37,7 @@ def copied(finished: Path, tmp_path: Path) -> Path:
 
 
 def planned(folder: Path) -> dict[str, int]:
-    """How many jobs of each rule a dry run lists, but for those that follow from the tables."""
+    """How many jobs of each rule a dry run lists, without those that follow from the tables."""
     run = snakemake(folder, "-n", *ALL_ARMS)
     assert run.returncode == 0, run.stdout
     jobs = listed(run.stdout)
@@ -61,19 +61,19 @@ def test_the_same_tables_twice(finished, tmp_path):
         assert table.read_bytes() == (again / "results/all_arms/tables" / table.name).read_bytes(), table.name
 
 
-def test_a_new_level_of_an_arm_runs_that_alone(finished, tmp_path):
+def test_a_new_level_of_an_arm_only_runs_that_level(finished, tmp_path):
     folder = copied(finished, tmp_path)
     edit(folder / CONFIG, "recipe: oneshot, of: imp, levels: [2]", "recipe: oneshot, of: imp, levels: [1, 2]")
     assert planned(folder) == dict.fromkeys(("train_level", *DISSECTION), 1)
 
 
-def test_one_epoch_less_of_the_dense_training_runs_nothing_but_tables(finished, tmp_path):
+def test_one_epoch_less_of_the_dense_training_only_runs_tables(finished, tmp_path):
     folder = copied(finished, tmp_path)
     edit(folder / CONFIG, "epochs: [2, 3]", "epochs: [2]")
     assert planned(folder) == {}
 
 
-def test_a_new_arm_runs_that_alone(finished, tmp_path):
+def test_a_new_arm_only_runs_that_arm(finished, tmp_path):
     folder = copied(finished, tmp_path)
     edit(
         folder / CONFIG,

@@ -1,4 +1,4 @@
-"""The arms that a config names, and the networks that each has."""
+"""The arms of a config, and the networks of each."""
 
 import json
 import re
@@ -34,7 +34,7 @@ TRAINED = [
 
 
 def brought(**changes: object) -> dict:
-    """An arm of networks that are brought along."""
+    """An arm of a user's networks."""
     item = {"name": "mine", "recipe": "brought", "constructor": "torchvision.models:resnet18", "weights": "none"}
     return item | {"layers": ["layer4"], "preprocessing": VIEW} | changes
 
@@ -69,7 +69,7 @@ def test_arms_that_are_trained():
     assert {network.design.suffix for network in found.values()} == {""}
 
 
-def test_what_is_listed_under_another_name_has_the_files_of_the_other():
+def test_networks_listed_under_a_second_name_share_files():
     found = networks(*TRAINED, brought(), of("mine", "prune_once", method="global", densities=[0.5]))
     shuffled, same, own = found["shuffled_labels", 1, 0], found["mine_global", 1, 0], found["mine_global", 1, 1]
     assert shuffled.files_of == ("imp", 1, 0) and shuffled.dissection_of == shuffled.key and shuffled.shuffled
@@ -77,7 +77,7 @@ def test_what_is_listed_under_another_name_has_the_files_of_the_other():
     assert own.files_of == own.dissection_of == own.key
 
 
-def test_the_networks_that_trainings_start_from_lie_under_the_name_of_their_arm():
+def test_initial_networks_are_in_the_folder_of_their_arm():
     imp, drawn = {"name": "imp", "recipe": "imp"}, {"name": "drawn", "recipe": "untrained", "of": "imp"}
     assert networks(imp)["imp", 1, 0].parent == ("untrained", 1, 0)
     assert networks(imp, drawn)["imp", 1, 0].parent == ("drawn", 1, 0)
@@ -86,7 +86,7 @@ def test_the_networks_that_trainings_start_from_lie_under_the_name_of_their_arm(
     assert others["imp", 1, 0].parent == ("untrained", 1, 0) and others["own", 1, 0].made_by == "import_network"
 
 
-def test_arms_of_a_network_that_is_brought_along(tmp_path):
+def test_arms_of_a_users_network(tmp_path):
     weights = tmp_path / "weights.pt"
     weights.touch()
     found = networks(
@@ -141,7 +141,7 @@ def test_rows_of_the_table():
     assert all(list(row) == columns for row in found.values())
 
 
-def test_arms_may_be_named_before_the_one_that_they_are_of():
+def test_an_arm_may_be_listed_before_the_arm_that_it_is_of():
     found = networks(*reversed(TRAINED))
     assert found.keys() == networks(*TRAINED).keys()
 
@@ -161,7 +161,7 @@ def make(network, masks, train, seed):
 
 @pytest.fixture
 def controls(tmp_path, monkeypatch):
-    """A folder of controls, in place of those of this repository."""
+    """A folder of controls, instead of those of this repository."""
     monkeypatch.setattr(recipes, "CONTROLS", tmp_path)
     recipes.known_recipes.cache_clear()
     yield tmp_path
@@ -176,7 +176,7 @@ def controls(tmp_path, monkeypatch):
         ("halved", '"dense, halved"', "1", r"halved\.py has no LABEL"),
         ("halved", '= "dense"', '= "sparse"', r"STARTS_FROM = \"untrained\" or \"dense\""),
         ("halved", "import torch", 'ROLE = ["curve"]', r"write ROLE as one of"),
-        ("imp", "", "", r"imp\.py: imp is a recipe already: give the file another name"),
+        ("imp", "", "", r"imp\.py: there is already a recipe imp: give the file another name"),
     ],
 )
 def test_the_file_of_a_control_is_checked_before_anything_runs(controls, name, old, new, words):
@@ -221,7 +221,7 @@ def test_files_of_many_replicates_and_levels_are_found_by_a_pattern(tmp_path):
     (tmp_path / "run_2" / "mask_3.pt").unlink()
     with pytest.raises(UserError, match=r"arms.mine.masks: there is no file .*run_2/mask_3.pt"):
         networks(brought(weights=pattern, masks=masks))
-    with pytest.raises(UserError, match=r"arms.mine.weights is .*level_\{level\}.pth', and there is no such file"):
+    with pytest.raises(UserError, match=r"arms.mine.weights is .*level_\{level\}.pth', but there is no such file"):
         networks(brought(weights=pattern + "h"))
 
 
@@ -230,14 +230,14 @@ def test_weights_may_be_the_constructors_own():
     assert found["mine", 1, 0].weights == {"pretrained": True} and found["mine_untrained", 1, 0].weights is None
 
 
-def test_items_of_one_name_are_one_arm(tmp_path):
+def test_items_with_the_same_name_form_one_arm(tmp_path):
     weights = str(tmp_path / "weights.pt")
     (tmp_path / "weights.pt").touch()
     found = networks(brought(weights=weights, level=3, density=0.1), brought(weights=weights), of("mine", "untrained"))
     assert list(found) == [("mine", 1, 0), ("mine", 1, 3), ("mine_untrained", 1, 0)]
     assert found["mine", 1, 3].density == 0.1 and found["mine", 1, 0].density is None
     for differing in ({"layers": ["layer3"]}, {"arguments": {"num_classes": 7}}):
-        with pytest.raises(UserError, match="arms of the name mine differ in more than weights"):
+        with pytest.raises(UserError, match="arms called mine differ in more than weights"):
             networks(brought(weights=weights), brought(weights=weights, level=1, **differing))
 
 
@@ -265,11 +265,11 @@ def test_networks_whose_shapes_change_are_levels_of_one_arm(tmp_path, in_files):
     assert rows(equal)["mine"]["same_units"] and networks(equal)["mine", 1, 2].design.suffix == "_mine"
 
 
-def test_more_values_than_levels_are_told(tmp_path):
+def test_more_values_than_levels_are_reported(tmp_path):
     weights = level_files(tmp_path, {"width": 8})
     for key in ("arguments", "density"):
         values = {"arguments": [{"width": 8}] * 2, "density": [1, 0.5]}[key]
-        with pytest.raises(UserError, match=rf"arms\.mine\.{key} are 2 .* the last level is 0: leave out the others"):
+        with pytest.raises(UserError, match=rf"arms\.mine\.{key} has length 2, .* the last level is 0: leave"):
             networks(brought(weights=weights, **{key: values}))
 
 
@@ -277,11 +277,13 @@ def test_densities_by_level(tmp_path):
     weights = level_files(tmp_path, {"width": 8}, {"width": 4})
     arm = brought(weights=weights, arguments=[{"width": 8}, {"width": 4}], density=[1, 0.3])
     assert [network.density for network in networks(arm).values()] == [1, 0.3]
-    with pytest.raises(UserError, match=r"arms\.mine\.density are 1 for levels from 0 on, and there is a level 1"):
+    with pytest.raises(
+        UserError, match=r"arms\.mine\.density has length 1, for levels from 0 on, but there is a level 1"
+    ):
         networks(arm | {"density": [1]})
 
 
-def test_of_a_module_by_itself_what_it_imports_beside_it_counts(tmp_path, monkeypatch):
+def test_for_a_single_module_the_modules_it_imports_beside_it_count(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.py").write_text("import parts\nimport torch")
     (tmp_path / "parts.py").write_text("from shapes import two")
@@ -294,7 +296,7 @@ def test_of_a_module_by_itself_what_it_imports_beside_it_counts(tmp_path, monkey
     assert source_of("net:make") != first
 
 
-def test_all_that_is_wrong_with_networks_brought_along_is_told_at_once(tmp_path):
+def test_all_mistakes_in_users_networks_are_reported_at_once(tmp_path):
     pattern = f"{tmp_path}/level_{{level}}.pt"
     for level in (0, 1):
         (tmp_path / f"level_{level}.pt").touch()
@@ -313,7 +315,7 @@ def test_all_that_is_wrong_with_networks_brought_along_is_told_at_once(tmp_path)
             "arms.mine.test is 'no/such'",
             "arms.mine.preprocessing is 'None_such'",
             "arms.mine.masks: there is no file no/0.pt",
-            "arms.mine.arguments are 1 for levels from 0 on, and there is a level 1",
+            "arms.mine.arguments has length 1, for levels from 0 on, but there is a level 1",
             "arms.mine.masks: there is no file no/1.pt",
             "arms.other.weights is 'no/file.pt'",
             "arms.lottery: there is no folder no/lottery",
@@ -323,11 +325,13 @@ def test_all_that_is_wrong_with_networks_brought_along_is_told_at_once(tmp_path)
         assert sentence.startswith(words)
 
 
-def test_wrong_arguments_by_level_are_told(tmp_path):
+def test_wrong_arguments_by_level_are_reported(tmp_path):
     weights = level_files(tmp_path, {"width": 8}, [8])
-    with pytest.raises(UserError, match=r"arms\.mine\.arguments are 1 for levels from 0 on, and there is a level 1"):
+    with pytest.raises(
+        UserError, match=r"arms\.mine\.arguments has length 1, for levels from 0 on, but there is a level 1"
+    ):
         networks(brought(weights=weights, arguments=[{"width": 8}]))
-    with pytest.raises(UserError, match=r"channels_1.json holds no arguments by name"):
+    with pytest.raises(UserError, match=r"channels_1.json does not hold arguments by name"):
         networks(brought(weights=weights, arguments=f"{tmp_path}/channels_{{level}}.json"))
     with pytest.raises(UserError, match=r"there is no file .*other_0.json: write the arguments of that level"):
         networks(brought(weights=weights, arguments=f"{tmp_path}/other_{{level}}.json"))
@@ -343,7 +347,7 @@ def test_untrained_networks_may_have_arguments_by_level():
 
 @settings(max_examples=50, deadline=None)
 @given(name=st.text(st.sampled_from("ab[]*?.{}"), max_size=6))
-def test_other_characters_of_a_pattern_mean_themselves(tmp_path_factory, name):
+def test_other_characters_of_a_pattern_are_literal(tmp_path_factory, name):
     folder = tmp_path_factory.mktemp("pattern")
     (folder / f"x{name}7.pt").touch()
     (folder / "xother7.pt").touch()
@@ -353,47 +357,47 @@ def test_other_characters_of_a_pattern_mean_themselves(tmp_path_factory, name):
 @pytest.mark.parametrize(
     ("arms", "words"),
     [
-        ([brought(), brought()], "arm mine, replicate 1, level 0 is named twice"),
-        ([brought(density=0.5, weights="{level}.pt")], "arms.mine.density is of one file without masks"),
-        ([brought(density=0.5, masks="masks.pt")], "arms.mine.density is of one file without masks"),
+        ([brought(), brought()], "arm mine, replicate 1, level 0 is listed twice"),
+        ([brought(density=0.5, weights="{level}.pt")], "arms.mine.density needs a single file without masks"),
+        ([brought(density=0.5, masks="masks.pt")], "arms.mine.density needs a single file without masks"),
         ([brought(preprocessing=VIEW | {"resize": 6})], "arms.mine.preprocessing.resize must be at least size, 12"),
-        ([brought(preprocessing="R3D_18_Weights.DEFAULT")], "which is no preset of torchvision's for classifying"),
+        ([brought(preprocessing="R3D_18_Weights.DEFAULT")], "which is not a preset of torchvision for classifying"),
         ([brought(masks="no/such.pt")], "arms.mine.masks: there is no file no/such.pt"),
-        ([brought(weights="no/such.pt")], "arms.mine.weights is 'no/such.pt', and there is no such file"),
-        ([brought(class_order="text")], "arms.mine.class_order is the order of the class folders in test, which is"),
-        ([brought(part="ema", weights="none")], "arms.mine.part is of a file of weights: leave it out"),
-        ([brought(missing=["0"], weights={"a": 1})], "arms.mine.missing is of a file of weights: leave it out"),
-        ([brought(test="no/such")], "arms.mine.test is 'no/such', and there is no such folder"),
-        ([brought(preprocessing="ResNet50_Weights.V9")], "'ResNet50_Weights.V9', which is no preset"),
-        ([brought(preprocessing="FCN_ResNet50_Weights.DEFAULT")], "which is no preset of torchvision's for"),
+        ([brought(weights="no/such.pt")], "arms.mine.weights is 'no/such.pt', but there is no such file"),
+        ([brought(class_order="text")], "arms.mine.class_order is the order of the class folders in test, but test is"),
+        ([brought(part="ema", weights="none")], "arms.mine.part only applies to weight files: leave it out"),
+        ([brought(missing=["0"], weights={"a": 1})], "arms.mine.missing only applies to weight files: leave it out"),
+        ([brought(test="no/such")], "arms.mine.test is 'no/such', but there is no such folder"),
+        ([brought(preprocessing="ResNet50_Weights.V9")], "'ResNet50_Weights.V9', which is not a preset"),
+        ([brought(preprocessing="FCN_ResNet50_Weights.DEFAULT")], "which is not a preset of torchvision for"),
         ([{"name": "l", "recipe": "brought", "openlth": "no/lottery", "layers": ["a"]}], "no folder no/lottery"),
     ],
 )
-def test_what_is_wrong_is_told_before_anything_runs(arms, words):
+def test_mistakes_are_reported_before_anything_runs(arms, words):
     with pytest.raises(UserError, match=re.escape(words)):
         networks(*arms)
 
 
-def test_the_order_of_classes_is_stated_where_it_is_not_clear(tmp_path):
+def test_an_ambiguous_order_of_classes_must_be_given(tmp_path):
     names = [str(number) for number in range(12)]
     for name in names:
         (tmp_path / name).mkdir()
-    undecided = f"from class 2 on the class folders of {tmp_path} are 10, 11, 2, ... as text"
+    undecided = f"from class 2 on, the class folders of {tmp_path} are 10, 11, 2, ... as text"
     for order, words in (
         ({}, f"config: arms.mine.class_order is missing: {undecided}"),
         ({"class_order": names[:11]}, "arms.mine.class_order lacks '11', a class folder"),
-        ({"class_order": [*names[:11], "12"]}, "arms.mine.class_order names '12', and there is no such class folder"),
-        ({"class_order": [*names, "3"]}, "arms.mine.class_order names '3' more than once"),
+        ({"class_order": [*names[:11], "12"]}, "arms.mine.class_order has '12', but there is no such class folder"),
+        ({"class_order": [*names, "3"]}, "arms.mine.class_order has '3' more than once"),
     ):
         with pytest.raises(UserError, match=re.escape(words)):
             networks(brought(test=str(tmp_path), **order))
     found = networks(brought(test=str(tmp_path), class_order="number"))
     assert found["mine", 1, 0].design.class_order == "number"
-    with pytest.raises(UserError, match=r"arms.mine.test is .*, which holds 0 class folders"):
+    with pytest.raises(UserError, match=r"arms.mine.test is .*, which has 0 class folders"):
         networks(brought(test=str(tmp_path / "0")))
 
 
-def test_what_cannot_be_measured_without_weights_that_are_missing_is_told(tmp_path):
+def test_measurements_that_need_missing_weights_are_refused(tmp_path):
     (tmp_path / "weights.pt").touch()
     weights = str(tmp_path / "weights.pt")
     for name in ("test/a", "test/b"):
@@ -401,7 +405,7 @@ def test_what_cannot_be_measured_without_weights_that_are_missing_is_told(tmp_pa
     with pytest.raises(UserError, match=r"arms\.mine\.missing leaves weights .*: leave out test"):
         networks(brought(weights=weights, missing=["7"], test=str(tmp_path / "test")))
     for layer in ("0", "0.conv", "0@4x4", "0#2"):
-        with pytest.raises(UserError, match=rf"arms\.mine\.layers: {layer} is among the missing"):
+        with pytest.raises(UserError, match=rf"arms\.mine\.layers: {layer} is listed under missing"):
             networks(brought(weights=weights, missing=["0"], layers=[layer]))
     reading = {"part": "ema", "missing": ["0"], "unused": ["aux"]}
     found = networks(brought(weights=weights, layers=["01"], **reading), of("mine", "untrained"))
@@ -409,7 +413,7 @@ def test_what_cannot_be_measured_without_weights_that_are_missing_is_told(tmp_pa
     assert found["mine_untrained", 1, 0].reading == {}
 
 
-def test_digits_of_file_names_are_kept(tmp_path):
+def test_leading_zeros_of_file_names_are_kept(tmp_path):
     for level in (0, 1, 10):
         (tmp_path / f"z_{level:02}.pt").touch()
         (tmp_path / f"mask_{level:02}.pt").touch()
@@ -419,11 +423,11 @@ def test_digits_of_file_names_are_kept(tmp_path):
     }
     (tmp_path / "z_1.pt").touch()
     (tmp_path / "mask_1.pt").touch()
-    with pytest.raises(UserError, match="level 1 is named twice"):
+    with pytest.raises(UserError, match="level 1 is listed twice"):
         networks(arm)
 
 
-def test_a_preset_of_torchvisions_says_how_pictures_are_prepared():
+def test_a_torchvision_preset_gives_the_preprocessing():
     found = networks(brought(preprocessing="EfficientNet_B1_Weights.IMAGENET1K_V1"))["mine", 1, 0]
     assert found.design.preprocessing == {
         "size": 240,
@@ -434,7 +438,7 @@ def test_a_preset_of_torchvisions_says_how_pictures_are_prepared():
     }
 
 
-def test_the_table_of_presets_is_torchvisions():
+def test_the_table_of_presets_matches_torchvision():
     presets = [
         (f"{weights.__name__}.{name}", weight.transforms())
         for weights in map(models.get_model_weights, models.list_models(module=models))
@@ -476,7 +480,7 @@ def test_the_code_of_a_constructor_is_found_without_importing_it(tmp_path, monke
     assert source_of("no_such_package.models:a") == ""
 
 
-def test_of_installed_packages_and_of_this_workflow_the_module_alone_counts(tmp_path, monkeypatch):
+def test_for_installed_packages_and_this_workflow_only_the_module_counts(tmp_path, monkeypatch):
     package = tmp_path / "site-packages" / "installed"
     package.mkdir(parents=True)
     (package / "models.py").write_text("one = 1")

@@ -39,7 +39,7 @@ WRITERS = {
 
 @pytest.fixture
 def read(tmp_path, monkeypatch):
-    """`read_config`, where the one source is that has to be there already."""
+    """`read_config` in a folder that has the one source that must already exist."""
     (tmp_path / "data" / "opensurfaces").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     return lambda *files: read_config(files)
@@ -52,7 +52,7 @@ def concepts(read):
 
 @pytest.fixture
 def written(concepts, tmp_path):
-    """The config's sources, as `read_joined` takes them, and what they carry."""
+    """The config's sources, as `read_joined` takes them, and their labels."""
     sets, carried = [], {}
     for item in concepts["sources"]:
         folder = pictures = tmp_path / Path(item["source"]).name / item["folder"]
@@ -65,7 +65,7 @@ def written(concepts, tmp_path):
     return sets, carried
 
 
-def test_labels_lie_where_the_sets_have_them(written, concepts):
+def test_labels_are_where_the_sets_have_them(written, concepts):
     sets, carried = written
     joined = read_joined(sets, concepts | NO_MINIMUM)
     side, synonyms = concepts["label_size"], read_synonyms("shipped")
@@ -108,7 +108,7 @@ def test_limits_are_those_of_the_authors_script(concepts):
 
 
 @pytest.mark.parametrize("experiment", ["paper.yaml", "tiny.yaml"])
-def test_it_takes_the_place_of_an_experiments_concepts(read, concepts, experiment):
+def test_it_can_replace_an_experiments_concepts(read, concepts, experiment):
     config = read(CONFIGS / experiment, BRODEN_LIKE)
     assert config["concepts"]["sources"] == concepts["sources"]
     assert config["concepts"]["pixel_totals"] == "none" and config["concepts"]["expect"]["images"] == "any"

@@ -1,4 +1,4 @@
-"""The workflow on networks that a user brings, from a module, files and an OpenLTH folder of the test's own."""
+"""The workflow on a user's networks, from a module, files and an OpenLTH folder that the test makes."""
 
 import csv
 import json
@@ -134,7 +134,7 @@ def read_table(folder: Path, name: str, experiment: str = "brought") -> list[dic
 
 
 def planned(folder: Path, *arguments: str, config: Sequence[str] = BROUGHT) -> dict[str, int]:
-    """How many jobs of each rule a dry run lists, those left out that concern all networks."""
+    """How many jobs of each rule a dry run lists, without those that concern all networks."""
     run = snakemake(folder, "-n", *config, *arguments)
     assert run.returncode == 0, run.stdout
     if "Nothing to be done" in run.stdout:
@@ -211,7 +211,7 @@ def test_accuracy_is_measured_where_there_are_pictures_and_else_left_empty(finis
     assert "figures/overview.svg" in dry.stdout and "accuracy.svg" not in dry.stdout
 
 
-def test_what_is_finished_is_left_alone_and_what_changed_is_made_again(finished):
+def test_finished_files_are_kept_and_changed_ones_are_made_again(finished):
     assert planned(finished) == {}
     for path in [
         *finished.glob("runs/*/*.pt"),
@@ -256,7 +256,7 @@ IMPORTED_AND_PRUNED = {"import_network": 1, "prune_once": 1} | dissected(2)
         ("lottery_abc/replicate_3/level_1/main/sparsity_report.json", IMPORTED_LEVEL),
     ],
 )
-def test_an_older_file_in_place_of_another_is_noticed_and_a_copy_is_not(finished, name, follows):
+def test_an_older_replacement_file_is_noticed_but_a_copy_is_not(finished, name, follows):
     file, kept = finished / name, finished / "kept"
     file.rename(kept)
     file.write_bytes(kept.read_bytes() + b" ")
@@ -268,7 +268,7 @@ def test_an_older_file_in_place_of_another_is_noticed_and_a_copy_is_not(finished
     assert planned(finished) == {}
 
 
-def test_what_an_older_file_was_made_into_is_left_alone(finished, tmp_path):
+def test_results_made_from_an_older_file_are_kept(finished, tmp_path):
     folder = Path(shutil.copytree(finished, tmp_path / "copy"))
     file, target = folder / "runs/2/level_4.pt", "results/brought/mine/replicate_2/level_4/network.pt"
     before = (folder / target).read_bytes()
@@ -281,7 +281,7 @@ def test_what_an_older_file_was_made_into_is_left_alone(finished, tmp_path):
     assert (folder / target).read_bytes() != before
 
 
-def test_of_openlths_settings_those_count_that_are_used(finished):
+def test_only_the_openlth_settings_that_are_used_count(finished):
     log = finished / "lottery_abc/replicate_3/level_0/main/hparams.log"
     before = log.read_text()
     log.write_text(before.replace("gamma => 0.1", "gamma => 0.2"))
@@ -294,7 +294,7 @@ def test_of_openlths_settings_those_count_that_are_used(finished):
     assert jobs["import_network"] == 2 and jobs["measure_network"] == 3
 
 
-def test_another_order_of_the_classes_measures_and_ablates_again_and_does_nothing_else(finished):
+def test_another_order_of_the_classes_only_repeats_measuring_and_ablation(finished):
     reversed_classes = MINE | {"class_order": ["light", "dark"]}
     (finished / "reversed.yaml").write_text(yaml.safe_dump({"arms": [reversed_classes, *OTHERS]}))
     assert planned(finished, "reversed.yaml") == {"measure_network": 4, "ablate_units": 3}
@@ -306,8 +306,8 @@ def test_another_order_of_the_classes_measures_and_ablates_again_and_does_nothin
     assert json.loads((folder / metrics).read_text())["test_accuracy"] == 1 - before
 
 
-def test_a_file_that_a_constructor_is_named_is_noticed_too(finished):
-    """Its weights are then the constructor's own to read."""
+def test_a_change_of_a_file_named_to_a_constructor_is_noticed(finished):
+    """The constructor reads its weights itself then."""
     folder = finished
     (folder / "from_a_file.py").write_text(
         "import torch\nfrom my_networks import small\n\ndef load(weights=None):\n    network = small()\n"
@@ -329,7 +329,7 @@ def test_a_file_that_a_constructor_is_named_is_noticed_too(finished):
     assert listed(snakemake(folder, "-n", *arguments).stdout) == {"import_network": 1}
 
 
-def test_a_file_that_cannot_be_read_is_told_before_anything_runs(finished):
+def test_an_unreadable_file_is_reported_before_anything_runs(finished):
     file, kept = finished / "runs/2/level_4.pt", finished / "kept"
     file.rename(kept)
     file.symlink_to("/proc/self/mem")  # which nobody can read from its beginning
@@ -337,25 +337,28 @@ def test_a_file_that_cannot_be_read_is_told_before_anything_runs(finished):
     file.unlink()
     kept.rename(file)
     assert run.returncode != 0 and "Traceback" not in run.stdout
-    assert "error: runs/2/level_4.pt cannot be read (Input/output error): mend that" in run.stdout
+    assert "error: runs/2/level_4.pt cannot be read (Input/output error): fix that" in run.stdout
     assert planned(finished) == {}  # nor is the folder left locked
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"weights": "lottery_abc/replicate_3/level_0/main/model_ep2_it0.pth"}, "is of another architecture than the"),
+        (
+            {"weights": "lottery_abc/replicate_3/level_0/main/model_ep2_it0.pth"},
+            "has a different architecture from the",
+        ),
         ({"layers": ["features.3"]}, "the network has no layer 'features.3'"),
         ({"layers": ["6"]}, "the output of 6 is (1, 2), not (images, units, height, width)"),
         ({"masks": "lottery_abc/replicate_3/level_0/main/mask.pth"}, "the network has no such weight"),
         ({"constructor": "my_networks:large"}, "constructor my_networks:large cannot be imported"),
-        ({"weights": "runs/none.pt"}, "arms.mine.weights is 'runs/none.pt', and there is no such file"),
+        ({"weights": "runs/none.pt"}, "arms.mine.weights is 'runs/none.pt', but there is no such file"),
         ({"constructor": "my_networks"}, 'arms.mine.constructor is "my_networks": write package.module:function'),
         ({"wieghts": "x"}, "unknown key arms.mine.wieghts; did you mean weights?"),
         ({"openlth": "lottery_abc"}, "arms.mine.weights is given by the folder openlth: leave it out"),
         ({"preprocessing": {"size": 32}}, "arms.mine.preprocessing.mean is missing: write a list of three numbers"),
         ({"density": 0}, "arms.mine.density is 0: write a number above 0 and at most 1"),
-        ({"class_order": ["dark", "dim"]}, "arms.mine.class_order names 'dim', and there is no such class folder"),
+        ({"class_order": ["dark", "dim"]}, "arms.mine.class_order has 'dim', but there is no such class folder"),
     ],
 )
 def test_wrong_inputs_end_in_a_sentence(finished, change, words):
@@ -369,7 +372,7 @@ def test_wrong_inputs_end_in_a_sentence(finished, change, words):
     assert not list((finished / "results").glob("wrong/**/*.part"))
 
 
-def test_published_counts_stand_beside_those_of_the_network_that_they_are_of(finished):
+def test_published_counts_are_beside_those_of_the_same_network(finished):
     torch.save(models.resnet50().state_dict(), finished / "runs/resnet50-0676ba61.pth")  # in name only
     network = {
         "name": "resnet50",
@@ -399,7 +402,7 @@ def test_published_counts_stand_beside_those_of_the_network_that_they_are_of(fin
     assert "not Broden's" in one["differs"] and "SHA-256" in one["differs"]
 
 
-def test_grey_pictures_of_unequal_sides_go_all_the_way(finished):
+def test_grey_pictures_of_unequal_sides_pass_through_the_whole_workflow(finished):
     (finished / "grey_networks.py").write_text(MODULE.replace("Conv2d(3,", "Conv2d(1,"))
     grey = {"name": "grey", "recipe": "brought", "constructor": "grey_networks:small", "weights": "none"}
     grey |= {"layers": ["3"], "preprocessing": {"size": [40, 24], "mean": [0.5], "std": [0.25]}, "test": "pictures"}
@@ -423,7 +426,7 @@ def test_grey_pictures_of_unequal_sides_go_all_the_way(finished):
     (finished / "coloured.yaml").write_text(yaml.safe_dump(coloured))
     run = snakemake(finished, "--cores", "2", "--configfile", "coloured.yaml")
     assert run.returncode != 0 and "Traceback" not in run.stdout
-    assert "takes pictures of 1 channel, and mean and std make them of 3: give mean and std" in run.stdout
+    assert "expects pictures with 1 channel, but mean and std give them 3: give mean and std" in run.stdout
 
 
 def test_the_shipped_config_of_a_published_network_lists_its_layers_and_the_comparison():

@@ -1,4 +1,4 @@
-"""Rows of compressed datasets are those that HDF5 reads, in threads, and damage is named."""
+"""Rows of compressed datasets, read in threads, equal those that HDF5 reads, and damage is reported."""
 
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ LZ4_BLOCKS = [hdf5plugin.LZ4(), hdf5plugin.LZ4(nbytes=64)]  # a chunk in one blo
 
 
 def values_of(kind: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Values that shrink, that do not, and that do in part."""
+    """Values that compress, that do not, and that partly do."""
     random = np.random.default_rng(1)
     noise = random.integers(0, 2**16, shape, np.uint16)
     half = noise.copy()
@@ -63,7 +63,7 @@ def test_rows_are_those_that_hdf5_reads(kind, shape, at_once, compression, data)
         {"chunks": (2, 3), "shuffle": True, **COMPRESSION},
     ],
 )
-def test_what_is_stored_otherwise_is_read_through_hdf5(tmp_path, options):
+def test_data_in_other_layouts_are_read_through_hdf5(tmp_path, options):
     values = np.arange(21, dtype=np.float32).reshape(7, 3)
     write(tmp_path / "a.h5", values, **options)
     with h5py.File(tmp_path / "a.h5") as file:
@@ -71,7 +71,7 @@ def test_what_is_stored_otherwise_is_read_through_hdf5(tmp_path, options):
         assert (Rows(file["values"]).read(1, 6) == values[1:6]).all()
 
 
-def test_chunks_that_were_never_written_hold_what_hdf5_says(tmp_path):
+def test_unwritten_chunks_read_as_in_hdf5(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         made = file.create_dataset("values", (6, 2), np.int32, chunks=(2, 2), fillvalue=7, **COMPRESSION)
         made[2:4] = 1

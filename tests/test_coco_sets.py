@@ -1,4 +1,4 @@
-"""Reading COCO's sets: pictures in the true layout, masks from slow decoders of the test's own."""
+"""Reading COCO's sets: pictures in the true layout, and masks from the test's own slow decoders."""
 
 import io
 import json
@@ -26,7 +26,7 @@ CATEGORIES = [
     {"supercategory": "plant", "isthing": 0, "id": 184, "name": "tree-merged"},
 ]
 PERSON, CAT, TREE = 1, 2, 3  # their positions plus 1
-# Of three channels, of the last, and of the first alone; two of one category.
+# Ids in three channels, in the last, and only in the first; two of one category.
 IDS = {3937500: 1, 65536: 17, 7: 184, 4260062: 1}
 COLOURS = {0: (0, 0, 0), 3937500: (220, 20, 60), 65536: (0, 0, 1), 7: (7, 0, 0), 4260062: (222, 0, 65)}
 CODES = {0: 0, 3937500: PERSON, 65536: CAT, 7: TREE, 4260062: PERSON}
@@ -91,7 +91,7 @@ def segments_info(id_map: np.ndarray) -> list[dict]:
 
 
 def slow_counts(mask: np.ndarray) -> list[int]:
-    """Lengths of runs without and with the mask by turns, down the columns."""
+    """The lengths of alternating runs outside and inside the mask, down the columns."""
     counts, value = [0], False
     for pixel in mask.T.ravel().tolist():
         if pixel != value:
@@ -164,7 +164,7 @@ def panoptic(tmp_path):
     return read
 
 
-def test_panoptic_ids_are_made_of_the_three_channels(panoptic):
+def test_panoptic_ids_combine_the_three_channels(panoptic):
     reader = panoptic()
     assert reader.labels == tuple(Label(item["name"], "object") for item in CATEGORIES)
     assert reader.names == ["000000000003.jpg", "000000000020.jpg"] and reader.aligned
@@ -204,7 +204,7 @@ def test_both_of_cocos_layouts_give_the_same_labels(tmp_path_factory, id_map):
 
 
 def change_of(*keys, value):
-    """A change of the JSON's content: what stands at some keys becomes `value`, or goes if that is None."""
+    """A change of the JSON's content: the value at some keys becomes `value`, or is removed if that is None."""
 
     def change(content):
         for key in keys[:-1]:
@@ -220,7 +220,10 @@ def change_of(*keys, value):
 FIRST = ("annotations", 0)
 PANOPTIC_FAULTS = {
     "no image": (change_of(*FIRST, "image_id", value=4), r"annotations\[0\]: image_id is 4, which"),
-    "two annotations": (change_of(*FIRST, "image_id", value=20), r"annotations\[1\] is of 000000000020.jpg, which"),
+    "two annotations": (
+        change_of(*FIRST, "image_id", value=20),
+        r"annotations\[1\] belongs to 000000000020.jpg, which",
+    ),
     "none": (lambda content: content["annotations"].pop(), "has no annotation of 000000000020.jpg"),
     "no category": (
         change_of(*FIRST, "segments_info", 1, "category_id", value=2),
@@ -231,11 +234,11 @@ PANOPTIC_FAULTS = {
     "id in words": (change_of(*FIRST, "segments_info", 1, "id", value="7"), "the segment id '7'"),
     "id twice": (change_of(*FIRST, "segments_info", 1, "id", value=7), "two segments with the id 7"),
     "no segments": (change_of(*FIRST, "segments_info", value=None), "has no segments_info: take the panoptic file"),
-    "odd segments": (change_of(*FIRST, "segments_info", value=[3]), "segments_info of the image 3 is no list"),
+    "odd segments": (change_of(*FIRST, "segments_info", value=[3]), "segments_info of the image 3 is not a list"),
     "lost map": (change_of(*FIRST, "file_name", value="4.png"), r"panoptic_val2017 lacks 4.png, .*\(1 of 2"),
     "map elsewhere": (change_of(*FIRST, "file_name", value="../a.png"), r"file_name is '../a.png'"),
     "no map": (change_of(*FIRST, "file_name", value=None), r"annotations\[0\]: file_name is None"),
-    "image id twice": (change_of("images", 0, "id", value=3), r"images\[1\] has the id 3, which another has"),
+    "image id twice": (change_of("images", 0, "id", value=3), r"images\[1\] has the id 3, which another also has"),
     "category id twice": (change_of("categories", 1, "id", value=1), r"categories\[1\] has the id 1"),
     "category name twice": (change_of("categories", 1, "name", value="person"), "2 categories are called 'person'"),
     "half a letter": (change_of("categories", 1, "name", value="a\ud800"), r"categories\[1\]: it has no name"),
@@ -247,7 +250,7 @@ PANOPTIC_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", PANOPTIC_FAULTS)
-def test_what_a_panoptic_file_must_not_say_is_named(panoptic, fault):
+def test_invalid_contents_of_a_panoptic_file_are_reported(panoptic, fault):
     change, message = PANOPTIC_FAULTS[fault]
     with pytest.raises(UserError, match=message) as raised:
         panoptic(change)
@@ -259,14 +262,14 @@ def test_a_map_of_another_kind_is_refused(panoptic):
     image = coloured(ID_MAP)
     for mode in ("P", "L", "RGBA"):
         image.convert(mode).save(path)
-        with pytest.raises(UserError, match=f"third.png has mode {mode}; ids are colours"):
+        with pytest.raises(UserError, match=f"third.png has mode {mode}, but ids are RGB colours"):
             panoptic().annotation(0)
     image.resize((WIDTH * 2, HEIGHT), 0).save(path)
-    with pytest.raises(UserError, match=r"third.png is 4 x 12, and .*a.json says 4 x 6"):
+    with pytest.raises(UserError, match=r"third.png is 4 x 12, but .*a.json says 4 x 6"):
         panoptic().annotation(0)
     # What becomes of its colours by way of a palette of few.
     image.quantize(3).convert("RGB").save(path)
-    with pytest.raises(UserError, match=r"third.png has the segment id \d+, which .*a.json does not name.*palette"):
+    with pytest.raises(UserError, match=r"third.png has the segment id \d+, which .*a.json does not have.*palette"):
         panoptic().annotation(0)
     path.write_bytes(picture_bytes())
     with pytest.raises(UserError, match=r"third.png is not a whole PNG"):
@@ -302,7 +305,7 @@ def test_long_runs_become_the_mask_that_they_were_made_of():
 
 @given(st.text(st.characters(min_codepoint=40, max_codepoint=120), max_size=12))
 @settings(max_examples=500, deadline=None)
-def test_a_text_is_refused_or_means_what_its_numbers_say(text):
+def test_a_run_text_is_refused_or_decodes_to_its_numbers(text):
     lengths = run_lengths(text)
     if lengths is None:
         groups = re.findall(r"[P-o]*[0-O]", text)
@@ -382,7 +385,7 @@ def mask_of(reader, index: int, code: int) -> np.ndarray:
     return np.any([plane == code for plane in reader.annotation(index).planes], axis=0)
 
 
-def test_segments_go_to_planes_of_which_none_hides_another(segments):
+def test_overlapping_segments_are_put_into_separate_planes(segments):
     reader = segments()
     assert reader.names == ["000000000003.jpg", "000000000020.jpg", "000000000041.jpg"]
     assert reader.labels == tuple(Label(item["name"], "object") for item in CATEGORIES)
@@ -428,7 +431,7 @@ def test_several_files_may_label_the_same_pictures(segments):
     np.testing.assert_array_equal(mask_of(reader, 0, CAT), cat)
     assert mask_of(reader, 0, 4).all()
     in_folder(segments.folder, other | {"images": [image_entry(3, id="three", width=7)]}, "annotations/b.json")
-    with pytest.raises(UserError, match=r"b.json: 000000000003.jpg is 4 x 7, and another of the files says 4 x 6"):
+    with pytest.raises(UserError, match=r"b.json: 000000000003.jpg is 4 x 7, but another file says 4 x 6"):
         segments(annotations=["annotations/a.json", "annotations/b.json"])
 
 
@@ -442,31 +445,31 @@ SEGMENT_FAULTS = {
     "four numbers": ([[0, 0, 2, 2]], "a polygon has 4 numbers"),
     "four numbers behind": ([box(0, 0, 2, 2), [0, 0, 2, 2]], "a polygon has 4 numbers"),
     "odd": ([[0, 0, 2, 2, 1, 1, 1]], "a polygon has 7 numbers"),
-    "far": ([box(0, 0, 2, 1e9)], "far outside of the picture"),
-    "far to the left": ([box(-7, 0, 2, 1)], "far outside of the picture"),
+    "far": ([box(0, 0, 2, 1e9)], "far outside the picture"),
+    "far to the left": ([box(-7, 0, 2, 1)], "far outside the picture"),
     "endless": ([[0, 0, 2, 1e999, 1, 1]], "it holds Infinity"),
     "no number": ([[0, 0, 2, float("nan"), 1, 1]], "it holds NaN"),
     "no size": ({"counts": [4, 20]}, "neither polygons"),
     "no counts": ({"size": [HEIGHT, WIDTH]}, "neither polygons"),
-    "another size": (RUNS | {"size": [WIDTH, HEIGHT]}, r"its size is \[6, 4\], and that of its picture \[4, 6\]"),
+    "another size": (RUNS | {"size": [WIDTH, HEIGHT]}, r"its size is \[6, 4\], but that of its picture is \[4, 6\]"),
     "negative": (RUNS | {"counts": [-4, 28]}, "neither polygons"),
     "fractions": (RUNS | {"counts": [4.5, 19.5]}, "neither polygons"),
-    "too few": (RUNS | {"counts": [4, 19]}, "sum to 23, and its picture has 24 pixels"),
+    "too few": (RUNS | {"counts": [4, 19]}, "sum to 23, but its picture has 24 pixels"),
     "too many": (RUNS | {"counts": [4, 20, 1]}, "sum to 25"),
-    "no runs": (RUNS | {"counts": []}, "no lengths of runs"),
-    "too long": (RUNS | {"counts": [4000000000, 20]}, "no lengths of runs"),
-    "no text": (RUNS | {"counts": ""}, "no lengths of runs"),
-    "cut text": (RUNS | {"counts": "4d"}, "no lengths of runs"),
-    "other letters": (RUNS | {"counts": "4ä"}, "no lengths of runs"),
-    "half a letter": (RUNS | {"counts": "4\ud800"}, "no lengths of runs"),
+    "no runs": (RUNS | {"counts": []}, "not run lengths"),
+    "too long": (RUNS | {"counts": [4000000000, 20]}, "not run lengths"),
+    "no text": (RUNS | {"counts": ""}, "not run lengths"),
+    "cut text": (RUNS | {"counts": "4d"}, "not run lengths"),
+    "other letters": (RUNS | {"counts": "4ä"}, "not run lengths"),
+    "half a letter": (RUNS | {"counts": "4\ud800"}, "not run lengths"),
     "short text": (RUNS | {"counts": "4c0"}, "sum to 23"),
-    "negative in text": (RUNS | {"counts": "L"}, "no lengths of runs"),
-    "long number": (RUNS | {"counts": "PPPPPPPPPPPP0"}, "no lengths of runs"),
+    "negative in text": (RUNS | {"counts": "L"}, "not run lengths"),
+    "long number": (RUNS | {"counts": "PPPPPPPPPPPP0"}, "not run lengths"),
 }
 
 
 @pytest.mark.parametrize("fault", SEGMENT_FAULTS)
-def test_outlines_that_cannot_be_are_named_by_file_and_annotation(segments, fault):
+def test_impossible_outlines_are_reported_with_file_and_annotation(segments, fault):
     segmentation, message = SEGMENT_FAULTS[fault]
 
     def change(content):
@@ -492,7 +495,7 @@ FILE_FAULTS = {
     "picture above": (change_of("images", 0, "file_name", value="a/../../b.jpg"), r"file_name is 'a/../../b.jpg'"),
     "picture twice": (
         change_of("images", 0, "file_name", value="000000000003.jpg"),
-        r"images\[1\]: 000000000003.jpg has another id already",
+        r"images\[1\]: 000000000003.jpg already has another id",
     ),
     "no height": (change_of("images", 0, "height", value=None), r"images\[0\]: height and width are None and 6"),
     "no width": (change_of("images", 0, "width", value=0), "height and width are 4 and 0"),
@@ -503,7 +506,7 @@ FILE_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FILE_FAULTS)
-def test_what_a_file_of_segments_must_not_say_is_named(segments, fault):
+def test_invalid_contents_of_a_segments_file_are_reported(segments, fault):
     change, message = FILE_FAULTS[fault]
     with pytest.raises(UserError, match=message) as raised:
         segments(change)
@@ -511,7 +514,7 @@ def test_what_a_file_of_segments_must_not_say_is_named(segments, fault):
 
 
 @pytest.mark.parametrize("text", ['{"images": [', "[" * 100_000, "[1, 2]", "null"])
-def test_what_is_no_json_of_cocos_is_refused(segments, panoptic, text):
+def test_files_that_are_not_coco_json_are_refused(segments, panoptic, text):
     for read in (segments, panoptic):
         with pytest.raises(UserError, match=r"a.json is (not whole JSON|a list or a value)"):
             read(text=text)

@@ -396,7 +396,7 @@ def test_the_command_line_writes_the_same_bytes_each_time(tmp_path, monkeypatch)
 @pytest.mark.parametrize("test", ["equivalence", "noninferiority"])
 def test_a_test_that_can_show_nothing_is_refused(test):
     few = {"replicates": [1, 2], "statistics": {"test": test}}
-    sentence = rf"^config: statistics.test is {test}, which takes 3 replicates, and the arm imp has 2: add replicates,"
+    sentence = rf"^config: statistics.test is {test}, which needs 3 replicates, but the arm imp has 2: add replicates,"
     with pytest.raises(UserError, match=sentence):
         experiment(arms=[IMP], **few)
     with pytest.raises(UserError, match="the arm lite has 1"):

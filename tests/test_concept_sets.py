@@ -1,4 +1,4 @@
-"""Sets of labelled pictures in other layouts than Broden's: read, joined and packed as they are, or refused by name."""
+"""Sets of labelled pictures in other layouts than Broden's: read, joined and packed unchanged, or refused."""
 
 import hashlib
 import inspect
@@ -141,7 +141,7 @@ def test_colour_maps_are_read_by_their_table(tmp_path):
         open_maps(tmp_path, names="colours.txt", nothing=[[0, 0, 0]]).annotation(0)
 
 
-def test_a_map_with_a_value_of_no_name_is_refused(maps):
+def test_a_map_with_an_unnamed_value_is_refused(maps):
     folder, _ = maps
     with pytest.raises(UserError, match=r"a_labels\.png holds the value 0, which is in no table: complete names, or"):
         open_maps(folder, nothing=[]).annotation(0)
@@ -150,8 +150,8 @@ def test_a_map_with_a_value_of_no_name_is_refused(maps):
 @pytest.mark.parametrize(
     ("pixels", "names", "sentence"),
     [
-        (np.zeros((3, 5, 3), np.uint8), NAMES, r"has mode RGB, and a label map must have one number a pixel"),
-        (np.zeros((3, 5), np.uint8), "rgb.csv", r"has mode L, and the table names colours"),
+        (np.zeros((3, 5, 3), np.uint8), NAMES, r"has mode RGB, but a label map must have one number per pixel"),
+        (np.zeros((3, 5), np.uint8), "rgb.csv", r"has mode L, but the table names colours"),
     ],
 )
 def test_a_map_of_the_other_kind_is_refused(maps, pixels, names, sentence):
@@ -206,12 +206,12 @@ def test_greys_that_begin_with_white_are_refused(tmp_path):
         open_maps(tmp_path, label_maps="{}.tif").annotation(0)
 
 
-def test_numbers_and_colours_do_not_mix(maps):
+def test_mixed_numbers_and_colours_are_refused(maps):
     folder, _ = maps
     for changes, sentence in (
-        ({"nothing": [[0, 0, 0]]}, "nothing has colours, .* and names has numbers"),
-        ({"names": {"wall": [1, 2, 3]}}, "nothing has numbers and names has colours"),
-        ({"names": {"wall": 1, "sky": [0, 0, 2]}}, "names, sky: some labels have numbers and some colours"),
+        ({"nothing": [[0, 0, 0]]}, "nothing has colours, .* but names has numbers"),
+        ({"names": {"wall": [1, 2, 3]}}, "nothing has numbers but names has colours"),
+        ({"names": {"wall": 1, "sky": [0, 0, 2]}}, "names, sky: some labels have numbers and some have colours"),
     ):
         with pytest.raises(UserError, match=sentence):
             open_maps(folder, **changes)
@@ -228,25 +228,25 @@ def test_a_map_that_lost_pixels_to_compression_is_refused(maps):
 @pytest.mark.parametrize(
     ("missing", "sentence"),
     [
-        ("images/train/a.png", r"has maps/train/a_labels\.png and no picture for it \(1 such in all\)"),
-        ("maps/val/b.c_labels.png", r"has images/val/b\.c\.png and no label map for it"),
+        ("images/train/a.png", r"has maps/train/a_labels\.png, but no picture for it \(such files in all: 1\)"),
+        ("maps/val/b.c_labels.png", r"has images/val/b\.c\.png, but no label map for it"),
     ],
 )
-def test_a_file_without_its_pair_is_named(maps, missing, sentence):
+def test_a_file_without_its_pair_is_reported(maps, missing, sentence):
     folder, _ = maps
     (folder / missing).unlink()
     with pytest.raises(UserError, match=sentence):
         open_maps(folder)
 
 
-def test_a_list_says_which_pictures_count(maps):
+def test_a_list_chooses_the_pictures_that_count(maps):
     folder, _ = maps
     save(folder / "images/unlabelled.png", photo(2, 2))
     (folder / "list.txt").write_text("val/b.c\n\n")
     assert open_maps(folder, listed="list.txt").names == ["val/b.c"]
     for text, sentence in {
-        "val/b.c\nunlabelled\n": r"lists 'unlabelled', and there is no label map of it",
-        "gone\n": r"lists 'gone', and there is no picture of it",
+        "val/b.c\nunlabelled\n": r"lists 'unlabelled', but there is no such label map",
+        "gone\n": r"lists 'gone', but there is no such picture",
         "val/b.c\nval/b.c\n": r"lists 'val/b\.c' twice",
         "\n": "is empty",
     }.items():
@@ -262,20 +262,20 @@ def test_patterns_take_any_picture_or_several_and_leave_hidden_files_out(tmp_pat
         (tmp_path / "x.png").rename(tmp_path / path)
     assert PictureLabels(tmp_path, tmp_path, "scene", pictures=["one/{}", "two/{}"]).names == ["a", "b", "c"]
     (tmp_path / "two/a.png").touch()
-    with pytest.raises(UserError, match=r"holds one/a\.JPG and two/a\.png, which pair as 'a'"):
+    with pytest.raises(UserError, match=r"has one/a\.JPG and two/a\.png, both with the name 'a'"):
         PictureLabels(tmp_path, tmp_path, "scene", pictures=["one/{}", "two/{}"])
     assert PictureLabels(tmp_path, tmp_path, "scene", pictures="./one//{}.JPG").names == ["a"]
-    for pattern, sentence in {"three/{}": "holds no file three", "one/a.png": "write a path with one {}"}.items():
+    for pattern, sentence in {"three/{}": "has no file three", "one/a.png": "write a path with one {}"}.items():
         with pytest.raises(UserError, match=sentence):
             PictureLabels(tmp_path, tmp_path, "scene", pictures=pattern)
 
 
-def test_a_link_without_an_end_is_refused(maps):
+def test_an_endless_link_is_refused(maps):
     folder, drawn = maps
     (folder / "images/val/more").symlink_to("../train")  # a link that has one
     assert len(PictureLabels(folder, folder, "scene", pictures="images/{}").names) == len(drawn) + 1
     (folder / "images/train/again").symlink_to("..")
-    with pytest.raises(UserError, match=r"images/train/again is a link to a folder that it lies in"):
+    with pytest.raises(UserError, match=r"images/train/again is a link to a folder that contains it"):
         open_maps(folder)
 
 
@@ -292,8 +292,8 @@ def test_whole_pictures_are_labelled_by_folder_or_by_table(tmp_path):
             [Label(name, "texture")] for name in names
         ]
     for text, sentence in {
-        "banded/1 striped\n": "has no label, for .*table.csv names no label for it",
-        "banded/1 striped\nbanded/1 dotted\n": "line 2: banded/1 stands in another line already",
+        "banded/1 striped\n": "has no label, because .*table.csv names no label for it",
+        "banded/1 striped\nbanded/1 dotted\n": "line 2: banded/1 is already in another line",
         "banded/1\n": "line 1: 'banded/1' is not a picture and its label",
         "x y\n": "names none of the 3 pictures",
     }.items():
@@ -302,7 +302,7 @@ def test_whole_pictures_are_labelled_by_folder_or_by_table(tmp_path):
             PictureLabels(tmp_path, tmp_path, "texture", pictures="images/{}", table="table.csv")
 
 
-def test_words_after_a_blank_are_labels_each(tmp_path):
+def test_each_word_after_a_blank_is_a_label(tmp_path):
     """As in DTD's labels_joint_anno.txt, whose lines end with a blank."""
     for key in ("banded/banded_0002", "grid/grid_0001"):
         save(tmp_path / f"images/{key}.jpg", photo(2, 3))
@@ -314,7 +314,7 @@ def test_words_after_a_blank_are_labels_each(tmp_path):
     ]
 
 
-def test_a_map_and_a_scene_go_together(maps):
+def test_a_picture_may_have_a_map_and_a_scene(maps):
     folder, _ = maps
     (folder / "scenes.txt").write_text("a street\nb.c,bed room\nunknown sea\n")
     reader = open_maps(folder, scenes="scenes.txt")
@@ -351,28 +351,32 @@ def test_tables_of_names_are_read_in_each_form(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("t.csv", "name,number\nwall,1\nsky,1\n", r"t\.csv, line 3: 1 stands for 'wall' already"),
+        ("t.csv", "name,number\nwall,1\nsky,1\n", r"t\.csv, line 3: 1 already means 'wall'"),
         ("t.csv", "name,number\n ,1\n", r"t\.csv, line 2: the label has no name"),
         ("t.csv", "name,number,category\nwall,1, \n", r"t\.csv, line 2: the category has no name"),
         ("t.csv", "name,number\nwall,1.5\n", r"t\.csv, line 2: '1\.5' is not a whole number"),
-        ("t.csv", "name,number\nwall,70000\n", r"t\.csv, line 2: 70000 is no value of a pixel"),
-        ("t.csv", "name,red,green,blue\nwall,256,0,0\n", r"t\.csv, line 2: \(256, 0, 0\) is no value"),
+        ("t.csv", "name,number\nwall,70000\n", r"t\.csv, line 2: 70000 is not a pixel value"),
+        ("t.csv", "name,red,green,blue\nwall,256,0,0\n", r"t\.csv, line 2: \(256, 0, 0\) is not a pixel value"),
         ("t.csv", "number,label\n1,wall\n", r"t\.csv, line 1: the header must have the column name once"),
         ("t.csv", "name,number\nwall\n", r"t\.csv, line 2: the row has fewer cells"),
         ("t.csv", "name,number\nstreet, road,1\n", r"t\.csv, line 2: the row has more cells"),
         ("t.txt", "1 wall\n2 sky\n", r"t\.txt, line 1: '1 wall' begins with a number"),
         ("t.txt", "1,wall\n2,sky\n", r"t\.txt, line 1: '1,wall' begins with a number"),
-        ("t.tsv", "number\tname\n1\twall\n", r"t\.tsv, line 2: '1.twall' is NUMBER: NAME, unlike the lines before"),
-        ("t.txt", "1: wall\n1 2 3 sky\n", r"t\.txt, line 2: '1 2 3 sky' is RED GREEN BLUE NAME, unlike"),
+        (
+            "t.tsv",
+            "number\tname\n1\twall\n",
+            r"t\.tsv, line 2: '1.twall' has the form NUMBER: NAME, unlike the lines before",
+        ),
+        ("t.txt", "1: wall\n1 2 3 sky\n", r"t\.txt, line 2: '1 2 3 sky' has the form RED GREEN BLUE NAME, unlike"),
         ("t.txt", OBJECT_INFO + "x\t1\t1\t1\tsky\n", r"t\.txt, line 4: 'x' is not a whole number"),
-        ("t.txt", OBJECT_INFO + "3 1 1 1 sky\n", r"t\.txt, line 4: cells between tabs: 1 in place of 5"),
-        pytest.param("t.json", "[" * 100_000, r"t\.json is no JSON with label_map", id="deep"),
-        ("t.json", '{"label_map": {"0": null}}', r"t\.json is no JSON with label_map, .*a name that is no text"),
+        ("t.txt", OBJECT_INFO + "3 1 1 1 sky\n", r"t\.txt, line 4: cells between tabs: 1 instead of 5"),
+        pytest.param("t.json", "[" * 100_000, r"t\.json is not JSON with label_map", id="deep"),
+        ("t.json", '{"label_map": {"0": null}}', r"t\.json is not JSON with label_map, .*a name that is not text"),
         ("t.json", '{"label_map": {"0": "a"}, "segmentation_colors": [[1, 2]]}', "not three whole numbers"),
         ("t.json", '{"label_map": {"0": "a"}, "segmentation_colors": [[1e999, 2, 3]]}', "not three whole numbers"),
         ("t.csv", "name,number\n", r"t\.csv names no label"),
-        ("t.json", "[1]", r"t\.json is no JSON with label_map"),
-        ("t.json", '{"label_map": {"0": "a"}, "segmentation_colors": []', r"t\.json is no JSON with label_map"),
+        ("t.json", "[1]", r"t\.json is not JSON with label_map"),
+        ("t.json", '{"label_map": {"0": "a"}, "segmentation_colors": []', r"t\.json is not JSON with label_map"),
         ("t.txt", "\xff", r"t\.txt is not text in UTF-8"),
         ("gone.txt", None, r"there is no table of names gone\.txt, neither in"),
     ],
@@ -384,7 +388,7 @@ def test_a_doubtful_table_of_names_is_refused(tmp_path, name, text, sentence):
         read_names(name, tmp_path, "object")
 
 
-def test_a_table_outside_of_the_set_is_found_from_here_alone(tmp_path, monkeypatch):
+def test_a_table_outside_the_set_is_only_found_from_the_working_folder(tmp_path, monkeypatch):
     (tmp_path / "set").mkdir()
     (tmp_path / "here").mkdir()
     (tmp_path / "t.csv").write_text("name,number\nwall,1\n")
@@ -397,7 +401,7 @@ def test_a_table_outside_of_the_set_is_found_from_here_alone(tmp_path, monkeypat
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
-def test_nearest_takes_what_lies_at_the_new_pixels_centres(height, width, new_height, new_width):
+def test_nearest_takes_the_values_at_the_new_pixels_centres(height, width, new_height, new_width):
     plane = np.arange(height * width, dtype=np.int32).reshape(height, width)
     scaled = nearest(plane, new_height, new_width)
     assert scaled.shape == (new_height, new_width)
@@ -409,7 +413,7 @@ def test_nearest_takes_what_lies_at_the_new_pixels_centres(height, width, new_he
         assert scaled[y, x] == plane[row, column]
 
 
-def test_a_share_that_is_too_small_names_one_that_does():
+def test_a_share_that_is_too_small_is_refused_with_a_possible_one():
     for count in (3, 6, 7):
         with pytest.raises(UserError, match="write at least") as error:
             bounded_counts([5] * count, round(1 / count, 3) - 0.001)
@@ -444,7 +448,7 @@ class Drawn:
 
 @pytest.fixture
 def two_sets(tmp_path):
-    """Two sets that share names in other words, categories and sizes."""
+    """Two sets that share names in other spellings, categories and sizes."""
     random = np.random.default_rng(3)
     one = [Label("Traffic_Light", "object"), Label("glass", "object"), Label("street", "scene")]
     other = [Label("traffic  light", "part"), Label("Glass", "material"), Label("automobile", "object")]
@@ -582,7 +586,7 @@ def test_a_set_that_labels_colours_keeps_its_own(tmp_path):
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=5), st.sampled_from([1, 0.9, 0.6, 0.5, 0.35, 0.25]))
 def test_no_source_has_more_than_its_share(sizes, share):
     if share * len(sizes) < 1:
-        with pytest.raises(UserError, match="cannot all keep to"):
+        with pytest.raises(UserError, match="cannot all satisfy"):
             bounded_counts(sizes, share)
         return
     counts = bounded_counts(sizes, share)
@@ -617,7 +621,7 @@ def test_a_label_map_of_other_proportions_is_refused(tmp_path):
             reader = Drawn(labels, tmp_path, [Annotation([np.ones(shape, np.int32)])], aligned)
             joined = JoinedSet({"a": reader}, Rules(side=4))
             if refused and aligned:
-                with pytest.raises(UserError, match=r"a/0 is 8 x 16 and its label map .* of other proportions"):
+                with pytest.raises(UserError, match=r"a/0 is 8 x 16, but its label map is .* with other proportions"):
                     joined.labelled(0, joined.picture(0))
             else:
                 joined.labelled(0, joined.picture(0))
@@ -628,13 +632,13 @@ def test_a_label_map_of_other_proportions_is_refused(tmp_path):
     [
         ([Label(" _ ", "object")], {}, "concepts.sources, a: the label has no name"),
         ([Label("x", " ")], {}, "concepts.sources, a: the category of x has no name"),
-        ([Label("x\0y", "object")], {}, r"concepts\.sources, a: the label .* has characters that are no text"),
-        ([Label("x", "\udcff")], {}, r"concepts\.sources, a: the label 'x' of .* has characters that are no text"),
-        ([Label("x", f"of {i}") for i in range(257)], {}, "the sets have 257 categories, and 256 can be numbered"),
+        ([Label("x\0y", "object")], {}, r"concepts\.sources, a: the label .* has characters that are not text"),
+        ([Label("x", "\udcff")], {}, r"concepts\.sources, a: the label 'x' of .* has characters that are not text"),
+        ([Label("x", f"of {i}") for i in range(257)], {}, "the sets have 257 categories, but only 256 can be numbered"),
         (
             [Label("x", "object")],
             {"categories": {"y": "part"}},
-            "concepts.categories has 'y', and no set has such a label",
+            "concepts.categories has 'y', but no set has such a label",
         ),
         ([Label("x", "object")], {"least_pictures": 5}, "no label of the category object is carried by 5 pic"),
     ],
@@ -661,9 +665,9 @@ def test_synonyms_are_read_and_lead_to_one_name(tmp_path):
     assert read_synonyms(str(table)) == {"tv monitor": "television", "tv": "television"}
     assert read_synonyms("none") == {}
     for text, sentence in {
-        "name,same_as\na,b\nb,c\n": "'a' stands for 'b', which stands for another",
-        "name,same_as\na,b\nA,c\n": "the name 'a' stands there already",
-        "name,same_as\na,\n": "or there is none",
+        "name,same_as\na,b\nb,c\n": "'a' is the same as 'b', which is itself the same as another",
+        "name,same_as\na,b\nA,c\n": "the name 'a' is a duplicate",
+        "name,same_as\na,\n": "or a name is missing",
     }.items():
         table.write_text(text)
         with pytest.raises(UserError, match=sentence):
@@ -718,23 +722,23 @@ def test_each_preset_has_the_keys_of_its_format(preset):
     assert complete_set(item | {"folder": "elsewhere"})["folder"] == "elsewhere"
 
 
-def test_keys_that_a_format_lacks_or_needs_are_named():
+def test_unknown_and_missing_keys_of_a_format_are_reported():
     sets = [
         {"name": "a", "format": "label_maps", "source": "x", "pictures": "{}", "table": "t"},
         {"name": "a", "format": "picture_labels", "source": "x"},
         {"name": "c", "format": "coco_segments", "source": "x", "pictures": ["a"], "annotations": ["b", "c"]},
     ]
     sentences = list(set_mistakes(sets))
-    assert any("the name a stands 2 times" in sentence for sentence in sentences)
+    assert any("the name a appears 2 times" in sentence for sentence in sentences)
     assert any("a: the format label_maps has no key table" in sentence for sentence in sentences)
     lists = [sentence for sentence in sentences if "is a list" in sentence]
-    assert len(lists) == 1 and "c: pictures is a list, and the format coco_segments takes one path" in lists[0]
+    assert len(lists) == 1 and "c: pictures is a list, but the format coco_segments takes one path" in lists[0]
     for key in ("label_maps", "names"):
         assert any(f"a: the format label_maps needs the key {key}" in sentence for sentence in sentences)
     assert any("a: the format picture_labels needs the key pictures" in sentence for sentence in sentences)
 
 
-def test_keys_without_a_use_and_paths_out_of_the_set_are_named():
+def test_useless_keys_and_paths_out_of_the_set_are_reported():
     sets = [
         {"name": "a", "format": "broden", "source": "x", "category": "part", "pictures_from": {"source": "y"}},
         {
@@ -756,21 +760,21 @@ def test_keys_without_a_use_and_paths_out_of_the_set_are_named():
         assert any(start in sentence for sentence in sentences), start
 
 
-def test_a_path_of_the_wrong_type_is_named():
+def test_a_path_of_the_wrong_type_is_reported():
     item = {"name": "a", "format": "dtd", "source": "x", "pictures": [["a"]]}
     with pytest.raises(UserError, match=r"concepts\.sources\.0\.pictures\.0 is .*: write a path within the set"):
         complete_config({"concepts": {"sources": [item]}})
 
 
-def test_a_reader_s_sentence_names_the_set(maps):
+def test_a_readers_error_names_the_set(maps):
     folder, _ = maps
     options = {"pictures": "images/{}.png", "label_maps": "gone/{}.png", "names": NAMES}
     places = {"folder": str(folder), "pictures_folder": str(folder)}
-    with pytest.raises(UserError, match=r"concepts\.sources, m: .* holds no file gone/{}\.png: correct label_maps"):
+    with pytest.raises(UserError, match=r"concepts\.sources, m: .* has no file gone/{}\.png: correct label_maps"):
         read_set({"name": "m", "format": "label_maps", "category": "object", "options": options} | places)
 
 
-def test_sets_are_read_as_rules_hand_them_over(maps):
+def test_sets_are_read_as_the_rules_pass_them(maps):
     folder, _ = maps
     item = complete_set({"name": "m", "format": "label_maps", "source": "x", "pictures": "images/{}.png"} | {
         "label_maps": "maps/{}_labels.png", "names": {"wall": 1, "sky": 2, "tree": 7}, "nothing": [0]
@@ -786,7 +790,7 @@ def test_sets_are_read_as_rules_hand_them_over(maps):
 
 
 def test_sets_are_unpacked_joined_and_packed_again_when_a_picture_changes(tmp_path):
-    """Through snakemake: a published layout in an archive, folders by label, and pictures apart from their labels."""
+    """Through snakemake: a published layout in an archive, folders by label, pictures separate from their labels."""
     data = tmp_path / "data"
     for place, part in enumerate(["training", "training", "validation"]):
         save(data / f"ade/images/{part}/ADE_{place}.jpg", photo(20, 30, place))

@@ -1,4 +1,4 @@
-"""Loading the config, and the checks that name its mistakes."""
+"""Loading the config, and the checks that report its mistakes."""
 
 import copy
 import json
@@ -34,7 +34,7 @@ BROUGHT = {
 }
 PRUNED = {"name": "own_global", "recipe": "prune_once", "of": "own", "method": "global", "densities": [0.5]}
 NOT_OF_IMP = ("imp", "brought", "prune_once")
-# What arms of these recipes have to have, besides one that they are of.
+# What arms of these recipes need, besides an `of`.
 NEEDED: dict[str, dict] = {
     "finetune": {"rate": 0.001},
     "pruned": {"mask": "layerwise", "rounds": "iterative", "weights": "kept", "schedule": "whole"},
@@ -55,7 +55,7 @@ def without(item, key):
 
 
 def mistakes_in(given, files=()):
-    """The sentences that a config ends in."""
+    """The sentences that a config leads to."""
     with pytest.raises(UserError) as error:
         complete_config(given, files)
     first, *others = str(error.value).removeprefix("config: ").split("\n  ")
@@ -70,7 +70,7 @@ def mistakes_in(given, files=()):
 # Merging
 
 
-def test_nothing_given_is_the_default_with_its_protocol_resolved():
+def test_an_empty_config_gives_the_default_with_its_protocol_resolved():
     default = yaml.safe_load((ROOT / "config.yaml").read_text())
     config = complete_config({})
     assert without(config, "dissection") == without(default, "dissection")
@@ -79,7 +79,7 @@ def test_nothing_given_is_the_default_with_its_protocol_resolved():
     assert complete_config(config) == config
 
 
-def test_what_is_given_is_not_changed_nor_the_next_config():
+def test_the_given_config_and_the_default_are_not_modified():
     given = {"training": {"epochs": "5"}, "replicates": ["3"]}
     kept = copy.deepcopy(given)
     config = complete_config(given)
@@ -111,7 +111,7 @@ def test_a_list_of_arms_replaces_the_whole_default():
     assert complete_config({"arms": [IMP]})["arms"] == [IMP]
 
 
-def test_the_arguments_of_the_default_network_go_with_its_constructor():
+def test_the_default_networks_arguments_disappear_with_its_constructor():
     small = complete_config({})["network"]["constructor"]
     assert complete_config({"network": {"arguments": {"stem_kernel": 3}}})["network"]["arguments"]["widths"]
     assert complete_config({"network": {"constructor": small}})["network"]["arguments"]["widths"]
@@ -121,7 +121,7 @@ def test_the_arguments_of_the_default_network_go_with_its_constructor():
     assert complete_config({"network": other})["network"]["arguments"] == {"width_per_group": 128}
 
 
-def test_files_are_read_in_order_and_json_as_well(tmp_path):
+def test_files_are_read_in_order_and_may_be_json(tmp_path):
     (tmp_path / "a.yaml").write_text("training: {epochs: 5, shift: 0}\nreplicates: [7]\n")
     (tmp_path / "b.json").write_text('{"training":{\n\t"epochs":6,"weight_decay":1e-5}}')
     config = read_config([tmp_path / "a.yaml", tmp_path / "b.json"])
@@ -139,7 +139,7 @@ def test_files_are_read_in_order_and_json_as_well(tmp_path):
         ("", "has no keys"),
     ],
 )
-def test_a_file_that_is_no_config_ends_in_a_sentence(tmp_path, text, words):
+def test_a_file_that_is_not_a_config_ends_in_a_sentence(tmp_path, text, words):
     file = tmp_path / "mine.yaml"
     if text is not None:
         file.write_text(text)
@@ -165,29 +165,29 @@ def test_all_shipped_configs_pass_wherever_they_are_read(tmp_path, monkeypatch):
         assert config == complete_config(given, [path])
 
 
-# Keys that stand twice
+# Duplicate keys
 
 
-def test_keys_that_stand_twice_are_named_with_file_and_lines(tmp_path):
+def test_duplicate_keys_are_reported_with_file_and_lines(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(
         "training:\n  epochs: 5\n  shift: 1\n  epochs: 6\narms:\n  - {name: imp, recipe: imp, name: x}\nexperiment: a\n"
         "experiment: b\n"
     )
     assert mistakes_in({}, [file]) == [
-        f"{file}, line 4: the key training.epochs stands in line 2 already: leave one out",
-        f"{file}, line 6: the key arms.0.name stands in line 6 already: leave one out",
-        f"{file}, line 8: the key experiment stands in line 7 already: leave one out",
+        f"{file}, line 4: the key training.epochs is already in line 2: leave one out",
+        f"{file}, line 6: the key arms.0.name is already in line 6: leave one out",
+        f"{file}, line 8: the key experiment is already in line 7: leave one out",
     ]
 
 
-def test_keys_that_stand_twice_in_json_are_named_too(tmp_path):
+def test_duplicate_keys_in_json_are_reported_too(tmp_path):
     file = tmp_path / "mine.json"
     file.write_text('{\n\t"gpus":0,\n\t"gpus":1}')
-    assert mistakes_in({}, [file]) == [f"{file}, line 3: the key gpus stands in line 2 already: leave one out"]
+    assert mistakes_in({}, [file]) == [f"{file}, line 3: the key gpus is already in line 2: leave one out"]
 
 
-def test_keys_that_stand_once_at_each_place_are_accepted(tmp_path):
+def test_the_same_key_in_different_places_is_accepted(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("base: &base {epochs: 5}\ntraining: {<<: *base, epochs: 6}\npruning: {levels: 1}\n")
     assert mistakes_in(yaml.safe_load(file.read_text()), [file]) == [
@@ -223,7 +223,7 @@ def test_keys_that_stand_once_at_each_place_are_accepted(tmp_path):
         ),
     ],
 )
-def test_text_becomes_what_it_means_where_text_cannot_stand(given, place, value):
+def test_text_is_converted_where_text_is_not_allowed(given, place, value):
     found = complete_config(given)
     for key in place:
         found = found[key]
@@ -247,7 +247,7 @@ def test_text_becomes_what_it_means_where_text_cannot_stand(given, place, value)
         ({"replicates": "[1, x]"}, 'replicates is "[1, x]": write a list of whole numbers, such as [1, 2]'),
     ],
 )
-def test_text_that_means_nothing_there_is_refused(given, sentence):
+def test_text_that_cannot_be_converted_is_refused(given, sentence):
     assert mistakes_in(given) == [sentence]
 
 
@@ -269,11 +269,11 @@ def test_text_that_means_nothing_there_is_refused(given, sentence):
         ({"training": {"warmup_epochs": 50}}, "training.warmup_epochs is 50: write a number below training.epochs, 6"),
         (
             {"figures": {"arms": ["impp"]}},
-            "figures.arms has impp, and there is no such arm with networks; did you mean imp?",
+            "figures.arms has impp, but there is no such arm with networks; did you mean imp?",
         ),
         (
             {"gallery": {"arms": ["imp", "x"]}},
-            "gallery.arms has x, and there is no such arm with networks; known are imp",
+            "gallery.arms has x, but there is no such arm with networks; known are imp",
         ),
         (
             {"figures": {"arms": []}},
@@ -282,8 +282,8 @@ def test_text_that_means_nothing_there_is_refused(given, sentence):
         ({"gallery": {"arms": "imp"}}, 'gallery.arms is "imp": write "all" or a list of names of arms'),
         ({"replicates": []}, "replicates is []: write a list of whole numbers, such as [1, 2]"),
         ({"replicates": [1, 2, 1]}, "replicates has 1 twice: leave one out"),
-        ({"images": {"source": "no/such/folder"}}, "images.source is no/such/folder, and there is no such folder"),
-        ({"concepts": {"source": "no/such.zip"}}, "concepts.source is no/such.zip, and there is no such folder"),
+        ({"images": {"source": "no/such/folder"}}, "images.source is no/such/folder, but there is no such folder"),
+        ({"concepts": {"source": "no/such.zip"}}, "concepts.source is no/such.zip, but there is no such folder"),
         ({"dissection": {"quantile": 0}}, "dissection.quantile is 0: write"),
         (
             {"dissection": {"quantile": 0.995}},
@@ -305,7 +305,7 @@ def test_text_that_means_nothing_there_is_refused(given, sentence):
             {"dissection": {"detector_iou": 4}},
             'dissection.detector_iou is 4: write "protocol" or a number from 0 to 1, such as 0.04',
         ),
-        ({"dissection": {"detector_iou": 1}}, "dissection.detector_iou is 1, and no IoU is above that"),
+        ({"dissection": {"detector_iou": 1}}, "dissection.detector_iou is 1, but no IoU is above that"),
         ({"dissection": {"detector_rule": "over"}}, "dissection.detector_rule"),
         ({"dissection": {"forward": "float64"}}, "dissection.forward"),
         ({"dissection": {"execution": "fast"}}, "dissection.execution"),
@@ -321,36 +321,36 @@ def test_text_that_means_nothing_there_is_refused(given, sentence):
             'experiment is "a b": write a name of letters, digits, _, - and dots, such as shapes',
         ),
         ({"experiment": ".."}, "experiment"),
-        ({"experiment": 12}, "experiment is 12, a number, where text belongs: put it into quotes"),
+        ({"experiment": 12}, "experiment is 12, a number, but must be text: put it into quotes"),
         ({"images": {"size": 33}}, "images.size is 33: the generated world needs an even number"),
         ({"images": {"per_class": "some"}}, 'images.per_class is "some": write "all" or a whole number of at least 1'),
         ({1: 2}, "unknown key 1; known are experiment"),
         ({"gpus": "all"}, 'gpus is "all": write "auto" or a whole number of at least 0, such as 1'),
-        ({"gpus": 2}, "gpus is 2, and a step has 1 micro-batches"),
+        ({"gpus": 2}, "gpus is 2, but a step has 1 micro-batches"),
         ({"training": {"micro_batch": 12}}, "training.micro_batch is 12: write a divisor of training.batch_size, 32"),
         ({"training": {"crop_scale": [1, 0.5]}}, "training.crop_scale is [1, 0.5]: write the lower number first"),
         ({"training": {"crop_ratio": [2]}}, "training.crop_ratio is [2]: write a list of the lowest and the highest"),
         ({"training": {"precision": "float64"}}, "training.precision"),
         ({"training": {"epochs": True}}, "training.epochs is true: write a whole number"),
         ({"training": {"epochs": 8.5}}, "training.epochs is 8.5: write a whole number of at least 1, such as 9"),
-        ({"images": {"addresses": ["https://a.org/x.zip"]}}, "images.addresses are of an archive"),
+        ({"images": {"addresses": ["https://a.org/x.zip"]}}, "images.addresses are those of an archive"),
         (
             {"images": {"addresses": ["ftp://a.org/x.zip"], "source": "x.zip"}},
             'images.addresses.0 is "ftp://a.org/x.zip"',
         ),
         ({"images": {"checksum": "md5:12"}}, 'images.checksum is "md5:12": write "none", or md5: and 32'),
-        ({"images": {"storage": "files"}}, "images.storage is files, and images.source is shapes"),
+        ({"images": {"storage": "files"}}, "images.storage is files, but images.source is shapes"),
         (
             {"images": {"storage": "files", "source": "x", "per_class": 5}},
-            "images.per_class is 5, and images.storage",
+            "images.per_class is 5, but images.storage",
         ),
         ({"images": {"storage": "files", "source": "x", "size": 300}}, "images.test_resize is 256: write at least"),
-        ({"images": {"test_labels": "val.txt"}}, "images.test_labels is val.txt, and the test pictures tell"),
+        ({"images": {"test_labels": "val.txt"}}, "images.test_labels is val.txt, but the test pictures come"),
         ({"images": {"classes": 1}}, 'images.classes is 1: write "all" or a whole number of at least 2, such as 100'),
-        ({"images": {"classes": 9, "expect": {"classes": 20}}}, "images.expect.classes is 20, and images.classes is 9"),
+        ({"images": {"classes": 9, "expect": {"classes": 20}}}, "images.expect.classes is 20, but images.classes is 9"),
         ({"images": {"without": "house"}}, 'images.without is "house": write a list of names of class folders'),
         ({"images": {"without": ["house", "house"]}}, 'images.without has "house" twice: leave one out'),
-        ({"images": {"without": [3]}}, "images.without.0 is 3, a number, where text belongs: put it into quotes"),
+        ({"images": {"without": [3]}}, "images.without.0 is 3, a number, but must be text: put it into quotes"),
         ({"images": {"expect": {"classes": "many"}}}, 'images.expect.classes is "many": write "any" or a whole number'),
         ({"concepts": {"expect": {"labels": 0}}}, "concepts.expect.labels is 0"),
         ({"network": {"norm_init": "ones"}}, 'network.norm_init is "ones": write "as_built" (formerly "ones")'),
@@ -376,11 +376,11 @@ def test_text_that_means_nothing_there_is_refused(given, sentence):
         ({"dissection": {"detector_iou": NAN}}, "dissection.detector_iou is nan, which is not finite: write"),
         ({"dissection": {"quantile": NAN}}, "dissection.quantile is nan, which is not finite: write"),
         ({"rates": {"images_archive": INF}}, "rates.images_archive is inf, which is not finite: write"),
-        ({"pruning": {"levels": 8.0}}, "pruning.levels is 8.0, where a whole number belongs: write 8"),
-        ({"replicates": [1.0]}, "replicates.0 is 1.0, where a whole number belongs: write 1"),
-        ({"gpus": 2.0}, "gpus is 2.0, where a whole number belongs: write 2"),
-        ({"images": {"per_class": 5.0}}, "images.per_class is 5.0, where a whole number belongs: write 5"),
-        ({"images": {"expect": {"train": 9.0}}}, "images.expect.train is 9.0, where a whole number belongs: write 9"),
+        ({"pruning": {"levels": 8.0}}, "pruning.levels is 8.0, but must be a whole number: write 8"),
+        ({"replicates": [1.0]}, "replicates.0 is 1.0, but must be a whole number: write 1"),
+        ({"gpus": 2.0}, "gpus is 2.0, but must be a whole number: write 2"),
+        ({"images": {"per_class": 5.0}}, "images.per_class is 5.0, but must be a whole number: write 5"),
+        ({"images": {"expect": {"train": 9.0}}}, "images.expect.train is 9.0, but must be a whole number: write 9"),
         ({"world": None}, "world is empty: write its keys below it, such as seed"),
         ({"training": 3}, "training is 3: write its keys below it, such as epochs"),
         ({"rates": {"trian": 3}}, "unknown key rates.trian; did you mean train?"),
@@ -391,7 +391,7 @@ def test_text_that_means_nothing_there_is_refused(given, sentence):
         ),
     ],
 )
-def test_a_mistake_is_named_once_with_what_to_write(given, words):
+def test_a_mistake_is_reported_once_with_what_to_write(given, words):
     (sentence,) = mistakes_in(given)
     assert sentence.startswith(words)
 
@@ -413,14 +413,14 @@ def test_a_mistake_is_named_once_with_what_to_write(given, words):
         {"dissection": {"knots": "receptive_field", "counted_images": "all", "forward": "bfloat16"}},
     ],
 )
-def test_what_comes_later_and_what_looks_odd_but_is_meant_is_accepted(given):
+def test_unusual_but_valid_values_are_accepted(given):
     complete_config(given)
 
 
 # Several mistakes
 
 
-def test_all_mistakes_are_named_at_once_each_of_them_once(tmp_path):
+def test_all_mistakes_are_reported_at_once_and_each_only_once(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("gpus: 1\ngpus: all\n")
     given = {
@@ -435,7 +435,7 @@ def test_all_mistakes_are_named_at_once_each_of_them_once(tmp_path):
     }
     found = mistakes_in(given, [file])
     for words in (
-        "line 2: the key gpus stands",
+        "line 2: the key gpus is already",
         'gpus is "all"',
         "unknown key trainig;",
         'training.epochs is "few"',
@@ -454,7 +454,7 @@ def test_all_mistakes_are_named_at_once_each_of_them_once(tmp_path):
     assert len(found) == 13
 
 
-def test_one_mistake_has_no_others_in_its_wake():
+def test_one_mistake_causes_no_further_reports():
     assert len(mistakes_in({"training": None})) == 1
     assert len(mistakes_in({"images": []})) == 1
     assert len(mistakes_in({"dissection": {"quantile": 0.6, "dump": "candidates"}})) == 1
@@ -471,27 +471,27 @@ def test_one_mistake_has_no_others_in_its_wake():
     [
         (
             {"controls": ["untrained", "trained_twice"]},
-            "controls is no longer a key: name the arms that are wanted, as arms: [{name: imp, recipe: imp}, {name:"
+            "controls is no longer a key: list the arms that you want, as in arms: [{name: imp, recipe: imp}, {name:"
             " untrained, recipe: untrained, of: imp}, {name: trained_twice, recipe: trained_twice, of: imp}]",
         ),
         (
             {"controls": []},
-            "controls is no longer a key: name the arms that are wanted, as arms: [{name: imp, recipe: imp}]",
+            "controls is no longer a key: list the arms that you want, as in arms: [{name: imp, recipe: imp}]",
         ),
         (
             {"networks": [{"name": "lite0", "floors": ["untrained"]}, {"name": "lite0", "level": 1, "floors": []}]},
-            "networks is no longer a key: write each of them under arms, with recipe: brought, and its baselines beside"
-            " it, as arms: [{name: lite0, recipe: brought}, {name: lite0_untrained, recipe: untrained, of: lite0}],"
-            " with its other keys as they are",
+            "networks is no longer a key: write each of them under arms, with recipe: brought and its other keys as"
+            " they are, and its baselines beside it, as in arms: [{name: lite0, recipe: brought},"
+            " {name: lite0_untrained, recipe: untrained, of: lite0}]",
         ),
         (
             {"one_shot": {"methods": ["global"], "densities": [0.8, 0.6]}},
-            "one_shot is no longer a key: write an arm for each method, as arms: [{name: NAME_global, recipe:"
+            "one_shot is no longer a key: write an arm for each method, as in arms: [{name: NAME_global, recipe:"
             " prune_once, of: NAME, method: global, densities: [0.8, 0.6]}]",
         ),
         (
             {"one_shot": {"methods": ["global", "random"], "densities": [0.8], "exempt": ["fc"]}},
-            "one_shot is no longer a key: write an arm for each method, as arms: [{name: NAME_global, recipe:"
+            "one_shot is no longer a key: write an arm for each method, as in arms: [{name: NAME_global, recipe:"
             " prune_once, of: NAME, method: global, densities: [0.8], exempt: [fc]}, {name: NAME_random, recipe:"
             " prune_once, of: NAME, method: random, densities: [0.8], exempt: [fc]}]",
         ),
@@ -499,8 +499,8 @@ def test_one_mistake_has_no_others_in_its_wake():
         ({"one_shot": {"methods": []}}, "one_shot is no longer a key: leave it out"),
         (
             {"network": {"architecture": "resnet50"}},
-            "network.architecture is no longer a key: name what makes the network, as network: {constructor:"
-            " 'torchvision.models:resnet50'}",
+            "network.architecture is no longer a key: name the function that makes the network, as in network:"
+            " {constructor: 'torchvision.models:resnet50'}",
         ),
         (
             {"network": {"widths": [16, 16], "stem_stride": 1}},
@@ -514,7 +514,7 @@ def test_one_mistake_has_no_others_in_its_wake():
         ),
         (
             {"arms": [BROUGHT | {"floors": ["untrained"]}]},
-            "arms.own.floors is no longer a key: the baselines are arms of their own, [{name: own_untrained, recipe:"
+            "arms.own.floors is no longer a key: baselines are separate arms, [{name: own_untrained, recipe:"
             " untrained, of: own}]",
         ),
     ],
@@ -523,7 +523,7 @@ def test_an_old_key_ends_in_a_sentence_that_says_what_to_write_now(given, senten
     assert mistakes_in(given) == [sentence]
 
 
-def test_what_is_said_to_write_is_accepted():
+def test_suggested_values_are_accepted():
     given = {"networks": [BROUGHT], "one_shot": {"methods": ["global", "random"], "densities": [0.5]}}
     arms = []
     for sentence in mistakes_in(given):
@@ -545,25 +545,25 @@ def test_what_is_said_to_write_is_accepted():
             "network: {constructor: a:b, arguments: {day: 2026-01-01}}",
             "network.arguments.day is 2026-01-01, a date: put",
         ),
-        ("network: {constructor: a:b, arguments: {1: 2}}", "network.arguments.1 is a key that is no text: put it"),
+        ("network: {constructor: a:b, arguments: {1: 2}}", "network.arguments.1 is a key that is not text: put it"),
         ("network: {constructor: a:b, arguments: {a: [!!set {x}]}}", "network.arguments.a.0 is {'x'}, a set: put it"),
-        ("experiment: 2026-01-01", "experiment is 2026-01-01, a date, where text belongs: put it into quotes"),
-        ("experiment: 2026-01-01 12:00:00", "experiment is 2026-01-01 12:00:00, a date, where text belongs: put it"),
-        ("experiment: yes", "experiment is true, a truth value, where text belongs: put it into quotes"),
+        ("experiment: 2026-01-01", "experiment is 2026-01-01, a date, but must be text: put it into quotes"),
+        ("experiment: 2026-01-01 12:00:00", "experiment is 2026-01-01 12:00:00, a date, but must be text: put it"),
+        ("experiment: yes", "experiment is true, a truth value, but must be text: put it into quotes"),
     ],
 )
-def test_values_that_yaml_takes_for_something_else_are_named(text, words):
+def test_values_that_yaml_misreads_are_reported(text, words):
     assert any(sentence.startswith(words) for sentence in mistakes_in(yaml.safe_load(text)))
 
 
-def test_where_nothing_is_trained_what_trainings_need_is_not_asked_for():
+def test_without_training_its_keys_are_not_required():
     wrong = {"training": {"epochs": 1}, "images": {"source": "no/such"}}
     assert len(mistakes_in(wrong)) == 3
     complete_config(wrong | {"arms": [BROUGHT]})
     assert len(mistakes_in(wrong | {"arms": [BROUGHT | {"recipe": "brougt"}]})) == 4  # it may be trained
 
 
-def test_text_of_the_command_line_is_turned_into_the_arguments_that_it_means():
+def test_command_line_text_is_converted_to_arguments():
     typed = {
         "network": {
             "constructor": "a:b",
@@ -612,7 +612,7 @@ def test_text_of_the_command_line_is_turned_into_the_arguments_that_it_means():
         [IMP, arm("start", "untrained", "imp"), arm("a", "rotated", "start")],
     ],
 )
-def test_arms_that_are_right_are_accepted(arms):
+def test_valid_arms_are_accepted(arms):
     assert complete_config({"arms": arms})["arms"] == arms
 
 
@@ -633,30 +633,33 @@ def test_arms_that_are_right_are_accepted(arms):
             'arms.imp.recipe is "brough"; did you mean',
         ),
         ([{"name": "a", "recipie": "imp"}], "unknown key arms.a.recipie; did you mean recipe?"),
-        ([IMP | {"of": "imp"}], "unknown key arms.imp.of; an arm of the recipe imp has name, recipe, role, label"),
+        (
+            [IMP | {"of": "imp"}],
+            "unknown key arms.imp.of; the keys of an arm of the recipe imp are name, recipe, role, label",
+        ),
         ([IMP | {"rol": "curve"}], "unknown key arms.imp.rol; did you mean role?"),
         ([IMP | {"role": "control"}], 'arms.imp.role is "control": write "curve", "baseline" or "reference"'),
         ([IMP, {"name": "a", "recipe": "untrained"}], "arms.a.of is missing: write the name of an arm, such as imp"),
-        ([IMP, arm("a", "untrained", 3)], "arms.a.of is 3, a number, where text belongs"),
-        ([IMP, arm("a", "untrained", "impp")], "arms.a.of is impp, and there is no such arm; did you mean imp?"),
-        ([arm("a", "untrained", "imp")], "arms.a.of is imp, and there is no such arm; add an arm of the recipe imp or"),
+        ([IMP, arm("a", "untrained", 3)], "arms.a.of is 3, a number, but must be text"),
+        ([IMP, arm("a", "untrained", "impp")], "arms.a.of is impp, but there is no such arm; did you mean imp?"),
+        ([arm("a", "untrained", "imp")], "arms.a.of is imp, but there is no such arm; add an arm of the recipe imp or"),
         (
             [IMP, arm("a", "untrained", "imp", method="global")],
-            "unknown key arms.a.method; an arm of the recipe",
+            "unknown key arms.a.method; the keys of an arm of the recipe",
         ),
         (
             [IMP, arm("a", "untrained", "a")],
-            "arms.a.of is a, an arm of the recipe untrained; the recipe untrained needs",
+            "arms.a.of is a, an arm of the recipe untrained, but the recipe untrained needs",
         ),
         (
             [IMP, BROUGHT, arm("a", "trained_twice", "own")],
-            "arms.a.of is own, an arm of the recipe brought; the recipe trained_twice needs an arm of the recipe imp:"
-            " name one, such as imp",
+            "arms.a.of is own, an arm of the recipe brought, but the recipe trained_twice needs an arm of the recipe"
+            " imp: name one, such as imp",
         ),
         ([IMP, BROUGHT, arm("a", "untrained_calibrated", "own")], "arms.a.of is own, an arm of the recipe brought"),
         (
             [IMP, PRUNED | {"of": "imp"}],
-            "arms.own_global.of is imp, an arm of the recipe imp; the recipe prune_once needs",
+            "arms.own_global.of is imp, an arm of the recipe imp, but the recipe prune_once needs",
         ),
         (
             [IMP, arm("a", "untrained", "imp"), arm("b", "shuffled_labels", "a")],
@@ -698,7 +701,7 @@ def test_arms_that_are_right_are_accepted(arms):
             [BROUGHT | {"preprocessing": {"size": [32, 4], "mean": [0.5], "std": [0.5]}}],
             "arms.own.preprocessing.size.1 is 4: write a whole number of at least 8",
         ),
-        ([BROUGHT | {"class_order": [0, "b"]}], "arms.own.class_order.0 is 0, a number, where text belongs"),
+        ([BROUGHT | {"class_order": [0, "b"]}], "arms.own.class_order.0 is 0, a number, but must be text"),
         ([BROUGHT | {"class_order": "numbers"}], 'arms.own.class_order is "numbers": write "text", "number" or a list'),
         (
             [{"name": "lottery", "recipe": "brought", "openlth": "data/l", "layers": ["x"], "masks": "m.pth"}],
@@ -709,43 +712,46 @@ def test_arms_that_are_right_are_accepted(arms):
             "unknown key arms.lottery.openlht; did you mean openlth?",
         ),
         ([BROUGHT | {"role": "baseline"}], "arms.own.of is missing: write the name of the arm that this baseline is"),
-        ([BROUGHT, BROUGHT | {"level": 1, "label": "x"}], "arms.own.label differs between the items of that name"),
-        ([IMP, arm("imp", "untrained", "imp")], "arms: the name imp stands 2 times"),
+        ([BROUGHT, BROUGHT | {"level": 1, "label": "x"}], "arms.own.label differs between the items with that name"),
+        ([IMP, arm("imp", "untrained", "imp")], "arms: the name imp appears 2 times"),
         ([IMP, IMP | {"name": "more"}], "arms: imp and more have the recipe imp: keep one of them"),
         ([IMP | {"name": "data"}], "arms.data: the folder data of the results holds other files"),
         (
             [IMP, BROUGHT | {"name": "untrained"}],
-            "arms.untrained: the networks that imp starts from lie",
+            "arms.untrained: the networks that imp starts from have",
         ),
         (
             [BROUGHT | {"of": "more"}, BROUGHT | {"name": "more", "of": "own"}],
             "arms: own is of more, which is of own: leave out `of` where it is not needed",
         ),
         ([IMP, arm("a", "untrained", "imp"), arm("b", "untrained", "imp")], "arms.b.label: figures would call it"),
-        ([IMP, arm("a", "untrained", "imp", label="_a")], "arms.a.label begins with _, which legends leave out"),
+        (
+            [IMP, arm("a", "untrained", "imp", label="_a")],
+            "arms.a.label begins with _, and legends leave such labels",
+        ),
         ([IMP, {"name": "a", "recipe": "rotated"}], "arms.a.of is missing: write the name of an arm, such as imp"),
-        ([IMP, arm("a", "rotated", "impp")], "arms.a.of is impp, and there is no such arm; did you mean imp?"),
+        ([IMP, arm("a", "rotated", "impp")], "arms.a.of is impp, but there is no such arm; did you mean imp?"),
         (
             [IMP, arm("a", "rotated", "imp", role="curve")],
-            "unknown key arms.a.role; an arm of the recipe rotated has name, recipe",
+            "unknown key arms.a.role; the keys of an arm of the recipe rotated are name, recipe",
         ),
         ([IMP, arm("a", "rotated", "imp", alphas=[])], "arms.a.alphas is []: write a list of numbers from 0 to 1"),
         (
             [IMP, arm("a", "rotated", "imp", alphas=[0])],
-            "arms.a.alphas is 0 alone, which turns nothing: add 1, or leave alphas out",
+            "arms.a.alphas only has 0, which rotates nothing: add 1, or leave alphas out",
         ),
         ([IMP, arm("a", "rotated", "imp", alphas=1)], "arms.a.alphas is 1: write a list of numbers from 0 to 1"),
         ([IMP, arm("a", "rotated", "imp", alphas=[1.5])], "arms.a.alphas.0 is 1.5: write a number from 0 to 1"),
         ([IMP, arm("a", "rotated", "imp", alphas=[1, 1.0])], "arms.a.alphas has 1 twice: leave one out"),
         ([IMP, arm("a", "rotated", "imp", seeds=0)], "arms.a.seeds is 0: write a whole number of at least 1, such as"),
-        ([IMP, arm("a", "rotated", "imp", seeds=2.0)], "arms.a.seeds is 2.0, where a whole number belongs: write 2"),
+        ([IMP, arm("a", "rotated", "imp", seeds=2.0)], "arms.a.seeds is 2.0, but must be a whole number: write 2"),
         (
             [IMP, arm("s", "shuffled_labels", "imp"), arm("a", "rotated", "s")],
-            "arms.a.of is s, an arm of the recipe shuffled_labels, which has no networks of its own to turn: name",
+            "arms.a.of is s, an arm of the recipe shuffled_labels, which has no networks of its own to rotate: name",
         ),
         (
             [IMP, arm("a", "rotated", "imp"), arm("b", "rotated", "a")],
-            "arms.b.of is a, an arm of the recipe rotated, which has no networks of its own to turn: name another",
+            "arms.b.of is a, an arm of the recipe rotated, which has no networks of its own to rotate: name another",
         ),
         ([IMP, arm("a", "rotated", "a")], "arms.a.of is a, an arm of the recipe rotated, which has no networks"),
         (
@@ -754,12 +760,12 @@ def test_arms_that_are_right_are_accepted(arms):
         ),
     ],
 )
-def test_a_mistake_in_arms_is_named_once_by_arm_and_recipe(arms, words):
+def test_a_mistake_in_arms_is_reported_once_with_arm_and_recipe(arms, words):
     (sentence,) = mistakes_in({"arms": arms})
     assert sentence.startswith(words)
 
 
-# For others
+# For other modules
 
 
 def test_values_of_one_section_can_be_checked():
@@ -782,7 +788,7 @@ def leaves(schema):
         yield from leaves(part)
 
 
-def test_every_value_that_cannot_be_listed_has_an_example_that_would_do():
+def test_every_value_that_cannot_be_listed_has_a_valid_example():
     schema = read_schema()
     for part in leaves(schema):
         if part.get("type") in ("integer", "number", "array", "string") and "enum" not in part:
@@ -793,7 +799,7 @@ def test_every_value_that_cannot_be_listed_has_an_example_that_would_do():
             assert written(example) in wanted(part)
 
 
-def test_every_key_stands_in_the_default_config_with_an_explanation():
+def test_the_default_config_explains_every_key():
     explained = explanations((ROOT / "config.yaml").read_text())
     for name, part in read_schema()["properties"].items():
         # A section may do without a word of its own where its name says all.
@@ -807,7 +813,7 @@ def test_every_key_stands_in_the_default_config_with_an_explanation():
         assert re.search(rf"^ .* {recipe} ", explained["arms",], re.M)
 
 
-def test_the_schema_for_editors_is_made_of_what_there_is():
+def test_the_schema_for_editors_is_up_to_date():
     text = EDITOR_SCHEMA.read_text()
     assert json.loads(text) == editor_schema(), "run python -m workflow_scripts.plan.editor_schema"
 
@@ -840,7 +846,7 @@ def test_conda_and_pip_install_the_same_and_every_pin_has_its_reason():
     assert all(re.match(r"[a-z0-9-]+==[0-9.]+ +# \w", line) for line in lines)
 
 
-def test_the_slurm_profile_names_rules_that_there_are():
+def test_the_slurm_profile_only_names_existing_rules():
     profiles = {
         name: yaml.safe_load((ROOT / f"profiles/{name}/profile.yaml").read_text()) for name in ("default", "slurm")
     }

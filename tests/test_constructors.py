@@ -21,7 +21,7 @@ from workflow_scripts.shared.files import UserError
 
 
 def none() -> None:
-    """A constructor that makes no network."""
+    """A constructor that does not make a network."""
 
 
 def leaves() -> nn.Module:
@@ -30,7 +30,7 @@ def leaves() -> nn.Module:
 
 
 def of_keywords(**arguments: int) -> nn.Module:
-    """A constructor that takes any argument, as timm's."""
+    """A constructor that takes any argument, like timm's."""
     return nn.Linear(2, arguments.get("num_classes", 3))
 
 
@@ -40,19 +40,19 @@ def of_position(num_classes: int = 3, /) -> nn.Module:
 
 
 def flat(num_classes: int) -> nn.Module:
-    """A network that counts on its maps' layout in memory."""
+    """A network that relies on its maps' layout in memory."""
     return nn.Sequential(nn.Conv2d(3, 4, 3), View(), nn.Linear(400, num_classes))
 
 
 class View(nn.Module):
-    """Flattens maps by `view`, which fails where channels lie last in memory."""
+    """Flattens maps by `view`, which fails if channels are last in memory."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.view(len(x), -1)
 
 
 class Auxiliary(nn.Module):
-    """A network that puts out more in training."""
+    """A network that returns more in training."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,13 +89,13 @@ def test_a_constructor_is_called_with_its_arguments_and_its_weights_follow_from_
         (settings("torchvision.models:resnet18"), True, 7),
     ],
 )
-def test_the_number_of_classes_is_handed_to_constructors_that_take_it(described, takes, outputs):
+def test_the_number_of_classes_is_passed_to_constructors_that_take_it(described, takes, outputs):
     network = build(described, 7, seed=0)
     assert [module for module in network.modules() if isinstance(module, nn.Linear)][-1].out_features == outputs
     assert takes_classes(described) == takes
 
 
-def test_without_a_number_of_classes_the_arguments_alone_count():
+def test_without_a_number_of_classes_only_the_arguments_count():
     assert build(own("of_keywords"), None, seed=0).out_features == 3
     with pytest.raises(UserError, match="missing 1 required positional argument: 'num_classes'"):
         build(NETWORK, None, seed=0)
@@ -131,7 +131,7 @@ def test_initial_weights_are_the_constructors_and_then_batch_norms_scales_are_dr
         assert all((norm.weight == scale).all() for norm, scale in zip(norms, scales, strict=True))
 
 
-def test_scales_are_drawn_of_every_kind_of_batch_norm_that_has_them():
+def test_scales_are_drawn_for_every_kind_of_batch_norm_that_has_them():
     network = nn.Sequential(nn.BatchNorm1d(500), nn.BatchNorm3d(500), nn.BatchNorm2d(5, affine=False), nn.LayerNorm(5))
     draw_norm_scales(network)
     for norm in network[:2]:
@@ -139,7 +139,7 @@ def test_scales_are_drawn_of_every_kind_of_batch_norm_that_has_them():
     assert network[2].weight is None and (network[3].weight == 1).all()
 
 
-def test_building_leaves_torchs_random_stream_alone():
+def test_building_does_not_change_torchs_random_stream():
     before = torch.random.get_rng_state()
     build(NETWORK | {"norm_init": "uniform"}, 4, seed=0)
     assert torch.equal(before, torch.random.get_rng_state())
@@ -157,7 +157,7 @@ def test_building_leaves_torchs_random_stream_alone():
             settings("torch.nn:Sequential", num_classes=3),
             r"failed with \{'num_classes': 3\} .*correct it or its arguments$",
         ),
-        (own("flat", width=2), "failed with .*'num_classes': 7.*num_classes is the number of classes of the pictures"),
+        (own("flat", width=2), "failed with .*'num_classes': 7.*num_classes is the number of the pictures' classes"),
         (
             NETWORK | {"arguments": NETWORK["arguments"] | {"blocks": [1]}},
             "^small_resnet has 2 widths, 1 blocks, 2 strides and 2 inner widths: give one of each",
@@ -176,8 +176,8 @@ def test_where_a_constructor_failed_is_part_of_the_message(tmp_path, monkeypatch
         build(settings("user_code:broken"), None, 0)
 
 
-def test_a_network_that_does_not_take_the_picture_is_refused():
-    with pytest.raises(UserError, match=r"does not take a picture of 2 x 2 pixels .*\(RuntimeError"):
+def test_a_network_that_does_not_accept_the_picture_is_refused():
+    with pytest.raises(UserError, match=r"does not accept a picture of 2 x 2 pixels .*\(RuntimeError"):
         show_picture(drawn(), 2)
     with pytest.raises(UserError, match="in single precision"):
         show_picture(drawn().half(), 12)
@@ -193,9 +193,9 @@ def test_a_network_that_does_not_take_the_picture_is_refused():
             5,
             r"returns a tuple in training mode.*one tensor, \(images, classes\): switch its further outputs",
         ),
-        (nn.Conv2d(3, 5, 3), 5, r"output for 2 pictures is \(2, 5, 10, 10\) in training mode, and should be 2 x 5"),
+        (nn.Conv2d(3, 5, 3), 5, r"output for 2 pictures is \(2, 5, 10, 10\) in training mode, but should be 2 x 5"),
         (nn.Conv2d(3, 5, 3), None, "should be 2 x classes"),
-        (drawn(classes=5), 6, r"is \(2, 5\) in training mode, and should be 2 x 6: .* or let it take num_classes"),
+        (drawn(classes=5), 6, r"is \(2, 5\) in training mode, but should be 2 x 6: .* or let it take num_classes"),
         (nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (1, -1))), None, r"is \(1, 864\)"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Controls that are made from a network: a file each."""
+"""Controls that are made from a network, with a file for each."""
 
 import ast
 import importlib
@@ -24,7 +24,7 @@ FILES = sorted(Path(controls.__file__).parent.glob("[!_]*.py"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_every_control_has_what_the_workflow_asks_of_it(file):
+def test_every_control_defines_what_the_workflow_needs(file):
     """LABEL and STARTS_FROM are read from the file without running it."""
     tree = ast.parse(file.read_text())
     constants = {}

@@ -121,4 +121,4 @@ def test_another_copy_of_the_package_in_the_folder_is_refused(elsewhere, tmp_pat
         env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     assert run.returncode != 0 and "Traceback" not in run.stdout
-    assert f"error: the folder {tmp_path} has a folder workflow_scripts of its own" in run.stdout
+    assert f"error: the folder {tmp_path} has its own folder workflow_scripts" in run.stdout

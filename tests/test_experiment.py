@@ -1,4 +1,4 @@
-"""What a config asks for, as the rules need it: files, arguments, resources."""
+"""What a config asks for, in the form that the rules need: files, arguments, resources."""
 
 import json
 import re
@@ -63,7 +63,7 @@ def test_the_gallery_draws_chosen_arms_alone_also_under_the_names_of_others():
     assert len(some.metrics()) == len(some.networks)  # the tables have them all
 
 
-def test_trained_and_brought_networks_stand_side_by_side():
+def test_trained_and_imported_networks_can_be_in_one_experiment():
     both = experiment(arms=[IMP, BROUGHT, PRUNED], pruning={"fraction": 0.5})
     assert set(both.designs) == {"", "_lite"}
     assert both.concepts(both.designs["_lite"]) == "results/shapes/data/concepts_224_bilinear.h5"
@@ -84,7 +84,7 @@ def test_trained_and_brought_networks_stand_side_by_side():
     assert both.density("lite", "1", "0") is both.density("no_such", "1", "0") is None
 
 
-def test_level_0_of_an_arm_has_the_density_of_the_network_that_it_is_and_whole_filters_their_own():
+def test_level_0_has_its_networks_density_and_whole_filters_have_their_own():
     arms = [IMP, *({"name": name, "recipe": name, "of": "imp"} for name in ("oneshot", "structured")), BROUGHT]
     arms.append({"name": "tuned", "recipe": "finetune", "of": "lite", "rate": 0.1})
     found = experiment(arms=arms, images={"size": 224}, pruning={"fraction": 0.5})
@@ -93,7 +93,7 @@ def test_level_0_of_an_arm_has_the_density_of_the_network_that_it_is_and_whole_f
     assert [found.density("tuned", "1", level) for level in "0123"] == [None] * 4
 
 
-def test_files_that_are_asked_for_and_not_there_end_in_a_sentence():
+def test_requests_for_unknown_files_end_in_a_sentence():
     oneshot = {"name": "oneshot", "recipe": "oneshot", "of": "imp", "levels": [2]}
     found = experiment(arms=[IMP, oneshot, ROTATED])
     assert found.needed(Key("oneshot", 2, 2)) == {
@@ -102,7 +102,7 @@ def test_files_that_are_asked_for_and_not_there_end_in_a_sentence():
         "like": "results/shapes/imp/replicate_2/level_2/network.pt",
     }
     for key in (Key("oneshot", 2, 3), Key("oneshot", 7, 2), Key("elsewhere", 1, 0), Key("turned", 1, 0)):
-        sentence = f"the experiment has no network {key.folder}: correct the file that is asked for"
+        sentence = f"the experiment has no network {key.folder}: correct the file that you asked for"
         for ask in (found.network, found.needed):
             with pytest.raises(UserError) as error:
                 ask(key)
@@ -112,13 +112,13 @@ def test_files_that_are_asked_for_and_not_there_end_in_a_sentence():
     with pytest.raises(UserError) as error:
         found.needed(alias)
     assert str(error.value) == (
-        "oneshot/replicate_2/level_0 is imp/replicate_2/level_0, listed once more: ask for a file of that"
+        "oneshot/replicate_2/level_0 is a second name of imp/replicate_2/level_0: ask for a file of that"
     )
     for ask in (found.rotations, found.turns):
         with pytest.raises(UserError) as error:
             ask(Key("oneshot", 2, 2))
         assert str(error.value) == (
-            "no arm of the recipe rotated turns oneshot/replicate_2/level_2: add one, or ask for another file"
+            "no arm of the recipe rotated applies to oneshot/replicate_2/level_2: add one, or ask for another file"
         )
 
 
@@ -156,7 +156,7 @@ def test_networks_of_an_arm_are_rotated_each_once():
     assert experiment(arms=[IMP, ROTATED]).turns(Key("imp", 1, 0)) == "--alphas 1.0 --seeds 1 2 3 4 5"
 
 
-def test_a_network_of_several_names_is_rotated_as_all_of_them_ask():
+def test_a_network_with_several_names_gets_the_rotations_of_all():
     of_pruned = ROTATED | {"of": "lite_random", "alphas": [0.5], "seeds": 3}
     found = experiment(arms=[BROUGHT, PRUNED, of_pruned])
     rotated = found.rotated_networks()
@@ -176,7 +176,7 @@ def test_tables_and_figures_of_rotations_need_an_arm_that_is_rotated():
     assert "rotation" not in plain.figure_names and table not in plain.tables()
 
 
-def test_units_are_switched_off_of_curves_and_references_that_are_tested(tmp_path):
+def test_units_of_tested_curves_and_references_are_switched_off(tmp_path):
     comparisons = [{"name": name, "recipe": name, "of": "imp"} for name in ("dense_again", "untrained", "oneshot")]
     shuffled = {"name": "s", "recipe": "shuffled_labels", "of": "imp", "role": "curve"}
     arms = [IMP, *comparisons, shuffled, BROUGHT, PRUNED]
@@ -197,7 +197,7 @@ def test_units_are_switched_off_of_curves_and_references_that_are_tested(tmp_pat
         assert "ablation" not in without.figure_names and "classes" not in without.table_names()
 
 
-def test_pictures_are_shown_to_networks_with_units_off_as_to_whole_ones(tmp_path):
+def test_networks_with_units_off_see_the_same_pictures_as_whole_ones(tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
 
@@ -223,7 +223,7 @@ def test_pictures_are_shown_to_networks_with_units_off_as_to_whole_ones(tmp_path
         assert found.threads("ablate_units", found.networks[key]) == threads
 
 
-def test_pictures_of_unequal_sides_and_grey_ones_are_told_to_the_scripts():
+def test_scripts_get_unequal_sides_and_grey_pictures_as_arguments():
     shown = {"size": [24, 16], "mean": [0.5], "std": [0.25]}
     found = experiment(arms=[BROUGHT | {"preprocessing": shown}, BROUGHT | {"name": "square"}])
     oblong, square = found.designs["_lite"], found.designs["_square"]
@@ -235,13 +235,15 @@ def test_pictures_of_unequal_sides_and_grey_ones_are_told_to_the_scripts():
     grey = experiment(images={"mean": [0.5], "std": [0.25]})
     assert "--size 48 --channels 1 " in grey.checks(grey.first_design())
     assert "--mean 0.5 --std 0.25 " in grey.network_settings({})
-    with pytest.raises(UserError, match=r"images\.mean has one number and std 3 numbers: write three each, or one"):
+    with pytest.raises(
+        UserError, match=r"images\.mean has one number, but std has 3 numbers: write three each, or one"
+    ):
         experiment(images={"mean": [0.5]})
     with pytest.raises(UserError, match=r"images\.size is \[24, 16\]: write a whole number of at least 8"):
         experiment(images={"size": [24, 16]})
 
 
-def test_the_files_in_a_folder_that_a_constructor_is_named_are_the_networks(tmp_path):
+def test_files_in_a_folder_named_to_a_constructor_belong_to_the_network(tmp_path):
     for name in ("model.safetensors", "config.json", ".hidden"):
         (tmp_path / name).write_text("{}")
     (tmp_path / "more").mkdir()
@@ -309,7 +311,7 @@ def test_what_a_pruned_network_is_checked_with():
     assert trained.endswith("--trained") and "--levels 4 --fraction 0.7" in trained
 
 
-def test_exempt_are_the_layers_of_whichever_prunes_networks_of_the_design():
+def test_the_exempt_layers_are_those_of_the_designs_pruning():
     tuned = {"name": "tuned", "recipe": "finetune", "of": "lite", "rate": 0.1, "levels": [1, 2]}
     once = [PRUNED | {"exempt": ["fc"]}, PRUNED | {"name": "b", "exempt": ["conv1"], "label": "b"}]
     own = {"pruning": {"exempt": ["layer1*"]}, "images": {"size": 224}}
@@ -322,7 +324,7 @@ def test_exempt_are_the_layers_of_whichever_prunes_networks_of_the_design():
     assert "--exempt --levels 2" in none.checks(none.designs["_lite"])
 
 
-def test_a_network_whose_counts_are_published_is_known():
+def test_a_network_with_published_counts_is_recognised():
     published = BROUGHT | {
         "constructor": "torchvision.models:resnet50",
         "weights": {"weights": "IMAGENET1K_V1"},

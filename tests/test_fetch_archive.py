@@ -1,4 +1,4 @@
-"""fetch_archive: whatever the servers do, the exact archive or a sentence and nothing under its name."""
+"""fetch_archive: whatever the servers do, the result is the exact archive, or a sentence and no file."""
 
 import csv
 import hashlib
@@ -62,7 +62,7 @@ def refused_port() -> str:
 
 
 @pytest.mark.parametrize("checksum", [SHA, MD5, MD5.upper().replace("MD5", "md5"), "none"])
-def test_the_receipt_says_what_was_fetched_and_not_from_where(archive, server, checksum):
+def test_the_receipt_has_the_contents_but_not_the_address(archive, server, checksum):
     first = fetch(archive, server.add("/a", CONTENT), checksum=checksum)
     assert first == {"archive": str(archive), "bytes": 2000, "sha256": SHA.removeprefix("sha256:")}
     assert archive.read_bytes() == CONTENT
@@ -79,7 +79,7 @@ def current_umask() -> int:
     return mask
 
 
-def test_an_archive_that_is_there_is_checked_and_never_changed(archive, server):
+def test_an_existing_archive_is_checked_and_never_changed(archive, server):
     archive.parent.mkdir()
     archive.write_bytes(CONTENT)
     address = server.add("/a", CONTENT)
@@ -91,7 +91,7 @@ def test_an_archive_that_is_there_is_checked_and_never_changed(archive, server):
 
 
 @pytest.mark.parametrize("put", [Path.mkdir, os.mkfifo])
-def test_what_is_no_file_in_the_place_of_an_archive_is_refused_and_not_replaced(archive, server, put):
+def test_a_folder_or_pipe_in_place_of_an_archive_is_refused_and_not_replaced(archive, server, put):
     archive.parent.mkdir()
     put(archive)
     with pytest.raises(UserError, match=r"set\.zip is a folder, pipe"):
@@ -106,7 +106,7 @@ def test_without_a_checksum_the_one_found_is_logged(archive, server, caplog):
 
 
 @pytest.mark.parametrize("checksum", ["md5:12", "sha1:" + 40 * "0", "sha256:" + 64 * "g", "", MD5 + "0"])
-def test_an_odd_checksum_is_named(archive, server, checksum):
+def test_an_invalid_checksum_is_reported(archive, server, checksum):
     with pytest.raises(UserError, match="must read md5"):
         fetch(archive, server.add("/a", CONTENT), checksum=checksum)
     assert not archive.parent.exists() and server.requests == []
@@ -131,7 +131,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("case", FAILURES)
-def test_an_address_that_fails_is_named_and_the_next_is_tried(archive, server, case):
+def test_a_failing_address_is_reported_and_the_next_is_tried(archive, server, case):
     behaviour, words = FAILURES[case]
     bad = server.add("/circle", CONTENT, behaviour)
     with pytest.raises(UserError, match=rf"set\.zip .*{bad}: .*{words}") as error:
@@ -144,7 +144,7 @@ def test_an_address_that_fails_is_named_and_the_next_is_tried(archive, server, c
 @pytest.mark.parametrize(
     "address", ["nonsense", "http://", "ftp://127.0.0.1/a", "file:///etc/passwd", "http://127.0.0.1:x/", "http://[/"]
 )
-def test_an_address_that_is_none_fails_as_the_others_do(archive, server, address):
+def test_an_invalid_address_fails_like_any_other(archive, server, address):
     with pytest.raises(UserError, match="no address serves"):
         fetch(archive, address)
     assert fetch(archive, address, refused_port(), server.add("/good", CONTENT))["bytes"] == 2000
@@ -160,7 +160,7 @@ def test_all_failures_are_listed_in_one_sentence(archive, server):
 
 
 @pytest.mark.parametrize("kind", ["drop", "reset"])
-def test_a_dropped_connection_is_taken_up_where_it_broke(archive, server, kind):
+def test_a_dropped_connection_resumes_where_it_broke(archive, server, kind):
     lengths = np.random.default_rng(1).integers(100, 300, 6).tolist()
     address = server.add("/a", CONTENT, *[(kind, length) for length in lengths], "serve")
     fetch(archive, address)
@@ -171,38 +171,38 @@ def test_a_dropped_connection_is_taken_up_where_it_broke(archive, server, kind):
         assert starts == np.cumsum(lengths).tolist()
 
 
-def test_a_silent_connection_is_taken_up_if_it_has_brought_bytes(archive, server):
+def test_a_silent_connection_resumes_if_it_has_brought_bytes(archive, server):
     fetch(archive, server.add("/a", CONTENT, ("hang", 600), "serve"), timeout=SOON)
     assert archive.read_bytes() == CONTENT
     assert server.requests == [("/a", None), ("/a", "bytes=600-")]
 
 
 @pytest.mark.parametrize("answer", ["whole", ("status", 416), "elsewhere"])
-def test_a_server_that_cannot_go_on_serves_all_anew(archive, server, answer):
+def test_a_server_that_cannot_resume_serves_everything_again(archive, server, answer):
     fetch(archive, server.add("/a", CONTENT, ("drop", 900), answer, "serve"))
     assert archive.read_bytes() == CONTENT
 
 
-def test_bytes_from_another_place_are_not_taken(archive, server, caplog):
+def test_bytes_from_another_position_are_not_taken(archive, server, caplog):
     caplog.set_level(logging.INFO)
     fetch(archive, server.add("/a", CONTENT, ("drop", 900), "elsewhere", "serve"))
-    assert "another byte" in caplog.text and "checksum" not in caplog.text
+    assert "different byte" in caplog.text and "checksum" not in caplog.text
 
 
-def test_tries_that_start_over_and_over_end(archive, server):
+def test_repeated_fruitless_tries_end(archive, server):
     behaviours = [("whole_drop", 700), ("whole_drop", 300)] * 10
     with pytest.raises(UserError, match="5 times without a new byte"):
         fetch(archive, server.add("/a", CONTENT, *behaviours, "serve"))
 
 
 @pytest.mark.parametrize("behaviour", ["chunked", "silent"])
-def test_an_unknown_length_is_no_obstacle(archive, server, behaviour):
+def test_an_unknown_length_is_accepted(archive, server, behaviour):
     fetch(archive, server.add("/a", CONTENT, behaviour))
     assert archive.read_bytes() == CONTENT
 
 
-def test_a_kept_part_is_taken_up_by_the_next_call_at_another_address(archive, server):
-    with pytest.raises(UserError, match="next call goes on") as error:
+def test_the_next_call_resumes_a_kept_part_at_another_address(archive, server):
+    with pytest.raises(UserError, match="next run continues") as error:
         fetch(archive, server.add("/a", CONTENT, ("drop", 1200), ("status", 503)))
     assert str(part_of(archive)) in str(error.value)
     assert part_of(archive).read_bytes() == CONTENT[:1200]
@@ -210,7 +210,7 @@ def test_a_kept_part_is_taken_up_by_the_next_call_at_another_address(archive, se
     assert archive.read_bytes() == CONTENT and server.requests[-1] == ("/b", "bytes=1200-")
 
 
-def test_a_whole_part_is_taken_as_it_is(archive, server):
+def test_a_complete_part_is_used_as_it_is(archive, server):
     archive.parent.mkdir()
     part_of(archive).write_bytes(CONTENT)
     fetch(archive, server.add("/a", CONTENT))
@@ -226,7 +226,7 @@ def test_a_wrong_part_costs_one_more_try(archive, server, size):
     assert [path for path, _ in server.requests] == ["/a", "/a"]
 
 
-def test_wrong_bytes_are_asked_for_once_only(archive, server):
+def test_wrong_bytes_are_requested_only_once(archive, server):
     with pytest.raises(UserError):
         fetch(archive, server.add("/a", CONTENT, "wrong"))
     assert len(server.requests) == 1
@@ -239,7 +239,7 @@ def test_without_a_checksum_answers_are_never_joined(archive, server):
     addresses = server.add("/a", CONTENT, ("drop", 900), "silent"), server.add("/b", CONTENT, ("drop", 900))
     with pytest.raises(UserError) as error:
         fetch(archive, *addresses, checksum="none")
-    assert "how long" in str(error.value) and "next call" not in str(error.value)
+    assert "how long" in str(error.value) and "next run" not in str(error.value)
     assert list(archive.parent.iterdir()) == []
     assert {wanted for _, wanted in server.requests} == {None}
 
@@ -310,7 +310,7 @@ def wait_for_bytes(path: Path, size: int) -> None:
     raise AssertionError(f"{path} did not reach {size} bytes")
 
 
-def test_a_killed_download_is_taken_up(archive, server):
+def test_a_killed_download_resumes(archive, server):
     address = server.add("/a", CONTENT, ("hang", 1500), "serve")
     process = fetching(archive, address, "receipt")
     wait_for_bytes(part_of(archive), 1500)
@@ -339,7 +339,7 @@ def test_two_processes_fetch_an_archive_once(archive, server):
     assert receipts[0] == receipts[1] and json.loads(receipts[0])["sha256"] == SHA.removeprefix("sha256:")
 
 
-def test_a_full_disk_is_said_and_nothing_is_left(archive, server):
+def test_a_full_disk_is_reported_and_nothing_is_left(archive, server):
     archive.parent.mkdir()
     part_of(archive).symlink_to("/dev/full")
     with pytest.raises(UserError, match=r"no room for .*set\.zip\.part .No space left .*removed"):
@@ -348,7 +348,7 @@ def test_a_full_disk_is_said_and_nothing_is_left(archive, server):
     assert len(server.requests) == 1
 
 
-def test_a_disk_that_becomes_full_is_said_and_nothing_is_left(archive, server):
+def test_a_disk_that_becomes_full_is_reported_and_nothing_is_left(archive, server):
     def limit_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
 
@@ -358,14 +358,14 @@ def test_a_disk_that_becomes_full_is_said_and_nothing_is_left(archive, server):
     assert list(archive.parent.iterdir()) == [] and not (archive.parent.parent / "receipt").exists()
 
 
-def test_a_place_that_cannot_be_written_is_named(archive, server):
+def test_an_unwritable_place_is_reported(archive, server):
     archive.parent.write_text("no folder")
     with pytest.raises(UserError, match=r"set\.zip\.part cannot be written"):
         fetch(archive, server.add("/a", CONTENT))
 
 
 def broden_archive() -> tuple[bytes, list[tuple[str, str, int]]]:
-    """A zip in the layout of Broden's, with four images and six labels; and the labels' pixels, counted here."""
+    """A zip in Broden's layout, with four images and six labels; and the labels' pixels, counted here."""
     rng = np.random.default_rng(3)
     labels = [
         (1, "black-c", "color(4)"),
@@ -426,14 +426,14 @@ def table(columns: list[str], rows: list[list]) -> bytes:
 
 
 def run(module: str, *arguments: object) -> str:
-    """Run a command to its end; returns its log."""
+    """Run a command to its end and return its log."""
     process = command(module, *arguments)
     log = process.communicate()[1]
     assert process.returncode == 0, log
     return log
 
 
-def test_broden_comes_from_the_net_to_a_checked_concept_set(tmp_path, server):
+def test_broden_is_fetched_packed_and_checked(tmp_path, server):
     content, pixels = broden_archive()
     (tmp_path / "pixels.csv").write_bytes(table(["label", "category", "pixels"], pixels))
     gone = server.add("/broden/gone", b"", ("status", 404))
@@ -456,7 +456,7 @@ def test_broden_comes_from_the_net_to_a_checked_concept_set(tmp_path, server):
         assert file["image_name"].asstr()[0] == "ade20k/ADE_train_00000001.jpg"
 
 
-def test_cifar10_comes_from_the_net_to_packed_pictures(tmp_path, server):
+def test_cifar10_is_fetched_and_packed(tmp_path, server):
     rng = np.random.default_rng(4)
     names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
     batches = {f"data_batch_{number}.bin": rng.integers(0, 256, (20, 3073), np.uint8) for number in range(1, 6)}

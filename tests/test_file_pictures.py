@@ -32,7 +32,7 @@ ROUNDING = 2  # torch rounds its weights to fewer bits than Pillow
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory) -> Path:
-    """Photo-like pictures in two class folders: colour, grey, CMYK, and a PNG by the name of a JPEG."""
+    """Photo-like pictures in two class folders: colour, grey, CMYK, and a PNG with a JPEG's name."""
     folder = tmp_path_factory.mktemp("pictures")
     rng = np.random.default_rng(0)
     for name in ("ant", "bee"):
@@ -62,13 +62,13 @@ def whole(index: ImageIndex, folder: Path, position: int) -> Image.Image:
 
 
 def as_bytes(batch: torch.Tensor) -> np.ndarray:
-    """Undo the normalisation: float64 (n, S, S, 3), all but whole numbers."""
+    """Undo the normalisation: float64 (n, S, S, 3), nearly whole numbers."""
     values = (batch.permute(0, 2, 3, 1).double().numpy() * STD + MEAN) * 255
     np.testing.assert_allclose(values, np.rint(values), atol=1e-3)
     return np.rint(values)
 
 
-def test_the_test_view_is_resized_and_cut_in_the_centre(index, folder):
+def test_the_test_view_is_resized_and_cropped_in_the_centre(index, folder):
     batches = [np.array([3, 0, 2, 1]), np.arange(4, len(index.paths))]
     found = list(pictures_of(index, folder).plain(batches))
     for positions, (pictures, labels) in zip(batches, found, strict=True):
@@ -99,7 +99,7 @@ def test_augmented_pictures_are_crops_scaled_and_flipped(index, folder):
             assert np.abs(view - expected).max() <= ROUNDING
 
 
-def test_a_crop_of_the_size_asked_for_is_cut_to_the_byte(index, folder):
+def test_a_crop_that_needs_no_scaling_has_the_same_bytes(index, folder):
     position = next(i for i, path in enumerate(index.paths) if path == "ant/4.JPEG")  # 24 x 24
     pictures = pictures_of(index, folder)
     drawn = pictures.draw_augmentation(TRAINING | {"crop_scale": [1, 1], "crop_ratio": [1, 1], "flip": False}, (0,), 0)
@@ -119,7 +119,7 @@ def test_the_number_of_workers_changes_no_byte(index, folder):
     assert found[0] == found[1] == found[2]
 
 
-def test_an_epoch_is_drawn_from_seed_and_epoch_alone(index, folder):
+def test_an_epoch_depends_only_on_seed_and_epoch(index, folder):
     pictures = pictures_of(index, folder)
     np.random.default_rng(0).random(3)
     first, again = (astuple(pictures.draw_augmentation(TRAINING, (1,), 2)) for _ in range(2))
@@ -141,7 +141,7 @@ def test_an_epoch_is_drawn_from_seed_and_epoch_alone(index, folder):
     ratio=st.tuples(st.floats(0.5, 1), st.floats(1, 2)),
     seed=st.integers(0, 9),
 )
-def test_boxes_lie_in_their_pictures_and_keep_to_the_limits(sizes, scale, ratio, seed):
+def test_boxes_are_within_their_pictures_and_the_limits(sizes, scale, ratio, seed):
     height, width = np.array(sizes, np.int32).T
     boxes = draw_boxes(np.random.default_rng(seed), height, width, scale, ratio)
     for picture_height, picture_width, top, left, rows, columns in zip(height, width, *boxes, strict=True):
@@ -156,7 +156,7 @@ def test_boxes_lie_in_their_pictures_and_keep_to_the_limits(sizes, scale, ratio,
 
 
 def is_central(height: int, width: int, top: int, left: int, rows: int, columns: int, ratio: tuple) -> bool:
-    """Tell whether a box is the one that is left when none drawn fits: torchvision's definition, case by case."""
+    """Tell whether a box is the fallback if no drawn box fits: torchvision's definition, case by case."""
     if width / height < ratio[0]:
         expected = (round(width / ratio[0]), width)
     elif width / height > ratio[1]:
@@ -167,7 +167,7 @@ def is_central(height: int, width: int, top: int, left: int, rows: int, columns:
 
 
 @pytest.mark.parametrize(("height", "width"), [(100, 1000), (1000, 100), (50, 1)])
-def test_a_long_picture_that_no_box_fits_is_cut_in_its_middle(height, width):
+def test_a_long_picture_that_no_box_fits_is_cropped_in_its_middle(height, width):
     sizes = np.full(20, height, np.int32), np.full(20, width, np.int32)
     boxes = draw_boxes(np.random.default_rng(0), *sizes, (0.9, 1), (0.8, 1.25))
     for box in zip(*boxes, strict=True):
@@ -209,7 +209,7 @@ def test_half_of_the_pictures_are_flipped():
 
 @pytest.fixture
 def damaged(index, folder, tmp_path) -> Path:
-    """The pictures again, of which one, bee/1.JPEG, may be spoilt."""
+    """The pictures again; one, bee/1.JPEG, may be damaged."""
     for path in index.paths:
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_bytes((folder / path).read_bytes())
@@ -217,7 +217,7 @@ def damaged(index, folder, tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("spoil", ["cut", "removed", "other size"])
-def test_a_file_that_has_changed_is_named(index, damaged, spoil):
+def test_a_changed_file_is_reported(index, damaged, spoil):
     path = damaged / "bee" / "1.JPEG"
     if spoil == "cut":
         path.write_bytes(path.read_bytes()[:-200])

@@ -1,4 +1,4 @@
-"""Fingerprints of code and of files of the user's own: what makes jobs stale."""
+"""Fingerprints of code and of users' files: what makes jobs stale."""
 
 import hashlib
 import json
@@ -80,7 +80,7 @@ def test_a_file_with_the_size_and_time_of_the_one_before_is_read_again(tmp_path)
     assert file_contents([file], Path(memory))[file] != first
 
 
-def test_a_memory_of_an_earlier_form_changes_no_fingerprint(tmp_path):
+def test_an_outdated_memory_file_changes_no_fingerprint(tmp_path):
     file, memory = tmp_path / "x.tar", tmp_path / "memory.json"
     file.write_bytes(b"12")
     digest, status = hashlib.sha256(b"12").hexdigest(), file.stat()
@@ -98,8 +98,8 @@ def test_a_file_that_cannot_be_read_ends_in_one_sentence(tmp_path):
     assert not (tmp_path / "memory.json").exists()
 
 
-def test_a_link_without_an_end_is_named(tmp_path):
+def test_an_endless_link_is_reported(tmp_path):
     (tmp_path / "own" / "within").mkdir(parents=True)
     (tmp_path / "own" / "within" / "up").symlink_to("..")
-    with pytest.raises(UserError, match=r"own/within/up is a link to a folder that it lies in"):
+    with pytest.raises(UserError, match=r"own/within/up is a link to a folder that contains it"):
         contents.files_of(str(tmp_path / "own"))

@@ -119,7 +119,7 @@ def test_a_running_job_takes_what_is_left_of_it(tmp_path):
         ("5 of 9 pictures, 1 a second, 0:01:20 left", 80),
         ("5 of 9 pictures, 1 a second, 30:00:01 left, epoch 2", 30 * HOUR + 1),
         ("epoch 1 of 9: loss 1.0; pictures: 4 a second, 3.2 days left", 3.2 * 24 * HOUR),
-        ("going on after 3 epochs and 2 steps", None),
+        ("continuing after 3 epochs and 2 steps", None),
         ("", None),
     ],
 )

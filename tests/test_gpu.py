@@ -1,4 +1,4 @@
-"""Leases of GPUs, with pretended ones: no card for two jobs, and none lost."""
+"""Leases of simulated GPUs: no card goes to two jobs, and none is lost."""
 
 import os
 import select
@@ -80,7 +80,7 @@ def test_all_are_taken_or_none_so_that_two_jobs_do_not_wait_for_each_other(start
 
 
 def test_cards_go_by_their_identity_whatever_their_number(monkeypatch, tmp_path):
-    """What CUDA_VISIBLE_DEVICES leaves visible is leased, and nothing else."""
+    """Only the cards that CUDA_VISIBLE_DEVICES leaves visible are leased."""
     machine = ["uuid-0", "uuid-1", "uuid-2"]
     monkeypatch.setattr(gpu, "LEASES", tmp_path)
     monkeypatch.setattr(gpu, "_held", [])
@@ -94,7 +94,7 @@ def test_cards_go_by_their_identity_whatever_their_number(monkeypatch, tmp_path)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "1,2"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
     assert gpu.lease_gpus(1) == [0]
-    with pytest.raises(UserError, match="3 GPUs and 4 are wanted"):
+    with pytest.raises(UserError, match="3 GPUs, but 4 are wanted"):
         gpu.lease_gpus(4)
     for file in gpu._held:
         os.close(file)

@@ -147,7 +147,7 @@ def test_a_section_without_a_module_fails_like_others(tmp_path, capsys):
 def test_without_a_gpu_sections_say_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert main(["--only", "dump", "--out", str(tmp_path)]) == 1
-    assert "there is none to be seen" in capsys.readouterr().out
+    assert "no GPU is visible" in capsys.readouterr().out
 
 
 def test_a_table_with_many_checks_counts_those_that_passed(tmp_path):

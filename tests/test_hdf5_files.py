@@ -1,4 +1,4 @@
-"""HDF5 files that people hand in: whatever is wrong with one ends in a sentence that names it, and never in a crash."""
+"""HDF5 files from users: any mistake in one ends in a sentence that names it, never in a crash."""
 
 import os
 import shutil
@@ -43,7 +43,7 @@ FILES = ("concepts.h5", "activations.h5", "thresholds.h5", "tally.h5")
 
 @pytest.fixture(scope="module")
 def dissected(tmp_path_factory):
-    """A dissection of six pictures: one layer of which all maps are kept, and one of candidates."""
+    """A dissection of six pictures: one layer with all maps kept, and one with candidates."""
     folder = tmp_path_factory.mktemp("dissected")
     random = np.random.default_rng(2)
     labels = {2: ("cat", ["object"]), 3: ("leg", ["part"]), 5: ("street", ["object"])}
@@ -69,7 +69,7 @@ def dissected(tmp_path_factory):
 
 
 def dissect(folder: Path, changed: str = "concepts.h5") -> dict[str, np.ndarray]:
-    """Do the steps that read the file `changed`, and return what they count: {layer/name: values}."""
+    """Do the steps that read the file `changed`, and return their counts: {layer/name: values}."""
     activations, thresholds, tally, units = (folder / name for name in (*FILES[1:], "units.csv"))
     if changed == "activations.h5":
         thresholds = folder / "new_thresholds.h5"
@@ -272,7 +272,7 @@ def test_a_changed_dataset_is_refused_or_counts_as_many_pixels_as_there_are(
 
 @pytest.mark.parametrize("changed", FILES)
 @pytest.mark.parametrize("value", [None, 7, 1.5, "text", np.arange(3), h5py.Empty("f4"), b"bytes"])
-def test_a_changed_attribute_is_refused_or_of_no_account(dissected, tmp_path, changed, value):
+def test_a_changed_attribute_is_refused_or_has_no_effect(dissected, tmp_path, changed, value):
     with h5py.File(dissected / changed) as file:
         attributes = file.attrs.keys() - {"counted_images", "planes", "shuffle_labels"}  # which are for people to read
         attributes -= {"quantile", "samples"} if changed == "tally.h5" else set()
@@ -334,7 +334,7 @@ def test_bits_beyond_the_label_maps_do_not_count(dissected, tmp_path, monkeypatc
         (lambda file: replace(file, "classes", np.arange(4)), r"classes is int64"),
     ],
 )
-def test_packed_pictures_that_do_not_hold_together_are_refused(packed, tmp_path, change, words):
+def test_inconsistent_packed_pictures_are_refused(packed, tmp_path, change, words):
     write_packed_images(tmp_path / "train.h5", packed)
     assert (read_packed_images(tmp_path / "train.h5").images == packed.images).all()
     with h5py.File(tmp_path / "train.h5", "r+") as file:
@@ -355,7 +355,7 @@ def test_packed_pictures_that_do_not_hold_together_are_refused(packed, tmp_path,
         ("paths", np.array([1, 2])),
     ],
 )
-def test_an_index_that_does_not_hold_together_is_refused(tmp_path, name, values):
+def test_an_inconsistent_index_is_refused(tmp_path, name, values):
     sides = np.array([3, 4], np.int32)
     index = ImageIndex(("a/1", "b/2"), np.array([0, 1]), ("a", "b"), sides, sides, "f")
     write_image_index(tmp_path / "index.h5", index)
@@ -370,7 +370,7 @@ def test_an_index_that_does_not_hold_together_is_refused(tmp_path, name, values)
 
 
 def write_bomb(path: Path, name: str, filters: dict, chunk: bytes) -> None:
-    """A dataset of one chunk of 1,024 bytes, in whose place other bytes are stored."""
+    """A dataset of one chunk of 1,024 bytes, with other bytes stored in its place."""
     with create_hdf5(path) as file:
         made = file.create_dataset(name, (1024,), np.uint8, chunks=(1024,), **filters)
         made.id.write_direct_chunk((0,), chunk)
@@ -392,7 +392,7 @@ def lz4_chunk(size: int) -> bytes:
         (dict(COMPRESSION), bytes(2**13)),
     ],
 )
-def test_chunks_that_unfold_to_more_than_a_chunk_are_refused_before(tmp_path, filters, chunk):
+def test_chunks_that_unfold_to_more_than_a_chunk_are_refused_before_decoding(tmp_path, filters, chunk):
     write_bomb(tmp_path / "a.h5", "values", filters, chunk)
     with h5py.File(tmp_path / "a.h5") as file:
         with pytest.raises(UserError, match=r"a\.h5.* damaged"):
@@ -403,7 +403,7 @@ def test_chunks_that_unfold_to_more_than_a_chunk_are_refused_before(tmp_path, fi
 
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(["gzip", "lz4"]), st.booleans(), st.booleans(), st.integers(1, 9), st.integers(0, 2**32))
-def test_what_is_compressed_as_usual_is_read(tmp_path_factory, kind, shuffled, checked, rows, seed):
+def test_files_with_usual_compression_are_read(tmp_path_factory, kind, shuffled, checked, rows, seed):
     values = np.random.default_rng(seed).integers(0, 1 + seed % 1000, (rows, 5)).astype(np.int32)
     path = tmp_path_factory.mktemp("usual") / "a.h5"
     with create_hdf5(path) as file:
@@ -477,7 +477,7 @@ def test_flipped_bytes_end_in_a_sentence_or_are_pixels(dissected, tmp_path, firs
     ("number", "words"),
     [(13, "Permission denied"), (24, "Too many open files"), (116, "Stale file handle"), (5, "Input/output error")],
 )
-def test_what_the_system_says_is_not_called_damage(dissected, monkeypatch, number, words):
+def test_errors_of_the_system_are_not_called_damage(dissected, monkeypatch, number, words):
     def refuse(*arguments, **options):
         # As h5py words it.
         raise OSError(number, f"Unable to synchronously open file (errno = {number}, error message = '{words}')")
@@ -489,7 +489,7 @@ def test_what_the_system_says_is_not_called_damage(dissected, monkeypatch, numbe
         assert "damaged" not in str(error.value) and "delete" not in str(error.value)
 
 
-def test_no_memory_is_not_called_damage(dissected, monkeypatch):
+def test_lack_of_memory_is_not_called_damage(dissected, monkeypatch):
     with open_hdf5(dissected / "concepts.h5") as file:
         for error in (MemoryError(), OSError("can't read data (memory allocation failed)")):
             told = pytest.raises(UserError, match=r"concepts\.h5 cannot be read \(Cannot allocate memory\)")
@@ -497,7 +497,7 @@ def test_no_memory_is_not_called_damage(dissected, monkeypatch):
                 raise error
 
 
-def test_a_folder_a_pipe_and_a_lack_are_told_apart(tmp_path):
+def test_a_folder_a_pipe_and_a_missing_file_are_distinguished(tmp_path):
     os.mkfifo(tmp_path / "pipe.h5")
     (tmp_path / "folder.h5").mkdir()
     for name, words in (("pipe.h5", "not a file"), ("folder.h5", "not a file"), ("none.h5", "is missing")):
@@ -505,7 +505,7 @@ def test_a_folder_a_pipe_and_a_lack_are_told_apart(tmp_path):
             open_hdf5(tmp_path / name)
 
 
-def test_too_many_open_files_are_said(dissected):
+def test_too_many_open_files_are_reported(dissected):
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,4 +1,4 @@
-"""Reading networks of the user's own: weights and masks from what people save."""
+"""Reading users' networks: weights and masks from the files that people save."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def loads(path: str) -> nn.Module:
 
 
 class Code:
-    """What a hostile file of weights holds: it runs when it is unpickled."""
+    """The contents of a hostile weight file: they run when they are unpickled."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -47,7 +47,7 @@ def test_a_file_that_holds_code_is_refused_and_the_code_does_not_run(tmp_path, o
     for name in ("evil.pt", "plain.pt"):
         with pytest.raises(
             UserError,
-            match=rf"{name} (holds .*mkdir, as a whole network or other object .*channels_{{level}}.json|is damaged)",
+            match=rf"{name} (holds .*mkdir, a whole network or other object .*channels_{{level}}.json|is damaged)",
         ):
             load_weights(drawn(), tmp_path / name)
         with pytest.raises(UserError, match=name):
@@ -84,7 +84,7 @@ def test_weights_are_found_in_what_people_save(tmp_path):
         assert all(torch.equal(tensor, state[key]) for key, tensor in network.state_dict().items())
 
 
-def test_pruned_by_torch_weights_are_multiplied_out_and_masks_found(tmp_path):
+def test_weights_pruned_by_torch_are_multiplied_out_and_their_masks_found(tmp_path):
     origin = drawn(1)
     for place in (0, 3):
         prune.l1_unstructured(origin[place], "weight", amount=0.5)
@@ -117,12 +117,12 @@ def test_masks_of_attention_are_found_in_all_kinds_of_files(tmp_path):
     assert torch.equal(zeros["attention.in_proj_weight"], kept)
 
 
-def test_weights_of_another_architecture_are_told_by_what_differs(tmp_path):
+def test_weights_of_another_architecture_are_refused_with_the_difference(tmp_path):
     state = drawn().state_dict()
     cases = {
         "lacks 0.bias": {name: tensor for name, tensor in state.items() if name != "0.bias"},
         r"lacks 0.bias and has 0.norm, which": {name.replace("0.bias", "0.norm"): t for name, t in state.items()},
-        r"7.weight is 5 x 6, and the network's 3 x 6": drawn(classes=5).state_dict(),
+        r"7.weight is 5 x 6, but the network's is 3 x 6": drawn(classes=5).state_dict(),
         # A prefix is no reason to call all names different.
         r"has extra.weight, which": {f"module.{n}": t for n, t in (state | {"extra.weight": torch.ones(1)}).items()},
         r"lacks 0.bias, 0.weight, 1.bias, 1.running_mean and 6 more and has a, b": {
@@ -132,11 +132,11 @@ def test_weights_of_another_architecture_are_told_by_what_differs(tmp_path):
     }
     for words, contents in cases.items():
         torch.save(contents, tmp_path / "other.pt")
-        with pytest.raises(UserError, match=f"other.pt is of another architecture.*{words}"):
+        with pytest.raises(UserError, match=f"other.pt has a different architecture.*{words}"):
             load_weights(drawn(), tmp_path / "other.pt")
 
 
-def test_files_that_are_no_weights_are_told(tmp_path):
+def test_files_that_are_not_weights_are_refused(tmp_path):
     torch.save(torch.ones(3), tmp_path / "tensor.pt")
     torch.save({"epoch": 3}, tmp_path / "none.pt")
     state = drawn().state_dict()
@@ -147,10 +147,10 @@ def test_files_that_are_no_weights_are_told(tmp_path):
     (tmp_path / "cut.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}")
     for name, words in {
         "tensor.pt": "holds a Tensor, not a dict of tensors by name",
-        "none.pt": "should hold a state dict and holds none, only epoch",
-        "two.pt": "holds the network several times: add to this network one of part: student, part: teacher",
+        "none.pt": "should hold a state dict, but only holds epoch",
+        "two.pt": "holds the network several times: add one of these to this network: part: student, part: teacher",
         "numbers.pt": "lacks 0.bias, .* and has 0, which",
-        "nan.pt": "nan.pt: 0.bias holds what is not finite",
+        "nan.pt": "nan.pt: 0.bias holds numbers that are not finite",
         "cut.pt": "cut.pt is damaged",
         "cut.safetensors": "cut.safetensors is damaged",
         "nowhere.pt": "nowhere.pt is missing",
@@ -173,17 +173,17 @@ def test_masks_go_by_the_name_of_the_layer_or_of_its_weight(tmp_path):
 @pytest.mark.parametrize(
     ("contents", "words"),
     [
-        ({"0.weight": torch.ones(4, 3, 3, 2)}, "the mask of 0 is 4 x 3 x 3 x 2, and its weight 4 x 3 x 3 x 3"),
+        ({"0.weight": torch.ones(4, 3, 3, 2)}, "the mask of 0 is 4 x 3 x 3 x 2, but its weight is 4 x 3 x 3 x 3"),
         ({"0.weight": torch.full((4, 3, 3, 3), 2.0)}, "the mask of 0 holds numbers other than 0 and 1"),
-        ({"0": MASK, "5": MASK}, "a mask for 5, and the network has no such weight .*: name the masks after 0, 3, 7"),
-        ({"1.weight": torch.ones(4)}, "masks of biases and the like alone: name the masks after 0, 3, 7"),
+        ({"0": MASK, "5": MASK}, "a mask for 5, but the network has no such weight .*: name the masks after 0, 3, 7"),
+        ({"1.weight": torch.ones(4)}, "only has masks of biases and the like: name the masks after 0, 3, 7"),
         ({"0": MASK, "1.weight": torch.zeros(4)}, "the mask of 1.weight prunes a bias"),
-        ({"0": MASK, "1.weight": torch.ones(())}, "the mask of 1.weight is a number, and its weight 4"),
+        ({"0": MASK, "1.weight": torch.ones(())}, "the mask of 1.weight is a number, but its weight is 4"),
         ({"0": MASK, "0.weight_mask": MASK, "0.mask": MASK}, "two masks of 0, one called 0.mask: save"),
         ({"masks": 1}, "should hold masks"),
     ],
 )
-def test_masks_of_another_network_are_told(tmp_path, contents, words):
+def test_masks_of_another_network_are_refused(tmp_path, contents, words):
     torch.save(contents, tmp_path / "masks.pt")
     with pytest.raises(UserError, match=words):
         read_masks(drawn(), tmp_path / "masks.pt")
@@ -203,7 +203,7 @@ def test_imported_weights_are_masked_and_without_masks_zeros_count(tmp_path):
     (tmp_path / "sparsity_report.json").write_text(json.dumps({"total": mask.numel(), "unpruned": int(mask.sum())}))
     import_network(described, str(tmp_path / "weights.pt"), tmp_path / "mask.pth", 0, 12)
     (tmp_path / "sparsity_report.json").write_text(json.dumps({"total": mask.numel(), "unpruned": 1}))
-    with pytest.raises(UserError, match=r"mask.pth keeps \d+ of 108 weights, and .*sparsity_report.json says 1 of 108"):
+    with pytest.raises(UserError, match=r"mask.pth keeps \d+ of 108 weights, but .*sparsity_report.json says 1 of 108"):
         import_network(described, str(tmp_path / "weights.pt"), tmp_path / "mask.pth", 0, 12)
     (tmp_path / "sparsity_report.json").write_text("{")
     with pytest.raises(UserError, match=r"sparsity_report.json does not say"):
@@ -215,7 +215,7 @@ def test_a_constructors_own_weights(tmp_path):
     network, masks = import_network(described, {"pretrained": True}, None, 0, 12)
     assert (network[0].weight == 0.25).all() and all(mask.all() for mask in masks.values())
     # A network that is another one besides its weights would be rebuilt wrongly.
-    with pytest.raises(UserError, match=r"builds another network with \{'other': True\} than without"):
+    with pytest.raises(UserError, match=r"builds a different network with \{'other': True\} than without"):
         import_network(described, {"other": True}, None, 0, 12)
     # What is kept can be loaded again, and is the same to the bit.
     save_network(tmp_path / "network.pt", network, masks, classes=None, epochs=None)
@@ -224,5 +224,5 @@ def test_a_constructors_own_weights(tmp_path):
         torch.equal(a, b) for a, b in zip(again.state_dict().values(), network.state_dict().values(), strict=True)
     )
     assert kept.keys() == masks.keys()
-    with pytest.raises(UserError, match=r"another architecture.*7.weight is 3 x 6, and the network's 7 x 6"):
+    with pytest.raises(UserError, match=r"different architecture.*7.weight is 3 x 6, but the network's is 7 x 6"):
         load_network(tmp_path / "network.pt", {"constructor": HERE, "arguments": {"classes": 7}})

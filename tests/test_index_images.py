@@ -1,4 +1,4 @@
-"""The list of picture files: what it holds, what is refused, and what is left out."""
+"""The list of picture files: its contents, what is refused, and what is left out."""
 
 import errno
 import hashlib
@@ -46,7 +46,7 @@ def encoded(image: Image.Image, file_format: str = "JPEG", **options) -> bytes:
 
 @pytest.fixture
 def train(tmp_path) -> Path:
-    """Two pictures of sizes of their own in each class folder."""
+    """Two pictures of different sizes in each class folder."""
     for i, name in enumerate(CLASSES):
         (tmp_path / "train" / name).mkdir(parents=True)
         for j in range(2):
@@ -156,7 +156,7 @@ def test_every_form_of_ground_truth_is_narrowed_to_the_classes_that_are_taken(tr
 
 
 @pytest.mark.parametrize("write", GROUND_TRUTHS)
-def test_a_picture_too_few_or_too_many_is_told(train, flat, tmp_path, write):
+def test_a_wrong_number_of_pictures_is_reported(train, flat, tmp_path, write):
     truth = write(tmp_path)
     (flat / NAMES[2]).rename(tmp_path / "aside")
     counted = write is write_development_kit  # it names no pictures
@@ -182,7 +182,7 @@ def test_a_picture_too_few_or_too_many_is_told(train, flat, tmp_path, write):
         (write_development_kit, "2\n3\n1", "5\n3\n1", r"line 1: .*'5' \(not in meta.mat\)"),
     ],
 )
-def test_an_unknown_class_is_told_with_its_line(train, flat, tmp_path, write, old, new, message):
+def test_an_unknown_class_is_reported_with_its_line(train, flat, tmp_path, write, old, new, message):
     truth = write(tmp_path)
     text = truth.read_text()
     assert old in text
@@ -211,7 +211,7 @@ def test_a_picture_with_two_classes_is_refused(train, flat, tmp_path, write):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"a,b,c\n", b"\xff\xfe\x00"])
-def test_a_file_that_is_no_ground_truth_is_told(train, flat, tmp_path, content):
+def test_a_file_that_is_not_ground_truth_is_reported(train, flat, tmp_path, content):
     if content is not None:
         (tmp_path / "truth").write_bytes(content)
     with pytest.raises(UserError, match="truth"):
@@ -231,7 +231,7 @@ def put_device(path: Path) -> None:
 
 
 @pytest.mark.parametrize("put", [put_folder, put_pipe, put_device])
-def test_a_ground_truth_that_is_no_file_is_told(train, flat, tmp_path, put):
+def test_a_ground_truth_that_is_not_a_file_is_reported(train, flat, tmp_path, put):
     put(tmp_path / "truth")
     with pytest.raises(UserError, match=r"truth (is a folder, pipe|cannot be read).*correct images\.test_labels"):
         index_images(flat, train, tmp_path / "out.h5", ground_truth=tmp_path / "truth")
@@ -242,14 +242,14 @@ def test_a_ground_truth_that_is_no_file_is_told(train, flat, tmp_path, put):
         index_images(flat, train, tmp_path / "out.h5", ground_truth=truth)
 
 
-def test_a_byte_order_mark_is_no_part_of_a_ground_truth(train, flat, tmp_path):
+def test_a_byte_order_mark_in_a_ground_truth_is_ignored(train, flat, tmp_path):
     truth = write_kaggle(tmp_path)
     truth.write_text(truth.read_text(), "utf-8-sig")
     index_images(flat, train, tmp_path / "out.h5", ground_truth=truth)
     assert read_image_index(tmp_path / "out.h5").labels.tolist() == LABELS
 
 
-def test_what_lies_beside_pictures_without_class_folders_is_told(train, flat, tmp_path, caplog):
+def test_other_files_beside_pictures_without_class_folders_are_reported(train, flat, tmp_path, caplog):
     (flat / "more").mkdir()
     (flat / "list.txt").touch()
     index_images(flat, train, tmp_path / "out.h5", ground_truth=write_caffe(tmp_path))
@@ -258,7 +258,7 @@ def test_what_lies_beside_pictures_without_class_folders_is_told(train, flat, tm
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no matrix" * 100])
-def test_a_development_kit_without_its_list_of_classes_is_told(train, flat, tmp_path, content):
+def test_a_development_kit_without_its_list_of_classes_is_reported(train, flat, tmp_path, content):
     truth = write_development_kit(tmp_path)
     (tmp_path / "meta.mat").unlink()
     if content is not None:
@@ -267,7 +267,7 @@ def test_a_development_kit_without_its_list_of_classes_is_told(train, flat, tmp_
         index_images(flat, train, tmp_path / "out.h5", ground_truth=truth)
 
 
-def test_a_damaged_list_of_classes_is_read_or_told(tmp_path):
+def test_a_damaged_list_of_classes_is_read_or_reported(tmp_path):
     path = write_development_kit(tmp_path).with_name("meta.mat")
     content, damages = path.read_bytes(), np.random.default_rng(0)
     assert read_development_kit(path) == {str(number): name for name, number in [*IDS.items(), ("n00", 4)]}
@@ -295,22 +295,22 @@ def test_a_damaged_list_of_classes_is_read_or_told(tmp_path):
         *({"ILSVRC2012_ID": number, "WNID": "n01"} for number in ("one", np.nan, np.inf, [1.0, 2.0])),
     ],
 )
-def test_a_list_of_other_things_than_classes_is_told(tmp_path, synset):
+def test_a_list_of_other_things_than_classes_is_reported(tmp_path, synset):
     savemat(tmp_path / "meta.mat", {"synsets": synset})
     with pytest.raises(UserError, match=r"meta\.mat is not the development kit's meta\.mat"):
         read_development_kit(tmp_path / "meta.mat")
 
 
-def test_what_is_missing_is_told_before_anything_is_decoded(train, tmp_path, monkeypatch):
+def test_missing_files_are_reported_before_anything_is_decoded(train, tmp_path, monkeypatch):
     monkeypatch.setattr("workflow_scripts.data.index_images.decode", lambda *_: pytest.fail("decoded"))
     out = tmp_path / "out.h5"
     with pytest.raises(UserError, match=r"nowhere.*image-net\.org"):
         index_images(tmp_path / "nowhere", train, out)
     with pytest.raises(UserError, match=r"nowhere.*image-net\.org"):
         index_images(train, tmp_path / "nowhere", out)
-    with pytest.raises(UserError, match="3 class folders, and 4"):
+    with pytest.raises(UserError, match="3 class folders, but 4"):
         index_images(train, train, out, wanted=Wanted(expect_classes=4))
-    with pytest.raises(UserError, match="6 pictures, and 7"):
+    with pytest.raises(UserError, match="6 pictures, but 7"):
         index_images(train, train, out, wanted=Wanted(expect_pictures=7))
     test = tmp_path / "test"
     for name in CLASSES[:2]:
@@ -323,7 +323,7 @@ def test_what_is_missing_is_told_before_anything_is_decoded(train, tmp_path, mon
         index_images(test, train, out)
     (test / "n04").rmdir()
     (test / "n01" / "notes.txt").touch()
-    with pytest.raises(UserError, match="test/n01 holds no pictures"):
+    with pytest.raises(UserError, match="test/n01 has no pictures"):
         index_images(test, train, out)
     for folder, message in ((train.parent, "0 pictures"), (train / "n01", "no class folders")):
         truth = write_caffe(tmp_path) if folder == train.parent else None
@@ -332,7 +332,7 @@ def test_what_is_missing_is_told_before_anything_is_decoded(train, tmp_path, mon
     assert not list(tmp_path.glob("out.h5*"))
 
 
-def test_unreadable_pictures_are_counted_and_named_or_left_out(train, tmp_path, caplog):
+def test_unreadable_pictures_are_counted_and_reported_or_left_out(train, tmp_path, caplog):
     (train / "n01" / "n01_0.JPEG").write_bytes(b"")
     (train / "n03" / "n03_1.JPEG").write_text("a text")
     with pytest.raises(UserError, match=r"2 of the 6 .*\(n01/n01_0\.JPEG, n03/n03_1\.JPEG\)"):
@@ -389,7 +389,7 @@ def test_pictures_are_decoded_as_by_pillow(data):
     np.testing.assert_array_equal(decode(data, "file"), pillow(data))
 
 
-def test_blemishes_that_cost_no_rows_are_borne():
+def test_defects_that_cost_no_rows_are_tolerated():
     data = encoded(picture(0, 64, 64), quality=95)
     scan = data.index(b"\xff\xda")
     blemished = data[: scan + 200] + b"\xff\xd3" + data[scan + 200 :]  # a restart marker where none belongs
@@ -410,7 +410,7 @@ def test_a_turn_in_the_exif_data_is_not_done():
     kind=st.sampled_from([{}, {"progressive": True}, {"restart_marker_rows": 1}, {"mode": "CMYK"}, {"format": "PNG"}]),
     kept=st.floats(0, 1),
 )
-def test_a_picture_cut_short_is_never_taken_for_a_whole_one(kind, kept):
+def test_a_truncated_picture_is_never_accepted(kind, kept):
     kind = {"format": "JPEG", "mode": "RGB"} | kind
     image = picture(1, 48, 64).convert(kind.pop("mode"))
     data = encoded(image, kind.pop("format"), **kind)

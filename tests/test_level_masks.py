@@ -1,4 +1,4 @@
-"""Which weights a level keeps, by each way to choose them."""
+"""Which weights a level keeps, for each way of choosing them."""
 
 import pytest
 import torch
@@ -58,7 +58,7 @@ def test_the_choices_of_configs_are_those_of_the_script():
 
 
 def require_largest(pruned, found, groups):
-    """Require that in each group of layers no weight is kept that is smaller than one that goes now."""
+    """Require that in each group of layers no kept weight is smaller than one that is pruned now."""
     weights = {name: weight.tensor.detach().abs() for name, weight in weights_of(pruned.network).items()}
     for names in groups:
         kept = torch.cat([weights[name][found[name]] for name in names])
@@ -92,7 +92,7 @@ def two_layers(first, second):
         ("layerwise", {"0": [[1, 0, 1], [0, 0, 0]], "1": [[1, 1], [0, 0]]}),
     ],
 )
-def test_of_weights_of_one_magnitude_the_first_stay(how, kept):
+def test_of_equal_weights_the_first_stay(how, kept):
     network = two_layers([[1.0, -1.0, 2.0], [1.0, -1.0, 1.0]], [[-1.0, 2.0], [1.0, 1.0]])
     like = {name: torch.tensor([1, 1, *[0] * (4 if name == "0" else 2)]).bool() for name in ("0", "1")}
     found = choose_masks(how, Pruned(network, full_masks(network, [])), Size(like=like))
@@ -108,7 +108,7 @@ def test_a_weight_that_remains_at_zero_goes_after_those_that_are_pruned(how):
 
 
 def brought(exempt, sparse):
-    """A network like one that was brought along, with zeros where it is sparse, and that as it is pruned."""
+    """A network like a user's, with zeros where it is sparse, and the input for pruning it."""
     network = build(NETWORK, 4, seed=5)
     masks = full_masks(network, [])
     if sparse:
@@ -122,7 +122,7 @@ def brought(exempt, sparse):
 @pytest.mark.parametrize("sparse", [False, True], ids=["whole", "sparse"])
 @pytest.mark.parametrize("exempt", [[], ["classifier"]], ids=["none", "exempt"])
 @pytest.mark.parametrize("how", ["global", "layerwise"])
-def test_straight_or_round_by_round_as_many_weights_stay_of_a_network_brought_along(how, exempt, sparse, fraction):
+def test_one_step_or_many_rounds_keep_equally_many_weights_of_a_users_network(how, exempt, sparse, fraction):
     pruned = brought(exempt, sparse)
     total, left_out = sum(counts(pruned.masks).values()), exempt_weights(pruned.network, pruned.masks)
     assert (left_out > 0) == (bool(exempt) and not sparse)
@@ -188,7 +188,7 @@ def test_whole_filters_stay_or_go_and_the_last_layer_stays(dense, like):
         assert kept.all() or norms[kept].min() >= norms[~kept].max()
 
 
-def test_norms_of_filters_that_single_precision_cannot_tell_apart_are_told_apart():
+def test_norms_that_are_equal_in_single_precision_are_distinguished():
     weight = torch.tensor([[2.0**24, 0.0], [2.0**24, 1.0]])
     assert best_filters(weight, "linear", 1 / 2).squeeze().tolist() == [False, True]
 
@@ -204,7 +204,7 @@ def test_whole_filters_are_the_share_that_the_rounds_leave(dense):
         assert int(kept.sum()) == max(1, round(density * len(kept)))
 
 
-def test_what_is_pruned_already_stays_so(dense, like):
+def test_pruned_weights_stay_pruned(dense, like):
     pruned = Pruned(dense.network, prune_by_magnitude(*dense, 0.5))
     for how, size in (
         ("global", Size(fraction=0.5)),

@@ -1,4 +1,4 @@
-"""One process at a time: with locks, without them, and where they are granted and mean nothing."""
+"""One process at a time: with locks, without locks, and where locks are granted but have no effect."""
 
 import errno
 import fcntl
@@ -46,7 +46,7 @@ def no_locks(monkeypatch):
 
 @pytest.fixture
 def squeue(tmp_path, monkeypatch):
-    """A scheduler that gives the answers it is told."""
+    """A scheduler that gives prepared answers."""
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "squeue").write_text(SQUEUE.format(folder=folder))
@@ -140,9 +140,9 @@ def test_where_locks_mean_nothing_a_running_job_is_waited_for(tmp_path, no_locks
     with exclusive(tmp_path / "file"):
         assert (asked / "answers").read_text() == "RUNNING\n"
         assert json.loads(lock.read_text())["process"] == os.getpid()
-    assert caplog.text.count("on elsewhere (SLURM job 17) has") == 1
+    assert caplog.text.count("on elsewhere (SLURM job 17) holds") == 1
     assert ("counts as running" in caplog.text) == ("connect failure" in " ".join(answers))
-    assert "cannot be known" not in caplog.text
+    assert "cannot find out" not in caplog.text
     assert not lock.exists()
 
 
@@ -203,13 +203,13 @@ def test_no_scheduler_is_asked_where_the_kernel_knows(tmp_path, squeue, monkeypa
 
 
 @pytest.mark.parametrize("holder", [ELSEWHERE, ELSEWHERE | {"slurm_job": None}], ids=["no scheduler", "no job"])
-def test_what_cannot_be_known_is_said_once(tmp_path, monkeypatch, caplog, holder):
+def test_an_unknown_holder_is_reported_once(tmp_path, monkeypatch, caplog, holder):
     monkeypatch.setenv("PATH", str(tmp_path))
     for _ in range(2):
         held(tmp_path / "file", holder)
         with exclusive(tmp_path / "file"):
             pass
-    assert caplog.text.count("process 1 on elsewhere has begun") == 1 and "cannot be known here" in caplog.text
+    assert caplog.text.count("process 1 on elsewhere has begun") == 1 and "cannot find out whether" in caplog.text
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_a_lock_that_another_machine_has_removed_is_made_anew(tmp_path, monkeypa
         assert len(calls) == 2
 
 
-def test_a_file_system_without_locks_is_said_once(tmp_path, locks_refused, caplog):
+def test_a_file_system_without_locks_is_reported_once(tmp_path, locks_refused, caplog):
     for _ in range(2):
         with exclusive(tmp_path / "file"):
             pass
@@ -330,7 +330,7 @@ run_command(main)
 
 @pytest.mark.parametrize("options", [[], ["-u"]])
 @pytest.mark.parametrize("lines", ["1", "10000"])
-def test_a_list_that_is_not_read_to_its_end_is_no_error(options, lines):
+def test_output_that_is_not_read_to_its_end_is_no_error(options, lines):
     reader, writer = os.pipe()
     os.close(reader)
     run = subprocess.run([sys.executable, *options, "-c", PRINTER, lines], stdout=writer, stderr=subprocess.PIPE)
@@ -354,5 +354,5 @@ def test_another_pipe_that_breaks_is_an_error():
         (ValueError("damaged"), None),
     ],
 )
-def test_what_the_system_says_is_told_from_what_is_damaged(error, words):
+def test_errors_of_the_system_are_distinguished_from_damage(error, words):
     assert system_reason(error) == words

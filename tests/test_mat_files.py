@@ -1,4 +1,4 @@
-"""MATLAB's files: what SciPy writes is what is read; damaged ones are refused."""
+"""MATLAB files: the reader returns what SciPy has written, and refuses damaged files."""
 
 import string
 import struct
@@ -26,7 +26,7 @@ VALUES = st.recursive(
 
 
 def as_saved(value):
-    """What `savemat` takes: lists as rows of cells."""
+    """The input of `savemat`: lists as rows of cells."""
     if isinstance(value, list):
         cells = np.empty((1, len(value)), object)
         for place, item in enumerate(value):
@@ -53,7 +53,7 @@ def assert_same(found, value):
 
 @settings(deadline=None)
 @given(st.dictionaries(NAMES, VALUES, min_size=1, max_size=3), st.booleans())
-def test_what_is_saved_is_read(tmp_path_factory, variables, compressed):
+def test_saved_variables_are_read(tmp_path_factory, variables, compressed):
     path = tmp_path_factory.mktemp("mat") / "a.mat"
     savemat(path, as_saved(variables), do_compression=compressed)
     for name, value in variables.items():
@@ -104,13 +104,13 @@ def test_numbers_and_text_as_matlab_stores_them(tmp_path, flags, shape, kind, da
 
 
 @pytest.mark.parametrize("value", [np.array([[1j]]), np.array(["ab", "cd"])])
-def test_what_no_set_has_is_refused(tmp_path, value):
+def test_unsupported_contents_are_refused(tmp_path, value):
     savemat(tmp_path / "a.mat", {"a": value})
     with pytest.raises(UserError, match="a matrix of class"):
         read_mat(tmp_path / "a.mat", "a")
 
 
-def test_a_matrix_that_says_it_is_larger_than_any_is_refused_unread(tmp_path):
+def test_a_matrix_of_impossible_size_is_refused_unread(tmp_path):
     savemat(tmp_path / "a.mat", {"a": 1.0})
     header = (tmp_path / "a.mat").read_bytes()[:128]
     flags, shape, name = (6, 8, 9, 0), (5, 8, 1, 10**9), (1 | 1 << 16, ord("a"))
@@ -149,7 +149,7 @@ def test_damaged_files_are_read_or_refused(content, tmp_path_factory, changes, l
             assert repr(found) == repr(value)
 
 
-def test_text_may_be_empty_but_no_matrix():
+def test_text_may_be_empty_but_not_a_matrix():
     assert text_of("a") == "a" and text_of(np.zeros((0, 0))) == ""
     for value in (np.zeros((1, 1)), [], ["a"]):
         with pytest.raises(TypeError):

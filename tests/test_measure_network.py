@@ -1,4 +1,4 @@
-"""The test accuracy of networks of the user's own, and the order of their classes."""
+"""The test accuracy of users' networks, and the order of their classes."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ class Brightest(nn.Module):
 
 
 def class_folders(folder: Path) -> Path:
-    """Pictures of three colours, one of nine in the wrong folder, of various sizes; the middle decides."""
+    """Pictures of three colours and various sizes, one of nine in the wrong folder; the centre decides."""
     rng = np.random.default_rng(0)
     for label, name in enumerate(("blue", "green", "red")):
         (folder / name).mkdir(parents=True)
@@ -36,7 +36,7 @@ def class_folders(folder: Path) -> Path:
     return folder
 
 
-def test_accuracy_is_of_the_middle_of_each_picture_as_torchvision_cuts_it(tmp_path):
+def test_accuracy_uses_torchvisions_centre_crop_of_each_picture(tmp_path):
     folder = class_folders(tmp_path / "pictures")
     view = VIEW | {"resize": 14, "interpolation": "bicubic"}
     assert measure_accuracy(Brightest(), folder, view, workers=2) == 8 / 9
@@ -61,11 +61,11 @@ def test_accuracy_is_of_the_middle_of_each_picture_as_torchvision_cuts_it(tmp_pa
 
 def test_accuracy_on_other_classes_is_refused(tmp_path):
     folder = class_folders(tmp_path / "pictures")
-    with pytest.raises(UserError, match=r"has 3 class folders, and the network's output is \(9, 5\)"):
+    with pytest.raises(UserError, match=r"has 3 class folders, but the network's output is \(9, 5\)"):
         measure_accuracy(drawn(classes=5), folder, VIEW | {"resize": 12, "interpolation": "bilinear"}, workers=1)
 
 
-UNDECIDED = "from class 2 on the class folders of .*pictures are 10, 11, 2, ... as text, .*ImageFolder .* 2, 3, 4, ..."
+UNDECIDED = "from class 2 on, the class folders of .*pictures are 10, 11, 2, ... as text, .*ImageFolder .* 2, 3, 4, ..."
 
 
 class Darkest(nn.Module):
@@ -76,7 +76,7 @@ class Darkest(nn.Module):
         return -(grey[:, None] - 20 * torch.arange(12)).abs()
 
 
-def test_class_n_is_the_folder_that_class_order_says_it_is(tmp_path):
+def test_class_order_decides_the_folder_of_each_class(tmp_path):
     folder = greys(tmp_path / "pictures")
     view = VIEW | {"resize": 12, "interpolation": "bilinear"}
     names = [str(number) for number in range(12)]

@@ -1,4 +1,4 @@
-"""Arms of pruning and training in the plan: the networks of each, what these are made from, and what is refused."""
+"""Arms of pruning and training in the plan: their networks, what these are made from, and what is refused."""
 
 import re
 from typing import Any
@@ -23,7 +23,7 @@ OWN: dict[str, Any] = {
 }
 OWN |= {"layers": ["layer4"], "preprocessing": VIEW}
 PRUNING = {"levels": 3, "fraction": 0.25, "rewind_epoch": 2}
-# Choices that are of the arm that is pruned, for arms that are not published.
+# Choices that need the training of the pruned arm, for arms that are not published.
 PRUNED = {"mask": "global", "rounds": "straight", "weights": "kept", "schedule": "continued"}
 DENSE, POINT = (Key("imp", 4, 0), "network.pt"), (Key("imp", 4, 0), "rewind.pt")
 START = (Key("untrained", 4, 0), "network.pt")
@@ -31,7 +31,7 @@ MILESTONES = {"schedule": "milestones", "milestones": [2, 5, 40], "gamma": 0.1, 
 
 
 def arm(recipe: str, name: str = "", of: str = "imp", **more: object) -> dict:
-    """An item of `arms`, by default of the recipe's name."""
+    """An item of `arms`, by default named after its recipe."""
     return {"name": name or recipe, "recipe": recipe, "of": of} | more
 
 
@@ -49,7 +49,7 @@ def like(level: int) -> tuple[Key, str]:
 
 
 def mistakes_in(*arms: dict, **changes: object) -> list[str]:
-    """The sentences that a config with these arms ends in."""
+    """The sentences that a config with these arms leads to."""
     with pytest.raises(UserError) as error:
         networks(*arms, **changes)
     first, *others = str(error.value).removeprefix("config: ").split("\n  ")
@@ -145,7 +145,7 @@ def test_the_dense_network_again():
     assert (third.choices, third.needs) == (network.choices | {"order": 2}, network.needs)
 
 
-def test_dense_networks_of_earlier_epochs_go_on_from_the_rewind_point_each_by_itself():
+def test_dense_networks_of_earlier_epochs_each_continue_from_the_rewind_point():
     training = {"epochs": 9}
     found = networks(IMP, arm("dense_early", epochs=[7, 3, 5]), training=training)
     assert [key.level for key in found if key[:2] == ("dense_early", 4)] == [3, 5, 7]
@@ -219,7 +219,7 @@ def test_random_places_have_a_seed_of_their_own_in_each_replicate_and_level_and_
             assert choices.get("seed") == (None if weights is None else weights + replicate)
 
 
-def test_layers_that_are_exempt_are_named_to_the_script_and_the_initial_networks_to_their_arm():
+def test_exempt_layers_are_passed_to_the_script_and_initial_networks_belong_to_their_arm():
     untrained = arm("untrained", "drawn")
     found = networks(IMP, untrained, arm("imp_rewind0"), pruning={"exempt": ["classifier", "stem"]})
     for network in found.values():
@@ -238,17 +238,17 @@ def test_without_a_rate_fine_tuning_has_the_last_one_of_the_milestones(epochs, r
 
 
 @pytest.mark.parametrize("milestones", [[], [2], [2, 7]])
-def test_milestones_that_lower_nothing_before_the_end_leave_no_rate_to_fine_tune_at(milestones):
+def test_milestones_without_effect_leave_no_rate_for_fine_tuning(milestones):
     training = MILESTONES | {"epochs": 2, "milestones": milestones}
     changes = {"training": training, "pruning": {"rewind_epoch": 1}}
     assert mistakes_in(IMP, arm("finetune"), **changes) == [
-        "arms.finetune.rate is missing: no milestone lowers the peak, and the schedule has no low rate to go on with;"
+        "arms.finetune.rate is missing: no milestone lowers the peak, so the schedule has no low rate to continue with;"
         " write one, such as rate: 0.005"
     ]
     assert networks(IMP, arm("finetune", rate=0.02), **changes)["finetune", 1, 1].choices["constant_rate"] == 0.02
 
 
-def test_networks_brought_along_lose_a_fraction_in_as_many_rounds_as_the_level_says():
+def test_users_networks_lose_a_fraction_in_as_many_rounds_as_the_level():
     straight = [arm("pruned", mask, of="own", **PRUNED | {"mask": mask}) for mask in ("global", "layerwise")]
     rounds = PRUNED | {"mask": "layerwise", "rounds": "iterative"}
     found = networks(OWN, arm("lr_rewind", of="own"), *straight, arm("pruned", "rounds", of="own", **rounds))
@@ -277,7 +277,7 @@ def test_rounds_of_other_masks_than_the_networks_have_as_many_weights_as_imp_at_
     assert network.choices == {"mask": "layerwise", "weights": "kept", "from_epoch": 2}
 
 
-def test_the_whole_network_brought_along_may_be_trained_on():
+def test_a_users_whole_network_may_be_trained_further():
     found = networks(OWN, arm("pruned", "tuned", of="own", **PRUNED | {"mask": "all"}))
     assert found["tuned", 1, 0].choices == {"mask": "all", "weights": "kept", "from_epoch": 2}
     assert found["tuned", 1, 0].needs == {"parent": (Key("own", 1, 0), "network.pt")}
@@ -295,7 +295,7 @@ EVERY = [
 
 
 def same_jobs(one: Experiment, other: Experiment) -> bool:
-    """Whether what `one` has is made from the same in `other`, with the same checks of those designs' pruning."""
+    """Whether the networks of `one` are made from the same files in `other`, with the same checks of their designs."""
     return all(other.networks[key] == network for key, network in one.networks.items()) and all(
         one.training_settings({}, design) == other.training_settings({}, other.designs[suffix])
         for suffix, design in one.designs.items()
@@ -331,43 +331,44 @@ SHUFFLED = PRUNED | {"mask": "shuffled_global", "weights": "rewound"}
     [
         (
             arm("oneshot", levels=[1, 4]),
-            "arms.oneshot.levels has 4, and pruning.levels is 3: there is no such level to take masks and densities of;"
-            " leave it out, or raise pruning.levels",
+            "arms.oneshot.levels has 4, but pruning.levels is 3: there is no such level to take masks and densities"
+            " from; leave it out, or raise pruning.levels",
         ),
         (
             arm("lr_rewind", levels=[1, 3]),
-            "arms.lr_rewind.levels: each round prunes the one before it: write all from 1 on, [1, 2, 3]",
+            "arms.lr_rewind.levels: each round prunes the network of the round before it: write all levels from 1 on,"
+            " [1, 2, 3]",
         ),
         (
             arm("finetune"),
-            "arms.finetune.rate is missing: a cosine ends at 0, and the schedule has no low rate to go on with; write"
+            "arms.finetune.rate is missing: a cosine ends at 0, so the schedule has no low rate to continue with; write"
             " one, such as rate: 0.0007",
         ),
         (
             arm("pruned", "p", **PRUNED, rate=0.1),
-            "arms.p.rate is of the schedule constant, and this one is continued: leave it out",
+            "arms.p.rate needs the schedule constant, but this one is continued: leave it out",
         ),
         (
             arm("pruned", "p", **PRUNED, seed=7),
-            "arms.p.seed is of fresh weights and of masks at random places, and this arm has neither: leave it out",
+            "arms.p.seed needs fresh weights or masks at random places, but this arm has neither: leave it out",
         ),
         (
             arm("reinit", seed=3),
-            "arms.reinit.seed is 3: with it replicate 1 would get the weights that replicate 4 started from; write a"
-            " number above 4",
+            "arms.reinit.seed is 3, so replicate 1 would get the weights that replicate 4 started from: write a number"
+            " above 4",
         ),
         (
             arm("reinit", seed=0),
-            "arms.reinit.seed is 0: with it replicate 1 would get the weights that replicate 1 started from; write a"
-            " number above 4",
+            "arms.reinit.seed is 0, so replicate 1 would get the weights that replicate 1 started from: write a number"
+            " above 4",
         ),
         (
             arm("pruned", "p", **PRUNED | {"mask": "all", "weights": "rewound"}),
-            "arms.p would be the dense network once more, to the bit: write another order of the data, order: 1",
+            "arms.p would repeat the dense network bit for bit: write another order of the data, order: 1",
         ),
         (
             arm("pruned", "p", **PRUNED | {"mask": "all"}, levels=[1]),
-            "arms.p.levels: with mask: all nothing is pruned, and there are no levels: leave it out",
+            "arms.p.levels: with mask: all nothing is pruned, so there are no levels: leave it out",
         ),
         (
             arm("pruned", "p", **SHUFFLED | {"rounds": "iterative"}),
@@ -380,8 +381,9 @@ SHUFFLED = PRUNED | {"mask": "shuffled_global", "weights": "rewound"}
         ),
         (
             arm("dense_small", arguments=[{"widths": [16, 16, 16, 32]}]),
-            "arms.dense_small.arguments: widths [16, 16, 16, 32] change stages.3, which is dissected: counts of units"
-            " only compare where there are as many; write 96 for it, and fewer channels for other stages or for inner",
+            "arms.dense_small.arguments: widths [16, 16, 16, 32] change stages.3, which is dissected, but counts of"
+            " units are only comparable if layers have equally many; write 96 for it, and fewer channels for other"
+            " stages or for inner",
         ),
         (
             arm("dense_small", arguments=[{"inner": [16, 8, 16, 16]}]),
@@ -390,7 +392,7 @@ SHUFFLED = PRUNED | {"mask": "shuffled_global", "weights": "rewound"}
         (
             arm("dense_small", arguments=[{"inner": [16, 16]}]),
             "arms.dense_small.arguments.0: widths has 4, blocks has 4, strides has 4, inner has 2: write the same"
-            " number of items into each, one for each stage",
+            " number of items in each, one for each stage",
         ),
         (
             arm("dense_small", arguments=[{"inner": [16, 16, 16, 16]}, {"iner": [16, 16, 16, 16]}]),
@@ -405,14 +407,14 @@ SHUFFLED = PRUNED | {"mask": "shuffled_global", "weights": "rewound"}
         (arm("pruned", "p", **PRUNED | {"mask": "largest"}), 'arms.p.mask is "largest": write "global", "layerwise",'),
     ],
 )
-def test_an_arm_that_cannot_be_is_refused_in_one_sentence_that_says_what_to_write(item, sentence):
+def test_an_impossible_arm_is_refused_in_one_sentence_that_says_what_to_write(item, sentence):
     (found,) = mistakes_in(IMP, item)
     assert found.startswith(sentence)
 
 
-AGAIN = "would be the networks of {} once more, to the bit: leave it out, or let it differ: by a seed, if anything is"
-AGAIN += " drawn, or by order, of the data"
-AS_DENSE = "would be the dense network once more, to the bit: write another order of the data, order: 1"
+AGAIN = "would repeat the networks of {} bit for bit: leave it out, or give it another order of the data or, if"
+AGAIN += " anything is drawn, another seed"
+AS_DENSE = "would repeat the dense network bit for bit: write another order of the data, order: 1"
 FROM_0 = {"pruning": {"rewind_epoch": 0}}
 AS_IMP = {"mask": "same", "rounds": "straight", "weights": "rewound", "schedule": "continued"}
 WHOLE = {"mask": "all", "rounds": "straight", "weights": "initial", "schedule": "whole"}
@@ -422,7 +424,7 @@ AT_ONE_RATE = {"mask": "global", "rounds": "iterative", "weights": "kept", "sche
 
 
 def second(recipe: str, **more: Any) -> dict:
-    """An arm with a label of its own."""
+    """An arm with its own label."""
     return arm(recipe, "second", label="the second one", **more)
 
 
@@ -475,20 +477,20 @@ def second(recipe: str, **more: Any) -> dict:
         ([second("pruned", **WHOLE | {"weights": "rewound"})], "", FROM_0),
     ],
 )
-def test_an_arm_that_would_be_another_once_more_is_refused_whatever_words_it_has(arms, other, changes):
-    """`other` is the arm that the last one would be, "" the dense network, and None no other."""
+def test_an_arm_that_repeats_another_is_refused_however_it_is_written(arms, other, changes):
+    """`other` is the arm that the last one would repeat, "" for the dense network, None for no arm."""
     if other is None:
         networks(IMP, *arms, **changes)
     else:
         assert mistakes_in(IMP, *arms, **changes) == [f"arms.second {AGAIN.format(other) if other else AS_DENSE}"]
 
 
-def test_fresh_weights_of_a_network_brought_along_may_be_those_of_any_replicate():
+def test_fresh_weights_of_a_users_network_may_have_any_replicates_seed():
     fresh = PRUNED | {"weights": "fresh", "schedule": "whole"}
     found = networks(IMP, OWN, arm("pruned", "new", of="own", **fresh, seed=0))
     assert found["new", 1, 2].choices["seed"] == 1
     (sentence,) = mistakes_in(IMP, OWN, arm("pruned", "new", **fresh, seed=0))
-    assert sentence.startswith("arms.new.seed is 0: with it replicate 1 would get the weights that replicate 1 started")
+    assert sentence.startswith("arms.new.seed is 0, so replicate 1 would get the weights that replicate 1 started")
 
 
 INNER = {"inner": [16, 16, 16, 16]}
@@ -504,28 +506,28 @@ INNER = {"inner": [16, 16, 16, 16]}
 )
 def test_arguments_that_make_a_network_that_is_there_already_are_refused(given, again):
     assert mistakes_in(IMP, arm("dense_small", arguments=given)) == [
-        f"arms.dense_small.arguments: {again} make a network that there is already: leave them out"
+        f"arms.dense_small.arguments: {again} make a network that already exists: leave them out"
     ]
 
 
-def test_widths_of_other_networks_than_the_small_one_are_no_business_of_the_plan():
+def test_the_plan_only_checks_widths_of_the_small_network():
     other = {"constructor": "own.module:resnet", "arguments": {"widths": [16, 32, 64, 96]}}
     small = arm("dense_small", arguments=[{"widths": [16, 16, 16, 16]}, {"widths": 3}])
     found = networks(IMP, small, network=other)
     assert found["dense_small", 4, 1].design.settings["arguments"]["widths"] == [16] * 4
 
 
-def test_where_there_is_no_epoch_between_an_arm_of_earlier_ones_is_refused():
+def test_an_arm_of_earlier_epochs_is_refused_if_there_are_none():
     (found,) = mistakes_in(IMP, arm("dense_early", epochs=[2]), training={"epochs": 3})
     assert found == (
-        "arms.dense_early.epochs: there is none between pruning.rewind_epoch and training.epochs: raise"
+        "arms.dense_early.epochs: there is no epoch between pruning.rewind_epoch and training.epochs: raise"
         " training.epochs, or leave the arm out"
     )
 
 
 def test_the_default_seed_of_fresh_weights_is_checked_too():
     (found,) = mistakes_in(IMP, arm("reinit"), replicates=[2, 1002])
-    assert found.startswith("arms.reinit.seed is 1000: with it replicate 2 would get the weights that replicate 1002")
+    assert found.startswith("arms.reinit.seed is 1000, so replicate 2 would get the weights that replicate 1002")
 
 
 def test_a_width_of_a_stage_that_there_is_not_is_left_to_the_check_of_the_network():
@@ -541,32 +543,32 @@ OF_OWN = PRUNED | {"of": "own"}
     [
         (
             arm("pruned", "p", **OF_OWN | {"weights": "rewound"}),
-            "arms.p.weights: the training of own, to go back to, is not known: write kept or fresh",
+            "arms.p.weights: the weights cannot go back to the training of own, which is unknown: write kept or fresh",
         ),
         (
             arm("pruned", "p", **OF_OWN | {"weights": "initial"}),
-            "arms.p.weights: the training of own, to go back to, is not known: write kept or fresh",
+            "arms.p.weights: the weights cannot go back to the training of own, which is unknown: write kept or fresh",
         ),
         *[
             (
                 arm("pruned", "p", **OF_OWN | {"mask": mask}),
-                f"arms.p.mask is {mask}, which needs masks of an arm of the recipe imp: write one of global, layerwise,"
-                " structured, all",
+                f"arms.p.mask is {mask}, which needs the masks of an arm of the recipe imp: write one of global,"
+                " layerwise, structured, all",
             )
             for mask in ("same", "shuffled_layerwise", "shuffled_global")
         ],
         (
             arm("oneshot", of="own"),
-            "arms.oneshot.of is own, an arm of the recipe brought; the recipe oneshot needs an arm of the recipe imp:"
-            " name one, such as imp",
+            "arms.oneshot.of is own, an arm of the recipe brought, but the recipe oneshot needs an arm of the recipe"
+            " imp: name one, such as imp",
         ),
     ],
 )
-def test_of_a_network_brought_along_what_its_training_would_have_to_tell_is_refused(item, sentence):
+def test_choices_that_need_a_users_networks_training_are_refused(item, sentence):
     assert mistakes_in(IMP, OWN, item) == [sentence]
 
 
-def test_pictures_have_to_suit_a_network_brought_along_that_is_trained_on_them(tmp_path):
+def test_pictures_must_suit_a_users_network_that_is_trained_on_them(tmp_path):
     for number in range(11):
         (tmp_path / str(number)).mkdir()
     other = OWN | {"preprocessing": VIEW | {"size": 64}}
@@ -576,23 +578,23 @@ def test_pictures_have_to_suit_a_network_brought_along_that_is_trained_on_them(t
     of_oblong = arm("finetune", "of_oblong", of="oblong", rate=0.1)
     networks(other, ordered, oblong)
     assert mistakes_in(oblong, of_oblong) == [
-        "arms.of_oblong trains networks of the arm oblong, whose preprocessing.size is 64x48, and pictures to train on"
-        " are square: leave that arm out"
+        "arms.of_oblong trains networks of the arm oblong, whose preprocessing.size is 64x48, but training pictures are"
+        " square: leave that arm out"
     ]
     assert mistakes_in(other, ordered, *tuned) == [
-        "arms.tuned trains networks of the arm own, which take pictures of 64 pixels: set images.size to it",
-        "arms.ten_rewind trains networks of the arm ten, whose class_order is number: pictures to train on have their"
-        " classes in the order of text; rename their folders so that both agree, and leave class_order out",
+        "arms.tuned trains networks of the arm own, which take pictures of 64 pixels: set images.size to that number",
+        "arms.ten_rewind trains networks of the arm ten, whose class_order is number, but training pictures have their"
+        " classes in the order of text: rename their folders so that both agree, and leave class_order out",
     ]
 
 
-def test_an_arm_of_a_network_that_cannot_be_read_has_no_mistake_of_its_own():
+def test_an_arm_of_an_unreadable_network_adds_no_mistake():
     lost = OWN | {"weights": "no/such.pt"}
     (found,) = mistakes_in(lost, arm("finetune", of="own", rate=0.1))
-    assert found.startswith("arms.own.weights is 'no/such.pt', and there is no such file")
+    assert found.startswith("arms.own.weights is 'no/such.pt', but there is no such file")
 
 
-def test_all_that_is_wrong_with_such_arms_is_told_at_once():
+def test_all_mistakes_in_such_arms_are_reported_at_once():
     found = mistakes_in(
         IMP,
         OWN,
@@ -625,7 +627,7 @@ def test_all_that_is_wrong_with_such_arms_is_told_at_once():
 def test_an_epoch_or_a_smaller_network_of_two_arms_is_refused(recipe, listed, values):
     first, other = values
     assert mistakes_in(IMP, arm(recipe, **{listed: first}), second(recipe, **{listed: other})) == [
-        f"arms.second.{listed} has networks of {recipe} once more: leave them out, or put both lists into one arm"
+        f"arms.second.{listed} repeats networks of {recipe}: leave them out, or put both lists into one arm"
     ]
 
 

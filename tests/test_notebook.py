@@ -285,7 +285,7 @@ def test_networks_that_torch_prunes_in_place_can_be_dissected(network, concepts)
         ({"planes": "both"}, r'planes is "both".*once.*each'),
         ({"protocol": "netdisect"}, r'protocol is "netdisect".*netdissect.*'),
         ({"precision": "float64"}, r'precision is "float64".*float16'),
-        ({"detector_iou": 1}, r"detector_iou is 1, and no IoU is above that"),
+        ({"detector_iou": 1}, r"detector_iou is 1, but no IoU is above that"),
     ],
 )
 def test_wrong_choices_are_refused_naming_the_known_ones(choices, words, network, concepts, temporary):
@@ -301,7 +301,7 @@ def test_other_objects_than_networks_and_layers_are_refused(network, concepts, t
         dissect(network, [], concepts, **COLOURS)
     with pytest.raises(UserError, match="the model has lazy layers"):
         dissect(nn.Sequential(nn.LazyConv2d(3, 3)), "0", concepts, **COLOURS)
-    with pytest.raises(UserError, match=r"does not take a picture of .* in single precision"):
+    with pytest.raises(UserError, match=r"does not accept a picture of .* in single precision"):
         dissect(copy.deepcopy(network).double(), LAYERS, concepts, **COLOURS)
     network.add_module("a/b", nn.Identity())
     with pytest.raises(UserError, match=r"layers: 'a/b' has a slash"):

@@ -1,4 +1,4 @@
-"""OpenSurfaces: what channels and tables say is what the reader gives."""
+"""OpenSurfaces: the reader returns what channels and tables contain."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_materials_alone_as_in_broden(carried, tmp_path):
 
 def test_a_photo_without_its_map_is_refused(carried, tmp_path):
     (tmp_path / "photos-labels" / "7.png").unlink()
-    with pytest.raises(UserError, match=r"photos/7\.jpg and no label map"):
+    with pytest.raises(UserError, match=r"photos/7\.jpg, but no label map"):
         read(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Folders that OpenLTH has written: what is read from them, what is refused, and the models they name."""
+"""Folders that OpenLTH has written: what is read, what is refused, and their models."""
 
 import json
 import re
@@ -71,7 +71,7 @@ def write_lottery(folder, levels, models=(START, (160, 0)), **log):
 
 
 class OneLayer(nn.Module):
-    """What the models of `write_level` fit."""
+    """A network that the models of `write_level` fit."""
 
     def __init__(self):
         super().__init__()
@@ -96,7 +96,7 @@ def test_the_networks_of_all_replicates_and_levels_are_found_in_order(tmp_path):
         assert torch.load(masks)["fc.weight"].sum() == -(-64 // 2**level)
 
 
-def test_what_is_no_replicate_and_no_level_is_passed_over(lottery):
+def test_folders_that_are_not_replicates_or_levels_are_ignored(lottery):
     before = read_networks(str(lottery))
     write_level(lottery / "replicate_1" / "level_pretrain" / "main", 0, [START])
     write_level(lottery / "replicate_1" / "level_1" / "lottery_branch_retrain_0123", 0, [START, (200, 0)])
@@ -110,7 +110,7 @@ def test_what_is_no_replicate_and_no_level_is_passed_over(lottery):
     assert len(before) == 7
 
 
-def test_the_untrained_floor_is_the_start_that_the_folder_holds(tmp_path):
+def test_the_untrained_baseline_has_the_initial_weights_in_the_folder(tmp_path):
     folder = Path(write_lottery(tmp_path / "lottery", {1: 2, 2: 1}, rewinding="2ep"))
     write_lottery(folder, {3: 1}, [(2, 0), (160, 0)], rewinding="2ep")
     pretrain = folder / "replicate_1" / "level_pretrain" / "main"
@@ -213,7 +213,7 @@ def test_any_lottery_is_read_as_it_was_written(levels, start, more, iterations):
         ("replicate_2/level_2/main/model_*", r"/level_2/main has no model_ep160_it0.pth, only its masks; let OpenLTH"),
     ],
 )
-def test_what_is_missing_is_named(lottery, missing, told):
+def test_missing_files_are_reported(lottery, missing, told):
     for path in list(lottery.glob(missing)) if missing else [lottery]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(UserError, match=told):
@@ -244,25 +244,25 @@ def test_training_in_iterations_has_not_ended_where_only_its_start_is_there(tmp_
         ("training_steps", "Training Hyperparameters", read_networks),
     ],
 )
-def test_a_log_that_lacks_something_is_named(tmp_path, name, section, read):
+def test_an_incomplete_log_is_reported(tmp_path, name, section, read):
     folder = Path(write_lottery(tmp_path / "lottery", {1: 1}, rewinding="2ep"))
     log = folder / "replicate_1" / "level_0" / "main" / "hparams.log"
     # The same line below another heading, such as that of pretraining, does not count.
     log.write_text(re.sub(rf"(?m)(^{section}$(?:\n .*)*?)\n    \* {name} => .*", r"\1", log.read_text()))
-    with pytest.raises(UserError, match=rf"{log} names no {name} below '{section}': copy"):
+    with pytest.raises(UserError, match=rf"{log} has no {name} below '{section}': copy"):
         read(str(folder))
 
 
 def test_replicates_of_different_experiments_are_refused(lottery):
     write_log(lottery / "replicate_2" / "level_0" / "main", model="cifar_vgg_16", dataset="imagenet")
     for read, name in ((read_model, "model_name"), (read_preprocessing, "dataset_name")):
-        with pytest.raises(UserError, match=rf"{name} is cifar.* in .*replicate_1 and .* in .*replicate_2: put"):
+        with pytest.raises(UserError, match=rf"{name} is cifar.* in .*replicate_1, but .* in .*replicate_2: put"):
             read(str(lottery))
     assert len(read_networks(str(lottery))) == 7
 
 
 def read_named(tmp_path, **log):
-    """What is read of a lottery with one network, of such a model and dataset."""
+    """What is read from a lottery with one network with this model and dataset."""
     write_log(tmp_path / "lottery" / "replicate_1" / "level_0" / "main", **log)
     return str(tmp_path / "lottery")
 
@@ -300,7 +300,7 @@ def test_models_have_constructors(tmp_path, name, constructor, arguments):
         ),
     ],
 )
-def test_an_unknown_model_wants_a_constructor_and_its_networks_are_still_read(lottery, name):
+def test_an_unknown_model_needs_a_constructor_but_its_networks_are_read(lottery, name):
     for replicate in (1, 2):
         write_log(lottery / f"replicate_{replicate}" / "level_0" / "main", model=name)
     with pytest.raises(UserError, match=rf"model {name}, of .*lottery_0123, .*: give its constructor and arguments"):
@@ -323,7 +323,7 @@ def test_reading_needs_neither_torch_nor_numpy():
 
 
 def randomise(network, seed=0):
-    """Draw what initialising leaves at 0 or 1 as well."""
+    """Also draw the values that initialisation leaves at 0 or 1."""
     generator = torch.Generator().manual_seed(seed)
     for tensor in network.state_dict().values():
         if tensor.ndim == 1:
@@ -368,7 +368,7 @@ def test_the_residual_networks_have_the_published_size():
         (19, [0, 1, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14, 16, 17, 18, 19]),
     ],
 )
-def test_vgg_pools_where_no_convolution_is_numbered(depth, kept):
+def test_vgg_pools_at_the_numbers_without_a_convolution(depth, kept):
     network = randomise(cifar_vgg(depth, num_classes=7))
     state = network.state_dict()
     assert len(kept) == depth - 3

@@ -1,4 +1,4 @@
-"""pack_concepts: what a folder in Broden's layout says is what concepts.h5 holds."""
+"""pack_concepts: concepts.h5 holds what a folder in Broden's layout contains."""
 
 import os
 
@@ -148,7 +148,7 @@ def test_label_table_agrees_with_the_slow_reference(packed, concepts):
     assert list(packed["image_name"].asstr()) == [f"some/{place}.png" for place in range(5)]
 
 
-def test_same_folder_same_bytes_however_it_is_cut(folder, tmp_path, monkeypatch):
+def test_the_same_folder_gives_the_same_bytes_with_any_chunks(folder, tmp_path, monkeypatch):
     pack_concepts(folder, SIZE, tmp_path / "first.h5")
     pack_concepts(folder, SIZE, tmp_path / "second.h5")
     assert (tmp_path / "first.h5").read_bytes() == (tmp_path / "second.h5").read_bytes()
@@ -193,7 +193,7 @@ def test_fingerprint_follows_the_contents(folder, tmp_path, change):
     assert fingerprints[0] != fingerprints[1]
 
 
-def test_a_set_of_whole_image_labels_alone_has_no_masks(tmp_path):
+def test_a_set_with_only_whole_image_labels_has_no_masks(tmp_path):
     picture = reference.Picture(np.zeros((SIZE, SIZE, 3), np.uint8), {"scene": [3]})
     concepts = reference.Concepts(["scene"], {3: ("street-s", ["scene"])}, 4, 6, [picture])
     reference.write_broden(concepts, tmp_path / "set")
@@ -262,11 +262,11 @@ DAMAGES = {
     "blank label": (replace_text("label.csv", "9,leg", "9,  "), ["label.csv, line 4: the label has no name"]),
     "label name twice": (
         replace_text("label.csv", "256,arm", "256,leg"),
-        ["label.csv, line 5: the label 'leg' stands in ", "label.csv, line 4 already"],
+        ["label.csv, line 5: the label 'leg' is already in ", "label.csv, line 4"],
     ),
     "label name twice but for a blank": (
         replace_text("label.csv", "256,arm", "256,leg "),
-        ["label.csv, line 5: the label 'leg' stands in ", "label.csv, line 4 already"],
+        ["label.csv, line 5: the label 'leg' is already in ", "label.csv, line 4"],
     ),
     "category without a name": (
         replace_text("category.csv", "part,", ","),
@@ -275,7 +275,7 @@ DAMAGES = {
     "category with blanks": (replace_text("category.csv", "part,", "part ,"), ["category.csv, line 4", "'part '"]),
     "category twice": (
         replace_text("category.csv", "part,", "object,"),
-        ["category.csv, line 4: the category 'object' stands in ", "category.csv, line 3 already"],
+        ["category.csv, line 4: the category 'object' is already in ", "category.csv, line 3"],
     ),
     "category called image": (
         replace_text("category.csv", "part,", "image,"),
@@ -293,11 +293,11 @@ DAMAGES = {
     ),
     "picture twice": (
         replace_text("index.csv", "some/4.png", "some/1.png"),
-        ["index.csv, line 6: the picture 'some/1.png' stands in ", "index.csv, line 3 already"],
+        ["index.csv, line 6: the picture 'some/1.png' is already in ", "index.csv, line 3"],
     ),
     "picture twice under two paths": (
         replace_text("index.csv", "some/4.png", "some/./1.png"),
-        ["index.csv, line 6: the picture 'some/1.png' stands in ", "index.csv, line 3 already"],
+        ["index.csv, line 6: the picture 'some/1.png' is already in ", "index.csv, line 3"],
     ),
     "picture without a name": (
         replace_text("index.csv", "some/4.png", ""),
@@ -324,11 +324,11 @@ DAMAGES = {
     **{f"pipe, {name}": (put_pipe(name), [f"{name} is a folder, pipe"]) for name in PIPES},
     "table left in Git LFS": (
         write("label.csv", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n"),
-        ["label.csv is a pointer of Git LFS"],
+        ["label.csv is a Git LFS pointer"],
     ),
     "map left in Git LFS": (
         write("images/some/1_part_0.png", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n"),
-        ["some/1_part_0.png is a pointer of Git LFS"],
+        ["some/1_part_0.png is a Git LFS pointer"],
     ),
     "deep map": (save_image("I;16", 2), ["some/1_part_0.png", "more than 8 bits a channel"]),
     **{
@@ -358,7 +358,7 @@ def write_set_of_two(folder, first, second):
     reference.write_broden(reference.Concepts(["scene"], labels, 4, 6, [picture]), folder)
 
 
-def test_0_is_no_label_of_an_image_and_names_that_differ_in_case_are_two_labels(tmp_path):
+def test_0_is_not_a_label_and_names_that_differ_in_case_are_two_labels(tmp_path):
     write_set_of_two(tmp_path / "set", 0, 4)
     pack_concepts(tmp_path / "set", SIZE, tmp_path / "concepts.h5")
     with h5py.File(tmp_path / "concepts.h5") as file:

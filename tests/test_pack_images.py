@@ -40,7 +40,7 @@ def test_pictures_come_in_order_with_their_labels(folder, tmp_path):
     np.testing.assert_array_equal(packed.images, expected)
 
 
-def test_hidden_folders_and_files_are_no_classes_and_no_pictures(folder, tmp_path):
+def test_hidden_folders_and_files_are_ignored(folder, tmp_path):
     pack_images(folder, 10, tmp_path / "out.h5")
     (folder / ".thumbnails").mkdir()
     (folder / "cat" / "._0.png").write_bytes(b"of another system")
@@ -75,11 +75,11 @@ def test_packing_twice_gives_the_same_bytes(folder, tmp_path):
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
-def test_other_numbers_than_expected_are_told_before_anything_is_written(folder, tmp_path):
+def test_unexpected_numbers_are_reported_before_anything_is_written(folder, tmp_path):
     pack_images(folder, 10, tmp_path / "out.h5", wanted=Wanted(expect_classes=2, expect_pictures=5))
     for wanted, message in (
-        (Wanted(expect_classes=3), "2 class folders, and 3"),
-        (Wanted(expect_pictures=4), "5 pictures, and 4"),
+        (Wanted(expect_classes=3), "2 class folders, but 3"),
+        (Wanted(expect_pictures=4), "5 pictures, but 4"),
     ):
         with pytest.raises(UserError, match=message):
             pack_images(folder, 10, tmp_path / "other.h5", wanted=wanted)
@@ -91,7 +91,7 @@ def test_a_share_of_each_class_can_be_taken(folder, tmp_path):
     assert read_packed_images(tmp_path / "out.h5").labels.tolist() == [0, 0, 1, 1]
 
 
-def test_a_wide_picture_is_scaled_by_its_shorter_side_and_cut_in_the_middle(tmp_path):
+def test_a_wide_picture_is_scaled_by_its_shorter_side_and_cropped_in_the_middle(tmp_path):
     array = np.zeros((20, 60, 3), np.uint8)
     array[:, 17:43] = 255
     Image.fromarray(array).save(tmp_path / "wide.png")
@@ -106,7 +106,7 @@ def test_grey_and_transparent_pictures_become_rgb(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", "cut"])
-def test_a_damaged_picture_is_named_and_nothing_is_left(folder, tmp_path, content):
+def test_a_damaged_picture_is_reported_and_nothing_is_left(folder, tmp_path, content):
     path = folder / "cat" / "1.png"
     path.write_bytes(path.read_bytes()[:100] if content == "cut" else content)
     with pytest.raises(UserError, match=r"cat/1\.png"):
@@ -114,7 +114,7 @@ def test_a_damaged_picture_is_named_and_nothing_is_left(folder, tmp_path, conten
     assert not list(tmp_path.glob("out.h5*"))
 
 
-def test_missing_folders_and_empty_classes_are_named(folder, tmp_path):
+def test_missing_folders_and_empty_classes_are_reported(folder, tmp_path):
     with pytest.raises(UserError, match="nowhere"):
         pack_images(tmp_path / "nowhere", 10, tmp_path / "out.h5")
     (folder / "dog").mkdir()
@@ -200,9 +200,9 @@ def test_binary_files_are_narrowed_to_the_first_classes_of_their_list_that_are_n
 
 def test_classes_that_binary_files_do_not_have_are_refused(batches, tmp_path):
     for wanted, words in (
-        (Wanted(without=["cat"]), r"images\.without has 'cat', and .*\.bin has no such class"),
+        (Wanted(without=["cat"]), r"images\.without has 'cat', but .*\.bin has no such class"),
         (Wanted(first=3, without=["ant"]), r"3 classes, 2 without those of .*, too few for images\.classes, 3"),
-        (Wanted(first=2, expect_classes=3), r"2 classes \(narrowed by .*, and 3 are expected"),
+        (Wanted(first=2, expect_classes=3), r"2 classes \(narrowed by .*, but 3 are expected"),
     ):
         with pytest.raises(UserError, match=words):
             pack_images(batches[0] / "data_batch_*.bin", 32, tmp_path / "out.h5", wanted=wanted)
@@ -248,7 +248,7 @@ def test_names_that_begin_with_a_byte_order_mark_are_read_without_it(batches, tm
 
 
 @pytest.mark.parametrize("case", BATCH_DAMAGES)
-def test_damaged_binary_files_are_named_and_nothing_is_left(batches, tmp_path, case):
+def test_damaged_binary_files_are_reported_and_nothing_is_left(batches, tmp_path, case):
     damage, words = BATCH_DAMAGES[case]
     damage(batches[0])
     with pytest.raises(UserError, match=words):
@@ -267,7 +267,7 @@ def test_archives_are_unpacked_whole(folder, tmp_path):
         assert (out / "train/cat/0.png").read_bytes() == (folder / "cat" / "0.png").read_bytes()
 
 
-def test_bad_archives_are_named_and_nothing_is_left(tmp_path):
+def test_bad_archives_are_reported_and_nothing_is_left(tmp_path):
     with zipfile.ZipFile(tmp_path / "up.zip", "w") as archive:
         archive.writestr("../evil", "x")
     with tarfile.open(tmp_path / "up.tar", "w") as archive:
@@ -358,7 +358,7 @@ def test_archives_without_files_are_refused(tmp_path):
     refuse(tmp_path, "a.tar", "holds no files")
 
 
-def test_a_member_with_a_wrong_checksum_is_named(tmp_path):
+def test_a_member_with_a_wrong_checksum_is_reported(tmp_path):
     make_archive(tmp_path / "a.zip", [("one", 0), ("two", 0)])
     content = bytearray((tmp_path / "a.zip").read_bytes())
     content[content.index(b"twofile") + 3] ^= 1
@@ -366,7 +366,7 @@ def test_a_member_with_a_wrong_checksum_is_named(tmp_path):
     refuse(tmp_path, "a.zip", "CRC.*'two'")
 
 
-def test_an_encrypted_member_is_named(tmp_path):
+def test_an_encrypted_member_is_reported(tmp_path):
     make_archive(tmp_path / "a.zip", [("one", 0)])
     content = bytearray((tmp_path / "a.zip").read_bytes())
     content[6] |= 1  # the flag in the member's own header
@@ -376,7 +376,7 @@ def test_an_encrypted_member_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz", "a.tar.xz", "a.tar.bz2"])
-def test_whatever_is_damaged_ends_in_a_sentence_or_in_whole_files(tmp_path, name):
+def test_any_damage_ends_in_a_sentence_or_in_intact_files(tmp_path, name):
     noise = np.random.default_rng(8).bytes(3000)
     files = {"a/one": noise[:1000], "a/two": noise[1000:1001], "three": noise}
     if name == "a.zip":
@@ -406,7 +406,7 @@ def test_whatever_is_damaged_ends_in_a_sentence_or_in_whole_files(tmp_path, name
             assert {path.name for path in tmp_path.rglob("*")} <= {name, "out"}
 
 
-def test_a_full_disk_is_said_and_nothing_is_left(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_nothing_is_left(tmp_path, monkeypatch):
     make_archive(tmp_path / "a.zip", [("one", 0)])
     make_archive(tmp_path / "a.tar", [("one", tarfile.REGTYPE, "")])
 

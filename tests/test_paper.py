@@ -109,7 +109,7 @@ def test_the_paper_runs_end_to_end_and_survives_a_kill(experiment):
     kill_when_there(experiment / f"results/paper/{level}/network.pt.training/state", experiment, *arguments)
     run = snakemake(experiment, *arguments)
     assert run.returncode == 0, run.stdout
-    assert "going on after 1 epochs" in (experiment / f"results/paper/logs/{level}/train_dense.log").read_text()
+    assert "continuing after 1 epochs" in (experiment / f"results/paper/logs/{level}/train_dense.log").read_text()
     assert "Nothing to be done" in snakemake(experiment, *arguments).stdout
 
     with open(experiment / "results/paper/tables/networks.csv") as file:

@@ -63,7 +63,7 @@ def part(number: int) -> str:
 
 @pytest.fixture
 def labelled(tmp_path):
-    """Two files, of five rows in three groups and of two rows, with labels of whole pictures; one of another split."""
+    """Two files with labels of whole pictures, of five rows in three groups and of two rows; one of another split."""
     names = ["tench", "goldfish", "shark"]
     first = {"image": files_column([picture(n) for n in range(5)]), "label": [0, 2, 1, 2, 0]}
     write(tmp_path / part(0), first, names)
@@ -182,7 +182,7 @@ def test_pictures_that_are_not_in_the_files_are_refused(tmp_path):
     write(tmp_path / part(0), {"image": files_column([picture(0), None]), "label": [0, 0]}, ["cat"])
     reader = read(tmp_path, label="label")
     assert reader.picture(0)[0] == picture(0)
-    with pytest.raises(UserError, match=r"row 1: image has no bytes, but at most the path of a file"):
+    with pytest.raises(UserError, match=r"row 1: image has no bytes, at most the path of a file"):
         reader.picture(1)
     write(tmp_path / part(0), {"image": [None, *files_column([picture(0)])], "label": [0, None]}, ["cat"])
     reader = read(tmp_path, label="label")
@@ -196,9 +196,9 @@ FAULTS = {
     "no column": ({"label": "class"}, "has no column class, but image, label: correct the config"),
     "numbers as label maps": (
         {"annotation": "label", "names": {"a": 0}},
-        "the column label is int64, and files are struct",
+        "the column label is int64, but files are struct",
     ),
-    "files as labels": ({"label": "image"}, "the column image is struct<.*>, and labels are whole numbers"),
+    "files as labels": ({"label": "image"}, "the column image is struct<.*>, but labels are whole numbers"),
     "neither": ({}, "needs annotation or label"),
     "both": ({"annotation": "image", "label": "label"}, "give one of the two"),
     "no names": ({"annotation": "image"}, "does not name the labels: give names"),
@@ -206,7 +206,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_columns_that_are_none_are_refused(labelled, fault):
+def test_unsuitable_columns_are_refused(labelled, fault):
     options, message = FAULTS[fault]
     with pytest.raises(UserError, match=message):
         read(labelled, **options)
@@ -214,7 +214,7 @@ def test_columns_that_are_none_are_refused(labelled, fault):
 
 def test_files_that_name_labels_otherwise_are_refused(labelled):
     path = write(labelled / part(1), {"image": files_column([picture(5)]), "label": [1]}, ["goldfish", "tench"])
-    with pytest.raises(UserError, match=f"{path} and .*00000-of-00002.parquet name labels otherwise"):
+    with pytest.raises(UserError, match=f"{path} and .*00000-of-00002.parquet name labels differently"):
         read(labelled, label="label")
     for names in (None, [], ["a", "a"], ["a", " "]):
         for number in (0, 1):
@@ -223,11 +223,11 @@ def test_files_that_name_labels_otherwise_are_refused(labelled):
             read(labelled, label="label")
 
 
-def test_what_is_no_whole_parquet_file_is_refused(labelled):
+def test_files_that_are_not_intact_parquet_are_refused(labelled):
     path = labelled / part(1)
     whole = path.read_bytes()
     for data, message in {
-        b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n": "is a pointer of Git LFS",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n": "is a Git LFS pointer",
         whole[:-20]: "is damaged, or another kind of file",
         b"": "is damaged, or another kind of file",
     }.items():

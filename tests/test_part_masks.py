@@ -1,4 +1,4 @@
-"""Reading sets with a mask a file, in CelebAMask-HQ's layout and in others."""
+"""Reading sets with one mask per file, in CelebAMask-HQ's layout and in others."""
 
 import io
 from pathlib import Path
@@ -91,7 +91,7 @@ def test_faces_have_the_parts_that_files_give_them(faces):
         "a.b/{label}+{}.png",
     ],
 )
-def test_masks_lie_where_the_pattern_says(tmp_path, masks):
+def test_masks_are_found_by_the_pattern(tmp_path, masks):
     keys, labels = ["park_1", "park_12", "sea/0_1"], ["a", "of_b"]
     expected = {}
     for place, (key, label) in enumerate((key, label) for key in keys for label in labels):
@@ -117,17 +117,17 @@ def test_a_mask_of_two_pictures_is_refused(tmp_path):
         read(tmp_path, pictures="pictures/{}", masks="masks/{}_{label}.png")
 
 
-def test_a_label_is_no_folder_of_folders(tmp_path):
+def test_a_label_is_never_a_path_of_folders(tmp_path):
     put_picture(tmp_path, "pictures/one.jpg")
     put(tmp_path, "masks/a/b/one.png", mask_image(rectangle(0, 0, 1, 1)))
-    with pytest.raises(UserError, match=r"masks/a/b/one.png and no picture for it"):
+    with pytest.raises(UserError, match=r"masks/a/b/one.png, but no picture for it"):
         read(tmp_path, pictures="pictures/{}", masks="masks/{label}/{}.png")
 
 
-def test_files_that_do_not_pair_are_named(faces):
+def test_files_that_do_not_pair_are_reported(faces):
     lone = put(faces, "CelebAMask-HQ-mask-anno/0/00013_skin.png", mask_image(rectangle(0, 0, 1, 1)))
     with pytest.raises(
-        UserError, match=r"has CelebAMask-HQ-mask-anno/0/00013_skin.png and no picture for it \(1 such in all"
+        UserError, match=r"has CelebAMask-HQ-mask-anno/0/00013_skin.png, but no picture for it \(such files in all: 1"
     ):
         read(faces)
     lone.unlink()
@@ -144,21 +144,21 @@ def test_files_that_do_not_pair_are_named(faces):
 @pytest.mark.parametrize(
     "masks", ["masks/{}.png", "masks/{label}.png", "{label}/{label}/{}.png", "anno*/{}_{label}.png"]
 )
-def test_a_pattern_that_is_none_is_refused(faces, masks):
+def test_an_invalid_pattern_is_refused(faces, masks):
     with pytest.raises(UserError, match=r"write a path with one {} and one {label}"):
         read(faces, masks=masks)
 
 
-def test_a_pattern_of_no_file_is_refused(faces):
+def test_a_pattern_without_matches_is_refused(faces):
     for masks in ("CelebAMask-HQ-mask-anno/{}_{label}.jpg", "nowhere/{}_{label}.png"):
-        with pytest.raises(UserError, match="holds no file"):
+        with pytest.raises(UserError, match="has no file"):
             read(faces, masks=masks)
 
 
-def test_masks_of_one_picture_have_one_size(faces):
+def test_masks_of_one_picture_must_have_one_size(faces):
     path = put(faces, "CelebAMask-HQ-mask-anno/0/00012_hat.png", Image.new("L", (SIDE, SIDE + 1)))
     with pytest.raises(
-        UserError, match=f"{path} is 9 x 8 and .*00012_l_brow.png is 8 x 8: give masks of a picture one"
+        UserError, match=f"{path} is 9 x 8, but .*00012_l_brow.png is 8 x 8: give masks of a picture one"
     ):
         read(faces).annotation(0)
 
@@ -178,7 +178,7 @@ def with_palette(mask: np.ndarray, colours: list[int]) -> Image.Image:
     return image
 
 
-def test_any_way_to_store_a_mask_says_the_same():
+def test_every_way_to_store_a_mask_gives_the_same_mask():
     ways = {
         "1": mask_image(MASK, "1"),
         "L": mask_image(MASK, "L"),
@@ -196,16 +196,16 @@ def test_any_way_to_store_a_mask_says_the_same():
         assert (read_mask(png(Image.new("L", (3, 2), value)), "a.png") == np.full((2, 3), value > 0)).all()
 
 
-def test_what_says_not_which_pixels_is_refused():
+def test_ambiguous_masks_are_refused():
     soft = np.where(MASK, 255, 0)
     soft[0, 0] = 128
     refused = {
-        "soft": (Image.fromarray(soft.astype(np.uint8)), "other values than 0 and one besides"),
-        "no 0": (Image.fromarray(np.where(MASK, 255, 1).astype(np.uint8)), "other values than 0"),
+        "soft": (Image.fromarray(soft.astype(np.uint8)), "more values than 0 and one other"),
+        "no 0": (Image.fromarray(np.where(MASK, 255, 1).astype(np.uint8)), "more values than 0"),
         "no black": (Image.fromarray(np.stack([255 * MASK, 0 * MASK + 1, 0 * MASK], -1).astype(np.uint8)), "other"),
         "RGBA": (mask_image(MASK, "RGBA"), "has mode RGBA"),
         "white 0": (with_palette(MASK, [255, 255, 255, 0, 0, 0]), "a palette in which 0 is not black"),
-        "black 1": (with_palette(MASK, [0, 0, 0, 0, 0, 0]), "a palette in which 0 is not black, or another is"),
+        "black 1": (with_palette(MASK, [0, 0, 0, 0, 0, 0]), "a palette in which 0 is not black, or another number is"),
     }
     for image, message in refused.values():
         with pytest.raises(UserError, match=f"a.png has {message}|a.png.*{message}"):

@@ -1,4 +1,4 @@
-"""Pascal-Context and Pascal-Part: what MATLAB's files say is what the readers give."""
+"""Pascal-Context and Pascal-Part: the readers return what the MATLAB files contain."""
 
 from types import SimpleNamespace
 
@@ -94,7 +94,7 @@ def test_names_are_those_of_the_parts_without_their_side(short, spelled_out):
 
 def test_an_annotation_without_its_picture_is_refused(kind, tmp_path):
     (tmp_path / "voc" / "JPEGImages" / "2008_000003.jpg").unlink()
-    with pytest.raises(UserError, match=r"no picture 2008_000003 \(1 such in all\)"):
+    with pytest.raises(UserError, match=r"has no picture 2008_000003 \(such files in all: 1\)"):
         kind.read()
 
 

@@ -1,4 +1,4 @@
-"""One policy for every picture that a network is shown, whoever reads it: what is taken, and what is refused."""
+"""One policy for all pictures that networks are shown, in every reader: what is accepted, and what is refused."""
 
 import io
 import logging
@@ -139,20 +139,20 @@ REFUSED: dict[str, tuple[Put, str]] = {
         "more than 178956970 pixels",
     ),
     "PNG of fewer pixels than it says": (content(png(9000, 9000)), "not a whole picture"),
-    "JPEG of fewer pixels than it says": (content(sized_jpeg(9000, 9000)), "too short for 9000 x 9000"),
+    "JPEG of fewer pixels than it says": (content(sized_jpeg(9000, 9000)), "too short for its size of 9000 x 9000"),
     "much text in a PNG": (content(png(SIDE, SIDE, rows=bytes(49) * 16, extra=bytes(10**8))), "not a whole picture"),
     "folder": (Path.mkdir, "cannot be read|is a folder, pipe, socket or device"),
     "pipe": (os.mkfifo, "is a folder, pipe, socket or device"),
     "socket": (put_socket, "cannot be read|is a folder, pipe, socket or device"),
     "device": (lambda path: path.symlink_to("/dev/zero"), "is a folder, pipe, socket or device"),
-    "link to nothing": (lambda path: path.symlink_to("nowhere"), "is missing, or a link to nothing"),
+    "broken link": (lambda path: path.symlink_to("nowhere"), "is missing or is a broken link"),
     "links in a ring": (lambda path: path.symlink_to(path), "cannot be read"),
     "file without end": (put_hole, "has 300 GB"),
 }
 
 
 def class_folders(folder: Path, put: Put) -> Path:
-    """Two classes, each of a picture; the second is put at b/x.png."""
+    """Two classes with one picture each; the second picture is at b/x.png."""
     for name in ("a", "b"):
         (folder / name).mkdir(parents=True)
     PICTURE.save(folder / "a/0.png")
@@ -161,7 +161,7 @@ def class_folders(folder: Path, put: Put) -> Path:
 
 
 class Two(nn.Module):
-    """Says which of two classes, and keeps what it was shown."""
+    """Chooses one of two classes, and keeps the pictures that it was shown."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.shown = x
@@ -207,7 +207,7 @@ READERS = {"packed": packed, "indexed": indexed, "trained": trained, "labelled":
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_no_picture_that_is_meant_is_refused_by_a_sentence(tmp_path, caplog, reader, case):
+def test_unsupported_pictures_are_refused_with_a_sentence(tmp_path, caplog, reader, case):
     put, words = REFUSED[case]
     with pytest.raises(UserError, match=r"[0x]\.png") as error:
         READERS[reader](tmp_path, put)
@@ -239,7 +239,7 @@ TAKEN = {
 
 @pytest.mark.parametrize("reader", [name for name in READERS if name != "indexed"])
 @pytest.mark.parametrize("kind", TAKEN)
-def test_what_is_taken_is_what_pillow_makes_of_it_whatever_the_ending_says(tmp_path, caplog, reader, kind):
+def test_accepted_pictures_match_pillow_whatever_their_ending(tmp_path, caplog, reader, kind):
     data = TAKEN[kind]
     with Image.open(io.BytesIO(data)) as image:
         expected = np.asarray(image.convert("RGB"))
@@ -247,7 +247,7 @@ def test_what_is_taken_is_what_pillow_makes_of_it_whatever_the_ending_says(tmp_p
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
-def test_what_is_behind_transparency_shows(tmp_path):
+def test_colours_behind_transparency_show(tmp_path):
     data = encoded("PNG", Image.fromarray(np.concatenate([PIXELS, np.zeros_like(PIXELS[..., :1])], -1)))
     np.testing.assert_array_equal(packed(tmp_path, content(data)), PIXELS)
 
@@ -274,7 +274,7 @@ TURNED = {
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("kind", TURNED)
-def test_turns_are_not_done_but_told(tmp_path, caplog, reader, kind):
+def test_turns_are_reported_but_not_applied(tmp_path, caplog, reader, kind):
     data, count = TURNED[kind]
     found = READERS[reader](tmp_path, content(data))
     if found is not None and kind.startswith(("PNG", "TIFF", "WebP")):
@@ -319,7 +319,7 @@ def test_nothing_without_a_name_reaches_the_terminal(tmp_path):
 
 
 def write_others(folder: Path) -> None:
-    """Beside the picture a/0.png: five things that are left out, and hidden ones that are not worth a word."""
+    """Beside the picture a/0.png: five entries that are left out, and hidden ones that are not even reported."""
     (folder / "list.txt").touch()
     (folder / "a/1.gif").write_bytes(encoded("GIF"))
     (folder / "a/no ending").write_bytes(PNG)
@@ -333,7 +333,7 @@ def write_others(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("reader", ["packed", "indexed", "measured"])
-def test_what_is_left_out_is_counted_and_told(tmp_path, caplog, reader):
+def test_files_that_are_left_out_are_counted_and_reported(tmp_path, caplog, reader):
     def put(path: Path) -> None:
         path.write_bytes(PNG)
         write_others(path.parent.parent)
@@ -345,12 +345,12 @@ def test_what_is_left_out_is_counted_and_told(tmp_path, caplog, reader):
 
 
 @pytest.mark.parametrize("reader", ["packed", "indexed", "measured"])
-def test_a_class_without_pictures_says_what_it_holds(tmp_path, reader):
+def test_a_class_without_pictures_is_reported_with_its_contents(tmp_path, reader):
     def put(path: Path) -> None:
         path.with_suffix(".gif").touch()
         path.with_suffix(".ppm").touch()
 
-    with pytest.raises(UserError, match=r"set/b holds no pictures but 2 files or .*, as b/x\.gif"):
+    with pytest.raises(UserError, match=r"set/b has no pictures but 2 files or .*, such as b/x\.gif"):
         READERS[reader](tmp_path, put)
 
 

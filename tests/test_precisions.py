@@ -43,7 +43,7 @@ def test_auto_is_bfloat16_where_the_gpu_computes_in_it(monkeypatch, found):
 
 
 @pytest.mark.parametrize("precision", FORWARD)
-def test_a_precision_that_is_named_is_taken(monkeypatch, precision):
+def test_a_given_precision_is_used(monkeypatch, precision):
     monkeypatch.setattr(precisions, "computes_bfloat16", None)
     cpu = torch.device("cpu")
     with autocast(cpu, resolved(precision, cpu)):

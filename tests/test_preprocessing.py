@@ -1,4 +1,4 @@
-"""How pictures are shown to networks that were brought along: as a config, torchvision, timm or transformers say."""
+"""How pictures are shown to users' networks: as given by a config, torchvision, timm or transformers."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ from workflow_scripts.train.pictures import grey, normaliser
 
 KEY = "arms.mine.preprocessing"
 HALF = {"mean": [0.5] * 3, "std": [0.25] * 3}
-# As timm has them, of three networks and of what is not done here.
+# Configurations as in timm, of three networks and of unsupported settings.
 TIMM = {
     "net.cropped": {"crop_pct": 0.95, "crop_mode": "center"},
     "net.squeezed": {"crop_pct": 0.9, "crop_mode": "squash", "interpolation": "bilinear"},
@@ -70,17 +70,17 @@ def test_a_config_may_say_one_side_or_both(given, size, resize):
         ({"size": 32, "resize": 31}, r"preprocessing\.resize must be at least size, 32"),
         ({"size": [24, 32], "resize": 31}, r"resize must be at least size, \[24, 32\]"),
         ({"size": [24, 32], "resize": [24, 31]}, r"resize must be at least size, \[24, 32\]"),
-        ({"size": 32, "mean": [0.5]}, r"mean has one number and std 3 numbers: write three each, or one each"),
+        ({"size": 32, "mean": [0.5]}, r"mean has one number, but std has 3 numbers: write three each, or one each"),
     ],
 )
-def test_what_does_not_go_together_is_told(given, words):
+def test_contradictory_settings_are_reported(given, words):
     with pytest.raises(UserError, match=words):
         read_preprocessing(HALF | given, KEY)
 
 
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
-    """A package timm that knows the networks of TIMM, for this process and for those that it starts."""
+    """A package timm that knows the networks of TIMM, for this process and the processes that it starts."""
     package = tmp_path / "packages" / "timm"
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").write_text("")
@@ -102,29 +102,29 @@ def stand_in(tmp_path, monkeypatch):
         ("net.oblong", {"size": [240, 160], "resize": [240, 160], "interpolation": "bicubic"}),
     ],
 )
-def test_a_network_of_timms_is_shown_pictures_as_timm_says(stand_in, name, found):
+def test_a_timm_network_is_shown_pictures_as_in_timm(stand_in, name, found):
     assert read_preprocessing(f"timm/{name}", KEY) == found | {"mean": [0.5, 0.5, 0.25], "std": [0.25, 0.5, 0.5]}
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("net.padded", "fitted in by timm's crop_mode border, which is not done: give size, mean and std"),
-        ("net.oblong_cropped", "fitted in by timm's crop_mode center, which is not done"),
+        ("net.padded", "uses timm's crop_mode border, and that is not supported: give size, mean and std"),
+        ("net.oblong_cropped", "uses timm's crop_mode center, and that is not supported"),
         ("net.drawn", "asks for the interpolation random"),
-        ("net.deep", "whose pictures have 4 channels: only 1 and 3 are possible"),
-        ("net.none", r"timm does not say what that is \(Invalid pretrained tag for net.none.\): correct the name"),
+        ("net.deep", "whose pictures have 4 channels, but only 1 and 3 are possible"),
+        ("net.none", r"timm does not know it \(Invalid pretrained tag for net.none.\): correct the name"),
     ],
 )
-def test_what_is_not_done_as_timm_does_it_is_told(stand_in, name, words):
+def test_unsupported_timm_settings_are_refused(stand_in, name, words):
     with pytest.raises(UserError, match=rf"^{KEY} is 'timm/{name}', .*{words}"):
         read_preprocessing(f"timm/{name}", KEY)
 
 
-def test_without_timm_a_sentence_says_what_to_install(monkeypatch):
+def test_without_timm_the_error_says_what_to_install(monkeypatch):
     timm_config.cache_clear()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="timm is not there: pip install timm, or give size, mean and std"):
+    with pytest.raises(UserError, match="timm is not installed: pip install timm, or give size, mean and std"):
         read_preprocessing("timm/resnet18.a1_in1k", KEY)
 
 
@@ -176,7 +176,7 @@ def changed(**changes: object) -> dict:
         ),
     ],
 )  # fmt: skip
-def test_a_folder_of_transformers_says_how_pictures_are_shown(tmp_path, processor, found):
+def test_a_transformers_folder_gives_the_preprocessing(tmp_path, processor, found):
     wanted = {"mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bilinear"} | found
     assert read_preprocessing(folder_of(tmp_path / "net", processor), KEY) == wanted
 
@@ -184,23 +184,23 @@ def test_a_folder_of_transformers_says_how_pictures_are_shown(tmp_path, processo
 @pytest.mark.parametrize(
     ("processor", "words"),
     [
-        (changed(do_rescale=False), "has do_rescale: false, which is not done: give size, mean and std yourself"),
-        (changed(do_resize=False), "has do_resize: false, which is not done"),
-        (changed(do_pad=True), "has do_pad: true, which is not done"),
-        (changed(do_flip_channel_order=True), "has do_flip_channel_order: true, which is not done"),
-        (changed(rescale_factor=1 / 127.5), "has a rescale_factor of 0.00784.*, not of 1 / 255"),
+        (changed(do_rescale=False), "has do_rescale: false, which is not supported: give size, mean and std yourself"),
+        (changed(do_resize=False), "has do_resize: false, which is not supported"),
+        (changed(do_pad=True), "has do_pad: true, which is not supported"),
+        (changed(do_flip_channel_order=True), "has do_flip_channel_order: true, which is not supported"),
+        (changed(rescale_factor=1 / 127.5), "has a rescale_factor of 0.00784.*, not 1 / 255"),
         (
             changed(image_processor_type="LevitImageProcessor"),
-            "is of LevitImageProcessor, and only these are known: ViT",
+            "is of LevitImageProcessor, but only these are known: ViT",
         ),
-        (changed(image_processor_type=None), "is of no type, and only these are known"),
+        (changed(image_processor_type=None), "is of no type, but only these are known"),
         (changed(size=None), "does not say size: add it"),
         (changed(resample=None), "does not say resample: add it"),
         (changed(image_std=None), "does not say image_std: add it"),
-        (changed(resample=9), "a resample that cannot be: mend it"),
-        (changed(image_mean=[0.5, 0.5]), "a mean, a standard deviation or a resample that cannot be"),
-        (changed(image_std=[0.5, 0, 0.5]), "a mean, a standard deviation or a resample that cannot be"),
-        (changed(size={"height": 0, "width": 0}), "has a size, .* that cannot be"),
+        (changed(resample=9), "has an impossible size, .* or resample: correct it"),
+        (changed(image_mean=[0.5, 0.5]), "has an impossible .*mean, standard deviation or resample"),
+        (changed(image_std=[0.5, 0, 0.5]), "has an impossible .*mean, standard deviation or resample"),
+        (changed(size={"height": 0, "width": 0}), "has an impossible size"),
         (changed(image_processor_type="ConvNextImageProcessor", size=224, crop_pct=0), "is damaged, or another kind"),
         (changed(image_processor_type="CLIPImageProcessor", size=224, do_center_crop=False), "has no crop_size"),
         (changed(size={"height": 224}), "is damaged, or another kind of file"),
@@ -208,19 +208,19 @@ def test_a_folder_of_transformers_says_how_pictures_are_shown(tmp_path, processo
         ([1], "is damaged, or another kind of file"),
     ],
 )
-def test_what_is_not_done_as_transformers_does_it_is_told(tmp_path, processor, words):
+def test_unsupported_transformers_settings_are_refused(tmp_path, processor, words):
     folder = folder_of(tmp_path / "net", processor)
     with pytest.raises(UserError, match=rf"^{KEY}: {folder}/preprocessor_config.json .*{words}"):
         read_preprocessing(folder, KEY)
 
 
-def test_a_folder_without_the_file_is_told(tmp_path):
+def test_a_folder_without_the_file_is_reported(tmp_path):
     with pytest.raises(UserError, match=r"there is no file .*/preprocessor_config.json: put it there, or give size"):
         read_preprocessing(str(tmp_path), KEY)
 
 
 def hub(kept: object, fetched: object) -> ModuleType:
-    """A package huggingface_hub that has kept a file, or fetches it, or fails to."""
+    """A package huggingface_hub that has a file in its cache, fetches it, or fails to."""
     module: Any = ModuleType("huggingface_hub")
 
     def answer(what: object) -> object:
@@ -239,7 +239,9 @@ def test_a_name_of_transformers_is_fetched_once(tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "huggingface_hub", hub(kept, fetched))
         assert read_preprocessing("some-one/net.v1", KEY)["resize"] == [224, 224]
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub(None, OSError("no such host")))
-    with pytest.raises(UserError, match=r"no such folder, nor can .* be fetched \(OSError: no such host\): correct it"):
+    with pytest.raises(
+        UserError, match=r"no such folder, and .* cannot be fetched \(OSError: no such host\): correct the name"
+    ):
         read_preprocessing("some-one/net.v1", KEY)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # as where it is not installed
     with pytest.raises(UserError, match=r"no such folder; to fetch .*, pip install transformers"):
@@ -259,7 +261,7 @@ def shown(path: Path, preprocessing: dict) -> torch.Tensor:
     return normaliser(preprocessing["mean"], preprocessing["std"], torch.device("cpu"))(picture)[0]
 
 
-def test_a_picture_is_cut_or_squeezed_to_its_size(tmp_path):
+def test_a_picture_is_cropped_or_squeezed_to_its_size(tmp_path):
     path = noise(tmp_path)
     picture = Image.open(path)
     cut = read_preprocessing(HALF | {"size": [24, 40], "resize": 50}, KEY)

@@ -84,7 +84,7 @@ def test_a_loop_of_unknown_length_has_a_rate_only(time, caplog):
     assert caplog.messages == ["220 files, 20 a second"]
 
 
-def test_nothing_done_yet_is_no_error(time, caplog):
+def test_no_progress_yet_is_not_an_error(time, caplog):
     caplog.set_level(logging.INFO)
     progress = Progress("files", 10)
     time.now += 11
@@ -92,7 +92,7 @@ def test_nothing_done_yet_is_no_error(time, caplog):
     assert caplog.messages == ["0 of 10 files, 0 an hour, unknown time left"]
 
 
-def test_an_attempt_that_finds_all_done_is_no_error(time):
+def test_an_attempt_that_finds_everything_done_is_not_an_error(time):
     assert Progress("files", 10, done=10).left(10) == "unknown time"
 
 

@@ -114,13 +114,13 @@ def prepare(folder: Path, concepts: Concepts, maps: np.ndarray) -> None:
 
 
 def choices(protocol: str = "netdissect", **given: object) -> dict:
-    """The config's dissection section, with the protocol's choices but for those given."""
+    """The config's section dissection, with the protocol's choices except for the given ones."""
     left = dict.fromkeys(asdict(Protocol()), "protocol")
     return resolve_protocol(left | {"protocol": protocol, "dump": "all", "largest_quantile": "quantile"} | given)
 
 
 def dissect(folder: Path, chosen: dict, fields: dict | None = FIELDS) -> dict[str, np.ndarray]:
-    """Dissect what `prepare` wrote, through files; the datasets of tally.h5, and units.csv besides it."""
+    """Dissect what `prepare` wrote, through files; return the datasets of tally.h5, and units.csv."""
     activations, thresholds, concepts = (folder / f"{name}.h5" for name in ("activations", "thresholds", "concepts"))
     upsampled = chosen["knots"] if chosen["quantile_of"] == "upsampled" else None
     find_thresholds(activations, chosen["quantile"], thresholds, upsampled, concepts, fields, border=chosen["border"])
@@ -138,7 +138,7 @@ def dissect(folder: Path, chosen: dict, fields: dict | None = FIELDS) -> dict[st
 
 
 class Truth:
-    """What a concept set says, pixel by pixel.
+    """The contents of a concept set, pixel by pixel.
 
     That is which pixels carry what, and how often; the labels' areas, and areas where planes are counted each; their
     primary categories.
@@ -184,7 +184,7 @@ class Dissection:
 
 
 def cut_at(samples: np.ndarray, quantile: float) -> float:
-    """Of n samples the (floor(quantile n) + 1)-th largest."""
+    """The (floor(quantile n) + 1)-th largest of n samples."""
     return sorted(samples.ravel().tolist(), reverse=True)[floor(Decimal(str(quantile)) * samples.size)]
 
 
@@ -294,7 +294,7 @@ def pnas_2020(maps: np.ndarray, truth: Truth, quantile: float) -> Dissection:
 
 
 def source(place: int, size: int, new_size: int, knots: str, field: Field | None) -> Fraction:
-    """Where a position of the label map lies on the map and beyond, exactly."""
+    """The exact place of a position of the label map on the map and beyond."""
     if knots == "align_corners_true":
         found = Fraction(place * (size - 1), max(new_size - 1, 1))
     elif knots == "align_corners_false":
@@ -316,7 +316,7 @@ def clamped_source(place: int, size: int, *rest: Any) -> Fraction:
 
 
 def interpolation_matrix(size: int, new_size: int, knots: str, border: str, field: Field | None) -> np.ndarray:
-    """What every position takes of every knot, fractions (new_size, size)."""
+    """The weight of every knot at every position, fractions (new_size, size)."""
     matrix = np.full((new_size, size), Fraction(0))
     for place in range(new_size):
         found = (clamped_source if border == "clamp" else source)(place, size, new_size, knots, field)
@@ -393,7 +393,7 @@ def same_tallies(tally: dict[str, np.ndarray], expected: Dissection, truth: Trut
 
 
 def name_of(table: dict[int, Fraction]) -> str:
-    """The label of the highest IoU, the lowest of equals; none where nothing is shared."""
+    """The label with the highest IoU, the lowest of equal ones; none if nothing overlaps."""
     best = min(table, key=lambda number: (-table[number], number), default=None)
     return LABELS[best][0] if best is not None and table[best] > 0 else ""
 
@@ -582,7 +582,7 @@ def test_with_masks_at_least_the_threshold_a_dead_unit_covers_every_image(dtype,
         assert not dissect(tmp_path, choices(quantile=0.1, counted_images=counted_images))["unit_area"][4].any()
 
 
-def test_ties_at_the_threshold_are_in_the_mask_only_if_it_takes_what_is_at_least_the_threshold(tmp_path):
+def test_ties_at_the_threshold_are_in_the_mask_only_with_at_least(tmp_path):
     plane = np.full((4, 4), 3)
     plane[3] = 0
     concepts = Concepts(CATEGORIES, LABELS, 4, 4, [Picture(np.zeros((4, 4, 3), np.uint8), {"object": [plane]})])
@@ -602,7 +602,7 @@ def test_ties_at_the_threshold_are_in_the_mask_only_if_it_takes_what_is_at_least
 
 
 @pytest.mark.parametrize("counted_images", ["with_category", "with_label_in_mask", "all"])
-def test_pictures_that_have_whole_image_labels_alone_or_none_are_tallied(counted_images, tmp_path):
+def test_pictures_with_only_whole_image_labels_or_none_are_tallied(counted_images, tmp_path):
     pixels = np.zeros((4, 4, 3), np.uint8)
     pictures = [Picture(pixels, cells) for cells in ({"scene": [300]}, {}, {"scene": [301], "texture": [302]})]
     concepts, maps = Concepts(CATEGORIES, LABELS, 8, 8, pictures), maps_of(2, 3, 4, 4)
@@ -700,7 +700,7 @@ def test_a_dilated_pooling_reaches_as_far_as_its_holes_take_it():
     )
 
 
-def test_a_residual_block_lies_where_body_and_shortcut_lie():
+def test_a_residual_block_has_the_position_of_body_and_shortcut():
     stem, body = [("conv", 5, 2, 1)], [("conv", 3, 2, 1), ("conv", 3, 1, 1)]
     network = nn.Sequential(
         stack(stem),
@@ -732,7 +732,7 @@ def test_layers_that_pool_over_all_places_have_none_and_the_others_keep_theirs(p
 
 
 class OwnSize(nn.Module):
-    """A network that takes pictures of 16 pixels only, as a vision transformer does."""
+    """A network that only takes pictures of 16 pixels, like a vision transformer."""
 
     def __init__(self):
         super().__init__()
@@ -751,7 +751,7 @@ def test_a_network_that_takes_its_own_size_only_has_none(caplog):
 
 
 class Plain(nn.Module):
-    """A network whose pooling is a function, whose convolutions have biases, and whose head wants its own size."""
+    """A network whose pooling is a function, whose convolutions have biases, and whose head needs its own size."""
 
     def __init__(self):
         super().__init__()
@@ -833,7 +833,7 @@ def test_a_layer_without_fields_is_dissected_with_cell_centres_beside_one_that_h
             assert same_tallies({name: values[:] for name, values in file["global"].items()}, expected, Truth(concepts))
 
 
-def test_what_is_found_is_what_the_knots_need():
+def test_the_fields_found_are_those_that_the_knots_need():
     layers = ["stem", "stages.0", "stages.1"]
     found = find_receptive_fields(build(NETWORK, 4, seed=0), layers, 32)
     stem, stages = [("conv", 3, 2, 1)], [("conv", 3, 1, 1), ("conv", 3, 1, 1), ("conv", 3, 2, 1), ("conv", 3, 1, 1)]
@@ -959,7 +959,7 @@ def test_resolving_leaves_the_config_as_it_was():
     assert resolve_protocol(section)["quantile"] == 0.005005 and section == before
 
 
-def test_a_cut_that_no_iou_passes_is_refused():
+def test_an_iou_threshold_that_no_iou_passes_is_refused():
     [mistake] = protocol_mistakes(choices(detector_iou=1))
     assert mistake.startswith("dissection.detector_iou is 1")
     assert not list(protocol_mistakes(choices(detector_iou=1, detector_rule="at_least")))
@@ -974,13 +974,13 @@ def test_a_cut_that_no_iou_passes_is_refused():
         ("lite", {"largest_quantile": 0.005}, "largest_quantile"),
     ],
 )
-def test_candidates_that_would_not_do_are_refused(protocol, given, key):
+def test_insufficient_candidates_are_refused(protocol, given, key):
     [mistake] = protocol_mistakes(choices(protocol, dump="candidates", **given))
     assert mistake.startswith(f"dissection.{key}")
     assert not list(protocol_mistakes(choices(protocol, **given)))  # all maps do
 
 
-def test_all_that_would_not_do_is_named():
+def test_all_reasons_against_candidates_are_reported():
     given = {"detector_iou": 1, "dump": "candidates", "quantile": 0.02, "largest_quantile": 0.01}
     mistakes = list(protocol_mistakes(choices("pnas", **given)))
     assert [mistake.split(" ")[0].rstrip(":") for mistake in mistakes] == [
@@ -1000,7 +1000,7 @@ def test_all_that_would_not_do_is_named():
         ("netdissect", {"quantile": 0.02}),
     ],
 )
-def test_candidates_that_do_are_taken(protocol, given):
+def test_sufficient_candidates_are_accepted(protocol, given):
     found = choices(protocol, dump="candidates", **given)
     assert not list(protocol_mistakes(found)) and found["largest_quantile"] >= found["quantile"]
 
@@ -1008,7 +1008,7 @@ def test_candidates_that_do_are_taken(protocol, given):
 # 5. Detectors
 
 
-def test_an_iou_at_the_cut_is_a_detectors_only_if_at_least_the_cut_is_enough():
+def test_an_iou_at_the_threshold_makes_a_detector_only_with_at_least():
     iou = pd.Series([0.0, np.nextafter(0.04, 0), 1 / 25, np.nextafter(0.04, 1), 1.0])
     assert detects(iou, 0.04, "above").tolist() == [False, False, False, True, True]
     assert detects(iou, 0.04, "at_least").tolist() == [False, False, True, True, True]
@@ -1037,7 +1037,7 @@ def test_both_ways_of_counting_follow_the_rule(rule, a, concepts_a, b, concepts_
     assert [found["detectors_b"].tolist(), found["concepts_b"].tolist()] == [b, concepts_b]
 
 
-def test_an_iou_at_the_cut_stays_there_from_the_maps_to_the_count(tmp_path):
+def test_an_iou_at_the_threshold_stays_there_from_the_maps_to_the_count(tmp_path):
     red = np.zeros((5, 5), int)
     red[0, 0] = 2
     picture = Picture(np.zeros((4, 4, 3), np.uint8), {"scene": [300], "color": [red]})

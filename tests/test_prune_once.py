@@ -69,7 +69,7 @@ def test_random_pruning_follows_from_the_seed():
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("density", [0.2, 0.45, 0.9])
-def test_what_a_parent_has_pruned_stays_so_and_does_not_count(method, density):
+def test_weights_pruned_in_the_parent_stay_pruned_and_do_not_count(method, density):
     network = drawn(width=8)
     parent = prune_once(network, {}, "global", 0.5, [], 0)
     masks = prune_once(network, parent, method, density, [], 3)
@@ -84,11 +84,11 @@ def test_what_a_parent_has_pruned_stays_so_and_does_not_count(method, density):
     assert kept <= round(0.5 * count)
 
 
-def test_exempt_layers_are_not_pruned_and_nothing_left_is_told():
+def test_exempt_layers_are_not_pruned_and_pruning_all_weights_is_refused():
     network = drawn()
     masks = prune_once(network, {}, "global", 0.1, ["7"], 0)
     assert masks.keys() == {"0", "3"} and network[7].weight.all()
-    with pytest.raises(UserError, match=r"densities: at 0.0001 no weight would be left"):
+    with pytest.raises(UserError, match=r"densities: at 0.0001 no weight would remain"):
         prune_once(drawn(), {}, "global", 0.0001, [], 0)
     with pytest.raises(UserError, match=r"'8' matches no layer"):
         prune_once(drawn(), {}, "global", 0.5, ["8"], 0)

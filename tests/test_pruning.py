@@ -1,4 +1,4 @@
-"""The mask rule, nesting, densities: against a slow reading of the rule."""
+"""The mask rule, nesting and densities, against a slow implementation of the rule."""
 
 import math
 
@@ -26,7 +26,7 @@ from workflow_scripts.shared.files import UserError
 
 
 def slow_mask(weights: list[float], remaining: list[bool], exempt: int, fraction: float) -> list[bool]:
-    """The rule of OpenLTH, weight by weight; so many more weights are exempt."""
+    """The rule of OpenLTH, weight by weight; `exempt` further weights are exempt."""
     left = sorted(abs(weight) for weight, keep in zip(weights, remaining, strict=True) if keep)
     threshold = left[math.ceil(fraction * (len(left) + exempt))]
     return [keep and abs(weight) > threshold for weight, keep in zip(weights, remaining, strict=True)]
@@ -63,7 +63,7 @@ def test_masks_follow_the_rule_also_with_ties_exempt_layers_and_over_several_rou
         if enough:
             expected = slow_mask([float(w) for w in torch.tensor(weights)], expected, exempt, fraction)
         if not enough or not any(expected):
-            with pytest.raises(UserError, match="leaves none: lower"):
+            with pytest.raises(UserError, match=r"pruning would remove all of the \d+ weights that remain: lower"):
                 prune_by_magnitude(network, masks, fraction)
             break
         masks = prune_by_magnitude(network, masks, fraction)
@@ -96,16 +96,18 @@ def test_exempt_layers_leave_as_many_weights_as_in_openlth():
 
 @settings(deadline=None)
 @given(weights=st.integers(1, 200), exempt=st.integers(0, 200), fraction=st.floats(0.05, 0.9))
-def test_the_forecast_ends_where_pruning_does(weights, exempt, fraction):
+def test_the_predicted_counts_end_where_pruning_ends(weights, exempt, fraction):
     network = ThreeLayers([(-1.0) ** number * (1 + number) for number in range(weights + 1)], exempt)
     masks, levels = full_masks(network, ["exempt"]), 0
-    with pytest.raises(UserError, match="leaves none: lower"):
+    with pytest.raises(UserError, match=r"pruning would remove all of the \d+ weights that remain: lower"):
         while True:
             masks = prune_by_magnitude(network, masks, fraction)
             levels += 1
     forecast = remaining_weights(weights + 1, exempt, fraction, levels)
     assert forecast[-1] == sum(int(mask.sum()) for mask in masks.values())
-    with pytest.raises(UserError, match=f"leaves none: set pruning.levels to {levels} or lower pruning.fraction"):
+    with pytest.raises(
+        UserError, match=f"weights that remain: set pruning.levels to {levels}, or lower pruning.fraction"
+    ):
         remaining_weights(weights + 1, exempt, fraction, levels + 1)
 
 
@@ -143,18 +145,18 @@ def test_apply_masks_zeroes_the_pruned_weights_and_nothing_else():
         assert torch.equal(tensor, expected)
 
 
-def test_one_weight_may_be_left_and_none_may_not():
+def test_one_weight_may_remain_but_not_none():
     # Of 4 weights 0.5 takes 2 + 1, and 0.6 takes 3 + 1.
     network = ThreeLayers([1.0, -4.0, 3.0, 2.0])
     masks = full_masks(network, ["exempt"])
     left = prune_by_magnitude(network, masks, 0.5)
     assert (left["first"].tolist(), left["second"].tolist()) == ([[False, True]], [[False, False]])
     assert remaining_weights(4, 0, 0.5, 1) == [4, 1]
-    with pytest.raises(UserError, match="of the 4 weights that remain, pruning leaves none: lower"):
+    with pytest.raises(UserError, match="remove all of the 4 weights that remain: lower"):
         prune_by_magnitude(network, masks, 0.6)
-    with pytest.raises(UserError, match="of the 4 weights that remain, pruning leaves none: lower"):
+    with pytest.raises(UserError, match="remove all of the 4 weights that remain: lower"):
         prune_by_magnitude(ThreeLayers([1.0, -2.0, 2.0, 2.0]), masks, 0.2)  # of 1, 2, 2, 2 none is above the second
-    with pytest.raises(UserError, match="of the 4 weights that remain, pruning leaves none: set"):
+    with pytest.raises(UserError, match="remove all of the 4 weights that remain: set"):
         remaining_weights(4, 0, 0.6, 1)
 
 
@@ -230,7 +232,7 @@ def test_every_kind_of_weight_is_counted_once():
     }
 
 
-def test_what_torch_has_pruned_goes_by_its_plain_name():
+def test_weights_pruned_by_torch_have_their_plain_names():
     network = nn.Sequential(nn.Linear(4, 2), nn.MultiheadAttention(4, 2))
     prune.random_unstructured(network[0], "weight", 3)
     prune.random_unstructured(network[1], "in_proj_weight", 5)

@@ -1,4 +1,4 @@
-"""Training that is killed, stopped, or shared out among processes ends like training that is not."""
+"""Training that is killed, stopped, or shared among processes ends like training that is not."""
 
 import errno
 import hashlib
@@ -91,7 +91,7 @@ def outputs(folder: Path) -> dict[str, bytes]:
 
 
 def start(*words: str) -> subprocess.Popen:
-    """Start a command of Python's, given from the module on."""
+    """Start `python -m` with a module and its arguments."""
     return subprocess.Popen(
         [sys.executable, "-m", *words],
         cwd=ROOT,
@@ -102,7 +102,7 @@ def start(*words: str) -> subprocess.Popen:
 
 
 def read_until(running: subprocess.Popen, sign: str) -> str:
-    """Return what a command says up to a line with `sign`, or all if it ends before."""
+    """Return a command's output up to a line with `sign`, or all of it if it ends before."""
     assert running.stderr
     log = ""
     while sign not in log and running.poll() is None:
@@ -181,12 +181,12 @@ def test_an_arm_that_the_system_kills_ends_with_the_same_bytes(folder, parent, t
             running.communicate()
             assert running.returncode == -signal.SIGKILL and not outputs(tmp_path / name)
         log = run("train_level", folder, *arguments, training=FORTY)
-        assert bool(re.search(r"going on after \d+ epochs", log)) == (name == "killed")
+        assert bool(re.search(r"continuing after \d+ epochs", log)) == (name == "killed")
         made.append(outputs(tmp_path / name))
     assert made[0] == made[1] and len(made[0]) == 2
 
 
-def test_a_finished_training_is_handed_out_again_after_its_outputs_are_deleted(folder):
+def test_a_finished_training_restores_its_deleted_outputs(folder):
     arguments = [*dense(folder, "again"), "--rewind-epoch", 1]
     run("train_dense", folder, *arguments, training=TRAINING)
     before = outputs(folder / "again")
@@ -194,7 +194,7 @@ def test_a_finished_training_is_handed_out_again_after_its_outputs_are_deleted(f
     for name in before:
         (folder / "again" / name).unlink()
     for processes in (1, 1, 2):  # the second time the outputs are there
-        assert "trained before" in run("train_dense", folder, *arguments, training=TRAINING, processes=processes)
+        assert "already trained" in run("train_dense", folder, *arguments, training=TRAINING, processes=processes)
         assert outputs(folder / "again") == before
     kept = folder / "again/network.pt.training/finished/network.pt"
     damaged = kept.read_bytes()[:1000]
@@ -230,7 +230,7 @@ def test_two_processes_train_as_one_does(folder):
             torch.testing.assert_close(tensor, others[name], rtol=1e-2, atol=1e-3)
 
 
-def test_processes_asked_to_stop_save_and_any_number_of_them_goes_on(folder):
+def test_processes_asked_to_stop_save_and_any_number_of_them_can_continue(folder):
     """SIGTERM reaches two processes at different moments; they stop after the same step."""
     training = TRAINING | {"micro_batch": 4, "epochs": 20, "learning_rate": 0.01}
     arguments = [*dense(folder, "stopped"), "--rewind-epoch", 1]
@@ -243,7 +243,7 @@ def test_processes_asked_to_stop_save_and_any_number_of_them_goes_on(folder):
     assert len(stops) == 2 and stops[0] == stops[1]
     resumed = run("train_dense", folder, *arguments, training=training, processes=2)
     step, epoch = stops[0]
-    assert f"going on after {int(epoch) - 1} epochs and {step} steps" in resumed
+    assert f"continuing after {int(epoch) - 1} epochs and {step} steps" in resumed
     run("train_dense", folder, *dense(folder, "undisturbed"), "--rewind-epoch", 1, training=training)
     first, second = (json.loads((folder / name / "network.json").read_text()) for name in ("stopped", "undisturbed"))
     assert len(first["epochs"]) == len(second["epochs"]) == 20
@@ -268,7 +268,7 @@ def test_processes_end_with_torchrun_even_if_it_is_killed(folder):
     assert (folder / "orphans/network.pt.training/state").stat().st_mtime_ns == epochs
 
 
-def test_an_attempt_waits_for_one_that_was_left_running_and_goes_on_from_there(folder):
+def test_an_attempt_waits_for_one_that_was_left_running_and_continues_from_there(folder):
     training = TRAINING | {"epochs": 60, "learning_rate": 0.01}
     arguments = command("train_dense", folder, *dense(folder, "left"), "--rewind-epoch", 1, training=training)
     left = start(*arguments)
@@ -280,7 +280,7 @@ def test_an_attempt_waits_for_one_that_was_left_running_and_goes_on_from_there(f
     left.communicate()
     log += attempt.communicate(timeout=120)[1]
     assert attempt.returncode == 0, log
-    assert re.search(r"going on after \d+ epochs", log)
+    assert re.search(r"continuing after \d+ epochs", log)
     assert sorted(outputs(folder / "left")) == ["network.json", "network.pt", "rewind.pt"]
 
 
@@ -376,10 +376,10 @@ def in_files(packed, tmp_path_factory) -> FilePictures:
 
 @pytest.mark.parametrize(("source", "momentum"), [("pictures", True), ("pictures", False), ("in_files", True)])
 @pytest.mark.parametrize("step", range(6))
-def test_stopped_at_any_step_it_goes_on_to_the_bit(request, source, momentum, tmp_path, step):
+def test_stopped_at_any_step_it_continues_bit_for_bit(request, source, momentum, tmp_path, step):
     pictures = request.getfixturevalue(source)
     whole = trained(pictures, None, momentum)
-    with pytest.raises(UserError, match="run again to go on"):
+    with pytest.raises(UserError, match="run again to continue"):
         trained(pictures, StopAt(tmp_path, "recipe", step), momentum)
     resumed = trained(pictures, TrainingState(tmp_path, "recipe"), momentum)
     assert same_network(whole, resumed)
@@ -393,7 +393,7 @@ def test_stopped_at_any_step_it_goes_on_to_the_bit(request, source, momentum, tm
 def test_what_dropout_draws_is_the_same_after_an_interruption(pictures, tmp_path, step):
     whole = trained(pictures, None, settings=DROPPING)
     torch.rand(3)  # whatever was drawn before does not count
-    with pytest.raises(UserError, match="run again to go on"):
+    with pytest.raises(UserError, match="run again to continue"):
         trained(pictures, StopAt(tmp_path, "recipe", step), settings=DROPPING)
     resumed = trained(pictures, TrainingState(tmp_path, "recipe"), settings=DROPPING)
     assert same_network(whole, resumed) and whole.history == resumed.history
@@ -458,7 +458,7 @@ def test_damaged_states_are_recognised_and_the_one_before_is_used(pictures, tmp_
 
 
 def failing(monkeypatch, path: Path, number: int) -> None:
-    """Let opening a file fail, as a system does that gives this errno."""
+    """Let opening a file fail as if the system had given this errno."""
     opened = io.open
 
     def refuse(file, *arguments, **options):
@@ -487,7 +487,7 @@ def test_a_state_that_cannot_be_read_stops_the_training_and_stays(pictures, tmp_
 
 @pytest.fixture
 def kept(tmp_path) -> TrainingState:
-    """A training that has finished and handed out two files."""
+    """A finished training with two output files."""
     state = TrainingState(tmp_path / "network.pt.training", "recipe")
     with state.outputs(tmp_path / "network.pt", tmp_path / "metrics.json") as parts:
         for part in parts:
@@ -497,7 +497,7 @@ def kept(tmp_path) -> TrainingState:
 
 @pytest.mark.parametrize("number", SYSTEM_ERRORS)
 @pytest.mark.parametrize("name", ["record.json", "network.pt", "metrics.json"])
-def test_a_finished_training_that_cannot_be_read_is_not_thrown_away(kept, tmp_path, monkeypatch, number, name):
+def test_an_unreadable_finished_training_is_not_discarded(kept, tmp_path, monkeypatch, number, name):
     paths = tmp_path / "network.pt", tmp_path / "metrics.json"
     finished = kept.folder / "finished"
     before = outputs(finished)
@@ -512,7 +512,7 @@ def test_a_finished_training_that_cannot_be_read_is_not_thrown_away(kept, tmp_pa
 @pytest.mark.parametrize(
     "record", ["[]", "7", "{}", '{"files": 3}', '{"recipe": "recipe", "files": {}}', "{", "\udcff"]
 )
-def test_a_record_of_another_form_is_damage(kept, tmp_path, caplog, record):
+def test_a_record_of_another_form_counts_as_damaged(kept, tmp_path, caplog, record):
     (kept.folder / "finished" / "record.json").write_text(record, errors="surrogateescape")
     assert not kept.was_finished(tmp_path / "network.pt", tmp_path / "metrics.json")
     assert "is damaged: training anew" in caplog.text
@@ -520,7 +520,7 @@ def test_a_record_of_another_form_is_damage(kept, tmp_path, caplog, record):
 
 
 class Opens:
-    """What opens a file for writing when it is unpickled."""
+    """An object that opens a file for writing when it is unpickled."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -532,17 +532,17 @@ class Opens:
 
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("state", ["code", "a list", "a dict without its recipe"])
-def test_a_state_that_is_none_is_left_aside_and_never_run(tmp_path, caplog, legacy, state):
+def test_an_invalid_state_is_ignored_and_never_executed(tmp_path, caplog, legacy, state):
     contents = {"code": Opens(tmp_path / "ran"), "a list": [1], "a dict without its recipe": {"state": {}}}[state]
     buffer = io.BytesIO()
     torch.save(contents, buffer, _use_new_zipfile_serialization=not legacy)
     (tmp_path / "state").write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
     assert TrainingState(tmp_path, "recipe").load() is None
-    assert "state is damaged: left aside" in caplog.text
+    assert "state is damaged: ignoring it" in caplog.text
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_state_for_which_there_is_no_memory_is_not_called_damaged(pictures, tmp_path, monkeypatch):
+def test_a_state_that_does_not_fit_into_memory_is_not_called_damaged(pictures, tmp_path, monkeypatch):
     trained(pictures, TrainingState(tmp_path, "recipe"))
     words = "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"
 
@@ -557,21 +557,21 @@ def test_a_state_for_which_there_is_no_memory_is_not_called_damaged(pictures, tm
 
 
 @pytest.mark.parametrize("number", SYSTEM_ERRORS)
-def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch, number):
+def test_an_unreadable_checkpoint_is_not_called_damaged(tmp_path, monkeypatch, number):
     save_tensors(tmp_path / "network.pt", {"model": {}})
     failing(monkeypatch, tmp_path / "network.pt", number)
-    with pytest.raises(UserError, match=rf"network\.pt cannot be read \({os.strerror(number)}\): mend that"):
+    with pytest.raises(UserError, match=rf"network\.pt cannot be read \({os.strerror(number)}\): fix that"):
         load_tensors(tmp_path / "network.pt")
 
 
-def test_a_state_of_another_recipe_is_not_gone_on_from(pictures, tmp_path, caplog):
+def test_training_does_not_continue_from_a_state_of_another_recipe(pictures, tmp_path, caplog):
     trained(pictures, TrainingState(tmp_path, "recipe"))
     assert TrainingState(tmp_path, "another").load() is None
     assert "starting over" in caplog.text
 
 
 def test_micro_batches_have_their_own_statistics_and_the_gradients_of_all(pictures):
-    """One step in two micro-batches against the mean of two losses, each of its own half of the batch."""
+    """One step in two micro-batches against the mean of two losses, each over its own half of the batch."""
     settings = TRAINING | {"micro_batch": 8, "epochs": 2, "warmup_epochs": 0, "weight_decay": 0.0}
     network, masks = network_and_masks()
     trainer = Trainer(network, masks, pictures, settings, 1)

@@ -1,4 +1,4 @@
-"""The tables of labels that are shipped, and the names that mean the same."""
+"""The shipped tables of labels, and the names that mean the same."""
 
 import csv
 from collections import defaultdict
@@ -11,7 +11,7 @@ import set_fixtures as fixtures
 from workflow_scripts.data.concept_sets.label_maps import LabelMaps
 from workflow_scripts.data.concept_sets.names import SHIPPED, read_names
 
-# Of each table how many values it has, those that stand for no label, and some that others give as well.
+# For each table: its number of values, the values that mean no label, and some that other sources confirm.
 TABLES = {
     "voc": (20, [0, 255], {1: "aeroplane", 8: "cat", 15: "person", 20: "tvmonitor"}),
     "coco_stuff": (182, [255], {0: "person", 89: "toothbrush", 90: "hair brush", 91: "banner", 181: "wood"}),
@@ -37,7 +37,7 @@ def rows_of(path):
 def same_as():
     rows = rows_of(SHIPPED / "synonyms.csv")
     found = {row["name"]: row["same_as"] for row in rows}
-    assert len(found) == len(rows), "a name stands there twice"
+    assert len(found) == len(rows), "a name is listed twice"
     return found
 
 
@@ -88,7 +88,7 @@ def test_names_of_broden_stay(same_as):
     assert not same_as.keys() & {row["label"] for row in rows_of(BRODEN)}
 
 
-# Labels of a table that count as one, beyond those that merely get another name.
+# Labels of a table that count as one, besides those that only get another name.
 MERGED = {
     "coco_stuff": {
         "desk": {"desk", "desk-stuff"},
@@ -100,7 +100,7 @@ MERGED = {
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_labels_of_one_table_are_merged_only_as_is_meant(tmp_path, same_as, table):
+def test_labels_of_one_table_are_merged_only_on_purpose(tmp_path, same_as, table):
     merged = defaultdict(set)
     for label in read_names(table, tmp_path, "object").values():
         name = plain(label.name)

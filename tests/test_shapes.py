@@ -1,4 +1,4 @@
-"""The generated world: labels are true of the pixels, tables of the label maps, and bytes of the seed."""
+"""The generated world: labels match pixels, tables match label maps, and bytes follow from the seed."""
 
 import csv
 import math
@@ -106,7 +106,7 @@ def test_label_maps_name_the_topmost_stroke_at_each_pixel_centre(world, rows, in
 
 @pytest.mark.parametrize("index", [0, 2, 6, 10, 16, 21])
 def test_image_shows_the_labelled_strokes(index):
-    """Each stroke in a colour of its own: where a label pixel has one colour only, that stroke is labelled."""
+    """Each stroke has its own colour: where a label pixel has only one colour, that stroke is labelled."""
     strokes = drawn_strokes(index)
     assert len(strokes) < 256
     coded = [replace(s, paint=Paint("code", (i, 255 - i, 7)), outlined=False) for i, s in enumerate(strokes)]

@@ -1,4 +1,4 @@
-"""Pictures of unequal sides and grey pictures, from the packed set to the tallies, and networks that take others."""
+"""Pictures with unequal sides and grey pictures, from the packed set to the tallies, and unsuitable networks."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ HERE = __name__
 
 
 def grey_network(channels: int = 1) -> nn.Module:
-    """A network of pictures of so many channels, which needs not be square."""
+    """A network for pictures with `channels` channels, which need not be square."""
     return nn.Sequential(
         nn.Conv2d(channels, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     )
@@ -46,7 +46,7 @@ def pictures(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def packed(folder: Path, shown: list[tuple[np.ndarray, np.ndarray]]) -> Path:
-    """The packed set of pictures, as large as they are."""
+    """The packed set of pictures, at their own size."""
     labels = {1: ("cat", ["object"]), 2: ("dog", ["object"])}
     concepts = reference.Concepts(["object"], labels, *shown[0][1].shape)
     concepts.pictures = [reference.Picture(pixels, {"object": [numbers]}) for pixels, numbers in shown]
@@ -60,7 +60,9 @@ def test_a_size_is_one_number_or_two():
     for text, size in (("224", 224), ("24x16", (24, 16)), ("8x8", 8)):
         assert read_size(text) == size and read_size(size_text(size)) == size
     for text in ("", "0", "24x", "24x16x3", "-4", "2.5"):
-        with pytest.raises(Exception, match="is no size: write pixels, as 224, or height and width, as 224x160"):
+        with pytest.raises(
+            Exception, match="is not a size: write pixels, such as 224, or height and width, such as 224x160"
+        ):
             read_size(text)
 
 
@@ -127,20 +129,20 @@ def test_a_notebook_takes_grey_pictures_of_unequal_sides(tmp_path):
     concepts = packed(tmp_path, pictures(4))
     layers, _, units = dissect(grey_network(), "2", concepts, mean=[0.5], std=[0.25], quantile=0.05)
     assert layers["units"].tolist() == [4] and set(units["knots"]) == {"receptive_field"}
-    with pytest.raises(UserError, match=r"images\.mean has one number and std 3 numbers: write three each"):
+    with pytest.raises(UserError, match=r"images\.mean has one number, but std has 3 numbers: write three each"):
         dissect(grey_network(), "2", concepts, mean=[0.5], std=[0.25] * 3)
 
 
 @pytest.mark.parametrize(
     ("channels", "given", "words"),
     [
-        (1, 3, "takes pictures of 1 channel, and mean and std make them of 3: .* one number each, for grey pictures"),
-        (3, 1, "takes pictures of 3 channels, and mean and std make them of 1: .* three numbers each, for colours"),
-        (4, 3, r"takes pictures of 4 channels, .* of 3: only one channel \(grey\) and three \(colours\) can be shown"),
-        (2, 1, r"takes pictures of 2 channels, .* of 1: only one channel \(grey\) and three \(colours\) can be shown"),
+        (1, 3, "expects pictures with 1 channel, but mean and std give them 3: .* one number each, for grey pictures"),
+        (3, 1, "expects pictures with 3 channels, but mean and std give them 1: .* three numbers each, for colour"),
+        (4, 3, r"expects pictures with 4 channels, .* give them 3: only one channel \(grey\) or three \(colour\)"),
+        (2, 1, r"expects pictures with 2 channels, .* give them 1: only one channel \(grey\) or three \(colour\)"),
     ],
 )
-def test_a_network_of_other_channels_is_told_at_once(channels, given, words):
+def test_a_network_with_other_channels_is_refused_at_once(channels, given, words):
     settings = {"constructor": f"{HERE}:grey_network", "arguments": {"channels": channels}}
     sound = {"layers": ["2"], "exempt": [], "levels": 0, "fraction": 0.5}
     with pytest.raises(UserError, match=words):
@@ -152,8 +154,8 @@ def test_a_network_of_other_channels_is_told_at_once(channels, given, words):
         assert found["units, height and width of each layer"] == {"2": [4, 11, 7]}
 
 
-def test_a_network_of_colours_that_is_to_be_trained_on_grey_pictures_is_told_at_once():
+def test_training_a_colour_network_on_grey_pictures_is_refused_at_once():
     sound = {"layers": ["stages.1"], "exempt": [], "levels": 0, "fraction": 0.5, "trained": True}
     assert check_network(NETWORK, 12, **sound)
-    with pytest.raises(UserError, match=r"mean and std make them of 1: give mean and std \(.*or of images\) three"):
+    with pytest.raises(UserError, match=r"mean and std give them 1: give mean and std \(.*or of images\) three"):
         check_network(NETWORK, 12, **sound, channels=1)

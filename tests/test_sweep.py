@@ -103,15 +103,15 @@ def test_receptive_fields_are_found_if_a_variation_needs_them():
                 " dissection.largest_quantile to at least 0.01, or dissection.dump to all",
                 "robustness.protocols has lite, for which dissection.dump keeps too few candidates: set"
                 " dissection.largest_quantile to at least 0.005005, or dissection.dump to all",
-                "robustness.protocols has pnas, whose thresholds are of upsampled maps, and dissection.dump is"
-                " candidates, which are known for raw maps only: set that to all, or leave pnas out",
+                "robustness.protocols has pnas, whose thresholds are those of upsampled maps, but dissection.dump is"
+                " candidates, which only suffice for raw maps: set dissection.dump to all, or leave pnas out",
             ],
         ),
         (ASKED | {"protocols": ["lite"]}, {"largest_quantile": 0.01}, []),
         (
             ASKED,
             {"quantile_of": "upsampled"},
-            ["dissection.dump: candidates are known for quantiles of raw maps only; set it to all"],
+            ["dissection.dump: candidates only suffice for quantiles of raw maps; set it to all"],
         ),
     ],
 )
@@ -171,7 +171,7 @@ def by_themselves(folder, choices, shuffle=None):
 
 
 def counted(units, layer):
-    """The counts of a layer's units, as the workflow's tables have them."""
+    """The counts of a layer's units, as in the workflow's tables."""
     of_layer = units[units["layer"] == layer]
     sums = count_detectors(of_layer).sum(numeric_only=True)
     return {"units": len(of_layer), **sums, "dead_units": of_layer["dead"].sum()}

@@ -37,7 +37,7 @@ def write_picture(path: Path, rng: np.random.Generator) -> None:
 
 
 def write_tiny(folder: Path) -> Path:
-    """The dataset in miniature, as the archive holds it."""
+    """The dataset in miniature, as in the archive."""
     rng = np.random.default_rng(0)
     shuffled = random.Random(0)
     root = folder / "tiny-imagenet-200"
@@ -120,7 +120,7 @@ def test_validation_pictures_have_the_classes_of_their_table(tiny, tmp_path, rea
     assert dict(zip(pictures, classes, strict=True)) == expected
 
 
-def test_networks_that_are_brought_along_are_tested_with_them_too(tiny):
+def test_users_networks_are_tested_with_them_too(tiny):
     preprocessing = {"mean": [0.5] * 3, "std": [0.2] * 3}
     pictures = FolderPictures(tiny / "train", preprocessing, 1, None, torch.device("cpu"))
     assert pictures.classes == CLASSES and len(pictures) == len(CLASSES) * TRAIN
@@ -148,14 +148,14 @@ def keep_only(tiny: Path, classes: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize("choice", CHOICES)
-def test_some_classes_give_the_bytes_of_a_dataset_that_has_no_others(tiny, tmp_path, read, choice, caplog):
+def test_chosen_classes_give_the_same_bytes_as_a_dataset_without_the_others(tiny, tmp_path, read, choice, caplog):
     wanted, classes = CHOICES[choice]
     names = {"train": training(tiny), "val": validation(tiny)}
     with caplog.at_level(logging.INFO):
         for split, places in names.items():
             read(tmp_path / f"{split}.h5", wanted, **places)
     others = len(CLASSES) - len(classes)
-    told = [int(line.split()[0]) for line in caplog.messages if "of other classes" in line]
+    told = [int(line.split()[0]) for line in caplog.messages if "because of their classes" in line]
     assert told == ([others * TRAIN, others * VAL] if others else [])
     keep_only(tiny, classes)
     for split, places in names.items():
@@ -166,7 +166,7 @@ def test_some_classes_give_the_bytes_of_a_dataset_that_has_no_others(tiny, tmp_p
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_test_pictures_in_class_folders_are_narrowed_as_the_training_pictures(tiny, tmp_path, read):
+def test_test_pictures_in_class_folders_are_narrowed_like_the_training_pictures(tiny, tmp_path, read):
     """Folders of other classes may be there, missing or broken."""
     test = tmp_path / "test"
     for name in CLASSES[:4]:
@@ -174,7 +174,7 @@ def test_test_pictures_in_class_folders_are_narrowed_as_the_training_pictures(ti
     shutil.rmtree(test / CLASSES[3] / "images")
     _, classes = read(tmp_path / "out.h5", Wanted(first=3), folder=test, classes_of=tiny / "train")
     assert classes == [name for name in CLASSES[:3] for _ in range(TRAIN)]
-    with pytest.raises(UserError, match=f"{CLASSES[3]} holds no pictures but 1 files"):
+    with pytest.raises(UserError, match=f"{CLASSES[3]} has no pictures but 1 files"):
         read(tmp_path / "out.h5", Wanted(first=4), folder=test, classes_of=tiny / "train")
     (test / "n99").mkdir()
     with pytest.raises(UserError, match="test/n99 is not among the training pictures'"):
@@ -182,16 +182,16 @@ def test_test_pictures_in_class_folders_are_narrowed_as_the_training_pictures(ti
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_what_is_expected_is_counted_of_the_classes_that_are_taken(tiny, tmp_path, read):
+def test_expected_numbers_refer_to_the_classes_that_are_taken(tiny, tmp_path, read):
     for places, pictures in ((training(tiny), 3 * TRAIN), (validation(tiny), 3 * VAL)):
         read(tmp_path / "out.h5", Wanted(3, (), 3, pictures), **places)
-        with pytest.raises(UserError, match=rf"{pictures} pictures \(narrowed by images\.classes .*, and 10 are"):
+        with pytest.raises(UserError, match=rf"{pictures} pictures \(narrowed by images\.classes .*, but 10 are"):
             read(tmp_path / "other.h5", Wanted(3, (), 3, 10), **places)
-        with pytest.raises(UserError, match=r"3 class folders \(narrowed by images\.classes .*, and 5 are"):
+        with pytest.raises(UserError, match=r"3 class folders \(narrowed by images\.classes .*, but 5 are"):
             read(tmp_path / "other.h5", Wanted(3, (), 5, pictures), **places)
 
 
-def test_a_share_of_each_class_is_taken_of_the_classes_that_are(tiny, tmp_path):
+def test_per_class_applies_to_the_classes_that_are_taken(tiny, tmp_path):
     pack_images(tiny / "train", SIDE, tmp_path / "out.h5", per_class=2, wanted=Wanted(without=[CLASSES[0]]))
     assert read_packed_images(tmp_path / "out.h5").labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
@@ -200,13 +200,13 @@ def test_a_share_of_each_class_is_taken_of_the_classes_that_are(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        (Wanted(without=["n00", CLASSES[1]]), r"images\.without has 'n00', and .*/train has no such class"),
+        (Wanted(without=["n00", CLASSES[1]]), r"images\.without has 'n00', but .*/train has no such class"),
         (Wanted(without=CLASSES[1:]), r"has 5 class folders, 1 without those of .*, too few for images\.without"),
         (Wanted(first=6), r"has 5 class folders, too few for images\.classes, 6: write a lower number"),
         (Wanted(first=4, without=CLASSES[3:]), r"5 class folders, 3 without those .*, too few for images\.classes, 4"),
     ],
 )
-def test_classes_that_are_not_there_are_refused(tiny, tmp_path, read, wanted, words):
+def test_unknown_classes_are_refused(tiny, tmp_path, read, wanted, words):
     for places in (training(tiny), validation(tiny)):
         with pytest.raises(UserError, match=words):
             read(tmp_path / "out.h5", wanted, **places)
@@ -217,14 +217,16 @@ def test_classes_that_are_not_there_are_refused(tiny, tmp_path, read, wanted, wo
 def test_pictures_in_a_class_folder_and_within_it_are_refused(tiny, tmp_path, read):
     folder = tiny / "train" / CLASSES[2]
     shutil.copy(folder / "images" / f"{CLASSES[2]}_0.JPEG", folder / "more.JPEG")
-    words = f"{CLASSES[2]} holds pictures, as .*/more.JPEG, and others in its folder images, as .*_0.JPEG: put all"
+    words = (
+        f"{CLASSES[2]} has pictures, such as .*/more.JPEG, and others in its folder images, such as .*_0.JPEG: put all"
+    )
     with pytest.raises(UserError, match=words):
         read(tmp_path / "out.h5", **training(tiny))
     read(tmp_path / "out.h5", Wanted(without=[CLASSES[2]]), **training(tiny))
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_a_folder_images_without_pictures_is_left_out_and_told(tiny, tmp_path, read, caplog):
+def test_a_folder_images_without_pictures_is_left_out_and_reported(tiny, tmp_path, read, caplog):
     folder = tiny / "train" / CLASSES[0]
     for path in list((folder / "images").iterdir()):
         path.rename(folder / path.name)
@@ -256,19 +258,19 @@ def test_a_table_that_does_not_fit_is_refused_whatever_classes_are_taken(tiny, t
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_a_picture_without_a_row_a_row_without_a_picture_and_no_table_are_named(tiny, tmp_path, read):
+def test_a_picture_without_a_row_a_row_without_a_picture_and_a_missing_table_are_reported(tiny, tmp_path, read):
     (tiny / "val" / "images" / "val_7.JPEG").rename(tiny / "val" / "images" / "val_70.JPEG")
     with pytest.raises(UserError, match=r"names no class for the picture val_70\.JPEG"):
         read(tmp_path / "out.h5", **validation(tiny))
     (tiny / "val" / "images" / "val_70.JPEG").unlink()
-    with pytest.raises(UserError, match=r"names val_7\.JPEG, of which there is no picture"):
+    with pytest.raises(UserError, match=r"names val_7\.JPEG, but there is no such picture"):
         read(tmp_path / "out.h5", **validation(tiny))
     (tiny / "val" / "val_annotations.txt").unlink()
     with pytest.raises(UserError, match=r"val_annotations\.txt is missing.*correct images\.test_labels"):
         read(tmp_path / "out.h5", **validation(tiny))
 
 
-def test_the_table_is_a_file_of_ones_own_or_one_within_the_source(tmp_path, monkeypatch):
+def test_the_table_is_a_users_file_or_one_within_the_source(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pictures").mkdir()
     labels = "val/table.txt"
@@ -320,7 +322,7 @@ def test_the_archive_is_unpacked_narrowed_and_packed_once(clone):
     assert train.classes == test.classes == tuple(name for name in CLASSES if name != CLASSES[1])
     assert [np.bincount(split.labels).tolist() for split in (train, test)] == [[TRAIN] * 4, [VAL] * 4]
     log = (clone / "results/mine/logs/data/pack_test.log").read_text()
-    assert f"{VAL} pictures of " in log and "are of other classes" in log
+    assert f"{VAL} pictures of " in log and "are left out because of their classes" in log
     assert "Nothing to be done" in snakemake(clone, "-n", *PACKED, *TINY).stdout
 
 

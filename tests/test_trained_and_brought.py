@@ -1,4 +1,4 @@
-"""Trained networks of one's own architecture beside ones that came pruned to fewer channels, and a control's file."""
+"""Trained networks with a user's architecture beside imported ones with fewer channels, and a file for a control."""
 
 import json
 import re
@@ -81,7 +81,7 @@ def together(tmp_path_factory):
     return folder
 
 
-def test_trained_and_brought_arms_stand_side_by_side(together):
+def test_trained_and_imported_arms_can_be_in_one_experiment(together):
     arms = read_table(together, "arms", "together")
     assert [list(arm.values()) for arm in arms] == [
         ["imp", "imp", "curve", "imp", "", "iterative magnitude pruning", "True"],
@@ -127,7 +127,7 @@ def test_units_of_networks_whose_shapes_change_have_no_ancestors(together):
     }
 
 
-def test_a_file_of_an_arm_concerns_what_is_made_of_it(together):
+def test_a_file_of_an_arm_only_affects_what_is_made_from_it(together):
     looked_at = {"check_network": 1, "find_receptive_fields": 1}
     # A level's arguments concern that level.
     channels = together / "slim/channels_1.json"

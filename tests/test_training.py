@@ -1,4 +1,4 @@
-"""Training: rewinding, masks that hold, schedules, data order, the same bytes again."""
+"""Training: rewinding, lasting masks, schedules, data order, and reproducible bytes."""
 
 import argparse
 import json
@@ -126,7 +126,7 @@ def test_retraining_with_all_weights_repeats_the_dense_network(dense, pictures):
     assert same(tensors_of(other), tensors_of(network))
 
 
-def test_retraining_in_half_precision_goes_on_with_the_factor_that_the_dense_networks_loss_had(pictures, monkeypatch):
+def test_retraining_in_half_precision_continues_with_the_dense_networks_loss_scale(pictures, monkeypatch):
     # With so large a factor gradients overflow at first: steps are left out, and each time the factor is halved.
     monkeypatch.setattr(torch.amp, "GradScaler", partial(torch.amp.GradScaler, init_scale=2.0**19))
     networks = [build(NETWORK, 4, seed=1) for _ in range(2)]
@@ -141,7 +141,7 @@ def test_retraining_in_half_precision_goes_on_with_the_factor_that_the_dense_net
 
 
 def restarted(network, masks, pictures, state) -> dict:
-    """Train `network` on from the weights of `state` with torch's optimiser, made anew; return its tensors."""
+    """Train `network` further from the weights of `state` with a new torch optimiser; return its tensors."""
     network.load_state_dict(state["model"])
     for name, mask in masks.items():
         network.get_submodule(name).weight.data.mul_(mask)
@@ -161,7 +161,7 @@ def restarted(network, masks, pictures, state) -> dict:
     return tensors_of(network)
 
 
-def test_without_its_momentum_both_dense_network_and_level_start_anew_at_the_rewind_point(dense, pictures):
+def test_without_momentum_dense_network_and_level_restart_it_at_the_rewind_point(dense, pictures):
     network = build(NETWORK, 4, seed=1)
     masks = full_masks(network, [])
     rewind_point = train_dense(Trainer(network, masks, pictures, TRAINING, 1), 1, rewind_momentum=False)
@@ -262,7 +262,7 @@ def test_replicates_start_from_different_weights_and_the_same_one_from_the_same(
     assert not torch.equal(first["stem.weight"], other["stem.weight"])
 
 
-def test_resnet50_stands_behind_the_same_interface():
+def test_resnet50_has_the_same_interface():
     network = build(RESNET50, 1000, seed=0)
     assert sum(p.numel() for p in network.parameters()) == 25_557_032
     masks = full_masks(network, ["fc", "*.downsample.*"])
@@ -288,14 +288,14 @@ def test_a_damaged_checkpoint_and_one_of_another_network_are_refused(dense, tmp_
     with pytest.raises(UserError, match=r"cut\.pt"):
         load_tensors(tmp_path / "cut.pt")
     wider = NETWORK | {"arguments": NETWORK["arguments"] | {"widths": [16, 32]}}
-    with pytest.raises(UserError, match=r"network\.pt is of another architecture .*is 16 x 16"):
+    with pytest.raises(UserError, match=r"network\.pt has a different architecture .*is 16 x 16"):
         load_network(tmp_path / "network.pt", wider)
 
 
 @pytest.mark.parametrize("contents", [{}, {"model": {}}, {"model": {"w": torch.zeros(2, 2)}}, {"masks": {}}, OLD])
-def test_a_file_of_tensors_that_is_no_network_is_refused(tmp_path, contents):
+def test_a_file_of_tensors_without_a_network_is_refused(tmp_path, contents):
     save_tensors(tmp_path / "rewind.pt", contents)
-    with pytest.raises(UserError, match=r"rewind\.pt holds no network with its masks"):
+    with pytest.raises(UserError, match=r"rewind\.pt does not hold a network with its masks"):
         load_network(tmp_path / "rewind.pt", NETWORK)
 
 
@@ -441,7 +441,7 @@ def test_training_and_test_pictures_of_different_classes_are_refused(packed, tmp
         load_pictures(args, CPU)
 
 
-def test_a_diverging_training_says_so(pictures):
+def test_a_diverging_training_is_reported(pictures):
     network = build(NETWORK, 4, seed=1)
     trainer = Trainer(network, full_masks(network, []), pictures, TRAINING | {"learning_rate": 1e30}, 1)
     with pytest.raises(UserError, match="learning_rate"):
@@ -449,7 +449,7 @@ def test_a_diverging_training_says_so(pictures):
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_other_precisions_train_alike(pictures, dense, precision):
+def test_other_precisions_train_similarly(pictures, dense, precision):
     network = build(NETWORK, 4, seed=1)
     trainer = Trainer(network, full_masks(network, []), pictures, TRAINING | {"precision": precision}, 1)
     trainer.train_to(3)

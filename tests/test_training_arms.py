@@ -1,4 +1,4 @@
-"""What defines each arm, to the bit: masks, what weights start from, pictures, schedule, budget; killed, and run again.
+"""What defines each arm, bit for bit: masks, starting weights, pictures, schedule, budget; also after a kill.
 
 Networks are made by the scripts, with the arguments that the plan has for them.
 """
@@ -63,7 +63,7 @@ PRUNED = [*ITERATIVE, *REWOUND, "reinit", "layerwise"]
 
 
 class Watched(Trainer):
-    """Remembers what it started from, and the pictures that it was shown in each epoch."""
+    """Remembers its starting state, and the pictures that it was shown in each epoch."""
 
     last: "Watched"
 
@@ -145,7 +145,7 @@ def make(plan: Experiment, folder: Path, network: Network, out: Path | None = No
 
 
 def make_all(plan: Experiment, folder: Path) -> dict[Key, Made]:
-    """Make all networks of an experiment, those that others are made from first."""
+    """Make all networks of an experiment, in the order of their dependencies."""
     first = {"untrained": 0, "imp": 1}
     order = sorted(plan.networks.values(), key=lambda network: first.get(network.key.arm, 2))
     return {network.key: make(plan, folder, network) for network in order if network.made_by in SCRIPTS}
@@ -153,7 +153,7 @@ def make_all(plan: Experiment, folder: Path) -> dict[Key, Made]:
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Several threads wait for one another longer than such small networks take."""
+    """With such small networks, several threads take longer than one."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -233,14 +233,14 @@ def test_arms_have_as_many_weights_in_all_as_imp_where_that_is_promised(made):
     assert same(made["oneshot", 1, 1].masks, made["imp", 1, 1].masks)
 
 
-def test_rounds_prune_what_the_round_before_has_left(made):
+def test_each_round_prunes_what_the_round_before_has_left(made):
     for name in ("imp", *ITERATIVE, "layerwise"):
         first, second = (made[name, 1, level].masks for level in (1, 2))
         assert all(not (second[layer] & ~first[layer]).any() for layer in first)
         assert sum(counts(second).values()) < sum(counts(first).values())
 
 
-def test_random_masks_are_others_at_each_level(made):
+def test_random_masks_differ_at_each_level(made):
     for name in ("random_layerwise", "random_global"):
         first, second = (made[name, 1, level].masks for level in (1, 2))
         assert any((second[layer] & ~first[layer]).any() for layer in first)
@@ -248,7 +248,7 @@ def test_random_masks_are_others_at_each_level(made):
 
 @pytest.mark.parametrize("name", ["random_layerwise", "random_global"])
 def test_another_seed_replicate_or_level_gives_other_places_of_as_many_weights(plan, folder, made, tmp_path, name):
-    """Places are compared that other jobs draw for the masks of one level, so that all else is the same."""
+    """The places that other jobs draw are compared for the masks of one level, with all else equal."""
     network = plan.networks[name, 1, 2]
     assert network.choices["mask_seed"] == [0, 2, 1]
     seeded = experiment(ARMS[0], of_imp(name, seed=6)).networks[name, 1, 2]
@@ -279,7 +279,7 @@ def test_places_and_weights_are_drawn_by_seeds_of_their_own(plan, folder, made, 
     assert same(elsewhere.trainer.first["model"], masked(weights, elsewhere.masks))
 
 
-def test_whole_filters_are_kept_in_all_layers_but_the_last_and_their_density_is_told(made):
+def test_whole_filters_are_kept_in_all_layers_but_the_last_and_their_density_is_recorded(made):
     for _, network, imp in levels(made, "structured"):
         density = imp.metrics["density"]["prunable"]
         *others, last = network.masks
@@ -331,7 +331,7 @@ def test_weights_that_are_kept_are_the_parents_with_its_batch_norm(made, name):
         assert any("running_mean" in tensor for tensor in parent)
 
 
-def test_fresh_weights_are_none_that_a_network_of_the_experiment_started_from_and_the_same_at_all_levels(made, plan):
+def test_fresh_weights_are_new_to_the_experiment_and_the_same_at_all_levels(made, plan):
     settings = plan.trained.settings
     expected = build(settings, 4, seed=1001).state_dict()
     for _, network, _ in levels(made, "reinit"):
@@ -354,7 +354,7 @@ def test_smaller_networks_start_from_weights_of_their_own_and_keep_all(made, pla
 
 
 @pytest.mark.parametrize("name", [*ITERATIVE, "layerwise", "reinit", "dense_small"])
-def test_there_is_no_momentum_but_that_of_a_rewind_point(made, name):
+def test_only_a_rewind_point_brings_momentum(made, name):
     assert all(network.trainer.first["momentum"] == {} for _, network, _ in levels(made, name))
 
 
@@ -374,7 +374,7 @@ def test_all_arms_but_one_see_in_each_epoch_the_pictures_that_the_dense_network_
     assert seen == continued | whole | {("dense_early", 2, 2), ("dense_early", 2, 4)}
 
 
-def test_arms_are_trained_by_the_dense_networks_schedule_or_at_the_rate_that_is_given(made, dense):
+def test_arms_are_trained_by_the_dense_schedule_or_at_the_given_rate(made, dense):
     assert [epoch for epoch, _ in dense.rates] == list(range(1, EPOCHS + 1))
     assert len({rate for _, rate in dense.rates}) == EPOCHS
     for _, network, _ in levels(made, *CONTINUED):
@@ -389,7 +389,7 @@ def test_arms_are_trained_by_the_dense_networks_schedule_or_at_the_rate_that_is_
 # Dense networks
 
 
-def test_the_dense_network_again_goes_on_from_the_rewind_point_with_other_pictures(made, dense, rewind_point):
+def test_dense_again_continues_from_the_rewind_point_with_another_order(made, dense, rewind_point):
     again = made["dense_again", 1, 0]
     for kind in ("model", "momentum"):
         assert same(again.trainer.first[kind], rewind_point[kind])
@@ -400,7 +400,7 @@ def test_the_dense_network_again_goes_on_from_the_rewind_point_with_other_pictur
     assert all(mask.all() for mask in again.masks.values())
 
 
-def test_in_the_order_0_it_is_the_dense_network_to_the_bit(plan, folder, made, dense, tmp_path):
+def test_in_order_0_it_equals_the_dense_network_bit_for_bit(plan, folder, made, dense, tmp_path):
     network = plan.networks["dense_again", 1, 0]
     found = make(plan, folder, replace(network, choices=network.choices | {"order": 0}), tmp_path)
     assert (tmp_path / "network.pt").read_bytes() == (dense.folder / "network.pt").read_bytes()
@@ -409,7 +409,7 @@ def test_in_the_order_0_it_is_the_dense_network_to_the_bit(plan, folder, made, d
 
 
 def test_trained_from_its_end_by_the_whole_schedule_it_is_the_network_that_is_trained_twice(folder, made, tmp_path):
-    """Which is why the plan refuses the one beside the other."""
+    """So the plan refuses one beside the other."""
     method = {"mask": "all", "rounds": "straight", "weights": "kept", "schedule": "whole"}
     network = experiment(ARMS[0], of_imp("whole", recipe="pruned", **method)).networks["whole", 1, 0]
     found, twice = make(experiment(ARMS[0]), folder, network, tmp_path), made["trained_twice", 1, 0]
@@ -418,7 +418,7 @@ def test_trained_from_its_end_by_the_whole_schedule_it_is_the_network_that_is_tr
 
 
 def states_of_dense_training(plan: Experiment, folder: Path) -> list[dict]:
-    """What a dense training was at the end of each epoch, from 0 on."""
+    """The state of a dense training at the end of each epoch, from 0 on."""
     start = folder / "untrained/replicate_1/level_0/network.pt"
     images, momentum = plan.config["images"], plan.config["pruning"]["rewind_momentum"]
     packed = read_packed_images(folder / "pictures.h5")
@@ -434,7 +434,7 @@ def states_of_dense_training(plan: Experiment, folder: Path) -> list[dict]:
 
 
 @pytest.mark.parametrize("momentum", [True, False])
-def test_a_dense_network_of_an_earlier_epoch_is_what_the_dense_training_had_then_to_the_bit(packed, tmp_path, momentum):
+def test_a_dense_network_of_an_earlier_epoch_equals_that_state_of_the_dense_training(packed, tmp_path, momentum):
     write_packed_images(tmp_path / "pictures.h5", packed)
     arms = [ARMS[0], of_imp("untrained"), of_imp("dense_early", epochs=EARLY[::-1])]
     plan = experiment(*arms, pruning={"rewind_momentum": momentum, "levels": 0})
@@ -528,7 +528,7 @@ def test_initial_weights_of_another_training_are_refused(plan, folder, made, tmp
 def test_a_rewind_point_of_other_settings_is_refused(folder, made, tmp_path):
     others = experiment(*ARMS, training=TRAINING | {"epochs": EPOCHS, "learning_rate": 0.02})
     for key in (("oneshot", 1, 1), ("dense_early", 1, 2), ("dense_early", 1, 4)):
-        with pytest.raises(UserError, match=r"rewind\.pt was made with other pictures, settings or another"):
+        with pytest.raises(UserError, match=r"rewind\.pt was made with other pictures or settings"):
             make(others, folder, others.networks[key], tmp_path)
 
 
@@ -545,7 +545,7 @@ def test_a_rewind_point_of_other_settings_is_refused(folder, made, tmp_path):
         ("--mask all --weights initial --initial network.pt", "--weights initial needs --rewind"),
     ],
 )
-def test_arguments_that_do_not_say_how_many_weights_stay_or_from_where_are_refused(
+def test_arguments_must_say_how_many_weights_stay_and_what_they_start_from(
     plan, tmp_path, capsys, monkeypatch, words, sentence
 ):
     given = ["--replicate", 1, "--gpus", 0, "--out", tmp_path / "network.pt", "--metrics", tmp_path / "metrics.json"]
@@ -557,7 +557,7 @@ def test_arguments_that_do_not_say_how_many_weights_stay_or_from_where_are_refus
     assert capsys.readouterr().err.strip().endswith(f"error: {sentence}")
 
 
-# Networks that were brought along
+# Users' networks
 
 OWN: dict[str, Any] = {"name": "own", "recipe": "brought", "weights": "none", "layers": ["stages.1"]}
 OWN |= {"constructor": "workflow_scripts.networks.architectures:small_resnet"}
@@ -567,7 +567,7 @@ OWN |= {"preprocessing": {"size": 16, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.2
 def bring(
     classes: int, folder: Path, sparse: bool = False, **more: object
 ) -> tuple[Experiment, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """An experiment with a network brought along for so many classes, which lies in `folder`; its weights and masks."""
+    """An experiment with a user's network for `classes` classes, in `folder`; its weights and masks."""
     straight = {"rounds": "straight", "weights": "fresh", "schedule": "whole", "seed": 50}
     arms = [
         OWN | {"arguments": ARGUMENTS | {"num_classes": classes}},
@@ -591,7 +591,7 @@ def bring(
 
 @pytest.mark.parametrize("sparse", [False, True], ids=["whole", "sparse"])
 @pytest.mark.parametrize("exempt", [[], ["classifier"]], ids=["none", "exempt"])
-def test_a_network_brought_along_is_pruned_and_trained_on(packed, tmp_path, exempt, sparse):
+def test_a_users_network_is_pruned_and_trained_further(packed, tmp_path, exempt, sparse):
     write_packed_images(tmp_path / "pictures.h5", packed)
     plan, weights, own = bring(4, tmp_path, sparse, pruning={"exempt": exempt})
     made = make_all(plan, tmp_path)
@@ -646,7 +646,7 @@ def test_a_network_of_another_number_of_classes_is_refused_in_one_sentence(packe
 
 
 class Killed(BaseException):
-    """Ends a training as a signal does that nothing can listen to."""
+    """Ends a training like a signal that cannot be caught."""
 
 
 def ending(epoch: int, killed: bool) -> type[Watched]:
@@ -680,7 +680,7 @@ def test_killed_in_the_middle_and_run_again_any_arm_ends_with_the_same_bytes(
         make(plan, folder, network, tmp_path, ending(second, killed))
     assert not (tmp_path / "network.pt").exists()
     again = make(plan, folder, network, tmp_path)
-    assert f"going on after {second} epochs and {0 if killed else 1} steps" in caplog.text
+    assert f"continuing after {second} epochs and {0 if killed else 1} steps" in caplog.text
     assert min(again.trainer.shown) == second + 1
     files = ["metrics.json", "network.pt"]
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == files
@@ -688,11 +688,11 @@ def test_killed_in_the_middle_and_run_again_any_arm_ends_with_the_same_bytes(
         assert (tmp_path / file).read_bytes() == (undisturbed.folder / file).read_bytes()
 
 
-def test_an_arm_with_another_choice_does_not_go_on_from_the_state_of_the_first(plan, folder, made, tmp_path, caplog):
+def test_an_arm_with_another_choice_does_not_continue_from_the_first_ones_state(plan, folder, made, tmp_path, caplog):
     network = plan.networks["finetune", 1, 1]
     with pytest.raises(Killed):
         make(plan, folder, network, tmp_path, ending(REWIND + 1, killed=True))
     other = replace(network, choices=network.choices | {"constant_rate": 0.001})
     make(plan, folder, other, tmp_path)
-    assert "is of another recipe: starting over" in caplog.text
+    assert "belongs to another recipe: starting over" in caplog.text
     assert Made(tmp_path, None).rates == [(epoch, 0.001) for epoch in range(REWIND + 1, EPOCHS + 1)]

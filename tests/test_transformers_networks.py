@@ -1,4 +1,4 @@
-"""Networks of transformers': made with a configuration, and with logits among what they put out."""
+"""Networks of transformers: made from a configuration, with logits in their output."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ HERE = __name__
 
 
 class Configuration:
-    """As transformers' are: made of whatever stands in a file, which it completes."""
+    """Like those of transformers: made from the contents of a file, which it completes."""
 
     def __init__(self, width: int, labels: int) -> None:
         self.width, self.labels = width, labels
@@ -33,13 +33,13 @@ class Configuration:
 
 
 class Output(dict):
-    """As transformers' ModelOutput: a dict whose values are its attributes, too."""
+    """Like the ModelOutput of transformers: a dict whose values are also attributes."""
 
     __getattr__ = dict.__getitem__
 
 
 class Classifier(nn.Module):
-    """A class as transformers' are: one argument, the configuration, and an output by name."""
+    """Like a class of transformers: one argument, the configuration, and a named output."""
 
     config_class = Configuration
 
@@ -105,7 +105,7 @@ def test_its_accuracy_is_that_of_its_logits(tmp_path):
         measure_accuracy(build(described("Headless"), None, seed=0), tmp_path, view, 1, "number")
 
 
-def test_weights_come_from_a_folder_that_it_is_named(tmp_path):
+def test_weights_are_loaded_from_a_given_folder(tmp_path):
     torch.save(build(described(), None, seed=3).state_dict(), tmp_path / "weights.pt")
     weights = {"pretrained_model_name_or_path": str(tmp_path)}
     network, _ = import_network(described(), weights, None, 0, 8)
@@ -118,7 +118,7 @@ def test_weights_come_from_a_folder_that_it_is_named(tmp_path):
 
 
 def test_a_network_of_transformers_itself(tmp_path):
-    """Of random weights: from its state dict, and from its folder, it is the same network."""
+    """With random weights: from its state dict and from its folder, it is the same network."""
     import workflow_scripts.networks.torchvision_models  # noqa: F401 - see there
 
     transformers = pytest.importorskip("transformers")

@@ -1,4 +1,4 @@
-"""verify_concepts: what is published of a set is what must be in it."""
+"""verify_concepts: a set must match the published numbers."""
 
 import csv
 import json
@@ -71,7 +71,7 @@ def test_a_set_as_published_passes(made, tmp_path):
     }
 
 
-def test_what_is_not_asked_for_is_not_checked(made, tmp_path):
+def test_only_requested_checks_are_made(made, tmp_path):
     assert "pixel_totals" not in verify(made[0])
     make_set(tmp_path, 8, {number * 7: label for number, label in LABELS.items()})
     assert verify(tmp_path)["labels"] == 3
@@ -90,7 +90,7 @@ def test_differences_within_the_tolerance_are_listed(made, tmp_path):
 
 
 @pytest.mark.parametrize(("published", "passes"), [(25088, True), (25026, True), (25025, False), (25151, False)])
-def test_the_tolerance_is_a_quarter_of_a_percent_of_what_is_published(made, tmp_path, published, passes):
+def test_the_tolerance_is_a_quarter_of_a_percent_of_the_published_number(made, tmp_path, published, passes):
     folder, pixels = made
     assert pixels["street-s"] == 2 * 112 * 112 == 25088
     assert passes == (400 * abs(25088 - published) <= published)
@@ -110,7 +110,7 @@ def test_a_difference_of_just_the_tolerance_passes(made, tmp_path):
     assert verify(tmp_path / "copy", totals=totals)["pixel_totals"]["largest_difference"] == "0.250%"
 
 
-def test_the_worst_difference_is_named(made, tmp_path):
+def test_the_worst_difference_is_reported(made, tmp_path):
     folder, pixels = made
     rows = [["red-c", "color", pixels["red-c"] + 500], ["wood", "material", 2 * pixels["wood"]]]
     rows += [["street-s", "scene", pixels["street-s"]]]
@@ -120,13 +120,13 @@ def test_the_worst_difference_is_named(made, tmp_path):
         assert word in str(error.value)
 
 
-def test_a_label_that_the_set_lacks_is_named(made, tmp_path):
+def test_a_missing_label_is_reported(made, tmp_path):
     rows = [["sky", "object", 5], ["wood", "material", made[1]["wood"]], ["tree", "object", 1]]
     with pytest.raises(UserError, match=r"lacks the label 'sky' .* 1 more"):
         verify(made[0], totals=write_totals(tmp_path / "totals.csv", rows))
 
 
-def test_totals_of_other_label_maps_are_not_compared_and_it_is_said(tmp_path, caplog):
+def test_totals_of_other_label_maps_are_not_compared_and_this_is_reported(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     make_set(tmp_path, 113)
     summary = verify(tmp_path, totals=write_totals(tmp_path / "totals.csv", [["sky", "object", 5]]))
@@ -134,20 +134,20 @@ def test_totals_of_other_label_maps_are_not_compared_and_it_is_said(tmp_path, ca
     assert summary["pixel_totals"] == words and words in caplog.text
 
 
-def test_wrong_counts_are_named(made):
+def test_wrong_counts_are_reported(made):
     with pytest.raises(UserError, match="3 images and not 63305"):
         verify(made[0], images=63305)
     with pytest.raises(UserError, match="3 labels and not 1197"):
         verify(made[0], labels=1197)
 
 
-def test_a_gap_in_the_numbers_is_named(tmp_path):
+def test_a_gap_in_the_numbers_is_reported(tmp_path):
     make_set(tmp_path, 8, {1: LABELS[1], 2: LABELS[2], 4: LABELS[3]})
     with pytest.raises(UserError, match=r"no label number 3, .* 1 to 3"):
         verify(tmp_path, labels=3)
 
 
-def test_brodens_columns_are_asked_for_where_its_counts_are(made, tmp_path):
+def test_brodens_columns_are_required_if_its_counts_are_expected(made, tmp_path):
     shutil.copytree(made[0], tmp_path / "copy")
     index = tmp_path / "copy" / "set" / "index.csv"
     index.write_text(index.read_text().replace(",ih", ",height", 1))
@@ -181,12 +181,12 @@ def test_other_tables_than_were_packed_are_refused(made, tmp_path, table, old, n
         ([["wood", "material", 1], ["wood", "object", 2]], "line 3: the label 'wood'"),
     ],
 )
-def test_a_table_of_totals_that_makes_no_sense_is_refused(made, tmp_path, rows, words):
+def test_an_invalid_table_of_totals_is_refused(made, tmp_path, rows, words):
     with pytest.raises(UserError, match=words):
         verify(made[0], totals=write_totals(tmp_path / "totals.csv", rows))
 
 
-def test_missing_files_are_named(made, tmp_path):
+def test_missing_files_are_reported(made, tmp_path):
     with pytest.raises(UserError, match=r"nowhere\.csv"):
         verify(made[0], totals=tmp_path / "nowhere.csv")
     with pytest.raises(UserError, match=r"concepts\.h5"):

@@ -1,4 +1,4 @@
-"""In how many ways people keep a network's weights and masks, and what must be made of each."""
+"""The many ways in which people save a network's weights and masks, and how each must be read."""
 
 import argparse
 import copy
@@ -29,11 +29,11 @@ from workflow_scripts.train.prune_once import prune_once
 State = dict[str, Tensor]
 HERE = f"{__name__}:net"
 NOTHING = torch.zeros(8, 3, 3, 3)  # a mask of conv1
-ANOTHER = r"another architecture than the constructor's: "
+ANOTHER = r"a different architecture from the constructor's: "
 
 
 class Net(nn.Module):
-    """Three weight layers, one within a container, as checkpoints of larger networks have them."""
+    """Three weight layers, one within a container, as in checkpoints of larger networks."""
 
     def __init__(self, classes: int = 4) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def state() -> State:
 
 
 def ones() -> State:
-    """What must not be taken for the network."""
+    """Entries that must not be taken for the network."""
     return {name: torch.ones_like(tensor) for name, tensor in state().items()}
 
 
@@ -106,7 +106,7 @@ def of_mmpretrain() -> State:
 
 
 COUNT = torch.zeros(1)
-# By name: what the file holds, and what the log says is left out.
+# By name: the contents of the file, and what the log reports as left out.
 TAKEN: dict[str, tuple[Callable[[], object], str | None]] = {
     "plain": (state, ""),
     "among plain values": (lambda: state() | {"epoch": 3, "arch": "net"}, "arch, epoch"),
@@ -199,7 +199,7 @@ def test_numbers_of_half_precision_are_taken_as_they_are(tmp_path):
 
 @settings(max_examples=100, deadline=None)
 @given(st.data())
-def test_wrappers_are_looked_through_wherever_they_stand(tmp_path_factory, data):
+def test_wrappers_are_ignored_wherever_they_are(tmp_path_factory, data):
     """Any wrappers between the components of any name, below any usual prefix, at any depth of dicts."""
     wrappers = st.lists(st.sampled_from(sorted(WRAPPERS)), max_size=2)
     wrapped = {}
@@ -233,7 +233,7 @@ def test_wrappers_are_looked_through_wherever_they_stand(tmp_path_factory, data)
         (state() | {"aux.weight": COUNT, "aux.bias": COUNT}, {"unused": ("*.weight", "aux.bias")}),
     ],
 )  # fmt: skip
-def test_keys_say_what_else_is_meant(tmp_path, contents, reading):
+def test_keys_choose_another_place(tmp_path, contents, reading):
     path = file_of(tmp_path, contents)
     try:
         network = net(2)
@@ -262,7 +262,7 @@ def test_a_backbone_without_its_classifier_keeps_the_one_that_was_drawn(tmp_path
             assert "missing: fc.bias, fc.weight stay as the constructor draws them" in caplog.messages
     with pytest.raises(UserError, match=r"missing: nothing would be taken"):
         load_weights(net(2), path, Reading(missing=("*",)))
-    with pytest.raises(UserError, match=r"missing: 'fx' is no layer or tensor of the network, which has bn1\.bias"):
+    with pytest.raises(UserError, match=r"missing: 'fx' is not a layer or tensor of the network, which has bn1\.bias"):
         load_weights(net(2), path, Reading(missing=("fx",)))
 
 
@@ -272,12 +272,12 @@ def normalised(parametrise: Callable) -> State:
     return network.state_dict()
 
 
-NO_MASK = r"has masks in .*, and it is unclear of which weights: save .* name that file under masks; or"
+NO_MASK = r"has masks in .*, but it is unclear to which weights they belong: save .* name that file under masks; or"
 REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "two copies": (lambda: {"a": state(), "b": ones()}, r"holds the network several times: add .* part: a, part: b$"),
     "student and teacher": (
         lambda: {"state_dict": under("student", state()) | under("teacher", ones())},
-        r"one of part: state_dict with prefix: student, part: state_dict with prefix: teacher$",
+        r"add one of these .*: part: state_dict with prefix: student, part: state_dict with prefix: teacher$",
     ),
     "whole average of a network that lacks a little": (
         lambda: {"model": without("fc", state()), "model_ema": ones()},
@@ -289,15 +289,15 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "Lightning's WeightAveraging": (
         lambda: {"state_dict": ones(), "current_model_state": state()},
-        r"the running average under state_dict .* add part: current_model_state or part: state_dict",
+        r"the running average under state_dict, .* add part: current_model_state or part: state_dict",
     ),
     "mmengine's EMAHook": (
         lambda: {"state_dict": ones(), "ema_state_dict": under("module", state()), "message_hub": {"a": 1}},
-        r"the running average under state_dict .* add part: ema_state_dict or part: state_dict",
+        r"the running average under state_dict, .* add part: ema_state_dict or part: state_dict",
     ),
     "two of which one is the outermost": (
         lambda: state() | {"model": ones()},
-        r"add to this network one of part: model; or save the outermost one alone$",
+        r"add one of these to this network: part: model; or save only the outermost one$",
     ),
     "a layer like a metric": (lambda: state() | {"f1.weight": COUNT}, r"has f1.weight, .* add unused: \[f1\]"),
     "a dict for a layer too many": (lambda: by_module() | {"layer5": {"weight": COUNT}}, r"has layer5.weight, which"),
@@ -312,29 +312,29 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "a list of dicts of masks": (lambda: {"state_dict": state(), "masks": [{"conv1": HALF}]}, "masks is a list"),
     "unknown things beside an unknown prefix": (
         lambda: {"state_dict": under("resnet", state()) | {"decoder.weight": COUNT}},
-        r"below resnet, and beside it state_dict.decoder.weight: if it does without these, add prefix: resnet",
+        r"below resnet, and state_dict.decoder.weight beside it: if the network .* add prefix: resnet",
     ),
     "one tensor more": (
         lambda: state() | {"aux.weight": COUNT},
         ANOTHER + r"it has aux.weight, which the network lacks; .*add unused: \[aux\]",
     ),
     "one layer less": (lambda: without("layer4.1", state()), r"it lacks layer4.1.bias.*missing: \[layer4.1\]"),
-    "other classes": (lambda: net(classes=7).state_dict(), r"fc.weight is 7 x 8, and the network's 4 x 8"),
+    "other classes": (lambda: net(classes=7).state_dict(), r"fc.weight is 7 x 8, but the network's is 4 x 8"),
     "weight_norm": (lambda: normalised(parametrizations.weight_norm), r"original0 looks like a parametrisation"),
     "old spectral_norm": (lambda: normalised(nn.utils.spectral_norm), r"fc.weight_u looks like a parametrisation"),
     "only an optimiser": (
         lambda: {"optimizer": {"state": {0: {"momentum_buffer": COUNT}}}, "epoch": 1},
-        "should hold a state dict and holds none, only epoch, optimizer",
+        "should hold a state dict, but only holds epoch, optimizer",
     ),
-    "nothing": (dict, "holds none, only an empty dict"),
-    "an empty dict": (lambda: {"state_dict": {}}, "holds none, only state_dict"),
+    "nothing": (dict, "but only holds an empty dict"),
+    "an empty dict": (lambda: {"state_dict": {}}, "but only holds state_dict"),
     "a list": (lambda: list(state().values()), "holds a list, not a dict of tensors by name"),
-    "a whole network": (net, r"holds .*Net, as a whole network or other object that only running code"),
-    "NumPy's arrays": (lambda: {n: t.numpy() for n, t in state().items()}, "holds objects of NumPy's"),
-    "not finite": (lambda: state() | {"fc.bias": torch.full((4,), torch.nan)}, "fc.bias holds what is not finite"),
+    "a whole network": (net, r"holds .*Net, a whole network or other object that only running code"),
+    "NumPy's arrays": (lambda: {n: t.numpy() for n, t in state().items()}, "holds NumPy objects"),
+    "not finite": (lambda: state() | {"fc.bias": torch.full((4,), torch.nan)}, "fc.bias holds numbers that are not"),
     "beyond single precision": (
         lambda: state() | {"fc.bias": torch.full((4,), 1e300, dtype=torch.float64)},
-        "fc.bias holds what is not finite",
+        "fc.bias holds numbers that are not",
     ),
     "no data": (lambda: {n: t.to("meta") for n, t in state().items()}, "conv1.weight has no data"),
     "complex": (lambda: state() | {"fc.bias": torch.zeros(4, dtype=torch.complex64)}, "fc.bias is complex"),
@@ -346,17 +346,17 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     # Two kilobytes on the disk.
     "a tensor of 10^12 numbers": (
         lambda: state() | {"fc.weight": torch.zeros(1).expand(10**6, 10**6)},
-        "fc.weight is 1000000 x 1000000, and the network's 4 x 8",
+        "fc.weight is 1000000 x 1000000, but the network's is 4 x 8",
     ),
     "a name for the terminal": (
         lambda: state() | {"\x1b[31m" + 10**5 * "k": COUNT},
         r"it has \?\[31mk{90,100}\.\.\., which",
     ),
-    "two things of one name": (lambda: {"a": {"b": COUNT}, "a.b": COUNT}, "holds two things of the name a.b"),
+    "two things of one name": (lambda: {"a": {"b": COUNT}, "a.b": COUNT}, "holds two entries called a.b"),
     "a list of masks": (lambda: {"state_dict": state(), "masks": [NOTHING]}, "masks is a list: save masks as tensors"),
     "masks elsewhere": (
         lambda: {"model": {"state_dict": state()}, "pruning": {"masks": {"conv1": NOTHING}}},
-        r"masks in pruning.masks, and it is unclear .* name that file under masks",
+        r"masks in pruning.masks, but it is unclear .* name that file under masks",
     ),
     "masks of another network": (lambda: {"state_dict": state(), "masks": {"conv9": COUNT}}, "has a mask for conv9"),
     "two masks that differ": (
@@ -368,7 +368,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor", "ignore:.*spectral_norm.*")
-def test_what_does_not_do_is_told_in_a_sentence_that_says_what_it_is(tmp_path, name):
+def test_unusable_files_are_refused_with_a_sentence_that_says_why(tmp_path, name):
     make, words = REFUSED[name]
     network = net(2)
     with pytest.raises(UserError, match=words) as told:
@@ -390,23 +390,23 @@ def zipped(path: Path) -> None:
 @pytest.mark.parametrize(
     ("write", "words"),
     [
-        (torch_script, "is TorchScript, which holds code: save the weights alone"),
-        (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid "), "pointer of Git LFS"),
+        (torch_script, "is TorchScript, which holds code: save only the weights"),
+        (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid "), "is a Git LFS pointer"),
         (lambda path: path.write_text("\n<!DOCTYPE html><html>404</html>"), "is a web page"),
         (lambda path: path.write_bytes(b""), "is empty"),
         (lambda path: path.write_text('{"weight_map": {}}'), "is JSON, perhaps the index of weights in several files"),
         (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)), "is an HDF5 file"),
         (lambda path: path.write_bytes(b"\x1f\x8b" + bytes(99)), "is compressed by gzip: unpack it"),
-        (lambda path: zipfile.ZipFile(path, "w").writestr("a.txt", "a"), "is a zip archive, and not of torch's"),
-        (lambda path: zipfile.ZipFile(path, "w").writestr("a.npy", "a"), "is an archive of NumPy's arrays"),
-        (zipped, "is compressed, as torch never writes"),
+        (lambda path: zipfile.ZipFile(path, "w").writestr("a.txt", "a"), "is a zip archive that torch has not written"),
+        (lambda path: zipfile.ZipFile(path, "w").writestr("a.npy", "a"), "is an archive of NumPy arrays"),
+        (zipped, "is compressed, which torch never does"),
         (lambda path: path.write_bytes(file_of(path.parent, state()).read_bytes()[:5000]), "is damaged, or another"),
         (lambda path: path.write_bytes(b"\x08\0\0\0\0\0\0\0{}"), "is damaged, or another kind of file"),
         (lambda path: path.mkdir(), "is a folder, pipe, socket or device, not a file"),
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_other_files_are_called_what_they_are(tmp_path, write, words):
+def test_other_kinds_of_files_are_recognised(tmp_path, write, words):
     path = tmp_path / "weights.pt"
     write(path)
     for read in (lambda: load_weights(net(2), path), lambda: read_masks(net(2), path)):
@@ -470,7 +470,7 @@ def test_masks_among_the_weights_are_applied(tmp_path, name):
     assert torch.equal(network.conv1.weight, state()["conv1.weight"] * HALF)
 
 
-def test_masks_in_a_checkpoint_are_applied_and_a_layer_without_weights_is_warned_of(tmp_path, caplog):
+def test_masks_in_a_checkpoint_are_applied_with_a_warning_for_an_empty_layer(tmp_path, caplog):
     masks = {
         "conv1.weight": torch.ones(8, 3, 3, 3),
         "layer4.0.weight": torch.zeros(8, 8, 3, 3),
@@ -492,14 +492,14 @@ def test_masks_that_torch_left_and_others_in_a_file_are_refused(tmp_path):
     path, other = file_of(tmp_path, pruned_by_torch("conv1").state_dict()), tmp_path / "masks.pt"
     for masks in ({"conv1": torch.ones(8, 3, 3, 3)}, {"fc": torch.ones(4, 8)}):
         torch.save(masks, other)
-        with pytest.raises(UserError, match=r"masks.pt has another mask of conv1 than .*file.pt, or none"):
+        with pytest.raises(UserError, match=r"masks.pt has a different mask of conv1 than .*file.pt, or none"):
             import_network({"constructor": HERE, "arguments": {}}, str(path), other, 0, 9)
     torch.save({"conv1": HALF}, other)
     _, masks = import_network({"constructor": HERE, "arguments": {}}, str(path), other, 0, 9)
     assert masks.keys() == {"conv1"}
 
 
-def test_layers_of_zeros_are_taken_and_warned_of(tmp_path, caplog):
+def test_layers_of_zeros_are_accepted_with_a_warning(tmp_path, caplog):
     for zero in (["layer4.0"], ["conv1", "fc", "layer4.0"]):
         weights = {name: t * 0 if name.removesuffix(".weight") in zero else t for name, t in state().items()}
         network, masks = import_network(
@@ -530,8 +530,8 @@ def test_masks_of_another_copy_do_not_matter(tmp_path):
 
 
 BAD_MASKS = [
-    (torch.ones(()), "the mask of conv1(.weight)? is a number, and its weight 8 x 3 x 3 x 3"),
-    (torch.ones(8, 1, 1, 1), "the mask of conv1(.weight)? is 8 x 1 x 1 x 1, and its weight 8 x 3 x 3 x 3"),
+    (torch.ones(()), "the mask of conv1(.weight)? is a number, but its weight is 8 x 3 x 3 x 3"),
+    (torch.ones(8, 1, 1, 1), "the mask of conv1(.weight)? is 8 x 1 x 1 x 1, but its weight is 8 x 3 x 3 x 3"),
     (torch.ones(1).expand(10**6, 10**6), "the mask of conv1(.weight)? is 1000000 x 1000000"),
     (torch.full((8, 3, 3, 3), 0.5), "the mask of conv1(.weight)? holds numbers other than 0 and 1"),
     (torch.full((8, 3, 3, 3), torch.nan), "the mask of conv1(.weight)? holds numbers other than 0 and 1"),
@@ -540,7 +540,7 @@ BAD_MASKS = [
 
 
 @pytest.mark.parametrize(("mask", "words"), BAD_MASKS)
-def test_a_mask_that_only_seems_to_fit_is_refused_wherever_it_stands(tmp_path, mask, words):
+def test_a_mask_that_only_seems_to_fit_is_refused_wherever_it_is(tmp_path, mask, words):
     pair = {"conv1.weight_orig": state()["conv1.weight"], "conv1.weight_mask": mask}
     beside = (
         without("conv1", state()) | pair,
@@ -571,7 +571,7 @@ class Lazy(nn.Module):
 
 
 class Expanded(nn.Module):
-    """Weights that are one number in memory."""
+    """Weights that share one number in memory."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -579,7 +579,7 @@ class Expanded(nn.Module):
 
 
 class Stateful(nn.Linear):
-    """A layer with more state than tensors."""
+    """A layer whose state is not only tensors."""
 
     def get_extra_state(self) -> dict:
         return {"scale": 1}
@@ -589,10 +589,10 @@ class Stateful(nn.Linear):
     ("name", "words"),
     [
         ("Cyclic", "contains itself"),
-        ("Lazy", "conv.weight of no shape yet: let it give its lazy layers their sizes"),
-        ("Expanded", "weight, whose numbers share one place in memory"),
-        ("quantised", "fc.*, quantised, sparse or no tensor: build it in floating point"),
-        ("stateful", "_extra_state, quantised, sparse or no tensor: build it in floating point"),
+        ("Lazy", "conv.weight has no shape yet: let it give its lazy layers their sizes"),
+        ("Expanded", "numbers of .*weight share one place in memory"),
+        ("quantised", "fc.* is quantised, sparse or not a tensor: build it in floating point"),
+        ("stateful", "_extra_state is quantised, sparse or not a tensor: build it in floating point"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")

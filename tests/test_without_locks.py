@@ -1,4 +1,4 @@
-"""File systems without locks: every file is written and read there, and processes of one machine wait all the same."""
+"""File systems without locks: every file can be written and read, and processes on one machine still wait."""
 
 import errno
 import subprocess
@@ -115,7 +115,7 @@ def test_two_processes_of_one_machine_wait_for_each_other(tmp_path, number, kill
     assert not list(tmp_path.iterdir())
 
 
-# With locks until the first wait, then without, as where a server goes over to recovery.
+# With locks until the first wait, then without, as when a server enters recovery.
 SECOND_CALL = """
 import errno, fcntl, sys
 from workflow_scripts.shared import locks
@@ -131,14 +131,14 @@ with locks.exclusive(sys.argv[1]):
 
 
 @pytest.mark.parametrize("number", ERRORS)
-def test_a_wait_that_fails_for_want_of_locks_is_no_error(tmp_path, number):
+def test_a_wait_that_fails_without_locks_is_not_an_error(tmp_path, number):
     words = [sys.executable, "-c", SECOND_CALL, str(tmp_path / "file"), str(number)]
     run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
     assert WARNING in run.stderr
 
 
-def test_other_errors_of_locking_are_not_taken_for_a_lack_of_locks(tmp_path):
+def test_other_locking_errors_do_not_count_as_missing_locks(tmp_path):
     run = subprocess.run(
         python(
             errno.EIO,
@@ -161,7 +161,7 @@ print(gpu.lease(["a", "b"], 1, Path(sys.argv[1])))
 
 
 @pytest.mark.parametrize("number", ERRORS)
-def test_a_gpu_is_used_without_a_lease_and_that_is_said(tmp_path, number):
+def test_a_gpu_is_used_without_a_lease_and_this_is_reported(tmp_path, number):
     run = subprocess.run(
         python(number, LEASE, tmp_path / "leases"), cwd=ROOT, capture_output=True, text=True, timeout=60
     )

@@ -426,7 +426,7 @@ def test_what_candidates_cannot_do_is_refused_at_once(finished, tmp_path):
     edit(folder / "config.yaml", "dump: all", "dump: candidates")
     run = snakemake(folder, "-n", *TINY)
     assert run.returncode != 0
-    assert "error: config: dissection.dump: candidates are known for quantiles of raw maps only" in run.stdout
+    assert "error: config: dissection.dump: candidates only suffice for quantiles of raw maps" in run.stdout
     assert "Traceback" not in run.stdout
 
 

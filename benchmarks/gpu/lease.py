@@ -71,7 +71,7 @@ def kill_training(bench: Bench) -> None:
     with running(command, log) as process:
         wait_for("epoch 3 of", process, log, bench)
     said = complete(command, log)
-    resumed = [line for line in said.splitlines() if "going on after" in line]
+    resumed = [line for line in said.splitlines() if "continuing after" in line]
     bench.check("a killed training goes on", bool(resumed), resumed[0] if resumed else "it began anew or had ended")
     same = (folder / "whole.pt").read_bytes() == (folder / "killed.pt").read_bytes()
     note = "" if same else network_difference(folder / "whole.pt", folder / "killed.pt")

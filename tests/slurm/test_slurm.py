@@ -169,7 +169,7 @@ def finish(main: subprocess.Popen, timeout: float = 600) -> str:
 
 
 def resumed(folder: Path) -> bool:
-    return bool(re.search(r"going on after ([4-9]|\d\d) epochs", log(folder)))
+    return bool(re.search(r"continuing after ([4-9]|\d\d) epochs", log(folder)))
 
 
 def check(folder: Path, undisturbed: Path) -> None:
@@ -341,7 +341,7 @@ def test_after_a_kill_a_job_that_still_runs_is_waited_for(cluster, before_level,
     go_on(before_level)
     out = finish(main)
     assert "Jobs of an earlier run" in out and f"scancel {never_started}\n" in out
-    assert "handing out what is kept" in log(before_level)
+    assert "using the outputs kept" in log(before_level)
     assert ended(cluster, before_level) == ["COMPLETED", "COMPLETED"]
     check(before_level, undisturbed)
 
@@ -368,7 +368,7 @@ def test_two_gpus_train_one_network_and_go_on_after_a_cancellation(cluster, befo
     wait_until(lambda: dense.exists() and "epoch 4 of" in dense.read_text(), "epoch 4", 400)
     run("scancel", run("squeue", "-h", "-o", "%A").split()[0])
     finish(main)
-    assert re.search(r"going on after ([4-9]|\d\d) epochs", dense.read_text())
+    assert re.search(r"continuing after ([4-9]|\d\d) epochs", dense.read_text())
     assert given(pretended_gpus, "train_dense") == ["0,1", "0,1"]
     assert ended(cluster, before_level) == ["CANCELLED", "COMPLETED"]
 

@@ -1,1 +1,1 @@
-"""Pictures and concept sets: fetched or drawn, checked, and packed."""
+"""Pictures and concept sets: fetching or drawing, checking and packing them."""

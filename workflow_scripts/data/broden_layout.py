@@ -19,7 +19,7 @@ from workflow_scripts.shared.files import UserError, require_file
 from workflow_scripts.shared.regular_files import read_file
 from workflow_scripts.shared.sizes import Size, sides
 
-INDEX_COLUMNS = ("image", "split", "ih", "iw", "sh", "sw")  # of Broden's index.csv, beside one for each category
+INDEX_COLUMNS = ("image", "split", "ih", "iw", "sh", "sw")  # of Broden's index.csv, besides one for each category
 LARGEST_NUMBER = 2**16 - 1  # a label map codes a number in two bytes, red and green
 INTERPOLATIONS = {
     name: Image.Resampling[name.upper()] for name in ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
@@ -37,7 +37,7 @@ class NumberedLabel:
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """A row of index.csv; every plane and every whole-image label comes with the category of its column."""
+    """A row of index.csv; every plane and every whole-image label has the category of its column."""
 
     name: str
     split: str
@@ -51,8 +51,8 @@ class Labelled:
 
     Attributes:
         planes: label numbers, uint16 (planes, H, W), 0 for none.
-        categories: of each plane, int (planes).
-        whole: (category, label number) of what every pixel carries.
+        categories: the category of each plane, int (planes).
+        whole: (category, label number) of each label that every pixel carries.
     """
 
     planes: np.ndarray
@@ -62,7 +62,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class ConceptSet:
-    """The tables of a concept set: labels by rising number, images in the order of index.csv."""
+    """The tables of a concept set: labels by ascending number, images in the order of index.csv."""
 
     folder: Path
     categories: tuple[str, ...]
@@ -72,7 +72,7 @@ class ConceptSet:
     width: int
 
     def path(self, name: str) -> Path:
-        """Where a picture or label map named in index.csv lies."""
+        """Return the path of a picture or label map that index.csv names."""
         return self.folder / "images" / name
 
     @property
@@ -86,12 +86,12 @@ class ConceptSet:
         return [image.split for image in self.images]
 
     def picture(self, index: int, turned: list[str] | None = None) -> np.ndarray:
-        """A picture, uint8 (h, w, 3), RGB; otherwise as `decode`."""
+        """Return a picture, uint8 (h, w, 3), RGB; otherwise like `decode`."""
         path = self.path(self.images[index].name)
         return decode(read_file(path), str(path), turned)
 
     def labelled(self, index: int, picture: np.ndarray) -> Labelled:
-        """The labels of a picture; UserError as `read_label_map`, and for a number that label.csv lacks."""
+        """Return the labels of a picture; raises as `read_label_map` does, and for a number that label.csv lacks."""
         image = self.images[index]
         planes = np.empty((len(image.planes), self.height, self.width), np.uint16)
         for plane, (_, name) in zip(planes, image.planes, strict=True):
@@ -99,28 +99,27 @@ class ConceptSet:
             unknown = plane[~self._is_number[plane]]
             if unknown.size:
                 raise UserError(
-                    f"{self.path(name)} holds label number {unknown.min()}, which label.csv lacks; "
-                    "add the label or mend the map"
+                    f"{self.path(name)} holds label number {unknown.min()}, which label.csv lacks; add the label or fix"
+                    " the map"
                 )
         return Labelled(planes, np.array([category for category, _ in image.planes], int), image.whole_labels)
 
     @cached_property
     def _is_number(self) -> np.ndarray:
-        """Whether a number may stand in a label map, bool (65536)."""
+        """Whether a number may occur in a label map, bool (65536)."""
         known = np.zeros(LARGEST_NUMBER + 1, bool)
         known[[0, *(label.number for label in self.labels)]] = True
         return known
 
 
 def read_concept_set(folder: str | Path) -> ConceptSet:
-    """Read the three tables and check that every picture and label map is there; decodes none of them.
+    """Read the three tables and check that every picture and label map exists, without decoding any.
 
-    Raises UserError, naming the file and line, if a table or column is missing, a name or number is empty or
-    stands twice, a number is not in label.csv, a category is not in category.csv, label maps differ in size, or
-    a file is not there.
+    Raises UserError, naming the file and line, if a table or column is missing, a name or number is empty or duplicate,
+    a number is not in label.csv, a category is not in category.csv, label maps differ in size, or a file is missing.
     """
     folder = Path(folder)
-    if not os.path.isdir(folder):  # unlike Path's, it raises nothing for want of permissions
+    if not os.path.isdir(folder):  # unlike Path's, it does not raise if permissions are missing
         raise UserError(f"{folder} is not a folder; give the folder that holds Broden's index.csv and images/")
     categories = read_categories(folder / "category.csv")
     labels = read_labels(folder / "label.csv", categories)
@@ -129,15 +128,13 @@ def read_concept_set(folder: str | Path) -> ConceptSet:
     for image in images:
         for name in (image.name, *(path for _, path in image.planes)):
             if os.path.isabs(name) or ".." in Path(name).parts:
-                raise UserError(
-                    f"{folder / 'index.csv'} names {name!r}, which lies outside images/; do not use this set"
-                )
+                raise UserError(f"{folder / 'index.csv'} names {name!r}, which is outside images/; do not use this set")
             require_file(concepts.path(name), "unpack the set again")
     return concepts
 
 
 def read_categories(path: Path) -> tuple[str, ...]:
-    """The names of category.csv, in its order."""
+    """Return the names in category.csv, in its order."""
     place_of: dict[str, str] = {}
     for place, row in table_rows(path, ["name"]):
         name = row["name"]
@@ -147,32 +144,31 @@ def read_categories(path: Path) -> tuple[str, ...]:
             raise UserError(f"{place}: a category cannot be called {name!r}, like a column of index.csv; rename it")
         require_new(name, place, "category", place_of)
     if not 0 < len(place_of) < 256:
-        raise UserError(f"{path} names {len(place_of)} categories; it must name from 1 to 255")
+        raise UserError(f"{path} names {len(place_of)} categories; it must name 1 to 255")
     return tuple(place_of)
 
 
 def require_new(name: str, place: str, what: str, place_of: dict[str, str]) -> None:
-    """Raise UserError unless a name is neither empty nor at another place already; note its place."""
+    """Raise UserError if a name is empty or already used elsewhere; record its place."""
     if not name:
         raise UserError(f"{place}: the {what} has no name; give it one")
     if name in place_of:
-        raise UserError(
-            f"{place}: the {what} {name!r} stands in {place_of[name]} already; remove or rename one of them"
-        )
+        raise UserError(f"{place}: the {what} {name!r} is already in {place_of[name]}; remove or rename one of them")
     place_of[name] = place
 
 
 def read_labels(path: Path, categories: tuple[str, ...]) -> tuple[NumberedLabel, ...]:
-    """The labels of label.csv by rising number."""
+    """Return the labels in label.csv by ascending number."""
     labels: dict[int, NumberedLabel] = {}
     place_of: dict[str, str] = {}
     for place, row in table_rows(path, ["number", "name", "category"]):
-        # Counts go by name: two labels of one name would be one concept. Blanks around it are not seen in a table.
+        # Counts are by name: two labels with one name would be one concept. Blanks around a name are invisible in a
+        # table.
         require_new(row["name"].strip(), place, "label", place_of)
         number = whole_number(row["number"], f"{place}, column number")
         if not 1 <= number <= LARGEST_NUMBER or number in labels:
             raise UserError(f"{place}: label number {number} must be unique and from 1 to {LARGEST_NUMBER}")
-        # A cell reads like "material(36);object(3)": the counts in brackets are not needed.
+        # A cell is like "material(36);object(3)"; the counts in brackets are not needed.
         names = [re.sub(r"\(\d+\)$", "", item) for item in split_cell(row["category"])]
         unknown = [name for name in names if name not in categories]
         if unknown or not names:
@@ -184,20 +180,20 @@ def read_labels(path: Path, categories: tuple[str, ...]) -> tuple[NumberedLabel,
 def read_index(
     path: Path, categories: tuple[str, ...], numbers: set[int]
 ) -> tuple[tuple[LabelledImage, ...], tuple[int, int]]:
-    """The images of index.csv, and the (height, width) that all label maps share."""
+    """Return the images in index.csv, and the (height, width) that all label maps share."""
     images: list[LabelledImage] = []
     size: tuple[int, int] | None = None
     place_of: dict[str, str] = {}
     for place, row in table_rows(path, ["image", "split", "sh", "sw", *categories]):
-        # A picture that stands there twice would count twice, under whichever spelling of its path.
+        # A picture that is listed twice would count twice, however its path is spelled.
         require_new(row["image"] and os.path.normpath(row["image"]), place, "picture", place_of)
         height, width = (whole_number(row[column], f"{place}, column {column}") for column in ("sh", "sw"))
         row_size = height, width
         size = size or row_size
         if row_size != size or min(size) < 1:
             raise UserError(
-                f"{place}: label maps are {row_size[0]} x {row_size[1]} and those of the first image "
-                f"{size[0]} x {size[1]}; all must have one size"
+                f"{place}: label maps are {row_size[0]} x {row_size[1]}, but those of the first image are {size[0]} x"
+                f" {size[1]}; all must have one size"
             )
         planes, whole_labels = [], []
         for category, name in enumerate(categories):
@@ -208,7 +204,7 @@ def read_index(
                 number = whole_number(item, f"{place}, column {name}")
                 if number in numbers:
                     whole_labels.append((category, number))
-                elif number:  # 0 is no label, as in a label map: Broden's makers wrote it for labels that they dropped
+                elif number:  # 0 means no label, as in a label map: Broden has it for labels that were dropped
                     raise UserError(f"{place}, column {name}: label number {item} is not in label.csv")
         images.append(LabelledImage(row["image"], row["split"], tuple(planes), tuple(whole_labels)))
     if size is None:
@@ -217,33 +213,33 @@ def read_index(
 
 
 def read_label_map(path: Path, height: int, width: int) -> np.ndarray:
-    """The label numbers of a PNG, red + 256 x green, as uint16 (height, width); 0 is background.
+    """Return the label numbers of a PNG, red + 256 x green, as uint16 (height, width); 0 is background.
 
-    Raises UserError if it is no whole PNG, not RGB, uses its blue channel or has another size.
+    Raises UserError if it is not an intact PNG, is not RGB, uses its blue channel or has another size.
     """
     picture = open_picture(read_file(path), str(path), ("PNG",))
     if picture.mode != "RGB":
         raise UserError(f"{path} has mode {picture.mode}; a label map must be an RGB image")
     if picture.size != (width, height):
         raise UserError(
-            f"{path} is {picture.height} x {picture.width} where index.csv says {height} x {width}; "
-            "mend the file or the columns sh and sw"
+            f"{path} is {picture.height} x {picture.width}, but index.csv says {height} x {width}; fix the file or the"
+            " columns sh and sw"
         )
     red, green, blue = np.moveaxis(np.asarray(picture), -1, 0)
     if blue.any():
-        raise UserError(f"{path} uses its blue channel; a label map codes numbers as red + 256 x green alone")
+        raise UserError(f"{path} uses its blue channel; a label map codes numbers as red + 256 x green only")
     return red + (green.astype(np.uint16) << 8)
 
 
 def squeeze(picture: np.ndarray, size: Size, interpolation: str = "bilinear") -> np.ndarray:
-    """Scale a picture, uint8 (h, w, 3), to a size in pixels without keeping its aspect, as Broden's are.
+    """Scale a picture, uint8 (h, w, 3), to a size in pixels without keeping its proportions, as in Broden.
 
-    With antialiasing, by one of INTERPOLATIONS; a picture that has the size already keeps its pixels.
+    It uses antialiasing and one of INTERPOLATIONS; a picture that already has the size is unchanged.
     """
     height, width = sides(size)
     return np.asarray(Image.fromarray(picture).resize((width, height), INTERPOLATIONS[interpolation]))
 
 
 def split_cell(cell: str) -> list[str]:
-    """The values of a cell, which may be none, one or several joined by semicolons."""
+    """Return the values of a cell: none, one, or several separated by semicolons."""
     return [item.strip() for item in cell.split(";") if item.strip()]

@@ -1,7 +1,7 @@
 """Reading the rows of compressed datasets in threads.
 
-HDF5 reads and decodes under one lock for the whole process. Here its chunks are read as they are stored and decoded
-outside that lock, each straight to where it is wanted, so that threads do it side by side.
+HDF5 reads and decodes under one lock for the whole process. Here its chunks are read as stored and decoded outside that
+lock, each directly into its destination, so that threads can work in parallel.
 """
 
 import os
@@ -16,18 +16,18 @@ from workflow_scripts.data.unfolding import LZ4, chunk_bytes, filters_of, requir
 from workflow_scripts.shared.files import reading
 
 HEADER_BYTES, BLOCK_HEADER_BYTES = 12, 4
-LARGEST_RATIO = 255  # what one byte of LZ4 can stand for
+LARGEST_RATIO = 255  # bytes that one byte of LZ4 can decode to
 
 
 class Rows:
     """The rows of a dataset of an open file: its entries along the first axis.
 
-    Any number of threads may read at once; each keeps the last chunk of which it wanted a part. What is not stored as
-    this project stores it (LZ4 alone, each chunk being whole rows) is read through HDF5, one thread at a time.
+    Any number of threads may read at once; each keeps the last chunk that it read only partly. Data that is not stored
+    as this project stores it (LZ4 only, chunks of whole rows) is read through HDF5, one thread at a time.
     """
 
     def __init__(self, dataset: h5py.Dataset):
-        """Raises UserError if a chunk's stored size shows that it cannot unfold to a chunk, or unfolds to more."""
+        """Raises UserError if a chunk's stored size shows that it unfolds to less or more than a chunk."""
         self.dataset = dataset
         self.shape, self.dtype = dataset.shape, dataset.dtype
         self._place = f"{dataset.file.filename}: {dataset.name}"
@@ -43,14 +43,14 @@ class Rows:
             require_bounded_chunks(dataset)
 
     def _note(self, chunk: h5py.h5d.StoreInfo) -> None:
-        """Keep where a chunk is; ValueError if it is too short to unfold, or longer than if each byte were a block."""
+        """Record where a chunk is; raise ValueError if it is too short to unfold, or impossibly long."""
         most = HEADER_BYTES + (1 + BLOCK_HEADER_BYTES) * self._chunk_bytes
         if chunk.size * LARGEST_RATIO < self._chunk_bytes or chunk.size > most:
             raise ValueError(f"a chunk of {self._chunk_bytes} bytes is stored in {chunk.size}")
         self._chunks[chunk.chunk_offset[0]] = chunk
 
     def read(self, first: int, last: int, out: np.ndarray | None = None) -> np.ndarray:
-        """The rows `first` to `last`, (last - first, ...): in `out`, if that is given, which is C-contiguous.
+        """Return the rows from `first` up to `last`, (last - first, ...), in `out`, if given; it must be C-contiguous.
 
         Raises:
             UserError: the file is damaged there.
@@ -73,7 +73,7 @@ class Rows:
         return out
 
     def _whole(self, begin: int, chunk: h5py.h5d.StoreInfo) -> np.ndarray:
-        """All rows of a chunk; the last row's chunk may go on behind it."""
+        """Return all rows of a chunk; the last chunk may extend beyond the last row."""
         if getattr(self._kept, "begin", None) != begin:
             self._kept.begin, self._kept.rows = None, np.empty((self.at_once, *self.shape[1:]), self.dtype)
             self._decode(chunk, self._kept.rows)
@@ -95,7 +95,7 @@ class Rows:
 
 
 def stored_as_whole_rows(dataset: h5py.Dataset) -> bool:
-    """Whether a dataset's chunks are whole rows, compressed by LZ4 and nothing else, in a file that is only read."""
+    """Tell whether a dataset's chunks are whole rows, compressed only by LZ4, in a file that is only read."""
     file = dataset.file
     if file.driver != "sec2" or file.mode != "r" or not dataset.chunks or dataset.chunks[1:] != dataset.shape[1:]:
         return False
@@ -103,13 +103,13 @@ def stored_as_whole_rows(dataset: h5py.Dataset) -> bool:
 
 
 def decode_lz4(stored: memoryview, out: np.ndarray) -> None:
-    """Decode a chunk as HDF5's LZ4 filter stores it (registered filter 32004) into `out`, uint8, of just its size.
+    """Decode a chunk as HDF5's LZ4 filter stores it (registered filter 32004) into `out`, uint8, of exactly its size.
 
-    Big-endian: the size of all values in 8 bytes, that of a block in 4; then each block, its stored size in 4 bytes
-    before it. A block that did not shrink is stored as it is.
+    All sizes are big-endian: the size of all values in 8 bytes, the size of a block in 4; then each block, preceded by
+    its stored size in 4 bytes. A block that did not shrink is stored uncompressed.
 
     Raises:
-        ValueError, cramjam.DecompressionError: it is cut off or damaged.
+        ValueError, cramjam.DecompressionError: the chunk is cut off or damaged.
     """
     size, block = int.from_bytes(stored[:8], "big"), int.from_bytes(stored[8:HEADER_BYTES], "big")
     if size != out.size or block == 0:

@@ -1,4 +1,4 @@
-"""Tables that people hand in: CSV files in UTF-8 with a header."""
+"""Tables that users provide: CSV files in UTF-8 with a header."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ from pathlib import Path
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.regular_files import read_file
 
-MOST_DIGITS = 18  # of a number, which 64 bits hold
+MOST_DIGITS = 18  # of a number that fits into 64 bits
 
 
 def table_rows(path: Path, *choices: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
@@ -16,11 +16,12 @@ def table_rows(path: Path, *choices: Sequence[str]) -> Iterator[tuple[str, dict[
 
     Args:
         path: of the file.
-        choices: columns that it must have, in any order, among others; of several the first that it has all of.
+        choices: lists of columns that it must have, in any order, among others; the first list that it has in full
+            counts.
 
     Raises:
-        UserError: it cannot be read, a column is missing or there twice, or a row has more cells than the header, or
-            none or a NUL character in such a column.
+        UserError: it cannot be read, a column is missing or duplicate, a row has more cells than the header, or a row
+            has no cell or a NUL character in such a column.
     """
     try:
         reader = csv.DictReader(io.StringIO(read_file(path).decode("utf-8-sig"), newline=""))
@@ -43,7 +44,7 @@ def table_rows(path: Path, *choices: Sequence[str]) -> Iterator[tuple[str, dict[
 
 
 def whole_number(text: str, place: str) -> int:
-    """Return the number that a cell holds; UserError names its place."""
+    """Return the number in a cell; raise UserError, with its place, if there is none."""
     digits = text.strip()
     if not digits.isdecimal() or len(digits) > MOST_DIGITS:
         raise UserError(f"{place}: {text[:40]!r} is not a whole number of at most {MOST_DIGITS} digits: correct it")

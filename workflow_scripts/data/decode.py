@@ -1,4 +1,4 @@
-"""Decoding picture files: one way for all that a network is shown."""
+"""Decoding picture files, in one way for all pictures that a network is shown."""
 
 import io
 import logging
@@ -11,7 +11,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from workflow_scripts.shared.files import UserError, reading, system_reason, unreadable
 
-# The formats that are meant, with the endings of their files. Pillow knows many more, and starts a program for one.
+# The supported formats, with the endings of their files. Pillow knows many more, and starts a program for one of them.
 FORMATS = {
     "JPEG": (".jpg", ".jpeg"),
     "PNG": (".png",),
@@ -20,45 +20,45 @@ FORMATS = {
     "TIFF": (".tif", ".tiff"),
 }
 IMAGE_SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-assert Image.MAX_IMAGE_PIXELS is not None, "it is None only where somebody sets it so"
-MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # of a picture: where Pillow stops, too
-MOST_PIXELS_PER_BYTE = 1024  # of a JPEG; one that a single colour fills has 256
+assert Image.MAX_IMAGE_PIXELS is not None, "it is None only if somebody sets it to that"
+MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # in a picture: Pillow's own limit
+MOST_PIXELS_PER_BYTE = 1024  # in a JPEG; a JPEG of a single colour has 256
 ORIENTATION = ExifTags.Base.Orientation
-SAMPLE_FORMAT = 339  # a tag of TIFF's
-TURNS = range(2, 9)  # its values that ask for one
-START_OF_SCAN = b"\xff\xda"  # what ends a JPEG's header
+SAMPLE_FORMAT = 339  # a tag of TIFF
+TURNS = range(2, 9)  # the values of ORIENTATION that ask for a turn
+START_OF_SCAN = b"\xff\xda"  # the end of a JPEG's header
 EXIF_START = b"Exif\0\0"
 
-# They name no file, and what matters of them is an error here.
+# Pillow's warnings name no file, and those that matter are errors here.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 def decode(data: bytes, path: str, turned: list[str] | None = None) -> np.ndarray:
-    """Return the picture that the file `path` holds as `data`, uint8 (height, width, 3), red, green and blue.
+    """Return the picture in the file `path`, whose bytes are `data`, as uint8 (height, width, 3), RGB.
 
-    Of the formats in FORMATS, whatever the file's ending says: ImageNet has a PNG called .JPEG. Pictures in black and
-    white, in greys, with a palette, and in CMYK, YCbCr and LAB become red, green and blue by Pillow's conversion;
-    transparency is dropped, so that the colours beneath show. A turn that its EXIF data ask for is not done, for
-    ImageNet is trained and tested without by common practice; `path` is added to `turned` instead.
+    It may have any format in FORMATS, whatever the file's ending: ImageNet has a PNG called .JPEG. Pictures in black
+    and white, in grey, with a palette, and in CMYK, YCbCr and LAB are converted to RGB by Pillow; transparency is
+    dropped, so that the colours beneath show. A rotation in the EXIF data is ignored, because common practice trains
+    and tests on ImageNet without it; `path` is added to `turned` instead.
 
     Raises:
-        UserError: it is of another format or not a whole picture, or has more than 8 bits a channel, several frames or
-            more than MOST_PIXELS pixels.
+        UserError: it has another format or is not an intact picture, or has more than 8 bits a channel, several frames
+            or more than MOST_PIXELS pixels.
     """
     with reading(path):
         try:
             height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
             if height * width > MOST_PIXELS_PER_BYTE * len(data):
-                raise UserError(f"{path} is too short for {height} x {width} pixels, its size: replace or remove it")
-            # Pillow's conversion of CMYK is the one that published networks were trained with.
+                raise UserError(f"{path} is too short for its size of {height} x {width} pixels: replace or remove it")
+            # Published networks were trained with Pillow's conversion of CMYK.
             if colours in ("YCbCr", "RGB", "Gray") and height * width <= MOST_PIXELS:
                 pixels = simplejpeg.decode_jpeg(data)
                 if turned is not None and jpeg_asks_for_turn(data):
                     turned.append(path)
                 return pixels
         except (ValueError, KeyError):
-            pass  # another format, a rare subsampling, or a blemish: Pillow tells those that lack rows from the others
+            pass  # another format, a rare subsampling, or a small defect: Pillow rejects only pictures that lack rows
         image = open_picture(data, path, turned=turned)
         return np.array(image.convert("RGB"))
 
@@ -70,18 +70,18 @@ def open_picture(
     turned: list[str] | None = None,
     deep_grey: bool = False,
 ) -> Image.Image:
-    """Return the picture that the file `path` holds as `data`, loaded in its own mode; otherwise as `decode`.
+    """Return the picture in the file `path`, whose bytes are `data`, in its own mode; otherwise like `decode`.
 
-    With `deep_grey`, one channel may have 16 bits, as label maps do.
+    With `deep_grey`, a single channel may have 16 bits, as in label maps.
     """
     try:
         with Image.open(io.BytesIO(data), formats=formats) as image:
-            # An MPO is a camera's JPEG with previews behind the photo.
+            # An MPO is a camera's JPEG with previews after the photo.
             if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
                 raise UserError(f"{path} holds {frames} frames or pages: keep one of them")
             if is_deep(image, data) and not (deep_grey and image.mode == "I;16"):
                 raise UserError(
-                    f"{path} has more than 8 bits a channel, or signed ones, which would be clipped: convert it"
+                    f"{path} has more than 8 bits a channel, or signed values, which would be clipped: convert it"
                 )
             if take_turn(image) and turned is not None:
                 turned.append(path)
@@ -96,7 +96,7 @@ def open_picture(
         ) from None
     except Image.DecompressionBombError:
         raise UserError(f"{path} says that it has more than {MOST_PIXELS} pixels: replace or remove it") from None
-    except Exception as error:  # a damaged file makes Pillow raise errors of any kind
+    except Exception as error:  # Pillow may raise any error for a damaged file
         if reason := system_reason(error):
             raise unreadable(path, reason) from error
         raise UserError(f"{path} is not a whole picture ({error}): replace or remove it") from None
@@ -106,25 +106,25 @@ def open_picture(
 def is_deep(image: Image.Image, data: bytes) -> bool:
     """Tell whether a picture, opened from `data`, has more than 8 bits a channel."""
     if image.format == "PNG":
-        return data[24] > 8  # Pillow makes 8 bits of colours with 16
+        return data[24] > 8  # Pillow reduces colours of 16 bits to 8
     if isinstance(image, TiffImageFile):
         bits, kinds = (image.tag_v2.get(tag, (1,)) for tag in (ExifTags.Base.BitsPerSample, SAMPLE_FORMAT))
-        return max(bits) > 8 or max(kinds) > 1  # here too; kinds are unsigned numbers, signed ones, and so on
+        return max(bits) > 8 or max(kinds) > 1  # here, too; kinds are unsigned numbers, signed numbers, and so on
     return False
 
 
 def take_turn(image: Image.Image) -> bool:
-    """Tell whether EXIF data ask for a turn, and take it from them, for Pillow turns a TIFF while it loads it."""
+    """Tell whether EXIF data ask for a turn, and remove it, because Pillow turns a TIFF while loading it."""
     if image.format == "PNG":
-        image.load()  # its EXIF data may stand behind its pixels
+        image.load()  # its EXIF data may come after its pixels
     try:
         return image.getexif().pop(ORIENTATION, 1) in TURNS
-    except Exception:  # damaged EXIF data ask for nothing
+    except Exception:  # damaged EXIF data are ignored
         return False
 
 
 def jpeg_asks_for_turn(data: bytes) -> bool:
-    """Tell whether the EXIF data of a JPEG ask for a turn, without opening it once more."""
+    """Tell whether the EXIF data of a JPEG ask for a turn, without opening it again."""
     header = data[: data.find(START_OF_SCAN)]
     start = header.find(EXIF_START)
     if start < 0:
@@ -133,15 +133,15 @@ def jpeg_asks_for_turn(data: bytes) -> bool:
     try:
         exif.load(header[start:])
         return exif.get(ORIENTATION, 1) in TURNS
-    except Exception:  # damaged EXIF data ask for nothing
+    except Exception:  # damaged EXIF data are ignored
         return False
 
 
 def tell_turned(turned: list[str]) -> None:
-    """Log how many pictures ask for a turn that is not done, and name one."""
+    """Log how many pictures ask for a turn that is ignored, with an example."""
     if turned:
         logging.warning(
-            "%d pictures ask for a turn in their EXIF data, and are taken as they are stored, as %s",
+            "%d pictures ask for a turn in their EXIF data, but are used as they are stored, such as %s",
             len(turned),
             min(turned),
         )

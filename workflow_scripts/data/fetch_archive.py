@@ -1,4 +1,4 @@
-"""Fetch a dataset's archive from the first of several addresses that serves it whole."""
+"""Fetch a dataset's archive from the first of several addresses that serves it in full."""
 
 import argparse
 import hashlib
@@ -30,47 +30,47 @@ from workflow_scripts.shared.progress import Progress
 
 BLOCK = 2**18  # bytes read at once
 TIMEOUT = 60.0  # seconds without a byte after which a connection counts as dead
-WAIT = 1.0  # seconds before a new try; doubles with every try that brings nothing
-FRUITLESS_TRIES = 5  # in a row, after which an address is given up
+WAIT = 1.0  # seconds before a new try; doubles with every try that brings no new bytes
+FRUITLESS_TRIES = 5  # in a row, after which the next address is tried
 DIGITS = {"md5": 32, "sha256": 64}
 NO_SUCH_RANGE = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
 
 
 class AddressFailed(Exception):
-    """This address does not serve the archive; the message says why in a few words."""
+    """The address does not serve the archive; the message briefly says why."""
 
 
 class Dropped(Exception):
-    """An answer broke off; a new try may bring more."""
+    """A response broke off; a new try may bring more."""
 
 
 def fetch_archive(
     archive: Path, addresses: list[str], checksum: str, timeout: float = TIMEOUT, wait: float = WAIT
 ) -> dict[str, str | int]:
-    """Make sure that `archive` is there and has the checksum; return its receipt: archive, bytes, sha256.
+    """Make sure that `archive` exists and has the checksum; return its receipt: archive, bytes, sha256.
 
-    An archive that is there is checked and never changed. Bytes gather in `<archive>.part`, which an interrupted call
-    leaves for the next one to go on from, and which becomes `archive` only when its checksum is right. Processes that
+    An existing archive is checked and never changed. Bytes are collected in `<archive>.part`, from which the next call
+    continues after an interruption, and which is renamed to `archive` only if its checksum is right. Processes that
     fetch the same archive wait for each other.
 
     Args:
-        archive: where the file is, or is to be.
+        archive: where the file is, or should be.
         addresses: http or https, tried in this order.
-        checksum: "md5:<digits>", "sha256:<digits>" or "none". With "none" bytes of two answers are never joined, since
-            nothing would show that they do not fit, and an answer that does not say how long it is is refused.
+        checksum: "md5:<digits>", "sha256:<digits>" or "none". With "none", bytes of two responses are never joined,
+            since nothing would show that they do not fit, and a response without a length is refused.
         timeout: seconds without a byte after which a connection counts as dead.
         wait: seconds before the first new try.
 
     Raises:
-        UserError: the archive or what every address serves has another checksum, the archive is no file, no address
-            serves it, or there is no room for it.
+        UserError: the archive, or what every address serves, has another checksum, the archive is not a file, no
+            address serves it, or there is no room for it.
     """
     expected = parse_checksum(checksum)
     if os.path.exists(archive):
-        require_file(archive, "move it away")  # a folder or a pipe of the user's is not replaced
+        require_file(archive, "move it away")  # a user's folder or pipe is not replaced
     else:
         with exclusive_part(archive.with_name(archive.name + ".part")) as part:
-            if archive.is_file():  # another process has fetched it meanwhile
+            if archive.is_file():  # another process has fetched it in the meantime
                 part.remove()
             else:
                 download(part, archive, addresses, expected, timeout, wait)
@@ -98,7 +98,7 @@ def parse_checksum(checksum: str) -> tuple[str, str] | None:
 
 
 def wrong_checksum(path: Path, expected: tuple[str, str] | None) -> str:
-    """Say which checksum a file has if it is not the expected one; empty if all is well."""
+    """Return, as text, the checksum of a file if it is not the expected one; empty if it is."""
     if expected is None:
         return ""
     algorithm, digits = expected
@@ -113,17 +113,17 @@ class Part:
     def __init__(self, path: Path, file: FileIO) -> None:
         self.path, self.file = path, file
         self.size = file.seek(0, os.SEEK_END)
-        self.joined = False  # whether the latest answer was put behind bytes of others
+        self.joined = False  # whether the latest response was appended to bytes of earlier ones
 
     def append(self, block: bytes) -> None:
-        """Write a block of bytes behind those that are there."""
+        """Append a block of bytes."""
         rest = memoryview(block)
         while rest:
             rest = rest[self.file.write(rest) :]
         self.size += len(block)
 
     def start_over(self) -> None:
-        """Throw away all bytes fetched so far."""
+        """Discard all bytes fetched so far."""
         if self.size:
             self.file.truncate(0)
             self.size = self.file.seek(0)
@@ -133,14 +133,14 @@ class Part:
         self.path.unlink()
 
     def rename(self, path: Path) -> None:
-        """Move the file to `path`, once all its bytes are on disk, in place of what is there."""
+        """Move the file to `path`, replacing what is there, once all its bytes are on disk."""
         os.fsync(self.file)
         os.replace(self.path, path)
 
 
 @contextmanager
 def exclusive_part(path: Path) -> Iterator[Part]:
-    """Open the file for the bytes to come, once no other process has it; UserError if it cannot be written."""
+    """Open the file for new bytes when no other process holds it; raise UserError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
@@ -156,7 +156,7 @@ def exclusive_part(path: Path) -> Iterator[Part]:
     except OSError as error:
         if error.errno in NO_ROOM:
             raise UserError(f"there is no room for {path} ({error.strerror}), so it was removed: make room") from None
-        raise UserError(f"{path} cannot be written ({error.strerror}): mend that and run again") from None
+        raise UserError(f"{path} cannot be written ({error.strerror}): fix that and run again") from None
 
 
 def download(
@@ -176,7 +176,7 @@ def download(
             return
     kept = ""
     if part.size and expected:
-        kept = f"; the next call goes on from the {megabytes(part.size)} MB in {part.path}"
+        kept = f"; the next run continues from the {megabytes(part.size)} MB in {part.path}"
     else:
         part.remove()
     raise UserError(
@@ -185,11 +185,11 @@ def download(
 
 
 def receive_right(address: str, part: Part, expected: tuple[str, str] | None, timeout: float, wait: float) -> None:
-    """Fill `part` with the archive; bytes with the wrong checksum are dropped. Raises AddressFailed."""
+    """Fill `part` with the archive; discard bytes with the wrong checksum. Raises AddressFailed."""
     receive(address, part, expected is not None, timeout, wait)
     wrong = wrong_checksum(part.path, expected)
     if wrong and part.joined:
-        logging.info("%s: the joined bytes have the %s; once more from the start", address, wrong)
+        logging.info("%s: the joined bytes have the %s; starting over", address, wrong)
         part.start_over()
         receive(address, part, True, timeout, wait)
         wrong = wrong_checksum(part.path, expected)
@@ -201,7 +201,7 @@ def receive_right(address: str, part: Part, expected: tuple[str, str] | None, ti
 def receive(address: str, part: Part, join: bool, timeout: float, wait: float) -> None:
     """Fill `part` from an address, with new tries as long as they bring more bytes. Raises AddressFailed.
 
-    With `join` a try goes on from what `part` holds.
+    With `join`, a try continues from the bytes in `part`.
     """
     most, fruitless = part.size, 0
     while True:
@@ -221,16 +221,16 @@ def receive(address: str, part: Part, join: bool, timeout: float, wait: float) -
 
 
 def receive_answer(address: str, part: Part, join: bool, timeout: float) -> None:
-    """Append what one answer brings. Raises Dropped if that is not all, AddressFailed if it is of no use."""
+    """Append the bytes of one response. Raises Dropped if it is incomplete, AddressFailed if it is useless."""
     with request(address, part, timeout) as response:
         start, stop, total = extent(response, part.size)
         if start not in (0, part.size):
             part.start_over()
-            raise Dropped("goes on from another byte than asked")
+            raise Dropped("continues from a different byte than requested")
         if start == 0:
             part.start_over()
         if stop is None and not join and not response.chunked:
-            raise AddressFailed("does not say how long the archive is, and there is no checksum to tell")
+            raise AddressFailed("does not say how long the archive is, and there is no checksum to check it")
         part.joined = start > 0
         append_body(response, part, stop, timeout)
     if total is not None and part.size < total:
@@ -240,12 +240,12 @@ def receive_answer(address: str, part: Part, join: bool, timeout: float) -> None
 
 
 def request(address: str, part: Part, timeout: float) -> HTTPResponse | HTTPError:
-    """Ask for the bytes that `part` lacks. Raises AddressFailed, or Dropped if a new try may get an answer.
+    """Request the bytes that `part` lacks. Raises AddressFailed, or Dropped if a new try may get a response.
 
-    Returns an answer with the status 200, or, if `part` has bytes already, 206 or 416: there are no more.
+    Returns a response with the status 200 or, if `part` already has bytes, 206, or 416 if there are no more.
     """
     if not address.startswith(("http://", "https://")):
-        raise AddressFailed("is no http or https address")
+        raise AddressFailed("is not an http or https address")
     headers = {"Range": f"bytes={part.size}-"} if part.size else {}
     try:
         response = urlopen(Request(address, headers=headers), timeout=timeout)
@@ -254,7 +254,7 @@ def request(address: str, part: Part, timeout: float) -> HTTPResponse | HTTPErro
             return error
         error.close()
         raise AddressFailed(f"HTTP {error.code} {error.reason}".splitlines()[0]) from None
-    except ConnectionError as error:  # once connected; a connection that cannot be made is an URLError
+    except ConnectionError as error:  # after connecting; a failure to connect is a URLError
         raise Dropped(reason(error)) from None
     except (OSError, HTTPException, ValueError) as error:
         raise AddressFailed(reason(error)) from None
@@ -268,10 +268,11 @@ def request(address: str, part: Part, timeout: float) -> HTTPResponse | HTTPErro
 
 
 def extent(response: HTTPResponse | HTTPError, asked: int) -> tuple[int, int | None, int | None]:
-    """Return the archive's bytes that a body holds, from start to stop, and how many the archive has.
+    """Return which bytes of the archive a body holds, from start to stop, and how many the archive has.
 
-    None where the server does not say; bytes of which it does not say where they belong start at -1. `asked` is the
-    first byte that was asked for. That there are none from there on is taken as such: the checksum shows if it is so.
+    Numbers that the server does not give are None; bytes whose position it does not give start at -1. `asked` is the
+    first byte that was requested. If the server says that there are no bytes from there on, that is believed: the
+    checksum shows whether it is true.
     """
     if response.status == HTTPStatus.OK:
         return 0, response.length, response.length
@@ -285,7 +286,7 @@ def extent(response: HTTPResponse | HTTPError, asked: int) -> tuple[int, int | N
 
 
 def append_body(response: HTTPResponse | HTTPError, part: Part, stop: int | None, timeout: float) -> None:
-    """Append a body to `part` until it ends or `part` has `stop` bytes; log how far it is."""
+    """Append a body to `part` until it ends or `part` has `stop` bytes; log the progress."""
     first = part.size
     progress = Progress(f"MB of {part.path}", None if stop is None else (stop - first) / 1e6)
     while stop is None or part.size < stop:
@@ -303,20 +304,20 @@ def append_body(response: HTTPResponse | HTTPError, part: Part, stop: int | None
 
 
 def megabytes(size: int) -> float:
-    """Return bytes in megabytes of 10 ** 6, to one digit after the point."""
+    """Return bytes in megabytes of 10 ** 6 bytes, to one decimal place."""
     return round(size / 1e6, 1)
 
 
 def reason(error: Exception) -> str:
-    """Why a connection failed, in a few words."""
-    cause = getattr(error, "reason", error)  # an URLError's reason is the error below
+    """Return briefly why a connection failed."""
+    cause = getattr(error, "reason", error)  # the reason of a URLError is the underlying error
     return (getattr(cause, "strerror", None) or str(cause) or type(cause).__name__).splitlines()[0]
 
 
 def main() -> None:
     """Fetch the archive that the command line names, and write its receipt as JSON to --out."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--archive", type=Path, required=True, help="where the archive is, or is to be")
+    parser.add_argument("--archive", type=Path, required=True, help="where the archive is, or should be")
     parser.add_argument("--addresses", nargs="+", required=True, metavar="URL", help="tried in this order")
     parser.add_argument("--checksum", required=True, help="md5:<digits>, sha256:<digits> or none")
     parser.add_argument("--out", type=Path, required=True, help="the receipt to write")

@@ -1,4 +1,4 @@
-"""The classes of ImageNet's and Tiny ImageNet's validation pictures, in the forms in which they are handed round."""
+"""The classes of ImageNet's and Tiny ImageNet's validation pictures, in the forms in which they are distributed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,14 +14,15 @@ MOST_DIGITS = 18
 
 
 def read_ground_truth(path: Path, names: list[str], classes: tuple[str, ...]) -> np.ndarray:
-    """Return the labels, int64 (N,), of the files `names`, which are sorted; a label numbers `classes`.
+    """Return the labels, int64 (N,), of the files `names`, which are sorted; a label is a position in `classes`.
 
     The file may be Kaggle's LOC_val_solution.csv (a line `picture,class box ...`), Tiny ImageNet's val_annotations.txt
     (`file class box`, with tabs), Caffe's val.txt (`file label`), or the development kit's
-    ILSVRC2012_validation_ground_truth.txt (an ILSVRC2012_ID for each file; meta.mat beside it tells the IDs' classes).
+    ILSVRC2012_validation_ground_truth.txt (an ILSVRC2012_ID for each file; meta.mat beside it has the IDs' classes).
 
     Raises:
-        UserError: a file has no class or two, a class has no file, or either is unknown; or as `require_one_order`.
+        UserError: a file has no class or two, a listed file is missing, a class is unknown; or as in
+            `require_one_order`.
     """
     lines = read_lines(path)
     if lines[0].startswith("ImageId,"):
@@ -40,7 +41,7 @@ def read_ground_truth(path: Path, names: list[str], classes: tuple[str, ...]) ->
         return np.array(list(development_kit_labels(path, lines, classes)), np.int64)
     else:
         raise UserError(
-            f"{path} is no ground truth that is understood: give Kaggle's LOC_val_solution.csv, Caffe's val.txt, the"
+            f"{path} is not a known form of ground truth: give Kaggle's LOC_val_solution.csv, Caffe's val.txt, the"
             " development kit's ILSVRC2012_validation_ground_truth.txt, or Tiny ImageNet's val_annotations.txt"
         )
     truth: dict[str, int] = {}
@@ -51,14 +52,16 @@ def read_ground_truth(path: Path, names: list[str], classes: tuple[str, ...]) ->
     without_class = [name for name, key in zip(names, keys, strict=True) if key not in truth]
     without_file = sorted(truth.keys() - set(keys))
     if without_class:
-        raise UserError(f"{path} names no class for the picture {without_class[0]}: remove it, or complete the list")
+        raise UserError(
+            f"{path} names no class for the picture {without_class[0]}: remove the picture, or complete the list"
+        )
     if without_file:
-        raise UserError(f"{path} names {without_file[0]}, of which there is no picture: unpack the pictures again")
+        raise UserError(f"{path} names {without_file[0]}, but there is no such picture: unpack the pictures again")
     return np.array([truth[key] for key in keys], np.int64)
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a text file, without blank ones at its end."""
+    """Return the lines of a text file, without blank lines at its end."""
     try:
         lines = read_file(path).decode("utf-8-sig").rstrip().splitlines()
     except UserError as error:
@@ -92,18 +95,18 @@ def tiny_pairs(path: Path, lines: list[str], classes: tuple[str, ...]) -> Iterat
 
 
 def no_class(path: Path, row: int, name: str) -> UserError:
-    """Return the error that tells of a line with a class that is none."""
+    """Return the error for a line with an unknown class."""
     return UserError(f"{path}, line {row}: there is no class folder {name!r}: give one for these classes")
 
 
 def require_one_order(path: Path, classes: tuple[str, ...]) -> None:
-    """Raise UserError where it is unclear which class has which number: sorted as text the names are `classes`."""
+    """Raise UserError if it is unclear which class has which number; `classes` are the names sorted as text."""
     by_number = sorted(classes, key=digits_by_value)
     for number, (one, other) in enumerate(zip(classes, by_number, strict=True)):
         if one != other:
             raise UserError(
-                f"{path} names classes by numbers, and {number} may be the class folder {one}, as text, or {other}, by"
-                " number: give the folders names of one order, as 02 in place of 2"
+                f"{path} gives classes as numbers, and {number} may be the class folder {one}, as text, or {other}, by"
+                " number: rename the folders so that both orders agree, for example 02 instead of 2"
             )
 
 
@@ -114,7 +117,7 @@ def caffe_pairs(path: Path, lines: list[str], classes: int) -> Iterator[tuple[st
         # Python refuses to read numbers of thousands of digits.
         if not label.isdecimal() or len(label) > MOST_DIGITS or int(label) >= classes:
             raise UserError(
-                f"{path}, line {row}: {label[:40]!r} is not a class's number, from 0 to {classes - 1}: mend it"
+                f"{path}, line {row}: {label[:40]!r} is not a class's number, from 0 to {classes - 1}: correct it"
             )
         yield picture.strip(), int(label)
 
@@ -135,7 +138,7 @@ def development_kit_labels(path: Path, lines: list[str], classes: tuple[str, ...
 
 def read_development_kit(path: Path) -> dict[str, str]:
     """Return the class name (WNID) of each ILSVRC2012_ID, written in decimal, from the development kit's meta.mat."""
-    require_file(path, "copy it there from the development kit, for it tells the classes")
+    require_file(path, "copy it there from the development kit, because it has the classes")
     with fields_of(path, "the development kit's meta.mat"):
         synsets = read_mat(path, "synsets", ("ILSVRC2012_ID", "WNID"))
         return {str(int(synset["ILSVRC2012_ID"].item())): text_of(synset["WNID"]) for synset in synsets}

@@ -1,7 +1,7 @@
-"""Opening the HDF5 files that the steps hand on, and reading no more from them than they may hold.
+"""Opening the HDF5 files that steps pass on, and checking everything that is read from them.
 
-People hand in such files, too, and what counts pixels takes indices as they are. So everything is checked when it is
-read: that it is there, in this very file, of its type and shape, stored whole, and within its bounds.
+Users may provide such files, too, and the code that counts pixels trusts the indices in them. So every item is checked
+when it is read: it must exist in this very file, have its type and shape, be stored in full, and be within its bounds.
 """
 
 from collections.abc import Iterator
@@ -18,17 +18,17 @@ from workflow_scripts.data.unfolding import require_bounded_chunks
 from workflow_scripts.shared.files import UserError, reading, require_file
 
 Kind = TypeVar("Kind")
-FORMAT = 2  # raised when what a file holds changes its meaning
-# Decoded several times as fast as gzip. Maps with many zeros halve; shuffling bytes or bits first was slower and, for
-# such maps, larger. The same values give the same bytes, unlike lzf's.
+FORMAT = 2  # increased when the meaning of a file's contents changes
+# It is decoded several times as fast as gzip. It halves maps with many zeros; shuffling bytes or bits first was slower
+# and, for such maps, larger. Unlike with lzf, the same values give the same bytes.
 COMPRESSION = hdf5plugin.LZ4()
 DAMAGES = (KeyError, ValueError, TypeError, RuntimeError, OverflowError)  # what h5py raises for wrong contents
-MOST_COUNTED = 2**53  # pixels; sums of several such counts fit int64, and floats hold each exactly
-Shape = tuple[int | EllipsisType | None, ...]  # None stands for any number from 1 on, ... for any, 0 too
+MOST_COUNTED = 2**53  # pixels; sums of several such counts fit into int64, and a float holds each exactly
+Shape = tuple[int | EllipsisType | None, ...]  # None means any number from 1 on, ... any number, including 0
 
 
 def append_rows(dataset: h5py.Dataset, rows: np.ndarray) -> None:
-    """Lengthen a resizable dataset by `rows`."""
+    """Append `rows` to a resizable dataset."""
     size = len(dataset)
     dataset.resize(size + len(rows), axis=0)
     dataset[size:] = rows
@@ -36,7 +36,7 @@ def append_rows(dataset: h5py.Dataset, rows: np.ndarray) -> None:
 
 def create_hdf5(path: str | Path, **options: object) -> h5py.File:
     """Create an HDF5 file to write to, or overwrite it; `options` as h5py.File takes them."""
-    # Not every file system has the locks that HDF5 takes by default; who writes a file holds its lock.
+    # Not every file system has the locks that HDF5 takes by default; writers of a file hold the project's own lock.
     return h5py.File(path, "w", locking=False, **options)
 
 
@@ -60,30 +60,30 @@ def open_hdf5(path: str | Path, *contents: str) -> h5py.File:
 
 @contextmanager
 def reading_hdf5(path: str | Path) -> Iterator[None]:
-    """`files.reading` for a block that reads an HDF5 file."""
+    """Like `files.reading`, for a block that reads an HDF5 file."""
     with reading(path, *DAMAGES):
         yield
 
 
 def wrong(group: h5py.Group, name: str, what: str) -> UserError:
-    """The error for a member, or an attribute, of which `what` is wrong."""
+    """Return the error for a wrong member or attribute; `what` says what is wrong with it."""
     path = f"{group.name}/{name}".strip("/")
     return UserError(f"{group.file.filename}: {path} {what}; check that it is the right file, or make it again")
 
 
 def lacks(group: h5py.Group, name: str) -> UserError:
-    """The error for a member, or an attribute, that is not there."""
+    """Return the error for a missing member or attribute."""
     path = f"{group.name}/{name}".strip("/")
     return UserError(f"{group.file.filename} holds no {path}; check that it is the right file, or make it again")
 
 
 def link_to(group: h5py.Group, name: str) -> object | None:
-    """h5py's link to a member; None if there is none."""
+    """Return h5py's link to a member; None if there is no such member."""
     return group.get(name, getlink=True)
 
 
 def read_attribute(node: h5py.Group, name: str, kind: type[Kind]) -> Kind:
-    """An attribute of a kind: str, float or np.int64; UserError if it is not there or of another."""
+    """Return an attribute of a type: str, float or np.int64; raise UserError if it is missing or of another type."""
     with reading_hdf5(node.file.filename):
         value = node.attrs.get(name)
     if value is None:
@@ -94,7 +94,7 @@ def read_attribute(node: h5py.Group, name: str, kind: type[Kind]) -> Kind:
 
 
 def find_member(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
-    """A member of a group; UserError if it is not there, or only a link to elsewhere."""
+    """Return a member of a group; raise UserError if it is missing, or only a link to elsewhere."""
     with reading_hdf5(group.file.filename):
         link = link_to(group, name)
         if link is None:
@@ -105,32 +105,32 @@ def find_member(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
 
 
 def member_names(group: h5py.Group) -> list[str]:
-    """The names of a group's members, in their order."""
+    """Return the names of a group's members, in their order."""
     with reading_hdf5(group.file.filename):
         return list(group)
 
 
 def find_group(group: h5py.Group, name: str) -> h5py.Group:
-    """A group within another; UserError as `find_member`, or if it is no group."""
+    """Return a group within another; raises as `find_member` does, or UserError if it is not a group."""
     found = find_member(group, name)
     if not isinstance(found, h5py.Group):
-        raise wrong(group, name, "is no group")
+        raise wrong(group, name, "is not a group")
     return found
 
 
 def find_dataset(group: h5py.Group, name: str, dtype: type, shape: Shape) -> h5py.Dataset:
-    """A dataset of a dtype, as numpy.issubdtype has it (str for text), and a shape, with all of its values.
+    """Return a dataset of a dtype, as in numpy.issubdtype (str for text), and a shape, stored with all its values.
 
     Raises:
-        UserError: it is not there, of another type or shape, lies in other files, or not all of it is stored.
+        UserError: it is missing, of another type or shape, stored in other files, or not fully stored.
     """
     found = find_member(group, name)
     with reading_hdf5(group.file.filename):
         if not isinstance(found, h5py.Dataset):
-            raise wrong(group, name, "is no dataset")
-        # First of all: to ask a virtual dataset for its shape may open other files.
+            raise wrong(group, name, "is not a dataset")
+        # This comes first, because asking a virtual dataset for its shape may open other files.
         if found.is_virtual or found.external:
-            raise wrong(group, name, "lies in other files")
+            raise wrong(group, name, "is stored in other files")
         is_text = h5py.check_string_dtype(found.dtype) is not None
         fits = is_text if dtype is str else np.issubdtype(found.dtype, dtype) and found.dtype.isnative
         if not fits or not has_shape(found.shape, shape):
@@ -142,7 +142,7 @@ def find_dataset(group: h5py.Group, name: str, dtype: type, shape: Shape) -> h5p
 
 
 def has_shape(sizes: tuple[int, ...] | None, shape: Shape) -> bool:
-    """Whether a dataset's sizes, None of an empty one, are those of a shape."""
+    """Tell whether a dataset's sizes (None for an empty dataset) match a shape."""
     return len(sizes or ()) == len(shape) and all(
         side is ... or (size >= 1 if side is None else size == side)
         for size, side in zip(sizes or (), shape, strict=True)
@@ -150,7 +150,7 @@ def has_shape(sizes: tuple[int, ...] | None, shape: Shape) -> bool:
 
 
 def stored_whole(dataset: h5py.Dataset) -> bool:
-    """Whether a dataset's values are all in the file; others would be made up, however many it claims to have."""
+    """Tell whether all of a dataset's values are in the file; HDF5 would make up the missing ones."""
     if dataset.chunks is None:
         return dataset.id.get_storage_size() >= dataset.nbytes  # texts take more
     chunks = [-(-size // side) for size, side in zip(dataset.shape, dataset.chunks, strict=True)]
@@ -158,7 +158,7 @@ def stored_whole(dataset: h5py.Dataset) -> bool:
 
 
 def read_dataset(group: h5py.Group, name: str, dtype: type, shape: Shape) -> np.ndarray:
-    """The values of a dataset; UserError as `find_dataset`, or if they are damaged."""
+    """Return the values of a dataset; raises as `find_dataset` does, or UserError if they are damaged."""
     dataset = find_dataset(group, name, dtype, shape)
     require_bounded_chunks(dataset)
     with reading_hdf5(group.file.filename):
@@ -166,7 +166,7 @@ def read_dataset(group: h5py.Group, name: str, dtype: type, shape: Shape) -> np.
 
 
 def read_whole_numbers(group: h5py.Group, name: str, shape: Shape, least: int, most: int) -> np.ndarray:
-    """Whole numbers from `least` to `most`, of the file's dtype; UserError as `read_dataset`, or for another number."""
+    """Return integers from `least` to `most`, in the file's dtype; raise UserError as `read_dataset`, or for others."""
     numbers = read_dataset(group, name, np.integer, shape)
     if numbers.size and not least <= numbers.min() <= numbers.max() <= most:
         raise wrong(group, name, f"holds {numbers.min()} to {numbers.max()}, which is not within {least} to {most}")
@@ -174,7 +174,7 @@ def read_whole_numbers(group: h5py.Group, name: str, shape: Shape, least: int, m
 
 
 def read_starts(group: h5py.Group, name: str, runs: int, rows: int) -> np.ndarray:
-    """Where so many runs of `rows` rows begin, and where the last one ends, int64 (runs + 1); UserError if nowhere."""
+    """Return where runs of `rows` rows begin, and where the last ends, int64 (runs + 1); raise UserError if invalid."""
     starts = read_whole_numbers(group, name, (runs + 1,), 0, rows).astype(np.int64)
     if starts[0] != 0 or starts[-1] != rows or (np.diff(starts) < 0).any():
         raise wrong(group, name, f"does not rise from 0 to {rows}")
@@ -182,15 +182,15 @@ def read_starts(group: h5py.Group, name: str, runs: int, rows: int) -> np.ndarra
 
 
 def read_flags(group: h5py.Group, name: str, shape: Shape) -> np.ndarray:
-    """Flags, bool; UserError as `read_dataset`, or for a byte that is neither 0 nor 1."""
+    """Return flags, bool; raise UserError as `read_dataset` does, or for a byte that is neither 0 nor 1."""
     flags = read_dataset(group, name, np.bool_, shape)
     if (flags.view(np.uint8) > 1).any():
-        raise wrong(group, name, "holds what is neither true nor false")
+        raise wrong(group, name, "holds values that are neither true nor false")
     return flags
 
 
 def read_singles(group: h5py.Group, name: str, shape: Shape) -> np.ndarray:
-    """Single-precision numbers, float32; UserError as `read_dataset`, or for NaN."""
+    """Return single-precision numbers, float32; raise UserError as `read_dataset` does, or for NaN."""
     numbers = read_dataset(group, name, np.float32, shape)
     if np.isnan(numbers).any():
         raise wrong(group, name, "holds NaN")
@@ -198,15 +198,15 @@ def read_singles(group: h5py.Group, name: str, shape: Shape) -> np.ndarray:
 
 
 def read_extremes(group: h5py.Group, units: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """The largest and the smallest value of each of so many units, float32; UserError if they are not finite."""
+    """Return the largest and the smallest value of each of `units` units, float32; raise UserError if not finite."""
     maximum, minimum = (read_singles(group, name, (units,)) for name in ("maximum", "minimum"))
     if len(maximum) != len(minimum) or not (np.isfinite(maximum) & np.isfinite(minimum) & (minimum <= maximum)).all():
-        raise wrong(group, "maximum", "and minimum do not go together, or are not finite")
+        raise wrong(group, "maximum", "and minimum do not match, or are not finite")
     return maximum, minimum
 
 
 def read_texts(group: h5py.Group, name: str, shape: Shape, errors: str = "strict") -> list[str]:
-    """Texts in a row, with `errors` as bytes.decode has it; UserError as `read_dataset`."""
+    """Return a list of texts; `errors` is as in bytes.decode; raises as `read_dataset` does."""
     dataset = find_dataset(group, name, str, shape)
     require_bounded_chunks(dataset)
     with reading_hdf5(group.file.filename):

@@ -21,10 +21,10 @@ LONGEST_SIDE = 2**31 - 1
 
 @dataclass(frozen=True)
 class ImageIndex:
-    """Picture files: `paths` below their folder, and what goes with each.
+    """Picture files: `paths` below their folder, with labels and sizes.
 
-    `labels` int64 (N,) number `classes`; `height`, `width` int32 (N,) are in pixels. `fingerprint` is a SHA-256 over
-    the files' paths and bytes.
+    `labels` int64 (N,) are positions in `classes`; `height`, `width` int32 (N,) are in pixels. `fingerprint` is a
+    SHA-256 over the files' paths and bytes.
     """
 
     paths: tuple[str, ...]
@@ -36,7 +36,7 @@ class ImageIndex:
 
 
 def read_image_index(path: str | Path) -> ImageIndex:
-    """Read what `index_images` has written; UserError if it is missing or damaged, or a label is of no class."""
+    """Read what `index_images` wrote; raise UserError if it is missing or damaged, or a label has no class."""
     with open_hdf5(path, "paths", "labels", "classes", "height", "width", "fingerprint") as file:
         classes, paths = (
             tuple(os.fsdecode(name) for name in read_dataset(file, dataset, np.bytes_, (None,)))
@@ -51,7 +51,7 @@ def read_image_index(path: str | Path) -> ImageIndex:
 
 
 def write_image_index(path: str | Path, index: ImageIndex) -> None:
-    """Write `index` to an HDF5 file with a dataset for each list; names are kept as the file system's bytes."""
+    """Write `index` to an HDF5 file with a dataset for each list; names are stored as the file system's bytes."""
     with create_hdf5(path) as file:
         file.attrs["format"] = FORMAT
         file.attrs["fingerprint"] = index.fingerprint

@@ -1,4 +1,4 @@
-"""List the files of a picture dataset, with labels and sizes, having decoded each once."""
+"""List the files of a picture dataset with labels and sizes, and decode each once to check it."""
 
 import argparse
 import hashlib
@@ -31,12 +31,12 @@ def index_images(
 ) -> None:
     """Index `folder/<class>/<picture>` or, with `ground_truth`, `folder/<picture>`.
 
-    Labels number the class folders of `classes_of` in alphabetical order, as far as they are `wanted`. Every file is
-    decoded once, by `threads` threads; `unreadable` "skip" leaves out those that cannot be decoded. What is left out
-    besides is logged, as are pictures that ask for a turn, which is not done.
+    Labels number the `wanted` class folders of `classes_of` in alphabetical order. Every file is decoded once, by
+    `threads` threads; `unreadable` "skip" leaves out files that cannot be decoded. Other files that are left out are
+    logged, and so are pictures that ask for a turn, which is ignored.
 
     Raises:
-        UserError: another number of pictures than expected, or files that cannot be decoded; or as `list_labelled`.
+        UserError: the number of pictures is not as expected, or files cannot be decoded; or as in `list_labelled`.
     """
     names, labels, classes = list_labelled(folder, classes_of, ground_truth, wanted)
     wanted.check_pictures(folder, len(names))
@@ -59,7 +59,7 @@ def inspect_all(folder: Path, names: list[str], threads: int, turned: list[str])
 
     Adds to `turned` as `decode` does.
 
-    Threads, because reading, decoding and hashing all release the interpreter's lock.
+    Threads suffice, because reading, decoding and hashing all release the interpreter's lock.
     """
     digests = np.zeros(len(names), "V32")
     sizes = np.zeros((len(names), 2), np.int32)
@@ -80,7 +80,7 @@ def inspect_all(folder: Path, names: list[str], threads: int, turned: list[str])
 
 
 def inspect(folder: Path, names: list[str], turned: list[str]) -> Iterator[tuple[bytes, tuple[int, int]]]:
-    """Yield each file's SHA-256, and its height and width, (0, 0) if it cannot be decoded; log these by name."""
+    """Yield each file's SHA-256, and its height and width, or (0, 0) and a warning if it cannot be decoded."""
     for name in names:
         path = f"{folder}/{name}"
         try:
@@ -88,7 +88,7 @@ def inspect(folder: Path, names: list[str], turned: list[str]) -> Iterator[tuple
             height, width, _ = decode(data, path, turned).shape
             yield hashlib.sha256(data).digest(), (height, width)
         except Unreadable:
-            raise  # which says nothing of the picture
+            raise  # it says nothing about the picture
         except UserError as error:
             logging.warning("%s", error)
             yield bytes(32), (0, 0)
@@ -97,7 +97,7 @@ def inspect(folder: Path, names: list[str], turned: list[str]) -> Iterator[tuple
 def check_unreadable(
     folder: Path, names: list[str], labels: np.ndarray, whole: np.ndarray, classes: tuple[str, ...], unreadable: str
 ) -> None:
-    """Raise UserError if files that are not `whole`, bool (N,), may not or cannot be left out; log how many are."""
+    """Raise UserError if files that are not `whole`, bool (N,), may not or cannot be left out; else log the number."""
     bad = np.flatnonzero(~whole)
     count = f"{len(bad)} of the {len(names)} pictures of {folder} cannot be read"
     if unreadable == "stop":
@@ -111,7 +111,7 @@ def check_unreadable(
 
 
 def fingerprint(paths: tuple[str, ...], digests: np.ndarray) -> str:
-    """SHA-256 over the files' paths and those over their bytes."""
+    """Return the SHA-256 over the files' paths and the SHA-256 of their bytes."""
     digest = hashlib.sha256()
     for path, of_file in zip(paths, digests, strict=True):
         digest.update(os.fsencode(path) + b"\0" + of_file.tobytes())

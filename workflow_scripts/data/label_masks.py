@@ -6,15 +6,15 @@ WORD_BITS = 64
 
 
 def label_masks(planes: np.ndarray, whole_labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which labels an image carries and where.
+    """Return which labels an image carries, and where.
 
     Args:
         planes: label numbers, uint16 (planes, H, W), 0 for none.
-        whole_labels: numbers of the labels that every pixel carries, uint16 (any).
+        whole_labels: numbers of the labels that every pixel carries, uint16 of any length.
 
     Returns:
-        The label numbers, rising, uint16 (labels), and their masks, bool (labels, H, W): a pixel carries a label if
-        any plane does.
+        The label numbers, ascending, uint16 (labels), and their masks, bool (labels, H, W): a pixel carries a label if
+        any plane has it there.
     """
     numbers = np.unique(np.concatenate([[0], planes.ravel(), whole_labels]).astype(np.uint16))
     pixels = planes.shape[1] * planes.shape[2]
@@ -25,15 +25,15 @@ def label_masks(planes: np.ndarray, whole_labels: np.ndarray) -> tuple[np.ndarra
 
 
 def masks_again(planes: np.ndarray, whole_labels: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Which labels an image carries more than once at a pixel, and where.
+    """Return which labels an image carries more than once at a pixel, and where.
 
     Args:
         planes: label numbers, uint16 (planes, H, W), 0 for none.
-        whole_labels: numbers of the labels that every pixel carries, each as often as it does.
+        whole_labels: numbers of the labels that every pixel carries, repeated as often as it carries them.
 
     Returns:
-        Label numbers, rising, uint16 (labels), and bool (labels, H, W): the pixels that carry the label at least
-        twice; then, for the same label, those that carry it three times, and so on.
+        Label numbers, ascending, uint16 (labels), and bool (labels, H, W): the pixels that carry the label at least
+        twice; then, for the same label, those that carry it at least three times, and so on.
     """
     present = np.concatenate([*map(np.unique, planes), whole_labels]).astype(np.uint16)
     numbers, listed = np.unique(present[present > 0], return_counts=True)

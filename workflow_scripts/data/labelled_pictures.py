@@ -1,4 +1,4 @@
-"""The files of pictures to classify, with their classes: in class folders, or beside a table that tells them."""
+"""The files of pictures to classify, with their classes: from class folders, or from a table."""
 
 import argparse
 import json
@@ -23,10 +23,10 @@ from workflow_scripts.shared.regular_files import list_folders
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the config says of the pictures: their classes, and what is checked of them.
+    """What the config says about the pictures: which classes to take, and which counts to check.
 
-    Taken are the `first` so many classes, or with None all, of those that are not in `without`. `expect_classes` and
-    `expect_pictures` are how many of these there should be, and None is any number.
+    The first `first` classes that are not in `without` are taken; None takes all of these. `expect_classes` and
+    `expect_pictures` say how many classes and pictures should be taken; None allows any number.
     """
 
     first: int | None = None
@@ -38,17 +38,17 @@ class Wanted:
         """Return the classes that are taken, in order.
 
         Args:
-            source: where the classes are from, for messages.
-            what: they are there, for messages, such as "class folders".
-            classes: all that there are, by number.
+            source: where the classes come from, for messages.
+            what: what they are there, for messages, such as "class folders".
+            classes: all existing classes, by number.
 
         Raises:
             UserError: there are fewer than two or not as many as expected, fewer than two or than `first` are left, or
-                a name in `without` is no class.
+                a name in `without` is not a class.
         """
         check_count(source, what, len(classes), None, least=2)
         if unknown := sorted(set(self.without) - set(classes)):
-            raise UserError(f"images.without has {unknown[0]!r}, and {source} has no such class: correct or remove it")
+            raise UserError(f"images.without has {unknown[0]!r}, but {source} has no such class: correct or remove it")
         left = [name for name in classes if name not in self.without]
         if len(left) < (self.first or 2):
             but = f", {len(left)} without those of images.without" if self.without else ""
@@ -59,12 +59,12 @@ class Wanted:
         return taken
 
     def check_pictures(self, source: Path, count: int) -> None:
-        """Raise UserError unless there are as many pictures as expected, of the classes that are taken."""
+        """Raise UserError unless the classes that are taken have as many pictures as expected."""
         check_count(source, f"pictures{self.narrowed}", count, self.expect_pictures)
 
     @property
     def narrowed(self) -> str:
-        """What to add where counts are of some classes alone."""
+        """What to add to counts that only include some classes."""
         return f" ({NARROWED})" if self.without or self.first is not None else ""
 
 
@@ -74,14 +74,14 @@ ALL = Wanted()
 def list_labelled(
     folder: Path, classes_of: Path | None, ground_truth: Path | None, wanted: Wanted
 ) -> tuple[list[str], np.ndarray, tuple[str, ...]]:
-    """Return the pictures' paths below `folder`, their labels, int64 (N,), and the classes that these number.
+    """Return the pictures' paths below `folder`, their labels, int64 (N,), and the classes in the labels' order.
 
-    Classes are the class folders of `classes_of`, or without it of `folder`, in alphabetical order, as far as they are
-    `wanted`; pictures of others are left out, which is logged. They lie in class folders or, with `ground_truth`, in
-    `folder` itself. How many there are is left to the caller to check.
+    Classes are the `wanted` class folders of `classes_of`, or of `folder` if that is None, in alphabetical order;
+    pictures of other classes are left out, which is logged. Pictures are in class folders or, with `ground_truth`, in
+    `folder` itself. The caller must check their number.
 
     Raises:
-        UserError: there is no such folder; or as `Wanted.choose`, `list_class_folders` and `read_ground_truth`.
+        UserError: there is no such folder; or as in `Wanted.choose`, `list_class_folders` and `read_ground_truth`.
     """
     classes_of = classes_of or folder
     classes = tuple(list_folders(existing(classes_of)))
@@ -97,17 +97,17 @@ def list_labelled(
 
 
 def renumber(labels: np.ndarray, classes: Sequence[str], taken: Sequence[str]) -> np.ndarray:
-    """Return `labels` that number `classes`, int64 (N,), as they number those `taken`: -1 for the others."""
+    """Convert labels from positions in `classes`, int64 (N,), to positions in `taken`: -1 for other classes."""
     number = {name: label for label, name in enumerate(taken)}
     return np.array([number.get(name, -1) for name in classes], np.int64)[labels]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Let a parser take where pictures lie, and what is wanted of them."""
+    """Add arguments to a parser for where pictures are, and which are wanted."""
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--classes-of", type=Path, help="the training pictures, which tell the classes, if others")
-    parser.add_argument("--ground-truth", type=Path, help="the classes, if the pictures lie in no class folders")
-    parser.add_argument("--classes", type=number_or_none, help='"all", or how many of the classes: the first so many')
+    parser.add_argument("--classes-of", type=Path, help="the training pictures, if their classes count")
+    parser.add_argument("--ground-truth", type=Path, help="the classes, if the pictures are not in class folders")
+    parser.add_argument("--classes", type=number_or_none, help='"all", or how many of the first classes to take')
     parser.add_argument("--without", type=json.loads, default=[], help="classes to leave out, a list as JSON")
     parser.add_argument("--expect-classes", type=number_or_none, help='a number or "any"')
     parser.add_argument("--expect-pictures", type=number_or_none, help='a number or "any"')
@@ -115,10 +115,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def wanted_of(args: argparse.Namespace) -> Wanted:
-    """Return what the arguments want of the pictures."""
+    """Return which pictures the arguments want."""
     return Wanted(args.classes, args.without, args.expect_classes, args.expect_pictures)
 
 
 def number_or_none(text: str) -> int | None:
-    """Return the number that `text` holds, None for "any" and "all"."""
+    """Return the number in `text`; None for "any" and "all"."""
     return None if text in ("any", "all") else int(text)

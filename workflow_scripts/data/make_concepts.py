@@ -55,10 +55,10 @@ def write_concept_image(index: int, folder: Path, seed: int, size: int) -> tuple
 
 
 def label_planes(picture: Picture, image: np.ndarray) -> dict[str, list[np.ndarray]]:
-    """The label planes of a concept image by category, each (h, w) with 0 where nothing is labelled.
+    """Return the label planes of a concept image by category, each (h, w), with 0 where nothing is labelled.
 
-    Colours are read off the image, as Broden does; planes without labels are left out. Images of textures and
-    of materials have no objects or parts, as those of DTD and OpenSurfaces.
+    Colours are read from the image, as in Broden; planes without labels are left out. Images of textures and of
+    materials have no objects or parts, like those of DTD and OpenSurfaces.
     """
     first_colour = NUMBERS["color", NAMES["color"][0]]
     planes = {"color": [first_colour + nearest_colours(image)]}
@@ -79,7 +79,7 @@ def write_planes(folder: Path, stem: str, category: str, planes: list[np.ndarray
 
 
 def pixel_shares(planes: dict[str, list[np.ndarray]]) -> dict[int, float]:
-    """For every label number in `planes`, the share of the pixels that carry it."""
+    """Return, for every label number in `planes`, the share of pixels that carry it."""
     pixels = np.concatenate([plane.ravel() for group in planes.values() for plane in group])
     counts = np.bincount(pixels)
     counts[0] = 0
@@ -108,7 +108,7 @@ def write_tables(folder: Path, rows: list[dict], shares: list[dict[int, float]])
         ends = {"first": rows[0]["number"], "last": rows[-1]["number"], "count": len(rows)}
         total = sum(row["frequency"] for row in rows)
         categories.append({"name": category, **ends, "frequency": total})
-        # Broden codes the labels of a category from the most to the least frequent one.
+        # Broden numbers the labels of a category from the most to the least frequent.
         ranked = sorted(rows, key=lambda row: -row["frequency"])
         coded = [{"code": code, **row} for code, row in enumerate(ranked, start=1)]
         write_csv(folder / f"c_{category}.csv", ["code", "number", "name", "frequency", "coverage"], coded)
@@ -117,7 +117,7 @@ def write_tables(folder: Path, rows: list[dict], shares: list[dict[int, float]])
 
 
 def write_csv(path: Path, columns: list[str], rows: list[dict]) -> None:
-    """Write a CSV file with a header: of each row the columns named, in their order, and no others."""
+    """Write a CSV file with a header: only these columns of each row, in this order."""
     with open(path, "w", newline="") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()

@@ -15,8 +15,8 @@ from workflow_scripts.shared.files import run_command, whole_file, write_checksu
 def make_images(seed: int, size: int, train: int, test: int, processes: int, folder: str | Path) -> None:
     """Write `train` and `test` pictures as `folder`/train/<class>/000123.png and `folder`/test/...
 
-    RGB, `size` x `size` pixels, picture i of class i modulo the number of classes. The same seed and counts give
-    the same bytes whatever the number of processes. Raises `UserError` as `check_order` does.
+    They are RGB, of `size` x `size` pixels; picture i has class i modulo the number of classes. The same seed and
+    counts give the same bytes whatever the number of processes. Raises `UserError` as `check_order` does.
     """
     check_order(size, processes, seed=seed, train=train, test=test)
     with whole_file(folder) as part, workers(processes) as each:
@@ -29,7 +29,7 @@ def make_images(seed: int, size: int, train: int, test: int, processes: int, fol
 
 
 def write_class_image(index: int, folder: Path, seed: int, split: str, size: int) -> None:
-    """Draw one picture and write it as <folder>/<class>/<index>.png; the classes take turns by the index."""
+    """Draw one picture and write it as <folder>/<class>/<index>.png; the classes alternate with the index."""
     rng = picture_generator(seed, split, index)
     name = CLASSES[index % len(CLASSES)]
     image = photograph(class_picture(name, rng, DEFAULT), size, rng, DEFAULT)

@@ -1,6 +1,6 @@
-"""MATLAB's files of versions 5 to 7, as "MAT-File Format" by MathWorks describes them.
+"""MATLAB files of versions 5 to 7, as described in "MAT-File Format" by MathWorks.
 
-A reader of our own, for SciPy's is ended by the system on some damaged files, and has to hold all that a file has.
+This is our own reader, because SciPy's crashes the process on some damaged files, and must load a file as a whole.
 """
 
 import math
@@ -17,7 +17,7 @@ from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.regular_files import MOST_BYTES, read_file
 
 HEADER = 128
-HEADER_END = b"\0\1IM"  # of versions 5 to 7, on a processor with the order of bytes that nearly all have
+HEADER_END = b"\0\1IM"  # of versions 5 to 7, in little-endian byte order, as on nearly all processors
 PIECE = 2**16  # bytes that are inflated at a time
 
 # Kinds of elements.
@@ -30,28 +30,28 @@ CELLS, STRUCTS, CHARACTERS = 1, 2, 4
 NUMERIC = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
 COMPLEX = 0x800  # a flag
 
-Value = np.ndarray | str | list  # numbers; a row of characters; cells, or dictionaries of structs, in column order
+Value = np.ndarray | str | list  # numbers; a row of characters; cells, or structs as dictionaries, in column order
 
 
 def read_mat(path: Path, variable: str, fields: Collection[str] | None = None) -> Any:
-    """Return a variable of a file, a `Value`; whoever knows which kind it should be uses it within `fields_of`.
+    """Return a variable of a file, a `Value`; a caller that expects a certain kind uses it within `fields_of`.
 
     Args:
         path: of the file.
         variable: its name.
-        fields: of a struct those that are wanted; all without it.
+        fields: the wanted fields of structs; None means all.
 
     Raises:
-        UserError: the file cannot be read, is damaged or of another kind (7.3 is HDF5), lacks the variable, or has one
-            that is no matrix of numbers, row of characters, array of structs or of cells.
+        UserError: the file cannot be read, is damaged or of another kind (7.3 is HDF5), or lacks the variable; or the
+            variable is not a matrix of numbers, a row of characters, or an array of structs or cells.
     """
     data = read_file(path)
     try:
         if data[HEADER - len(HEADER_END) : HEADER] != HEADER_END:
-            raise ValueError("it does not begin as one")
+            raise ValueError("it does not begin like one")
         found = find_variable(data, variable, fields)
     except (ValueError, LookupError, struct.error, zlib.error, RecursionError) as error:
-        raise UserError(f"{path} is damaged, or no MATLAB file of version 5 to 7 ({error}): copy it again") from None
+        raise UserError(f"{path} is damaged, or not a MATLAB file of version 5 to 7 ({error}): copy it again") from None
     if found is None:
         raise UserError(f"{path} lacks the variable {variable}: take the file as it was published")
     return found
@@ -59,7 +59,7 @@ def read_mat(path: Path, variable: str, fields: Collection[str] | None = None) -
 
 @contextmanager
 def fields_of(path: Path, what: str) -> Iterator[None]:
-    """Raise UserError, which names the file and what it should be, if a field is missing or of another kind."""
+    """Raise UserError, with the file and what it should be, if a field is missing or of another kind."""
     try:
         yield
     except UserError:
@@ -69,14 +69,14 @@ def fields_of(path: Path, what: str) -> Iterator[None]:
 
 
 class Bytes:
-    """Bytes as they are, from the first on."""
+    """Uncompressed bytes, read from the first on."""
 
     def __init__(self, data: bytes) -> None:
         """Take the bytes."""
         self.position, self._data = 0, data
 
     def read(self, count: int) -> bytes:
-        """Return the next bytes; ValueError if there are fewer."""
+        """Return the next `count` bytes; raise ValueError if there are fewer."""
         found = self._data[self.position : self.position + count]
         if len(found) < count:
             raise ValueError("it is cut off")
@@ -84,27 +84,27 @@ class Bytes:
         return found
 
     def skip(self, count: int) -> None:
-        """Leave out the next bytes; ValueError if there are fewer."""
+        """Skip the next `count` bytes; raise ValueError if there are fewer."""
         if self.position + count > len(self._data):
             raise ValueError("it is cut off")
         self.position += count
 
     def finish(self) -> None:
-        """Do nothing; what is not compressed has no checksum."""
+        """Do nothing; uncompressed bytes have no checksum."""
 
 
 class Inflated(Bytes):
-    """Compressed bytes, of which few are held at a time."""
+    """Compressed bytes, few of which are held at a time."""
 
     def __init__(self, data: bytes) -> None:
-        """Take the bytes as they are compressed."""
+        """Take the compressed bytes."""
         super().__init__(b"")
         self._pieces = (data[start : start + PIECE] for start in range(0, len(data), PIECE))
         self._inflate = zlib.decompressobj()
         self._held = bytearray()
 
     def read(self, count: int) -> bytes:
-        """Return the next bytes; ValueError if they are too few, or too many, zlib.error if they are damaged."""
+        """Return the next `count` bytes; raise ValueError if these are too few or too many, zlib.error if damaged."""
         if count > MOST_BYTES:
             raise ValueError(f"a matrix of {count} bytes")
         while len(self._held) < count:
@@ -115,7 +115,7 @@ class Inflated(Bytes):
         return found
 
     def skip(self, count: int) -> None:
-        """Leave out the next bytes; ValueError if there are fewer, zlib.error if they are damaged."""
+        """Skip the next `count` bytes; raise ValueError if there are fewer, zlib.error if they are damaged."""
         self.position += count
         while len(self._held) < count:
             count -= len(self._held)
@@ -123,7 +123,7 @@ class Inflated(Bytes):
         del self._held[:count]
 
     def finish(self) -> None:
-        """Go to the end, where a checksum stands; zlib.error if it is another."""
+        """Go to the end, where the checksum is; raise zlib.error if it is wrong."""
         while not self._inflate.eof:
             self._next()
 
@@ -135,7 +135,7 @@ class Inflated(Bytes):
 
 
 def find_variable(data: bytes, variable: str, fields: Collection[str] | None) -> Value | None:
-    """Return the value of a variable in a file's bytes; None if there is none."""
+    """Return the value of a variable in a file's bytes; None if there is no such variable."""
     file = Bytes(data)
     file.skip(HEADER)
     while file.position < len(data):
@@ -158,9 +158,9 @@ def find_variable(data: bytes, variable: str, fields: Collection[str] | None) ->
 def read_matrix(
     source: Bytes, size: int, wanted: str | None = None, fields: Collection[str] | None = None
 ) -> tuple[str, Value]:
-    """Return the name and the value of the matrix whose bytes, `size`, follow.
+    """Return the name and the value of the matrix in the next `size` bytes.
 
-    Of one with another name than `wanted`, the rest stays unread.
+    If its name is not `wanted`, the rest stays unread.
     """
     if not size:
         return "", np.zeros((0, 0))
@@ -193,7 +193,7 @@ def read_matrix(
 
 
 def read_structs(source: Bytes, count: int, wanted: Collection[str] | None) -> list[dict[str, Value]]:
-    """Return structs, of each the fields that are wanted, or all."""
+    """Return structs with the wanted fields, or with all."""
     (length,) = read_numbers(source).tolist()
     names = read_element(source)[1]
     if length < 1 or len(names) % length or (count and not names):
@@ -209,7 +209,7 @@ def read_structs(source: Bytes, count: int, wanted: Collection[str] | None) -> l
 
 
 def read_inner(source: Bytes, wanted: bool = True) -> Value | None:
-    """Return the value of a matrix in a cell or a field; None, without reading it, if it is not wanted."""
+    """Return the value of a matrix in a cell or a field; if it is not wanted, skip it and return None."""
     kind, size = struct.unpack("<II", source.read(8))
     if kind != MATRIX:
         raise ValueError(f"an element of kind {kind} within a matrix")
@@ -228,7 +228,7 @@ def read_numbers(source: Bytes) -> np.ndarray:
 
 
 def read_element(source: Bytes) -> tuple[int, bytes]:
-    """Return the kind of an element, and its bytes; short ones stand in the half of the tag that says how many."""
+    """Return the kind of an element, and its bytes; short ones are in the tag itself, in place of the size."""
     (kind,) = struct.unpack("<I", source.read(4))
     if kind >> 16:
         if kind >> 16 > 4:
@@ -241,7 +241,7 @@ def read_element(source: Bytes) -> tuple[int, bytes]:
 
 
 def text_of(value: Value) -> str:
-    """Return a value that is text; TypeError if it is none."""
+    """Return a value that is text; raise TypeError if it is not."""
     if isinstance(value, np.ndarray) and not value.size:
         return ""
     if not isinstance(value, str):

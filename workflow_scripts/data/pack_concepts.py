@@ -1,4 +1,4 @@
-"""Pack labelled pictures, of one set or several, into one HDF5 file, so that they are decoded once."""
+"""Pack labelled pictures, from one set or several, into one HDF5 file, so that they are decoded only once."""
 
 import argparse
 import hashlib
@@ -28,24 +28,28 @@ from workflow_scripts.shared.progress import Progress
 from workflow_scripts.shared.sizes import Size, read_size, sides
 
 IMAGES_IN_MEMORY = 256  # bounds memory
-KINDS = ("mask", "whole", "again")  # of rows: labels that have a mask, those of whole images, masks once more
-STORED_BLOCK = 2**16  # bytes of an HDF5 chunk: whole images, some tens of kilobytes together
+KINDS = (
+    "mask",
+    "whole",
+    "again",
+)  # of rows: labels with a mask, of whole images, carried again
+STORED_BLOCK = 2**16  # bytes of an HDF5 chunk: whole images, tens of kilobytes in all
 
 
 class LabelledPictures(Protocol):
-    """What is packed: a set in Broden's layout, or several sets joined."""
+    """The pictures to pack: a set in Broden's layout, or several joined sets."""
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Their names."""
+        """The names of the categories."""
 
     @property
     def labels(self) -> tuple[NumberedLabel, ...]:
-        """By rising number."""
+        """The labels, by ascending number."""
 
     @property
     def names(self) -> list[str]:
-        """Of the pictures."""
+        """The names of the pictures."""
 
     @property
     def splits(self) -> list[str]:
@@ -60,18 +64,18 @@ class LabelledPictures(Protocol):
         """Of all label maps, in pixels."""
 
     def picture(self, index: int, turned: list[str] | None = None) -> np.ndarray:
-        """Return a picture, uint8 (h, w, 3); otherwise as `decode`."""
+        """Return a picture, uint8 (h, w, 3); otherwise like `decode`."""
 
     def labelled(self, index: int, picture: np.ndarray) -> Labelled:
-        """Return the labels of a picture, which is given as `picture` returns it."""
+        """Return the labels of a picture; `picture` is what the method `picture` returns."""
 
 
 def pack_concepts(
     folder: str | Path, image_size: Size, out: str | Path, interpolation: str = "bilinear", threads: int = 1
 ) -> None:
-    """Write concepts.h5 from a folder in Broden's layout; otherwise, and in what it raises, as `pack_pictures`.
+    """Write concepts.h5 from a folder in Broden's layout; otherwise like `pack_pictures`.
 
-    Raises UserError as `read_concept_set`, too.
+    Raises UserError as `pack_pictures` and `read_concept_set` do.
     """
     require_size(image_size)
     pack_pictures(read_concept_set(folder), image_size, out, interpolation, threads)
@@ -90,21 +94,20 @@ def pack_pictures(
     Pictures are resized by `interpolation`, one of INTERPOLATIONS.
     With N images of P x Q pixels, M label masks of H x W pixels, L labels and C categories:
 
-    images uint8 (N, P, Q, 3); masks uint64 (M, H, words), label masks as `pack_masks` packs them, those of
-    image i from mask_start[i] to mask_start[i + 1]; mask_label int32 (M), whose masks they are, as positions in
-    the label table; whole_label int32, the labels of whole images, those of image i from whole_start[i] to
-    whole_start[i + 1]; label_size (2): H, W; label_number (L, rising), label_name,
-    label_area int64 (L): pixels that carry the label; label_category uint8 (L): the primary category, in
-    which the label covers the most pixels (ties to the later; for a label that never occurs the first that
-    label.csv names; Bau et al. 2017's released code); category_name (C); image_has_category bool (N, C):
-    whether the image carries a label whose primary category it is; image_name, split (N).
-    A pixel carries a label if any plane does; a whole-image label is carried by every pixel. Where planes are counted
-    each: masks_again uint64 (K, H, words), again_label and again_start, as masks, for the pixels that carry a label
-    once more, as `label_masks.masks_again` finds them; plane_area int64 (L): label_area and these.
+    images uint8 (N, P, Q, 3); masks uint64 (M, H, words), label masks as `pack_masks` packs them, those of image i from
+    mask_start[i] to mask_start[i + 1]; mask_label int32 (M), the labels of the masks, as positions in the label table;
+    whole_label int32, the labels of whole images, those of image i from whole_start[i] to whole_start[i + 1];
+    label_size (2): H, W; label_number (L, ascending), label_name, label_area int64 (L): pixels that carry the label;
+    label_category uint8 (L): the primary category, in which the label covers the most pixels (of equal ones the later;
+    for a label that never occurs, the first in label.csv; as in the released code of Bau et al. 2017); category_name
+    (C); image_has_category bool (N, C): whether the image carries a label with this primary category; image_name, split
+    (N). A pixel carries a label if any plane has it there; every pixel carries a whole-image label. For protocols that
+    count each plane: masks_again uint64 (K, H, words), again_label and again_start, like masks, for the pixels that
+    carry a label again, as `label_masks.masks_again` finds them; plane_area int64 (L): label_area plus these pixels.
 
     Attributes: `format`, and `fingerprint`, SHA-256 of the contents. The same pictures give the same contents on any
-    number of threads. Raises UserError as the pictures' methods do, for a set without any label, and, with
-    `every_category`, for a category without any.
+    number of threads. Raises UserError as the pictures' methods do, for a set without any label and, with
+    `every_category`, for a category without any label.
     """
     require_size(image_size)
     with whole_file(out) as part, create_hdf5(part) as file:
@@ -112,13 +115,13 @@ def pack_pictures(
         if not areas.any():
             raise UserError(
                 f"none of the {len(concepts.names)} pictures with concepts has a label: complete the label maps, or the"
-                " tables that name labels of whole pictures"
+                " tables with labels of whole pictures"
             )
         empty = [name for name, area in zip(concepts.categories, areas[:, 2:].sum(axis=0), strict=True) if not area]
         if every_category and empty:
             raise UserError(
-                f"no picture has a label of the category {empty[0]}: complete the set, or name its labels' categories"
-                " otherwise"
+                f"no picture has a label of the category {empty[0]}: complete the set, or change the categories of its"
+                " labels"
             )
         tables = index_tables(concepts) | rows.tables() | label_tables(concepts, areas, rows)
         for name, table in tables.items():
@@ -135,7 +138,7 @@ def require_size(image_size: Size) -> None:
 
 
 def index_tables(concepts: LabelledPictures) -> dict[str, np.ndarray]:
-    """What concepts.h5 says of labels and pictures before any is decoded."""
+    """Return the tables of concepts.h5 that are known before any picture is decoded."""
     return {
         "label_size": np.array([concepts.height, concepts.width]),
         "label_number": np.array([label.number for label in concepts.labels], np.uint16),
@@ -147,20 +150,20 @@ def index_tables(concepts: LabelledPictures) -> dict[str, np.ndarray]:
 
 
 class LabelRows:
-    """Which labels each image carries, as positions in the label table: grows image by image."""
+    """Which labels each image carries, as positions in the label table; it grows image by image."""
 
     def __init__(self) -> None:
         self._labels = {kind: array("i") for kind in KINDS}
         self._starts = {kind: array("q", [0]) for kind in KINDS}
 
     def add(self, with_mask: np.ndarray, whole: np.ndarray, again: np.ndarray) -> None:
-        """Add an image: its labels that have a mask, those of all its pixels, and those that have a mask again."""
+        """Add an image: its labels with a mask, those of all its pixels, and those that pixels carry again."""
         for kind, labels in zip(KINDS, (with_mask, whole, again), strict=True):
             self._labels[kind].extend(labels.tolist())
             self._starts[kind].append(len(self._labels[kind]))
 
     def tables(self) -> dict[str, np.ndarray]:
-        """Their tables in concepts.h5."""
+        """Return their tables in concepts.h5."""
         tables = {}
         for kind in KINDS:
             tables[f"{kind}_label"] = np.array(self._labels[kind], np.int32)
@@ -168,7 +171,7 @@ class LabelRows:
         return tables
 
     def occurrences(self) -> tuple[np.ndarray, np.ndarray]:
-        """Each image and each of its labels, (any) both."""
+        """Return each pair of an image and one of its labels, as two arrays of equal length."""
         tables = self.tables()
         images = len(tables["mask_start"]) - 1
         return (
@@ -179,14 +182,14 @@ class LabelRows:
 
 @dataclass(frozen=True)
 class PackedPicture:
-    """A picture and its labels as concepts.h5 has them.
+    """A picture and its labels, in the form of concepts.h5.
 
     Attributes:
         pixels: uint8 (P, Q, 3).
-        masks, again: of its labels, as `pack_masks` packs them; those of whole-image labels left out.
+        masks, again: of its labels, as `pack_masks` packs them; masks of whole-image labels are left out.
         mask_label, whole_label, again_label: positions in the label table.
-        areas: for each category, positions in the label table and how many pixels carry these in planes of it.
-        area: the same whatever the category; again_area: those that carry it once more.
+        areas: for each category, positions in the label table, and how many pixels carry these labels in its planes.
+        area: the same for all categories together; again_area: how many pixels carry a label again.
     """
 
     pixels: np.ndarray
@@ -205,8 +208,8 @@ def pack_pixels(
 ) -> tuple[str, np.ndarray, LabelRows]:
     """Decode and store all pictures and label masks, a bounded number at a time.
 
-    Returns the SHA-256 of their pixels, the label areas int64 (L, 2 + C) (each plane counted, over all categories
-    together, then within each), and the labels that each image carries.
+    Returns the SHA-256 of their pixels; the label areas, int64 (L, 2 + C): counting each plane, over all categories
+    together, and within each category; and the labels that each image carries.
     """
     row_of_number = np.full(2**16, -1, np.int32)
     row_of_number[[label.number for label in concepts.labels]] = np.arange(len(concepts.labels))
@@ -249,16 +252,16 @@ def pack_pixels(
 
 
 def create_pixels(file: h5py.File, name: str, shape: tuple[int, ...], dtype: type) -> h5py.Dataset:
-    """A compressed dataset whose HDF5 chunks are whole images or masks."""
+    """Create a compressed dataset whose HDF5 chunks are whole images or masks."""
     rows = max(1, STORED_BLOCK // (int(np.prod(shape[1:])) * np.dtype(dtype).itemsize))
-    # A resizable first axis, because a chunk may then be longer than the data.
+    # The first axis is resizable, because a chunk may then be longer than the data.
     return file.create_dataset(
         name, shape, dtype, chunks=(rows, *shape[1:]), maxshape=(None, *shape[1:]), **COMPRESSION
     )
 
 
 def pack_picture(pixels: np.ndarray, labelled: Labelled, row_of_number: np.ndarray) -> PackedPicture:
-    """Pack a picture's labels; `row_of_number` has the position in the label table of each label number."""
+    """Pack a picture's labels; `row_of_number` maps a label number to its position in the label table."""
     areas = {}
     for category in {*labelled.categories.tolist(), *(category for category, _ in labelled.whole)}:
         in_category = np.array([number for of_label, number in labelled.whole if of_label == category], np.uint16)
@@ -283,7 +286,7 @@ def pack_picture(pixels: np.ndarray, labelled: Labelled, row_of_number: np.ndarr
 
 
 def add_areas(areas: np.ndarray, packed: PackedPicture) -> None:
-    """Add the areas of a picture's labels to those of all, int64 (L, 2 + C), as `pack_pixels` returns them."""
+    """Add the areas of a picture's labels to the totals, int64 (L, 2 + C), as `pack_pixels` returns them."""
     labels, area = packed.area
     areas[labels, :2] += area[:, None]
     np.add.at(areas[:, 0], packed.again_label, packed.again_area)
@@ -292,7 +295,7 @@ def add_areas(areas: np.ndarray, packed: PackedPicture) -> None:
 
 
 def label_tables(concepts: LabelledPictures, areas: np.ndarray, rows: LabelRows) -> dict[str, np.ndarray]:
-    """What concepts.h5 says of labels and images once all pixels are counted."""
+    """Return the tables of concepts.h5 that are known once all pixels are counted."""
     plane_area, label_area, within = areas[:, 0], areas[:, 1], areas[:, 2:]
     latest_largest = within.shape[1] - 1 - np.argmax(within[:, ::-1], axis=1)
     first_named = np.array([label.categories[0] for label in concepts.labels], int)
@@ -309,7 +312,7 @@ def label_tables(concepts: LabelledPictures, areas: np.ndarray, rows: LabelRows)
 
 
 def contents_fingerprint(pixel_hash: str, tables: dict[str, np.ndarray]) -> str:
-    """SHA-256 over the pixels' hash and every table's name, shape and values."""
+    """Return the SHA-256 over the pixels' hash and every table's name, shape and values."""
     digest = hashlib.sha256(pixel_hash.encode())
     for name, table in sorted(tables.items()):
         digest.update(f"\x1f{name}{table.shape}\x1f".encode())
@@ -322,15 +325,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--folder", help="concept set in Broden's layout")
-    source.add_argument("--sets", type=json.loads, help="sets in other layouts, as concepts.sources has them, JSON")
-    parser.add_argument("--rules", type=json.loads, help="how sets are joined, JSON: the keys of concepts for it")
+    source.add_argument("--sets", type=json.loads, help="sets in other layouts, as in concepts.sources, JSON")
+    parser.add_argument("--rules", type=json.loads, help="how sets are joined, JSON: the keys of concepts for that")
     parser.add_argument("--image-size", type=read_size, required=True, help="of the packed pictures, in pixels")
     parser.add_argument("--interpolation", choices=INTERPOLATIONS, default="bilinear", help="to scale pictures by")
     parser.add_argument("--threads", type=int, default=1, help="that decode")
     parser.add_argument("--out", required=True, help="concepts.h5 to write")
     args = parser.parse_args()
     concepts = read_concept_set(args.folder) if args.folder else read_joined(args.sets, args.rules, args.threads)
-    # In Broden's layout a small part of a set may lack a category that its tables have.
+    # In Broden's layout, a small part of a set may lack a category that its tables have.
     joined = args.sets is not None
     pack_pictures(concepts, args.image_size, args.out, args.interpolation, args.threads, every_category=joined)
 

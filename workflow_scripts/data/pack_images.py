@@ -1,4 +1,4 @@
-"""Decode and resize a dataset in class folders, or in CIFAR-10's binary files, into one HDF5 file."""
+"""Decode and resize a dataset from class folders, or from CIFAR-10's binary files, into one HDF5 file."""
 
 import argparse
 import os
@@ -15,11 +15,11 @@ from workflow_scripts.shared.files import UserError, reading, require_file, run_
 from workflow_scripts.shared.progress import Progress
 from workflow_scripts.shared.regular_files import read_file
 
-# Of CIFAR-10's binary version (Krizhevsky 2009): a byte for the label, then planes of red, green and blue, row by row.
+# CIFAR-10's binary version (Krizhevsky 2009): a byte for the label, then the red, green and blue planes, row by row.
 BINARY_SUFFIX = ".bin"
 BINARY_SIDE = 32
 BINARY_RECORD = 1 + 3 * BINARY_SIDE**2  # bytes
-BINARY_NAMES = "batches.meta.txt"  # beside the binary files, a class a line
+BINARY_NAMES = "batches.meta.txt"  # beside the binary files, one class per line
 
 
 def pack_images(
@@ -33,27 +33,27 @@ def pack_images(
 ) -> None:
     """Pack `folder/<class>/<picture>` or, with `ground_truth`, `folder/<picture>`.
 
-    Labels number the class folders of `classes_of`, or without it of `folder`, in alphabetical order, as far as they
-    are `wanted`. `folder` may instead name files of CIFAR-10's binary version, as `some/folder/data_batch_*.bin`, with
-    wildcards in the file's name alone; the classes are then those of the list beside them, in its order. Each picture
-    is scaled so that its shorter side is `size` pixels (bilinear, antialiased) and cut to the square in its centre.
-    With `per_class`, only the first so many pictures of each class are taken, by name, or in the order of the binary
-    files. What is left out is logged, as are pictures that ask for a turn, which is not done.
+    Labels number the `wanted` class folders of `classes_of`, or of `folder` if that is None, in alphabetical order.
+    `folder` may instead name files of CIFAR-10's binary version, such as `some/folder/data_batch_*.bin`, with wildcards
+    only in the file name; the classes are then those of the list beside them, in its order. Each picture is scaled so
+    that its shorter side is `size` pixels (bilinear, antialiased) and cropped to its central square. With `per_class`,
+    only the first `per_class` pictures of each class are taken, by name, or in the order of the binary files.
+    Everything that is left out is logged, and so are pictures that ask for a turn, which is ignored.
 
     Raises:
-        UserError: another number of pictures than expected, `size` or `per_class` below 1, or more pictures than memory
-            holds; or as `list_labelled`, `decode` and `read_binary_files`.
+        UserError: the number of pictures is not as expected, `size` or `per_class` is below 1, or the pictures do not
+            fit into memory; or as in `list_labelled`, `decode` and `read_binary_files`.
     """
     for name, value in (("size", size), ("per_class", per_class)):
         if value is not None and value < 1:
-            raise UserError(f"images.{name} is {value}, and must be at least 1")
+            raise UserError(f"images.{name} is {value}, but must be at least 1")
     turned: list[str] = []
     if folder.suffix == BINARY_SUFFIX:
         pictures, labels, classes = read_binary_files(folder, per_class, wanted)
         squares = (square(Image.fromarray(picture), size) for picture in pictures)
     else:
         if classes_of and classes_of.suffix == BINARY_SUFFIX:
-            classes_of = None  # there are no class folders, and training refuses other classes than its own
+            classes_of = None  # there are no class folders, and training refuses classes that differ
         names, labels, classes = list_labelled(folder, classes_of, ground_truth, wanted)
         kept = first_of_each(labels, len(classes), per_class)
         squares = (read_square(folder / names[i], size, turned) for i in kept)
@@ -72,17 +72,17 @@ def pack_images(
 
 
 def require_memory(what: str, size: int) -> None:
-    """Raise UserError if so many bytes are more than this machine's memory."""
+    """Raise UserError if `size` bytes are more than this machine's memory."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if size > memory:
         raise UserError(
-            f"{what} take {size / 1e9:.0f} GB of memory, and this machine has {memory / 1e9:.0f} GB: take fewer or"
+            f"{what} take {size / 1e9:.0f} GB of memory, but this machine has {memory / 1e9:.0f} GB: take fewer or"
             " smaller ones, or set images.storage to files"
         )
 
 
 def read_square(path: Path, size: int, turned: list[str] | None = None) -> np.ndarray:
-    """Return a picture's central square as uint8 (size, size, 3); otherwise as `decode`."""
+    """Return a picture's central square as uint8 (size, size, 3); otherwise like `decode`."""
     return square(Image.fromarray(decode(read_file(path), str(path), turned)), size)
 
 
@@ -92,25 +92,25 @@ def square(picture: Image.Image, size: int) -> np.ndarray:
 
 
 def first_of_each(labels: np.ndarray, classes: int, count: int | None) -> np.ndarray:
-    """Return the positions, in order, of the first `count` labels of each class, or with None of all; no others."""
+    """Return the positions, in order, of the first `count` labels of each class; None means all of them."""
     return np.sort(np.concatenate([np.flatnonzero(labels == label)[:count] for label in range(classes)]))
 
 
 def read_binary_files(
     pattern: Path, per_class: int | None, wanted: Wanted
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Return the pictures uint8 (N, 32, 32, 3) of CIFAR-10's binary files in order, labels int64 (N,), class names.
+    """Return the pictures of CIFAR-10's binary files in order, uint8 (N, 32, 32, 3), labels int64 (N,), class names.
 
     Raises:
-        UserError: no file matches, one is empty, cut or has a label without a name, they are more than memory holds,
-            or the names are missing; or as `Wanted.choose`.
+        UserError: no file matches, a file is empty, cut off or has a label without a name, the files do not fit into
+            memory, or the names are missing; or as in `Wanted.choose`.
     """
     paths = sorted(pattern.parent.glob(pattern.name))
     if not paths:
         raise UserError(f"there is no file {pattern}: point images.source at the folder of CIFAR-10's binary files")
     classes = read_class_names(pattern.parent / BINARY_NAMES)
     taken = wanted.choose(pattern, "classes", classes)
-    # Twice, because they are joined.
+    # Twice the size, because the files are joined.
     size = sum(require_file(path, "unpack it again").st_size for path in paths)
     require_memory(f"the pictures of {pattern}", 2 * size)
     records = np.concatenate([read_records(path, len(classes)) for path in paths])
@@ -122,11 +122,11 @@ def read_binary_files(
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """Return the lines of a text file, without blank ones at its end; UserError if they are no names of classes."""
+    """Return the lines of a text file, except blank ones at its end; raise UserError if they are not class names."""
     try:
         names = tuple(read_file(path).decode("utf-8-sig").rstrip().splitlines())
     except UnicodeDecodeError:
-        raise UserError(f"{path} is not text in UTF-8, which names the classes: unpack it again") from None
+        raise UserError(f"{path}, which names the classes, is not text in UTF-8: unpack it again") from None
     if any("\0" in name for name in names) or len(set(names)) < len(names):
         raise UserError(f"{path} names a class twice, or with a NUL character: unpack it again")
     return names
@@ -138,8 +138,8 @@ def read_records(path: Path, classes: int) -> np.ndarray:
         records = np.fromfile(path, np.uint8)
     if records.size == 0 or records.size % BINARY_RECORD:
         raise UserError(
-            f"{path} has {records.size} bytes, which is no multiple of {BINARY_RECORD}: it is cut, or not a file of "
-            "CIFAR-10's binary version"
+            f"{path} has {records.size} bytes, which is not a multiple of {BINARY_RECORD}: it is cut off, or not a file"
+            " of CIFAR-10's binary version"
         )
     records = records.reshape(-1, BINARY_RECORD)
     if records[:, 0].max() >= classes:
@@ -148,7 +148,7 @@ def read_records(path: Path, classes: int) -> np.ndarray:
 
 
 def main() -> None:
-    """Pack the dataset that the command line names, at the side --size in pixels, into the HDF5 file --out."""
+    """Pack the dataset that the command line names, at --size pixels a side, into the HDF5 file --out."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_arguments(parser)
     parser.add_argument("--size", type=int, required=True)

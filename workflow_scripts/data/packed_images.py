@@ -1,4 +1,4 @@
-"""A class-folder dataset, decoded once and kept in one HDF5 file."""
+"""A dataset of class folders, decoded once and kept in one HDF5 file."""
 
 import os
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class PackedImages:
 
 
 def read_packed_images(path: str | Path) -> PackedImages:
-    """Read what `pack_images` has written; UserError if it is missing or damaged, or a label is of no class."""
+    """Read what `pack_images` wrote; raise UserError if it is missing or damaged, or a label has no class."""
     with open_hdf5(path, "images", "labels", "classes") as file:
         classes = tuple(read_texts(file, "classes", (None,), "surrogateescape"))
         labels = read_whole_numbers(file, "labels", (None,), 0, len(classes) - 1).astype(np.int64, copy=False)
@@ -44,6 +44,6 @@ def write_packed_images(path: str | Path, packed: PackedImages) -> None:
         file.attrs["format"] = FORMAT
         file["images"] = packed.images
         file["labels"] = packed.labels
-        # The file system's bytes, for folders may have names in other encodings.
+        # Store the file system's bytes, because folders may have names in other encodings.
         names = [os.fsencode(name) for name in packed.classes]
         file.create_dataset("classes", data=np.array(names, object), dtype=h5py.string_dtype())

@@ -1,4 +1,4 @@
-"""Bounds on what compressed chunks unfold to: HDF5 itself takes as much memory as they ask for."""
+"""Bounds on the unfolded size of compressed chunks: HDF5 itself takes as much memory as they ask for."""
 
 import os
 import zlib
@@ -10,22 +10,22 @@ from h5py import h5z
 from workflow_scripts.shared.files import UserError, reading
 
 LZ4 = hdf5plugin.LZ4.filter_id
-SIZE_BYTES = 8  # at the head of an LZ4 chunk: that of what it unfolds to
+SIZE_BYTES = 8  # at the start of an LZ4 chunk: its unfolded size
 UNFOLDING = (h5z.FILTER_DEFLATE, LZ4)
-KEEPING = (h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32)  # as large as before, but for a checksum
+KEEPING = (h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32)  # filters that keep the size, except for a checksum
 CHECKSUM_BYTES = 4
 
 
 def require_bounded_chunks(dataset: h5py.Dataset) -> None:
-    """Raise UserError unless each chunk of a dataset, of a file that is read, unfolds to a chunk and no more."""
+    """Raise UserError if a chunk of a dataset, in a file that is read, unfolds to more than a chunk."""
     if dataset.chunks is None or dataset.file.mode != "r":
         return
     filters = filters_of(dataset)
     unfolding = [number for number in filters if number in UNFOLDING]
     if len(unfolding) > 1 or set(filters) - set(UNFOLDING) - set(KEEPING):
         raise UserError(
-            f"{dataset.file.filename}: {dataset.name} is compressed by filters that are not read here (numbers"
-            f" {', '.join(map(str, filters))}): store it by gzip alone, as h5repack -f GZIP=1 does"
+            f"{dataset.file.filename}: {dataset.name} is compressed by filters that are not supported (numbers"
+            f" {', '.join(map(str, filters))}): store it with gzip only, as h5repack -f GZIP=1 does"
         )
     if unfolding:
         chunks: list[h5py.h5d.StoreInfo] = []
@@ -40,13 +40,13 @@ def require_bounded_chunks(dataset: h5py.Dataset) -> None:
 
 
 def filters_of(dataset: h5py.Dataset) -> list[int]:
-    """The numbers of a dataset's filters, in the order in which they were applied."""
+    """Return the numbers of a dataset's filters, in the order in which they were applied."""
     stored = dataset.id.get_create_plist()
     return [stored.get_filter(place)[0] for place in range(stored.get_nfilters())]
 
 
 def chunk_bytes(dataset: h5py.Dataset) -> int:
-    """The size of one of a dataset's chunks, unfolded."""
+    """Return the unfolded size of a dataset's chunks, in bytes."""
     size = dataset.dtype.itemsize
     for side in dataset.chunks:
         size *= side
@@ -54,9 +54,9 @@ def chunk_bytes(dataset: h5py.Dataset) -> int:
 
 
 def unfolded_bytes(file: int, chunk: h5py.h5d.StoreInfo, unfolding: int, most: int) -> int:
-    """How many bytes a chunk of an open file unfolds to by this filter, counted up to one more than `most`."""
+    """Return how many bytes a chunk of an open file unfolds to with this filter, counted up to `most` + 1."""
     if unfolding == LZ4:
         return int.from_bytes(os.pread(file, SIZE_BYTES, chunk.byte_offset), "big")
     if chunk.size > 2 * most:
-        return chunk.size  # stored larger than it could have been
+        return chunk.size  # larger than any compressed chunk
     return len(zlib.decompressobj().decompress(os.pread(file, chunk.size, chunk.byte_offset), most + 1))

@@ -1,9 +1,9 @@
-"""Check a packed concept set against its tables and against what is published about it.
+"""Check a packed concept set against its tables and against published numbers.
 
-The pixel totals in `broden1_224_label_pixels.csv` beside this script are recovered from the result files released with
-CLIP-Dissect and with NetDissect, of broden1_224; label maps of 112 x 112. 29 of the 598 labels that both have, 25 of
-them materials, are known to differ between the two by up to 0.25 %, and the others not at all: hence the tolerance. It
-is granted to all labels, so that the right data are never refused; those that make use of it are listed.
+The pixel totals in `broden1_224_label_pixels.csv` beside this script are recovered from the result files of broden1_224
+that were released with CLIP-Dissect and with NetDissect, for label maps of 112 x 112. Of the 598 labels that both have,
+29 (25 of them materials) differ between the two by up to 0.25 %, and the others not at all: hence the tolerance. It
+applies to all labels, so that the right data are never refused; labels that need it are listed.
 """
 
 import argparse
@@ -27,19 +27,19 @@ DATASETS = ("image_name", "label_number", "label_name", "label_area", "label_cat
 def verify_concepts(
     concepts: Path, folder: Path | None, images: int | None, labels: int | None, pixel_totals: Path | None
 ) -> dict:
-    """Check concepts.h5 against the tables of the folder that it was packed from, and against what is published.
+    """Check concepts.h5 against the tables of the folder that it was packed from, and against published numbers.
 
     Args:
-        concepts: what `pack_concepts` has written.
+        concepts: the file that `pack_concepts` wrote.
         folder: the concept set in Broden's layout; None if it was joined from others.
         images: how many images there must be; index.csv must then have all of Broden's columns.
         labels: how many labels there must be, numbered from 1 without gaps.
-        pixel_totals: CSV of `label,category,pixels`: how many pixels of all label maps carry a label. The category
-            is the published one, and the totals are of label maps of 112 x 112: those of other maps are not compared.
-            With None, here as above, nothing is checked.
+        pixel_totals: CSV of `label,category,pixels`: how many pixels of all label maps carry a label. The category is
+            the published one, and the totals refer to label maps of 112 x 112; other maps are not compared. None, here
+            and above, means that nothing is checked.
 
     Returns:
-        A summary for people, of text, numbers, lists and dictionaries.
+        A summary for people, made of text, numbers, lists and dictionaries.
 
     Raises:
         UserError: the set is not as expected.
@@ -53,8 +53,8 @@ def verify_concepts(
         check_count(concepts, "labels", len(numbers), labels)
         if labels is not None and (gaps := numbers != np.arange(1, labels + 1)).any():
             raise UserError(
-                f"{concepts} has no label number {np.argmax(gaps) + 1}, though its labels should be 1 to {labels}: "
-                "mend label.csv or fetch the set again"
+                f"{concepts} has no label number {np.argmax(gaps) + 1}, though its labels should be 1 to {labels}: fix"
+                " label.csv or fetch the set again"
             )
         logging.info("%d images and %d labels", pictures, len(numbers))
         summary = {
@@ -68,12 +68,12 @@ def verify_concepts(
 
 
 def read_sizes(file: h5py.File) -> np.ndarray:
-    """The height and width of label maps."""
+    """Return the height and width of label maps, int (2,)."""
     return read_whole_numbers(file, "label_size", (2,), 1, 2**16)
 
 
 def check_tables(file: h5py.File, concepts: Path, folder: Path, columns: tuple[str, ...]) -> None:
-    """Raise UserError if the folder's index.csv or label.csv is not what the set was packed from, or lacks columns."""
+    """Raise UserError if the folder's index.csv or label.csv differs from the packed set, or lacks columns."""
     categories = tuple(read_texts(file, "category_name", (None,)))
     rows = table_rows(folder / "index.csv", ["image", *columns, *categories])
     if [row["image"] for _, row in rows] != read_texts(file, "image_name", (None,)):
@@ -85,7 +85,7 @@ def check_tables(file: h5py.File, concepts: Path, folder: Path, columns: tuple[s
 
 
 def check_count(concepts: Path, what: str, found: int, expected: int | None) -> None:
-    """Raise UserError if a number that is expected is not the one found."""
+    """Raise UserError if a number differs from the expected one."""
     if expected not in (None, found):
         raise UserError(
             f"{concepts} has {found} {what} and not {expected}: check that its archive is the right one, or correct"
@@ -94,7 +94,7 @@ def check_count(concepts: Path, what: str, found: int, expected: int | None) -> 
 
 
 def compare_totals(file: h5py.File, concepts: Path, pixel_totals: Path) -> dict | str:
-    """Compare the labels' areas with published ones; return what differs within the tolerance, or why none were."""
+    """Compare the labels' areas with published ones; return the differences within the tolerance, or why none were."""
     size = tuple(read_sizes(file))
     if size != TOTALS_SIZE:
         text = "not compared: the totals are of label maps of {} x {}, and these are {} x {}"
@@ -140,12 +140,12 @@ def compare_totals(file: h5py.File, concepts: Path, pixel_totals: Path) -> dict 
 
 
 def share(row: dict[str, int]) -> float:
-    """A difference as a share of the published pixels."""
+    """Return a difference as a share of the published pixels."""
     return abs(row["difference"]) / max(row["published"], 1)
 
 
 def read_totals(path: Path) -> dict[str, tuple[str, int]]:
-    """The published category and number of pixels of each label; `path` may name a table that lies beside this file."""
+    """Return the published category and number of pixels of each label; `path` may name a table beside this file."""
     packaged = Path(__file__).with_name(f"{path.name}_label_pixels.csv")
     path = packaged if packaged.is_file() and path.name == str(path) else path
     if not path.is_file():
@@ -153,7 +153,7 @@ def read_totals(path: Path) -> dict[str, tuple[str, int]]:
     totals = {}
     for place, row in table_rows(path, ["label", "category", "pixels"]):
         if row["label"] in totals:
-            raise UserError(f"{place}: the label {row['label']!r} stands there already; leave one of its rows")
+            raise UserError(f"{place}: the label {row['label']!r} appears twice; keep one of its rows")
         totals[row["label"]] = row["category"], whole_number(row["pixels"], f"{place}, column pixels")
     return totals
 

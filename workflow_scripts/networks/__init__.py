@@ -1,1 +1,1 @@
-"""Networks: built, brought along, saved and loaded, with the masks of pruned weights."""
+"""Networks: building, importing, saving and loading them, with the masks of pruned weights."""

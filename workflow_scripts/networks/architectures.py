@@ -1,4 +1,4 @@
-"""The networks that the workflow brings along to train: each function is a constructor that a config can name."""
+"""The networks for training that come with the workflow: each function is a constructor that a config can name."""
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ class Block(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the block's rectified maps, (n, channels, h, w), of those before it."""
+        """Return the block's rectified maps for its input maps; both are (n, channels, h, w)."""
         y = torch.relu(self.norm1(self.conv1(x)))
         return torch.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
 
@@ -72,20 +72,20 @@ def small_resnet(
     stem_stride: int,
     inner: list[int] | None = None,
 ) -> nn.Module:
-    """Return a residual network for small pictures: a convolution, stages of blocks, global average, classifier.
+    """Return a residual network for small pictures: a convolution, stages of blocks, a global average, a classifier.
 
-    Its input is float32 (images, 3, height, width), its output (images, num_classes). `widths=[16, 32, 64],
+    Its input is float32 (images, 3, height, width) and its output (images, num_classes). `widths=[16, 32, 64],
     blocks=[3, 3, 3], strides=[1, 2, 2], stem_kernel=3, stem_stride=1` is the ResNet-20 for CIFAR-10 of He et al. 2015,
     section 4.2, with projection shortcuts.
 
     Args:
-        num_classes: how many logits it puts out.
+        num_classes: how many logits the network returns.
         widths: channels of each stage.
         blocks: residual blocks in each stage.
         strides: stride of each stage's first block.
         stem_kernel: size of the first convolution, odd.
         stem_stride: its stride.
-        inner: channels between the two convolutions of a stage's blocks; without it as many as behind them.
+        inner: channels between the two convolutions of a stage's blocks; by default as many as the stage's `widths`.
 
     Raises:
         UserError: `widths`, `blocks`, `strides` and `inner` have different lengths.

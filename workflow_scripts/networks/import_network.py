@@ -1,4 +1,4 @@
-"""Read a network of the user's own: its weights and masks, checked against its constructor."""
+"""Import a user's network: read its weights and masks, and check them against its constructor."""
 
 import argparse
 import json
@@ -29,20 +29,20 @@ def import_network(
     reading: Reading = WHOLE,
     channels: int = 3,
 ) -> tuple[nn.Module, Masks]:
-    """Return a network, its pruned weights zero, and its masks.
+    """Return a network, with its pruned weights set to zero, and its masks.
 
     Args:
         settings: as `build` takes them.
-        weights: a file; the further arguments with which the constructor brings weights; or None for those that it
+        weights: a file; further arguments that make the constructor load weights; or None for the weights that it
             draws.
-        masks: a file of masks. Without one, masks in the file of weights count; without these, zeros among its weights.
-        seed: of what the constructor draws.
+        masks: a file of masks. Without it, the masks in the weight file are used; without these, its zero weights.
+        seed: of the numbers that the constructor draws.
         size: of its pictures, in pixels.
         reading: which tensors of the file are the network's.
         channels: of its pictures.
 
     Raises:
-        UserError: as `build`, `load_weights`, `read_masks_beside`, `require_reported`; or the constructor's
+        UserError: as in `build`, `load_weights`, `read_masks_beside` and `require_reported`; or the constructor's
             arguments for its own weights change more than the weights.
     """
     network = build(settings, None, seed)
@@ -54,29 +54,29 @@ def import_network(
     if masks:
         found = read_masks_beside(network, masks, found, str(weights))
     if not found:
-        # Some constructors draw zeros, which nobody has pruned.
+        # Some constructors draw zeros, which are not pruned weights.
         found = masks_of_zeros(network) if weights else full_masks(network, exempt=[])
     apply_masks(network, found)
     empty = [name for name, mask in found.items() if not mask.any()]
     if empty:
-        logging.warning("no weight remains in %s: what follows does not depend on the picture", listed(empty))
+        logging.warning("no weight remains in %s: the layers after it do not depend on the picture", listed(empty))
     return network, found
 
 
 def read_masks_beside(network: nn.Module, path: Path, pruned: Masks, weights: str) -> Masks:
-    """Return the masks in a file; UserError also if they are not those in the file of weights itself, `pruned`."""
+    """Return the masks in a file; raise UserError if they differ from `pruned`, those in the weight file itself."""
     masks = read_masks(network, path)
     require_reported(masks, path)
     for name, mask in pruned.items():
         if name not in masks or not torch.equal(masks[name], mask):
-            raise UserError(f"{path} has another mask of {name} than {weights}, or none: give the right ones alone")
+            raise UserError(f"{path} has a different mask of {name} than {weights}, or none: give only the right masks")
     return masks
 
 
 def load_own_weights(network: nn.Module, settings: dict, more: dict, size: Size, channels: int) -> None:
-    """Load the weights that the constructor brings when it is given `more` arguments.
+    """Load the weights that the constructor loads itself when it is given `more` arguments.
 
-    From then on the network is rebuilt without these, so it has to compute the same.
+    Later the network is rebuilt without these arguments, so it must compute the same.
     """
     whole = build(settings | {"arguments": settings["arguments"] | more}, None, seed=0)
     own, state = network.state_dict(), whole.state_dict()
@@ -88,13 +88,13 @@ def load_own_weights(network: nn.Module, settings: dict, more: dict, size: Size,
             same = equal(network(picture), whole(picture))
     if not same:
         raise UserError(
-            f"constructor {settings['constructor']} builds another network with {more} than without: put the arguments"
-            " that make the difference into arguments, as well"
+            f"constructor {settings['constructor']} builds a different network with {more} than without: write the"
+            " arguments that make the difference under arguments, too"
         )
 
 
 def equal(one: object, other: object) -> bool:
-    """Tell whether two outputs of networks, tensors or what holds tensors, are the same."""
+    """Tell whether two outputs of networks, tensors or containers of tensors, are equal."""
     if isinstance(one, torch.Tensor):
         return isinstance(other, torch.Tensor) and torch.equal(one, other)
     if isinstance(one, dict):
@@ -105,7 +105,7 @@ def equal(one: object, other: object) -> bool:
 
 
 def require_reported(masks: Masks, path: Path) -> None:
-    """Raise UserError unless masks keep as many weights as the report beside their file, if there is one."""
+    """Raise UserError unless masks keep as many weights as the report beside their file says, if there is one."""
     report = path.with_name(SPARSITY_REPORT)
     if not report.is_file():
         return
@@ -113,12 +113,12 @@ def require_reported(masks: Masks, path: Path) -> None:
         counts = json.loads(report.read_text())
         reported = int(counts["total"]), int(counts["unpruned"])
     except (ValueError, KeyError, TypeError, OverflowError):
-        raise UserError(f"{report} does not say how many weights are in total and unpruned: restore it") from None
+        raise UserError(f"{report} does not say how many weights there are in total and unpruned: restore it") from None
     found = sum(mask.numel() for mask in masks.values()), sum(int(mask.sum()) for mask in masks.values())
     if found != reported:
         raise UserError(
-            f"{path} keeps {found[1]} of {found[0]} weights, and {report} says {reported[1]} of {reported[0]}: the two"
-            " are not of one network; copy both again"
+            f"{path} keeps {found[1]} of {found[0]} weights, but {report} says {reported[1]} of {reported[0]}: the two"
+            " do not belong to one network; copy both again"
         )
 
 
@@ -127,7 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--settings", type=json.loads, required=True, help="JSON, as `build` takes it")
     parser.add_argument(
-        "--weights", type=json.loads, help="JSON: a file, or further arguments; without it the constructor's own draw"
+        "--weights", type=json.loads, help="JSON: a file, or further arguments; by default the constructor draws them"
     )
     parser.add_argument("--masks", type=Path, help="a file of masks")
     parser.add_argument("--reading", type=json.loads, default={}, help="JSON: part, prefix, missing, unused")

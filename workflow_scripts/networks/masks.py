@@ -1,4 +1,4 @@
-"""Masks in files of the user's own, made to fit a network."""
+"""Masks in users' files, matched to a network."""
 
 import re
 from collections.abc import Collection
@@ -13,38 +13,40 @@ from workflow_scripts.networks.state_dicts import places_of, unwrap
 from workflow_scripts.networks.weight_files import below, flatten, listed, read_tensors, shape, shown, within
 from workflow_scripts.shared.files import UserError
 
-ENDINGS = ("_mask", ".mask")  # of a mask's name, behind that of its tensor or layer
-MASK = re.compile(r"(?:^|[^A-Za-z])(?:[Mm]ask|MASK)(?:s|S)?(?![a-z])|[a-z]Masks?(?![a-z])")  # in a name as a word
+ENDINGS = ("_mask", ".mask")  # of a mask's name, after the name of its tensor or layer
+MASK = re.compile(r"(?:^|[^A-Za-z])(?:[Mm]ask|MASK)(?:s|S)?(?![a-z])|[a-z]Masks?(?![a-z])")  # as a word in a name
 
 
 def read_masks(network: nn.Module, path: Path) -> Masks:
-    """Return the masks in a file: tensors of 0 and 1, or of bools, by the name of the layer or of its weight.
+    """Return the masks in a file: tensors of 0 and 1, or of bools, named after the layer or its weight.
 
-    They are those in the dict whose key has the word "mask" in it, or those whose names end so, or else all.
+    They are the tensors in the dict whose key contains the word "mask", or those whose names end in it, or else all.
 
     Raises:
-        UserError: as `read_tensors`, `mask_dicts`, `match_masks`; or there are none, or several such dicts.
+        UserError: as in `read_tensors`, `mask_dicts` and `match_masks`; or there are no masks, or several such dicts.
     """
     leaves, containers = flatten(read_tensors(path), path)
     dicts = mask_dicts(leaves, containers, path)
     if len(dicts) > 1:
-        raise UserError(f"{path} holds masks in several places, {listed(dicts)}: save the right ones alone")
+        raise UserError(f"{path} holds masks in several places, {listed(dicts)}: save only the right ones")
     masks = next(iter(dicts.values()), None) or {name: t for name, t in leaves.items() if isinstance(t, Tensor)}
     if not masks:
-        raise UserError(f"{path} should hold masks, tensors by the name of their weight, and holds {listed(leaves)}")
+        raise UserError(
+            f"{path} should hold masks, which are tensors named after their weights, but holds {listed(leaves)}"
+        )
     matched = match_masks(network, masks, path)
     if not matched:
         raise UserError(
-            f"{path} has masks of biases and the like alone: name the masks after {listed(weights_of(network))}"
+            f"{path} only has masks of biases and the like: name the masks after {listed(weights_of(network))}"
         )
     return matched
 
 
 def mask_dicts(leaves: dict[str, object], containers: dict[str, str], path: Path) -> dict[str, dict[str, Tensor]]:
-    """Return the tensors in each dict whose key has the word "mask" in it, by dotted name; arguments as of `flatten`.
+    """Return the tensors in each dict whose key contains the word "mask", by dotted name; arguments as for `flatten`.
 
     Raises:
-        UserError: masks stand in a list.
+        UserError: masks are in a list.
     """
     dicts: dict[str, dict[str, Tensor]] = {}
     for name, value in leaves.items():
@@ -53,26 +55,26 @@ def mask_dicts(leaves: dict[str, object], containers: dict[str, str], path: Path
             dicts.setdefault(place, {})[below(name, place)] = value
         elif mask_dict(name) is not None and not isinstance(value, Tensor) and has_tensor(value):
             raise UserError(
-                f"{path}: {shown(name)} is a {type(value).__name__}: save masks as tensors by the name of their weight"
+                f"{path}: {shown(name)} is a {type(value).__name__}: save masks as tensors named after their weights"
             )
     return dicts
 
 
 def mask_dict(name: str) -> str | None:
-    """Return a dotted name up to the first component that has the word "mask" in it."""
+    """Return a dotted name up to the first component that contains the word "mask"; None if none does."""
     parts = name.split(".")
     return next((".".join(parts[: place + 1]) for place, part in enumerate(parts) if MASK.search(part)), None)
 
 
 def has_tensor(value: object) -> bool:
-    """Tell whether a tensor is in lists, tuples and dicts, at any depth."""
+    """Tell whether lists, tuples and dicts contain a tensor, at any depth."""
     if isinstance(value, dict):
         return any(map(has_tensor, value.values()))
     return isinstance(value, Tensor) or (isinstance(value, list | tuple) and any(map(has_tensor, value)))
 
 
 def masked_tensor(name: str, tensors: Collection[str]) -> str | None:
-    """Return which of `tensors` a tensor of this name is the mask of: x or x_orig of x_mask, a weight of mask."""
+    """Return which of `tensors` a tensor of this name masks: x_mask masks x or x_orig, and layer.mask layer.weight."""
     for ending, own in (("_mask", ""), (".mask", ".weight")):
         if name.endswith(ending):
             masked = name.removesuffix(ending) + own
@@ -81,12 +83,12 @@ def masked_tensor(name: str, tensors: Collection[str]) -> str | None:
 
 
 def match_masks(network: nn.Module, masks: dict[str, Tensor], path: Path) -> Masks:
-    """Return masks by the names of `weights_of`; in `masks` by a layer's or a weight's name, as they stand in a file.
+    """Return masks by the names of `weights_of`; `masks` has them by the name of a layer or a weight, as in a file.
 
     Masks of ones for biases and the like are left out.
 
     Raises:
-        UserError: a mask is of no weight, or as `to_mask`.
+        UserError: a mask belongs to no weight, or as in `to_mask`.
     """
     if any(name.endswith(ENDINGS) for name in masks):
         masks = {name: mask for name, mask in masks.items() if name.endswith(ENDINGS)}
@@ -100,18 +102,18 @@ def match_masks(network: nn.Module, masks: dict[str, Tensor], path: Path) -> Mas
         own = below(bare(name), place) if within(bare(name), place) else bare(name)
         key = keys.get(own)
         if key in matched:
-            raise UserError(f"{path} has two masks of {key}, one called {shown(name)}: save the right ones alone")
+            raise UserError(f"{path} has two masks of {key}, one called {shown(name)}: save only the right ones")
         if key is not None:
             matched[key] = to_mask(mask, weights[key].tensor, key, path)
         elif own not in others:
             raise UserError(
-                f"{path} has a mask for {shown(own)}, and the network has no such weight of two or more dimensions:"
+                f"{path} has a mask for {shown(own)}, but the network has no such weight of two or more dimensions:"
                 f" name the masks after {listed(weights)}"
             )
         elif not to_mask(mask, others[own], own, path).all():
             raise UserError(
-                f"{path}: the mask of {own} prunes a bias or the like, and such are never pruned here: leave it out, or"
-                " give the weights with these set to zero"
+                f"{path}: the mask of {own} prunes a bias or the like, which is never pruned here: leave it out, or set"
+                " these values to zero in the weight file"
             )
     return matched
 
@@ -124,22 +126,23 @@ def bare(name: str) -> str:
 
 
 def to_mask(mask: Tensor, weight: Tensor, name: str, path: Path) -> Tensor:
-    """Return a mask as bools; UserError unless it has its weight's shape and is of numbers 0 and 1."""
+    """Return a mask as bools; raise UserError unless it has its weight's shape and holds only 0 and 1."""
     if mask.shape != weight.shape:
         raise UserError(
-            f"{path}: the mask of {shown(name)} is {shape(mask)}, and its weight {shape(weight)}; name the masks that"
-            " belong to these weights"
+            f"{path}: the mask of {shown(name)} is {shape(mask)}, but its weight is {shape(weight)}; name the masks"
+            " that belong to these weights"
         )
     mask = plain_numbers(mask, f"the mask of {name}", path)
     if not ((mask == 0) | (mask == 1)).all():
         raise UserError(
-            f"{path}: the mask of {shown(name)} holds numbers other than 0 and 1; give one that says what remains"
+            f"{path}: the mask of {shown(name)} holds numbers other than 0 and 1; give one that has 1 where a weight"
+            " remains"
         )
     return mask.bool()
 
 
 def plain_numbers(tensor: Tensor, name: str, path: Path) -> Tensor:
-    """Return a tensor with all of its numbers in place, a sparse one filled up; its shape is to be checked before.
+    """Return a tensor as a dense one; check its shape first, because a sparse tensor is filled up.
 
     Raises:
         UserError: it is quantised, complex, or has no data.

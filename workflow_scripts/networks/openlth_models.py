@@ -1,4 +1,4 @@
-"""The networks for CIFAR-10 that OpenLTH trains, built anew: modules, and names in the state dict, are as there."""
+"""The networks for CIFAR-10 that OpenLTH trains, written anew; their modules and tensors have the same names."""
 
 from itertools import pairwise
 
@@ -31,7 +31,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Sequential(*projection if widens else [])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the block's rectified maps, (n, channels, h, w), of those before it."""
+        """Return the block's rectified maps for its input maps; both are (n, channels, h, w)."""
         y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
         return torch.relu(y + self.shortcut(x))
 
@@ -62,7 +62,7 @@ class NormedConvolution(nn.Module):
         self.bn = nn.BatchNorm2d(channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the rectified maps, (n, channels, h, w), of those before it."""
+        """Return the rectified maps for the input maps; both are (n, channels, h, w)."""
         return torch.relu(self.bn(self.conv(x)))
 
 
@@ -78,7 +78,7 @@ class CifarVGG(nn.Module):
                 layers.append(NormedConvolution(channels, width))
                 channels = width
             layers.append(nn.MaxPool2d(2))
-        # The global average stands for the pooling after the last stage.
+        # The global average replaces the pooling after the last stage.
         self.layers = nn.Sequential(*layers[:-1])
         self.fc = nn.Linear(channels, num_classes)
 
@@ -90,8 +90,8 @@ class CifarVGG(nn.Module):
 def cifar_resnet(depth: int, width: int = 16, num_classes: int = 10) -> nn.Module:
     """Return the residual network for CIFAR-10 of He et al. 2015, section 4.2, with projection shortcuts.
 
-    It has `depth` weight layers besides those of the shortcuts; its three stages have `width`, twice and four times as
-    many channels. Its input is float32 (images, 3, height, width), its output (images, num_classes).
+    It has `depth` weight layers, not counting the shortcuts; its three stages have `width`, 2 x `width` and 4 x `width`
+    channels. Its input is float32 (images, 3, height, width) and its output (images, num_classes).
 
     Raises:
         UserError: `depth` is not 8, 14, 20, ...
@@ -102,13 +102,13 @@ def cifar_resnet(depth: int, width: int = 16, num_classes: int = 10) -> nn.Modul
 
 
 def cifar_vgg(depth: int, num_classes: int = 10) -> nn.Module:
-    """Return the VGG of Simonyan & Zisserman 2014, table 1, with batch-norm, and one linear layer in place of three.
+    """Return the VGG of Simonyan & Zisserman 2014, table 1, with batch-norm, and one linear layer instead of three.
 
-    Its input is float32 (images, 3, height, width), sides of 16 or more, its output (images, num_classes). The
-    last maps are averaged whole, where OpenLTH takes 2x2 of each: the same for its pictures of 32x32.
+    Its input is float32 (images, 3, height, width), with sides of at least 16, and its output (images, num_classes).
+    The whole last maps are averaged, whereas OpenLTH averages 2x2 places; for its pictures of 32x32 this is the same.
 
     Raises:
-        UserError: `depth` is none of the table's, 11, 13, 16 and 19.
+        UserError: `depth` is not one of 11, 13, 16 and 19, as in the table.
     """
     if depth not in VGG_STAGES:
         raise UserError(f"cifar_vgg has no depth {depth}: give one of {', '.join(map(str, VGG_STAGES))}")
@@ -116,7 +116,7 @@ def cifar_vgg(depth: int, num_classes: int = 10) -> nn.Module:
 
 
 def initialised(network: nn.Module) -> nn.Module:
-    """Draw the weights as OpenLTH does by default: normal, of variance 2 / fan-in (He et al. 2015, "Delving deep")."""
+    """Draw the weights as OpenLTH does by default: normal with variance 2 / fan-in (He et al. 2015, "Delving deep")."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight)

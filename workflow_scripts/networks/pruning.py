@@ -32,14 +32,14 @@ def log_dense(network: nn.Module, masks: Masks) -> None:
 
 
 def prune_by_magnitude(network: nn.Module, masks: Masks, fraction: float) -> Masks:
-    """Return `masks` less the remaining weights of lowest magnitude, by one threshold over all masks.
+    """Return `masks` without the remaining weights of lowest magnitude, by one threshold over all masks.
 
-    OpenLTH's rule: n = ceil(fraction x remaining weights, those of exempt layers included), t = the element at index n
-    of the sorted magnitudes of the remaining weights that have a mask; a weight is kept where its magnitude is strictly
-    greater than t. So n + 1 weights go, and more where several equal t.
+    OpenLTH's rule: n = ceil(fraction x remaining weights, including those of exempt layers), t = the element at index n
+    of the sorted magnitudes of the remaining weights that have a mask; a weight is kept if its magnitude is strictly
+    greater than t. So n + 1 weights are pruned, and more if several equal t.
 
     Raises:
-        UserError: the rule leaves no weight: too few remain, or too many are equal.
+        UserError: the rule leaves no weight, because too few remain or too many are equal.
     """
     weights = weights_of(network)
     magnitudes = torch.cat([weights[name].tensor.detach().abs()[mask] for name, mask in masks.items()])
@@ -47,32 +47,32 @@ def prune_by_magnitude(network: nn.Module, masks: Masks, fraction: float) -> Mas
     ordered = magnitudes.sort().values
     if count >= len(ordered) or ordered[count] == ordered[-1]:
         raise UserError(
-            f"of the {len(magnitudes)} weights that remain, pruning leaves none: lower pruning.levels or"
+            f"pruning would remove all of the {len(magnitudes)} weights that remain: lower pruning.levels or"
             " pruning.fraction"
         )
     return {name: mask & (weights[name].tensor.detach().abs() > ordered[count]) for name, mask in masks.items()}
 
 
 def exempt_weights(network: nn.Module, masks: Masks) -> int:
-    """Return how many weights there are that pruning would take, but that have no mask."""
+    """Return how many prunable weights have no mask."""
     return sum(w.numel() for name, w in prunable_weights(network, exempt=[]).items() if name not in masks)
 
 
 def remaining_weights(weights: int, exempt: int, fraction: float, levels: int) -> list[int]:
     """Return how many of `weights` remain at level 0, 1, ... `levels`, if no two magnitudes are equal.
 
-    The `exempt` weights stay, but the fraction is of them, too.
+    The `exempt` weights stay, but the fraction counts them, too.
 
     Raises:
-        UserError: none would.
+        UserError: no weight would remain.
     """
     remaining = [weights]
     for level in range(levels):
         remaining.append(remaining[-1] - math.ceil(fraction * (remaining[-1] + exempt)) - 1)
         if remaining[-1] < 1:
             raise UserError(
-                f"of the {remaining[-2]} weights that remain, pruning leaves none: set pruning.levels to {level}"
-                f" or lower pruning.fraction"
+                f"pruning would remove all of the {remaining[-2]} weights that remain: set pruning.levels to {level},"
+                " or lower pruning.fraction"
             )
     return remaining
 
@@ -88,9 +88,8 @@ def apply_masks(network: nn.Module, masks: Masks) -> None:
 def describe_density(network: nn.Module, masks: Masks) -> dict:
     """Return the shares of parameters that remain, as `metrics.json` records them.
 
-    `density` has three denominators: `prunable`, the weights that have a mask; `weights`, all parameters of two or
-    more dimensions; `all`, every parameter, biases and batch-norm included. `layers` lists all weights, each with what
-    kind it is.
+    `density` has three denominators: `prunable`, the weights that have a mask; `weights`, all parameters of two or more
+    dimensions; `all`, every parameter, including biases and batch-norm. `layers` lists all weights, each with its kind.
     """
     layers: list[dict[str, Any]] = []
     for name, weight in weights_of(network).items():

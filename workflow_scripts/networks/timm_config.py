@@ -10,7 +10,7 @@ KEYS = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
 
 
 def read_timm_config(name: str) -> dict:
-    """Return those of KEYS that timm has for a network; UserError if it knows none of that name."""
+    """Return timm's values of KEYS for a network; raise UserError if timm does not know the name."""
     from timm.models import get_pretrained_cfg
 
     try:

@@ -1,15 +1,15 @@
-"""Import torchvision's models and transforms, also where torchvision was built for CUDA and torch was not.
+"""Import torchvision's models and transforms, even if torchvision was built for CUDA and torch was not.
 
-On Linux the registry's torchvision is a CUDA build. Beside a CPU-only torch its compiled operators do not load, and
-the import fails because it registers shapes for `nms` and `qnms`. Declaring the two operators first lets the import
-succeed; neither ever calls them.
+On Linux the registry's torchvision is a CUDA build. With a CPU-only torch its compiled operators do not load, and the
+import fails because it registers shapes for `nms` and `qnms`. Declaring the two operators first lets the import
+succeed; they are never called.
 """
 
 import torch
 
 
 def declare_missing_operators() -> torch.library.Library | None:
-    """Declare the operators that torchvision's import asks for, if its own library cannot provide them."""
+    """Declare the operators that torchvision's import needs, if its own library cannot provide them."""
     if torch.version.cuda is not None:
         return None
     try:
@@ -22,7 +22,7 @@ def declare_missing_operators() -> torch.library.Library | None:
     return None
 
 
-# Kept alive: the declarations go when the object goes.
+# Keep the object: the declarations disappear with it.
 _library = declare_missing_operators()
 
 from torchvision import models, transforms  # noqa: E402

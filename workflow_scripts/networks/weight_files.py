@@ -1,4 +1,4 @@
-"""What a file of weights or masks holds: tensors by name. Nothing in such a file is ever executed."""
+"""Reading files of weights or masks as tensors by name. Nothing in such a file is ever executed."""
 
 import argparse
 import pickle
@@ -15,31 +15,31 @@ from torch import Tensor
 from workflow_scripts.shared.files import UserError, reading, require_file
 from workflow_scripts.shared.regular_files import LFS_POINTER
 
-DEEPEST = 6  # levels of dicts in dicts that are looked into
+DEEPEST = 6  # levels of nested dicts that are searched
 LONGEST = 100  # characters of a name, in messages
-# Kinds of files that are taken for weights by mistake, by their first bytes.
+# Kinds of files that users mistake for weight files, by their first bytes.
 OTHER_KINDS = {
-    LFS_POINTER: "is a pointer of Git LFS, not the file itself: run git lfs pull",
+    LFS_POINTER: "is a Git LFS pointer, not the file itself: run git lfs pull",
     b"<": "is a web page, or XML: download the file itself",
     b"{": "is JSON, perhaps the index of weights in several files: save them as one state dict",
-    b"\x89HDF\r\n": "is an HDF5 file, as Keras writes: save a state dict of torch's",
-    b"GGUF": "is a GGUF file, whose weights are quantised: save a state dict of torch's",
+    b"\x89HDF\r\n": "is an HDF5 file, as Keras writes: save a torch state dict",
+    b"GGUF": "is a GGUF file, whose weights are quantised: save a torch state dict",
     b"\x1f\x8b": "is compressed by gzip: unpack it",
     b"\xfd7zXZ": "is compressed by xz: unpack it",
-    b"\x93NUMPY": "is an array of NumPy's: save a state dict of torch's",
+    b"\x93NUMPY": "is a NumPy array: save a torch state dict",
 }
 
 
 def read_tensors(path: Path) -> dict:
-    """Return what a file holds: tensors by name, or with torch's format nested dicts of them and of plain values.
+    """Return what a file holds: tensors by name, or in torch's format nested dicts of tensors and plain values.
 
-    An argparse.Namespace, which many programs keep beside the weights, is let through and means nothing.
+    An argparse.Namespace, which many programs save beside the weights, is accepted and ignored.
 
     Raises:
-        UserError: it cannot be read, is damaged or another kind of file, or holds objects that only running code could
-            restore.
+        UserError: it cannot be read, is damaged or another kind of file, or holds objects that could only be restored
+            by running code.
     """
-    require_file(path, "correct the config's arms, or put it there")
+    require_file(path, "correct the config's arms, or put the file there")
     with reading(path, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, safetensors.SafetensorError):
         with open(path, "rb") as file:
             start = file.read(64)
@@ -52,14 +52,12 @@ def read_tensors(path: Path) -> dict:
         except pickle.UnpicklingError as error:
             raise UserError(f"{path} {refused(error)}") from None
     if not isinstance(loaded, dict):
-        raise UserError(
-            f"{path} holds a {type(loaded).__name__}, not a dict of tensors by name, as a state dict is: save that"
-        )
+        raise UserError(f"{path} holds a {type(loaded).__name__}, not a dict of tensors by name: save a state dict")
     return loaded
 
 
 def require_weights(start: bytes, path: Path) -> None:
-    """Raise UserError for what is known to be no file of weights; `start` are its first bytes."""
+    """Raise UserError for a file that is known not to hold weights; `start` are its first bytes."""
     if not start:
         raise UserError(f"{path} is empty: copy or save it again")
     for begin, words in OTHER_KINDS.items():
@@ -72,36 +70,36 @@ def require_weights(start: bytes, path: Path) -> None:
     names = [member.filename for member in members]
     if any(name.endswith("/constants.pkl") for name in names):
         raise UserError(
-            f"{path} is TorchScript, which holds code: save the weights alone, torch.jit.load(...).state_dict()"
+            f"{path} is TorchScript, which holds code: save only the weights, torch.jit.load(...).state_dict()"
         )
     if any(name.endswith(".npy") for name in names):
-        raise UserError(f"{path} is an archive of NumPy's arrays: save a state dict of torch's")
+        raise UserError(f"{path} is an archive of NumPy arrays: save a torch state dict")
     if not any(name.endswith("data.pkl") for name in names):
-        raise UserError(f"{path} is a zip archive, and not of torch's: unpack it")
+        raise UserError(f"{path} is a zip archive that torch has not written: unpack it")
     if sum(member.file_size for member in members) > path.stat().st_size:
-        raise UserError(f"{path} is compressed, as torch never writes: save it again")
+        raise UserError(f"{path} is compressed, which torch never does: save it again")
 
 
 def refused(error: pickle.UnpicklingError) -> str:
-    """Return what is wrong with a file that torch refuses to unpickle, as the end of a sentence."""
+    """Return the end of a sentence that says why torch refuses to unpickle a file."""
     words = str(error).split("GLOBAL ", 1)
     if len(words) == 1:
-        return "is damaged, or no file of torch's: copy or save it again"
+        return "is damaged, or not a torch file: copy or save it again"
     blocked = shown(words[1].split()[0])
     if blocked.startswith("numpy."):
-        return f"holds objects of NumPy's ({blocked}): save tensors and plain numbers alone"
+        return f"holds NumPy objects ({blocked}): save only tensors and plain numbers"
     return (
-        f"holds {blocked}, as a whole network or other object that only running code could restore, which is refused:"
+        f"holds {blocked}, a whole network or other object that only running code could restore, which is refused:"
         " save its weights, torch.save(model.state_dict(), ...), and if its shapes differ from level to level, its"
         " constructor's arguments as JSON, channels_{level}.json, for the key arguments"
     )
 
 
 def flatten(loaded: dict, path: Path) -> tuple[dict[str, object], dict[str, str]]:
-    """Return all that stands in nested dicts by dotted name, and the dotted name of the dict that each stands in.
+    """Return the entries of nested dicts by dotted name, and for each the dotted name of the dict that contains it.
 
     Raises:
-        UserError: two things have one name.
+        UserError: two entries have the same name.
     """
     leaves: dict[str, object] = {}
     containers: dict[str, str] = {}
@@ -114,13 +112,13 @@ def flatten(loaded: dict, path: Path) -> tuple[dict[str, object], dict[str, str]
                 pending.append((name, inner, depth + 1))
                 continue
             if name in leaves:
-                raise UserError(f"{path} holds two things of the name {shown(name)}: save the state dict alone")
+                raise UserError(f"{path} holds two entries called {shown(name)}: save only the state dict")
             leaves[name], containers[name] = inner, container
     return leaves, containers
 
 
 def join(prefix: str, name: str) -> str:
-    """Return a name below a prefix, which may be empty, as either may."""
+    """Join a prefix and a name, either of which may be empty."""
     return f"{prefix}.{name}" if prefix and name else prefix or name
 
 
@@ -130,18 +128,18 @@ def within(name: str, prefix: str) -> bool:
 
 
 def below(name: str, prefix: str) -> str:
-    """Return what a name has after a prefix that it lies below."""
+    """Return the part of a name after a prefix."""
     return name[len(prefix) :].lstrip(".") if prefix else name
 
 
 def shown(name: object) -> str:
-    """Return a name from a file as it can stand in a message."""
+    """Return a name from a file in a form that is safe in a message."""
     text = "".join(character if character.isprintable() else "?" for character in str(name)[: LONGEST + 1])
     return f"{text[:LONGEST]}..." if len(text) > LONGEST else text
 
 
 def listed(names: Iterable, most: int = 4) -> str:
-    """Return up to so many names, and how many more there are."""
+    """Return up to `most` names, and how many more there are."""
     names = sorted(map(shown, names))
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -1,4 +1,4 @@
-"""Weights in files of the user's own, made to fit a network."""
+"""Weights in users' files, matched to a network."""
 
 import logging
 from collections.abc import Collection, Iterable
@@ -28,17 +28,17 @@ from workflow_scripts.networks.weight_files import below, flatten, listed, read_
 from workflow_scripts.shared.files import UserError
 
 WHOLE = Reading()
-MOST_LAYERS = 4  # that a network may do without; where more differ, it is another one
+MOST_LAYERS = 4  # if more layers differ, the file is of another network
 
 
 class Checkpoint(NamedTuple):
-    """What a file holds, by dotted name.
+    """The contents of a file, by dotted name.
 
-    tensors: those that may be a network's; of torch.nn.utils.prune's x_orig under the name x.
-    containers: the dict that each thing in the file stands in.
+    tensors: those that may belong to a network; x_orig of torch.nn.utils.prune has the name x.
+    containers: the dict that contains each entry of the file.
     pairs: masks by the name of their tensor.
-    dicts: by their names, dicts of masks by the name in them.
-    rest: the names of everything else.
+    dicts: dicts of masks, by the name of the dict and then the name in it.
+    rest: the names of all other entries.
     """
 
     tensors: dict[str, Tensor]
@@ -49,15 +49,16 @@ class Checkpoint(NamedTuple):
 
 
 def load_weights(network: nn.Module, path: Path, reading: Reading = WHOLE, with_masks: bool = True) -> Masks:
-    """Load a file's weights into `network`, and return the masks that stand in the file, if any.
+    """Load a file's weights into `network`, and return the masks in the file, if any.
 
-    The file holds a state dict, as torch saves it or as safetensors, at any depth among other things. Modules around
-    the network are looked through, what is known not to belong to it is left out, and the log says what was taken and
-    what was not. Masks are those that torch.nn.utils.prune leaves, and `with_masks` those in a dict beside the weights
-    whose key has the word "mask" in it.
+    The file holds a state dict, in torch's or the safetensors format, at any depth among other entries. Modules that
+    wrap the network are ignored, entries that are known not to belong to it are left out, and the log says what was
+    taken and what was not. Masks are those that torch.nn.utils.prune leaves and, `with_masks`, those in a dict beside
+    the weights whose key contains the word "mask".
 
     Raises:
-        UserError: as `read_checkpoint`, `choose_tensors`, `to_mask`, `require_no_masks`, `require_fit`, `masks_beside`.
+        UserError: as in `read_checkpoint`, `choose_tensors`, `to_mask`, `require_no_masks`, `require_fit`,
+            `masks_beside`.
     """
     own = network.state_dict()
     wanted = unwrapped(dict.fromkeys(own, ""))
@@ -72,7 +73,7 @@ def load_weights(network: nn.Module, path: Path, reading: Reading = WHOLE, with_
         for name, in_file in chosen.items()
         if in_file in checkpoint.pairs
     }
-    # torch before 0.4.1 did not count the batches, which only matters to training.
+    # torch before 0.4.1 did not count batches; the count only matters in training.
     optional = {name for name in own if is_count(name)} | {wanted[name] for name in drawn}
     kept = {name: own[name] for name in optional - state.keys()}
     state = require_fit(
@@ -87,10 +88,10 @@ def load_weights(network: nn.Module, path: Path, reading: Reading = WHOLE, with_
 
 
 def read_checkpoint(path: Path, wanted: AbstractSet[str], with_masks: bool) -> Checkpoint:
-    """Read a file of weights for a network whose tensors have the names `wanted`, with dicts of masks or without.
+    """Read a weight file for a network whose tensors have the names `wanted`; look for dicts of masks if `with_masks`.
 
     Raises:
-        UserError: as `read_tensors`, `flatten`, `mask_dicts`; or it holds no tensor.
+        UserError: as in `read_tensors`, `flatten` and `mask_dicts`; or the file holds no tensor.
     """
     loaded = read_tensors(path)
     leaves, containers = flatten(loaded, path)
@@ -105,27 +106,27 @@ def read_checkpoint(path: Path, wanted: AbstractSet[str], with_masks: bool) -> C
     pairs = {}
     for name in list(tensors):
         masked = masked_tensor(name, tensors)
-        if masked is None or places_of([unwrap(name)], wanted):  # the constructor's network has masks of its own
+        if masked is None or places_of([unwrap(name)], wanted):  # the network itself has such a mask
             continue
         plain = masked.removesuffix("_orig")
         pairs[plain] = tensors.pop(name)
         containers[plain], tensors[plain] = containers[masked], tensors.pop(masked)
     if not tensors:
-        raise UserError(f"{path} should hold a state dict and holds none, only {listed(loaded) or 'an empty dict'}")
+        raise UserError(f"{path} should hold a state dict, but only holds {listed(loaded) or 'an empty dict'}")
     return Checkpoint(tensors, containers, pairs, dicts, rest)
 
 
 def of_optimiser(container: str) -> bool:
-    """Tell whether the dict of this name is an optimiser's state, whose tensors go by numbers."""
+    """Tell whether the dict of this name is an optimiser's state, whose tensors are named by numbers."""
     return any(part.startswith("optim") for part in container.split("."))
 
 
 def choose_tensors(
     checkpoint: Checkpoint, wanted: AbstractSet[str], drawn: AbstractSet[str], path: Path, reading: Reading
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Return which tensors of a file are a network's, and which stand among them and are not.
+    """Return which tensors of a file belong to a network, and which are among them but do not.
 
-    Both by names without wrappers, with the names that they have in the file.
+    Both map names without wrappers to the names in the file.
 
     Args:
         checkpoint: the file's contents.
@@ -135,11 +136,12 @@ def choose_tensors(
         reading: where to look.
 
     Raises:
-        UserError: as `choose_place`, `require_choice`; or `missing` names nothing of the network's, or all.
+        UserError: as in `choose_place` and `require_choice`; or `missing` names no tensor of the network, or all of
+            them.
     """
     for pattern in reading.missing:
         if not any(matches_any(name, [pattern]) for name in drawn):
-            raise UserError(f"missing: {pattern!r} is no layer or tensor of the network, which has {listed(wanted)}")
+            raise UserError(f"missing: {pattern!r} is not a layer or tensor of the network, which has {listed(wanted)}")
     if drawn == wanted:
         raise UserError('missing: nothing would be taken from the file: write weights: "none" for an untrained network')
     require_choice(checkpoint, path, reading)
@@ -153,14 +155,15 @@ def choose_tensors(
     extra = {
         own: in_file[name]
         for own, name in found.items()
-        # Dicts beside the one that holds the network are other things; of one dict for each module they are modules.
+        # Dicts beside the one that holds the network do not belong to it; but if each module has its own dict, they are
+        # modules.
         if own not in wanted and (len(homes) != 1 or containers[name] in homes) and not is_known(own, reading)
     }
     return chosen, extra
 
 
 def require_choice(checkpoint: Checkpoint, path: Path, reading: Reading) -> None:
-    """Raise UserError for files that have the running average in the place of the network, unless `part` chooses.
+    """Raise UserError for files that have a running average in the network's place, unless `part` chooses.
 
     Lightning's WeightAveraging and mmengine's EMAHook write such files.
     """
@@ -169,7 +172,7 @@ def require_choice(checkpoint: Checkpoint, path: Path, reading: Reading) -> None
     for raw in ("current_model_state", *(["ema_state_dict"] if of_mmengine else [])):
         if not reading.part and any(within(name, raw) for name in names):
             raise UserError(
-                f"{path} has the running average under state_dict and the weights themselves under {raw}: add part:"
+                f"{path} has the running average under state_dict, and the weights themselves under {raw}: add part:"
                 f" {raw} or part: state_dict to this network"
             )
 
@@ -177,76 +180,75 @@ def require_choice(checkpoint: Checkpoint, path: Path, reading: Reading) -> None
 def require_no_masks(
     checkpoint: Checkpoint, taken: Collection[str], wanted: AbstractSet[str], path: Path, reading: Reading
 ) -> None:
-    """Raise UserError for tensors that are called masks, of no other copy of the network, and would be left out."""
+    """Raise UserError for tensors that are called masks and would be left out, except those of another copy."""
     for name in checkpoint.tensors.keys() - set(taken):
         of_network = places_of([unwrap(name)], wanted)
         if mask_dict(name) and not is_copy(name) and not of_network and not is_unused(name, reading):
             raise UserError(
-                f"{path} has masks in {shown(name)}, and it is unclear of which weights: save masks as tensors by the"
-                " name of their weight, and name that file under masks; or, if none of them prunes, add"
+                f"{path} has masks in {shown(name)}, but it is unclear to which weights they belong: save masks as"
+                " tensors named after their weights, and name that file under masks; or, if none of them prunes, add"
                 f" unused: [{shown(name)}] to this network"
             )
 
 
 def require_fit(state: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Return a file's tensors in the types of the network's `own`.
+    """Return a file's tensors, converted to the types of the network's `own`.
 
     Raises:
-        UserError: names or shapes are not the network's, which are named; or a tensor holds other than plain finite
-            numbers.
+        UserError: names or shapes differ from the network's; or a tensor does not hold plain finite numbers.
     """
     lacking, extra = own.keys() - state.keys(), state.keys() - own.keys()
     other = {name for name in own.keys() & state.keys() if state[name].shape != own[name].shape}
     if lacking or extra or other:
         raise UserError(
-            f"{path} is of another architecture than the constructor's: {differences(state, own)}; correct constructor,"
-            f" arguments or weights{way_out(lacking | other, extra, own)}"
+            f"{path} has a different architecture from the constructor's: {differences(state, own)}; correct"
+            f" constructor, arguments or weights{way_out(lacking | other, extra, own)}"
         )
     return {name: to_type(tensor, own[name], name, path) for name, tensor in state.items()}
 
 
 def differences(state: dict[str, Tensor], own: dict[str, Tensor]) -> str:
-    """Return in words what differs between a file's tensors and the network's own."""
+    """Describe how a file's tensors differ from the network's `own`."""
     lacking, extra = own.keys() - state.keys(), state.keys() - own.keys()
     if lacking or extra:
         lacks = f"lacks {listed(lacking)}" if lacking else ""
         has = f"has {listed(extra)}, which the network lacks" if extra else ""
         if normal := sorted(name for name in extra if name.endswith(("_g", "_v", "_u", "original0", "original1"))):
-            has += f" ({shown(normal[0])} looks like a parametrisation, as weight_norm's: remove that before you save)"
+            has += f" ({shown(normal[0])} looks like a parametrisation, as of weight_norm: remove that before you save)"
         return f"it {' and '.join(filter(None, (lacks, has)))}"
     name = next(name for name in own if state[name].shape != own[name].shape)
-    return f"{name} is {shape(state[name])}, and the network's {shape(own[name])}"
+    return f"{name} is {shape(state[name])}, but the network's is {shape(own[name])}"
 
 
 def way_out(lacking: AbstractSet[str], extra: AbstractSet[str], own: Collection[str]) -> str:
-    """Return which keys of the config would make tensors fit that lack a few of a network's `own`, or have others."""
+    """Return the config keys that make a file fit if it lacks a few of a network's `own` tensors, or has others."""
     layers = {"missing": layers_of(lacking, own), "unused": layers_of(extra, own)}
     if 2 * len(lacking) > len(own) or max(map(len, layers.values())) > MOST_LAYERS:
         return ""
     keys = " and ".join(f"{key}: [{listed(names)}]" for key, names in layers.items() if names)
-    return f"; or, if the network is to do without these, add {keys} to it"
+    return f"; or, if the network does not need these, add {keys} to it"
 
 
 def layers_of(names: AbstractSet[str], own: Collection[str]) -> set[str]:
-    """Return the outermost layers that hold these tensors and no other of a network's `own`, but counts of batches."""
+    """Return the outermost layers that hold, besides batch counts, only these of a network's `own` tensors."""
     others = {name for name in own if name not in names and not is_count(name)}
     shared = {prefix for name in others for prefix in prefixes(name)}
     return {next((prefix for prefix in prefixes(name) if prefix not in shared), name) for name in names}
 
 
 def is_count(name: str) -> bool:
-    """Tell whether a tensor counts the batches of a batch-norm's training."""
+    """Tell whether a tensor counts the batches that a batch-norm was trained on."""
     return name.endswith("num_batches_tracked")
 
 
 def prefixes(name: str) -> list[str]:
-    """Return what a dotted name begins with, shortest first, itself left out."""
+    """Return the proper prefixes of a dotted name, shortest first."""
     parts = name.split(".")
     return [".".join(parts[:end]) for end in range(1, len(parts))]
 
 
 def to_type(tensor: Tensor, own: Tensor, name: str, path: Path) -> Tensor:
-    """Return a tensor of a file as the network's own one has it; UserError unless it is of plain finite numbers."""
+    """Return a file's tensor in the type of the network's `own`; raise UserError unless it is plain and finite."""
     tensor = plain_numbers(tensor, name, path)
     if own.is_floating_point() and not tensor.is_floating_point():
         raise UserError(
@@ -254,31 +256,33 @@ def to_type(tensor: Tensor, own: Tensor, name: str, path: Path) -> Tensor:
         )
     tensor = tensor.to(own.dtype)
     if not torch.isfinite(tensor).all():
-        raise UserError(f"{path}: {shown(name)} holds what is not finite: give a network whose training went well")
+        raise UserError(
+            f"{path}: {shown(name)} holds numbers that are not finite: give a network whose training succeeded"
+        )
     return tensor
 
 
 def masks_beside(network: nn.Module, checkpoint: Checkpoint, taken: Iterable[str], pruned: Masks, path: Path) -> Masks:
-    """Return the masks that stand in a dict beside the weights that were `taken`.
+    """Return the masks in a dict beside the weights that were `taken`.
 
     Raises:
-        UserError: there are several such dicts, or one elsewhere in the file; they differ from those that
-            torch.nn.utils.prune left, `pruned`; or as `match_masks`.
+        UserError: there are several such dicts, or one elsewhere in the file; the masks differ from `pruned`, those
+            that torch.nn.utils.prune left; or as in `match_masks`.
     """
     homes = {checkpoint.containers[name] for name in taken}
     near = [place for place in checkpoint.dicts if all(within(home, place.rpartition(".")[0]) for home in homes)]
     if len(near) != 1:
         if checkpoint.dicts:
             raise UserError(
-                f"{path} holds masks in {listed(checkpoint.dicts)}, and it is unclear whether they are those of the"
-                " weights: save the right ones alone, and name that file under masks"
+                f"{path} holds masks in {listed(checkpoint.dicts)}, but it is unclear whether they belong to these"
+                " weights: save only the right ones, and name that file under masks"
             )
         return {}
     masks = match_masks(network, checkpoint.dicts[near[0]], path)
     for name in masks.keys() & pruned.keys():
         if not torch.equal(masks[name], pruned[name]):
             raise UserError(
-                f"{path} holds two different masks of {name}: save the right ones alone, and name that file under masks"
+                f"{path} holds two different masks of {name}: save only the right ones, and name that file under masks"
             )
     return masks
 
@@ -286,7 +290,7 @@ def masks_beside(network: nn.Module, checkpoint: Checkpoint, taken: Iterable[str
 def log_taken(
     path: Path, checkpoint: Checkpoint, taken: Collection[str], masks: Masks, drawn: AbstractSet[str]
 ) -> None:
-    """Log what was taken from a file, what was left out, and which of the network's tensors stay as they were drawn."""
+    """Log what was taken from a file, what was left out, and which of the network's tensors stay as drawn."""
     of_taken = {prefix for name in taken for prefix in prefixes(name)}
     left_out = checkpoint.rest | (checkpoint.tensors.keys() - set(taken))
     left_out = {next((prefix for prefix in prefixes(name) if prefix not in of_taken), name) for name in left_out}

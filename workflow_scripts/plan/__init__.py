@@ -1,1 +1,1 @@
-"""What a config asks for, and whether it can be had: read before anything runs."""
+"""What a config asks for, and whether that is possible: checked before anything runs."""

@@ -1,6 +1,6 @@
-"""What the jobs that switch units off share with the one that gathers their tables.
+"""What the jobs that switch units off share with the job that collects their tables.
 
-Columns of the tables are without those that name a network.
+The columns listed here do not include those that identify a network.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,6 @@ CLASS_COLUMNS = ["class", "pictures", "accuracy"]
 
 
 def advice(word: str, known: Sequence[str]) -> str:
-    """Return what to do about a word that is none of those known, which may be very many."""
+    """Return advice on an unknown word, where there may be very many known ones."""
     near = nearest(word, known)
-    return f"did you mean {near}?" if near else f"write a name that is there, such as {known[0]}"
+    return f"did you mean {near}?" if near else f"write an existing name, such as {known[0]}"

@@ -1,4 +1,4 @@
-"""Arms: the ways to come by networks that the config's `arms` name, and the networks that each has."""
+"""Arms: the ways to obtain networks that the config's `arms` list, and the networks of each arm."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -20,9 +20,9 @@ class Arm:
     """A row of arms.csv.
 
     role: "curve", "baseline" or "reference".
-    base: the arm that it is compared with or is pruned from, or itself.
-    starts_from: the arm whose networks its own start from, or "".
-    label: what figures call it, without its base.
+    base: the arm that it is compared with or pruned from; its own name if there is none.
+    starts_from: the arm whose networks its networks start from, or "".
+    label: its name in figures, without its base.
     same_units: unit n of a level descends from unit n of the level before.
     """
 
@@ -42,10 +42,10 @@ class Arm:
 
 
 def read_arms(config: dict) -> tuple[list[Arm], dict[Key, Network]]:
-    """Return the arms that a checked config names, in its order, and the networks that are dissected, by their keys.
+    """Return the arms of a checked config, in its order, and the networks that are dissected, by their keys.
 
     Raises:
-        UserError: as `read_brought`, for all arms at once.
+        UserError: as in `read_brought`, for all arms at once.
     """
     items: dict[str, list[dict]] = {}
     for item in config["arms"]:
@@ -79,7 +79,7 @@ def arm_of(item: dict, networks: list[Network], config: dict) -> Arm:
 
 
 def networks_of(items: list[dict], base: list[Network], config: dict, trained: Design) -> list[Network]:
-    """Return the networks of an arm, by replicate and level; `base` are those of the arm that it is of."""
+    """Return the networks of an arm, by replicate and level; `base` are the networks of the arm under `of`."""
     item = items[0]
     name, recipe = item["name"], item["recipe"]
     if recipe == "brought":
@@ -120,7 +120,7 @@ def networks_of(items: list[dict], base: list[Network], config: dict, trained: D
 
 
 def parent_of(item: dict, replicate: int, config: dict) -> Key | None:
-    """Return the network that one of an arm of trained networks starts from."""
+    """Return the network that a trained network of an arm starts from."""
     starts_from = known_recipes()[item["recipe"]].starts_from
     if not starts_from:
         return None
@@ -128,7 +128,7 @@ def parent_of(item: dict, replicate: int, config: dict) -> Key | None:
 
 
 def initial_arm(config: dict) -> str:
-    """Return the arm whose networks trainings start from."""
+    """Return the arm whose networks all trainings start from."""
     trained = [item["name"] for item in config["arms"] if item["recipe"] == "imp"]
     untrained = (item["name"] for item in config["arms"] if item["recipe"] == "untrained" and item["of"] in trained)
     return next(untrained, INITIAL)
@@ -140,10 +140,10 @@ def first_networks(networks: list[Network]) -> list[Network]:
 
 
 def untrained(name: str, firsts: list[Network]) -> list[Network]:
-    """Return networks like those that were brought along, with the weights that they started from, or drawn anew."""
+    """Return networks like those of the user, with the weights that they started from, or with fresh weights."""
     found = []
     for first in firsts:
-        # The first level's masks keep all weights, also those that start at zero.
+        # The first level's masks keep all weights, including those that start at zero.
         masks = first.masks if first.start else None
         network = replace(
             first, key=Key(name, first.key.replicate, 0), weights=first.start, masks=masks, start=None, reading={},
@@ -154,7 +154,7 @@ def untrained(name: str, firsts: list[Network]) -> list[Network]:
 
 
 def pruned_once(item: dict, first: Network) -> Iterator[Network]:
-    """Yield a network under the arm's name, and what pruning makes of it at each density."""
+    """Yield a network under the arm's name, and the pruned network at each density."""
     name, replicate = item["name"], first.key.replicate
     same = Network(Key(name, replicate, 0), first.design, made_by="", recipe="prune_once", parent=first.key)
     yield same

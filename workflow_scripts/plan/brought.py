@@ -1,4 +1,4 @@
-"""The networks that arms of the recipe `brought` name: which there are, and what each is made from."""
+"""The networks of arms of the recipe `brought`: which there are, and what each is made from."""
 
 import glob
 import json
@@ -22,12 +22,12 @@ READING = ("part", "prefix", "missing", "unused")
 
 
 def read_brought(name: str, items: list[dict]) -> list[Network]:
-    """Return the networks of an arm, in the order of replicates and levels; `items` are what `arms` says of it.
+    """Return the networks of an arm, in the order of replicates and levels; `items` are its items in `arms`.
 
     Raises:
-        UserError: a file is missing or cannot be read, a preset is unknown, keys make no sense together, or as
-            `openlth` and `list_classes` do: all that is wrong at once; then, if two networks have one replicate and
-            level, or items do not belong together.
+        UserError: a file is missing or cannot be read, a preset is unknown, keys contradict each other, or as in
+            `openlth` and `list_classes`; the error lists all mistakes. If there are none: two networks have the same
+            replicate and level, or items do not belong together.
     """
     attempts = Attempts()
     with reading(f"arms.{name}: a file"):
@@ -38,31 +38,31 @@ def read_brought(name: str, items: list[dict]) -> list[Network]:
     for one, following in pairwise(networks):
         if one.key == following.key:
             raise UserError(
-                f"arm {name}, replicate {one.key.replicate}, level {one.key.level} is named twice: give one"
+                f"arm {name}, replicate {one.key.replicate}, level {one.key.level} is listed twice: give one of them"
                 " another name, replicate or level"
             )
     by_level = all(isinstance(item.get("arguments"), list | str) for item in items)
     if any(common(network.design, by_level) != common(networks[0].design, by_level) for network in networks):
         raise UserError(
-            f"arms of the name {name} differ in more than weights, masks, density, replicate and level: give"
-            " them different names, or the arguments by level"
+            f"arms called {name} differ in more than weights, masks, density, replicate and level: give them different"
+            " names, or give the arguments by level"
         )
     return with_suffixes(networks) if has_levels_of_their_own(networks) else networks
 
 
 def common(design: Design, by_level: bool) -> tuple:
-    """Return what the networks of one arm must share: of arguments that are given by level none."""
+    """Return what the networks of one arm must share; arguments that are given by level may differ."""
     settings = {key: value for key, value in design.settings.items() if key != "arguments" or not by_level}
     return settings, design.layers, design.preprocessing, design.test, design.class_order
 
 
 def has_levels_of_their_own(networks: list[Network]) -> bool:
-    """Tell whether networks differ in their constructor's arguments: their units do not descend from one another."""
+    """Tell whether networks differ in their constructor's arguments; their units then have no common descent."""
     return any(network.design.settings != networks[0].design.settings for network in networks)
 
 
 def with_suffixes(networks: list[Network]) -> list[Network]:
-    """Return networks whose designs have names of their own, one for each that differs."""
+    """Return the networks with a suffix for each different design."""
     designs: list[Design] = []
     found = []
     for network in networks:
@@ -76,7 +76,7 @@ def with_suffixes(networks: list[Network]) -> list[Network]:
 
 
 def read_item(item: dict) -> list[Network]:
-    """Return the networks that an item of `arms` names."""
+    """Return the networks of an item of `arms`."""
     if "openlth" in item:
         return from_openlth(item)
     attempts = Attempts()
@@ -107,7 +107,7 @@ def read_item(item: dict) -> list[Network]:
 
 
 def files_of_weights(item: dict) -> list[tuple[str | dict | None, dict[str, str]]]:
-    """Return the weights that an item names, and the replicate and level that each file's name says."""
+    """Return the weights of an item, and the replicate and level in each file's name."""
     weights = item["weights"]
     if has_files(item):
         return list(matches(weights, f"arms.{item['name']}.weights").items())
@@ -116,27 +116,27 @@ def files_of_weights(item: dict) -> list[tuple[str | dict | None, dict[str, str]
 
 
 def has_files(item: dict) -> bool:
-    """Tell whether an item's weights lie in files."""
+    """Tell whether an item's weights are in files."""
     return isinstance(item["weights"], str) and item["weights"] != "none"
 
 
 def masks_of(item: dict, place: dict[str, str]) -> str | None:
-    """Return the file of masks of a network, if it has one."""
+    """Return a network's file of masks, if it has one."""
     if "masks" not in item:
         return None
     file = fill(item["masks"], place)
     if not Path(file).is_file():
-        raise UserError(f"arms.{item['name']}.masks: there is no file {file}: add it, or leave it out")
+        raise UserError(f"arms.{item['name']}.masks: there is no file {file}: add it, or leave masks out")
     return file
 
 
 def density_of(item: dict, place: dict[str, str]) -> float | None:
-    """Return the share of weights that remain in a network, where the item states it."""
+    """Return the share of weights that remain in a network, if the item gives it."""
     return of_level(item, "density", place) if isinstance(item.get("density"), list) else item.get("density")
 
 
 def arguments_of(item: dict, place: dict[str, str]) -> dict:
-    """Return the constructor's arguments at a level: the item's, one of its list, or those in a JSON file."""
+    """Return the constructor's arguments at a level: the item's, an entry of its list, or those in a JSON file."""
     arguments, key = item.get("arguments", {}), f"arms.{item['name']}.arguments"
     if isinstance(arguments, list):
         return of_level(item, "arguments", place)
@@ -147,56 +147,56 @@ def arguments_of(item: dict, place: dict[str, str]) -> dict:
         with reading(f"{key}: {file}", ValueError):
             arguments = json.loads(Path(file).read_text())
         if not isinstance(arguments, dict):
-            raise UserError(f'{key}: {file} holds no arguments by name: write it as {{"width": 8}}')
+            raise UserError(f'{key}: {file} does not hold arguments by name: write it as {{"width": 8}}')
     return arguments
 
 
 def require_all_used(item: dict, last: int) -> None:
-    """Raise UserError if a list of one for each level has more than there are levels, up to the last."""
+    """Raise UserError if a list with a value for each level has values for levels after the last."""
     for key in ("arguments", "density"):
         values = item.get(key)
         if isinstance(values, list) and len(values) > last + 1:
             raise UserError(
-                f"arms.{item['name']}.{key} are {len(values)} for levels from 0 on, and the last level is"
+                f"arms.{item['name']}.{key} has length {len(values)}, for levels from 0 on, but the last level is"
                 f" {last}: leave out the others"
             )
 
 
 def of_level(item: dict, key: str, place: dict[str, str]) -> Any:
-    """Return what a list of one for each level has for a level."""
+    """Return the value for a level from a list with a value for each level."""
     values, level = item[key], int(place["level"])
     if level >= len(values):
         raise UserError(
-            f"arms.{item['name']}.{key} are {len(values)} for levels from 0 on, and there is a level {level}:"
-            " add its own"
+            f"arms.{item['name']}.{key} has length {len(values)}, for levels from 0 on, but there is a level {level}:"
+            " add its value"
         )
     return values[level]
 
 
 def require_sense(item: dict) -> None:
-    """Raise UserError for keys that make no sense together."""
+    """Raise UserError for keys that contradict each other."""
     key = f"arms.{item['name']}"
     several = "masks" in item or any(place in str(item["weights"]) for place in PLACES)
     if "density" in item and not isinstance(item["density"], list) and several:
         raise UserError(
-            f"{key}.density is of one file without masks: leave it out, where masks or zeros show it, or give a list of"
-            " one for each level"
+            f"{key}.density needs a single file without masks: leave it out if masks or zeros show it, or give a list"
+            " with a value for each level"
         )
     of_files = [name for name in READING if name in item]
     if of_files and not has_files(item):
-        raise UserError(f"{key}.{of_files[0]} is of a file of weights: leave it out")
+        raise UserError(f"{key}.{of_files[0]} only applies to weight files: leave it out")
     missing = item.get("missing", [])
     if missing and item.get("test", "none") != "none":
         raise UserError(
-            f"{key}.missing leaves weights as they are drawn, so that no accuracy can be measured: leave out test"
+            f"{key}.missing leaves weights as they are drawn, so no accuracy can be measured: leave out test"
         )
     for layer in item["layers"]:
         if any(re.match(rf"{re.escape(name)}([.@#]|$)", layer) for name in missing):
-            raise UserError(f"{key}.layers: {layer} is among the missing: choose a layer that was trained")
+            raise UserError(f"{key}.layers: {layer} is listed under missing: choose a layer that was trained")
 
 
 def from_openlth(item: dict) -> list[Network]:
-    """Return the networks of a folder that OpenLTH wrote; what the item itself says goes first."""
+    """Return the networks of a folder that OpenLTH wrote; keys of the item itself take precedence."""
     folder, attempts = item["openlth"], Attempts()
     found: dict = {}
     if "constructor" not in item:
@@ -221,7 +221,7 @@ def from_openlth(item: dict) -> list[Network]:
 
 
 def read_design(item: dict, resolved: dict) -> Design:
-    """Return the design of an item's networks, with the arguments as given; `resolved` has what was found for it."""
+    """Return the design of an item's networks, with the arguments as given; `resolved` has the values found for it."""
     attempts = Attempts()
     attempts(require_test, item)
     preprocessing = attempts(read_preprocessing, resolved["preprocessing"], f"arms.{item['name']}.preprocessing")
@@ -232,17 +232,17 @@ def read_design(item: dict, resolved: dict) -> Design:
 
 
 def require_test(item: dict) -> None:
-    """Raise UserError unless the pictures to test with, if any, are there, and their classes have an order."""
+    """Raise UserError unless the test pictures, if any, exist and their classes have an order."""
     key, test, class_order = f"arms.{item['name']}", item.get("test", "none"), item.get("class_order")
     if test == "none":
         if class_order is not None:
             raise UserError(
-                f"{key}.class_order is the order of the class folders in test, which is not given: give test, or leave"
-                " it out"
+                f"{key}.class_order is the order of the class folders in test, but test is not given: give test, or"
+                " leave class_order out"
             )
         return
     if not Path(test).is_dir():
-        raise UserError(f"{key}.test is {test!r}, and there is no such folder: correct it, or leave it out")
+        raise UserError(f"{key}.test is {test!r}, but there is no such folder: correct it, or leave it out")
     try:
         list_classes(Path(test), class_order)
     except UserError as error:
@@ -250,7 +250,7 @@ def require_test(item: dict) -> None:
 
 
 def matches(pattern: str, key: str) -> dict[str, dict[str, str]]:
-    """Return the files that there are of a pattern, and the digits that {replicate} and {level} stand for in each.
+    """Return the files that match a pattern, and the digits that {replicate} and {level} stand for in each.
 
     Raises:
         UserError: there is no such file.
@@ -267,12 +267,12 @@ def matches(pattern: str, key: str) -> dict[str, dict[str, str]]:
         if match := re.fullmatch(expression, path):
             found[path] = match.groupdict()
     if not found:
-        raise UserError(f"{key} is {pattern!r}, and there is no such file: correct it, or put it there")
+        raise UserError(f"{key} is {pattern!r}, but there is no such file: correct it, or put the file there")
     return found
 
 
 def fill(pattern: str, numbers: dict[str, str]) -> str:
-    """Return a file's name with the digits in their places."""
+    """Return a pattern with the digits filled in."""
     for name, digits in numbers.items():
         pattern = pattern.replace(f"{{{name}}}", digits)
     return pattern

@@ -1,4 +1,4 @@
-"""Checks of the config that name all mistakes at once, a sentence each, before anything runs."""
+"""Checks of the config, before anything runs; they report all mistakes at once, each in a sentence."""
 
 import copy
 import re
@@ -37,17 +37,17 @@ from workflow_scripts.plan.schema import (
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 NUMBER = re.compile(r"[-+]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 Check = Callable[[dict], Iterator[str]]
-# Those across keys, the keys that each needs, and whether it is only of networks that are trained.
+# The keys that each check across keys needs, whether it only concerns networks that are trained, and the check.
 CHECKS: list[tuple[tuple[Place, ...], bool, Check]] = []
 
 
 def check_config(config: dict) -> tuple[dict, list[str]]:
-    """Return a config with text that means a number, a truth value or a list turned into it, and the mistakes in it.
+    """Return a config in which text that means a number, truth value or list is converted, and the mistakes in it.
 
-    A mistake is one sentence, and is not repeated in the words of another.
+    Each mistake is one sentence, and is reported only once.
 
     Args:
-        config: with all sections; it is not changed.
+        config: with all sections; it is not modified.
     """
     config = copy.deepcopy(config)
     validator = ConfigValidator(read_schema())
@@ -70,26 +70,26 @@ def check_config(config: dict) -> tuple[dict, list[str]]:
 
 
 def may_train(arms: object) -> bool:
-    """Tell whether arms, which may be wrong, leave open that a network is trained."""
+    """Tell whether a network may be trained, given arms that may be wrong."""
     others = [recipe for recipe in known_recipes() if recipe not in TRAINING]
     known = isinstance(arms, list) and all(isinstance(item, dict) and item.get("recipe") in others for item in arms)
     return not known
 
 
 def require_valid(values: dict, section: str) -> None:
-    """Raise UserError for values that the config would refuse in a section; it says all that is wrong."""
+    """Raise UserError for values that the config does not allow in a section; it lists all mistakes."""
     schema = read_schema()
     known = {"properties": schema["properties"][section]["properties"], "$defs": schema["$defs"]}
     require_none(list(schema_mistakes(values, ConfigValidator(known)).values()))
 
 
 def mend(config: dict | list, validator: Validator) -> dict[Place, str]:
-    """Turn text into what it means where text cannot stand, in place: within a section --config gives nothing but text.
+    """Convert text, in place, where text is not allowed, because within a section --config gives only text.
 
-    Misspelt keys get the names that were meant, so that these are not missing as well.
+    Misspelt keys are renamed to what was meant, so that the right keys are not also reported as missing.
 
     Returns:
-        by place, a sentence on each of those keys.
+        a sentence on each misspelt key, by its place.
     """
     misspelt: dict[Place, str] = {}
     mended = True
@@ -108,14 +108,14 @@ def mend(config: dict | list, validator: Validator) -> dict[Place, str]:
                 if isinstance(mended_value, list):
                     mend(mended_value, part)
                 if not isinstance(value, str) and part.is_valid(mended_value):
-                    # As it was given: the next round mends it, and notes its misspelt keys by their places.
+                    # Keep it as given: the next round converts it and notes its misspelt keys by their places.
                     value_at(config, place[:-1])[place[-1]] = value
                     mended = True
     return misspelt
 
 
 def renamed(error: ValidationError, validator: Validator) -> Iterator[tuple[str, str]]:
-    """Yield the unknown keys that come near one that is not there and may have such a value, and that one."""
+    """Yield the unknown keys that resemble an absent key that allows their value, and that key."""
     properties = error.schema["properties"]
     for key in unknown_keys(error):
         meant = nearest(key, properties)
@@ -128,7 +128,7 @@ def renamed(error: ValidationError, validator: Validator) -> Iterator[tuple[str,
 
 
 def parse_text(text: str) -> object:
-    """Return the number, truth value or list that a text means beyond doubt, or else the text."""
+    """Return the number, truth value or list that a text clearly means, or else the text."""
     if NUMBER.fullmatch(text):
         return float(text) if re.search(r"[.eE]", text) else int(text)
     try:
@@ -139,7 +139,7 @@ def parse_text(text: str) -> object:
 
 
 def schema_mistakes(config: dict, validator: Validator) -> dict[Place, str]:
-    """Return what is wrong with keys and values by themselves, a sentence for each place."""
+    """Return the mistakes in keys and values by themselves, a sentence for each place."""
     mistakes: dict[Place, str] = {}
     for error in errors_of(validator, config):
         place = place_of(error)
@@ -159,30 +159,30 @@ def schema_mistakes(config: dict, validator: Validator) -> dict[Place, str]:
 
 
 def unwritable(value: object, place: Place) -> Iterator[tuple[Place, str]]:
-    """Yield the places of keys and values that no argument of a job can hold, as a date, and what to say of each."""
+    """Yield the places of keys and values that cannot be arguments of a job, such as dates, with what to report."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if isinstance(key, str):
                 yield from unwritable(inner, (*place, key))
             else:
-                yield (*place, key), "is a key that is no text: put it into quotes"
+                yield (*place, key), "is a key that is not text: put it into quotes"
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from unwritable(inner, (*place, index))
     elif value is not None and not isinstance(value, bool | int | float | str):
-        yield place, f"is {value}, a {type(value).__name__}: put it into quotes if text is meant"
+        yield place, f"is {value}, a {type(value).__name__}: put it into quotes if it is meant as text"
 
 
 def unknown_key(error: ValidationError, key: object, name: str) -> str:
-    """Return a sentence on a key that the schema does not have."""
+    """Return a sentence on a key that is not in the schema."""
     known = list(error.schema["properties"])
     if "recipe" in error.instance and not nearest(key, known):
-        return f"unknown key {name}; an arm of the recipe {error.instance['recipe']} has {', '.join(known)}"
+        return f"unknown key {name}; the keys of an arm of the recipe {error.instance['recipe']} are {', '.join(known)}"
     return f"unknown key {name}; {hint(key, known)}"
 
 
 def name_of(config: Any, place: Place) -> str:
-    """Return the name of a place: its keys, and of an arm the arm's name."""
+    """Return the name of a place: its keys, with an arm's name instead of its index."""
     parts = list(place)
     if len(parts) > 1 and parts[0] == "arms":
         item = config["arms"][parts[1]]
@@ -192,19 +192,19 @@ def name_of(config: Any, place: Place) -> str:
 
 
 def value_at(config: Any, place: Iterable[str | int]) -> Any:
-    """Return what stands at a place."""
+    """Return the value at a place."""
     for part in place:
         config = config[part]
     return config
 
 
 def concerns(place: Place, key: Place) -> bool:
-    """Tell whether one of two places lies within the other."""
+    """Tell whether one of two places is within the other."""
     return all(one == other for one, other in zip(place, key, strict=False))
 
 
 def check_recipes(config: dict, mistakes: dict[Place, str]) -> None:
-    """Put arms of unknown recipes among the mistakes, in place of what is wrong with their other keys."""
+    """Report the unknown recipes of arms instead of mistakes in their other keys."""
     for index, item in enumerate(config["arms"] if isinstance(config["arms"], list) else []):
         if not isinstance(item, dict) or "recipe" not in item:
             continue
@@ -219,11 +219,11 @@ def check_recipes(config: dict, mistakes: dict[Place, str]) -> None:
 
 
 def check_arms(config: dict, mistakes: dict[Place, str]) -> list[str]:
-    """Return what is wrong with the arms beyond the values of each."""
+    """Return mistakes in the arms beyond the values of single keys."""
     if ("arms",) in mistakes:
         return []
     items = [
-        # A value that is wrong is there, and that is all that is known of it.
+        # Of a wrong value, only its existence counts.
         {key: None if ("arms", index, key) in mistakes else value for key, value in item.items()}
         for index, item in enumerate(config["arms"])
         if isinstance(item, dict)
@@ -233,9 +233,9 @@ def check_arms(config: dict, mistakes: dict[Place, str]) -> list[str]:
 
 
 def needs(*keys: str, of_training: bool = False) -> Callable[[Check], Check]:
-    """Mark a check across keys, which is left out where one of these is wrong by itself.
+    """Register a check across keys; it is skipped if one of these keys is wrong by itself.
 
-    With `of_training` it is left out, too, where no network is trained.
+    With `of_training`, it is also skipped if no network is trained.
     """
 
     def mark(check: Check) -> Check:
@@ -289,7 +289,7 @@ def check_stages(config: dict) -> Iterator[str]:
         lengths = {key: len(network["arguments"][key]) for key in stages}
         if len(set(lengths.values())) > 1:
             counts = ", ".join(f"{key} has {length}" for key, length in lengths.items())
-            yield f"network.arguments: {counts}: write the same number of items into each, one for each stage"
+            yield f"network.arguments: {counts}: write the same number of items in each, one for each stage"
 
 
 @needs("training.micro_batch", "training.batch_size", of_training=True)
@@ -302,25 +302,25 @@ def check_micro_batch(config: dict) -> Iterator[str]:
 
 @needs("training.micro_batch", "training.batch_size", "gpus", of_training=True)
 def check_gpus(config: dict) -> Iterator[str]:
-    """Yield a sentence unless the micro-batches of a step can be shared out among the GPUs."""
+    """Yield a sentence unless the micro-batches of a step can be shared evenly among the GPUs."""
     batch, micro_batch, gpus = config["training"]["batch_size"], config["training"]["micro_batch"], config["gpus"]
     passes, left = (1, 0) if micro_batch == "batch_size" else divmod(batch, micro_batch)
     if gpus != "auto" and gpus > 1 and not left and passes % gpus:
         yield (
-            f"gpus is {gpus}, and a step has {passes} micro-batches: make training.micro_batch a divisor of"
+            f"gpus is {gpus}, but a step has {passes} micro-batches: make training.micro_batch a divisor of"
             " training.batch_size / gpus"
         )
 
 
 @needs("arms", "pruning", "training", "replicates", "network", "dissection.layers", of_training=True)
 def check_trained(config: dict) -> Iterator[str]:
-    """Yield what is wrong with arms that are trained beyond each one's keys and values."""
+    """Yield mistakes in trained arms beyond their single keys and values."""
     yield from trained_mistakes(config)
 
 
 @needs("arms", "network", of_training=True)
 def check_smaller(config: dict) -> Iterator[str]:
-    """Yield what is wrong with the arguments of smaller networks, as of the network itself."""
+    """Yield mistakes in the arguments of smaller networks, checked like those of the network itself."""
     network, validator = config["network"], ConfigValidator(read_schema())
     for item in config["arms"]:
         for number, arguments in enumerate(item["arguments"] if item["recipe"] == "dense_small" else ()):
@@ -339,39 +339,39 @@ def check_tile_bytes(config: dict) -> Iterator[str]:
 
 @needs("figures.arms", "arms")
 def check_drawn_arms(config: dict) -> Iterator[str]:
-    """Yield a sentence for each arm that figures are to show and that has no networks."""
+    """Yield a sentence for each arm that figures should show but that has no networks."""
     yield from unknown_arms("figures", config)
 
 
 @needs("gallery.arms", "arms")
 def check_gallery_arms(config: dict) -> Iterator[str]:
-    """Yield a sentence for each arm that the gallery is to show and that has no networks."""
+    """Yield a sentence for each arm that the gallery should show but that has no networks."""
     yield from unknown_arms("gallery", config)
 
 
 def unknown_arms(section: str, config: dict) -> Iterator[str]:
-    """Yield a sentence for each arm that a section names and that has no networks of its own."""
+    """Yield a sentence for each arm that a section lists but that has no networks of its own."""
     chosen = config[section]["arms"]
     known = list(dict.fromkeys(item["name"] for item in config["arms"] if item["recipe"] != ROTATED))
     for name in [] if chosen == "all" else chosen:
         if name not in known:
-            yield f"{section}.arms has {name}, and there is no such arm with networks; {hint(name, known)}"
+            yield f"{section}.arms has {name}, but there is no such arm with networks; {hint(name, known)}"
 
 
 def least_tile_bytes(side: int) -> int:
-    """Return what a picture of so many pixels a side may take at least: WebP can make any noise as small."""
+    """Return the smallest limit in bytes for a picture with this side in pixels; WebP fits even noise into it."""
     return side**2 // 4 + 64
 
 
 @needs("images.source", "images.addresses", "images.storage", of_training=True)
 def check_images_source(config: dict) -> Iterator[str]:
-    """Yield a sentence unless the pictures to classify are there, or come later."""
+    """Yield a sentence unless the pictures to classify exist, or will be made or fetched."""
     yield from source_mistakes("images", config["images"])
 
 
 @needs("concepts.source", "concepts.addresses", "concepts.sources")
 def check_concepts_source(config: dict) -> Iterator[str]:
-    """Yield a sentence unless the pictures with concepts are there, or come later."""
+    """Yield a sentence unless the pictures with concepts exist, or will be made or fetched."""
     concepts = config["concepts"]
     if not concepts["sources"]:
         yield from source_mistakes("concepts", concepts)
@@ -385,31 +385,32 @@ def check_concepts_source(config: dict) -> Iterator[str]:
 
 
 def source_mistakes(section: str, settings: Mapping) -> Iterator[str]:
-    """Yield a sentence unless a source is there, or will be made or fetched.
+    """Yield a sentence unless a source exists, or will be made or fetched.
 
-    A folder of files too large to be packed is looked for when the work starts: its jobs can be listed before.
+    A folder of files that are too large to be packed is only checked when the work starts, so that jobs can be listed
+    without it.
     """
     source, addresses = settings["source"], settings["addresses"]
     if addresses and not is_archive(source):
         yield (
-            f"{section}.addresses are of an archive, and {section}.source, {source}, is none: write a name that ends"
-            f" in {' or '.join(ARCHIVE_SUFFIXES[:3])}"
+            f"{section}.addresses are those of an archive, but {section}.source, {source}, is not one: write a name"
+            f" that ends in {' or '.join(ARCHIVE_SUFFIXES[:3])}"
         )
     elif source != "shapes" and not addresses and settings.get("storage") != "files" and not Path(source).exists():
         yield (
-            f"{section}.source is {source}, and there is no such folder or archive: correct it, or put the"
+            f"{section}.source is {source}, but there is no such folder or archive: correct it, or put the"
             f" {'pictures' if section == 'images' else 'concepts'} there"
         )
 
 
 def is_archive(source: str) -> bool:
-    """Tell whether a source is an archive by its name."""
+    """Tell, by its name, whether a source is an archive."""
     return source.endswith(ARCHIVE_SUFFIXES)
 
 
 @needs("images.size", "images.source", "concepts.source", "concepts.sources")
 def check_world_size(config: dict) -> Iterator[str]:
-    """Yield a sentence unless the generated world can be drawn in this size."""
+    """Yield a sentence unless the generated world can be drawn at this size."""
     size = config["images"]["size"]
     drawn = config["images"]["source"] == "shapes" or is_drawn(config["concepts"])
     if drawn and (size < 16 or size % 2):
@@ -418,21 +419,21 @@ def check_world_size(config: dict) -> Iterator[str]:
 
 @needs("images.storage", "images.source", of_training=True)
 def check_files_source(config: dict) -> Iterator[str]:
-    """Yield a sentence if pictures of the generated world are to stay in files."""
+    """Yield a sentence if pictures of the generated world should stay in files."""
     if in_files(config) and config["images"]["source"] == "shapes":
-        yield "images.storage is files, and images.source is shapes: write a folder of your own, such as data/imagenet"
+        yield "images.storage is files, but images.source is shapes: write your own folder, such as data/imagenet"
 
 
 @needs("images.storage", "images.per_class", of_training=True)
 def check_files_per_class(config: dict) -> Iterator[str]:
-    """Yield a sentence if some pictures of a folder are to be left out."""
+    """Yield a sentence if pictures stay in files but some should be left out."""
     if in_files(config) and config["images"]["per_class"] != "all":
-        yield f"images.per_class is {config['images']['per_class']}, and images.storage is files: write per_class: all"
+        yield f"images.per_class is {config['images']['per_class']}, but images.storage is files: write per_class: all"
 
 
 @needs("images.storage", "images.test_resize", "images.size", of_training=True)
 def check_test_resize(config: dict) -> Iterator[str]:
-    """Yield a sentence if test pictures are scaled to less than what is cut out of them."""
+    """Yield a sentence if test pictures are scaled to less than the size of the crop."""
     resize, size = config["images"]["test_resize"], config["images"]["size"]
     if in_files(config) and resize < size:
         yield f"images.test_resize is {resize}: write at least images.size, {size}"
@@ -440,28 +441,28 @@ def check_test_resize(config: dict) -> Iterator[str]:
 
 @needs("images.mean", "images.std", of_training=True)
 def check_channels(config: dict) -> Iterator[str]:
-    """Yield a sentence unless mean and std are of as many channels."""
+    """Yield a sentence unless mean and std have the same number of channels."""
     yield from unequal_channels(config["images"], "images")
 
 
 @needs("images.source", "images.test", "images.test_labels", of_training=True)
 def check_test_labels(config: dict) -> Iterator[str]:
-    """Yield a sentence if the classes of test pictures are given where these tell them themselves."""
+    """Yield a sentence if labels are given for test pictures that come with their classes."""
     images = config["images"]
     told = images["source"] == "shapes" or images["test"].endswith(".bin")
     if told and images["test_labels"] != "none":
         yield (
-            f"images.test_labels is {images['test_labels']}, and the test pictures tell their classes themselves:"
-            " write test_labels: none"
+            f"images.test_labels is {images['test_labels']}, but the test pictures come with their classes: write"
+            " test_labels: none"
         )
 
 
 @needs("images.classes", "images.expect.classes", of_training=True)
 def check_expected_classes(config: dict) -> Iterator[str]:
-    """Yield a sentence if another number of classes is expected than is taken."""
+    """Yield a sentence if the expected number of classes differs from the number taken."""
     classes, expected = config["images"]["classes"], config["images"]["expect"]["classes"]
     if "all" != classes != expected != "any":
-        yield f"images.expect.classes is {expected}, and images.classes is {classes}: expect those that are taken"
+        yield f"images.expect.classes is {expected}, but images.classes is {classes}: write the same number"
 
 
 def in_files(config: dict) -> bool:
@@ -471,11 +472,11 @@ def in_files(config: dict) -> bool:
 
 @needs("dissection")
 def check_protocol(config: dict) -> Iterator[str]:
-    """Yield what the choices of the dissection do not do together."""
+    """Yield a sentence for choices of the dissection that contradict each other."""
     yield from protocol_mistakes(resolve_protocol(config["dissection"]))
 
 
 @needs("dissection", "robustness")
 def check_robustness(config: dict) -> Iterator[str]:
-    """Yield a sentence for each other choice that the maps which are kept do not allow."""
+    """Yield a sentence for each variation that needs maps that are not kept."""
     yield from robustness_mistakes(config | {"dissection": resolve_protocol(config["dissection"])})

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-PICTURES = "pictures"  # an archive, or folder, of a set's pictures, where they come apart from the labels
+PICTURES = "pictures"  # an archive or folder of a set's pictures, if they come separately from the labels
 RULES = ("label_size", "colours", "synonyms", "categories", "least_pictures", "least_pixels", "largest_share")
 OF_SOURCE = {"addresses": [], "checksum": "none", "folder": "."}
 OF_SET = OF_SOURCE | {"category": "object"}
@@ -13,7 +13,7 @@ OF_SET = OF_SOURCE | {"category": "object"}
 
 @dataclass(frozen=True)
 class Format:
-    """A way in which labelled pictures are stored: the keys that its reader needs, and those that it also takes."""
+    """A way of storing labelled pictures: the keys that its reader requires, and its optional keys."""
 
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
@@ -33,10 +33,11 @@ FORMATS = {
     "picture_labels": Format(("pictures",), ("table",)),
 }
 
-# Keys of which these formats take no lists.
+# Keys that take no list in these formats.
 ONE_PATH = {"coco_panoptic": ("pictures", "annotations", "label_maps"), "coco_segments": ("pictures",)}
 
-# Keys of any set that say nothing to a format: its pictures lie with their labels, or its labels have categories.
+# Keys of sets in general that a format does not use: its pictures are beside their labels, or its labels have
+# categories.
 WITHOUT = {
     "ade20k": ("category",),
     "broden": ("category", "pictures_from"),
@@ -44,9 +45,9 @@ WITHOUT = {
     "parquet": ("pictures_from",),
     "pascal_part": ("category",),
 }
-PATHS = ("annotations", "files", "label_maps", "listed", "masks", "pictures", "scenes", "table")  # within a set
+PATHS = ("annotations", "files", "label_maps", "listed", "masks", "pictures", "scenes", "table")  # paths within a set
 
-# Published sets: a format, and what its keys are there. Each key can be given anew.
+# Published sets: a format, and the values of its keys. The config can override each key.
 PRESETS: dict[str, dict[str, Any]] = {
     "sceneparse150": {
         "format": "label_maps",
@@ -75,11 +76,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "cityscapes": {
         "format": "label_maps",
-        # Those for testing have no labels.
+        # The test pictures have no labels.
         "pictures": ["leftImg8bit/train/{}_leftImg8bit.png", "leftImg8bit/val/{}_leftImg8bit.png"],
         "label_maps": ["gtFine/train/{}_gtFine_labelIds.png", "gtFine/val/{}_gtFine_labelIds.png"],
         "names": "cityscapes",
-        # Those that its evaluation ignores.
+        # The ids that its evaluation ignores.
         "nothing": [0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30],
     },
     "camvid": {
@@ -123,12 +124,12 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def complete_sets(concepts: dict) -> dict:
-    """Return the config's section `concepts` with all keys of each of its sources, presets and defaults filled in."""
+    """Return the config's section `concepts` with the keys of each source completed from presets and defaults."""
     return concepts | {"sources": [complete_set(item) for item in concepts["sources"]]}
 
 
 def complete_set(item: dict) -> dict:
-    """Return one of `concepts.sources` with all of its keys; `format` is then no preset."""
+    """Return one of `concepts.sources` with all of its keys; its `format` is no longer a preset."""
     preset = PRESETS.get(item["format"], {})
     complete = OF_SET | preset | item | {"format": preset.get("format", item["format"])}
     if "pictures_from" in complete:
@@ -143,11 +144,11 @@ def options_of(item: Mapping) -> dict[str, Any]:
 
 
 def set_mistakes(sources: list[dict]) -> Iterator[str]:
-    """Yield what is wrong with sets beyond each key's value: keys that their formats do not have, or need; names."""
+    """Yield mistakes in sets beyond each key's value: unknown or missing keys of their formats, and duplicate names."""
     names = [item["name"] for item in sources]
     for name in dict.fromkeys(names):
         if names.count(name) > 1:
-            yield f"concepts.sources: the name {name} stands {names.count(name)} times: give each set a name of its own"
+            yield f"concepts.sources: the name {name} appears {names.count(name)} times: give each set its own name"
     for item in sources:
         preset = PRESETS.get(item["format"], {})
         of_format = FORMATS[preset.get("format", item["format"])]
@@ -159,7 +160,7 @@ def set_mistakes(sources: list[dict]) -> Iterator[str]:
             yield f"{place}: the format {item['format']} has no key {key}: remove it (its keys are {takes})"
         for key in ONE_PATH.get(item["format"], ()):
             if isinstance(item.get(key), list):
-                yield f"{place}: {key} is a list, and the format {item['format']} takes one path: write a set for each"
+                yield f"{place}: {key} is a list, but the format {item['format']} takes one path: write a set for each"
         for key in PATHS:
             paths = item.get(key, [])
             for path in [paths] if isinstance(paths, str) else paths:
@@ -167,7 +168,7 @@ def set_mistakes(sources: list[dict]) -> Iterator[str]:
                     yield f"{place}: {key} has {path}, which leads out of the set: write a path within its folder"
         for key in of_format.required:
             if key not in item and key not in preset:
-                yield f"{place}: the format {item['format']} needs the key {key}: docs/concept_sets.md says what it is"
+                yield f"{place}: the format {item['format']} needs the key {key}: docs/concept_sets.md explains it"
 
 
 def is_drawn(concepts: Mapping) -> bool:
@@ -187,12 +188,12 @@ def kinds_of(concepts: Mapping) -> list[str]:
 
 
 def kind_of(item: Mapping) -> str:
-    """Return what rules call the folder or archive of a set."""
+    """Return the name that rules use for the folder or archive of a set."""
     return f"concepts_{item['name']}"
 
 
 def source_settings(config: Mapping, kind: str) -> Mapping:
-    """Return source, addresses, checksum and, of concepts, folder, of what rules call `kind`."""
+    """Return source, addresses, checksum and, for concepts, folder of the source that rules call `kind`."""
     for item in config["concepts"]["sources"]:
         if kind == kind_of(item):
             return item
@@ -202,6 +203,6 @@ def source_settings(config: Mapping, kind: str) -> Mapping:
 
 
 def own_tables(concepts: Mapping) -> list[str]:
-    """Return the files of the user's own, outside of the sets, that name labels."""
+    """Return the user's files, outside of the sets, that name labels."""
     names = [item["names"] for item in concepts["sources"] if isinstance(item.get("names"), str)]
     return [path for path in [*names, concepts["synonyms"]] if Path(path).is_file()]

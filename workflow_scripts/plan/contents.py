@@ -1,4 +1,4 @@
-"""Fingerprints of the contents of files of the user's own, which as parameters of rules tell what is stale."""
+"""Fingerprints of the contents of users' files. As parameters of rules they show what is stale."""
 
 import json
 import os
@@ -15,47 +15,47 @@ from workflow_scripts.shared.regular_files import walk
 
 
 class Contents:
-    """Fingerprints of the files of the user's own that an experiment reads.
+    """Fingerprints of the user's files that an experiment reads.
 
     Args:
-        experiment: as `Experiment`.
-        folder: where it is remembered what was read.
+        experiment: whose files are read.
+        folder: where earlier fingerprints are remembered.
 
-    Raises, all of them:
-        UserError: as `file_contents`.
+    Raises, in all methods:
+        UserError: as in `file_contents`.
     """
 
     def __init__(self, experiment: Experiment, folder: Path) -> None:
         self.experiment, self.folder = experiment, folder
 
     def remembered(self, source: str, name: str) -> str:
-        """Return the fingerprint of a file or folder, read again only where files are new."""
+        """Return the fingerprint of a file or folder; only new files are read."""
         return content_fingerprint(source, self.folder / f"own_{name}.json")
 
     def source(self, kind: str, split: str | None = None) -> str:
-        """Return that of the folder that is packed; "" if a rule makes it."""
+        """Return the fingerprint of the folder that is packed; "" if a rule makes the folder."""
         if self.experiment.is_made(kind):
             return ""
         folder = Path(self.experiment.packed_folder(kind, split))
-        # CIFAR-10's binary files are named by a pattern, and the names of their classes stand beside them.
+        # CIFAR-10's binary files are given by a pattern, and the names of their classes are in a file beside them.
         return self.remembered(str(folder.parent if folder.suffix == ".bin" else folder), split or kind)
 
     def concepts(self) -> list[str]:
-        """Return those of the folders of labelled pictures, and of tables of the user's own that go with them."""
+        """Return the fingerprints of the folders of labelled pictures, and of the user's tables for them."""
         own = own_tables(self.experiment.config["concepts"])
         return [*(self.source(kind) for kind in self.experiment.concept_kinds), *self.small_files(*own)]
 
     def archive(self, kind: str) -> str:
-        """Return that of an archive; "" if it is fetched, for then it stands in the receipt."""
+        """Return the fingerprint of an archive; "" if it is fetched, because the receipt has it then."""
         settings = self.experiment.settings(kind)
         return "" if settings["addresses"] else self.remembered(settings["source"], f"{kind}_archive")
 
     def small_files(self, *files: str | Path) -> list[str]:
-        """Return those of small files; what is not there is left to the job to tell."""
+        """Return the fingerprints of small files; the job reports missing ones."""
         return [own_fingerprint(file) for file in files if Path(file).is_file()]
 
     def network(self, network: Network) -> list[str]:
-        """Return those of the files that a network is made from."""
+        """Return the fingerprints of the files that a network is made from."""
         return [self.networks[file] for file in network.own_files]
 
     @cached_property
@@ -65,7 +65,7 @@ class Contents:
         return file_contents(files, self.folder / "own_networks.json")
 
     def test_pictures(self, design: Design) -> str:
-        """Return that of the pictures that networks of a design are tested with."""
+        """Return the fingerprint of the pictures that networks of a design are tested with."""
         if design.test == "none":
             return ""
         return self.remembered(design.test, f"test_{text_fingerprint(design.test)[:12]}")
@@ -73,13 +73,13 @@ class Contents:
 
 @cache
 def content_fingerprint(source: str, memory: Path) -> str:
-    """Return a fingerprint of a file, or of the names and contents of all files below a folder, hidden ones left out.
+    """Return a fingerprint of a file, or of the names and contents of all files below a folder, except hidden ones.
 
-    Passed to a rule as a parameter, it makes the rule run again when contents change, be the files newer or older than
-    those before, and not when they are touched or copied. `memory` is as for `file_contents`.
+    As a parameter of a rule, it makes the rule run again when contents change, whether the files are newer or older
+    than before, but not when they are touched or copied. `memory` is as in `file_contents`.
 
     Raises:
-        UserError: as `file_contents`.
+        UserError: as in `file_contents`.
     """
     contents = file_contents(files_of(source), memory)
     return text_fingerprint(*contents, *contents.values())
@@ -88,8 +88,9 @@ def content_fingerprint(source: str, memory: Path) -> str:
 def file_contents(paths: Iterable[str], memory: Path) -> dict[str, str]:
     """Return the SHA-256 of each file, by its path.
 
-    `memory` is a JSON file that remembers those of the last call, so that only files are read that are new or touched.
-    A file is known by its path, size, inode and times, of which mv and cp -p cannot keep that of its last change.
+    `memory` is a JSON file that keeps the results of the last call, so that only new or touched files are read. A file
+    is recognised by its path, size, inode and times, including the time of its last status change, which mv and cp -p
+    cannot preserve.
 
     Raises:
         UserError: a file cannot be read.
@@ -113,13 +114,13 @@ def file_contents(paths: Iterable[str], memory: Path) -> dict[str, str]:
 
 
 def own_fingerprint(path: str | Path) -> str:
-    """Return the SHA-256 of a small file of the user's own; UserError if it cannot be read."""
+    """Return the SHA-256 of a small file of the user; raise UserError if it cannot be read."""
     with reading(path):
         return file_fingerprint(path)
 
 
 def files_of(source: str) -> list[str]:
-    """Return `source` if it is a file, else the paths of all files below it, in order; UserError as `walk`."""
+    """Return `source` if it is a file, else the paths of all files below it, in order; raises as `walk` does."""
     if os.path.isfile(source):
         return [source]
     paths = [os.path.join(folder, name) for folder, _, names in walk(source) for name in names]

@@ -1,4 +1,4 @@
-"""What is needed of a network besides its weights: how it is built, shown pictures, and dissected."""
+"""What defines a network besides its weights: how it is built, shown pictures, and dissected."""
 
 import importlib.machinery
 import json
@@ -16,13 +16,14 @@ from workflow_scripts.shared.sizes import size_text
 class Design:
     """How networks are built, shown pictures, tested and dissected.
 
-    suffix: ends the names of files that concern all networks of this design: "" of that which the config describes.
-    settings: constructor, its arguments, `norm_init`, and a fingerprint of the file that the constructor stands in.
+    suffix: ends the names of files that concern all networks of this design; "" for the design in the config's
+        `network`.
+    settings: constructor, its arguments, `norm_init`, and a fingerprint of the constructor's code.
     layers: as `layer_outputs` takes them.
     preprocessing: size, resize, mean, std and interpolation, as `read_preprocessing` returns them.
-    test: a folder of class folders, or "none": pictures that a network brought along is tested with.
+    test: a folder of class folders with test pictures for a user's network, or "none".
     class_order: as `list_classes` takes it.
-    is_trained: its networks are trained here, from initial weights on, for the classes of the pictures.
+    is_trained: whether its networks are trained here, from initial weights, for the classes of the pictures.
     """
 
     suffix: str
@@ -35,19 +36,19 @@ class Design:
 
     @property
     def settings_text(self) -> str:
-        """The settings as JSON, which changes only when one does."""
+        """The settings as JSON, which changes only when a setting does."""
         return json.dumps(self.settings, sort_keys=True)
 
     @property
     def view(self) -> str:
-        """Ends the name of the concept set that is packed for networks of this design."""
+        """The end of the name of the concept set that is packed for networks of this design."""
         if self.is_trained:
             return ""
         return f"_{size_text(self.preprocessing['size'])}_{self.preprocessing['interpolation']}"
 
     @property
     def shown(self) -> dict:
-        """How a picture is made for a network, as arguments of scripts: its size and its channels."""
+        """How a picture is made for a network, as arguments of scripts: its size and channels."""
         return {"size": size_text(self.preprocessing["size"]), "channels": len(self.preprocessing["mean"])}
 
 
@@ -65,12 +66,12 @@ def with_source(settings: dict) -> dict:
 
 
 def source_of(constructor: str) -> str:
-    """Return a fingerprint of the code that a constructor is made of; "" if it is not found, which a job tells.
+    """Return a fingerprint of a constructor's code; "" if it is not found, which a job reports.
 
-    Of an installed package, and of this workflow, its module alone counts; of a package of the user's own all files;
-    of a module by itself also those beside it that it imports, at any depth. Among a rule's parameters it makes the
-    rule run again when the code changes. Nothing is imported to find it, and it is looked for where jobs look: in the
-    folder that snakemake runs in first.
+    For an installed package, and for this workflow, only the constructor's module counts; for a user's package all
+    files; for a single module also the modules beside it that it imports, at any depth. As a parameter of a rule it
+    makes the rule run again when the code changes. Nothing is imported to find the code, and the search follows the
+    jobs': first in the folder that snakemake runs in.
     """
     package, *names = constructor.partition(":")[0].split(".")
     try:
@@ -80,7 +81,7 @@ def source_of(constructor: str) -> str:
     if spec is None:
         return ""
     if spec.submodule_search_locations is None:
-        assert spec.origin, "a module that is no folder lies in a file"
+        assert spec.origin, "a module that is not a folder is a file"
         file = Path(spec.origin)
         files = [file] if "site-packages" in file.parts else modules_beside(file)
     else:
@@ -92,7 +93,7 @@ def source_of(constructor: str) -> str:
 
 
 def modules_beside(file: Path) -> list[Path]:
-    """Return a module's file, and those in its folder that it imports, at any depth."""
+    """Return a module's file and the files in its folder that it imports, at any depth."""
     found: set[Path] = set()
     waiting = {file}
     while waiting:
@@ -106,7 +107,7 @@ def modules_beside(file: Path) -> list[Path]:
 
 
 def packages_imported(file: Path) -> set[str]:
-    """Return the first names of what a file imports; none of one that is no Python, which a job tells."""
+    """Return the first parts of the names that a file imports; none if it is not Python, which a job reports."""
     try:
         tree = parse(file)
     except UserError:

@@ -1,8 +1,8 @@
-"""Write the JSON schema that editors check a config with, and show a key's explanation from.
+"""Write the JSON schema that editors use to check a config and to show a key's explanation.
 
 python -m workflow_scripts.plan.editor_schema
 
-It is made of schemas/config.schema.yaml, what config.yaml explains, and the recipes that there are.
+It is made of schemas/config.schema.yaml, the explanations in config.yaml, and the known recipes.
 """
 
 import copy
@@ -18,19 +18,19 @@ FILE = ROOT / "schemas" / "config.schema.json"
 
 
 def editor_schema() -> dict:
-    """Return the schema, in the draft that editors know best: every keyword in it is of both."""
+    """Return the schema in the draft that editors support best; both drafts have all keywords that it uses."""
     schema = copy.deepcopy(read_schema()) | {"$schema": "http://json-schema.org/draft-07/schema#"}
     recipe = schema["$defs"]["recipe"]
     recipe["anyOf"] = [{"enum": list(BUILT_IN)}, {"pattern": recipe.pop("pattern")}]
     for place, text in explanations(DEFAULT.read_text()).items():
         properties = properties_at(schema, place[:-1])
-        # That draft leaves out what stands beside a reference.
+        # That draft ignores keywords beside a reference.
         properties[place[-1]] = resolved(properties[place[-1]]) | {"description": text}
     return schema
 
 
 def properties_at(schema: dict, place: Place) -> dict:
-    """Return the properties of a section; of the network's arguments those of the default's constructor."""
+    """Return the properties of a section; for the network's arguments, those of the default constructor."""
     if place == ("network", "arguments"):
         return schema["$defs"]["small_resnet"]["properties"]
     for key in place:
@@ -39,7 +39,7 @@ def properties_at(schema: dict, place: Place) -> dict:
 
 
 def explanations(text: str) -> dict[Place, str]:
-    """Return what the comments of a config say of its keys: those on the lines above, beside, and going on below."""
+    """Return what the comments of a config say about its keys: above a key, beside it, and continued below."""
     found: dict[Place, str] = {}
     above: list[str] = []
     place: Place = ()

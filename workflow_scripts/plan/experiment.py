@@ -1,4 +1,4 @@
-"""An experiment: all that a config asks for, as the rules need it."""
+"""An experiment: everything that a config asks for, in the form that the rules need."""
 
 import json
 import os
@@ -22,20 +22,20 @@ from workflow_scripts.plan.rotations import Rotations, all_of, rotated_arms
 from workflow_scripts.shared.files import UserError
 
 TABLES = ("networks", "arms", "categories", "units", "epochs", "layers", "nulls", "split")
-COMPARED = ("equivalence", "matched", "correlations", "identity")  # made of these
+COMPARED = ("equivalence", "matched", "correlations", "identity")  # made from TABLES
 ABLATION_TABLES = ("ablation", "classes")
 
 
 class Experiment:
     """What a config asks for: arms, networks, files, and the arguments of scripts.
 
-    Paths are relative to the folder that snakemake runs in, and lie in `results/<experiment>`.
+    Paths are relative to the folder that snakemake runs in, and are within `results/<experiment>`.
 
     Args:
-        config: as `complete_config` returns it, and `gpus` a number.
+        config: as `complete_config` returns it, with a number for `gpus`.
 
     Raises:
-        UserError: as `read_arms`, `require_replicates` and `figure_names`.
+        UserError: as in `read_arms`, `require_replicates` and `figure_names`.
     """
 
     def __init__(self, config: dict) -> None:
@@ -43,7 +43,7 @@ class Experiment:
         self.arms, self.networks = read_arms(config)
         require_replicates({arm.name: arm.role for arm in self.arms}, self.networks, config["statistics"]["test"])
         self.rotated = rotated_arms(config["arms"])
-        self.variations = variations(config)  # other choices under which units are counted, too
+        self.variations = variations(config)  # other choices with which units are counted again
         self.trained = trained_design(config)
         self.designs = {network.design.suffix: network.design for network in self.networks.values()}
         self.results = f"results/{config['experiment']}"
@@ -52,15 +52,15 @@ class Experiment:
         tested = any(map(self.is_tested, self.of_chosen_arms("figures")))
         measured = {"accuracy": tested, "rotations": self.rotated, "ablation": self.ablated_networks()}
         measured["epochs"] = any(map(self.is_trained, self.of_chosen_arms("figures")))
-        self.figure_names = figure_names([name for name, found in measured.items() if found])  # in their order
+        self.figure_names = figure_names([name for name, found in measured.items() if found])  # in order
 
     # Networks
 
     def arms_of(self, *rules: str) -> str:
-        """Return a regular expression of the arms with networks that a rule of these makes; it may match nothing."""
+        """Return a regular expression of the arms with networks that one of these rules makes; it may match nothing."""
         arms = {network.key.arm for network in self.networks.values() if network.made_by in rules}
         if "init_network" in rules and any(arm.recipe == "imp" for arm in self.arms):
-            arms.add(initial_arm(self.config))  # trainings start from it, also where it is not among the arms
+            arms.add(initial_arm(self.config))  # trainings start from it, even if it is not among the arms
         return "|".join(sorted(arms)) or "(?!)"
 
     def levels_of(self, rule: str) -> str:
@@ -70,7 +70,7 @@ class Experiment:
 
     @property
     def trains(self) -> bool:
-        """Whether networks are made from pictures here, and not only brought along."""
+        """Whether networks are made from pictures here, and not only imported."""
         return any(network.made_by in (*TRAININGS, *TESTED) for network in self.networks.values())
 
     def first_design(self) -> Design:
@@ -78,15 +78,15 @@ class Experiment:
         return next(iter(self.designs.values()))
 
     def density(self, arm: str, replicate: str, level: str) -> float | None:
-        """Return the share of weights that remain in a network, where the config tells it."""
+        """Return the share of weights that remain in a network, if the config gives it."""
         network = self.networks.get(Key(arm, int(replicate), int(level)))
         return network.density if network else None
 
     def network(self, key: Key) -> Network:
-        """Return a network by its names; UserError if there is none."""
+        """Return a network by its key; raise UserError if there is none."""
         network = self.networks.get(key)
         if network is None:
-            raise UserError(f"the experiment has no network {key.folder}: correct the file that is asked for")
+            raise UserError(f"the experiment has no network {key.folder}: correct the file that you asked for")
         return network
 
     def of_chosen_arms(self, section: str) -> list[Network]:
@@ -105,27 +105,27 @@ class Experiment:
         return role != BASELINE and self.networks.get(network.files_of, network).made_by in TRAININGS
 
     def tests_on_images(self, network: Network) -> bool:
-        """Tell whether a network is tested on the pictures of the config's images, as those that are made from them."""
+        """Tell whether a network is tested on the pictures of the config's images; those made from them are."""
         return network.made_by in (*TRAININGS, *TESTED)
 
     def rotated_networks(self) -> list[Network]:
-        """Return the networks whose layers are turned, also under several names."""
+        """Return the networks whose layers are rotated; one may be there under several names."""
         return [network for network in self.networks.values() if network.key.arm in self.rotated]
 
     def curves(self) -> list[Network]:
-        """Return the networks of arms that are curves, also under several names."""
+        """Return the networks of arms that are curves; one may be there under several names."""
         curves = {arm.name for arm in self.arms if arm.role == CURVE}
         return [network for network in self.networks.values() if network.key.arm in curves]
 
     def rotations(self, key: Key) -> Rotations:
-        """Return how the layers of a network are turned, by any of its names."""
+        """Return how the layers of a network are rotated, given any of its keys."""
         arms = [network.key.arm for network in self.rotated_networks() if network.files_of == key]
         if not arms:
-            raise UserError(f"no arm of the recipe rotated turns {key.folder}: add one, or ask for another file")
+            raise UserError(f"no arm of the recipe rotated applies to {key.folder}: add one, or ask for another file")
         return all_of(self.rotated[arm] for arm in arms)
 
     def ablated_networks(self) -> list[Network]:
-        """Return the networks whose units are switched off, also under several names: curves and references tested."""
+        """Return the networks whose units are switched off: tested curves and references; names may share a network."""
         if self.config["ablation"]["layers"] == "none":
             return []
         arms = {arm.name for arm in self.arms if arm.role in (CURVE, REFERENCE)}
@@ -136,7 +136,7 @@ class Experiment:
         ]
 
     def published(self) -> list[Network]:
-        """Return the networks that seem to be the one whose counts are published: torchvision's first ResNet-50."""
+        """Return the networks that seem to be the one with published counts: torchvision's first ResNet-50."""
         return [
             network
             for network in self.networks.values()
@@ -160,12 +160,12 @@ class Experiment:
         return f"{self.data}/concepts{design.view}.h5"
 
     def fields(self, design: Design) -> list[str]:
-        """Return where receptive fields are written to, if interpolation needs to know where they lie."""
+        """Return the file of receptive fields, if interpolation needs their positions."""
         needed = self.config["dissection"]["knots"] in OF_FIELDS
         return [f"{self.data}/receptive_fields{design.suffix}.json"] if needed else []
 
     def sweep_fields(self, design: Design) -> list[str]:
-        """Return the same for the other choices under which units are counted."""
+        """Return the same for the other choices with which units are counted again."""
         needed = any(variation.choices.knots in OF_FIELDS for variation in self.variations)
         return [f"{self.data}/receptive_fields{design.suffix}.json"] if needed else []
 
@@ -174,22 +174,22 @@ class Experiment:
         return self.fields(design) if self.config["dissection"]["quantile_of"] == "upsampled" else []
 
     def needed(self, key: Key) -> dict[str, str]:
-        """Return the files of others that a network is made from; UserError if it is another one listed once more."""
+        """Return the files of others that a network is made from; raise UserError if it is a second name of another."""
         network = self.network(key)
         if not network.made_by:
-            raise UserError(f"{key.folder} is {network.files_of.folder}, listed once more: ask for a file of that")
+            raise UserError(f"{key.folder} is a second name of {network.files_of.folder}: ask for a file of that")
         return {name: self.file(*place) for name, place in network.needs.items()}
 
     def metrics(self) -> list[str]:
-        """Return what was measured of all networks; those that have the files of one share it."""
+        """Return the metrics files of all networks; networks that share files share this one, too."""
         return [self.file(network.files_of, "metrics.json") for network in self.networks.values()]
 
     def units(self) -> list[str]:
-        """Return the named units of all networks, likewise."""
+        """Return the files of named units of all networks, likewise."""
         return [self.file(network.dissection_of, "units.csv") for network in self.networks.values()]
 
     def validation(self, name: str) -> list[str]:
-        """Return a file of the validation of all networks' units, likewise."""
+        """Return a validation file of the units of all networks, likewise."""
         return [self.file(network.dissection_of, name) for network in self.networks.values()]
 
     def table_names(self) -> list[str]:
@@ -208,24 +208,24 @@ class Experiment:
         return [f"{self.results}/tables/{name}.csv" for name in self.table_names()]
 
     def figures(self, *endings: str) -> list[str]:
-        """Return all figures in the formats given."""
+        """Return all figures in the given formats."""
         return [f"{self.results}/figures/{name}.{ending}" for name in self.figure_names for ending in endings]
 
     def drawn(self, network: Network) -> str:
-        """Return the gallery's folder of a network."""
+        """Return the gallery's folder for a network."""
         return f"{self.gallery}/networks/{network.dissection_of.folder}"
 
     def all_drawn(self) -> list[str]:
-        """Return the gallery's folders of all networks that it shows, each once."""
+        """Return the gallery's folders for all networks that it shows, each once."""
         return list(dict.fromkeys(map(self.drawn, self.of_chosen_arms("gallery"))))
 
     def drawn_once(self) -> list[str]:
-        """Return the gallery's folders that are of no network: examples of concepts, and pictures to enlarge."""
+        """Return the gallery's folders that belong to no network: examples of concepts, and pictures to enlarge."""
         names = ["concepts", "pictures"] if self.config["gallery"]["enlarged_pixels"] else ["concepts"]
         return [f"{self.gallery}/{name}" for name in names]
 
     def checked(self) -> list[str]:
-        """Return what the checks write, which have to fail first if something is wrong."""
+        """Return the files that the checks write; the checks run first, so that they fail before other jobs."""
         return [
             *(f"{self.data}/network{suffix}.json" for suffix in self.designs),
             f"{self.data}/concepts.verified.json",
@@ -235,15 +235,15 @@ class Experiment:
 
     @property
     def concept_kinds(self) -> list[str]:
-        """What rules call the sources of labelled pictures: "concepts", or each of those that are joined."""
+        """The names that rules use for the sources of labelled pictures: "concepts", or one for each joined set."""
         return kinds_of(self.config["concepts"])
 
     def settings(self, kind: str) -> Mapping:
-        """Return what the config says of the source that rules call `kind`."""
+        """Return the config's settings of the source that rules call `kind`."""
         return source_settings(self.config, kind)
 
     def source(self, kind: str) -> str:
-        """Return the folder of the source `kind`, as "images": the user's own, or one that a rule makes."""
+        """Return the folder of the source `kind`, such as "images": the user's own, or one that a rule makes."""
         source = self.settings(kind)["source"]
         if source == "shapes":
             return f"{self.data}/shapes/{kind}"
@@ -254,25 +254,25 @@ class Experiment:
         return self.source(kind) != self.settings(kind)["source"]
 
     def packed_folder(self, kind: str, split: str | None = None) -> str:
-        """Return the folder that is packed: within the source of pictures that of `split`, or that of the concepts."""
+        """Return the folder that is packed: that of `split` within the source of pictures, or that of the concepts."""
         settings = self.settings(kind)
         return str(Path(self.source(kind)) / settings[split if kind == "images" else "folder"])
 
     def test_labels(self, split: str) -> tuple[str, bool] | None:
-        """Return the ground truth of pictures that lie in no class folders, and whether a rule makes it.
+        """Return the ground truth of pictures that are not in class folders, and whether a rule makes it.
 
-        It is a file of the user's own or, where there is none of that name, one within the source.
+        It is a file of the user or, if there is none of that name, one within the source.
         """
         labels = self.config["images"]["test_labels"]
         if split == "train" or labels == "none":
             return None
-        if os.path.isfile(labels):  # unlike Path's, it raises nothing for want of permissions
+        if os.path.isfile(labels):  # unlike Path's, it does not raise if permissions are missing
             return labels, False
         within = str(Path(self.source("images")) / labels)
         return within, self.is_made("images") and within != labels
 
     def test_label_files(self, split: str) -> list[Path]:
-        """Return the user's own files of it: itself, and the development kit's list of classes beside it."""
+        """Return the user's files for it: the ground truth, and the development kit's list of classes beside it."""
         labels, is_made = self.test_labels(split) or ("", True)
         return [] if is_made else [Path(labels), Path(labels).with_name("meta.mat")]
 
@@ -282,7 +282,7 @@ class Experiment:
         return self.config["images"]["storage"] == "files"
 
     def require_source(self) -> None:
-        """Raise UserError if the pictures to train on are to stay in their files and are not there."""
+        """Raise UserError if the training pictures should stay in their files but do not exist."""
         source = self.config["images"]["source"]
         if self.trains and self.in_files and not is_archive(source) and not Path(source).is_dir():
             raise UserError(
@@ -295,7 +295,7 @@ class Experiment:
         return f"{self.data}/{split}_index.h5" if self.in_files else f"{self.data}/{split}.h5"
 
     def view(self, suffix: str) -> dict:
-        """Return the preprocessing that pictures are packed with for designs of this view."""
+        """Return the preprocessing with which pictures are packed for designs of this view."""
         return next(design.preprocessing for design in self.designs.values() if design.view == suffix)
 
     # Arguments of scripts
@@ -304,7 +304,7 @@ class Experiment:
         """Return the argument for the folder of a set in Broden's layout; "" where sets are joined.
 
         Args:
-            folder_of: as `packed_folder`, from where a rule finds it.
+            folder_of: like `packed_folder`, but the path that the rule uses.
         """
         return "" if self.config["concepts"]["sources"] else named_arguments(folder=folder_of("concepts"))
 
@@ -316,7 +316,7 @@ class Experiment:
         return named_arguments(sets=json.dumps(sets, sort_keys=True), rules=json.dumps(rules, sort_keys=True))
 
     def joined_sets(self, folder_of: Callable[[str], str]) -> tuple[list[dict], dict]:
-        """Return the sets that are joined, and how, as `read_joined` takes them; `folder_of` as above."""
+        """Return the sets that are joined, and how, as `read_joined` takes them; `folder_of` as in `concept_tables`."""
         concepts = self.config["concepts"]
         sets = []
         for item in concepts["sources"]:
@@ -333,11 +333,11 @@ class Experiment:
         return json.dumps(self.config[name], sort_keys=True)
 
     def choices(self, *names: str) -> str:
-        """Return the arguments for choices of the dissection, by name."""
+        """Return the arguments for these choices of the dissection."""
         return named_arguments(**{name: self.config["dissection"][name] for name in names})
 
     def candidates(self) -> str:
-        """Return the arguments for a dump of candidates alone: their largest quantile, and how masks are taken."""
+        """Return the arguments for a dump of only candidates: their largest quantile, and the rule for masks."""
         dissection = self.config["dissection"]
         if dissection["dump"] != "candidates":
             return ""
@@ -349,7 +349,7 @@ class Experiment:
         return named_arguments(permutations=0 if permutations == "none" else permutations)
 
     def margins(self) -> str:
-        """Return the arguments for what is no change."""
+        """Return the arguments for the margins within which a difference counts as no change."""
         return named_arguments(**{name: self.config["statistics"][name] for name in ("margin", "accuracy_margin")})
 
     def turns(self, key: Key) -> str:
@@ -358,7 +358,7 @@ class Experiment:
         return named_arguments(alphas=alphas, seeds=list(range(1, seeds + 1)))
 
     def sweep(self) -> str:
-        """Return the argument for the other choices under which a network's units are counted."""
+        """Return the argument for the other choices with which a network's units are counted again."""
         return named_arguments(variations=to_json(self.variations))
 
     def swept_values(self) -> str:
@@ -382,8 +382,8 @@ class Experiment:
         """Return the arguments for switching off units of a network: layers, sets, and how pictures are shown to it.
 
         Args:
-            network: whose units are switched off.
-            folder: of the pictures, where a network that is made from pictures is tested with files of it.
+            network: the network whose units are switched off.
+            folder: of the pictures, if the network is made from pictures and tested with picture files.
         """
         design, ablation, images = network.design, self.config["ablation"], self.config["images"]
         layers = design.layers if ablation["layers"] == "all" else design.layers[-1:]
@@ -401,7 +401,7 @@ class Experiment:
         return sets if self.tests_on_images(network) else f"{sets} {self.test_pictures(design)}"
 
     def given_classes(self) -> str:
-        """Return the argument for the classes that the config gives concepts, of whichever networks."""
+        """Return the argument for the classes that the config assigns to concepts, for any network."""
         return named_arguments(given=json.dumps(sorted(self.config["ablation"]["classes"])))
 
     def samples(self) -> str:
@@ -414,7 +414,7 @@ class Experiment:
     def network_settings(self, folders: dict[str, str], design: Design | None = None) -> str:
         """Return the arguments of scripts that make a network.
 
-        `folders`, by split, are of pictures that stay in files; `design` is the network's, if not the config's own.
+        `folders`, by split, have the pictures that stay in files; `design` is the network's, if it is not the config's.
         """
         images, design = self.config["images"], design or self.trained
         arguments = {key: design.preprocessing[key] for key in ("mean", "std")} | {"network": design.settings_text}
@@ -424,13 +424,13 @@ class Experiment:
         return named_arguments(**arguments)
 
     def training_settings(self, folders: dict[str, str], design: Design | None = None) -> str:
-        """Return the arguments of a script that trains a network, as `network_settings`."""
+        """Return the arguments of a script that trains a network; otherwise like `network_settings`."""
         momentum = "--rewind-momentum" if self.config["pruning"]["rewind_momentum"] else "--no-rewind-momentum"
         training = named_arguments(training=self.section("training"))
         return f"{self.network_settings(folders, design)} {training} {momentum}"
 
     def checks(self, design: Design) -> str:
-        """Return the arguments of the check that networks of a design can be pruned to the end, and dissected."""
+        """Return the arguments of the check that networks of a design can be pruned to the last level and dissected."""
         pruning = self.config["pruning"]
         networks = [network for network in self.networks.values() if network.design.suffix == design.suffix]
         once = {layer for network in networks if network.made_by == "prune_once" for layer in network.exempt}
@@ -452,7 +452,7 @@ class Experiment:
         ) + trained_flag(design)
 
     def geometry(self, design: Design) -> str:
-        """Return the arguments for finding where the units of a design look."""
+        """Return the arguments for finding the receptive fields of a design's units."""
         shown = named_arguments(network=design.settings_text, **design.shown, layers=design.layers)
         return shown + trained_flag(design)
 
@@ -469,27 +469,27 @@ class Experiment:
         )
 
     def stated_density(self, network: Network) -> str:
-        """Return the argument for the density that the config states, where masks and zeros do not tell it."""
+        """Return the argument for the density that the config gives, if masks and zeros do not show it."""
         stated = network.made_by == "import_network" and network.density is not None
         return named_arguments(density=network.density) if stated else ""
 
     def expected(self, kind: str, *names: str) -> str:
-        """Return the arguments for what a source should hold, where the config says it: --NAME COUNT for each name."""
+        """Return the arguments for a source's expected contents, where the config has them: --NAME COUNT for each."""
         counts = self.config[kind]["expect"]
         return named_arguments(**{name: counts[name] for name in names if counts[name] != "any"})
 
     def narrowed(self) -> str:
-        """Return the arguments for the classes of pictures that are taken."""
+        """Return the arguments that choose classes of pictures."""
         images = self.config["images"]
         return named_arguments(classes=images["classes"], without=json.dumps(images["without"]))
 
     def pixel_totals(self) -> str:
-        """Return the argument for the pixel totals that labels should have."""
+        """Return the argument for the expected pixel totals of labels."""
         totals = self.config["concepts"]["pixel_totals"]
         return named_arguments(pixel_totals=totals) if totals != "none" else ""
 
     def test_pictures(self, design: Design) -> str:
-        """Return the arguments for pictures to test with, and for their classes' order where the config says it."""
+        """Return the arguments for test pictures, and for the order of their classes if the config gives it."""
         if design.test == "none":
             return ""
         order = {} if design.class_order is None else {"class_order": json.dumps(design.class_order)}
@@ -500,7 +500,7 @@ class Experiment:
         return json.dumps([arm.row for arm in self.arms])
 
     def other_names(self) -> list[str]:
-        """Return the arguments for networks that the gallery has under the names of others."""
+        """Return the arguments for networks that the gallery has under other names."""
         return [
             f"--other-name networks/{network.key.folder} networks/{network.dissection_of.folder}"
             for network in self.of_chosen_arms("gallery")
@@ -508,12 +508,12 @@ class Experiment:
         ]
 
     def chosen_arms(self, section: str) -> str:
-        """Return the arguments for the arms that a section of the config chooses; nothing for all of them."""
+        """Return the arguments for the arms that a section of the config chooses; empty if it chooses all."""
         chosen = self.config[section]["arms"]
         return "" if chosen == "all" else " ".join(named_arguments(arm=name) for name in chosen)
 
     def gallery_settings(self) -> str:
-        """Return what the gallery's page says of the experiment, as JSON."""
+        """Return what the gallery's page says about the experiment, as JSON."""
         dissection = {key: self.config["dissection"][key] for key in ("quantile", "detector_iou", "detector_rule")}
         pictures = {key: self.config["gallery"][key] for key in ("images", "tile", "enlarged_pixels")}
         return json.dumps({"name": self.config["experiment"]} | dissection | pictures)
@@ -521,26 +521,26 @@ class Experiment:
     # Resources
 
     def gpus(self, rule: str, network: Network | None = None) -> int:
-        """Return how many GPUs a job of a rule holds, that concerns a network."""
+        """Return how many GPUs a job of a rule holds; some depend on the network."""
         return gpus_of(rule, self.config, **traits(network))
 
     def threads(self, rule: str, network: Network | None = None) -> int:
-        """Return how many threads it asks for."""
+        """Return how many threads it requests."""
         return threads_of(rule, self.config, **traits(network))
 
 
 def traits(network: Network | None) -> dict[str, bool]:
-    """Return what a job's resources depend on, as `gpus_of` takes it."""
+    """Return what a job's resources depend on, as arguments of `gpus_of`."""
     return {} if network is None else {"shuffled": network.shuffled, "tested": network.design.test != "none"}
 
 
 def trained_flag(design: Design) -> str:
-    """Return the flag by which a script knows that the number of classes follows from the pictures."""
+    """Return the flag that tells a script that the number of classes follows from the pictures."""
     return " --trained" if design.is_trained else ""
 
 
 def named_arguments(**values: object) -> str:
-    """Arguments as text, --NAME VALUE for each: Snakemake does not notice when two values of a rule change places."""
+    """Return arguments as text, --NAME VALUE for each: Snakemake does not notice when two values swap places."""
     words = []
     for name, value in values.items():
         words += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list | tuple) else [value])]

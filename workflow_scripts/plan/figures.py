@@ -1,10 +1,10 @@
-"""The figures: what the rules need to know of each, read from its file without a plotting library.
+"""The figures: what the rules need to know about each, read from its file without a plotting library.
 
-A figure is a file of its name in figures/plots/: the docstring is its caption (reStructuredText, with fields that are
-filled from the tables, see figures/captions.py), `ORDER` (a number) its place among the others, `draw(frames, width)`
-draws it. `NEEDS_ACCURACY = True` says that it draws the networks' accuracy,
-`NEEDS_ROTATIONS = True` that it draws rotations of their layers, `NEEDS_ABLATION = True` what switching off their units
-does, `NEEDS_EPOCHS = True` how they were trained, which not every experiment has.
+A figure is a file with its name in figures/plots/: the docstring is its caption (reStructuredText, with fields that are
+filled from the tables, see figures/captions.py), `ORDER` (a number) its place among the others, and
+`draw(frames, width)` draws it. Not every experiment has all data, so a figure declares special needs:
+`NEEDS_ACCURACY = True` for the networks' accuracy, `NEEDS_ROTATIONS = True` for rotations of their layers,
+`NEEDS_ABLATION = True` for the effect of switching off their units, `NEEDS_EPOCHS = True` for their training.
 """
 
 import ast
@@ -16,9 +16,7 @@ from workflow_scripts.plan.source_files import constants_of, has_function, parse
 from workflow_scripts.shared.files import UserError
 
 PLOTS = Path(__file__).parents[1] / "figures" / "plots"
-NEEDS = ("accuracy", "rotations", "ablation", "epochs")  # what figures may need that not every experiment has
-
-
+NEEDS = ("accuracy", "rotations", "ablation", "epochs")  # data that figures may need but not every experiment has
 TABLES_OF_NEEDS = {
     "accuracy": ("networks",),
     "rotations": ("rotations",),
@@ -28,7 +26,7 @@ TABLES_OF_NEEDS = {
 
 
 class Plot(NamedTuple):
-    """What a figure's file says of it."""
+    """What a figure's file says about it."""
 
     order: float
     name: str
@@ -37,7 +35,7 @@ class Plot(NamedTuple):
 
 
 def figure_names(known: Collection[str] = NEEDS) -> list[str]:
-    """The names of all figures, in their order, that need nothing of `NEEDS` but what is known.
+    """Return the names, in order, of all figures whose needs among `NEEDS` are all in `known`.
 
     Raises UserError if the file of a figure lacks its caption, its order or the function that draws it.
     """
@@ -46,17 +44,17 @@ def figure_names(known: Collection[str] = NEEDS) -> list[str]:
 
 
 def caption_of(name: str) -> str:
-    """The caption of a figure, reStructuredText, its fields not filled; UserError as of `figure_names`."""
+    """Return a figure's caption, reStructuredText, its fields not filled; raises as `figure_names` does."""
     return read_plot(PLOTS / f"{name}.py").caption
 
 
 def needs_of(name: str) -> frozenset[str]:
-    """What a figure needs, of `NEEDS`; UserError as of `figure_names`."""
+    """Return what a figure needs, of `NEEDS`; raises as `figure_names` does."""
     return read_plot(PLOTS / f"{name}.py").needs
 
 
 def module_of(name: str) -> str:
-    """The module that draws a figure."""
+    """Return the module that draws a figure."""
     return f"workflow_scripts.figures.plots.{name}"
 
 
@@ -75,7 +73,7 @@ def tables_of(name: str) -> frozenset[str]:
 
 
 def read_plot(path: Path) -> Plot:
-    """Read what a figure's file says of the figure, without running it.
+    """Read what a figure's file says about the figure, without running it.
 
     Raises:
         UserError: it lacks its caption, its order or the function that draws it.

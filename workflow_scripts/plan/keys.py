@@ -1,8 +1,8 @@
-"""The names of networks, and the roles of arms. Jobs import this, so that it imports nothing itself."""
+"""The names of networks, and the roles of arms. Jobs import this module, so it imports nothing itself."""
 
 from typing import NamedTuple
 
-# A curve has levels of density. A baseline is what chance gives, a reference what an unpruned network can reach.
+# A curve has levels of density. A baseline shows what chance gives, a reference what an unpruned network can reach.
 CURVE, BASELINE, REFERENCE = ROLES = ("curve", "baseline", "reference")
 
 
@@ -15,5 +15,5 @@ class Key(NamedTuple):
 
     @property
     def folder(self) -> str:
-        """Where its files lie, within the folder of the experiment, of its logs, and so on."""
+        """The folder of its files, within the folders of the experiment, of its logs, and so on."""
         return f"{self.arm}/replicate_{self.replicate}/level_{self.level}"

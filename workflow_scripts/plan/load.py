@@ -1,4 +1,4 @@
-"""The config of an experiment: what a user gives, laid over the default, and checked."""
+"""The config of an experiment: the user's values, merged into the default and checked."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,14 +23,14 @@ HEADER = """\
 
 
 def read_config(configfiles: Sequence[str | Path], command_line: Mapping | None = None) -> dict:
-    """Return the complete config that snakemake has with `--configfile` and these files.
+    """Return the complete config that snakemake gets from `--configfile` with these files.
 
     Args:
         configfiles: a later one is laid over those before.
         command_line: the values of `--config`, as Snakemake reads them.
 
     Raises:
-        UserError: a file cannot be read; or as `complete_config`.
+        UserError: a file cannot be read; or as in `complete_config`.
     """
     return complete_config(read_given(configfiles, command_line or {}), configfiles)
 
@@ -44,17 +44,18 @@ def read_given(configfiles: Sequence[str | Path], command_line: Mapping) -> dict
 
 
 def complete_config(given: Mapping, files: Sequence[str | Path] = (), command_line: Mapping | None = None) -> dict:
-    """Return the complete config: `given` laid over the repository's, with the choices of its protocol and presets.
+    """Return the complete config: `given` merged into the default, with the choices of its protocol and presets.
 
-    The arguments of the default's network hold for its constructor alone: with another one they are left out.
+    The default network's arguments only apply to its constructor: with another constructor they are left out.
 
     Args:
-        given: what Snakemake has made of the files and of values on the command line; it is not changed.
-        files: those files. Of those Snakemake does not know which keys stand in them twice.
-        command_line: what `--config` gave, of `given`. Snakemake takes all within its values for text.
+        given: the config that Snakemake has made of the files and the command line; it is not modified.
+        files: those files, to find duplicate keys, which Snakemake does not report.
+        command_line: the part of `given` that comes from `--config`. Snakemake reads everything within its values as
+            text.
 
     Raises:
-        UserError: it names all mistakes, a sentence each.
+        UserError: there are mistakes; the error lists all of them, each in a sentence.
     """
     given = lay_over(given, typed(command_line or {}))
     default = read_default()
@@ -99,9 +100,9 @@ def in_order(values: Mapping, like: object) -> dict:
 
 
 def typed(command_line: Mapping) -> dict:
-    """Return those of the values of `--config` that hold arguments, in which text is turned into what it means.
+    """Return the values of `--config` that hold arguments, with text converted to what it means.
 
-    What arguments may be the schema does not know; all else it tells.
+    The schema does not know the types of arguments; it knows those of all other values.
     """
     changes: dict = {}
     network, arms = command_line.get("network"), command_line.get("arms")
@@ -109,7 +110,7 @@ def typed(command_line: Mapping) -> dict:
         changes["network"] = {"arguments": meant(network["arguments"])}
     if isinstance(arms, list) and all(isinstance(item, Mapping) for item in arms):
         changes["arms"] = [
-            # Text by itself is a file's name there.
+            # A text by itself is a file name there.
             item | {key: meant(item[key]) for key in ("arguments", "weights") if isinstance(item.get(key), dict | list)}
             for item in arms
         ]
@@ -117,7 +118,7 @@ def typed(command_line: Mapping) -> dict:
 
 
 def meant(value: object) -> object:
-    """Return what text means, also within lists and by keys."""
+    """Convert text to what it means, also within lists and dicts."""
     if isinstance(value, Mapping):
         return {key: meant(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -126,7 +127,7 @@ def meant(value: object) -> object:
 
 
 def lay_over(base: Mapping, changes: Mapping) -> dict:
-    """Return a config with changes, as Snakemake lays one file over another: dicts are merged, all else replaced."""
+    """Return a config with changes, merged as Snakemake merges files: dicts are merged, all else is replaced."""
     result = dict(base)
     for key, value in changes.items():
         below = result.get(key)
@@ -138,7 +139,7 @@ def lay_over(base: Mapping, changes: Mapping) -> dict:
 
 @cache
 def read_default() -> dict:
-    """Return the repository's config; it must not be changed."""
+    """Return the repository's config; callers must not modify it."""
     return read_file(DEFAULT)
 
 
@@ -146,7 +147,7 @@ def read_file(file: str | Path) -> dict:
     """Return a config file, YAML or JSON, as Snakemake reads it.
 
     Raises:
-        UserError: it is missing, is neither, or has no keys.
+        UserError: it is missing, is neither YAML nor JSON, or has no keys.
     """
     text = read_text(file)
     try:
@@ -162,18 +163,18 @@ def read_file(file: str | Path) -> dict:
 
 
 def duplicate_keys(file: str | Path) -> Iterator[str]:
-    """Yield a sentence for each key that stands twice at one place of a config file."""
-    # JSON is YAML but for tabs between its words; within them there can be none.
+    """Yield a sentence for each key that appears twice in the same place of a config file."""
+    # JSON is YAML, except that it may have tabs between tokens; within tokens there are none.
     text = read_text(file)
     try:
         node = yaml.compose(text if not text.lstrip().startswith("{") else text.replace("\t", " "), yaml.SafeLoader)
     except yaml.YAMLError:
-        return  # whoever reads the file tells it
+        return  # reading the file reports this
     yield from duplicates_in(node, str(file), ())
 
 
 def duplicates_in(node: yaml.Node | None, file: str, place: tuple[str, ...]) -> Iterator[str]:
-    """Yield the same for a part of a file, whose keys `place` lead to it."""
+    """Yield the same for a part of a file; `place` has the keys that lead to it."""
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             yield from duplicates_in(item, file, (*place, str(index)))
@@ -184,21 +185,20 @@ def duplicates_in(node: yaml.Node | None, file: str, place: tuple[str, ...]) -> 
             line = key.start_mark.line + 1
             if here[-1] in lines:
                 yield (
-                    f"{file}, line {line}: the key {'.'.join(here)} stands in line {lines[here[-1]]} already: leave one"
-                    " out"
+                    f"{file}, line {line}: the key {'.'.join(here)} is already in line {lines[here[-1]]}: leave one out"
                 )
             lines[here[-1]] = line
             yield from duplicates_in(value, file, here)
 
 
 def read_text(file: str | Path) -> str:
-    """Return the text of a config file; UserError if there is none."""
+    """Return the text of a config file; raise UserError if it cannot be read."""
     with reading(f"config: the file {file}", UnicodeDecodeError):
         return Path(file).read_text(encoding="utf-8")
 
 
 def in_one_line(error: yaml.YAMLError) -> str:
-    """Return what YAML has against a text, and where."""
+    """Return, in one line, YAML's objection to a text, and where."""
     mark = getattr(error, "problem_mark", None)
     where = f"line {mark.line + 1}: " if mark else ""
     return where + " ".join(str(getattr(error, "problem", None) or error).split())

@@ -1,4 +1,4 @@
-"""Mistakes in what a user gives: all are told together, a sentence each."""
+"""Mistakes in a user's input: all are reported together, each in a sentence."""
 
 from collections.abc import Callable
 from typing import Any, ParamSpec
@@ -9,7 +9,7 @@ Given = ParamSpec("Given")
 
 
 class Mistakes(UserError):
-    """One mistake or several; `where`, as "config: ", goes before the first."""
+    """One mistake or several; `where`, such as "config: ", comes before the first."""
 
     def __init__(self, sentences: list[str], where: str = "") -> None:
         self.sentences = sentences
@@ -18,15 +18,15 @@ class Mistakes(UserError):
 
 
 class Attempts:
-    """Calls that may fail, each of them made, whatever the others did; `sentences` has what they raised."""
+    """Calls that may fail: all are made, even if some fail; `sentences` collects what they raise."""
 
     def __init__(self) -> None:
         self.sentences: list[str] = []
 
     def __call__(self, function: Callable[Given, object], *values: Given.args, **named: Given.kwargs) -> Any:
-        """Return what a function makes of the values, or None if it raises a UserError, which is noted.
+        """Return the function's result, or None if it raises a UserError, which is noted.
 
-        After `require_none(attempts.sentences)` every value is what its function made.
+        After `require_none(attempts.sentences)`, every returned value is its function's result.
         """
         try:
             return function(*values, **named)
@@ -38,6 +38,6 @@ class Attempts:
 
 
 def require_none(sentences: list[str], where: str = "") -> None:
-    """Raise Mistakes if there are any."""
+    """Raise Mistakes if there are any sentences."""
     if sentences:
         raise Mistakes(sentences, where)

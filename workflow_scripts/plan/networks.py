@@ -12,16 +12,17 @@ from workflow_scripts.plan.openlth import SPARSITY_REPORT
 class Network:
     """One network, and what it is made from.
 
-    made_by: the rule that makes it; "" if it is another one, `parent`, listed once more.
+    made_by: the rule that makes it; "" if it is another network, `parent`, under a second name.
     parent: the network that it starts from.
-    shuffled: it is compared with the labels of other pictures.
-    density: share of the weights that remain, where the config tells it.
-    weights: of one that is brought along: a file, the constructor's further arguments, or None for untrained ones.
-    masks, reading: its file of masks, and the keys that say which tensors of the file of weights are the network's.
-    start: the file of the weights that its training started from, where there is one.
-    recipe, method, exempt: of the arm, as the rule needs them.
+    shuffled: whether it is compared with the labels of other pictures.
+    density: share of the weights that remain, if the config gives it.
+    weights: of a user's network: a file, further arguments of the constructor, or None for untrained weights.
+    masks, reading: its file of masks, and the keys that say which tensors of the weight file belong to the network.
+    start: the file of the weights that its training started from, if there is one.
+    recipe, method, exempt: those of the arm, as the rule needs them.
     choices: arguments of `train_level`, by name.
-    needs: its arguments that are files: for each the network in whose folder the file lies, and its name there.
+    needs: arguments of `train_level` that are files: for each, the network whose folder has the file, and its name
+        there.
     """
 
     key: Key
@@ -42,7 +43,7 @@ class Network:
 
     @property
     def files_of(self) -> Key:
-        """The network whose maps and measurements it has: itself, or the one that it is but for labels or name."""
+        """The network whose maps and measurements it has: itself, or the one that it is except for labels or name."""
         if self.made_by:
             return self.key
         assert self.parent, "a network that no job makes has the files of its parent"
@@ -55,9 +56,9 @@ class Network:
 
     @property
     def own_files(self) -> list[str]:
-        """The files of the user's own that it is made from: weights, or what its constructor loads, masks, a report.
+        """The user's files that it is made from: weights, or files that its constructor loads, masks, a report.
 
-        Of a folder that its constructor is named, they are the files in it.
+        If its constructor gets a folder, they are the files in it.
         """
         weights = self.weights.values() if isinstance(self.weights, dict) else [self.weights]
         masks = [self.masks, Path(self.masks).with_name(SPARSITY_REPORT)] if self.masks else []

@@ -1,4 +1,4 @@
-"""Keys that configs had in earlier versions: what to write in their place."""
+"""Keys that configs had in earlier versions: what to write instead."""
 
 from collections.abc import Iterator
 from typing import TypeGuard
@@ -15,26 +15,26 @@ RATES = ("draw", "thresholds", "tally", "tiles")
 
 
 def old_keys(config: dict) -> Iterator[tuple[Place, str]]:
-    """Yield the places of keys that are no longer known, and of each place a sentence; one may stand for several."""
+    """Yield the places of keys that no longer exist, with a sentence for each; several may share a sentence."""
     if "controls" in config:
         yield (
             ("controls",),
-            f"controls is no longer a key: name the arms that are wanted, as arms: {written(with_controls(config))}",
+            f"controls is no longer a key: list the arms that you want, as in arms: {written(with_controls(config))}",
         )
     if "networks" in config and not config["networks"]:
         yield ("networks",), "networks is no longer a key: leave it out"
     elif "networks" in config:
         yield (
             ("networks",),
-            "networks is no longer a key: write each of them under arms, with recipe: brought, and its baselines beside"
-            f" it, as arms: {written(brought_arms(config))}, with its other keys as they are",
+            "networks is no longer a key: write each of them under arms, with recipe: brought and its other keys as"
+            f" they are, and its baselines beside it, as in arms: {written(brought_arms(config))}",
         )
     if "one_shot" in config and not methods_of(config["one_shot"]):
         yield ("one_shot",), "one_shot is no longer a key: leave it out"
     elif "one_shot" in config:
         yield (
             ("one_shot",),
-            f"one_shot is no longer a key: write an arm for each method, as arms: {written(pruned_arms(config))}",
+            f"one_shot is no longer a key: write an arm for each method, as in arms: {written(pruned_arms(config))}",
         )
     network = config.get("network")
     if isinstance(network, dict):
@@ -52,7 +52,7 @@ def old_keys(config: dict) -> Iterator[tuple[Place, str]]:
             beside = written([baseline(name, floor) for floor in floors]) if floors else "none here"
             yield (
                 ("arms", index, "floors"),
-                f"arms.{name}.floors is no longer a key: the baselines are arms of their own, {beside}",
+                f"arms.{name}.floors is no longer a key: baselines are separate arms, {beside}",
             )
 
 
@@ -62,7 +62,7 @@ def old_network_keys(network: dict) -> Iterator[tuple[Place, str]]:
         constructor = ARCHITECTURES.get(str(network["architecture"]), "package.module:function")
         yield (
             ("network", "architecture"),
-            "network.architecture is no longer a key: name what makes the network, as network:"
+            "network.architecture is no longer a key: name the function that makes the network, as in network:"
             f" {written({'constructor': constructor})}",
         )
     if arguments := {key: network[key] for key in ARGUMENTS if key in network}:
@@ -73,18 +73,18 @@ def old_network_keys(network: dict) -> Iterator[tuple[Place, str]]:
 
 
 def enumerated(keys: list[str]) -> str:
-    """Return the names of keys as a sentence lists them."""
+    """Return the names of keys, joined as in a sentence."""
     return " and ".join(filter(None, [", ".join(keys[:-1]), keys[-1]]))
 
 
 def with_controls(config: dict) -> list[dict]:
-    """Return the arms that controls stood for."""
+    """Return the arms that `controls` meant."""
     controls = config["controls"] if isinstance(config["controls"], list) else ["untrained"]
     return [{"name": "imp", "recipe": "imp"}, *({"name": c, "recipe": c, "of": "imp"} for c in controls)]
 
 
 def brought_arms(config: dict) -> list[dict]:
-    """Return the arms that networks stood for, as far as names and recipes go."""
+    """Return the names and recipes of the arms that `networks` meant."""
     arms: dict[str, dict] = {}
     for entry in old_entries(config):
         name = entry["name"]
@@ -94,7 +94,7 @@ def brought_arms(config: dict) -> list[dict]:
 
 
 def pruned_arms(config: dict) -> list[dict]:
-    """Return the arms that one_shot stood for."""
+    """Return the arms that `one_shot` meant."""
     one_shot = config["one_shot"] if isinstance(config["one_shot"], dict) else {}
     densities = one_shot.get("densities", [0.5, 0.25, 0.12, 0.06, 0.03])
     exempt = {"exempt": one_shot["exempt"]} if one_shot.get("exempt") else {}
@@ -107,13 +107,13 @@ def pruned_arms(config: dict) -> list[dict]:
 
 
 def methods_of(one_shot: object) -> list:
-    """Return the methods that one_shot names, or one that stands for any."""
+    """Return the methods of `one_shot`, or one as an example."""
     methods = one_shot.get("methods") if isinstance(one_shot, dict) else None
     return methods if is_list(methods) else ["global"]
 
 
 def old_entries(config: dict) -> list[dict]:
-    """Return the entries of networks that have a name, or one that stands for any."""
+    """Return the entries of `networks` that have a name, or one as an example."""
     networks = config.get("networks")
     named = (
         [entry for entry in networks if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
@@ -124,12 +124,12 @@ def old_entries(config: dict) -> list[dict]:
 
 
 def floors_of(entry: dict) -> list[str]:
-    """Return the floors that an entry of networks had."""
+    """Return the baselines under `floors` of an entry of `networks`."""
     return entry["floors"] if is_list(entry.get("floors")) else list(FLOORS)
 
 
 def baseline(name: object, floor: object) -> dict:
-    """Return the arm that a floor stood for."""
+    """Return the arm for a baseline that was listed under `floors`."""
     return {"name": f"{name}_{floor}", "recipe": floor, "of": name}
 
 

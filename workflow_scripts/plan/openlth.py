@@ -1,9 +1,9 @@
-"""What a lottery ticket experiment of OpenLTH (github.com/facebookresearch/open_lth) has left in its folder.
+"""The folder of a lottery ticket experiment of OpenLTH (github.com/facebookresearch/open_lth).
 
-The networks lie in `replicate_<r>/level_<n>/main/`: the state dicts `model_ep<E>_it<I>.pth` from the start and the end
+The networks are in `replicate_<r>/level_<n>/main/`: the state dicts `model_ep<E>_it<I>.pth` from the start and the end
 of training, `mask.pth` and `sparsity_report.json`; level 0 has `hparams.log`, which names model and dataset. With
-rewinding the training up to the rewind point lies in `level_pretrain/main/`. Read with the standard library alone and
-without opening weights, since Snakemake does so whenever it reads the config.
+rewinding, the training up to the rewind point is in `level_pretrain/main/`. Snakemake reads this whenever it reads the
+config, so only the standard library is used and no weights are opened.
 """
 
 import re
@@ -16,7 +16,7 @@ SPARSITY_REPORT = "sparsity_report.json"  # beside masks: how many weights there
 START = "model_ep0_it0.pth"
 TORCHVISION_DEPTHS = (18, 34, 50, 101, 152)
 VGG_DEPTHS = (11, 13, 16, 19)
-SIZES = {"cifar10": (32, 32), "imagenet": (224, 256)}  # sides of test pictures, cut out of so long a shorter side
+SIZES = {"cifar10": (32, 32), "imagenet": (224, 256)}  # side of test pictures, and shorter side before they are cropped
 
 
 class OpenLTHNetwork(NamedTuple):
@@ -32,13 +32,13 @@ def read_networks(folder: str) -> list[OpenLTHNetwork]:
     """Return the networks of `folder`, called lottery_<hash>, at the end of training, by replicate and level.
 
     Raises:
-        UserError: a replicate, a level, or a file of one is missing; or training has not ended.
+        UserError: a replicate, a level, or one of their files is missing; or training has not ended.
     """
     return [network for number, path in replicates(folder).items() for network in read_replicate(number, path)]
 
 
 def read_starts(folder: str) -> dict[int, str]:
-    """Return the files of the untrained weights, by replicate; without those replicates that hold none."""
+    """Return the files of the untrained weights, by replicate; replicates without such a file are left out."""
     starts = {}
     for number, path in replicates(folder).items():
         for level in ("level_pretrain", "level_0"):
@@ -52,10 +52,10 @@ def read_starts(folder: str) -> dict[int, str]:
 def read_model(folder: str) -> tuple[str, dict]:
     """Return the constructor, "package.module:function", of the experiment's model, and its arguments.
 
-    Without regard to the dataset: OpenLTH gives each model its default number of classes.
+    The dataset does not matter: OpenLTH gives each model its default number of classes.
 
     Raises:
-        UserError: as `agreed_hyperparameter`; or this workflow does not know the model.
+        UserError: as in `agreed_hyperparameter`; or this workflow does not know the model.
     """
     name = agreed_hyperparameter(folder, "Model Hyperparameters", "model_name")
     if (match := re.fullmatch(r"imagenet_resnet_([0-9]+)(_64)?", name)) and int(match[1]) in TORCHVISION_DEPTHS:
@@ -67,24 +67,24 @@ def read_model(folder: str) -> tuple[str, dict]:
     if (match := re.fullmatch(r"cifar_vgg_([0-9]+)", name)) and int(match[1]) in VGG_DEPTHS:
         return "workflow_scripts.networks.openlth_models:cifar_vgg", {"depth": int(match[1])}
     raise UserError(
-        f"OpenLTH's model {name}, of {folder}, is none that this workflow can build: give its constructor and arguments"
-        " in the config"
+        f"OpenLTH's model {name}, of {folder}, is not one that this workflow can build: give its constructor and"
+        " arguments in the config"
     )
 
 
 def read_preprocessing(folder: str) -> dict:
     """Return how OpenLTH prepares test pictures.
 
-    They are scaled until the shorter side has `resize` pixels, and a square of `size` pixels is cut out of the middle;
-    `mean` and `std` are of brightness from 0 to 1 (for CIFAR-10, too, they are ImageNet's).
+    They are scaled until the shorter side has `resize` pixels, and a central square of `size` pixels is cropped; `mean`
+    and `std` refer to brightness from 0 to 1 (they are ImageNet's, for CIFAR-10, too).
 
     Raises:
-        UserError: as `agreed_hyperparameter`; or this workflow does not know the dataset.
+        UserError: as in `agreed_hyperparameter`; or this workflow does not know the dataset.
     """
     name = agreed_hyperparameter(folder, "Dataset Hyperparameters", "dataset_name")
     if name not in SIZES:
         raise UserError(
-            f"OpenLTH's dataset {name}, of {folder}, is none that this workflow knows: give preprocessing in the config"
+            f"OpenLTH's dataset {name}, of {folder}, is unknown to this workflow: give preprocessing in the config"
         )
     size, resize = SIZES[name]
     mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -92,7 +92,7 @@ def read_preprocessing(folder: str) -> dict:
 
 
 def replicates(folder: str) -> dict[int, Path]:
-    """Return the folders of the replicates by number, in order; UserError if there are none."""
+    """Return the folders of the replicates by number, in order; raise UserError if there are none."""
     if not Path(folder).is_dir():
         raise UserError(f"there is no folder {folder}: name the one called lottery_... that OpenLTH has written")
     found = numbered(Path(folder), "replicate")
@@ -105,7 +105,7 @@ def replicates(folder: str) -> dict[int, Path]:
 
 
 def numbered(folder: Path, name: str) -> dict[int, Path]:
-    """Return the folders `<name>_<number>` in `folder` by number, in order; level_pretrain is none of them."""
+    """Return the folders `<name>_<number>` in `folder` by number, in order; level_pretrain is not among them."""
     found = {}
     for path in folder.iterdir():
         match = re.fullmatch(rf"{name}_(0|[1-9][0-9]*)", path.name)
@@ -115,7 +115,7 @@ def numbered(folder: Path, name: str) -> dict[int, Path]:
 
 
 def read_replicate(number: int, path: Path) -> list[OpenLTHNetwork]:
-    """Return the networks of the replicate in `path`, level by level; errors as `read_networks`."""
+    """Return the networks of the replicate in `path`, level by level; raises as `read_networks` does."""
     levels = numbered(path, "level")
     for level in range(max(1, len(levels))):
         if level not in levels:
@@ -134,15 +134,15 @@ def read_replicate(number: int, path: Path) -> list[OpenLTHNetwork]:
 
 
 def last_model(replicate: Path) -> str:
-    """Return the name that the model at the end of training has in each level of a replicate.
+    """Return the file name of the model at the end of training, which is the same in each level of a replicate.
 
     Raises:
-        UserError: it follows from level 0, and training has not ended there; or as `hyperparameter`.
+        UserError: the name follows from level 0, but training has not ended there; or as in `hyperparameter`.
     """
     steps = hyperparameter(replicate, "Training Hyperparameters", "training_steps")
     if match := re.fullmatch(r"([0-9]+)ep", steps):
         return f"model_ep{int(match[1])}_it0.pth"
-    # Which epoch an iteration falls into depends on the dataset's size; but level 0 has the first model and the last.
+    # The epoch of an iteration depends on the dataset's size; but level 0 has the first and the last model.
     main = replicate / "level_0" / "main"
     found = models(main)
     if len(found) < 2:
@@ -160,33 +160,33 @@ def models(main: Path) -> list[str]:
 
 
 def not_ended(main: Path, lacking: str) -> UserError:
-    """Return the error of a level whose training has not ended."""
+    """Return the error for a level whose training has not ended."""
     there = ", ".join(models(main)) or "its masks"
     return UserError(
-        f"training has not ended: {main} has no {lacking}, only {there}; let OpenLTH finish it, or take away this level"
+        f"training has not ended: {main} has no {lacking}, only {there}; let OpenLTH finish it, or remove this level"
         " and those after it"
     )
 
 
 def agreed_hyperparameter(folder: str, section: str, name: str) -> str:
-    """Return a hyperparameter of all replicates.
+    """Return a hyperparameter that all replicates share.
 
     Raises:
-        UserError: as `hyperparameter`; or two replicates do not agree.
+        UserError: as in `hyperparameter`; or two replicates have different values.
     """
     values = {path: hyperparameter(path, section, name) for path in replicates(folder).values()}
     (first, value), *others = values.items()
     for other, differing in others:
         if differing != value:
             raise UserError(
-                f"{name} is {value} in {first} and {differing} in {other}: put replicates of different experiments into"
-                " folders of their own"
+                f"{name} is {value} in {first}, but {differing} in {other}: put replicates of different experiments"
+                " into separate folders"
             )
     return value
 
 
 def hyperparameter(replicate: Path, section: str, name: str) -> str:
-    """Return what a replicate's hparams.log says in the line "    * <name> => ..." below the line `section`.
+    """Return the value in the line "    * <name> => ..." below the line `section` of a replicate's hparams.log.
 
     Raises:
         UserError: there is no such file or no such line.
@@ -200,7 +200,7 @@ def hyperparameter(replicate: Path, section: str, name: str) -> str:
             current = line.strip()
         elif current == section and key == f"* {name}":
             return value
-    raise UserError(f"{path} names no {name} below {section!r}: copy the file again from where OpenLTH has written it")
+    raise UserError(f"{path} has no {name} below {section!r}: copy the file again from where OpenLTH has written it")
 
 
 def require_file(path: Path) -> None:

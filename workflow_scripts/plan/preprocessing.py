@@ -1,4 +1,4 @@
-"""How pictures are shown to networks that are brought along: from the config, or as a package or a file names it."""
+"""How pictures are shown to users' networks: from the config, or from a preset of a package or a file."""
 
 import csv
 import importlib.util
@@ -20,11 +20,11 @@ PRESETS = Path(__file__).with_name("torchvision_presets.csv")
 TIMM = "timm/"
 PROCESSOR_FILE = "preprocessor_config.json"
 OFFERED = (
-    "ResNet50_Weights.IMAGENET1K_V1 of torchvision's, timm/resnet18.a1_in1k of timm's, or a folder or a name of"
-    f" transformers' with {PROCESSOR_FILE}"
+    "ResNet50_Weights.IMAGENET1K_V1 of torchvision, timm/resnet18.a1_in1k of timm, or a folder or a name of"
+    f" transformers with {PROCESSOR_FILE}"
 )
-# Image processors of transformers that do no more than resize, cut, rescale and normalise, and what a size of one
-# number means to each.
+# Image processors of transformers that only resize, crop, rescale and normalise, and what a single number as the size
+# means to each.
 PROCESSORS = {
     "ViT": "square",
     "DeiT": "square",
@@ -38,17 +38,17 @@ PROCESSORS = {
     "ConvNext": "shorter side",
 }
 RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # by Pillow's numbers
-CROPPED_BELOW = 384  # pixels: ConvNext's pictures of that size and more are squeezed to it
+CROPPED_BELOW = 384  # pixels: ConvNext squeezes pictures to sizes from here on, and crops them to smaller ones
 
 
 def read_preprocessing(settings: str | dict, key: str) -> dict:
-    """Return size, resize, mean, std and interpolation, from the config or as it names them.
+    """Return size, resize, mean, std and interpolation, from the config or from the preset that it names.
 
-    size: pixels, or [height, width]. resize: pixels of the shorter side before the middle is cut out, or [height,
-    width] to which the whole picture is squeezed. mean, std: three numbers, or one each for grey pictures.
+    size: pixels, or [height, width]. resize: pixels of the shorter side before the centre is cropped, or [height,
+    width] to which the whole picture is squeezed. mean, std: three numbers each, or one each for grey pictures.
 
     Raises:
-        UserError: there is nothing of that name, its package is not installed, or it asks for what is not done here.
+        UserError: there is no preset of that name, its package is not installed, or it asks for unsupported steps.
     """
     if isinstance(settings, dict):
         return of_config(settings, key)
@@ -60,13 +60,13 @@ def read_preprocessing(settings: str | dict, key: str) -> dict:
     if Path(settings).is_dir() or re.fullmatch(r"[\w.-]+/[\w.-]+", settings):
         return of_processor(processor_file(settings, key), key)
     raise UserError(
-        f"{key} is {settings!r}, which is no preset of torchvision's for classifying pictures; name one, as {OFFERED};"
-        " or give size, mean and std"
+        f"{key} is {settings!r}, which is not a preset of torchvision for classifying pictures; name one, such as"
+        f" {OFFERED}; or give size, mean and std"
     )
 
 
 def of_config(settings: dict, key: str) -> dict:
-    """Return what a config itself says, completed."""
+    """Return the preprocessing in a config, completed."""
     require_none(list(unequal_channels(settings, key)))
     completed = {"resize": max(sides(settings["size"])), "interpolation": "bilinear"} | settings
     if not covers(completed["resize"], completed["size"]):
@@ -75,31 +75,34 @@ def of_config(settings: dict, key: str) -> dict:
 
 
 def unequal_channels(settings: dict, key: str) -> Iterator[str]:
-    """Yield a sentence unless there are as many numbers in mean as in std."""
+    """Yield a sentence unless mean and std have equally many numbers."""
     mean, std = len(settings["mean"]), len(settings["std"])
     if mean != std:
-        yield f"{key}.mean has {counted(mean)} and std {counted(std)}: write three each, or one each for grey pictures"
+        yield (
+            f"{key}.mean has {counted(mean)}, but std has {counted(std)}: write three each, or one each for grey"
+            " pictures"
+        )
 
 
 def counted(numbers: int) -> str:
-    """Return how many numbers there are, in words."""
+    """Return a count of numbers as text."""
     return "one number" if numbers == 1 else f"{numbers} numbers"
 
 
 def covers(resize: int | list[int], size: int | list[int]) -> bool:
-    """Tell whether pictures that were resized are large enough for `size` to be cut out."""
+    """Tell whether resized pictures are large enough for a crop of `size`."""
     return all(before >= after for before, after in zip(sides(resize), sides(size), strict=True))
 
 
 def as_written(preprocessing: dict) -> dict:
-    """Return a preprocessing whose size is one number where its sides are equal, whichever way it was written."""
+    """Return a preprocessing whose size is one number if its sides are equal, however it was written."""
     height, width = sides(preprocessing["size"])
     return preprocessing | {"size": height if height == width else [height, width]}
 
 
 @cache
 def read_presets() -> dict[str, dict]:
-    """Return what `read_preprocessing` does of each preset, by name: a table, for torchvision imports torch."""
+    """Return the result of `read_preprocessing` for each preset, from a table, because torchvision imports torch."""
     with open(PRESETS, newline="") as file:
         return {
             row["preset"]: {
@@ -114,18 +117,16 @@ def read_presets() -> dict[str, dict]:
 
 
 def of_timm(settings: str, key: str) -> dict:
-    """Return how timm shows pictures to a pretrained network that is tested."""
+    """Return how timm shows pictures to a pretrained network in tests."""
     config = timm_config(settings.removeprefix(TIMM), key)
     begin = f"{key} is {settings!r}, "
     (channels, *size), crop = config["input_size"], config["crop_mode"]
     if channels != len(config["mean"]) or channels not in (1, 3):
-        raise UserError(f"{begin}whose pictures have {channels} channels: only 1 and 3 are possible")
+        raise UserError(f"{begin}whose pictures have {channels} channels, but only 1 and 3 are possible")
     if config["interpolation"] not in RESAMPLING:
         raise UserError(f"{begin}which asks for the interpolation {config['interpolation']}: {instead()}")
     if crop == "border" or (crop == "center" and size[0] != size[1]):
-        raise UserError(
-            f"{begin}whose pictures are fitted in by timm's crop_mode {crop}, which is not done: {instead()}"
-        )
+        raise UserError(f"{begin}which uses timm's crop_mode {crop}, and that is not supported: {instead()}")
     before = [math.floor(side / config["crop_pct"]) for side in size]
     return as_written(
         {
@@ -140,39 +141,41 @@ def of_timm(settings: str, key: str) -> dict:
 
 @cache
 def timm_config(name: str, key: str) -> dict:
-    """Return the configuration of a pretrained network of timm's, which another process asks timm for: it has torch."""
+    """Return timm's configuration of a pretrained network, read in another process, because timm imports torch."""
     if importlib.util.find_spec("timm") is None:
-        raise UserError(f"{key} is 'timm/{name}', and timm is not there: pip install timm, or {instead()}")
+        raise UserError(f"{key} is 'timm/{name}', but timm is not installed: pip install timm, or {instead()}")
     command = [sys.executable, "-m", "workflow_scripts.networks.timm_config", name]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if run.returncode:
         words = (run.stderr.strip().splitlines() or ["it was killed"])[-1].removeprefix("error: ")
-        raise UserError(f"{key} is 'timm/{name}', and timm does not say what that is ({words}): correct the name")
+        raise UserError(f"{key} is 'timm/{name}', but timm does not know it ({words}): correct the name")
     return json.loads(run.stdout)
 
 
 def processor_file(settings: str, key: str) -> Path:
-    """Return the file of an image processor of transformers': in a folder, or of a name that it is fetched by once."""
+    """Return the file of an image processor of transformers: in a folder, or fetched once by its name."""
     if Path(settings).is_dir():
         return Path(settings) / PROCESSOR_FILE
-    begin = f"{key} is {settings!r}, and there is no such folder"
+    begin = f"{key} is {settings!r}, but there is no such folder"
     try:
         from huggingface_hub import hf_hub_download, try_to_load_from_cache
     except ImportError:
-        raise UserError(f"{begin}; to fetch what transformers has of that name, pip install transformers") from None
+        raise UserError(
+            f"{begin}; to fetch the file that transformers has by that name, pip install transformers"
+        ) from None
     try:
         kept = try_to_load_from_cache(settings, PROCESSOR_FILE)
         return Path(kept if isinstance(kept, str) else hf_hub_download(settings, PROCESSOR_FILE))
-    except Exception as error:  # of the network, the host, or the name
+    except Exception as error:  # an error of the connection, the host, or the name
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{begin}, nor can {PROCESSOR_FILE} of that name be fetched ({type(error).__name__}: {reason}): correct it,"
-            f" or put the file into a folder and name that"
+            f"{begin}, and {PROCESSOR_FILE} of that name cannot be fetched ({type(error).__name__}: {reason}): correct"
+            " the name, or put the file into a folder and name that"
         ) from None
 
 
 def of_processor(path: Path, key: str) -> dict:
-    """Return what an image processor of transformers' does, from its file."""
+    """Return the preprocessing of an image processor of transformers, from its file."""
     if not path.is_file():
         raise UserError(f"{key}: there is no file {path}: put it there, or {instead()}")
     damages = ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError
@@ -181,12 +184,12 @@ def of_processor(path: Path, key: str) -> dict:
 
 
 def followed(processor: dict, begin: str) -> dict:
-    """Return the preprocessing that an image processor's settings mean; UserError for what is not done here."""
+    """Return the preprocessing that an image processor's settings mean; raise UserError if it is not supported."""
     named = processor.get("image_processor_type", processor.get("feature_extractor_type", ""))
     kind = re.sub("(ImageProcessor|FeatureExtractor)(Fast|Pil)?$", "", named)
     if kind not in PROCESSORS:
         raise UserError(
-            f"{begin} is of {named or 'no type'}, and only these are known: {', '.join(PROCESSORS)}; {instead()}"
+            f"{begin} is of {named or 'no type'}, but only these are known: {', '.join(PROCESSORS)}; {instead()}"
         )
     for name, done in (
         ("do_resize", True),
@@ -195,9 +198,9 @@ def followed(processor: dict, begin: str) -> dict:
         ("do_flip_channel_order", False),
     ):
         if bool(processor.get(name, done)) != done:
-            raise UserError(f"{begin} has {name}: {json.dumps(processor[name])}, which is not done: {instead()}")
+            raise UserError(f"{begin} has {name}: {json.dumps(processor[name])}, which is not supported: {instead()}")
     if not math.isclose(processor.get("rescale_factor", 1 / 255), 1 / 255, rel_tol=1e-3):
-        raise UserError(f"{begin} has a rescale_factor of {processor['rescale_factor']}, not of 1 / 255: {instead()}")
+        raise UserError(f"{begin} has a rescale_factor of {processor['rescale_factor']}, not 1 / 255: {instead()}")
     normalises = processor.get("do_normalize", True)
     wanted = ["size", "resample", *(["image_mean", "image_std"] if normalises else [])]
     if missing := [name for name in wanted if processor.get(name) is None]:
@@ -210,13 +213,13 @@ def followed(processor: dict, begin: str) -> dict:
     fits = covers(resize, size) and min(sides(size)) > 0
     if not interpolation or len(mean) != len(std) or len(mean) not in (1, 3) or not min(std) > 0 or not fits:
         raise UserError(
-            f"{begin} has a size, a mean, a standard deviation or a resample that cannot be: mend it, or {instead()}"
+            f"{begin} has an impossible size, mean, standard deviation or resample: correct it, or {instead()}"
         )
     return as_written({"size": size, "resize": resize, "mean": mean, "std": std, "interpolation": interpolation})
 
 
 def size_and_resize(processor: dict, kind: str, begin: str) -> tuple[int | list[int], int | list[int]]:
-    """Return the size of an image processor's pictures, and what they are resized to before they are cut to it."""
+    """Return the size of an image processor's pictures, and the size that they are resized to before the crop."""
     found = processor["size"]
     resize: int | list[int]
     if isinstance(found, dict) and "shortest_edge" in found:
@@ -231,17 +234,17 @@ def size_and_resize(processor: dict, kind: str, begin: str) -> tuple[int | list[
         return side, int(side / processor.get("crop_pct", 224 / 256)) if small else [side, side]
     if not processor.get("do_center_crop", "crop_size" in processor):
         if isinstance(resize, int):
-            raise UserError(f"{begin} has no crop_size, so that pictures would keep their shapes: {instead()}")
+            raise UserError(f"{begin} has no crop_size, so pictures would keep their proportions: {instead()}")
         return resize, resize
     crop = processor["crop_size"]
     return [int(crop["height"]), int(crop["width"])] if isinstance(crop, dict) else int(crop), resize
 
 
 def numbers_of(values: list) -> list[float]:
-    """Return numbers as they may stand in a file."""
+    """Return numbers from a file as floats."""
     return [float(value) for value in values]
 
 
 def instead() -> str:
-    """Return what can be done in place of naming a preprocessing."""
+    """Return what the user can do instead of naming a preprocessing."""
     return "give size, mean and std yourself"

@@ -1,7 +1,7 @@
-"""Recipes: the ways to come by networks, which the config's `arms` name.
+"""Recipes: the ways to obtain networks, for the config's `arms`.
 
-One that makes a control from another network is a file in train/controls, and works without being named elsewhere. (Of
-those that come with the workflow, the tests want an explanation in config.yaml.)
+A recipe that makes a control from another network is a file in train/controls, and needs no entry elsewhere. (The tests
+require that config.yaml explains the recipes that come with the workflow.)
 """
 
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from workflow_scripts.plan.methods import PUBLISHED
 from workflow_scripts.plan.source_files import constants_of, has_function, parse
 from workflow_scripts.shared.files import UserError
 
-INITIAL = "untrained"  # where the networks that trainings start from lie, unless an arm is made of them
+INITIAL = "untrained"  # folder of the networks that trainings start from, unless an arm consists of them
 CONTROLS = ROOT / "workflow_scripts" / "train" / "controls"
-STARTS = {"untrained": "initial", "dense": "first"}  # what a control may be made from, and `Recipe.starts_from`
-TRAINING = ("imp", "dense_early", "dense_small", "pruned", *PUBLISHED)  # those that train on pictures
-METHODS = {  # of the recipe prune_once, and what figures call its arms
+STARTS = {"untrained": "initial", "dense": "first"}  # what a control may be made from, as `Recipe.starts_from`
+TRAINING = ("imp", "dense_early", "dense_small", "pruned", *PUBLISHED)  # recipes that train on pictures
+METHODS = {  # of the recipe prune_once, and the names of its arms in figures
     "global": "one-shot, global magnitude",
     "layerwise": "one-shot, layerwise magnitude",
     "random": "one-shot, random",
@@ -28,13 +28,13 @@ METHODS = {  # of the recipe prune_once, and what figures call its arms
 
 @dataclass(frozen=True)
 class Recipe:
-    """A way to come by networks.
+    """A way to obtain networks.
 
-    role: that of its arms, unless they say another.
-    label: what figures call its arms, unless they say something else; "" for their names.
-    of: recipes of the arms that it may be `of`; empty for one that is of none, or of any.
-    starts_from: the network of the same replicate that each of its own starts from: "first", level 0 of that arm;
-        "initial", the one that trainings start from; or "", none.
+    role: the role of its arms, unless they give another.
+    label: the name of its arms in figures, unless they give another; "" for their own names.
+    of: recipes of the arms that it may be `of`; empty if it is `of` none, or may be `of` any.
+    starts_from: the network of the same replicate that each of its networks starts from: "first", level 0 of the arm
+        under `of`; "initial", the network that trainings start from; or "", none.
     """
 
     role: str
@@ -67,34 +67,34 @@ BUILT_IN = {
 
 
 def label_of(item: dict) -> str:
-    """Return what figures call the arm that an item of the config's `arms` describes."""
+    """Return the name in figures of the arm that an item of the config's `arms` describes."""
     known = METHODS.get(item.get("method", ""), known_recipes()[item["recipe"]].label)
     return item.get("label") or known or item["name"].replace("_", " ")
 
 
 def read_control(file: Path) -> Recipe:
-    """Return the recipe that a file in train/controls is, from its constants; it is not run, for it imports torch.
+    """Return the recipe that a file in train/controls defines, from its constants; it is not run: it imports torch.
 
     Raises:
-        UserError: the file is no Python, lacks a constant or the function `make`, or has the name of another recipe.
+        UserError: the file is not Python, lacks a constant or the function `make`, or has the name of another recipe.
     """
     tree = parse(file)
     constants = constants_of(tree)
     label, start, role = (constants.get(name) for name in ("LABEL", "STARTS_FROM", "ROLE"))
     if not isinstance(label, str) or not label:
-        raise UserError(f'{file} has no LABEL: add what figures call the control, as LABEL = "dense, halved"')
+        raise UserError(f'{file} has no LABEL: add its name in figures, such as LABEL = "dense, halved"')
     if start not in STARTS:
-        raise UserError(f'{file}: write STARTS_FROM = "untrained" or "dense": the network that it is made from')
+        raise UserError(f'{file}: write STARTS_FROM = "untrained" or "dense", the network that it is made from')
     if role not in (None, *ROLES):
         raise UserError(f"{file}: write ROLE as one of {', '.join(ROLES)}, or leave it out")
     if not has_function(tree, "make"):
-        raise UserError(f"{file} makes nothing: add a function make, as docs/extending.md has it")
+        raise UserError(f"{file} makes nothing: add a function make, as in docs/extending.md")
     if file.stem in BUILT_IN:
-        raise UserError(f"{file}: {file.stem} is a recipe already: give the file another name")
+        raise UserError(f"{file}: there is already a recipe {file.stem}: give the file another name")
     return Recipe(role or BASELINE, label, of=("imp",), starts_from=STARTS[start])
 
 
 @cache
 def known_recipes() -> dict[str, Recipe]:
-    """Return all recipes by name, those that are files in train/controls last; UserError as `read_control`."""
+    """Return all recipes by name, those in train/controls last; raises as `read_control` does."""
     return BUILT_IN | {file.stem: read_control(file) for file in sorted(CONTROLS.glob("[!_]*.py"))}

@@ -1,18 +1,18 @@
-"""How many replicates a test of differences takes."""
+"""How many replicates a test of differences needs."""
 
 from collections.abc import Collection, Mapping
 
 from workflow_scripts.plan.keys import CURVE, Key
 from workflow_scripts.shared.files import UserError
 
-LEAST_REPLICATES = 3  # with two the chance to show anything is small, whatever is true
+LEAST_REPLICATES = 3  # with two there is little chance to show any difference
 
 
 def require_replicates(roles: Mapping[str, str], networks: Collection[Key], test: str) -> None:
-    """Raise UserError where a test of differences from dense is asked for, and a curve has too few replicates.
+    """Raise UserError if a test of differences from dense is requested, but a curve has too few replicates.
 
     Args:
-        roles: those of arms, by name.
+        roles: the roles of arms, by name.
         networks: the names of all networks.
         test: the config's `statistics.test`; "where_possible" leaves out what cannot be tested.
     """
@@ -22,6 +22,6 @@ def require_replicates(roles: Mapping[str, str], networks: Collection[Key], test
         count = len({key.replicate for key in networks if key.arm == arm})
         if role == CURVE and count < LEAST_REPLICATES:
             raise UserError(
-                f"config: statistics.test is {test}, which takes {LEAST_REPLICATES} replicates, and the arm {arm} has"
+                f"config: statistics.test is {test}, which needs {LEAST_REPLICATES} replicates, but the arm {arm} has"
                 f" {count}: add replicates, or write test: where_possible"
             )

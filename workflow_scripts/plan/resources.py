@@ -1,4 +1,4 @@
-"""Threads and GPUs of each rule's jobs: what the rules ask for, and the cost sheet counts."""
+"""Threads and GPUs of each rule's jobs, for the rules and for the cost sheet."""
 
 from workflow_scripts.plan.concept_sets import is_drawn
 
@@ -9,7 +9,7 @@ DISSECTION = (
     "ablate_units",
 )
 DRAWING, DECODING = 8, 8  # threads that draw the generated world; that decode maps for a GPU, which counts faster
-PACKING = 4  # threads that decode labelled pictures, or draw them; the generated world's, few and early, have one
+PACKING = 4  # threads that decode or draw labelled pictures; the generated world's, few and early, get one
 
 
 def gpus_of(rule: str, config: dict, shuffled: bool = False, tested: bool = True) -> int:
@@ -18,8 +18,8 @@ def gpus_of(rule: str, config: dict, shuffled: bool = False, tested: bool = True
     Args:
         rule: its name.
         config: whose `gpus` is a number.
-        shuffled: labels are shuffled. In one job with the dense network's tally, it would ask for a second GPU.
-        tested: there are pictures to test the network with.
+        shuffled: labels are shuffled. In one job with the dense network's tally, it would request a second GPU.
+        tested: there are test pictures for the network.
     """
     if rule in TRAININGS:
         return config["gpus"]
@@ -29,7 +29,7 @@ def gpus_of(rule: str, config: dict, shuffled: bool = False, tested: bool = True
 
 
 def threads_of(rule: str, config: dict, shuffled: bool = False, tested: bool = True) -> int:
-    """Return how many threads a job of a rule asks for; arguments as of `gpus_of`."""
+    """Return how many threads a job of a rule requests; arguments as for `gpus_of`."""
     gpus, workers = gpus_of(rule, config, shuffled, tested), config["images"]["workers"]
     if rule == "make_images":
         return DRAWING

@@ -1,4 +1,4 @@
-"""Variations: other choices of the dissection, one at a time, under which units are counted once more."""
+"""Variations: other choices of the dissection, one at a time, with which units are counted again."""
 
 import json
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ from typing import NamedTuple
 from workflow_scripts.plan.protocols import PROTOCOLS, Protocol
 
 KEYS = {"quantile": "quantiles", "protocol": "protocols", "knots": "knots"}  # of the config's section, by choice
-OWN = "own"  # in place of a protocol's name, where the experiment's choices are those of none
-# Of a network's sweep.csv.
+OWN = "own"  # instead of a protocol's name, if the experiment's choices match no protocol
+# Columns of a network's sweep.csv.
 COLUMNS = [
     *("choice", "value", "layer", "units"),
     *("detectors_a", "concepts_a", "detectors_b", "concepts_b", "dead_units"),
@@ -17,7 +17,7 @@ COLUMNS = [
 
 
 class Variation(NamedTuple):
-    """A choice, "quantile", "protocol" or "knots", its other value as tables have it, and all choices that follow."""
+    """A choice, "quantile", "protocol" or "knots"; its other value, as in tables; and all resulting choices."""
 
     choice: str
     value: str
@@ -25,24 +25,24 @@ class Variation(NamedTuple):
 
 
 def text_of(value: float | str) -> str:
-    """Return a value as tables have it."""
+    """Return a value in the form of the tables."""
     return value if isinstance(value, str) else f"{value:.10g}"
 
 
 def own_choices(dissection: dict) -> Protocol:
-    """Return the experiment's own choices, from the config's section with its protocol's."""
+    """Return the experiment's own choices, from the config's section with its protocol's choices filled in."""
     return Protocol(**{field.name: dissection[field.name] for field in fields(Protocol)})
 
 
 def own_value(choice: str, own: Protocol) -> str:
-    """Return the experiment's own value of a choice, as tables have it."""
+    """Return the experiment's own value of a choice, in the form of the tables."""
     if choice == "protocol":
         return next((name for name, choices in PROTOCOLS.items() if choices == own), OWN)
     return text_of(getattr(own, choice))
 
 
 def variations(config: dict) -> list[Variation]:
-    """Return the variations that a config asks for, without those that are its own setting."""
+    """Return the variations that a config asks for, except those that equal its own setting."""
     own, asked = own_choices(config["dissection"]), config["robustness"]
     found = [
         *(("quantile", quantile, replace(own, quantile=quantile)) for quantile in asked["quantiles"]),
@@ -53,9 +53,10 @@ def variations(config: dict) -> list[Variation]:
 
 
 def robustness_mistakes(config: dict) -> Iterator[str]:
-    """Yield a sentence for each variation that a dump of candidates has not the maps for.
+    """Yield a sentence for each variation for which a dump of candidates lacks the maps.
 
-    `config` has its protocol's choices. Where the candidates would not even do for its own, nothing more is said.
+    `config` has its protocol's choices filled in. If the candidates do not even suffice for these, `protocol_mistakes`
+    says so.
     """
     dissection = config["dissection"]
     if dissection["dump"] != "candidates" or dissection["quantile_of"] == "upsampled":
@@ -64,8 +65,8 @@ def robustness_mistakes(config: dict) -> Iterator[str]:
         place = f"robustness.{KEYS[choice]} has {value}"
         if choices.quantile_of == "upsampled":
             yield (
-                f"{place}, whose thresholds are of upsampled maps, and dissection.dump is candidates, which are known"
-                f" for raw maps only: set that to all, or leave {value} out"
+                f"{place}, whose thresholds are those of upsampled maps, but dissection.dump is candidates, which only"
+                f" suffice for raw maps: set dissection.dump to all, or leave {value} out"
             )
         elif choices.quantile > dissection["largest_quantile"]:
             yield (
@@ -75,10 +76,10 @@ def robustness_mistakes(config: dict) -> Iterator[str]:
 
 
 def to_json(found: list[Variation]) -> str:
-    """Return variations as text."""
+    """Return variations as JSON."""
     return json.dumps([variation._asdict() | {"choices": asdict(variation.choices)} for variation in found])
 
 
 def from_json(text: str) -> list[Variation]:
-    """Return variations from the text of `to_json`."""
+    """Return variations from the JSON of `to_json`."""
     return [Variation(**item | {"choices": Protocol(**item["choices"])}) for item in json.loads(text)]

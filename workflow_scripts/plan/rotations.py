@@ -1,27 +1,27 @@
-"""Arms of the recipe `rotated`: how the layers of another arm's networks are turned, to count what chance detects.
+"""Arms of the recipe `rotated`: how the layers of another arm's networks are rotated, to count what chance detects.
 
-Such an arm has no networks of its own: a rotation is dissected within one job, and leaves numbers alone.
+Such an arm has no networks of its own: a rotation is dissected within one job and only leaves numbers.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 RECIPE = "rotated"
-WITHOUT_NETWORKS = (RECIPE, "shuffled_labels")  # recipes of arms that have no networks to turn
-ALPHAS, SEEDS = (1,), 5  # unless the arm says others
-# Of a network's rotations.csv.
+WITHOUT_NETWORKS = (RECIPE, "shuffled_labels")  # recipes of arms that have no networks to rotate
+ALPHAS, SEEDS = (1,), 5  # unless the arm gives others
+# Columns of a network's rotations.csv.
 COLUMNS = ["layer", "alpha", "seed", "units", "detectors_a", "concepts_a", "dead_units", "median_score"]
 
 
 class Rotations(NamedTuple):
-    """How each layer is turned: so far of the way, in ascending order, of each rotation, numbered from 1 to `seeds`."""
+    """How each layer is rotated: by each share `alphas`, ascending, of each rotation, numbered from 1 to `seeds`."""
 
     alphas: tuple[float, ...]
     seeds: int
 
 
 def rotated_arms(items: Iterable[dict]) -> dict[str, Rotations]:
-    """Return how the networks of arms are turned, by the names of those arms that any of `items` is a rotation of."""
+    """Return how the networks of arms are rotated, by the names of the arms that `items` rotate."""
     return {
         item["of"]: Rotations(tuple(sorted(map(float, item.get("alphas", ALPHAS)))), item.get("seeds", SEEDS))
         for item in items
@@ -30,13 +30,13 @@ def rotated_arms(items: Iterable[dict]) -> dict[str, Rotations]:
 
 
 def all_of(rotations: Iterable[Rotations]) -> Rotations:
-    """Return those that one network needs which is listed in several arms: these, and maybe some that none asks for."""
+    """Return the rotations of a network in several arms: all of theirs, and maybe some that none asks for."""
     alphas, seeds = zip(*rotations, strict=True)
     return Rotations(tuple(sorted({alpha for some in alphas for alpha in some})), max(seeds))
 
 
 def rotation_mistakes(items: list[dict]) -> Iterator[str]:
-    """Yield what is wrong with the arms that arms of this recipe are `of`, a sentence each."""
+    """Yield mistakes in the `of` of arms of this recipe, each in a sentence."""
     recipes: dict[str, str] = {}
     for item in items:
         recipes.setdefault(item["name"], item["recipe"])
@@ -46,11 +46,11 @@ def rotation_mistakes(items: list[dict]) -> Iterator[str]:
         if item["recipe"] != RECIPE or base not in recipes:
             continue
         if item.get("alphas") and not any(item["alphas"]):
-            yield f"arms.{name}.alphas is 0 alone, which turns nothing: add 1, or leave alphas out"
+            yield f"arms.{name}.alphas only has 0, which rotates nothing: add 1, or leave alphas out"
         if recipes[base] in WITHOUT_NETWORKS:
             yield (
                 f"arms.{name}.of is {base}, an arm of the recipe {recipes[base]}, which has no networks of its own to"
-                " turn: name another arm"
+                " rotate: name another arm"
             )
         elif base in turned:
             yield (

@@ -14,7 +14,7 @@ from workflow_scripts.plan.code import ROOT
 
 Place = tuple[str | int, ...]  # of a value: the keys that lead to it
 
-# A JSON schema takes 8.0 for a whole number, and no bound stops .nan: every comparison with it is false.
+# A JSON schema accepts 8.0 as an integer, and no bound stops .nan, because every comparison with it is false.
 TYPES = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
     {
         "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
@@ -33,7 +33,7 @@ def read_schema() -> dict:
 
 
 def resolved(schema: dict) -> dict:
-    """Return a part of the schema without a reference at its top."""
+    """Return a part of the schema with a reference at its top resolved."""
     if "$ref" not in schema:
         return schema
     target = read_schema()["$defs"][schema["$ref"].removeprefix("#/$defs/")]
@@ -41,13 +41,13 @@ def resolved(schema: dict) -> dict:
 
 
 def errors_of(validator: jsonschema.protocols.Validator, value: object) -> Iterator[jsonschema.ValidationError]:
-    """Yield the errors of a value by their places; of one of several kinds those of the kind that was meant."""
+    """Yield the errors of a value by their places; if it may have several kinds, those of the intended kind."""
     for error in sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path]):
         yield from innermost(error)
 
 
 def innermost(error: jsonschema.ValidationError) -> Iterator[jsonschema.ValidationError]:
-    """Yield an error, or if a value of several kinds has the type of one of them, what is wrong with it as such."""
+    """Yield an error; or, if a value has the type of one of several kinds, its errors as a value of that kind."""
     kinds: dict[int, list[jsonschema.ValidationError]] = {}
     for inner in error.context:
         kinds.setdefault(inner.schema_path[0], []).append(inner)
@@ -69,23 +69,23 @@ def place_of(error: jsonschema.ValidationError) -> Place:
 
 
 def unknown_keys(error: jsonschema.ValidationError) -> list:
-    """Return the keys of a value that its schema does not have."""
+    """Return the keys of a value that are not in its schema."""
     return [key for key in error.instance if key not in error.schema["properties"]]
 
 
 def nearest(word: object, known: Iterable[str]) -> str | None:
-    """Return the known word that one comes nearest to, if any comes near."""
+    """Return the known word that a word resembles most, if it resembles any."""
     return next(iter(difflib.get_close_matches(str(word), known, 1)), None)
 
 
 def hint(word: object, known: list[str]) -> str:
-    """Return what to say of a word that is none of those known."""
+    """Return advice on an unknown word."""
     close = nearest(word, known)
     return f"did you mean {close}?" if close else f"known are {', '.join(known)}"
 
 
 def explain(error: jsonschema.ValidationError, name: str) -> str:
-    """Return an error of a value, `name`, as a sentence; those of unknown and missing keys need other words."""
+    """Return an error of the value `name` as a sentence; errors of unknown and missing keys are worded elsewhere."""
     value, schema = error.instance, error.schema
     if error.validator == "uniqueItems":
         twice = next(item for item in value if value.count(item) > 1)
@@ -94,25 +94,25 @@ def explain(error: jsonschema.ValidationError, name: str) -> str:
         return f"{name} is {schema['description']}: leave it out"
     if schema.get("type") == "string" and isinstance(value, bool | int | float | date):
         kind = "a truth value" if isinstance(value, bool) else "a date" if isinstance(value, date) else "a number"
-        return f"{name} is {str(value).lower()}, {kind}, where text belongs: put it into quotes"
+        return f"{name} is {str(value).lower()}, {kind}, but must be text: put it into quotes"
     if isinstance(value, float):
         if not math.isfinite(value):
             return f"{name} is {value}, which is not finite: write {wanted(schema)}"
         kinds = [resolved(kind).get("type") for kind in [schema, *schema.get("anyOf", [])]]
         if value.is_integer() and "integer" in kinds:
-            return f"{name} is {value}, where a whole number belongs: write {value:.0f}"
+            return f"{name} is {value}, but must be a whole number: write {value:.0f}"
     return f"{name} is {shown(value)}: write {wanted(schema)}"
 
 
 def wanted(schema: dict) -> str:
-    """Return what a part of the schema wants: what to write, and an example."""
+    """Describe what a part of the schema expects, with an example."""
     schema = resolved(schema)
     examples = schema.get("examples", [])
     return in_words(schema) + (f", such as {' or '.join(map(written, examples))}" if examples else "")
 
 
 def in_words(schema: dict) -> str:
-    """Return what a part of the schema wants, without an example."""
+    """Describe what a part of the schema expects, without an example."""
     schema = resolved(schema)
     if "description" in schema:
         return schema["description"]
@@ -130,11 +130,11 @@ def in_words(schema: dict) -> str:
             return f"a number{bounds(schema)}"
         case "object":
             return f"its keys below it, such as {next(iter(schema['properties']))}"
-    raise ValueError(f"a schema of type {schema['type']} wants a description")
+    raise ValueError(f"a schema of type {schema['type']} needs a description")
 
 
 def bounds(schema: dict) -> str:
-    """Return the bounds of a number in words, after it."""
+    """Return the bounds of a number in words, to follow "a number"."""
     if "minimum" in schema and "maximum" in schema:
         return f" from {schema['minimum']} to {schema['maximum']}"
     words = {
@@ -148,7 +148,7 @@ def bounds(schema: dict) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as a sentence shows it: short, and text in quotes."""
+    """Return a value for a sentence: shortened, with text in quotes."""
     if value is None:
         return "empty"
     text = str(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=str)
@@ -156,15 +156,15 @@ def shown(value: object) -> str:
 
 
 def written(value: object) -> str:
-    """Return a value as it is written into a config, on one line."""
+    """Return a value as it is written in a config, on one line."""
     if not isinstance(value, dict | list):
         return str(value)
     return yaml.dump(value, Dumper=Plain, default_flow_style=True, width=math.inf, sort_keys=False).strip()
 
 
 class Plain(yaml.SafeDumper):
-    """Writes a list that stands in two places twice, in place of a reference."""
+    """Writes a list that is used in two places twice, instead of writing a reference."""
 
     def ignore_aliases(self, _: object) -> bool:
-        """Tell that no value is ever written as a reference."""
+        """Return that no value is ever written as a reference."""
         return True

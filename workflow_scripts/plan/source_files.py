@@ -1,4 +1,4 @@
-"""What Python files say of themselves, read without running them."""
+"""What Python files contain, read without running them."""
 
 import ast
 from pathlib import Path
@@ -7,7 +7,7 @@ from workflow_scripts.shared.files import UserError, reading
 
 
 def parse(path: Path) -> ast.Module:
-    """Return the syntax tree of a file; UserError, with the line, if it is no Python."""
+    """Return the syntax tree of a file; raise UserError, with the line, if it is not Python."""
     with reading(path):
         source = path.read_bytes()
     try:
@@ -18,7 +18,7 @@ def parse(path: Path) -> ast.Module:
 
 
 def constants_of(tree: ast.Module) -> dict[str, object]:
-    """Return the literal values that a module assigns to names, at its top."""
+    """Return the literal values that a module assigns to names at its top level."""
     constants: dict[str, object] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
@@ -32,7 +32,7 @@ def constants_of(tree: ast.Module) -> dict[str, object]:
 
 
 def has_function(tree: ast.Module, name: str) -> bool:
-    """Tell whether a module defines a function of this name, at its top."""
+    """Tell whether a module defines a function of this name at its top level."""
     return any(isinstance(node, ast.FunctionDef) and node.name == name for node in tree.body)
 
 

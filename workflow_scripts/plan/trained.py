@@ -10,7 +10,7 @@ from workflow_scripts.plan.networks import Network
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.sizes import size_text
 
-RESEEDED = 1000  # seeds of fresh weights are so much above the replicate's number, unless the arm says another
+RESEEDED = 1000  # seeds of fresh weights are this much above the replicate's number, unless the arm gives another seed
 
 
 def iterative(name: str, config: dict, design: Design, initial: str) -> Iterator[Network]:
@@ -23,13 +23,13 @@ def iterative(name: str, config: dict, design: Design, initial: str) -> Iterator
 
 
 def pruned(item: dict, method: Method, dense: list[Network], config: dict, initial: str) -> Iterator[Network]:
-    """Yield the networks of an arm of pruning, by replicate and level.
+    """Yield the networks of a pruned arm, by replicate and level.
 
     Args:
-        item: of the config's `arms`.
+        item: the item of the config's `arms`.
         method: how the arm is pruned.
-        dense: of each replicate the network that is pruned.
-        config: the whole.
+        dense: the network of each replicate that is pruned.
+        config: the whole config.
         initial: the arm whose networks the dense ones start from.
     """
     for first in dense:
@@ -42,28 +42,28 @@ def pruned(item: dict, method: Method, dense: list[Network], config: dict, initi
 
 
 def require_pictures(item: dict, dense: list[Network], config: dict) -> None:
-    """Raise UserError if pictures do not suit networks brought along that are to be trained on them."""
-    if not dense or dense[0].design.is_trained:  # none where what is wrong with them is told already
+    """Raise UserError if the pictures do not suit users' networks that should be trained on them."""
+    if not dense or dense[0].design.is_trained:  # empty if mistakes in them have already been reported
         return
     design = dense[0].design
     size = design.preprocessing["size"]
     begin = f"arms.{item['name']} trains networks of the arm {item['of']}"
     if not isinstance(size, int):
         raise UserError(
-            f"{begin}, whose preprocessing.size is {size_text(size)}, and pictures to train on are square: leave that"
-            " arm out"
+            f"{begin}, whose preprocessing.size is {size_text(size)}, but training pictures are square: leave that arm"
+            " out"
         )
     if size != config["images"]["size"]:
-        raise UserError(f"{begin}, which take pictures of {size} pixels: set images.size to it")
+        raise UserError(f"{begin}, which take pictures of {size} pixels: set images.size to that number")
     if design.class_order not in (None, "text"):
         raise UserError(
-            f"{begin}, whose class_order is {design.class_order}: pictures to train on have their classes in the order"
-            " of text; rename their folders so that both agree, and leave class_order out"
+            f"{begin}, whose class_order is {design.class_order}, but training pictures have their classes in the order"
+            " of text: rename their folders so that both agree, and leave class_order out"
         )
 
 
 def levels_of(item: dict, method: Method, dense: Network, config: dict, initial: str) -> Iterator[Network]:
-    """Yield the levels of one replicate's arm that come after the dense network."""
+    """Yield the levels of an arm's replicate that come after the dense network."""
     for level in levels_wanted(item, config):
         yield trained(item, method, Key(item["name"], dense.key.replicate, level), dense, config, initial)
 
@@ -112,12 +112,12 @@ def trained(item: dict, method: Method, key: Key, dense: Network, config: dict, 
 
 
 def exempt(pruning: dict) -> dict:
-    """Return the argument for layers that are never pruned, where there are such."""
+    """Return the argument for layers that are never pruned, if there are any."""
     return {"exempt": pruning["exempt"]} if pruning["exempt"] else {}
 
 
 def last_rate(training: dict) -> float | None:
-    """Return the learning rate that a schedule of milestones ends with; None of one that ends at 0, or at its peak."""
+    """Return the last learning rate of a schedule with milestones; None if a schedule ends at 0 or at its peak."""
     if training["schedule"] == "cosine":
         return None
     passed = sum(milestone < training["epochs"] for milestone in training["milestones"])
@@ -125,10 +125,10 @@ def last_rate(training: dict) -> float | None:
 
 
 def early(item: dict, dense: list[Network], rewind_epoch: int) -> Iterator[Network]:
-    """Yield the dense networks after some of their epochs; the number of these is the level.
+    """Yield the dense networks after some of their epochs; the level is the number of epochs.
 
-    They are trained once more, from the rewind point on: to the bit the states of the dense training, which so need not
-    be kept; nor has that training to be repeated for an epoch that is wanted later.
+    They are trained again from the rewind point. Their states equal those of the dense training bit for bit, so that
+    training need not keep its states, nor be repeated for an epoch that is added later.
     """
     for first in dense:
         for epoch in sorted(item["epochs"]):
@@ -145,7 +145,7 @@ def early(item: dict, dense: list[Network], rewind_epoch: int) -> Iterator[Netwo
 
 
 def smaller(item: dict, config: dict, design: Design) -> Iterator[Network]:
-    """Yield smaller networks, trained with all their weights, a level for each set of arguments."""
+    """Yield smaller networks, trained with all their weights, with a level for each set of arguments."""
     for level, arguments in enumerate(item["arguments"], 1):
         settings = with_source(config["network"] | {"arguments": config["network"]["arguments"] | arguments})
         own = replace(design, settings=settings, suffix=f"_{item['name']}.0.{level}")

@@ -1,1 +1,1 @@
-"""What all other packages use: files, locks, GPUs, memory, progress."""
+"""What all other packages use: files, locks, GPUs, memory, sizes and progress."""

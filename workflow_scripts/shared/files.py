@@ -16,29 +16,29 @@ from typing import TextIO
 
 from workflow_scripts.shared.locks import exclusive
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what writing to a full disk, or beyond a limit, ends with
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of writing to a full disk, or beyond a limit
 
 
 class UserError(Exception):
-    """Something that the user can mend; the message is one sentence that says what, where and how."""
+    """A mistake that the user can fix; the message is one sentence that says what is wrong, where, and what to do."""
 
 
 class Unreadable(UserError):
-    """A file that the system does not let be read now, whatever it holds."""
+    """A file that the system cannot read now, whatever its contents."""
 
 
 @contextmanager
 def reading(path: str | Path, *damages: type[Exception]) -> Iterator[None]:
-    """Let errors of a block that reads `path` end in a UserError, which calls its contents damaged only if they are.
+    """Turn errors of a block that reads `path` into a UserError, which calls the file damaged only if its contents are.
 
-    It is an Unreadable where the system is to blame. `damages` are what reading wrong contents raises, besides an
-    OSError that the system has not raised.
+    The error is an Unreadable if the system is to blame. `damages` are the exceptions that reading wrong contents
+    raises, besides an OSError that does not come from the system.
     """
     errors: tuple[type[Exception], ...] = (OSError, MemoryError, *damages)
     try:
         yield
     except FileNotFoundError:
-        raise UserError(f"{path} is missing, or a link to nothing: put it there, and run again") from None
+        raise UserError(f"{path} is missing or is a broken link: put it there, and run again") from None
     except errors as error:
         if reason := system_reason(error):
             raise unreadable(path, reason) from error
@@ -47,44 +47,44 @@ def reading(path: str | Path, *damages: type[Exception]) -> Iterator[None]:
 
 
 def unreadable(path: str | Path, reason: str) -> Unreadable:
-    """Return the error that tells of a file that cannot be read for a reason of the system's."""
-    return Unreadable(f"{path} cannot be read ({reason}): mend that, and run again")
+    """Return the error for a file that the system cannot read."""
+    return Unreadable(f"{path} cannot be read ({reason}): fix that, and run again")
 
 
 def system_reason(error: Exception) -> str | None:
-    """Return the system's words for an error that says nothing of a file's contents; None for any other error."""
+    """Return the system's message for an error that says nothing about a file's contents; None for any other error."""
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
-    if number := re.search(r"errno = (\d+)", str(error)):  # HDF5's way, which h5py puts into errors of several kinds
+    if number := re.search(r"errno = (\d+)", str(error)):  # HDF5's format, in several h5py errors
         return os.strerror(int(number[1])) if int(number[1]) else None
-    if isinstance(error, MemoryError) or "allocat" in str(error):  # libraries have errors of their own for it
+    if isinstance(error, MemoryError) or "allocat" in str(error):  # some libraries have their own errors
         return os.strerror(errno.ENOMEM)
     return None
 
 
 def require_file(path: str | Path, missing: str) -> os.stat_result:
-    """Return the status of a regular file; UserError if there is none, and `missing` says what to do about that."""
+    """Return the status of a regular file; raise UserError if there is none: `missing` says what to do then."""
     with reading(path):
         try:
             status = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
-            raise UserError(f"{path} is missing, or a link to nothing: {missing}") from None
+            raise UserError(f"{path} is missing or is a broken link: {missing}") from None
     require_regular(path, status, missing)
     return status
 
 
 def require_regular(path: str | Path, status: os.stat_result, missing: str) -> None:
-    """Raise UserError for what is no regular file: a folder, a pipe, which is waited for, a device without an end."""
+    """Raise UserError unless a file is regular: a pipe would block the reader, and a device may have no end."""
     if not stat.S_ISREG(status.st_mode):
         raise UserError(f"{path} is a folder, pipe, socket or device, not a file: {missing}")
 
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; it becomes `path` only if the block ends well.
+    """Yield a path beside `path` to write to; it is renamed to `path` only if the block succeeds.
 
-    Works for files and for folders. Whatever a failed block has left is removed. Of several processes that make `path`
-    each waits for the one before.
+    Works for files and for folders. If the block fails, what it has left is removed. Processes that make the same
+    `path` wait for one another.
     """
     path = Path(path)
     part = path.with_name(path.name + ".part")
@@ -102,7 +102,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_file(path: str | Path) -> Iterator[Path]:
-    """Yield a path beside `path` for passing use; what is there afterwards, or was left there, is removed."""
+    """Yield a path beside `path` for temporary use; remove the file before and afterwards."""
     scratch = Path(path).with_name(Path(path).name + ".scratch")
     remove(scratch)
     try:
@@ -120,7 +120,7 @@ def remove(path: Path) -> None:
 
 
 def file_fingerprint(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -136,15 +136,15 @@ def write_checksums(folder: Path, out: Path) -> None:
 
 
 def text_fingerprint(*parts: object) -> str:
-    """SHA-256 over the text of `parts`, for naming what a derived file was made from."""
+    """Return the SHA-256 of the text of `parts`; it records what a derived file was made from."""
     return hashlib.sha256("\x1f".join(str(part) for part in parts).encode(errors="surrogateescape")).hexdigest()
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Run a script's `main`: log to standard error, end a `UserError` with its sentence and exit status 1.
+    """Run a script's `main` and log to standard error; on a `UserError`, print its message and exit with status 1.
 
-    So does what else the system refuses, as to write where no room is left. But nobody is told that standard output is
-    not read to its end, as by `head`.
+    Other errors of the system, such as a full disk, end in the same way. But if the reader of standard output stops
+    early, as `head` does, nothing is reported.
     """
     start_log()
     try:
@@ -154,18 +154,18 @@ def run_command(main: Callable[[], None]) -> None:
         sys.exit(f"error: {error}")
     except OSError as error:
         if isinstance(error, BrokenPipeError) and has_no_reader(sys.stdout):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is flushed at exit needs a place
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit needs somewhere to write
             sys.exit(1)
         if not error.errno:
             raise
         file = error.filename or "a file"
-        sys.exit(f"error: {file} cannot be read or written ({os.strerror(error.errno)}): mend that, and run again")
+        sys.exit(f"error: {file} cannot be read or written ({os.strerror(error.errno)}): fix that, and run again")
 
 
 def has_no_reader(stream: TextIO) -> bool:
-    """Tell whether nobody reads from the other end of a pipe."""
+    """Tell whether the other end of a pipe is closed."""
     ends = select.poll()
-    ends.register(stream, 0)  # errors are reported unasked
+    ends.register(stream, 0)  # errors are always reported
     return bool(ends.poll(0))
 
 

@@ -1,13 +1,13 @@
-"""One process at a time makes a file: on one machine, and across the machines of a cluster.
+"""Only one process at a time makes a file: on one machine, and across the machines of a cluster.
 
-Snakemake that was killed and started again makes what jobs of its first life may still be making: here the second waits
-for the first. What holds it back is a lock of the kernel's, which ends with its process (and those it has forked),
-however that ends. But not every file system carries locks from machine to machine (with Lustre, BeeGFS and NFS it
-depends on the mount), and some grant them all the same. So the lock's file says who has it; where that is another of
-SLURM's jobs, the scheduler is asked, too, whether it runs. (There, two that come in the same moment both pass.)
+If Snakemake was killed and started again, jobs of its first run may still be making the same files: the second job then
+waits for the first. It waits for a lock of the kernel, which ends with its process (and the processes it has forked),
+for whatever reason. But not every file system shares locks between machines (with Lustre, BeeGFS and NFS it depends on
+the mount), and some grant them nevertheless. So the lock file also names its holder. If that is another SLURM job, the
+scheduler is asked whether it still runs. (Two jobs that start at the same moment both pass this check.)
 
-What no lock can see: a process on another machine, where the file system does not carry locks and SLURM has not started
-it. Then a warning names the process.
+One case remains unseen: a process on another machine that SLURM has not started, on a file system that does not share
+locks. Then a warning names the process.
 """
 
 import errno
@@ -24,18 +24,18 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
-ENOTSUPP = 524  # the kernel's own, which some network file systems let through
+ENOTSUPP = 524  # an error of the kernel that some network file systems pass on
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, ENOTSUPP)
-GONE = (errno.ENOENT, errno.ESTALE)  # the second where another machine has removed the file
+GONE = (errno.ENOENT, errno.ESTALE)  # the second if another machine has removed the file
 POLL_SECONDS = 10.0
-ANSWER_SECONDS = 60.0  # for an answer of the scheduler's
+ANSWER_SECONDS = 60.0  # to wait for the scheduler's answer
 
 
 @contextmanager
 def exclusive(path: str | Path) -> Iterator[None]:
-    """Keep every other process that asks for `path` waiting until the block ends, or this process.
+    """Make every other process that asks for `path` wait until the block, or this process, ends.
 
-    The lock is on `<path>.lock`, which is removed in the end; one that a kill has left is taken over.
+    The lock is on `<path>.lock`, which is removed at the end; a file left by a killed process is taken over.
     """
     lock = Path(f"{path}.lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -44,33 +44,33 @@ def exclusive(path: str | Path) -> Iterator[None]:
             lock.write_text(json.dumps(myself()))
             yield
         finally:
-            lock.unlink(missing_ok=True)  # whoever waits for this file finds that it is gone, and makes another
+            lock.unlink(missing_ok=True)  # a process that waits for this file finds it gone, and makes another
 
 
 def open_alone(lock: Path) -> IO:
-    """Open a file that no other process has; waits while one has it."""
+    """Open and lock a file; wait while another process holds it."""
     while True:
         file, locked = open_locked(lock)
         if not wait_for_holder(lock, locked):
             return file
-        file.close()  # who had it may have removed it: once more
+        file.close()  # its holder may have removed it: try again
 
 
 def open_locked(lock: Path) -> tuple[IO, bool]:
-    """Open a file, made if it is not there, and lock it until it is closed; waits while another process has it.
+    """Open a file, creating it if needed, and lock it until it is closed; wait while another process holds it.
 
-    Also returns whether it is locked: False where the file system has no locks.
+    Also return whether it is locked: False if the file system has no locks.
     """
     while True:
         file = open(lock, "a", opener=open_itself)  # noqa: SIM115 - it stays open, and is not emptied before it is locked
         try:
             lock_or_wait(file, lock)
-            # The process that had it may have removed the file that is now locked.
+            # The previous holder may have removed the file that is now locked.
             if os.path.samestat(lock.stat(), os.fstat(file.fileno())):
                 return file, True
         except OSError as error:
             if error.errno in NO_LOCKS:
-                warn_once("this file system has no locks: that two processes make the same file shows less surely")
+                warn_once("this file system has no locks: two processes that make the same file may go unnoticed")
                 return file, False
             if error.errno not in GONE:
                 file.close()
@@ -79,21 +79,21 @@ def open_locked(lock: Path) -> tuple[IO, bool]:
 
 
 def open_itself(path: str, flags: int) -> int:
-    """Open a file, but neither what a link leads to, which would be overwritten, nor a pipe, which would hang."""
+    """Open a file, but not the target of a link, which would be overwritten, nor a pipe, which would block."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
 def lock_or_wait(file: IO, lock: Path) -> None:
-    """Lock an open file; while another process has it, say so and wait."""
+    """Lock an open file; if another process holds it, log that and wait."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        logging.info("another process, perhaps one left running, has %s: waiting for it to end", lock)
+        logging.info("another process, perhaps one left running, holds %s: waiting for it to end", lock)
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def myself() -> dict[str, str | int | None]:
-    """Who this process is, to others."""
+    """Return how this process identifies itself to others."""
     return {
         "machine": os.environ.get("SLURMD_NODENAME", socket.gethostname()),
         "process": os.getpid(),
@@ -103,34 +103,34 @@ def myself() -> dict[str, str | int | None]:
 
 
 def start_of(process: int) -> str | None:
-    """Return when a process of this machine started, in ticks since the machine did; None if there is none.
+    """Return when a process of this machine started, in ticks since the machine started; None if it does not exist.
 
-    It tells a process from a later one of the same number.
+    This distinguishes a process from a later one with the same number.
     """
     try:
         status = Path(f"/proc/{process}/stat").read_text()
     except OSError:
         return None
-    return status.rpartition(")")[2].split()[19]  # field 22 of proc(5); the name before may hold anything
+    return status.rpartition(")")[2].split()[19]  # field 22 of proc(5); the name before it may contain anything
 
 
 def wait_for_holder(lock: Path, locked: bool) -> bool:
-    """Wait while the process that the lock's file names runs all the same, on another machine or without locks.
+    """Wait while the process that the lock file names still runs, on another machine or without locks.
 
-    Returns whether it did run.
+    Return whether it was running.
     """
     reported = None
     while (holder := read_holder(lock)) is not None and may_run(holder, lock, locked):
         if reported != holder:
             where = f"process {holder['process']} on {holder['machine']} (SLURM job {holder['slurm_job']})"
-            logging.info("%s has %s: waiting for it to end", where, lock)
+            logging.info("%s holds %s: waiting for it to end", where, lock)
             reported = holder
         time.sleep(POLL_SECONDS)
     return reported is not None
 
 
 def read_holder(lock: Path) -> dict | None:
-    """Return who the lock's file says has it; None if it does not say."""
+    """Return the holder that the lock file names; None if it names none."""
     try:
         holder = json.loads(lock.read_text())
     except ValueError:
@@ -143,7 +143,7 @@ def read_holder(lock: Path) -> dict | None:
 
 
 def may_run(holder: dict, lock: Path, locked: bool) -> bool:
-    """Tell whether a lock's holder may be running, as far as can be known; if it cannot, say so."""
+    """Tell whether a lock's holder may be running; log a warning if that cannot be known."""
     me, job = myself(), holder["slurm_job"]
     if holder["machine"] == me["machine"]:
         return (
@@ -154,20 +154,21 @@ def may_run(holder: dict, lock: Path, locked: bool) -> bool:
     runs = job_runs(job) if job is not None else None
     if runs is None:
         warn_once(
-            f"process {holder['process']} on {holder['machine']} has begun what {lock} guards, and whether it still"
-            " runs cannot be known here, for it is no job of a SLURM that this machine can ask: if it runs, end it"
+            f"process {holder['process']} on {holder['machine']} has begun to write what {lock} guards, and this"
+            " machine cannot find out whether it still runs, because it is not a job of a SLURM that can be asked here:"
+            " if it runs, end it"
         )
     return bool(runs)
 
 
 @cache
 def warn_once(message: str) -> None:
-    """Log a warning that has not been logged before."""
+    """Log a warning, but only once."""
     logging.warning(message)
 
 
 def job_runs(job: str) -> bool | None:
-    """Tell whether one of SLURM's jobs has processes; None where there is no SLURM.
+    """Tell whether a SLURM job has processes; None if there is no SLURM.
 
     While the controller does not answer, the job counts as running.
     """
@@ -185,6 +186,6 @@ def job_runs(job: str) -> bool | None:
     if "Invalid job id" in asked.stderr:
         return False  # it ended long ago
     if asked.returncode != 0:
-        warn_once(f"squeue says: {asked.stderr.strip()}; until it tells otherwise, job {job} counts as running")
+        warn_once(f"squeue says: {asked.stderr.strip()}; until it says otherwise, job {job} counts as running")
         return True
     return asked.stdout.strip() not in ("", "PENDING")

@@ -3,25 +3,25 @@
 import logging
 import time
 
-# Between two lines lie at least so many seconds, and so much of the time that a loop has taken: 50 lines in the first
-# 500 seconds, after that never more than 51 until the time has grown by the factor e. That is 310 lines in a day and
+# Two lines are at least this many seconds apart, and at least this share of the time that the loop has taken: 50 lines
+# in the first 500 seconds, then at most 51 until the time has grown by a factor of e. That is 310 lines in a day and
 # 480 in four weeks.
 SECONDS, SHARE = 10, 0.02
 
 
 class Progress:
-    """Logs now and then how far a loop is, how fast, and how long it has still to go."""
+    """Logs at intervals how far a loop is, how fast it runs, and how long the rest will take."""
 
     def __init__(self, what: str, total: float | None, done: float = 0):
-        """`what` is counted, in the plural: "pictures of data/train"; `total` is None if it is not known.
+        """`what` names what is counted, in the plural: "pictures of data/train"; `total` is None if unknown.
 
-        `done` of them were done before, by an attempt that was interrupted.
+        An earlier attempt that was interrupted has done the first `done` of them.
         """
         self.what, self.total, self.before = what, total, done
         self.started = self.last = time.monotonic()
 
     def log(self, done: float, note: str = "") -> None:
-        """Say that `done` of the total are done, if the last line is long enough ago; `note` ends the line."""
+        """Log that `done` of the total are done, unless the last line was logged recently; `note` ends the line."""
         now = time.monotonic()
         if now - self.last > max(SECONDS, SHARE * (now - self.started)):
             self.last = now
@@ -30,24 +30,24 @@ class Progress:
             logging.info("%.0f%s %s, %s%s%s", done, of, self.what, pace(self.rate(done)), left, note)
 
     def finish(self, note: str = "") -> None:
-        """Say how long all of it took."""
-        assert self.total is not None, "how many there are must be known"
+        """Log how long the whole loop took."""
+        assert self.total is not None, "the total must be known"
         seconds, rate = time.monotonic() - self.started, self.rate(self.total)
         logging.info("%.0f %s in %.1f s, %s%s", self.total, self.what, seconds, pace(rate), note)
 
     def rate(self, done: float) -> float:
-        """Return how many have been done in a second."""
+        """Return how many are done per second."""
         return (done - self.before) / max(time.monotonic() - self.started, 1e-3)
 
     def left(self, done: float) -> str:
-        """Return how long the rest takes at the rate so far, "unknown time" if nothing was done yet."""
+        """Return how long the rest takes at the rate so far; "unknown time" if nothing is done yet."""
         if self.total is None or done <= self.before:
             return "unknown time"
         return clock((self.total - done) / self.rate(done))
 
 
 def pace(rate: float) -> str:
-    """Return how many a second, minute or hour, in the unit that reads best."""
+    """Return a rate per second, minute or hour, in the unit that reads best."""
     for unit, seconds in (("a second", 1), ("a minute", 60)):
         if rate * seconds >= 10:
             return f"{rate * seconds:.0f} {unit}"
@@ -55,7 +55,7 @@ def pace(rate: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Return a time as h:mm:ss, from two days on in days: "0:01:20", "3.2 days"."""
+    """Return a time as h:mm:ss, or in days if it is two days or more: "0:01:20", "3.2 days"."""
     if seconds >= 2 * 86400:
         return f"{seconds / 86400:.1f} days"
     minutes, seconds = divmod(round(seconds), 60)

@@ -1,6 +1,6 @@
-"""Reading files and folders that people hand in.
+"""Reading files and folders that users provide.
 
-Of files regular ones alone, for a pipe is waited for and a device has no end.
+Only regular files are read, because a pipe would block and a device may have no end.
 """
 
 import os
@@ -9,47 +9,49 @@ from pathlib import Path
 
 from workflow_scripts.shared.files import UserError, reading, require_regular
 
-MOST_BYTES = 10**9  # of a file that is read whole: no picture and no table that is meant has so many
+MOST_BYTES = 10**9  # in a file that is read whole: no picture or table of a data set is larger
 MACOS_FOLDER = "__MACOSX"  # what macOS adds to archives
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def read_file(path: str | Path) -> bytes:
-    """Return a file's bytes; UserError if it cannot be read, is none of the regular ones, or is too large for one."""
+    """Return a file's bytes; raise UserError if it cannot be read, is not regular, or is too large."""
     with reading(path), open(path, "rb", buffering=0, opener=open_at_once) as file:
         status = os.fstat(file.fileno())
         require_regular(path, status, "put one in its place, or remove it")
         if status.st_size > MOST_BYTES:
             size = f"{status.st_size / 1e9:.0f} GB"
-            raise UserError(f"{path} has {size}, and no more than 1 GB is read: replace or remove it")
+            raise UserError(f"{path} has {size}, but files larger than 1 GB are not read: replace or remove it")
         data = file.read()
     if data.startswith(LFS_POINTER):
-        raise UserError(f"{path} is a pointer of Git LFS in place of the file itself: fetch it with git lfs pull")
+        raise UserError(f"{path} is a Git LFS pointer, not the file itself: fetch it with git lfs pull")
     return data
 
 
 def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Yield what `os.walk` does, links followed; UserError if a link leads to a folder that it lies in."""
+    """Yield what `os.walk` yields and follow links; raise UserError if a link leads to a folder that contains it."""
     for place, folders, names in os.walk(folder, followlinks=True):
         for name in folders:
             link = os.path.join(place, name)
             if os.path.islink(link) and Path(place).resolve().is_relative_to(os.path.realpath(link)):
-                raise UserError(f"{link} is a link to a folder that it lies in, and so has no end: remove it")
+                raise UserError(
+                    f"{link} is a link to a folder that contains it, so following it would never end: remove it"
+                )
         yield place, folders, names
 
 
 def list_folders(folder: Path) -> list[str]:
-    """Return the sorted names of the folders in `folder`, without hidden ones."""
+    """Return the sorted names of the folders in `folder`, except hidden ones."""
     return [name for name in list_visible(folder) if os.path.isdir(folder / name)]
 
 
 def list_visible(folder: Path) -> list[str]:
-    """Return the sorted names of what lies in `folder`, without hidden entries and those that macOS adds."""
+    """Return the sorted names of the entries of `folder`, except hidden ones and those that macOS adds."""
     with reading(folder):
         names = os.listdir(folder)
     return sorted(name for name in names if not name.startswith(".") and name != MACOS_FOLDER)
 
 
 def open_at_once(path: str, flags: int) -> int:
-    """Open a file without waiting, as for somebody to write into a pipe."""
+    """Open a file without waiting, for example until somebody writes into a pipe."""
     return os.open(path, flags | os.O_NONBLOCK)

@@ -1,4 +1,4 @@
-"""The arguments that the scripts that make networks share."""
+"""Arguments that the scripts that make networks share."""
 
 import argparse
 import json
@@ -24,9 +24,9 @@ def network_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--train-folder", type=Path, help="where the files of the index --train are")
     parser.add_argument("--test-folder", type=Path, help="where the files of the index --test are")
     parser.add_argument("--size", type=int, help="of pictures from files, in pixels")
-    parser.add_argument("--resize", type=int, help="shorter side of test pictures from files, before they are cut")
-    parser.add_argument("--workers", type=int, default=1, help="threads that decode files, in all")
-    parser.add_argument("--gpus", type=int, help="to use, 0 for none; without this one is used if there is one")
+    parser.add_argument("--resize", type=int, help="shorter side of test pictures from files, before they are cropped")
+    parser.add_argument("--workers", type=int, default=1, help="threads that decode files, in total")
+    parser.add_argument("--gpus", type=int, help="how many to use, 0 for none; by default one is used if there is one")
     parser.add_argument("--mean", type=float, nargs="+", required=True)
     parser.add_argument("--std", type=float, nargs="+", required=True)
     parser.add_argument("--network", type=json.loads, required=True, help="JSON, as `build` takes it")
@@ -37,14 +37,14 @@ def network_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def untrained_parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser for a network that is not trained."""
+    """Return a parser for a script that makes an untrained network."""
     parser = network_parser(description)
     parser.add_argument("--precision", choices=TRAINING, required=True, help="of the accuracy")
     return parser
 
 
 def training_parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser for a network that is trained."""
+    """Return a parser for a script that trains a network."""
     parser = network_parser(description)
     parser.add_argument("--training", type=json.loads, required=True, help="the config's training section")
     parser.add_argument("--code", required=True, help="fingerprint of this script's code: with another it starts anew")
@@ -52,7 +52,7 @@ def training_parser(description: str | None) -> argparse.ArgumentParser:
         "--rewind-momentum",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="continue from the rewind point with its momentum, or with none",
+        help="continue from the rewind point with its momentum, or without momentum",
     )
     return parser
 
@@ -69,15 +69,15 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> tuple[Pictu
     )
     if train.classes != test.classes:
         odd = sorted(set(train.classes) ^ set(test.classes))
-        raise UserError(f"the class folder {odd[0]!r} is not in both images.train and images.test: add or remove it")
+        raise UserError(f"the class folder {odd[0]!r} is missing from images.train or images.test: add or remove it")
     return train, test
 
 
 def open_pictures(packed: Path, folder: Path | None, args: argparse.Namespace, device: torch.device) -> Pictures:
-    """Return packed pictures, or with a `folder` those of its files that `packed` lists."""
+    """Return packed pictures, or, if there is a `folder`, the pictures in its files that `packed` lists."""
     if folder is None:
         return MemoryPictures(read_packed_images(packed), args.mean, args.std, device)
-    # An experiment with packed pictures has no need for what decodes files.
+    # An experiment with packed pictures does not need the code that decodes files.
     from workflow_scripts.data.image_index import read_image_index
     from workflow_scripts.train.file_pictures import FilePictures
 
@@ -88,7 +88,7 @@ def open_pictures(packed: Path, folder: Path | None, args: argparse.Namespace, d
 
 
 def recipe_fingerprint(args: argparse.Namespace) -> str:
-    """Return a fingerprint of all that a training depends on, besides the network that it starts from."""
+    """Return a fingerprint of everything that a training depends on, except the network that it starts from."""
     sections = [json.dumps(section, sort_keys=True) for section in (args.network, args.training)]
     view = [args.size, args.resize] if args.train_folder else []
     momentum = [] if args.rewind_momentum else ["no momentum"]
@@ -97,9 +97,9 @@ def recipe_fingerprint(args: argparse.Namespace) -> str:
 
 
 def training_state(args: argparse.Namespace, group: Group, *depends_on: object) -> TrainingState:
-    """Return where a training is kept, beside the network that it writes.
+    """Return the saved state of a training; it is beside the network that the training writes.
 
-    Its recipe is all that the outputs' bytes depend on: the arguments, `depends_on`, and the code.
+    Its recipe is everything that the outputs' bytes depend on: the arguments, `depends_on`, and the code.
     """
     code = [torch.__version__, args.code]
     recipe = text_fingerprint(recipe_fingerprint(args), file_fingerprint(args.test), *depends_on, *code)

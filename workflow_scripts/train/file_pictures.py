@@ -1,4 +1,4 @@
-"""Pictures decoded from their files as training asks for them."""
+"""Pictures that are decoded from their files during training."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -25,9 +25,9 @@ PICTURES_AHEAD = 32  # for each worker, if batches are small
 
 @dataclass(frozen=True)
 class Crops:
-    """One epoch's order and changes, by picture: `order` int64 (N,), `flip` bool (N,), and the boxes, int32 (N,).
+    """One epoch's order and augmentation, by picture: `order` int64 (N,), `flip` bool (N,), and the boxes, int32 (N,).
 
-    A box is cut from the whole picture, in its pixels.
+    A box is cropped from the whole picture; its numbers are pixels of that picture.
     """
 
     order: np.ndarray
@@ -39,17 +39,17 @@ class Crops:
 
 
 class FilePictures:
-    """Pictures in files, which threads decode ahead of who asks for them.
+    """Pictures in files, which threads decode in advance.
 
-    Threads, because decoding and scaling release the interpreter's lock: they are as fast as processes, and they need
-    no shared memory, hear no signals and end with the process.
+    Decoding and scaling release the interpreter's lock, so threads are as fast as processes; and they need no shared
+    memory, receive no signals and end with the process.
 
     Args:
         index: lists the files below `folder`.
-        size: side of the pictures handed out, in pixels.
-        resize: shorter side of a test picture before its centre is cut out, at least `size`.
+        size: side of the pictures that are returned, in pixels.
+        resize: shorter side of a test picture before its centre is cropped, at least `size`.
         mean, std: per channel, in units of the full brightness (0 to 1).
-        workers: threads that decode; 0 is taken as 1.
+        workers: threads that decode; 0 means 1.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class FilePictures:
         return len(self.index.paths)
 
     def draw_augmentation(self, settings: dict, seed: tuple[int, ...], epoch: int) -> Crops:
-        """Draw an epoch's order, crops and flips, from nothing but (seed, epoch) and the pictures' sizes.
+        """Draw an epoch's order, crops and flips; they depend only on (seed, epoch) and the pictures' sizes.
 
         `settings` is the config's `training` section.
         """
@@ -86,23 +86,23 @@ class FilePictures:
         return Crops(order, *boxes, flip)
 
     def augmented(self, batches: Iterable[np.ndarray], augmentation: Crops) -> Generator[tuple[Tensor, Tensor]]:
-        """Yield for each batch of positions, int64 (n,), its pictures, cropped and flipped, and its labels.
+        """Yield, for each batch of positions, int64 (n,), its pictures, cropped and flipped, and its labels.
 
         Pictures are float32 (n, C, size, size), channels last, and labels int64 (n,), both on the device. A crop is
         scaled to `size` x `size` (bilinear, antialiased).
 
         Raises:
-            UserError: a file is not the picture that was indexed.
+            UserError: a file no longer holds the picture that was indexed.
         """
         for positions, pictures in self.decoded(batches, lambda position: self.crop(position, augmentation)):
             flip = self.to_device(augmentation.flip[positions])[:, None, None, None]
             yield self.normalise(torch.where(flip, pictures.flip(2), pictures)), self.labels(positions)
 
     def plain(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the test view of the pictures, otherwise as `augmented`.
+        """Yield the test view of the pictures; otherwise like `augmented`.
 
-        The shorter side is scaled to `resize` pixels and the central square of `size` cut out: torchvision's Resize
-        and CenterCrop.
+        The shorter side is scaled to `resize` pixels and the central square of `size` is cropped, as torchvision's
+        Resize and CenterCrop do.
         """
         for positions, pictures in self.decoded(batches, self.centre):
             yield self.normalise(pictures), self.labels(positions)
@@ -123,7 +123,7 @@ class FilePictures:
         return scale(picture, (height, width))[top : top + self.size, left : left + self.size]
 
     def read(self, position: int) -> np.ndarray:
-        """Return a whole picture, uint8 (height, width, 3); UserError if it is not as large as when it was indexed."""
+        """Return a whole picture, uint8 (height, width, 3); raise UserError if its size is not the indexed one."""
         path = f"{self.folder}/{self.index.paths[position]}"
         picture = decode(read_file(path), path)
         if picture.shape[:2] != (self.index.height[position], self.index.width[position]):
@@ -137,7 +137,7 @@ class FilePictures:
     def to_device(self, values: np.ndarray) -> Tensor:
         """Return an array as a tensor on the device."""
         tensor = torch.from_numpy(values)
-        # From pinned memory, so that the copy does not wait for the GPU to finish what it is at.
+        # From pinned memory, so that the copy does not wait for the GPU's current work.
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
     def decoded(
@@ -173,15 +173,16 @@ class FilePictures:
             pool.shutdown(cancel_futures=True)
 
     def empty(self, pictures: int) -> Tensor:
-        """Return room for so many pictures, uint8 (n, size, size, 3), from where they get to a GPU fast."""
+        """Return memory for `pictures` pictures, uint8 (n, size, size, 3), that is fast to copy to a GPU."""
         shape = (pictures, self.size, self.size, 3)
         return torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
 
 
 def scale(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Return a picture, uint8 (height, width, 3), scaled to `size` (bilinear, antialiased)."""
-    whole = np.ascontiguousarray(picture)  # torch would copy it on threads of its own
-    # The batch axis comes before the permutation, or torch would take the channels for first and be slower by half.
+    whole = np.ascontiguousarray(picture)  # torch would copy it on its own threads
+    # Add the batch axis before the permutation; otherwise torch takes the layout for channels first and is slower by
+    # half.
     pictures = torch.from_numpy(whole)[None].permute(0, 3, 1, 2)
     scaled = F.interpolate(pictures, size, mode="bilinear", antialias=True)
     return scaled.permute(0, 2, 3, 1)[0].numpy()
@@ -196,9 +197,9 @@ def draw_boxes(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the top, left, height and width, int32 (N,), of a random crop of each picture: RandomResizedCrop.
 
-    A box's share of the area is uniform in `scale`, and the logarithm of width / height uniform between those of
-    `ratio`; of boxes that do not fit into the picture, others are drawn, ten in all. Failing that, the box is the
-    central part of the picture with a ratio as near to the picture's as `ratio` allows.
+    A box's share of the area is uniform in `scale`, and the logarithm of width / height is uniform between the
+    logarithms of `ratio`. A box that does not fit into the picture is drawn again, up to ten draws in all. If none
+    fits, the box is the central part of the picture with a ratio as near to the picture's as `ratio` allows.
     """
     box_height = np.minimum(height, np.rint(width / ratio[0])).astype(np.int32)
     box_width = np.minimum(width, np.rint(height * ratio[1])).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Make the untrained network of a replicate: initial weights, batch-norm as initialised."""
+"""Make the untrained network of a replicate: initial weights, and batch-norm as initialised."""
 
 import numpy as np
 

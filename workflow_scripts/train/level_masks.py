@@ -1,4 +1,4 @@
-"""How the weights that a level keeps are chosen: what parts one arm of pruning from another; see `plan.methods`."""
+"""How the weights that a level keeps are chosen. Arms of pruning differ in this; see `plan.methods`."""
 
 from typing import NamedTuple
 
@@ -9,22 +9,22 @@ from workflow_scripts.networks.prunable import PRUNABLE, weights_of
 from workflow_scripts.networks.pruning import Masks, exempt_weights, prune_by_magnitude, remaining_weights
 from workflow_scripts.train.selection import best_filters, highest, highest_of_all
 
-# As in `plan.methods`, which is not imported: a training starts anew when code that it imports has changed.
+# As in `plan.methods`, which is not imported, because a training starts anew when code that it imports changes.
 MASKS = ("global", "layerwise", "structured", "same", "shuffled_layerwise", "shuffled_global", "all")
 OF_MASKS = ("same", "shuffled_layerwise", "shuffled_global")
 
 
 class Pruned(NamedTuple):
-    """What is pruned: a network with its weights, and the masks that it has."""
+    """The network to prune, with its weights, and its masks."""
 
     network: nn.Module
     masks: Masks
 
 
 class Size(NamedTuple):
-    """How many weights are to stay: as many as in the masks `like`, or as `rounds` of pruning a `fraction` leave.
+    """How many weights should stay: as many as in the masks `like`, or as `rounds` of pruning a `fraction` leave.
 
-    A fraction is of the remaining weights, those of exempt layers included; see `prune_by_magnitude`.
+    The fraction refers to the remaining weights, including those of exempt layers; see `prune_by_magnitude`.
     """
 
     like: Masks | None = None
@@ -32,39 +32,40 @@ class Size(NamedTuple):
     rounds: int = 1
 
     def count(self, pruned: Pruned) -> int:
-        """Return how many weights of all layers together that are."""
+        """Return this number of weights, for all layers together."""
         if self.like:
             return kept(self.like)
-        assert self.fraction is not None, "a size is of other masks or of rounds"
+        assert self.fraction is not None, "a size comes from other masks or from rounds"
         exempt = exempt_weights(pruned.network, pruned.masks)
         return remaining_weights(kept(pruned.masks), exempt, self.fraction, self.rounds)[-1]
 
 
 def choose_masks(how: str, pruned: Pruned, size: Size, seed: int = 0) -> Masks:
-    """Return the masks of a level. What is pruned already stays so, but where masks of another network are taken.
+    """Return the masks of a level. Pruned weights stay pruned, unless the masks of another network are used.
 
     Args:
         how: one of `MASKS`:
-            global: the largest weights of the whole network; of one round by `prune_by_magnitude`.
-            layerwise: the largest of each layer, as many there as `size.like` has, or the same share of all layers.
-            structured: of each layer but the last the whole filters of the largest L1 norm, their share being the
-                density; the density that results is its own.
+            global: the largest weights of the whole network; for one round, by `prune_by_magnitude`.
+            layerwise: the largest of each layer: as many as `size.like` has there, or the same share of each layer.
+            structured: in each layer except the last, the whole filters of the largest L1 norm. Their share is the
+                density; the density of weights that results differs from it.
             same: the masks `size.like`.
-            shuffled_layerwise, shuffled_global: these at places drawn anew, in each layer or in all together.
-            all: all weights that the network has left.
+            shuffled_layerwise, shuffled_global: these masks with their places drawn anew, within each layer or over
+                all.
+            all: all weights that remain in the network.
         pruned: the network of the level before, with its masks.
         size: how many weights stay, or the masks of another network.
-        seed: of what is drawn.
+        seed: of the random draws.
     """
     if how == "all":
         return pruned.masks
     if how in OF_MASKS:
-        assert size.like is not None, f"the masks {how} are of another network"
+        assert size.like is not None, f"the masks {how} need another network"
         if how == "same":
             return size.like
         return shuffled(size.like, within_layers=how == "shuffled_layerwise", seed=seed)
     if how == "global" and not size.like and size.rounds == 1:
-        assert size.fraction is not None, "a size is of other masks or of rounds"
+        assert size.fraction is not None, "a size comes from other masks or from rounds"
         return prune_by_magnitude(pruned.network, pruned.masks, size.fraction)
     weights = weights_of(pruned.network)
     if how == "structured":
@@ -81,12 +82,12 @@ def choose_masks(how: str, pruned: Pruned, size: Size, seed: int = 0) -> Masks:
 
 
 def kept(masks: Masks) -> int:
-    """Return how many weights masks keep."""
+    """Return how many weights the masks keep."""
     return sum(int(mask.sum()) for mask in masks.values())
 
 
 def filters(weights: dict, masks: Masks, density: float) -> Masks:
-    """Return masks that keep whole filters, in each layer but the last the share `density`."""
+    """Return masks that keep whole filters: in each layer except the last, the share `density` of them."""
     last = [name for name, weight in weights.items() if weight.kind in PRUNABLE][-1]
     return {
         name: mask if name == last else mask & best_filters(weights[name].tensor.detach(), weights[name].kind, density)
@@ -95,7 +96,7 @@ def filters(weights: dict, masks: Masks, density: float) -> Masks:
 
 
 def shuffled(masks: Masks, within_layers: bool, seed: int) -> Masks:
-    """Return masks with as many ones in each layer, or in all together, at places that follow from `seed`."""
+    """Return masks with as many ones in each layer, or in all layers together, at places that follow from `seed`."""
     generator = torch.Generator().manual_seed(seed)
     if within_layers:
         return {name: permuted(mask, generator) for name, mask in masks.items()}
@@ -105,6 +106,6 @@ def shuffled(masks: Masks, within_layers: bool, seed: int) -> Masks:
 
 
 def permuted(mask: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the values of a mask at other places."""
+    """Return a mask with its values shuffled."""
     order = torch.randperm(mask.numel(), generator=generator)
     return mask.flatten()[order].view_as(mask)

@@ -25,7 +25,7 @@ def main() -> None:
     tensors = load_tensors(args.initial)
     network, masks = rebuild(tensors, args.network, args.initial)
     network.to(device)
-    torch.manual_seed(args.replicate)  # for what the network itself draws, as dropout does
+    torch.manual_seed(args.replicate)  # for random draws of the network itself, such as dropout
     control.make(network, masks, train, args.replicate)
     save_network(args.out, network, masks, tensors["classes"], tensors["epochs"])
     test_accuracy = accuracy(network, test, resolved(args.precision, device))

@@ -1,4 +1,4 @@
-"""Measure a network of the user's own: its densities, and its test accuracy if there are pictures to test with."""
+"""Measure a user's network: its densities, and its test accuracy if there are test pictures."""
 
 import argparse
 import json
@@ -31,21 +31,21 @@ BATCH = 100
 def measure_accuracy(
     network: nn.Module, folder: Path, preprocessing: dict, workers: int, class_order: str | Sequence[str] | None = None
 ) -> float:
-    """Return the share of the pictures in `folder` that the network classifies rightly, in single precision.
+    """Return the share of the pictures in `folder` that the network classifies correctly, in single precision.
 
-    Folder n of the class folders, in the order that `list_classes` has them in, holds the pictures of class n. A
-    picture's shorter side is scaled to `resize` pixels, or the whole to the height and width that `resize` says, and
-    its middle of `size` cut out, by torchvision's functions on Pillow's pictures: what torchvision's own presets do.
+    Class folder n, in the order of `list_classes`, holds the pictures of class n. A picture's shorter side is scaled to
+    `resize` pixels, or the whole picture to the height and width in `resize`, and its centre of `size` is cropped. This
+    uses torchvision's functions on Pillow's pictures, as torchvision's presets do.
 
     Args:
         network: is moved to the GPU, if there is one, and set to evaluation mode.
-        folder: of the class folders.
+        folder: that contains the class folders.
         preprocessing: `size`, `resize`, `mean`, `std`, `interpolation` (torchvision's name for it).
         workers: threads that decode.
         class_order: as `list_classes` takes it.
 
     Raises:
-        UserError: there are no class folders, or not as many as the network has outputs; or as `list_classes` and
+        UserError: there are no class folders, or not as many as the network has outputs; or as in `list_classes` and
             `decode`.
     """
     classes = list_classes(existing(folder), class_order)
@@ -53,7 +53,7 @@ def measure_accuracy(
     device = torch.device(lease_gpu() or "cpu")
     network.to(device).eval()
     normalise = normaliser(preprocessing["mean"], preprocessing["std"], device)
-    torch.backends.cudnn.allow_tf32 = False  # float32 is to mean it
+    torch.backends.cudnn.allow_tf32 = False  # float32 must mean float32
     right = 0
     turned: list[str] = []
     progress = Progress("test pictures", len(names))
@@ -74,19 +74,19 @@ def measure_accuracy(
 
 
 def classify(network: nn.Module, pictures: torch.Tensor, folder: Path, classes: int) -> torch.Tensor:
-    """Return the classes of pictures, int64 (n,), on the CPU; UserError if the network knows another number of them."""
+    """Return the predicted classes, int64 (n,), on the CPU; raise UserError if the network has more or fewer."""
     outputs = network(pictures)
     if not isinstance(outputs, torch.Tensor) or outputs.shape[1:] != (classes,):
         found = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
         raise UserError(
-            f"{folder} has {classes} class folders, and the network's output is {found}: give the folder of the classes"
+            f"{folder} has {classes} class folders, but the network's output is {found}: give the folder of the classes"
             " that it was trained for, or leave test out"
         )
     return outputs.argmax(1).cpu()
 
 
 def view(path: Path, preprocessing: dict, turned: list[str]) -> np.ndarray:
-    """Return the middle of a picture, uint8 (height, width, 3); otherwise as `decode`."""
+    """Return the centre of a picture, uint8 (height, width, 3); otherwise like `decode`."""
     picture = Image.fromarray(decode(read_file(path), str(path), turned))
     interpolation = transforms.InterpolationMode(preprocessing["interpolation"])
     picture = transforms.functional.resize(picture, preprocessing["resize"], interpolation)
@@ -99,13 +99,13 @@ def main() -> None:
     parser.add_argument("--network", type=Path, required=True, help="network.pt")
     parser.add_argument("--settings", type=json.loads, required=True, help="JSON, as `build` takes it")
     parser.add_argument("--density", type=float, help="of the weights, if masks and zeros do not show it")
-    parser.add_argument("--test", type=Path, help="class folders of pictures to test with")
+    parser.add_argument("--test", type=Path, help="class folders of test pictures")
     parser.add_argument(
         "--class-order", type=json.loads, help='JSON: "text", "number" or a list of the folders\' names'
     )
     parser.add_argument("--preprocessing", type=json.loads, required=True, help="JSON: size, resize, mean and so on")
     parser.add_argument("--workers", type=int, default=1, help="threads that decode")
-    parser.add_argument("--gpus", type=int, help="0 for none; without this one is used if there is one")
+    parser.add_argument("--gpus", type=int, help="0 for none; by default one is used if there is one")
     parser.add_argument("--out", type=Path, required=True, help="metrics.json")
     args = parser.parse_args()
     use_gpus(args.gpus)

@@ -1,4 +1,4 @@
-"""Packed pictures on a device, handed out as normalised batches."""
+"""Packed pictures on a device, returned as normalised batches."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from torch import Tensor
 from workflow_scripts.data.packed_images import PackedImages
 
 LUMA = (19595, 38470, 7471)  # of red, green and blue: 0.299, 0.587 and 0.114 in 2^16ths
-PIXELS_AT_ONCE = 2**21  # of pictures, on a CPU: 32 of 224 x 224
+PIXELS_AT_ONCE = 2**21  # in a portion on a CPU: 32 pictures of 224 x 224
 
 
 def normaliser(mean: Sequence[float], std: Sequence[float], device: torch.device) -> Callable[[Tensor], Tensor]:
     """Return the function from pictures, uint8 (n, H, W, 3), to a network's input, float32 (n, C, H, W), channels last.
 
-    It takes each byte to (byte / 255 - mean) / std of its channel. With a mean and std of one number C is 1, and the
-    pictures are grey; otherwise it is 3.
+    It maps each byte to (byte / 255 - mean) / std of its channel. If mean and std have one number, C is 1 and the
+    pictures are grey; otherwise C is 3.
     """
     deviation = torch.tensor(std, device=device)
     scale, offset = 1 / (255 * deviation), -torch.tensor(mean, device=device) / deviation
@@ -26,16 +26,16 @@ def normaliser(mean: Sequence[float], std: Sequence[float], device: torch.device
 
 
 def grey(pictures: Tensor) -> Tensor:
-    """Return the luma of pictures (ITU-R 601), (..., 3) to (..., 1), to the integer as Pillow's mode "L" has it."""
+    """Return the luma of pictures (ITU-R 601), (..., 3) to (..., 1), the same integers as Pillow's mode "L"."""
     weights = torch.tensor(LUMA, dtype=torch.int32, device=pictures.device)
     return ((pictures.int() * weights).sum(-1, keepdim=True, dtype=torch.int32) + (1 << 15)) >> 16
 
 
 def portions(pictures: Tensor, device: torch.device) -> tuple[Tensor, ...]:
-    """Return a batch, (n, H, W, 3), in the portions that go through a network without training it.
+    """Split a batch, (n, H, W, 3), into the portions that pass through a network that is not being trained.
 
-    On a GPU that is the whole. On a CPU it is a power of two, so that portions of a batch are alike: with more pictures
-    at once a network is no faster, since its outputs leave the caches, and needs more memory.
+    On a GPU there is one portion. On a CPU a portion has a power of two of pictures, so that those of a batch are
+    alike. With more pictures at once a network is no faster, since its outputs leave the caches, and needs more memory.
     """
     if device.type == "cuda":
         return (pictures,)
@@ -45,7 +45,7 @@ def portions(pictures: Tensor, device: torch.device) -> tuple[Tensor, ...]:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """One epoch's order and changes, by picture: `order`, `down`, `right` int64 (N,), `flip` bool (N,)."""
+    """One epoch's order and augmentation, by picture: `order`, `down`, `right` int64 (N,), `flip` bool (N,)."""
 
     order: Tensor
     down: Tensor
@@ -73,16 +73,16 @@ class MemoryPictures:
         return len(self.labels)
 
     def plain(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield for each batch of positions, int64 (n,), the pictures, float32 (n, C, S, S), and their labels."""
+        """Yield, for each batch of positions, int64 (n,), the pictures, float32 (n, C, S, S), and their labels."""
         for positions in batches:
             index = torch.from_numpy(positions).to(self.device)
             yield self.normalise(self.images[index]), self.labels[index]
 
     def draw_augmentation(self, settings: dict, seed: tuple[int, ...], epoch: int) -> Augmentation:
-        """Draw an epoch's order, shifts and flips, from nothing but (seed, epoch, picture).
+        """Draw an epoch's order, shifts and flips; they depend only on (seed, epoch, picture).
 
-        So level n sees in epoch k just what the dense network saw there (the data order continues at the rewind
-        point). `settings` is the config's `training` section.
+        So in epoch k, level n sees exactly what the dense network saw (the data order continues at the rewind point).
+        `settings` is the config's `training` section.
         """
         rng = np.random.default_rng([*seed, epoch])
         shift = settings["shift"]
@@ -96,9 +96,9 @@ class MemoryPictures:
         return Augmentation(*(torch.from_numpy(array).to(self.device) for array in arrays))
 
     def augmented(self, batches: Iterable[Tensor], augmentation: Augmentation) -> Generator[tuple[Tensor, Tensor]]:
-        """Yield for each batch, a piece of the order, the pictures, shifted and flipped, and their labels.
+        """Yield, for each batch, a piece of the order, the pictures, shifted and flipped, and their labels.
 
-        A shifted picture is continued by its edge.
+        A shift repeats the pixels at the picture's edge.
         """
         size = self.images.shape[1]
         grid = torch.arange(size, device=self.device)

@@ -1,4 +1,4 @@
-"""Prune a network once, to a given density, without training it again."""
+"""Prune a network once, to a given density, without retraining it."""
 
 import argparse
 import json
@@ -18,23 +18,23 @@ METHODS = ("global", "layerwise", "random", "structured")
 
 
 def prune_once(network: nn.Module, parent: Masks, method: str, density: float, exempt: list[str], seed: int) -> Masks:
-    """Set weights to zero until a share `density` of those that may be pruned is left, and return the masks.
+    """Set weights to zero until the share `density` of the prunable weights remains, and return the masks.
 
-    Methods, of which each keeps what it would keep at a lower density (equal weights: the first ones stay):
-        global: those of the largest magnitude in the whole network.
-        layerwise: those of the largest magnitude in each layer, the share being every layer's.
-        random: a random choice from the whole network, which follows from `seed`.
-        structured: whole filters (all weights of an output channel) of the largest L1 norm in each layer, the share
-            being of filters and at least one (Li et al. 2017, Pruning Filters for Efficient ConvNets, section 3.1). The
-            last layer, whose outputs are the classes, stays whole. What a pruned filter puts out is constant. Queries,
-            keys and values of attention in one matrix are one layer; of a transposed convolution in groups a filter
-            of each group goes at once.
+    Each method keeps what it would keep at a lower density, and more (of equal weights, the first ones stay):
+        global: keeps those of the largest magnitude in the whole network.
+        layerwise: keeps those of the largest magnitude in each layer, with the same share in every layer.
+        random: keeps a random choice from the whole network, which follows from `seed`.
+        structured: keeps the whole filters (all weights of an output channel) of the largest L1 norm in each layer; the
+            share is of filters, and at least one stays (Li et al. 2017, Pruning Filters for Efficient ConvNets,
+            section 3.1). The last layer, whose outputs are the classes, stays whole. The output of a pruned filter is
+            constant. Queries, keys and values of attention in one matrix are one layer; in a transposed convolution
+            with groups, one filter of each group is pruned at a time.
 
-    What is pruned in the `parent` stays so and goes first. So many weights or filters stay as the share of their number
-    rounds to; fewer, if the parent has fewer.
+    Weights that are pruned in the `parent` stay pruned and are the first to go. The number of weights or filters that
+    stay is the share of their number, rounded; fewer stay if the parent has fewer.
 
     Raises:
-        UserError: as `prunable_weights`, or nothing would be left.
+        UserError: as in `prunable_weights`, or no weight would remain.
     """
     weights = {name: weight.detach() for name, weight in prunable_weights(network, exempt).items()}
     remaining = {name: parent.get(name, torch.ones_like(weight, dtype=torch.bool)) for name, weight in weights.items()}
@@ -52,7 +52,7 @@ def prune_once(network: nn.Module, parent: Masks, method: str, density: float, e
         kept = highest_of_all(scores, round(density * sum(score.numel() for score in scores.values())))
     masks = {name: kept[name] & mask for name, mask in remaining.items()}
     if not any(mask.any() for mask in masks.values()):
-        raise UserError(f"densities: at {density} no weight would be left: raise it")
+        raise UserError(f"densities: at {density} no weight would remain: raise it")
     apply_masks(network, masks)
     return masks
 

@@ -14,7 +14,7 @@ from workflow_scripts.train.training import Trainer, accuracy
 def train_dense(trainer: Trainer, rewind_epoch: int, rewind_momentum: bool = True) -> dict:
     """Train for all epochs, or continue an interrupted training; return the state after `rewind_epoch` epochs.
 
-    Without `rewind_momentum` that state has no momentum, and neither has the training that continues from there.
+    Without `rewind_momentum`, that state has no momentum, and neither has the training that continues from it.
     """
     trainer.resume()
     trainer.train_to(rewind_epoch)
@@ -27,7 +27,7 @@ def train_dense(trainer: Trainer, rewind_epoch: int, rewind_momentum: bool = Tru
 
 
 def main() -> None:
-    """Train the dense network as the command line says, in this process or in one for each GPU."""
+    """Train the dense network as the command line says, in this process or in one process for each GPU."""
     parser = training_parser(__doc__)
     parser.add_argument("--initial", type=Path, required=True, help="the network.pt to start from")
     parser.add_argument("--rewind-epoch", type=int, required=True)
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def train(args: argparse.Namespace, group: Group) -> None:
-    """Do what the arguments say, unless it has been done."""
+    """Train as the arguments say, unless that is already done."""
     args.training["precision"] = resolved(args.training["precision"], group.device)
     start = file_fingerprint(args.initial)
     lineage = text_fingerprint(start, recipe_fingerprint(args), args.rewind_epoch)

@@ -1,7 +1,8 @@
-"""Make a network of an arm: prune, choose what the weights that remain start from, and train them.
+"""Make a network of an arm: prune, set the starting point of the remaining weights, and train them.
 
-What parts one arm from another are arguments here (`plan.methods` says which the published ones have): how masks are
-chosen and of which network, from where the weights start, in which epoch, and by which schedule they are trained.
+The arguments are what distinguishes one arm from another (`plan.methods` has those of the published arms): how masks
+are chosen and from which network, what the weights start from and in which epoch, and by which schedule they are
+trained.
 """
 
 import argparse
@@ -21,17 +22,17 @@ from workflow_scripts.train.level_masks import MASKS, OF_MASKS, Pruned, Size, ch
 from workflow_scripts.train.processes import Group, joined_group
 from workflow_scripts.train.training import Pictures, Trainer, accuracy, seed_of
 
-# What those that stay may start from, and the argument that has it; fresh ones are drawn.
+# What the remaining weights may start from, and the argument with its file; fresh weights are drawn.
 WEIGHTS = {"rewound": "rewind", "initial": "initial", "kept": "parent", "fresh": None}
-FILES = ("parent", "rewind", "like", "initial")  # arguments that are files that other jobs have written
+FILES = ("parent", "rewind", "like", "initial")  # arguments that name files of other jobs
 
 
 def start_of(args: argparse.Namespace, files: dict[str, dict], classes: int) -> tuple[dict, int | None]:
-    """Return what the weights start from, as `Trainer.state` has it, and for how many epochs they have been trained.
+    """Return what the weights start from, as `Trainer.state` returns it, and for how many epochs they were trained.
 
     rewound: the rewind point, with its momentum if it has any (Frankle et al. 2020); initial: the network that the
-    dense training started from (Frankle and Carbin 2019); kept: the parent's weights (Renda et al. 2020); fresh: drawn
-    by `--seed`.
+    dense training started from (Frankle and Carbin 2019); kept: the parent's weights (Renda et al. 2020); fresh:
+    weights drawn by `--seed`.
     """
     if args.weights == "rewound":
         return files["rewind"] | {"epoch": args.from_epoch}, files["rewind"]["epoch"]
@@ -43,16 +44,16 @@ def start_of(args: argparse.Namespace, files: dict[str, dict], classes: int) -> 
 
 
 def schedule_of(training: dict, constant_rate: float | None) -> dict:
-    """Return the settings of a training: the config's, or those of one rate from its first epoch to its last."""
+    """Return the settings of a training: the config's, or these with one constant learning rate for all epochs."""
     if constant_rate is None:
         return training
     return training | {"learning_rate": constant_rate, "schedule": "milestones", "milestones": [], "warmup_epochs": 0}
 
 
 def train_level(trainer: Trainer, start: dict, until_epoch: int | None = None) -> None:
-    """Start from what the masks leave of a state and train to an epoch, or continue an interrupted training.
+    """Start from a state, with the masks applied, and train to an epoch; or continue an interrupted training.
 
-    The schedule and the data order go on from the epoch of the state; without `until_epoch`, to the last of them.
+    The schedule and the data order continue from the epoch of the state; without `until_epoch`, to the last epoch.
     """
     if not trainer.resume():
         trainer.rewind(start)
@@ -60,7 +61,7 @@ def train_level(trainer: Trainer, start: dict, until_epoch: int | None = None) -
 
 
 def require_one_training(args: argparse.Namespace, files: dict[str, dict]) -> None:
-    """Raise UserError unless networks are of one training, and with a rewind point pictures and settings its own."""
+    """Raise UserError unless all files come from one training, with the rewind point's pictures and settings."""
     compared = [name for name in ("rewind", "parent", "like") if name in files]
     for name in compared[1:]:
         if files[name].get("lineage") != files[compared[0]].get("lineage"):
@@ -71,50 +72,50 @@ def require_one_training(args: argparse.Namespace, files: dict[str, dict]) -> No
     lineage, start, epoch = (files["rewind"].get(name) for name in ("lineage", "start", "epoch"))
     if lineage != text_fingerprint(start, recipe_fingerprint(args), epoch):
         raise UserError(
-            f"{args.rewind} was made with other pictures, settings or another replicate, or in another precision than"
-            f" {args.training['precision']}: make it again, or set training.precision to one"
+            f"{args.rewind} was made with other pictures or settings, for another replicate, or in another precision"
+            f" than {args.training['precision']}: make it again, or set training.precision to a fixed precision"
         )
     if "initial" in files and start != file_fingerprint(args.initial):
         raise UserError(f"{args.initial} is not what the training of {args.rewind} started from: run both again")
 
 
 def pruned_network(args: argparse.Namespace, files: dict[str, dict], classes: int) -> tuple[nn.Module, Masks]:
-    """Return the network that is pruned, with the masks of its weights that may be, or a new one with all of them."""
+    """Return the network to prune with the masks of its prunable weights, or a new network with full masks."""
     if "parent" not in files:
         network = build(args.network, classes, args.seed)
         return network, full_masks(network, args.exempt)
     network, masks = rebuild(files["parent"], args.network, args.parent)
     prunable = full_masks(network, args.exempt)
-    # What was pruned of a layer that is exempt stays so.
+    # Pruned weights of an exempt layer stay pruned.
     return network, {name: mask for name, mask in masks.items() if name in prunable or not mask.all()}
 
 
 def require_classes(args: argparse.Namespace, parent: dict, test: Pictures) -> None:
-    """Raise UserError unless a network that was brought along puts out a score for each class of the pictures."""
+    """Raise UserError unless a user's network returns a score for each class of the pictures."""
     pictures, _ = next(iter(test.plain([np.arange(2) % len(test)])))
     require_trainable(rebuild(parent, args.network, args.parent)[0].to(test.device), pictures, len(test.classes))
 
 
 def main() -> None:
-    """Prune and train as the command line says; exit if its options do not fit together."""
+    """Prune and train as the command line says; exit if its options contradict each other."""
     parser = training_parser(__doc__)
-    parser.add_argument("--parent", type=Path, help="network.pt that is pruned; without it a new one is trained")
+    parser.add_argument("--parent", type=Path, help="network.pt to prune; without it a new network is trained")
     parser.add_argument(
-        "--rewind", type=Path, help="rewind.pt of the dense training, with --initial to check that, too"
+        "--rewind", type=Path, help="rewind.pt of the dense training; needed with --initial, to check that"
     )
-    parser.add_argument("--like", type=Path, help="network.pt of another arm at this level: its masks or their counts")
+    parser.add_argument("--like", type=Path, help="network.pt of another arm at this level, for its masks or counts")
     parser.add_argument("--initial", type=Path, help="network.pt that the dense training started from")
     parser.add_argument("--mask", choices=MASKS, required=True, help="which weights stay")
-    parser.add_argument("--fraction", type=float, help="without --like: share of the remaining weights that goes")
-    parser.add_argument("--rounds", type=int, default=1, help="so many times, one after the other")
+    parser.add_argument("--fraction", type=float, help="without --like: share of the remaining weights to prune")
+    parser.add_argument("--rounds", type=int, default=1, help="how many times to prune that share")
     parser.add_argument("--exempt", nargs="*", default=[], help="names of layers that are never pruned")
-    parser.add_argument("--weights", choices=WEIGHTS, required=True, help="what they start from")
-    parser.add_argument("--seed", type=int, default=0, help="of weights that are drawn")
-    parser.add_argument("--mask-seed", type=int, nargs="+", default=[0], help="of places that are drawn")
-    parser.add_argument("--from-epoch", type=int, required=True, help="where schedule and order of the data start")
-    parser.add_argument("--until-epoch", type=int, help="where they end, if before their last epoch")
-    parser.add_argument("--constant-rate", type=float, help="learning rate of all epochs, in place of the schedule")
-    parser.add_argument("--order", type=int, default=0, help="another number is another order of the data")
+    parser.add_argument("--weights", choices=WEIGHTS, required=True, help="what the remaining weights start from")
+    parser.add_argument("--seed", type=int, default=0, help="of drawn weights")
+    parser.add_argument("--mask-seed", type=int, nargs="+", default=[0], help="of drawn places")
+    parser.add_argument("--from-epoch", type=int, required=True, help="first epoch of the schedule and the data order")
+    parser.add_argument("--until-epoch", type=int, help="where to stop, if before the last epoch")
+    parser.add_argument("--constant-rate", type=float, help="learning rate of all epochs, instead of the schedule")
+    parser.add_argument("--order", type=int, default=0, help="another number gives another order of the data")
     args = parser.parse_args()
     if args.mask != "all" and not args.like and (args.fraction is None or args.mask in OF_MASKS):
         parser.error(f"--mask {args.mask} needs --like" + (" or --fraction" if args.mask not in OF_MASKS else ""))
@@ -126,7 +127,7 @@ def main() -> None:
 
 
 def train(args: argparse.Namespace, group: Group) -> None:
-    """Do what the arguments say, unless it has been done."""
+    """Prune and train as the arguments say, unless that is already done."""
     args.training["precision"] = resolved(args.training["precision"], group.device)
     paths = {name: path for name in FILES if (path := getattr(args, name))}
     files = {name: load_tensors(path) for name, path in paths.items()}

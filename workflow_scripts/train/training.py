@@ -26,9 +26,10 @@ EVALUATION_BATCH = 500
 
 
 class PlainPictures(Protocol):
-    """Pictures to test with.
+    """Test pictures.
 
-    Batches are arrays of positions; their pictures come normalised, float32 (n, 3, S, S), with labels, int64 (n,).
+    A batch is an array of positions; its pictures are returned normalised, float32 (n, 3, S, S), with labels, int64
+    (n,).
     """
 
     classes: tuple[str, ...]
@@ -37,23 +38,23 @@ class PlainPictures(Protocol):
         """Return how many pictures there are."""
 
     def plain(self, batches: list[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield for each batch the pictures in their test view, and their labels."""
+        """Yield, for each batch, the pictures in their test view, and their labels."""
 
 
 class Pictures(PlainPictures, Protocol):
-    """Pictures to train on, too: `MemoryPictures` or `FilePictures`."""
+    """Pictures for training and testing: `MemoryPictures` or `FilePictures`."""
 
     device: torch.device
 
     def draw_augmentation(self, settings: dict, seed: tuple[int, ...], epoch: int) -> Any:
-        """Draw an epoch's order and the changes of its pictures; `settings` is the config's `training` section."""
+        """Draw an epoch's order and augmentation; `settings` is the config's `training` section."""
 
     def augmented(self, batches: list, augmentation: Any) -> Generator[tuple[Tensor, Tensor]]:
-        """Yield for each batch, a piece of the drawn order, the pictures, changed as drawn, and their labels."""
+        """Yield, for each batch, a piece of the drawn order, the pictures, augmented as drawn, and their labels."""
 
 
 def learning_rate(step: int, steps_per_epoch: int, settings: dict) -> float:
-    """Return the rate at `step` (from 0): linear warm-up per step, times cosine or milestones.
+    """Return the learning rate at `step` (from 0): linear warm-up per step, then a cosine or milestones.
 
     The cosine runs from the end of the warm-up to the end of training; milestones multiply by `gamma` from the
     start of each epoch listed.
@@ -70,7 +71,7 @@ def learning_rate(step: int, steps_per_epoch: int, settings: dict) -> float:
 
 
 def passes_per_step(settings: dict) -> int:
-    """Return in how many micro-batches a step's batch goes through the network."""
+    """Return in how many micro-batches a step's batch passes through the network."""
     micro_batch = settings["micro_batch"]
     return 1 if micro_batch == "batch_size" else settings["batch_size"] // micro_batch
 
@@ -81,14 +82,14 @@ def batch_norms(network: nn.Module) -> list[_BatchNorm]:
 
 
 def seed_of(*place: int) -> int:
-    """Return a seed for torch that follows from a few whole numbers and their order."""
+    """Return a seed for torch that depends on a few integers and their order."""
     return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
 
 
 def seed_torch(device: torch.device, *place: int) -> None:
-    """Start torch's random streams, the CPU's and that of `device`, from a few whole numbers and their order.
+    """Seed torch's random streams, the CPU's and that of `device`, from a few integers and their order.
 
-    torch.manual_seed would do, but takes a tenth of a millisecond where there is no GPU.
+    torch.manual_seed would do the same, but takes a tenth of a millisecond if there is no GPU.
     """
     seed = seed_of(*place)
     torch.default_generator.manual_seed(seed)
@@ -97,30 +98,30 @@ def seed_torch(device: torch.device, *place: int) -> None:
 
 
 class Trainer:
-    """A network on its way through the epochs.
+    """A network in training.
 
-    A step's batch goes through the network in micro-batches, shared out among the processes of the group. Batch-norm
-    normalises each by itself, and its running statistics follow the first of each step: what torch's distributed
-    training does with a micro-batch for each process. So the number of processes changes nothing but rounding.
+    A step's batch passes through the network in micro-batches, shared out among the processes of the group. Batch-norm
+    normalises each micro-batch by itself, and its running statistics follow the first of each step, as in torch's
+    distributed training with one micro-batch per process. So the number of processes changes only rounding.
 
-    What the network draws from torch's random stream, as dropout does, follows from nothing but the replicate and the
-    place in training: the stream starts anew at each micro-batch. So a training that was interrupted draws the same as
-    one that was not, and a level the same as the dense network did.
+    What the network draws from torch's random stream, for example for dropout, depends only on the replicate and the
+    place in training, because the stream is seeded anew at each micro-batch. So an interrupted training draws the same
+    numbers as an uninterrupted one, and a level the same as the dense network.
 
     Args:
         network: is trained in place, on the group's device.
         masks: the pruned weights stay zero in every forward pass.
         pictures: to train on.
         settings: the config's `training` section.
-        replicate: seeds the data order, the augmentation, and what the network draws.
+        replicate: seeds the data order, the augmentation, and the network's random draws.
         group: the processes that train together.
-        kept: where to save the state, at each epoch's end and when asked to stop; None saves nothing.
-        order: another number is another order of the data, another augmentation and other draws of the network.
+        kept: where to save the state, at the end of each epoch and when asked to stop; None saves nothing.
+        order: another number gives another order of the data, another augmentation and other random draws.
 
     Attributes:
-        epoch, step: epochs that are done, and steps of the next one; training goes on there.
+        epoch, step: epochs that are done, and steps of the next one; training continues there.
         history: a row per epoch, as `metrics.json` records it.
-        rewind_point: what `rewind.pt` holds, once the epoch to rewind to is reached.
+        rewind_point: the contents of `rewind.pt`, once the epoch to rewind to is reached.
     """
 
     def __init__(
@@ -147,7 +148,7 @@ class Trainer:
         self.masks = {name: mask.to(self.group.device) for name, mask in masks.items()}
         self.pictures = pictures
         self.settings, self.kept = settings, kept
-        # numpy takes (1, 1) and (1, 1, 0) for one seed: another order begins with a number that no replicate has.
+        # To numpy (1, 1) and (1, 1, 0) are the same seed, so another order begins with a number that no replicate has.
         self.seed = (2**31 + order, replicate) if order else (replicate,)
         self.epoch, self.step = 0, 0
         self.loss_sum, self.correct = (torch.zeros((), device=self.group.device) for _ in range(2))
@@ -170,7 +171,8 @@ class Trainer:
     def state(self) -> dict:
         """Return what a level rewinds to: weights, batch-norm and momentum by name, on the CPU, and the epoch.
 
-        In half precision also the factor that the loss is scaled by, for with another one other steps are left out.
+        In half precision it also has the factor that scales the loss, because that factor decides which steps are
+        skipped.
         """
         momentum = {
             name: self.optimizer.state[parameter]["momentum_buffer"]
@@ -185,7 +187,7 @@ class Trainer:
         }
 
     def restore(self, state: dict) -> None:
-        """Go back to a `state`, to the bit."""
+        """Restore a `state`, bit for bit."""
         self.epoch = state["epoch"]
         self.network.load_state_dict(state["model"])
         for name, parameter in self.network.named_parameters():
@@ -196,7 +198,7 @@ class Trainer:
             self.scaler.load_state_dict(state["scaler"])
 
     def rewind(self, state: dict) -> None:
-        """Go back to a `state`, but with pruned weights, and their momentum, at zero."""
+        """Restore a `state`, but with pruned weights and their momentum set to zero."""
         self.restore(state)
         apply_masks(self.network, self.masks)
         weights = weights_of(self.network)
@@ -205,7 +207,7 @@ class Trainer:
                 momentum["momentum_buffer"].mul_(mask)
 
     def keep(self) -> None:
-        """Save all that it takes to go on from here."""
+        """Save everything that is needed to continue from here."""
         if self.kept is None:
             return
         sums = {"loss_sum": self.group.total(self.loss_sum), "correct": self.group.total(self.correct)}
@@ -213,32 +215,32 @@ class Trainer:
         self.kept.save(self.state() | sums | progress)
 
     def resume(self) -> bool:
-        """Go on from the state that an interrupted training has saved, and tell whether there was one."""
+        """Continue from the state that an interrupted training has saved; return whether there was one."""
         state = self.kept.load() if self.kept else None
         if state is None:
             return False
         self.restore(state)
         self.step, self.history, self.rewind_point = state["step"], state["history"], state["rewind_point"]
-        if self.group.rank == 0:  # it alone carries what all had summed up
+        if self.group.rank == 0:  # it alone carries the sums of all processes
             self.loss_sum, self.correct = (state[name].to(self.group.device) for name in ("loss_sum", "correct"))
-        logging.info("going on after %d epochs and %d steps", self.epoch, self.step)
+        logging.info("continuing after %d epochs and %d steps", self.epoch, self.step)
         return True
 
     def pictures_shown(self) -> int:
-        """Return how many pictures the epochs of the history have shown the network, one in several several times."""
+        """Return how many pictures the epochs of the history have shown the network, counted once per epoch."""
         batch = self.settings["batch_size"]
         return len(self.history) * (len(self.pictures) // batch) * batch
 
     def train_to(self, last_epoch: int) -> None:
-        """Train until `last_epoch` epochs are done; log a line after each, and save the state.
+        """Train until `last_epoch` epochs are done; after each, log a line and save the state.
 
         Raises:
-            UserError: the loss is not finite, or the process was asked to stop; then the state has been saved.
+            UserError: the loss is not finite; or the process was asked to stop, and the state has been saved.
         """
         with self.kept.listening() if self.kept else nullcontext():
             while self.epoch < last_epoch:
                 row = self.train_epoch()
-                assert self.progress is not None, "the epoch has made it"
+                assert self.progress is not None, "train_epoch has set it"
                 logging.info(
                     "epoch %d of %d: loss %.3f, training accuracy %.1f %%; pictures: %s, %s left",
                     self.epoch,
@@ -251,12 +253,12 @@ class Trainer:
                 self.keep()
 
     def seen(self) -> int:
-        """Return how many pictures the training has shown the network, one in several epochs several times."""
+        """Return how many pictures the training has shown the network, counted once per epoch."""
         batch = self.settings["batch_size"]
         return (self.epoch * (len(self.pictures) // batch) + self.step) * batch
 
     def train_epoch(self) -> dict:
-        """Train to the epoch's end and return its row of the history; the last pictures count if they fill a batch."""
+        """Train to the end of the epoch and return its row of the history; an incomplete last batch is left out."""
         self.network.train()
         batch = self.settings["batch_size"]
         steps = len(self.pictures) // batch
@@ -288,7 +290,7 @@ class Trainer:
         return self.finish_epoch(steps)
 
     def add_gradients(self, pictures: Tensor, labels: Tensor, number: int, last: bool) -> None:
-        """Add the gradients of a micro-batch, `number` within the step; the `last` one shares them among processes."""
+        """Add the gradients of micro-batch `number` of the step; after the `last` one, the processes share them."""
         together = self.group.size > 1
         seed_torch(self.group.device, *self.seed, self.epoch, self.step, number)
         with (
@@ -298,21 +300,21 @@ class Trainer:
             with autocast(self.group.device, self.settings["precision"]):
                 logits = self.forward(pictures)
             loss = F.cross_entropy(logits.float(), labels) / self.passes
-            # Gradients are averaged over the processes, of which each has a share of the micro-batches.
+            # Gradients are averaged over the processes, each of which has a share of the micro-batches.
             self.scaler.scale(loss * self.group.size).backward()
         self.loss_sum += loss.detach()
         self.correct += (logits.detach().argmax(1) == labels).sum()
 
     def stop_if_asked(self) -> None:
-        """Save the state and end, if any process of the group was asked to stop."""
+        """Save the state and end if any process of the group was asked to stop."""
         if self.kept is not None and self.group.any(self.kept.stop_asked):
             self.keep()
             raise UserError(
-                f"stopped as asked after step {self.step} of epoch {self.epoch + 1}: run again to go on from there"
+                f"stopped as asked after step {self.step} of epoch {self.epoch + 1}: run again to continue from there"
             )
 
     def finish_epoch(self, steps: int) -> dict:
-        """Close the books of an epoch of so many steps and return its row of the history."""
+        """Finish an epoch of `steps` steps and return its row of the history."""
         self.group.share(list(self.network.buffers()))
         row = {
             "epoch": self.epoch + 1,
@@ -329,18 +331,18 @@ class Trainer:
 
 
 def distributed(network: nn.Module) -> DistributedDataParallel:
-    """Return a network whose gradients are averaged over the processes.
+    """Wrap a network so that its gradients are averaged over the processes.
 
-    Its buffers are left alone: the first process's are shared at the end of an epoch.
+    Its buffers are not synchronised: those of the first process are shared at the end of an epoch.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch 2.13 has a new name for this that 2.12 does not know
+        warnings.simplefilter("ignore", FutureWarning)  # torch 2.13 renames this, and 2.12 lacks the new name
         return DistributedDataParallel(network, broadcast_buffers=False)
 
 
 @contextmanager
 def frozen_statistics(norms: list[_BatchNorm]) -> Iterator[None]:
-    """Let batch-norms normalise by each batch's own statistics, and leave their running ones as they are."""
+    """Let batch-norms normalise by each batch's own statistics without updating their running ones."""
     for norm in norms:
         norm.track_running_stats = False
     try:
@@ -352,9 +354,9 @@ def frozen_statistics(norms: list[_BatchNorm]) -> Iterator[None]:
 
 @torch.no_grad()
 def accuracy(network: nn.Module, pictures: Pictures, precision: str, group: Group | None = None) -> float:
-    """Return the share of `pictures` that the network classifies rightly, batch-norm in evaluation mode.
+    """Return the share of `pictures` that the network classifies correctly, with batch-norm in evaluation mode.
 
-    The processes of a group share out the pictures, and all return the same.
+    The processes of a group divide the pictures among them, and all return the same result.
     """
     group = group or alone(pictures.device)
     network.eval()

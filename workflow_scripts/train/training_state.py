@@ -1,10 +1,10 @@
-"""The saved progress of a training, beside the network that it writes: it continues from there when interrupted.
+"""The saved progress of a training, beside the network that it writes. An interrupted training continues from it.
 
-Snakemake deletes a rule's outputs before each attempt, and knows nothing of this folder:
+Snakemake deletes a rule's outputs before each attempt, but does not know this folder:
 
-    state, previous    the last two states, each behind the SHA-256 of its bytes
-    finished/          the outputs of a training that has ended, should the attempt be cut off right after it
-    training.lock      there while a process trains, so that an attempt waits for one that was left running
+    state, previous    the last two states, each preceded by the SHA-256 of its bytes
+    finished/          the outputs of a finished training, in case the attempt is cut off right after it
+    training.lock      exists while a process trains, so that a new attempt waits for one that was left running
 """
 
 import hashlib
@@ -27,15 +27,15 @@ DIGEST = hashlib.sha256().digest_size
 
 
 class TrainingState:
-    """The states of one training.
+    """The saved states of one training.
 
     Args:
         folder: where they are kept.
-        recipe: a fingerprint of all that the training depends on; states of another recipe are ignored.
-        writes: whether this process writes; of several that train together one does.
+        recipe: a fingerprint of everything that the training depends on; states of another recipe are ignored.
+        writes: whether this process writes; if several train together, one of them does.
 
     Attributes:
-        stop_asked: whether SIGTERM or SIGINT has come while `listening`.
+        stop_asked: whether SIGTERM or SIGINT has arrived while `listening`.
     """
 
     def __init__(self, folder: Path, recipe: str, writes: bool = True) -> None:
@@ -44,12 +44,12 @@ class TrainingState:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Train while no other process trains this network: wait for one that does, perhaps one left running."""
+        """Make sure that no other process trains this network: wait for one that does, perhaps one left running."""
         with exclusive(self.folder / "training") if self.writes else nullcontext():
             yield
 
     def load(self) -> dict | None:
-        """Return the newest whole state of this recipe, or None; UserError if one cannot be read, whole or not."""
+        """Return the newest intact state of this recipe, or None; raise UserError if the system cannot read one."""
         for name in ("state", "previous"):
             state = self.read(self.folder / name)
             if state is not None:
@@ -57,10 +57,10 @@ class TrainingState:
         return None
 
     def read(self, path: Path) -> dict | None:
-        """Return the state in a file; None, and a line in the log, if it is damaged or of another recipe.
+        """Return the state in a file; return None and log a line if it is damaged or of another recipe.
 
         Raises:
-            UserError: it cannot be read, whether it is whole or not.
+            UserError: the system cannot read it, whether it is intact or not.
         """
         with reading(path, RuntimeError):
             try:
@@ -69,15 +69,15 @@ class TrainingState:
                 return None
             saved = unpacked(content)
         if saved is None:
-            logging.warning("the saved state %s is damaged: left aside", path)
+            logging.warning("the saved state %s is damaged: ignoring it", path)
             return None
         if saved["recipe"] != self.recipe:
-            logging.warning("the saved state %s is of another recipe: starting over", path)
+            logging.warning("the saved state %s belongs to another recipe: starting over", path)
             return None
         return saved["state"]
 
     def save(self, state: dict) -> None:
-        """Keep `state`, nested dicts of tensors and plain values, and the one before it.
+        """Save `state`, nested dicts of tensors and plain values, and keep the one before it.
 
         Raises:
             UserError: it cannot be written.
@@ -97,13 +97,12 @@ class TrainingState:
                     os.replace(self.folder / "state", self.folder / "previous")
         except OSError as error:
             raise UserError(
-                f"the state in {self.folder} cannot be saved ({error.strerror}): make room or correct that, and run"
-                " again"
+                f"the state in {self.folder} cannot be saved ({error.strerror}): make room or fix that, and run again"
             ) from None
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Set `stop_asked` on SIGTERM and SIGINT, instead of ending the process."""
+        """Set `stop_asked` on SIGTERM and SIGINT instead of ending the process."""
 
         def ask(*_: object) -> None:
             self.stop_asked = True
@@ -117,7 +116,7 @@ class TrainingState:
 
     @contextmanager
     def outputs(self, *paths: Path) -> Iterator[list[Path]]:
-        """Yield a path to write to for each of `paths`; they are handed out when all are written."""
+        """Yield a path to write to for each of `paths`; the files get their final names when all are written."""
         with whole_file(self.folder / "finished") as part:
             part.mkdir()
             yield [part / path.name for path in paths]
@@ -130,12 +129,12 @@ class TrainingState:
         remove(self.folder / "previous")
 
     def was_finished(self, *paths: Path) -> bool:
-        """Hand out the outputs as `paths` if this training has ended before, and tell whether it has.
+        """If this training has ended before, give its outputs their names, `paths`; return whether it has.
 
         Always false in a process that does not write.
 
         Raises:
-            UserError: the kept outputs cannot be read, whether they are whole or not.
+            UserError: the system cannot read the kept outputs, whether they are intact or not.
         """
         finished = self.folder / "finished"
         if not self.writes or not finished.is_dir():
@@ -147,22 +146,22 @@ class TrainingState:
                 if all(file_fingerprint(finished / path.name) == record["files"][path.name] for path in paths):
                     recipe = record["recipe"]
             except (FileNotFoundError, ValueError, LookupError, TypeError):
-                pass  # what is not there, or not as it was written, is damaged
+                pass  # a missing or changed file means that the folder is damaged
         if recipe is None:
             logging.warning("the finished training in %s is damaged: training anew", finished)
         elif recipe != self.recipe:
             logging.warning("%s was trained by another recipe: training anew", paths[0])
         else:
-            logging.info("trained before, by the same recipe: handing out what is kept in %s", finished)
+            logging.info("already trained by the same recipe: using the outputs kept in %s", finished)
             self.hand_out(paths)
             return True
         remove(finished)
         return False
 
     def hand_out(self, paths: tuple[Path, ...]) -> None:
-        """Give the finished outputs their names: as hard links where the file system has them, else as copies."""
+        """Give the finished outputs their names: as hard links if the file system supports them, else as copies."""
         for path in paths:
-            path.unlink(missing_ok=True)  # a link does not replace a link to the same file
+            path.unlink(missing_ok=True)  # a link cannot replace a link to the same file
             with whole_file(path) as part:
                 try:
                     os.link(self.folder / "finished" / path.name, part)
@@ -172,13 +171,13 @@ class TrainingState:
 
 
 def unpacked(content: bytes) -> dict | None:
-    """What a state's file holds, `recipe` and `state`; None if it is damaged."""
+    """Return the contents of a state file, `recipe` and `state`; None if it is damaged."""
     digest, payload = content[:DIGEST], content[DIGEST:]
     if hashlib.sha256(payload).digest() != digest:
         return None
     try:
         saved = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever torch says of contents that are not its own, as of such that would run code
+    except Exception as error:  # torch raises many kinds of errors for foreign or executable contents
         if system_reason(error):
             raise
         return None
@@ -186,6 +185,6 @@ def unpacked(content: bytes) -> dict | None:
 
 
 def to_disk(path: Path) -> None:
-    """Make sure that a file outlives the machine's end."""
+    """Make sure that a file survives a crash of the machine."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())

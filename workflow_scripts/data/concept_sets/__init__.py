@@ -1,1 +1,1 @@
-"""Readers of labelled pictures in the layouts in which they are published."""
+"""Readers of labelled pictures, in the layouts in which they are published."""

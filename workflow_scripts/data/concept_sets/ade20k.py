@@ -1,4 +1,4 @@
-"""ADE20K with all its classes, as in Broden: the releases of 2016 and 2017, and that of 2021."""
+"""ADE20K with all its classes, as in Broden: the releases of 2016, 2017 and 2021."""
 
 import json
 from collections import Counter
@@ -22,12 +22,12 @@ UNKNOWN = -1
 
 
 class Ade20k(PictureFiles):
-    """X.jpg, X_seg.png with its objects, and X_parts_1.png, X_parts_2.png and so on; otherwise as `Reader`.
+    """X.jpg, X_seg.png with its objects, and X_parts_1.png, X_parts_2.png and so on; otherwise like `Reader`.
 
-    Classes are named by index_ade20k.mat in `folder` (2016 and 2017), or by X.json (2021); index_ade20k.pkl is not
-    read, for unpickling runs what a file says. A class is an object in X_seg.png and a part in the others. Of several
-    names that it has, the first counts that no class with more objects has; if there is none, it counts as the class
-    that has its first name.
+    The names of classes are in index_ade20k.mat in `folder` (2016 and 2017), or in X.json (2021); index_ade20k.pkl is
+    not read, because unpickling can run code. A class is an object in X_seg.png and a part in the other maps. If a
+    class has several names, the first one that no class with more objects has counts; if there is none, it counts as
+    the class that has its first name.
     """
 
     aligned = True
@@ -41,15 +41,17 @@ class Ade20k(PictureFiles):
             folder: of the set.
             pictures_folder: of its pictures.
             category: not used; labels are objects, parts and scenes.
-            pictures: their pattern, or several, as `find_files` takes them, which end with .jpg.
+            pictures: their pattern, or several, as `find_files` takes them; each ends with .jpg.
 
         Raises:
-            UserError: as `find_files` and `pair_files`; or there are no names, or they are not as published.
+            UserError: as in `find_files` and `pair_files`; or there are no names, or they are not as published.
         """
         patterns = [pictures] if isinstance(pictures, str) else pictures
         for pattern in patterns:
             if not pattern.endswith(PICTURE):
-                raise UserError(f"pictures has {pattern!r}, and ADE20K's are JPEG files: let it end with {PICTURE}")
+                raise UserError(
+                    f"pictures has {pattern!r}, but ADE20K's pictures are JPEG files: let it end with {PICTURE}"
+                )
         super().__init__(pictures_folder, patterns)
         self.folder = folder
         self._maps = find_files(folder, [pattern.removesuffix(PICTURE) + OBJECTS for pattern in patterns], "pictures")
@@ -74,7 +76,7 @@ class Ade20k(PictureFiles):
         self._scene_of = {key: place[scene] for key, scene in scenes.items()}
 
     def annotation(self, index: int) -> Annotation:
-        """Return objects, the levels of parts, and the scene; UserError if a map is none, or has an unknown class."""
+        """Return objects, levels of parts, and the scene; raise UserError for an invalid map or an unknown class."""
         key = self.names[index]
         path = self.folder / self._maps[key]
         planes = [self._classes(path)]
@@ -93,12 +95,12 @@ class Ade20k(PictureFiles):
         codes = self._codes[numbers]
         if (codes == UNKNOWN).any():
             number = int(numbers[codes == UNKNOWN][0])
-            raise UserError(f"{path} holds the class {number}, which nothing names: take names and maps of one release")
+            raise UserError(f"{path} holds the class {number}, which has no name: take names and maps from one release")
         return codes
 
 
 def level_path(path: Path, level: int) -> Path:
-    """Return the label map of parts of a level, from 1, that belongs to one of objects."""
+    """Return the label map of parts at a level, from 1, that belongs to a label map of objects."""
     return path.with_name(path.name.removesuffix(OBJECTS) + PARTS.format(level))
 
 
@@ -106,23 +108,23 @@ Names = tuple[dict[int, list[str]], Mapping[int, int], dict[str, str]]
 
 
 def read_index(folder: Path, stems: Mapping[str, str]) -> Names | None:
-    """Return what index_ade20k.mat says; None if there is none.
+    """Return the contents of index_ade20k.mat; None if there is no such file.
 
     Args:
         folder: of the set.
-        stems: of each picture the path from `folder` on, without an ending.
+        stems: the path of each picture within `folder`, without its ending.
 
     Returns:
-        The names of each class, how many objects of it there are, and the scenes of pictures.
+        The names of each class, how many objects it has, and the scenes of pictures.
 
     Raises:
-        UserError: it is no such file.
+        UserError: the file is not of this kind.
     """
     path = folder / INDEX
     if not path.is_file():
         return None
     with fields_of(path, "the index of ADE20K"):
-        # It has two matrices of a number for each class in each picture, too.
+        # It also has two matrices with a number for each class in each picture; they are skipped.
         (index,) = read_mat(path, "index", ("objectnames", "objectcounts", "filename", "scene"))
         synonyms = {number: split_names(text_of(cell)) for number, cell in enumerate(index["objectnames"], 1)}
         counts = dict(enumerate(index["objectcounts"].ravel().astype(int).tolist(), 1))
@@ -134,9 +136,9 @@ def read_index(folder: Path, stems: Mapping[str, str]) -> Names | None:
 
 
 def read_annotations(folder: Path, stems: Mapping[str, str]) -> Names:
-    """Return what the JSON files of pictures say, as `read_index` does.
+    """Return the contents of the pictures' JSON files, in the form of `read_index`.
 
-    A scene is the folder in which a picture lies; or, without such folders, the last in the list that its file has.
+    A scene is the name of the picture's folder or, without such folders, the last entry of the list in its file.
     """
     synonyms: dict[int, list[str]] = {}
     counts: Counter[int] = Counter()
@@ -160,10 +162,10 @@ def read_annotations(folder: Path, stems: Mapping[str, str]) -> Names:
 
 
 def read_annotation(path: Path) -> tuple[list[tuple[int, str]], str]:
-    """Return the class and names of each object in a JSON file, in Latin-1, and the last word of its scene.
+    """Return the class and names of each object in a JSON file, in Latin-1, and the last entry of its scene.
 
     Raises:
-        UserError: it is no such file.
+        UserError: the file is not of this kind.
     """
     with fields_of(path, "an annotation of ADE20K"):
         annotation = json.loads(read_file(path).decode("latin-1"))["annotation"]
@@ -178,7 +180,7 @@ def read_annotation(path: Path) -> tuple[list[tuple[int, str]], str]:
 
 
 def listed(value: object) -> list:
-    """Return a list, or a list of what stands in place of one, for MATLAB writes a list of one item as that item."""
+    """Return a list; a single item becomes a list, because MATLAB writes a list of one item as that item."""
     return value if isinstance(value, list) else [value]
 
 
@@ -189,7 +191,7 @@ def require_numbers(synonyms: Mapping[int, list[str]], path: Path) -> None:
 
 
 def class_names(synonyms: Mapping[int, list[str]], counts: Mapping[int, int]) -> dict[int, str]:
-    """Return the name of each class that has one, as `Ade20k` says."""
+    """Return the name of each class that has one, by the rule in `Ade20k`."""
     owner: dict[str, int] = {}
     found: dict[int, str] = {}
     for number in sorted(synonyms, key=lambda number: (-counts.get(number, 0), number)):
@@ -203,15 +205,15 @@ def class_names(synonyms: Mapping[int, list[str]], counts: Mapping[int, int]) ->
 
 
 def split_names(names: str) -> list[str]:
-    """Return the names that stand between commas, without "-", which stands for none."""
+    """Return the names between commas, without "-", which means none."""
     return [name for part in names.split(",") if (name := part.strip()) not in ("", "-")]
 
 
 def tidy(scene: str) -> str:
-    """Return a scene's name as in Broden, which has one hyphen in place of / and of the folders' __."""
+    """Return a scene's name as in Broden, which has a hyphen instead of / and of the folders' __."""
     return scene.strip("/ ").replace(" - ", "-").replace("__", "-").replace("/", "-")
 
 
 def is_scene(name: str) -> bool:
-    """Tell whether a scene has a name; one with ~ means that it was not labelled."""
+    """Tell whether a scene has a name; a name with ~ means that it was not labelled."""
     return bool(name) and not name.startswith("~")

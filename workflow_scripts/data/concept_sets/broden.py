@@ -11,15 +11,15 @@ from workflow_scripts.shared.regular_files import read_file
 
 
 class Broden:
-    """A folder with index.csv, label.csv, category.csv and images/; otherwise as `Reader`."""
+    """A folder with index.csv, label.csv, category.csv and images/; otherwise like `Reader`."""
 
-    aligned = False  # Broden's pictures are squeezed, and sets made like it need not squeeze theirs
+    aligned = False  # Broden's pictures are squeezed, but similar sets need not squeeze theirs
 
     def __init__(self, folder: Path, pictures_folder: Path, category: str) -> None:
-        """Read the tables; UserError as `read_concept_set`. Categories are those of the tables."""
+        """Read the tables; raises as `read_concept_set` does. Categories are those of the tables."""
         self.set = read_concept_set(folder)
         self.names = self.set.names
-        self._places: dict[tuple[int, int], int] = {}  # of (category, label number) in labels
+        self._places: dict[tuple[int, int], int] = {}  # positions in labels, by (category, label number)
         labels: list[Label] = []
         for label in self.set.labels:
             for of_label in label.categories:
@@ -33,7 +33,7 @@ class Broden:
         return read_file(path), str(path)
 
     def annotation(self, index: int) -> Annotation:
-        """Return the labels that a row of index.csv gives; UserError for a number that label.csv lacks there."""
+        """Return the labels in a row of index.csv; raise UserError for a number that label.csv lacks."""
         image = self.set.images[index]
         planes = []
         for category, name in image.planes:
@@ -49,7 +49,7 @@ class Broden:
         place = self._places.get((category, number))
         if place is None:
             raise UserError(
-                f"{path} has the label number {number} in the category {self.set.categories[category]}, for which"
-                " label.csv lacks it: complete its row there, or mend the map"
+                f"{path} has the label number {number} in the category {self.set.categories[category]}, but label.csv"
+                " does not: complete the label's row there, or fix the map"
             )
         return place

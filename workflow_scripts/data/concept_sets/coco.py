@@ -1,4 +1,4 @@
-"""COCO's sets: a JSON file lists pictures, categories, and segments, by their outlines or by the ids in a PNG."""
+"""COCO's sets: a JSON file lists pictures, categories, and segments, by outlines or by ids in a PNG."""
 
 import json
 import os
@@ -16,12 +16,12 @@ from workflow_scripts.data.decode import MOST_PIXELS, open_picture
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.regular_files import read_file
 
-# What counts of the JSON's objects; the rest is dropped while it is read.
+# The keys of JSON objects that are kept; the others are dropped during reading.
 KEPT = {
     *("images", "annotations", "categories", "id", "name", "file_name", "coco_url", "height", "width"),
     *("image_id", "category_id", "segmentation", "size", "counts", "segments_info"),
 }
-MOST_ID = 2**24 - 1  # what three channels of 8 bits hold
+MOST_ID = 2**24 - 1  # the largest number in three channels of 8 bits
 
 Id = int | str
 
@@ -44,11 +44,11 @@ class Segment(NamedTuple):
 
 
 class CocoSegments:
-    """Pictures and outlines of what is in them, as of COCO's instances and stuff, LVIS and PACO; otherwise as `Reader`.
+    """Pictures and outlines, as in COCO's instances and stuff, LVIS and PACO; otherwise like `Reader`.
 
-    Crowds count as any segment: each pixel of them is of the category, though nobody says of which instance. Pictures
-    without an annotation are kept, without labels: units may be active in them, too. LVIS does not label each category
-    in each picture; where it leaves one out, that counts as absent.
+    Crowds count like any segment: each of their pixels has the category, though its instance is unknown. Pictures
+    without an annotation are kept, without labels, because units may be active in them, too. LVIS does not label every
+    category in every picture; a category that it leaves out counts as absent.
     """
 
     aligned = True
@@ -62,13 +62,13 @@ class CocoSegments:
             folder: of the set.
             pictures_folder: of its pictures.
             category: of all labels.
-            pictures: the folder in `pictures_folder` in which the JSON's file names begin. LVIS has addresses in their
-                place: their last two parts count, as val2017/000000000139.jpg.
-            annotations: the JSON file in `folder`, or several, which may label the same pictures; categories of one
-                name are one label.
+            pictures: the folder in `pictures_folder` to which the JSON's file names are relative. LVIS has addresses
+                instead: their last two parts count, such as val2017/000000000139.jpg.
+            annotations: the JSON file in `folder`, or several, which may label the same pictures; categories with the
+                same name are one label.
 
         Raises:
-            UserError: a file is missing, or the JSON is not as COCO's; an outline that cannot be is named by its file
+            UserError: a file is missing, or the JSON is not like COCO's; for an impossible outline, it names the file
                 and id.
         """
         self._root = pictures_folder / pictures
@@ -83,14 +83,14 @@ class CocoSegments:
         self.names = sorted(self._pictures)
 
     def _add(self, path: Path) -> None:
-        """Add what a JSON file says."""
+        """Add the contents of a JSON file."""
         content = read_coco(path, compact_segment)
         pictures, categories = read_images(content, path), read_categories(content, path)
         for picture in pictures.values():
             other = self._pictures.setdefault(picture.file, picture)
             if other != picture:
                 raise UserError(
-                    f"{path}: {picture.file} is {picture.height} x {picture.width}, and another of the files says"
+                    f"{path}: {picture.file} is {picture.height} x {picture.width}, but another file says"
                     f" {other.height} x {other.width}: take files of the same pictures"
                 )
         place = {
@@ -114,7 +114,7 @@ class CocoSegments:
         return read_file(path), str(path)
 
     def annotation(self, index: int) -> Annotation:
-        """Return the labels of a picture, with a further plane for those that lie on others."""
+        """Return the labels of a picture, with further planes for overlapping ones."""
         _, height, width = self._pictures[self.names[index]]
         segments = self._segments.get(self.names[index], [])
         masks = ((position, fill(outline, height, width)) for position, outline in segments)
@@ -122,7 +122,7 @@ class CocoSegments:
 
 
 class PanopticAnnotation(NamedTuple):
-    """An annotation whose segments are the pixels of a PNG that have their ids."""
+    """An annotation whose segments are the pixels with their ids in a PNG."""
 
     image: Any
     file: Any
@@ -130,10 +130,10 @@ class PanopticAnnotation(NamedTuple):
 
 
 class CocoPanoptic:
-    """Pictures and PNGs in which each segment has an id, red + 256 green + 65536 blue; otherwise as `Reader`.
+    """Pictures and PNGs in which each segment has an id, red + 256 green + 65536 blue; otherwise like `Reader`.
 
-    0 means no label. Crowds count as any segment: each pixel of them is of the category, and COCO's own labels without
-    instances are made with them.
+    0 means no label. Crowds count like any segment: each of their pixels has the category, and COCO's own labels
+    without instances include them, too.
     """
 
     aligned = True
@@ -154,12 +154,12 @@ class CocoPanoptic:
             folder: of the set.
             pictures_folder: of its pictures.
             category: of all labels.
-            pictures: the folder in `pictures_folder` that has them.
+            pictures: the folder in `pictures_folder` that contains the pictures.
             annotations: the JSON file in `folder`.
-            label_maps: the folder in `folder` that has the PNGs.
+            label_maps: the folder in `folder` that contains the PNGs.
 
         Raises:
-            UserError: a file is missing, the JSON is not as COCO's, or a picture has no annotation, or two.
+            UserError: a file is missing, the JSON is not like COCO's, or a picture has no annotation or two.
         """
         self._root, self._maps, self._json = pictures_folder / pictures, folder / label_maps, folder / annotations
         content = read_coco(self._json, compact_panoptic)
@@ -174,7 +174,7 @@ class CocoPanoptic:
                 raise UserError(f"{where} has no segments_info: take the panoptic file")
             picture = images[known(item.image, images, "image_id", where)]
             if picture.file in self._segments:
-                raise UserError(f"{where} is of {picture.file}, which has one already: remove one of them")
+                raise UserError(f"{where} belongs to {picture.file}, which already has one: remove one of them")
             codes = {0: 0}
             for number, of_category in item.segments:
                 if isinstance(number, bool) or not isinstance(number, int) or not 0 < number <= MOST_ID:
@@ -201,17 +201,18 @@ class CocoPanoptic:
         """Return the labels of a picture.
 
         Raises:
-            UserError: its PNG has no three channels, another size than the JSON says, or an id that it does not name.
+            UserError: its PNG does not have three channels, has another size than the JSON says, or an id that is not
+                in the JSON.
         """
         _, height, width = self._pictures[self.names[index]]
         file, ids, codes = self._segments[self.names[index]]
         path = str(self._maps / file)
         image = open_picture(read_file(path), path, ("PNG",))
         if image.mode != "RGB":
-            raise UserError(f"{path} has mode {image.mode}; ids are colours, RGB: take the file as it was published")
+            raise UserError(f"{path} has mode {image.mode}, but ids are RGB colours: take the file as it was published")
         if image.size != (width, height):
             raise UserError(
-                f"{path} is {image.height} x {image.width}, and {self._json} says {height} x {width}: take the file as"
+                f"{path} is {image.height} x {image.width}, but {self._json} says {height} x {width}: take the file as"
                 " it was published"
             )
         red, green, blue = np.moveaxis(np.asarray(image, np.uint32), -1, 0)
@@ -220,16 +221,16 @@ class CocoPanoptic:
         odd = numbers[plane < 0]
         if odd.size:
             raise UserError(
-                f"{path} has the segment id {odd[0]}, which {self._json} does not name: take both as they were"
-                " published, for ids are lost where a PNG is saved with a palette, or scaled"
+                f"{path} has the segment id {odd[0]}, which {self._json} does not have: take both as they were"
+                " published, because ids are lost when a PNG is scaled or saved with a palette"
             )
         return Annotation([plane])
 
 
 def read_coco(path: Path, compact: Callable[[dict, Path], Any]) -> dict:
-    """Return what counts of a JSON file, its annotations as `compact` makes them; UserError if it is none.
+    """Return the needed parts of a JSON file, its annotations made by `compact`; raise UserError if it is invalid.
 
-    Each object is made small as soon as it is read: as lists of numbers, outlines take four times as much.
+    Each object is compacted as soon as it is read: as lists of numbers, outlines take four times as much memory.
     """
     try:
         content = json.loads(
@@ -238,22 +239,22 @@ def read_coco(path: Path, compact: Callable[[dict, Path], Any]) -> dict:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not whole JSON ({error}): download or make it again") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path} is a list or a value, and COCO's files are objects with images, annotations and so on")
+        raise UserError(f"{path} is a list or a value, but COCO's files are objects with images, annotations and so on")
     return content
 
 
 def refuse_constant(text: str) -> None:
-    """Refuse NaN and Infinity, which are not in JSON."""
+    """Refuse NaN and Infinity, which are not valid JSON."""
     raise ValueError(f"it holds {text}")
 
 
 def kept(found: dict) -> dict:
-    """Return what counts of an object."""
+    """Return the needed keys of an object."""
     return {key: value for key, value in found.items() if key in KEPT}
 
 
 def compact_segment(found: dict, path: Path) -> dict | Segment:
-    """Return what counts of an object; UserError for an outline that is of no known kind."""
+    """Return the needed parts of an object; raise UserError for an unknown kind of outline."""
     if "segmentation" not in found:
         return kept(found)
     number = found.get("id")
@@ -268,18 +269,20 @@ def compact_segment(found: dict, path: Path) -> dict | Segment:
 
 
 def compact_panoptic(found: dict, path: Path) -> dict | PanopticAnnotation:
-    """Return what counts of an object; UserError for segments that are none."""
+    """Return the needed parts of an object; raise UserError for invalid segments."""
     if "segments_info" not in found:
         return kept(found)
     segments = found["segments_info"]
     if not isinstance(segments, list) or not all(isinstance(segment, dict) for segment in segments):
-        raise UserError(f"{path}: segments_info of the image {found.get('image_id')} is no list of objects: correct it")
+        raise UserError(
+            f"{path}: segments_info of the image {found.get('image_id')} is not a list of objects: correct it"
+        )
     pairs = [(segment.get("id"), segment.get("category_id")) for segment in segments]
     return PanopticAnnotation(found.get("image_id"), found.get("file_name"), pairs)
 
 
 def items(content: dict, key: str, path: Path) -> list:
-    """Return one of the file's lists; UserError if there is none."""
+    """Return one of the file's lists; raise UserError if it is missing or empty."""
     found = content.get(key)
     if not isinstance(found, list) or not found:
         raise UserError(f"{path} has no list {key}, or an empty one: take the file that has labels")
@@ -287,7 +290,7 @@ def items(content: dict, key: str, path: Path) -> list:
 
 
 def read_images(content: dict, path: Path) -> dict[Id, Picture]:
-    """Return the pictures of a file by id; UserError if one is incomplete, or an id or a file stands there twice."""
+    """Return the pictures of a file by id; raise UserError if one is incomplete, or an id or a file is duplicate."""
     found: dict[Id, Picture] = {}
     files = set()
     for number, item, where in entries(content, "images", path):
@@ -300,16 +303,16 @@ def read_images(content: dict, path: Path) -> dict[Id, Picture]:
         if any(isinstance(side, bool) or not isinstance(side, int) or side < 1 for side in sides):
             raise UserError(f"{where}: height and width are {sides[0]!r} and {sides[1]!r}: give both, in pixels")
         if sides[0] * sides[1] > MOST_PIXELS:
-            raise UserError(f"{where}: {sides[0]} x {sides[1]} is more than the {MOST_PIXELS} pixels that are read")
+            raise UserError(f"{where}: {sides[0]} x {sides[1]} is more than the limit of {MOST_PIXELS} pixels")
         if file in files:
-            raise UserError(f"{where}: {file} has another id already: remove one of the two")
+            raise UserError(f"{where}: {file} already has another id: remove one of the two")
         files.add(file)
         found[number] = Picture(file, *sides)
     return found
 
 
 def read_categories(content: dict, path: Path) -> dict[Id, str]:
-    """Return the names of categories by id; UserError if one has none, or an id or a name stands there twice."""
+    """Return the names of categories by id; raise UserError if a name is missing, or an id or a name is duplicate."""
     found: dict[Id, str] = {}
     for number, item, where in entries(content, "categories", path):
         name = item.get("name")
@@ -323,7 +326,7 @@ def read_categories(content: dict, path: Path) -> dict[Id, str]:
 
 
 def entries(content: dict, key: str, path: Path) -> Iterator[tuple[Id, dict, str]]:
-    """Yield the id of each entry of a list, itself and its place; UserError if it has none, or that of another."""
+    """Yield the id of each entry of a list, the entry and its place; raise UserError for a missing or duplicate id."""
     seen = set()
     for position, item in enumerate(items(content, key, path)):
         where = f"{path}, {key}[{position}]"
@@ -331,20 +334,20 @@ def entries(content: dict, key: str, path: Path) -> Iterator[tuple[Id, dict, str
         if not isinstance(number, Id):
             raise UserError(f"{where} has no id: give it one")
         if number in seen:
-            raise UserError(f"{where} has the id {number}, which another has, too: correct one of them")
+            raise UserError(f"{where} has the id {number}, which another also has: correct one of them")
         seen.add(number)
         yield number, item, where
 
 
 def known(number: Any, entries: dict, key: str, where: str) -> Id:
-    """Return an id that the file must have; UserError if it does not."""
+    """Return an id that the file must have; raise UserError if it does not."""
     if not isinstance(number, Id) or number not in entries:
         raise UserError(f"{where}: {key} is {number!r}, which the file does not have: complete or correct it")
     return number
 
 
 def inside(name: Any, key: str, where: str) -> str:
-    """Return the path of a file, as it is within its folder; UserError if it is none, or leads out of that."""
+    """Return the path of a file within its folder; raise UserError if it is not a path, or leads out of the folder."""
     path = os.path.normpath(name) if is_text(name) and "\0" not in name else "."
     if os.path.isabs(path) or path.split(os.sep)[0] in ("..", "."):
         raise UserError(f"{where}: {key} is {name!r}: write the path of a file within the folder that the config gives")
@@ -352,12 +355,12 @@ def inside(name: Any, key: str, where: str) -> str:
 
 
 def is_text(value: Any) -> TypeGuard[str]:
-    """Tell whether a value is text that can be written: JSON may have half a character by its number."""
+    """Tell whether a value is text that can be encoded: JSON may contain lone surrogates."""
     return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def require_files(folder: Path, within: str, names: list[str], path: Path) -> None:
-    """Raise UserError if files that a JSON file names are not in the folder `within` of another."""
+    """Raise UserError if files that the JSON file `path` names are missing from the folder `within` of `folder`."""
     there = set(files_below(folder, within))
     missing = [name for name in names if os.path.normpath(os.path.join(within, name)) not in there]
     if missing:

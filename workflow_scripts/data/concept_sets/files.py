@@ -1,4 +1,4 @@
-"""The files of a set, found by a pattern: `images/{}.jpg`, where {} stands for what pairs a picture with its labels."""
+"""The files of a set, found by a pattern: `images/{}.jpg`, where {} is a name that pairs pictures with labels."""
 
 import os
 import re
@@ -13,18 +13,18 @@ ANY_PICTURE = f"({'|'.join(map(re.escape, IMAGE_SUFFIXES))})"
 
 
 def find_files(folder: Path, patterns: str | list[str], what: str) -> dict[str, str]:
-    """Return the paths below `folder` that match a pattern, by what {} stands for in each, in the order of that.
+    """Return the paths below `folder` that match a pattern, by the name in place of {}, in the order of these names.
 
-    {} stands for anything, folders too; a pattern that ends with it takes pictures with any known ending, which does
-    not count. Hidden files, and those that macOS adds, are left out.
+    {} matches anything, including folders; a pattern that ends with it matches pictures with any known ending, which is
+    not part of the name. Hidden files, and those that macOS adds, are left out.
 
     Args:
         folder: that of the set.
         patterns: a path with one {}, or several.
-        what: the key of the config that has the pattern, for messages.
+        what: the config key with the pattern, for messages.
 
     Raises:
-        UserError: there is no such file, or two have the same in place of {}.
+        UserError: there is no such file, or two have the same name in place of {}.
     """
     found: dict[str, str] = {}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
@@ -37,16 +37,18 @@ def find_files(folder: Path, patterns: str | list[str], what: str) -> dict[str, 
             match for path in files_below(folder, os.path.dirname(before)) if (match := expression.fullmatch(path))
         ]
         if not matches:
-            raise UserError(f"{folder} holds no file {pattern}: correct {what}, or unpack the set again")
+            raise UserError(f"{folder} has no file {pattern}: correct {what}, or unpack the set again")
         for match in matches:
             path = found.setdefault(match[1], match[0])
             if path != match[0]:
-                raise UserError(f"{folder} holds {path} and {match[0]}, which pair as {match[1]!r}: remove one of them")
+                raise UserError(
+                    f"{folder} has {path} and {match[0]}, both with the name {match[1]!r}: remove one of them"
+                )
     return dict(sorted(found.items()))
 
 
 def files_below(folder: Path, within: str) -> list[str]:
-    """Return the paths, from `folder` on, of all files below the folder `within` of it; UserError as `walk`."""
+    """Return the paths, relative to `folder`, of all files below its folder `within`; raises as `walk` does."""
     paths = []
     for place, folders, names in walk(folder / within):
         folders[:] = [name for name in folders if not name.startswith(".") and name != MACOS_FOLDER]
@@ -56,16 +58,16 @@ def files_below(folder: Path, within: str) -> list[str]:
 
 
 class PictureFiles:
-    """Pictures that are files of their own, for readers.
+    """Pictures that are separate files, for readers.
 
     Attributes:
-        names: what {} stands for in the pictures that count; a reader sets it.
+        names: the names, in place of {}, of the pictures that count; the reader sets them.
     """
 
     names: list[str]
 
     def __init__(self, folder: Path, patterns: str | list[str], what: str = "pictures") -> None:
-        """Find the pictures; arguments, and what it raises, as of `find_files`."""
+        """Find the pictures; arguments and errors as in `find_files`."""
         self.pictures_folder = folder
         self._pictures = find_files(folder, patterns, what)
 
@@ -76,26 +78,26 @@ class PictureFiles:
 
 
 def pair_files(pictures: dict[str, str], labels: dict[str, str], folder: Path) -> list[str]:
-    """Return what {} stands for in pictures and in their labels' files; UserError if one is without the other."""
+    """Return the names that pictures share with their labels' files; raise UserError if one lacks the other."""
     if odd := sorted(pictures.keys() ^ labels.keys()):
         key = odd[0]
         path, lack = (pictures[key], "no label map") if key in pictures else (labels[key], "no picture")
         raise UserError(
-            f"{folder} has {path} and {lack} for it ({len(odd)} such in all): complete the set, correct the"
+            f"{folder} has {path}, but {lack} for it (such files in all: {len(odd)}): complete the set, correct the"
             " patterns, or give a list of those that count"
         )
     return list(pictures)
 
 
 def read_list(path: Path, known: dict[str, str], what: str) -> list[str]:
-    """Return the lines of a text file; UserError names one that is not known, or is there twice."""
+    """Return the lines of a text file; raise UserError for a line that is unknown or duplicate."""
     keys = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not keys:
-        raise UserError(f"{path} is empty: list the pictures that count, a line each")
+        raise UserError(f"{path} is empty: list the pictures that count, one per line")
     seen = set()
     for key in keys:
         if key not in known:
-            raise UserError(f"{path} lists {key!r}, and there is no {what} of it: complete the set, or mend the list")
+            raise UserError(f"{path} lists {key!r}, but there is no such {what}: complete the set, or fix the list")
         if key in seen:
             raise UserError(f"{path} lists {key!r} twice: remove one of the lines")
         seen.add(key)
@@ -103,8 +105,8 @@ def read_list(path: Path, known: dict[str, str], what: str) -> list[str]:
 
 
 def read_text(path: Path) -> str:
-    """Return a text file, in UTF-8, of which a mark at its beginning is dropped; UserError if it is none."""
+    """Return the text of a file in UTF-8, without a byte order mark; raise UserError if it is not such a file."""
     try:
         return read_file(path).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise UserError(f"{path} is not text in UTF-8: save it as that, or correct the config") from None
+        raise UserError(f"{path} is not text in UTF-8: save it in UTF-8, or correct the config") from None

@@ -34,12 +34,12 @@ def read_joined(sets: list[dict], rules: dict, threads: int = 1) -> JoinedSet:
     """Read sets, and join them.
 
     Args:
-        sets: of each its name, format, folder, pictures_folder, category and options.
-        rules: the keys of the config's `concepts` that say how.
-        threads: that decode label maps, where these are counted first.
+        sets: for each, its name, format, folder, pictures_folder, category and options.
+        rules: the keys of the config's `concepts` that say how to join them.
+        threads: threads that decode label maps, if these are counted first.
 
     Raises:
-        UserError: as the readers, `read_synonyms` and `JoinedSet` do.
+        UserError: as in the readers, `read_synonyms` and `JoinedSet`.
     """
     return JoinedSet(
         {item["name"]: read_set(item) for item in sets},
@@ -57,7 +57,7 @@ def read_joined(sets: list[dict], rules: dict, threads: int = 1) -> JoinedSet:
 
 
 def read_set(item: dict) -> Reader:
-    """Open one set, as `read_joined` takes it; UserError, naming the set, as its reader does."""
+    """Open one set, as in `read_joined`; raises its reader's UserError with the name of the set."""
     reader = READERS[item["format"]]
     try:
         return reader(Path(item["folder"]), Path(item["pictures_folder"]), item["category"], **item["options"])

@@ -22,9 +22,9 @@ from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.progress import Progress
 
 COLOUR = "color"
-ORDER = (COLOUR, "object", "part", "material", "scene", "texture")  # Broden's; other categories follow, by name
-SUFFIXES = {COLOUR: "-c", "scene": "-s"}  # as in Broden, where a scene and an object may have one name
-MOST_CATEGORIES = 2**8  # concepts.h5 numbers them in a byte
+ORDER = (COLOUR, "object", "part", "material", "scene", "texture")  # Broden's order; other categories follow, by name
+SUFFIXES = {COLOUR: "-c", "scene": "-s"}  # as in Broden, where a scene and an object may have the same name
+MOST_CATEGORIES = 2**8  # concepts.h5 numbers them in one byte
 AT_ONCE = 1024  # pictures whose label maps are counted together
 SHIPPED_SYNONYMS = Path(__file__).with_name("tables") / "synonyms.csv"
 
@@ -34,13 +34,13 @@ class Rules:
     """How sets are joined.
 
     Attributes:
-        side: of all label maps, in pixels.
-        colours: whether pictures get the nearest of eleven basic colours at each pixel, of sets that label no colours.
-        synonyms: the name that counts in place of another.
-        categories: the category of a label, by its name, in place of its set's.
+        side: the side of all label maps, in pixels.
+        colours: whether pictures of sets without colour labels get the nearest of eleven basic colours at each pixel.
+        synonyms: the name that replaces another.
+        categories: the category of a label, by its name, instead of the set's category.
         least_pictures: labels that fewer pictures carry are left out,
-        least_pixels: and those that fewer pixels carry, of all label maps together. Computed colours stay.
-        largest_share: of all pictures, that one set may have at most.
+        least_pixels: and those that fewer pixels carry, over all label maps. Computed colours stay.
+        largest_share: the largest share of all pictures that one set may have.
     """
 
     side: int
@@ -56,21 +56,21 @@ class JoinedSet:
     """Several sets as one, for `pack_concepts`.
 
     Attributes:
-        categories, labels, height, width, names, splits: as of `ConceptSet`.
+        categories, labels, height, width, names, splits: as in `ConceptSet`.
     """
 
     def __init__(self, sets: Mapping[str, Reader], rules: Rules, threads: int = 1) -> None:
-        """Merge the sets' labels, and choose their pictures; goes through all label maps only if labels need so many.
+        """Merge the sets' labels, and choose their pictures; read all label maps only if rare labels are left out.
 
         Args:
             sets: readers by their sets' names.
             rules: how they are joined.
-            threads: that decode label maps.
+            threads: threads that decode label maps.
 
         Raises:
-            UserError: a label's name or category is empty or no text, a category that `rules` gives is of no label, a
+            UserError: a label's name or category is empty or not text, `rules` give a category to an unknown label, a
                 category is left without labels or a set without pictures, or there are too many labels or categories;
-                or as the readers do.
+                or as in the readers.
         """
         self.rules, self.height, self.width = rules, rules.side, rules.side
         self._readers = list(sets.values())
@@ -84,14 +84,14 @@ class JoinedSet:
         known = {plain_name(label, rules) for reader in self._readers for label in reader.labels}
         if unknown := sorted(set(rules.categories) - known):
             raise UserError(
-                f"concepts.categories has {unknown[0]!r}, and no set has such a label: correct or remove it"
+                f"concepts.categories has {unknown[0]!r}, but no set has such a label: correct or remove it"
             )
         self._pictures = [
             (place, index) for place, chosen in enumerate(choose(sets, rules.largest_share)) for index in chosen
         ]
         names = list(sets)
         self.names = [
-            # Files may have names in other encodings.
+            # File names may have other encodings.
             os.fsencode(f"{names[place]}/{self._readers[place].names[index]}").decode(errors="replace")
             for place, index in self._pictures
         ]
@@ -114,7 +114,7 @@ class JoinedSet:
                     f"no label of the category {emptied[0]} is carried by {rules.least_pictures} pictures and"
                     f" {rules.least_pixels} pixels: lower concepts.least_pictures or least_pixels"
                 )
-            logging.info("%d of %d labels are too rare, and left out", len(labels - kept), len(labels))
+            logging.info("%d of %d labels are left out because they are too rare", len(labels - kept), len(labels))
             labels = kept
         if any(self._computes_colours):
             labels |= {(f"{name}{SUFFIXES[COLOUR]}", COLOUR) for name in PROTOTYPES}
@@ -149,7 +149,7 @@ class JoinedSet:
         return {name: int(np.count_nonzero(mask)) for name, mask in masks.items()}
 
     def _number(self, labels: set[tuple[str, str]]) -> None:
-        """Give labels their numbers, by category and name, and note what each set's positions become."""
+        """Number the labels, by category and name, and record the numbers of each set's labels."""
         found = {category for _, category in labels}
         self.categories = (*(name for name in ORDER if name in found), *sorted(found - set(ORDER)))
         place_of = {category: place for place, category in enumerate(self.categories)}
@@ -157,17 +157,19 @@ class JoinedSet:
         for name, category in sorted(labels, key=lambda label: (place_of[label[1]], label[0])):
             of_name.setdefault(name, []).append(place_of[category])
         if len(of_name) > LARGEST_NUMBER:
-            raise UserError(f"the sets have {len(of_name)} labels, and {LARGEST_NUMBER} can be numbered: join fewer")
+            raise UserError(
+                f"the sets have {len(of_name)} labels, but only {LARGEST_NUMBER} can be numbered: join fewer"
+            )
         if len(found) > MOST_CATEGORIES:
             raise UserError(
-                f"the sets have {len(found)} categories, and {MOST_CATEGORIES} can be numbered: correct the column"
+                f"the sets have {len(found)} categories, but only {MOST_CATEGORIES} can be numbered: correct the column"
                 " category of their tables"
             )
         self.labels = tuple(
             NumberedLabel(number, name, tuple(places)) for number, (name, places) in enumerate(of_name.items(), 1)
         )
         number_of = {label.name: label.number for label in self.labels}
-        self._codes = []  # of each set: number and category of each position plus 1; number 0 where it is left out
+        self._codes = []  # for each set: number and category at each position plus 1; number 0 if left out
         for of_set in self._merged:
             numbers, places_of_set = np.zeros(len(of_set) + 1, np.uint16), np.zeros(len(of_set) + 1, np.uint8)
             for position, label in enumerate(of_set, 1):
@@ -178,16 +180,16 @@ class JoinedSet:
             self._colours = np.array([number_of[f"{name}{SUFFIXES[COLOUR]}"] for name in PROTOTYPES], np.uint16)
 
     def picture(self, index: int, turned: list[str] | None = None) -> np.ndarray:
-        """Return a picture, uint8 (h, w, 3), RGB; otherwise as `decode`."""
+        """Return a picture, uint8 (h, w, 3), RGB; otherwise like `decode`."""
         place, inside = self._pictures[index]
         data, path = self._readers[place].picture(inside)
         return decode(data, path, turned)
 
     def labelled(self, index: int, picture: np.ndarray) -> Labelled:
-        """Return the labels of a picture, which is given as `picture` returns it.
+        """Return the labels of a picture; `picture` is what the method `picture` returns.
 
         Raises:
-            UserError: its label maps have another shape than the picture, or differ in size; or as the reader does.
+            UserError: its label maps have other proportions than the picture, or differ in size; or as in the reader.
         """
         place, inside = self._pictures[index]
         annotation = self._readers[place].annotation(inside)
@@ -217,12 +219,12 @@ class JoinedSet:
             raise UserError(f"{self.names[index]} has label maps of {len(shapes)} sizes: give them one size")
         aligned = self._readers[self._pictures[index][0]].aligned
         for height, width in shapes if aligned else ():
-            # Scaled down by a whole number or not, each side may be rounded by a pixel.
+            # In a scaled picture, each side may be rounded by a pixel.
             tall, wide = picture.shape[:2]
             if abs(height * wide - width * tall) > max(tall, wide, height, width):
                 raise UserError(
-                    f"{self.names[index]} is {tall} x {wide} and its label map {height} x {width}, of other"
-                    " proportions: give both the same"
+                    f"{self.names[index]} is {tall} x {wide}, but its label map is {height} x {width}, with other"
+                    " proportions: give both the same proportions"
                 )
 
 
@@ -233,30 +235,30 @@ def merged(label: Label, rules: Rules, place: str) -> tuple[str, str]:
     if not name or not category:
         raise UserError(f"{place}: the {'label' if not name else f'category of {name}'} has no name: give it one")
     if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in name + category):
-        raise UserError(f"{place}: the label {name!r} of {category!r} has characters that are no text: rename it")
+        raise UserError(f"{place}: the label {name!r} of {category!r} has characters that are not text: rename it")
     suffix = SUFFIXES.get(category, "")
     return (name if name.endswith(suffix) else name + suffix), category
 
 
 def plain_name(label: Label, rules: Rules) -> str:
-    """Return the name that counts in place of a label's."""
+    """Return a label's plain name, or the name that replaces it."""
     name = plain(label.name)
     return rules.synonyms.get(name, name)
 
 
 def plain(name: str) -> str:
-    """Return a name in lower case, with single blanks in place of _ and of several."""
+    """Return a name in lower case, with single blanks instead of _ and of repeated blanks."""
     return " ".join(name.lower().replace("_", " ").split())
 
 
 def choose(sets: Mapping[str, Reader], largest_share: float) -> Iterator[list[int]]:
     """Yield the pictures of each set that count, in its order.
 
-    So many of each that none has more than its share, as many as can be; which of them follows from their names alone,
-    by SHA-256, so that it is the same on any machine, and stays when others are added.
+    Each set gives as many pictures as possible without any set exceeding its share. The choice follows only from the
+    pictures' names, by SHA-256, so it is the same on any machine, and stays when others are added.
 
     Raises:
-        UserError: a set has no picture, or no choice fulfils the share.
+        UserError: a set has no pictures, or no choice satisfies the share.
     """
     for name, reader in sets.items():
         if not reader.names:
@@ -271,11 +273,11 @@ def choose(sets: Mapping[str, Reader], largest_share: float) -> Iterator[list[in
 
 
 def bounded_counts(sizes: list[int], largest_share: float) -> list[int]:
-    """Return the largest counts, at most `sizes`, of which none is more than a share of their sum."""
+    """Return the largest counts, at most `sizes`, none of which exceeds the share of their sum."""
     share = Fraction(str(largest_share))
     if share * len(sizes) < 1:
         raise UserError(
-            f"concepts.largest_share is {largest_share}, which {len(sizes)} sources cannot all keep to: write at least"
+            f"concepts.largest_share is {largest_share}, which {len(sizes)} sources cannot all satisfy: write at least"
             f" {ceil(Fraction(1000, len(sizes))) / 1000}"
         )
     counts = list(sizes)
@@ -288,10 +290,10 @@ def bounded_counts(sizes: list[int], largest_share: float) -> list[int]:
 
 
 def read_synonyms(synonyms: str) -> dict[str, str]:
-    """Return the names that others stand for: "none", the "shipped" ones, or those of a CSV (name, same_as).
+    """Return which name replaces each synonym: for "none", for the "shipped" table, or from a CSV (name, same_as).
 
     Raises:
-        UserError: the file cannot be read, a name stands in it twice, or stands for one that stands for another.
+        UserError: the file cannot be read, a name is in it twice, or a name is replaced by one that is itself replaced.
     """
     if synonyms == "none":
         return {}
@@ -300,9 +302,11 @@ def read_synonyms(synonyms: str) -> dict[str, str]:
     for place, row in table_rows(path, ["name", "same_as"]):
         name, same_as = plain(row["name"]), plain(row["same_as"])
         if not name or not same_as or name in found:
-            raise UserError(f"{place}: the name {name!r} stands there already, or there is none: correct the row")
+            raise UserError(f"{place}: the name {name!r} is a duplicate, or a name is missing: correct the row")
         found[name] = same_as
     for name, same_as in found.items():
         if same_as in found:
-            raise UserError(f"{path}: {name!r} stands for {same_as!r}, which stands for another: give the last name")
+            raise UserError(
+                f"{path}: {name!r} is the same as {same_as!r}, which is itself the same as another: give the last name"
+            )
     return found

@@ -1,4 +1,4 @@
-"""Tables that say which label a pixel value, or a colour, of a label map stands for."""
+"""Tables with the label of each pixel value, or colour, of a label map."""
 
 import json
 import re
@@ -10,8 +10,8 @@ from workflow_scripts.data.concept_sets.reader import Label
 from workflow_scripts.data.csv_tables import table_rows, whole_number
 from workflow_scripts.shared.files import UserError
 
-SHIPPED = Path(__file__).with_name("tables")  # a CSV for each set whose archive has no table that is read
-MOST = 2**16 - 1  # what a pixel of 16 bits can be
+SHIPPED = Path(__file__).with_name("tables")  # a CSV for each set whose archive has no usable table
+MOST = 2**16 - 1  # the largest value of a pixel with 16 bits
 COLOUR_COLUMNS = ("red", "green", "blue")
 
 Value = int | tuple[int, ...]  # a number, or a colour: red, green and blue
@@ -21,16 +21,16 @@ def read_names(names: str | Mapping[str, int | list[int]], folder: Path, categor
     """Return the label of each pixel value, or of each colour (red, green, blue).
 
     Args:
-        names: the value, or the colour, by label; or the name of a shipped table; or a file below `folder`, or else of
-            the user's own: CSV with the columns name and number (or red, green, blue) and, if
-            wanted, category; the text files objectInfo150.txt (SceneParse150), `NUMBER: NAME` (COCO-Stuff), `RED GREEN
-            BLUE NAME` (CamVid) and a name a line, the first of value 0; or JSON with label_map and, for colours,
+        names: the value, or the colour, by label; or the name of a shipped table; or a file below `folder`, or else a
+            user's file: a CSV with the columns name and number (or red, green, blue) and, optionally, category; a text
+            file like objectInfo150.txt (SceneParse150), with `NUMBER: NAME` (COCO-Stuff), with `RED GREEN BLUE NAME`
+            (CamVid), or with one name per line, the first for the value 0; or JSON with label_map and, for colours,
             segmentation_colors (Datumaro).
-        folder: of the set, in which a table is looked for first.
+        folder: of the set, where a table is searched for first.
         category: of labels for which the table has none.
 
     Raises:
-        UserError: there is no such file, it is none of these, or a value or a label stands in it twice or has no name.
+        UserError: there is no such file, it is none of these, or a value or a label is duplicate or has no name.
     """
     if isinstance(names, Mapping):
         pairs = ((name, tuple(value) if isinstance(value, list) else value) for name, value in names.items())
@@ -40,8 +40,8 @@ def read_names(names: str | Mapping[str, int | list[int]], folder: Path, categor
 
 
 def find_table(names: str, folder: Path) -> Path:
-    """Return the file that a name stands for: below the set's folder, of the user's own, or shipped."""
-    # A path that leads out of the folder is seen from here alone, for a change of that file is noticed.
+    """Return the file that a name means: below the set's folder, a user's file, or a shipped one."""
+    # A path that leads out of the folder counts only as a user's file, because changes of those are noticed.
     within = [] if ".." in Path(names).parts else [folder / names]
     for path in (*within, Path(names), SHIPPED / f"{names}.csv"):
         if path.is_file():
@@ -50,16 +50,16 @@ def find_table(names: str, folder: Path) -> Path:
 
 
 def checked(rows: Iterator[tuple[str, Value, str, str]], table: str) -> dict[Value, Label]:
-    """Return the labels of rows (place, value, name, category) by value; UserError if one is doubtful."""
+    """Return the labels of rows (place, value, name, category) by value; raise UserError if a row is invalid."""
     found: dict[Value, Label] = {}
     for place, value, name, category in rows:
         numbers = value if isinstance(value, tuple) else (value,)
         if any(not 0 <= number <= (255 if isinstance(value, tuple) else MOST) for number in numbers):
-            raise UserError(f"{place}: {value} is no value of a pixel: correct it")
+            raise UserError(f"{place}: {value} is not a pixel value: correct it")
         if isinstance(value, tuple) != isinstance(next(iter(found), value), tuple):
-            raise UserError(f"{place}: some labels have numbers and some colours: write all as one of the two")
+            raise UserError(f"{place}: some labels have numbers and some have colours: write all as one of the two")
         if value in found:
-            raise UserError(f"{place}: {value} stands for {found[value].name!r} already: remove one of the two")
+            raise UserError(f"{place}: {value} already means {found[value].name!r}: remove one of the two")
         if not name.strip() or not category.strip():
             raise UserError(f"{place}: the {'label' if not name.strip() else 'category'} has no name: give it one")
         found[value] = Label(name.strip(), category.strip())
@@ -69,7 +69,7 @@ def checked(rows: Iterator[tuple[str, Value, str, str]], table: str) -> dict[Val
 
 
 def rows_of(path: Path, category: str) -> Iterator[tuple[str, Value, str, str]]:
-    """Yield (place, value, name, category) of a table, in whichever of its forms."""
+    """Yield (place, value, name, category) for each row of a table, in any of its forms."""
     ending = path.suffix.lower()
     if ending == ".csv":
         yield from csv_rows(path, category)
@@ -93,32 +93,32 @@ def csv_rows(path: Path, category: str) -> Iterator[tuple[str, Value, str, str]]
 
 
 def json_rows(path: Path, text: str) -> Iterator[tuple[Value, str]]:
-    """Yield the labels of Datumaro's dataset_meta.json, whose background is none."""
+    """Yield the labels of Datumaro's dataset_meta.json, except the background."""
     try:
         table = json.loads(text)
         labels = {int(number): name for number, name in table["label_map"].items()}
         colours = [tuple(colour) for colour in table.get("segmentation_colors", [])]
         if not all(isinstance(name, str) for name in labels.values()):
-            raise ValueError("a name that is no text")
+            raise ValueError("a name that is not text")
         if not all(len(colour) == 3 and all(type(part) is int for part in colour) for colour in colours):
             raise ValueError("a colour that is not three whole numbers")
         background = table.get("background_label")
         if colours and len(colours) != len(labels):
             raise ValueError(f"{len(labels)} labels and {len(colours)} colours")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} is no JSON with label_map, a name for each number ({error}): correct it") from None
+        raise UserError(f"{path} is not JSON with label_map, a name for each number ({error}): correct it") from None
     for place, (number, name) in enumerate(labels.items()):
         if background is None or str(number) != str(background):
             yield colours[place] if colours else number, name
 
 
 def text_rows(path: Path, lines: list[str]) -> Iterator[tuple[str, Value, str]]:
-    """Yield the place of each line of a text file, and what it says; of several names that it gives, the first."""
+    """Yield the place of each line of a text file, its value, and its first name."""
     if lines and re.fullmatch(r"Idx\s+Ratio\s+Train\s+Val\s+Name", lines[0], re.IGNORECASE):
         for number, line in enumerate(lines[1:], 2):
             place, cells = f"{path}, line {number}", line.split("\t")
             if len(cells) != 5:
-                raise UserError(f"{place}: cells between tabs: {len(cells)} in place of 5; copy the file again")
+                raise UserError(f"{place}: cells between tabs: {len(cells)} instead of 5; copy the file again")
             yield place, whole_number(cells[0], place), re.split("[;,]", cells[-1])[0]
         return
     forms = set()
@@ -137,5 +137,7 @@ def text_rows(path: Path, lines: list[str]) -> Iterator[tuple[str, Value, str]]:
             form, row = "NAME", (number - 1, line)
         forms.add(form)
         if len(forms) > 1:
-            raise UserError(f"{place}: {line[:40]!r} is {form}, unlike the lines before: write all in one form")
+            raise UserError(
+                f"{place}: {line[:40]!r} has the form {form}, unlike the lines before: write all lines in one form"
+            )
         yield place, *row

@@ -1,4 +1,4 @@
-"""OpenSurfaces (Bell et al. 2013), as its authors' script process_opensurfaces_release_0.py writes it for Broden's."""
+"""OpenSurfaces (Bell et al. 2013), as its authors' script process_opensurfaces_release_0.py writes it for Broden."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from workflow_scripts.data.csv_tables import table_rows, whole_number
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.regular_files import read_file
 
-# Of each category the bits by which its channel is moved, the table that names the channel's values, and its columns.
+# For each category: the shift of its channel in bits, the table that names the channel's values, and its columns.
 CHANNELS = {
     "material": (16, "label-substance-colors.csv", "substance_name", "red_color"),
     "object": (8, "label-name-colors.csv", "name_name", "green_color"),
@@ -21,10 +21,10 @@ UNKNOWN = -1
 
 
 class OpenSurfaces(PictureFiles):
-    """photos/K.jpg and photos-labels/K.png, with a category in each channel; otherwise as `Reader`.
+    """photos/K.jpg and photos-labels/K.png, with a category in each channel; otherwise like `Reader`.
 
-    Red has materials, green objects, blue the scene of the picture; 0 is none. Tables in `folder` name the values; of
-    several names with / between, the first counts.
+    Red has materials, green objects, blue the scene of the picture; 0 means none. Tables in `folder` name the values;
+    of several names separated by /, the first counts.
     """
 
     aligned = True
@@ -37,11 +37,11 @@ class OpenSurfaces(PictureFiles):
         Args:
             folder: of the set.
             pictures_folder: of its pictures.
-            category: not used; labels are of the channels.
-            channels: those of material, object and scene that are read. Broden has materials alone.
+            category: not used; the channels give the categories.
+            channels: which of material, object and scene are read. Broden only has materials.
 
         Raises:
-            UserError: as `find_files` and `pair_files`, and a table is missing or not as the script writes it.
+            UserError: as in `find_files` and `pair_files`; or a table is missing or not as the script writes it.
         """
         super().__init__(pictures_folder, "photos/{}.jpg", "folder")
         self.folder = folder
@@ -62,7 +62,7 @@ class OpenSurfaces(PictureFiles):
         self.labels = tuple(labels)
 
     def annotation(self, index: int) -> Annotation:
-        """Return the labels of the channels; UserError if a map is none, or holds what no table names."""
+        """Return the labels of the channels; raise UserError if a map is invalid, or has a value without a name."""
         path = self.folder / self._maps[self.names[index]]
         colours = read_colours(read_file(path), str(path))
         planes, of_picture = [], []
@@ -83,7 +83,7 @@ class OpenSurfaces(PictureFiles):
 
 
 def read_table(folder: Path, channel: str) -> dict[int, str]:
-    """Return the names of a channel's values, as Broden writes them; UserError if a row has none."""
+    """Return the names of a channel's values, as Broden writes them; raise UserError for an invalid row."""
     _, table, column, value_column = CHANNELS[channel]
     found = {}
     for place, row in table_rows(folder / table, [column, value_column]):
@@ -91,7 +91,7 @@ def read_table(folder: Path, channel: str) -> dict[int, str]:
         name = row[column].partition("/")[0].replace(" - ", "-").strip().lower()
         if not 0 < value < 256 or value in found or not name:
             raise UserError(
-                f"{place}: {value} is no value of its own from 1 to 255, or has no name: run the script again"
+                f"{place}: {value} is not from 1 to 255, is a duplicate, or has no name: run the script again"
             )
         found[value] = name
     return found

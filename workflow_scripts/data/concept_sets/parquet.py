@@ -1,4 +1,4 @@
-"""Sets in Parquet files, as Hugging Face has them: pictures, and label maps or labels, are columns of a table."""
+"""Sets in Parquet files, as on Hugging Face: pictures, and label maps or labels, are columns of a table."""
 
 import json
 from bisect import bisect_right
@@ -17,14 +17,14 @@ from workflow_scripts.shared.files import UserError, reading, require_file
 from workflow_scripts.shared.regular_files import LFS_POINTER
 
 PYARROW = "pyarrow==26.0.1"
-MOST_HELD = 2  # groups of rows in memory: threads that go through pictures in order are in two at times
+MOST_HELD = 2  # groups of rows in memory: threads that read pictures in order may be in two of them
 BYTES = "bytes"  # the part of a picture's column that holds its file
 
 
 class Parquet:
-    """Rows with a picture, and its label map or its label; otherwise as `Reader`.
+    """Rows with a picture, and its label map or its label; otherwise like `Reader`.
 
-    Two groups of rows are held in memory, of those that the files are written in. Threads may share a reader.
+    Two of the files' row groups are held in memory. Threads may share a reader.
     """
 
     aligned = True
@@ -42,23 +42,23 @@ class Parquet:
         names: str | dict[str, int | list[int]] | None = None,
         nothing: Sequence[int | list[int]] = (),
     ) -> None:
-        """Read what the files say of themselves, and the names of labels.
+        """Read the files' metadata, and the names of labels.
 
         Args:
             folder: of the set.
-            pictures_folder: not used: pictures are in the files.
-            category: of labels for which the table of names says none.
+            pictures_folder: not used, because pictures are in the files.
+            category: of labels for which the table of names has none.
             files: their pattern in `folder`, such as "data/train-*.parquet".
             image: the column of pictures.
-            annotation: that of label maps, or
-            label: that of whole numbers, each the label of a whole picture.
-            names: what numbers or colours stand for, as `read_names` takes it; without it, the names that the files
+            annotation: the column of label maps, or
+            label: the column of integers, each the label of a whole picture.
+            names: the labels of numbers or colours, as `read_names` takes them; without it, the names that the files
                 have for the column `label`.
             nothing: numbers, or colours [red, green, blue], that mean no label.
 
         Raises:
             UserError: pyarrow is not installed, there is no such file, it lacks a column or has one of another type, or
-                numbers have no names; or as `read_names`.
+                numbers have no names; or as in `read_names`.
         """
         require_pyarrow()
         if (annotation is None) == (label is None):
@@ -84,7 +84,8 @@ class Parquet:
                 of_file = names_of(schema, label, path, category)
                 if named is not None and of_file != named:
                     raise UserError(
-                        f"{path} and {self._files[0][0]} name labels otherwise: give names, or choose files of one kind"
+                        f"{path} and {self._files[0][0]} name labels differently: give names, or choose files of one"
+                        " kind"
                     )
                 named = of_file
             self._add_groups(place, metadata, found[place].removesuffix(".parquet"))
@@ -102,7 +103,7 @@ class Parquet:
         self._lock = Lock()
 
     def _add_groups(self, file: int, metadata: Any, name: str) -> None:
-        """Note the rows of a file, whose pictures are named by it and their row."""
+        """Record the rows of a file; a picture's name is that of the file and its row."""
         first = 0
         for group in range(metadata.num_row_groups):
             rows = metadata.row_group(group).num_rows
@@ -113,7 +114,7 @@ class Parquet:
             first += rows
 
     def _cell(self, index: int, column: str) -> tuple[Any, str]:
-        """Return what a column holds of a picture, a pyarrow scalar, and the row to name in messages."""
+        """Return a picture's value in a column, a pyarrow scalar, and the row, for messages."""
         group = bisect_right(self._starts, index) - 1
         place, within = self._groups[group]
         path, metadata = self._files[place]
@@ -128,12 +129,12 @@ class Parquet:
         return table.column(column)[row], f"{path}, row {self._firsts[group] + row}"
 
     def _bytes(self, index: int, column: str) -> tuple[bytes, str]:
-        """Return the file that a column holds of a picture, and the row to name in messages."""
+        """Return the bytes of a picture's file in a column, and the row, for messages."""
         cell, row = self._cell(index, column)
         data = cell[BYTES].as_py()
         if data is None:
             raise UserError(
-                f"{row}: {column} has no bytes, but at most the path of a file: take a set that has its pictures in it"
+                f"{row}: {column} has no bytes, at most the path of a file: take a set that contains its pictures"
             )
         return data, f"{row}, {column}"
 
@@ -142,7 +143,7 @@ class Parquet:
         return self._bytes(index, self._image)
 
     def annotation(self, index: int) -> Annotation:
-        """Return the labels of a picture; UserError if there are none, or they have no name."""
+        """Return the labels of a picture; raise UserError if there are none, or they have no name."""
         if self._annotation is not None:
             data, place = self._bytes(index, self._annotation)
             return Annotation([self._values.read(data, place)])
@@ -151,14 +152,14 @@ class Parquet:
         number = cell.as_py()
         if number not in self._places:
             raise UserError(
-                f"{row}: {self._label} is {number}, which has no name: complete names, or say that it means nothing"
+                f"{row}: {self._label} is {number}, which has no name: complete names, or add it to nothing"
             )
         position = self._places[number]
         return Annotation(whole=[] if position is None else [position])
 
 
 def require_pyarrow() -> None:
-    """Raise UserError where pyarrow is not installed: it is large, and this format alone needs it."""
+    """Raise UserError if pyarrow is not installed: it is large, and only this format needs it."""
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError:
@@ -167,7 +168,7 @@ def require_pyarrow() -> None:
 
 @contextmanager
 def reading_parquet(path: Path) -> Iterator[ModuleType]:
-    """Yield pyarrow's module to read a file with, whose errors end as those of `reading`."""
+    """Yield pyarrow's module for reading a file; its errors are handled as in `reading`."""
     from pyarrow import ArrowException, parquet
 
     with reading(path, ArrowException):
@@ -175,21 +176,19 @@ def reading_parquet(path: Path) -> Iterator[ModuleType]:
 
 
 def read_metadata(path: Path) -> Any:
-    """Return what a Parquet file says of itself; UserError if it is none."""
+    """Return the metadata of a Parquet file; raise UserError if it is not one."""
     require_file(path, "put one in its place, or remove it")
     with reading_parquet(path) as parquet:
         with open(path, "rb") as file:
             if file.read(len(LFS_POINTER)) == LFS_POINTER:
-                raise UserError(
-                    f"{path} is a pointer of Git LFS in place of the file itself: fetch it with git lfs pull"
-                )
+                raise UserError(f"{path} is a Git LFS pointer, not the file itself: fetch it with git lfs pull")
         return parquet.read_metadata(path)
 
 
 def column_type(schema: Any, name: str, path: Path) -> Any:
-    """Return the type of a column; UserError if there is none of that name."""
+    """Return the type of a column; raise UserError if there is no such column."""
     if schema.names.count(name) != 1:
-        raise UserError(f"{path} has no column {name}, but {', '.join(schema.names)}: correct the config")
+        raise UserError(f"{path} has no column {name}, only {', '.join(schema.names)}: correct the config")
     return schema.field(name).type
 
 
@@ -198,18 +197,18 @@ def require_files_column(schema: Any, name: str, path: Path) -> None:
     kind = column_type(schema, name, path)
     parts = [kind.field(place) for place in range(kind.num_fields)]
     if not any(part.name == BYTES and str(part.type) in ("binary", "large_binary") for part in parts):
-        raise UserError(f"{path}: the column {name} is {kind}, and files are struct<bytes, path>: name another column")
+        raise UserError(f"{path}: the column {name} is {kind}, but files are struct<bytes, path>: name another column")
 
 
 def require_numbers_column(schema: Any, name: str, path: Path) -> None:
     """Raise UserError unless a column holds whole numbers."""
     kind = column_type(schema, name, path)
     if not str(kind).startswith(("int", "uint")):
-        raise UserError(f"{path}: the column {name} is {kind}, and labels are whole numbers: name another column")
+        raise UserError(f"{path}: the column {name} is {kind}, but labels are whole numbers: name another column")
 
 
 def names_of(schema: Any, column: str | None, path: Path, category: str) -> dict[Value, Label]:
-    """Return the labels by number that a file names for a column; UserError if it names none."""
+    """Return the labels, by number, that a file has for a column; raise UserError if it has none."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         names = features[column]["names"]

@@ -1,4 +1,4 @@
-"""Sets with a file for each label of a picture: a mask, as CelebAMask-HQ has one for each part of a face."""
+"""Sets with a mask file for each label of a picture, such as CelebAMask-HQ with one for each part of a face."""
 
 import re
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ MODES = ("1", "L", "P", "RGB")
 
 
 class PartMasks(PictureFiles):
-    """Pictures and masks, in which what is not 0 is of the label that the file's name has; otherwise as `Reader`.
+    """Pictures and masks, whose pixels other than 0 have the label in the file's name; otherwise like `Reader`.
 
-    A label without a file is not in the picture, and pictures without any are kept. Masks may overlap, and be smaller
-    than their pictures.
+    A label without a file is not in the picture, and pictures without any label are kept. Masks may overlap, and may be
+    smaller than their pictures.
     """
 
     aligned = True
@@ -42,7 +42,7 @@ class PartMasks(PictureFiles):
             masks: their pattern, as `find_masks` takes it.
 
         Raises:
-            UserError: as these functions.
+            UserError: as in these functions.
         """
         super().__init__(pictures_folder, pictures)
         self.folder = folder
@@ -53,10 +53,10 @@ class PartMasks(PictureFiles):
         self._places = {name: place for place, name in enumerate(names)}
 
     def annotation(self, index: int) -> Annotation:
-        """Return the labels of a picture, with further planes for those that lie on others.
+        """Return the labels of a picture, with further planes for overlapping ones.
 
         Raises:
-            UserError: masks differ in size, or as `read_mask`.
+            UserError: masks differ in size, or as in `read_mask`.
         """
         segments = []
         sizes: dict[tuple[int, int], str] = {}
@@ -68,7 +68,7 @@ class PartMasks(PictureFiles):
         if len(sizes) > 1:
             (one, path), (other, other_path) = list(sizes.items())[:2]
             raise UserError(
-                f"{path} is {one[0]} x {one[1]} and {other_path} is {other[0]} x {other[1]}: give masks of a picture"
+                f"{path} is {one[0]} x {one[1]}, but {other_path} is {other[0]} x {other[1]}: give masks of a picture"
                 " one size"
             )
         return Annotation([plane for shape in sizes for plane in stack(segments, shape)])
@@ -79,13 +79,13 @@ def find_masks(folder: Path, pattern: str, pictures: dict[str, str]) -> dict[str
 
     Args:
         folder: that of the set.
-        pattern: a path such as "CelebAMask-HQ-mask-anno/*/{}_{label}.png": {} stands for what it does in the pictures'
-            pattern, though numbers may have zeros before them; {label} for a label; * for any folder.
-        pictures: files by what {} stands for.
+        pattern: a path such as "CelebAMask-HQ-mask-anno/*/{}_{label}.png": {} is the picture's name, as in the
+            pictures' pattern, though numbers may have leading zeros; {label} is a label; * is any folder.
+        pictures: the pictures' files, by name.
 
     Raises:
-        UserError: there is no such file, or the pattern is none; one is of no picture, or may be of two; or two are of
-            the same picture and label.
+        UserError: there is no such file, or the pattern is invalid; a mask has no picture, or may belong to two; or two
+            masks have the same picture and label.
     """
     wild = any(ANY_FOLDER in part and part != ANY_FOLDER for part in pattern.split("/"))
     if pattern.count(PLACE) != 1 or pattern.count(LABEL) != 1 or wild:
@@ -112,24 +112,24 @@ def find_masks(folder: Path, pattern: str, pictures: dict[str, str]) -> dict[str
             (key, label), (other, other_label) = ways[:2]
             raise UserError(
                 f"{folder / path} may be {label!r} of the picture {key} or {other_label!r} of {other}: rename it, or"
-                " put labels in folders of their own"
+                " put each label into its own folder"
             )
         [(key, label)] = ways
         other = found.setdefault(key, {}).setdefault(label, path)
         if other != path:
-            raise UserError(f"{folder} holds {other} and {path}, both {label!r} of {key}: remove one of them")
+            raise UserError(f"{folder} has {other} and {path}, both {label!r} of {key}: remove one of them")
     if lone:
         raise UserError(
-            f"{folder} has {lone[0]} and no picture for it ({len(lone)} such in all): complete the set, or"
+            f"{folder} has {lone[0]}, but no picture for it (such files in all: {len(lone)}): complete the set, or"
             " correct the patterns"
         )
     if not found:
-        raise UserError(f"{folder} holds no file {pattern}: correct masks, or unpack the set again")
+        raise UserError(f"{folder} has no file {pattern}: correct masks, or unpack the set again")
     return found
 
 
 def splits(pattern: str, path: str) -> Iterator[tuple[str, str]]:
-    """Yield all that {} and {label} may stand for in a path that matches a pattern."""
+    """Yield all pairs that {} and {label} may mean in a path that matches a pattern."""
     least = 1
     while match := expression(pattern, least).fullmatch(path):
         yield match["key"], match["label"]
@@ -138,49 +138,51 @@ def splits(pattern: str, path: str) -> Iterator[tuple[str, str]]:
 
 @cache
 def expression(pattern: str, least: int) -> re.Pattern:
-    """Return the regular expression of a pattern whose {} stands for `least` characters, or as few more as can be."""
+    """Return the regular expression of a pattern whose {} matches as few characters as possible, from `least` on."""
     parts = re.split(r"(\{\}|\{label\}|(?:(?<=/)|^)\*(?=/))", pattern)
     meaning = {PLACE: f"(?P<key>.{{{least},}}?)", LABEL: "(?P<label>[^/]+)", ANY_FOLDER: "[^/]+"}
     return re.compile("".join(meaning.get(part) or re.escape(part) for part in parts), re.DOTALL)
 
 
 def fixed_folder(pattern: str) -> str:
-    """Return the folder that all files of a pattern lie in."""
+    """Return the folder that contains all files of a pattern."""
     parts = pattern.split("/")[:-1]
     fixed = [part == ANY_FOLDER or PLACE in part or LABEL in part for part in parts]
     return "/".join(parts[: fixed.index(True)] if True in fixed else parts)
 
 
 def plain_number(key: str) -> str:
-    """Return a number without the zeros before it, and any other text as it is."""
+    """Return a number without leading zeros, and any other text unchanged."""
     return key.lstrip("0") or "0" if key.isascii() and key.isdecimal() else key
 
 
 def read_mask(data: bytes, path: str) -> np.ndarray:
-    """Return the mask, bool (h, w), that the file `path` holds as `data`: what is not 0, or black, is of it.
+    """Return the mask, bool (h, w), in the file `path`, whose bytes are `data`: all pixels that are not 0, or black.
 
     Raises:
-        UserError: it is no whole picture of LOSSLESS formats, or has another value besides; or its palette has colours
-            that say otherwise than its numbers.
+        UserError: it is not an intact picture of a LOSSLESS format, or has more than one other value; or the colours of
+            its palette contradict its numbers.
     """
     image = open_picture(data, path, LOSSLESS)
     if image.mode not in MODES:
-        raise UserError(f"{path} has mode {image.mode}, and masks are {', '.join(MODES)}: convert it")
+        raise UserError(f"{path} has mode {image.mode}, but masks are {', '.join(MODES)}: convert it")
     values = [value for _, value in image.getcolors(2) or ()]
     if not values or (len(values) == 2 and 0 not in values and (0, 0, 0) not in values):
         raise UserError(
-            f"{path} has other values than 0 and one besides, so what is of the label is not clear: take the file as it"
-            " was published, or format label_maps where it holds several labels"
+            f"{path} has more values than 0 and one other, so it is unclear which pixels have the label: take the file"
+            " as it was published, or use the format label_maps if it holds several labels"
         )
     if image.mode == "RGB":
         return not_black(image)
     mask = np.asarray(image) != 0
     if image.mode == "P" and not np.array_equal(mask, not_black(image.convert("RGB"))):
-        raise UserError(f"{path} has a palette in which 0 is not black, or another is: save it in black and white")
+        raise UserError(
+            f"{path} has a palette in which 0 is not black, or another number is: save it in black and white"
+        )
     return mask
 
 
 def not_black(image: Image.Image) -> np.ndarray:
     """Return where a picture in red, green and blue is not black, bool (h, w)."""
     red, green, blue = np.moveaxis(np.asarray(image), -1, 0)
-    return (red | green | blue) != 0  # many times as fast as `any` of three
+    return (red | green | blue) != 0  # many times as fast as `any` over the three

@@ -1,4 +1,4 @@
-"""Pascal-Context and Pascal-Part: other labels of the pictures of Pascal VOC 2010."""
+"""Pascal-Context and Pascal-Part: additional labels for the pictures of Pascal VOC 2010."""
 
 import re
 from pathlib import Path
@@ -12,11 +12,11 @@ from workflow_scripts.data.concept_sets.reader import Annotation, Label, stack
 from workflow_scripts.data.mat_files import fields_of, read_mat, text_of
 from workflow_scripts.shared.files import UserError
 
-NOTHING = "unknown"  # what Pascal-Context calls pixels without a label
+NOTHING = "unknown"  # Pascal-Context's name for pixels without a label
 
 # The parts that count as one, as Broden's script joins them (src/pascalseg.py and src/joinseg.py of
 # CSAILVision/NetDissect): part2ind.m, which comes with Pascal-Part, spells out the names, and the words left, right,
-# front, back, upper, lower and side are dropped. Of the sides of a bus or a car that leaves nothing.
+# front, back, upper, lower and side are dropped. The sides of a bus or a car then have no name left.
 PARTS = {
     "arm": "llarm luarm rlarm ruarm",
     "beak": "beak",
@@ -65,19 +65,19 @@ NAME_OF_PART = {short: name for name, shorts in PARTS.items() for short in short
 
 
 class MatFiles(PictureFiles):
-    """MATLAB files, one a picture, and the pictures."""
+    """MATLAB files, one for each picture, and the pictures."""
 
     def __init__(
         self, folder: Path, patterns: str | list[str], what: str, pictures_folder: Path, pictures: str | list[str]
     ) -> None:
-        """Find them, by patterns as `find_files` takes them; UserError if a file is without its picture."""
+        """Find them, by patterns as in `find_files`; raise UserError if a file lacks its picture."""
         super().__init__(pictures_folder, pictures)
         self.folder = folder
         self._paths = find_files(folder, patterns, what)
         if alone := sorted(self._paths.keys() - self._pictures.keys()):
             raise UserError(
-                f"{folder} has {self._paths[alone[0]]}, and {pictures_folder} no picture {alone[0]} ({len(alone)}"
-                " such in all): unpack the pictures of Pascal VOC 2010, or correct pictures"
+                f"{folder} has {self._paths[alone[0]]}, but {pictures_folder} has no picture {alone[0]} (such files in"
+                f" all: {len(alone)}): unpack the pictures of Pascal VOC 2010, or correct pictures"
             )
         self.names = list(self._paths)
 
@@ -87,7 +87,7 @@ class MatFiles(PictureFiles):
 
 
 class PascalContext(MatFiles):
-    """A MATLAB file a picture with its label map, `LabelMap`; otherwise as `Reader`."""
+    """A MATLAB file for each picture with its label map, `LabelMap`; otherwise like `Reader`."""
 
     aligned = True
 
@@ -105,14 +105,14 @@ class PascalContext(MatFiles):
 
         Args:
             folder: of the set.
-            pictures_folder: of Pascal VOC, with more pictures than are labelled.
+            pictures_folder: of Pascal VOC, which has more pictures than are labelled.
             category: of all labels.
             pictures: their pattern, as `find_files` takes it.
-            label_maps: theirs.
-            names: a table of them, as `read_names` takes it; pixels called unknown, and 0, carry no label.
+            label_maps: the label maps' pattern.
+            names: a table of the labels, as `read_names` takes it; pixels called unknown, and 0, have no label.
 
         Raises:
-            UserError: as these functions, and a label map is without its picture.
+            UserError: as in these functions; or a label map lacks its picture.
         """
         super().__init__(folder, label_maps, "label_maps", pictures_folder, pictures)
         named = read_names(names, folder, category)
@@ -121,7 +121,7 @@ class PascalContext(MatFiles):
         self.labels = self._values.labels
 
     def annotation(self, index: int) -> Annotation:
-        """Return the label map's labels; UserError if it is of another kind, or holds a value without a name."""
+        """Return the label map's labels; raise UserError if it is of another kind, or has a value without a name."""
         path = self.path(index)
         with fields_of(path, "a label map of Pascal-Context"):
             plane = read_mat(path, "LabelMap")
@@ -132,9 +132,9 @@ class PascalContext(MatFiles):
 
 
 class PascalPart(MatFiles):
-    """A MATLAB file a picture, with masks of its objects and their parts, `anno`; otherwise as `Reader`.
+    """A MATLAB file for each picture, with masks of its objects and their parts, `anno`; otherwise like `Reader`.
 
-    Objects have the names of Pascal VOC, parts those of `PARTS`, whatever they are of.
+    Objects have the names of Pascal VOC, and parts those of `PARTS`, whatever object they belong to.
     """
 
     aligned = True
@@ -153,14 +153,14 @@ class PascalPart(MatFiles):
 
         Args:
             folder: of the set.
-            pictures_folder: of Pascal VOC, with more pictures than are labelled.
+            pictures_folder: of Pascal VOC, which has more pictures than are labelled.
             category: not used; labels are objects and parts.
             pictures: their pattern, as `find_files` takes it.
-            annotations: theirs.
-            objects: whether objects are labels, or their parts alone, as in Broden.
+            annotations: the annotations' pattern.
+            objects: whether objects are labels; otherwise only their parts are, as in Broden.
 
         Raises:
-            UserError: as `find_files`, and an annotation is without its picture.
+            UserError: as in `find_files`; or an annotation lacks its picture.
         """
         super().__init__(folder, annotations, "annotations", pictures_folder, pictures)
         self._class_names = {number: label.name for number, label in read_names("voc", folder, "object").items()}
@@ -172,7 +172,7 @@ class PascalPart(MatFiles):
         self._place = {label: position for position, label in enumerate(self.labels)}
 
     def annotation(self, index: int) -> Annotation:
-        """Return the masks; UserError if the file is of another kind, or has an unknown class or part."""
+        """Return the masks; raise UserError if the file is of another kind, or has an unknown class or part."""
         path = self.path(index)
         with fields_of(path, "an annotation of Pascal-Part"):
             objects, parts = [], []
@@ -198,7 +198,7 @@ class PascalPart(MatFiles):
 
 
 def mask_of(item: dict) -> np.ndarray:
-    """Return a mask, bool (h, w); ValueError or AttributeError if it is none."""
+    """Return a mask, bool (h, w); raise ValueError or AttributeError if it is not one."""
     mask = item["mask"]
     if mask.ndim != 2 or not mask.size:
         raise ValueError(f"a mask of shape {mask.shape}")

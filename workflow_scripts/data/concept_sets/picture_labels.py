@@ -1,4 +1,4 @@
-"""Sets whose labels are of whole pictures: by folder, or by a table, as DTD's textures."""
+"""Sets with labels of whole pictures, by folder or by a table, such as DTD's textures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from workflow_scripts.shared.files import UserError
 
 
 class PictureLabels(PictureFiles):
-    """Pictures with a label of each whole; otherwise as `Reader`."""
+    """Pictures with labels for the whole picture; otherwise like `Reader`."""
 
     aligned = True
 
@@ -24,10 +24,10 @@ class PictureLabels(PictureFiles):
             category: of all labels.
             pictures: their pattern, as `find_files` takes it.
             table: a text file in `folder`, as `read_labels_of_pictures` takes it. Without it, a picture's label is the
-                name of the folder that it lies in.
+                name of its folder.
 
         Raises:
-            UserError: as these functions, a picture has no label, or lies in no folder.
+            UserError: as in these functions; or a picture has no label, or is in no folder.
         """
         super().__init__(pictures_folder, pictures)
         self.names = list(self._pictures)
@@ -38,8 +38,8 @@ class PictureLabels(PictureFiles):
             of_picture = read_labels_of_pictures(folder / table, self.names)
         for key in self.names:
             if key not in of_picture:
-                where = f"{folder / table} names no label for it" if table else "it lies in no folder"
-                raise UserError(f"{pictures_folder / self._pictures[key]} has no label, for {where}: give it one")
+                where = f"{folder / table} names no label for it" if table else "it is in no folder"
+                raise UserError(f"{pictures_folder / self._pictures[key]} has no label, because {where}: give it one")
         self.labels = tuple(
             Label(name, category) for name in sorted({name for of in of_picture.values() for name in of})
         )
@@ -47,26 +47,26 @@ class PictureLabels(PictureFiles):
         self._labels_of = [[place[name] for name in of_picture[key]] for key in self.names]
 
     def annotation(self, index: int) -> Annotation:
-        """Return what `Reader.annotation` does: labels of the whole picture alone."""
+        """Return what `Reader.annotation` does: only labels of the whole picture."""
         return Annotation(whole=self._labels_of[index])
 
 
 def read_labels_of_pictures(path: Path, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return the labels of each picture that a table names and that is among `names`.
+    """Return the labels of each picture that is in a table and among `names`.
 
-    In a line of the text file a picture stands before its label: with a comma or a tab between, all that follows is one
-    label; with a blank each word is a label, as in DTD's labels_joint_anno.txt. The picture is named as in `names`, or
-    by the last part of that, with an ending or without. Lines of other pictures do not count.
+    A line of the text file has a picture and then its label. After a comma or a tab, all that follows is one label;
+    after a blank, each word is a label, as in DTD's labels_joint_anno.txt. The picture's name is as in `names`, or the
+    last part of that, with or without an ending. Lines for other pictures are ignored.
 
     Raises:
-        UserError: the file cannot be read, a line has no label, a picture has two lines, or there is none that counts.
+        UserError: the file cannot be read, a line has no label, a picture has two lines, or no line counts.
     """
     of_name = {name: name for name in names}
     last: dict[str, str] = {}
     for name in names:
         part = name.rpartition("/")[2]
         if last.setdefault(part, name) != name:
-            last[part] = ""  # which of the two is meant is not clear
+            last[part] = ""  # it is unclear which of the two is meant
     of_name = {part: name for part, name in last.items() if name} | of_name
     found: dict[str, tuple[str, ...]] = {}
     for line_number, line in enumerate(read_text(path).splitlines(), 1):
@@ -80,8 +80,10 @@ def read_labels_of_pictures(path: Path, names: Sequence[str]) -> dict[str, tuple
         if key is None:
             continue
         if key in found:
-            raise UserError(f"{path}, line {line_number}: {picture} stands in another line already: leave one of them")
+            raise UserError(f"{path}, line {line_number}: {picture} is already in another line: keep one of them")
         found[key] = (label,) if between else tuple(dict.fromkeys(label.split()))
     if not found:
-        raise UserError(f"{path} names none of the {len(names)} pictures: give the table of these, or correct pictures")
+        raise UserError(
+            f"{path} names none of the {len(names)} pictures: give the table for these, or correct pictures"
+        )
     return found

@@ -1,4 +1,4 @@
-"""What every reader gives of a set of labelled pictures, in whatever files it comes."""
+"""The interface of every reader of a set of labelled pictures, whatever its files."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from workflow_scripts.shared.files import UserError
 
 
 class Label(NamedTuple):
-    """A label as a set has it, in one category; a name that a set has in two categories is two of these."""
+    """A label of a set, in one category; a name that a set has in two categories is two labels."""
 
     name: str
     category: str
@@ -21,7 +21,7 @@ class Annotation:
     """The labels of one picture.
 
     Attributes:
-        planes: integers (h, w) each, all of one size, which may differ from picture to picture: a label's position in
+        planes: integers (h, w) each, all of one size, which may differ between pictures: a label's position in
             `Reader.labels`, plus 1; 0 where there is none.
         whole: positions of the labels that every pixel carries.
     """
@@ -35,8 +35,8 @@ class Reader(Protocol):
 
     Attributes:
         labels: all labels that may occur, each once.
-        names: of the pictures, each once.
-        aligned: whether label maps have the proportions of their pictures. In Broden's layout they need not.
+        names: the names of the pictures, each once.
+        aligned: whether label maps have the proportions of their pictures. In Broden's layout they may differ.
     """
 
     labels: Sequence[Label]
@@ -44,10 +44,10 @@ class Reader(Protocol):
     aligned: bool
 
     def picture(self, index: int) -> tuple[bytes, str]:
-        """Return the bytes of a picture's file, and the path to name in messages."""
+        """Return the bytes of a picture's file, and its path, for messages."""
 
     def annotation(self, index: int) -> Annotation:
-        """Return the labels of a picture; UserError, naming the file, if they are not as they should be."""
+        """Return the labels of a picture; raise UserError, with the file, if they are invalid."""
 
 
 def stack(segments: Iterable[tuple[int, np.ndarray]], shape: tuple[int, int]) -> list[np.ndarray]:
@@ -58,7 +58,7 @@ def stack(segments: Iterable[tuple[int, np.ndarray]], shape: tuple[int, int]) ->
         shape: (h, w).
 
     Returns:
-        Planes as in `Annotation`. Each label lies in one of them, the first in which no other has a pixel of it.
+        Planes as in `Annotation`. Each label is in one of them: the first in which its pixels are free.
     """
     masks: dict[int, np.ndarray] = {}
     for position, mask in segments:
@@ -74,7 +74,7 @@ def stack(segments: Iterable[tuple[int, np.ndarray]], shape: tuple[int, int]) ->
 
 
 def nearest(plane: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Bring a label map (h, w) to (height, width) by nearest neighbour: what lies at the centres of the new pixels."""
+    """Scale a label map (h, w) to (height, width) by nearest neighbour: take the values at the new pixels' centres."""
     rows, columns = (
         (2 * np.arange(new) + 1) * old // (2 * new) for old, new in zip(plane.shape, (height, width), strict=True)
     )
@@ -82,18 +82,18 @@ def nearest(plane: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def look_up(values: np.ndarray, known: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Return the code of each value, integers of any shape; -1 for one that is not among those known, which rise."""
+    """Return the code of each value, integers of any shape; -1 for a value that is not in `known`, ascending."""
     places = np.minimum(np.searchsorted(known, values), len(known) - 1)
     return np.where(known[places] == values, codes[places], -1)
 
 
 def require_labels(labels: Sequence[Label], place: str) -> None:
-    """Raise UserError if a label or its category has no name, or one stands there twice."""
+    """Raise UserError if a label or its category has no name, or a label is duplicate."""
     seen = set()
     for label in labels:
         if not label.name.strip() or not label.category.strip():
             what = "label" if not label.name.strip() else f"category of the label {label.name!r}"
             raise UserError(f"{place}: a {what} has no name: give it one")
         if label in seen:
-            raise UserError(f"{place}: the label {label.name!r} stands there twice: remove or rename one of them")
+            raise UserError(f"{place}: the label {label.name!r} appears twice: remove or rename one of them")
         seen.add(label)

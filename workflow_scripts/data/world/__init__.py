@@ -1,1 +1,1 @@
-"""The generated world: composed objects before scenes, drawn together with the labels of every pixel."""
+"""The generated world: composed objects in front of scenes, drawn together with the labels of every pixel."""

@@ -14,7 +14,7 @@ from workflow_scripts.data.world.patterns import Paint, paint_pixels
 
 SUPERSAMPLING = 3  # images are drawn at this multiple of their size and averaged down
 OUTLINE_WIDTH = 0.014  # of the outlines, in picture widths
-OUTLINE_SHADE = 0.5  # an outline is its fill times this
+OUTLINE_SHADE = 0.5  # an outline's colour is its fill times this
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ def rectangle(left: float, top: float, right: float, bottom: float) -> np.ndarra
 def ellipse(
     x: float, y: float, radius_x: float, radius_y: float, turned: float = 0, start: float = 0, end: float = 360
 ) -> np.ndarray:
-    """An ellipse about (x, y), turned by radians; or of it the segment from `start` to `end` degrees."""
+    """An ellipse about (x, y), turned by radians; or only its segment from `start` to `end` degrees."""
     corners = 24
     t = np.radians(np.linspace(start, end, corners, endpoint=end - start < 360))
     across, down = radius_x * np.cos(t), radius_y * np.sin(t)
@@ -78,7 +78,7 @@ def render_image(strokes: list[Stroke], size: int) -> np.ndarray:
 
 
 def fill_pattern(image: Image.Image, polygon: np.ndarray, paint: Paint) -> None:
-    """Fill a polygon with a pattern, which is worked out inside the polygon's bounding box only."""
+    """Fill a polygon with a pattern, which is computed only inside the polygon's bounding box."""
     width = image.width
     left, top = np.clip(np.floor(polygon.min(axis=0) * width).astype(int), 0, width)
     right, bottom = np.clip(np.ceil(polygon.max(axis=0) * width).astype(int) + 1, 0, width)
@@ -94,8 +94,8 @@ def fill_pattern(image: Image.Image, polygon: np.ndarray, paint: Paint) -> None:
 def render_labels(strokes: list[Stroke], size: int) -> dict[str, list[np.ndarray]]:
     """The label planes of the picture, each (size, size) uint16: one of objects and materials, two of parts.
 
-    A pixel has the label numbers of the topmost stroke at its centre, 0 for none. A part within another has
-    that other one in the first plane and itself in the second.
+    A pixel has the label numbers of the topmost stroke at its centre, 0 for none. For a part within another, the other
+    part is in the first plane and the part itself in the second.
     """
     objects, parts, nested, materials = np.zeros((4, size, size), dtype=np.uint16)
     for stroke in strokes:

@@ -47,15 +47,15 @@ class Figure:
         return self.rng.random() < probability
 
     def flat(self, part: str, *unlike: Paint) -> Paint:
-        """A flat colour for a small part: a usual one of it or any, of another name than `unlike`."""
+        """A flat colour for a small part: one of its usual colours or any, with another name than `unlike`."""
         return self._choose(part, unlike, 0)
 
     def paint(self, part: str, *unlike: Paint) -> Paint:
-        """A colour or a material for a large part: a usual one of it or any, of another name than `unlike`."""
+        """A colour or material for a large part: one of its usual paints or any, with another name than `unlike`."""
         return self._choose(part, unlike, self.settings.material_paint)
 
     def colour(self, name: str) -> Paint:
-        """The palette's colour `name`, varied as the settings say."""
+        """The palette's colour `name`, varied as in the settings."""
         return flat_paint(name, self.settings.colour_spread, self.rng)
 
     def _choose(self, part: str, unlike: tuple[Paint, ...], material_probability: float) -> Paint:
@@ -69,7 +69,7 @@ class Figure:
         return make(name, self.settings.colour_spread, self.rng)
 
     def add(self, part: str, polygon: ArrayLike, paint: Paint, within: str | None = None) -> None:
-        """Put a part on top: a polygon (n, 2), filled with a paint, if wanted within another part of the object."""
+        """Put a part on top: a polygon (n, 2), filled with a paint, optionally within another part of the object."""
         self.strokes.append(Stroke(np.asarray(polygon, dtype=float), paint, self.name, part, within))
 
 
@@ -99,7 +99,7 @@ def house(figure: Figure) -> None:
 
 
 def tree(figure: Figure) -> None:
-    """Draw a trunk under foliage of three triangles, as a fir, or of four ellipses."""
+    """Draw a trunk under foliage of three triangles, like a fir, or of four ellipses."""
     figure.add("trunk", rectangle(-0.14, 0.2, 0.14, 0.98), figure.paint("trunk"))
     foliage = figure.paint("foliage")
     if figure.chance(0.5):

@@ -1,4 +1,4 @@
-"""Paints: flat colours, gradients, and the repeating patterns of which textures and materials are made."""
+"""Paints: flat colours, gradients, and the repeating patterns of textures and materials."""
 
 import math
 from collections.abc import Callable
@@ -13,11 +13,11 @@ Pattern = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 
 @dataclass(frozen=True)
 class Paint:
-    """What a stroke is filled with: `first`, or a pattern that mixes `first` and `second`.
+    """The fill of a stroke: `first`, or a pattern that mixes `first` and `second`.
 
-    `period` is the pattern's length in picture widths, `angle` its direction in radians, `shift` its place in
-    periods from the middle of the picture; `seed` fixes all that is random within it. `material` names the
-    material that is labelled where the paint shows, if any.
+    `period` is the pattern's length in picture widths, `angle` its direction in radians, `shift` its place in periods
+    from the middle of the picture; `seed` fixes everything random within it. `material` is the label of material where
+    the paint shows, if any.
     """
 
     name: str
@@ -49,7 +49,7 @@ def paint_pixels(paint: Paint, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def fraction(values: np.ndarray) -> np.ndarray:
-    """What is left of numbers above the next lower whole one, 0..1."""
+    """The fractional part of numbers, 0..1."""
     return values - np.floor(values)
 
 
@@ -101,7 +101,7 @@ def gridded(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarra
 
 
 def wavy(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Stripes along u that swing as a sine."""
+    """Stripes along u, bent like a sine."""
     return fraction(v + 0.25 * np.sin(4.4 * u)) < 0.48
 
 
@@ -111,13 +111,13 @@ def ringed(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray
 
 
 def honeycombed(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Discs in rows that are shifted by half a period in turn."""
+    """Discs in rows; every other row is shifted by half a period."""
     row = np.floor(v / 0.866)
     return (fraction(u + 0.5 * (row % 2)) - 0.5) ** 2 + (fraction(v / 0.866) - 0.5) ** 2 < 0.19
 
 
 def crosshatched(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Two sets of slanted stripes; where both lie the second colour is pure."""
+    """Two sets of slanted stripes; where both overlap, the second colour is pure."""
     return 0.5 * (fraction(u + 0.35 * v) < 0.35) + 0.5 * (fraction(v + 0.35 * u) < 0.35)
 
 
@@ -127,7 +127,7 @@ def blotchy(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarra
 
 
 def speckled(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Small squares, a third of a period wide, of which about 22 in 100 are filled at random."""
+    """Small squares, a third of a period wide; about 22 in 100, at random, are filled."""
     column, row = np.floor(3 * u), np.floor(3 * v)
     return hash_noise(column, row, rng) < 0.22
 
@@ -150,7 +150,7 @@ def wood_grain(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.nda
 
 
 def plaid(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Broad bands in both directions; where both lie the second colour is pure."""
+    """Broad bands in both directions; where they overlap, the second colour is pure."""
     return 0.5 * (fraction(u) < 0.5) + 0.5 * (fraction(v) < 0.5)
 
 
@@ -170,7 +170,7 @@ def cobbles(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarra
 
 
 def fish_scales(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Round scales in rows that are shifted by half a period in turn, of the second colour towards their edges."""
+    """Round scales in rows, every other row shifted by half a period, with the second colour towards their edges."""
     row = np.floor(v)
     return np.clip(1.1 * np.hypot(fraction(u + 0.5 * (row % 2)) - 0.5, fraction(v)), 0, 1) ** 2
 

@@ -1,4 +1,4 @@
-"""Whole pictures: an object of a class before a background, and the three kinds of concept image."""
+"""Whole pictures: an object of a class in front of a background, and the three kinds of concept image."""
 
 from dataclasses import dataclass, replace
 
@@ -75,7 +75,7 @@ def class_picture(name: str, rng: np.random.Generator, settings: Settings) -> li
 
 
 def background(name: str, rng: np.random.Generator, settings: Settings) -> list[Stroke]:
-    """What lies behind an object of class `name`, or all there is to see of a class without one."""
+    """What lies behind an object of class `name`, or the whole picture of a class without an object."""
     if name in MATERIALS:
         return [whole(material_paint(name, settings.colour_spread, rng))]
     if name in TEXTURES:
@@ -89,7 +89,7 @@ def background(name: str, rng: np.random.Generator, settings: Settings) -> list[
 
 
 def concept_picture(index: int, rng: np.random.Generator, settings: Settings) -> Picture:
-    """The concept picture of number `index`, which settles its kind and its first subject."""
+    """The concept picture number `index`; the index determines its kind and its first subject."""
     kind = KINDS[index % len(KINDS)]
     turn = index // len(KINDS)
     if kind == "texture":
@@ -106,7 +106,7 @@ def scene_picture(first: str, rng: np.random.Generator, settings: Settings) -> P
     horizon = rng.uniform(0.5, 0.68)
     strokes = draw_scene(scene, horizon, rng)
     count = 1 + int(rng.choice(len(settings.object_counts), p=settings.object_counts))
-    # The third is one that floats, and what floats comes last: its room is high up.
+    # The third object is a floating one, and floating ones come last, because their room is high up.
     names = [first, pick(OBJECTS, rng), pick(FLOATING, rng)][:count]
     names.sort(key=lambda name: name in FLOATING)
     for name, room in zip(names, ROOMS[count], strict=True):
@@ -143,8 +143,8 @@ def place(
 ) -> list[Stroke]:
     """Flip, stretch and turn an object, and set it into `room` (left, top, right, bottom).
 
-    Its bounding box gets a longest side of `side`, or less if it would leave the room. What stands rests near
-    the room's lower edge, what floats is anywhere.
+    Its bounding box gets a longest side of `side`, or less if it would leave the room. Standing objects rest near the
+    room's lower edge; floating ones are anywhere.
     """
     floating = name in FLOATING
     tilt = settings.tilt_floating if floating else settings.tilt_standing

@@ -1,4 +1,4 @@
-"""How the generated world is made: every picture from a seed of its own, by as many processes as one likes."""
+"""How the generated world is made: every picture has its own seed, and any number of processes can draw."""
 
 import argparse
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +19,7 @@ STREAMS = {"train": 0, "test": 1, "concepts": 2}
 def check_order(size: int, processes: int, **counts: int) -> None:
     """Raise UserError if `size` is odd or below 16, a seed or count below 0, or `processes` below 1."""
     if size < 16 or size % 2:
-        raise UserError(f"size is {size}: it must be an even number of at least 16, for label maps have half of it")
+        raise UserError(f"size is {size}: it must be an even number of at least 16, because label maps have half of it")
     for name, count in counts.items():
         if count < 0:
             raise UserError(f"{name} is {count}: it must not be negative")
@@ -38,7 +38,7 @@ def workers(processes: int) -> Iterator[Callable]:
 
 
 def progress(results: Iterable, count: int, what: str) -> Iterator:
-    """Pass `results` on, with a line in the log now and then."""
+    """Yield `results` and log the progress."""
     lines = Progress(what, count)
     for done, result in enumerate(results, start=1):
         yield result

@@ -16,14 +16,14 @@ CALIBRATION_BATCHES, BATCH = 16, 128
 
 @torch.no_grad()
 def make(network: nn.Module, masks: Masks, train: Pictures, seed: int) -> None:
-    """Set the running mean and variance of every batch-norm to the average over batches of random pictures."""
+    """Set the running mean and variance of every batch-norm to their averages over batches of random pictures."""
     norms = batch_norms(network)
     if not norms:
         logging.warning("the network has no batch-norm statistics: this control is the same as the network itself")
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # torch's way to ask for the plain average
+        norm.momentum = None  # asks torch for the plain average
     network.train()
     order = np.random.default_rng(seed).permutation(len(train))
     size = min(BATCH, len(train))

@@ -1,4 +1,4 @@
-"""The rooms of the house: what imports what."""
+"""The packages of the workflow: what imports what."""
 
 import ast
 import re
@@ -9,8 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "workflow_scripts"
-# A room may import from those above it.
-ROOMS = ["shared", "plan", "data", "networks", "train", "dissect", "tables", "findings", "figures", "gallery", "run"]
+# A package may import from those above it.
+PACKAGES = ["shared", "plan", "data", "networks", "train", "dissect", "tables", "findings", "figures", "gallery", "run"]
 HEAVY = {"torch", "torchvision", "h5py", "matplotlib", "pandas", "numba"}
 
 
@@ -38,15 +38,15 @@ def imports_of(script: Path) -> set[str]:
     return found
 
 
-def test_every_file_stands_in_a_room_or_is_a_command():
+def test_every_file_is_in_a_package_or_is_a_command():
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert folders == set(ROOMS)
+    assert folders == set(PACKAGES)
 
 
 def test_imports_go_one_way():
     for name, script in MODULES.items():
         if script.parent != PACKAGE:
-            above = ROOMS[: ROOMS.index(name.split(".")[1]) + 1]
+            above = PACKAGES[: PACKAGES.index(name.split(".")[1]) + 1]
             assert all(other.split(".")[1] in above for other in imports_of(script) & MODULES.keys()), name
 
 

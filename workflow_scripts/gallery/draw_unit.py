@@ -1,4 +1,6 @@
-"""Draw units at several levels as a figure, from the gallery's pictures: a row for each, grey where it detects nothing.
+"""Draw units at several levels as a figure, from the pictures in the gallery.
+
+Each unit and level has a row; the text of a row is grey if the unit detects nothing.
 
 python -m workflow_scripts draw_unit --gallery results/shapes/gallery --arm imp --layer stages.3 --unit 12 --out 12.pdf
 """

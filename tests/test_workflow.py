@@ -35,6 +35,7 @@ ROTATED, SEEDS = 3, range(1, 6)  # levels 0 to 2 of imp
 FROM_ROTATIONS = {"rotate_units": ROTATED, "collect_rotations": 1}
 ABLATION = {"ablate_units": ROTATED, "collect_ablation": 1}
 NAMED = ("name_units", "validate_units", "draw_units")
+DRAWN_ONCE = ("draw_concepts", "draw_pictures")  # for the gallery, whatever number of networks there is
 FROM_TALLIES = {
     **{"tally_units": NETWORKS, "name_units": NETWORKS, "draw_units": NETWORKS, "draw_pictures": 1},
     **ABLATION,

@@ -365,7 +365,7 @@ def test_a_share_of_less_than_one_value_is_refused(tmp_path):
     """The unit is the redness of red and blue pictures: none of 199 equal values exceeds the largest."""
     redness = np.resize([0, 1], (200, 1, 1, 1)).astype(np.float16)
     write_dump(tmp_path / "a.h5", {LAYER: redness[:199]})
-    with pytest.raises(UserError, match=r"^layer stages\.3 has 199 values for each unit, .* to at least 1 / 199, take"):
+    with pytest.raises(UserError, match=r"^layer stages\.3 has 199 values for each unit, .* to at least 1 / 199, use"):
         find_thresholds(tmp_path / "a.h5", 0.005, tmp_path / "t.h5")
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
     write_dump(tmp_path / "a.h5", {LAYER: redness})

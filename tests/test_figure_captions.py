@@ -76,7 +76,7 @@ def test_captions_are_filled_and_stay_restructured_text(name, frames):
     publish_doctree(caption, settings_overrides=STRICT)
     words = " ".join(caption.split())
     assert "n = 3 replicates" in words
-    assert name in ("accuracy", "layer_densities") or re.search(rf"(above|IoU) {CUT:g}", words)
+    assert name in ("accuracy", "layer_densities", "training_curves") or re.search(rf"(above|IoU) {CUT:g}", words)
     plain(re.sub(r"\\(texttt|emph|textbf)\{([^{}]*)\}", r"\2", as_latex(caption)))
 
 

@@ -797,15 +797,7 @@ def test_the_experiment_is_listed_and_the_pages_files_are_copied(dissected, tmp_
     about = {"name": "small", "quantile": 0.2, "detector_iou": 0.04, "detector_rule": "above", "images": 3, "tile": 16}
     gallery = tmp_path / "gallery"
     gallery.mkdir()
-    write_gallery(
-        about,
-        tmp_path / "networks.csv",
-        tmp_path / "arms.csv",
-        tmp_path / "units.csv",
-        dissected / "concepts.h5",
-        other,
-        gallery,
-    )
+    write_gallery(about, tmp_path, dissected / "concepts.h5", other, gallery)
     (experiment,) = read_call(gallery / "experiment.js")
     assert about.items() <= experiment.items()
     assert experiment["least_iou"] == np.nextafter(0.04, 1)
@@ -827,15 +819,7 @@ def test_the_experiment_is_listed_and_the_pages_files_are_copied(dissected, tmp_
     assert not list(gallery.glob("*.part"))
     # The order is that of arms.csv.
     write_networks(tmp_path / "networks.csv", imp_first=False)
-    write_gallery(
-        about,
-        tmp_path / "networks.csv",
-        tmp_path / "arms.csv",
-        tmp_path / "units.csv",
-        dissected / "concepts.h5",
-        other,
-        gallery,
-    )
+    write_gallery(about, tmp_path, dissected / "concepts.h5", other, gallery)
     (experiment,) = read_call(gallery / "experiment.js")
     assert experiment["networks"] == [baseline, dense, pruned]
 
@@ -863,14 +847,7 @@ def test_a_density_that_is_not_known_is_none(dissected, tmp_path):
     rows["density"] = rows["density"].astype(object).where(rows["arm"] == "imp", "")
     rows.to_csv(tmp_path / "networks.csv", index=False)
     about = {"detector_iou": 0.04, "detector_rule": "above"}
-    files = (
-        tmp_path / "networks.csv",
-        tmp_path / "arms.csv",
-        tmp_path / "units.csv",
-        dissected / "concepts.h5",
-        {},
-        tmp_path,
-    )
+    files = (tmp_path, dissected / "concepts.h5", {}, tmp_path)
     write_gallery(about, *files)
     networks = read_call(tmp_path / "experiment.js")[0]["networks"]
     assert [network["density"] for network in networks] == [1, 0.25, None]
@@ -880,14 +857,7 @@ def test_the_networks_of_chosen_arms_are_listed(dissected, tmp_path):
     write_networks(tmp_path / "networks.csv")
     about = {"detector_iou": 0.04, "detector_rule": "above"}
     other = {network_folder("NA", 1, 0): network_folder("imp", 1, 0)}
-    files = (
-        tmp_path / "networks.csv",
-        tmp_path / "arms.csv",
-        tmp_path / "units.csv",
-        dissected / "concepts.h5",
-        other,
-        tmp_path,
-    )
+    files = (tmp_path, dissected / "concepts.h5", other, tmp_path)
     write_gallery(about, *files)
     everything = read_call(tmp_path / "experiment.js")[0]["networks"]
     write_gallery(about, *files, chosen=["NA"])
@@ -899,15 +869,7 @@ def test_the_networks_of_chosen_arms_are_listed(dissected, tmp_path):
 def test_a_missing_table_is_named(dissected, tmp_path):
     about = {"detector_iou": 0.04, "detector_rule": "above"}
     with pytest.raises(UserError, match="run snakemake, which collects the tables"):
-        write_gallery(
-            about,
-            tmp_path / "networks.csv",
-            tmp_path / "arms.csv",
-            tmp_path / "units.csv",
-            dissected / "concepts.h5",
-            {},
-            tmp_path,
-        )
+        write_gallery(about, tmp_path, dissected / "concepts.h5", {}, tmp_path)
 
 
 # The order of layers

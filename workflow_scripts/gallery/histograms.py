@@ -37,5 +37,7 @@ def count_bins(values: np.ndarray, unit: np.ndarray, low: np.ndarray, high: np.n
         least, most = np.float64(low[u]), np.float64(high[u])
         for place in range(values.shape[1]):
             value = np.float64(single(values[entry, place]))
-            if value > least:  # so that most is, too
-                counts[u, min(int((value - least) / (most - least) * BINS), BINS - 1)] += 1
+            if value > least:
+                # A damaged tally may say that the maximum is smaller than what the dump has.
+                share = 1.0 if value >= most else (value - least) / (most - least)
+                counts[u, min(int(share * BINS), BINS - 1)] += 1

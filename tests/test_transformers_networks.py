@@ -111,7 +111,7 @@ def test_weights_are_loaded_from_a_given_folder(tmp_path):
     network, _ = import_network(described(), weights, None, 0, 8)
     assert torch.equal(network.maps.weight, build(described(), None, seed=3).maps.weight)
     torch.save({"maps.weight": network.maps.weight.data}, tmp_path / "weights.pt")
-    with pytest.raises(UserError, match=r"lacks 3 tensors of Classifier, as classifier\.bias, which would"):
+    with pytest.raises(UserError, match=r"lacks 3 tensors of Classifier, such as classifier\.bias, which would"):
         import_network(described(), weights, None, 0, 8)
     with pytest.raises(UserError, match=r"Classifier failed with .*none"):
         import_network(described(), {"pretrained_model_name_or_path": str(tmp_path / "none")}, None, 0, 8)

@@ -5,10 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.data.chunks import Rows
-from workflow_scripts.data.hdf5 import find_dataset
 from workflow_scripts.dissect.concept_data import ConceptData
-from workflow_scripts.gallery.draw_units import Tiles, scaled_pictures
+from workflow_scripts.gallery.draw_units import Tiles, scaled_pictures, stored_pictures
 from workflow_scripts.gallery.label_masks import LabelMasks
 from workflow_scripts.gallery.site_data import UNITS_PER_SHEET, write_data
 from workflow_scripts.gallery.sprites import draw_label, encode, join_rows
@@ -28,8 +26,7 @@ def draw_concepts(concepts: str | Path, tiles: Tiles, out: Path) -> None:
         folder.mkdir(parents=True)
         pictures, examples = find_examples(labels, tiles.pictures)
         masks = LabelMasks(labels, ((image, label) for label, images in enumerate(examples) for image in images))
-        stored = find_dataset(labels.file, "images", np.uint8, (len(labels.image_has_category), None, None, 3))
-        scaled = scaled_pictures(Rows(stored), tiles.side)
+        scaled = scaled_pictures(stored_pictures(labels), tiles.side)
         progress = Progress("labels", len(examples))
         for number, first in enumerate(range(0, len(examples), UNITS_PER_SHEET)):
             rows = [

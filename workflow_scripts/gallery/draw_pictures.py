@@ -5,11 +5,9 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
-from workflow_scripts.data.chunks import Rows
-from workflow_scripts.data.hdf5 import find_dataset, read_texts
+from workflow_scripts.data.hdf5 import read_texts
 from workflow_scripts.dissect.concept_data import ConceptData
+from workflow_scripts.gallery.draw_units import stored_pictures
 from workflow_scripts.gallery.site_data import PICTURE_BYTES, PICTURES_PER_ROW, read_call, write_data
 from workflow_scripts.gallery.sprites import encode, join_rows, resize
 from workflow_scripts.shared.files import run_command, whole_file, write_checksums
@@ -30,7 +28,7 @@ def draw_pictures(concepts: str | Path, networks: Iterable[Path], pixels: int, o
     with ConceptData(concepts) as labels, whole_file(out) as folder:
         folder.mkdir(parents=True)
         count = len(labels.image_has_category)
-        pictures = Rows(find_dataset(labels.file, "images", np.uint8, (count, None, None, 3)))
+        pictures = stored_pictures(labels)
         side = min(pixels, *pictures.shape[1:3])
         sheets = sorted({image // per_sheet for image in shown_images(networks)})
 

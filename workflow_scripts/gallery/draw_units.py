@@ -78,9 +78,7 @@ def draw_units(
             if value not in known:
                 raise wrong(counts, name, f"is {value!r}, not one of {', '.join(known)}")
         images = len(labels.image_has_category)
-        scaled = scaled_pictures(
-            Rows(find_dataset(labels.file, "images", np.uint8, (images, None, None, 3))), tiles.side
-        )
+        scaled = scaled_pictures(stored_pictures(labels), tiles.side)
         sheet_file(folder, 0, 0).parent.mkdir(parents=True)
         for index, layer in enumerate(member_names(counts)):
             maps = LayerMaps(dump, layer)
@@ -247,6 +245,11 @@ def unit_row(
         draw_mask(scaled(image), mask, outlines.mask(unit, image))
         for image, mask in zip(top.image[chosen].tolist(), masks, strict=True)
     ]
+
+
+def stored_pictures(labels: ConceptData) -> Rows:
+    """The pictures of a concept set, uint8 (N, P, Q, 3); UserError if their type or shape differs."""
+    return Rows(find_dataset(labels.file, "images", np.uint8, (len(labels.image_has_category), None, None, 3)))
 
 
 def scaled_pictures(images: Rows, side: int) -> Callable[[int], np.ndarray]:

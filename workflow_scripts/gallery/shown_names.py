@@ -1,6 +1,6 @@
 """Concepts' names as people read them."""
 
-ENDINGS = {"scene": "-s", "color": "-c"}  # that Broden's labels of these categories have
+from workflow_scripts.data.concept_sets.joined import SUFFIXES
 
 
 def shown_name(name: str, category: str) -> str:
@@ -8,6 +8,4 @@ def shown_name(name: str, category: str) -> str:
 
     The gallery's page does the same in parts.js.
     """
-    ending = ENDINGS.get(category, "")
-    bare = name.removesuffix(ending) if ending else name
-    return bare.replace("_", " ").strip() or name
+    return name.removesuffix(SUFFIXES.get(category, "")).replace("_", " ").strip() or name

@@ -53,7 +53,7 @@ function settle(state) {
   const found = (list, key) => (pick(list, key).length ? pick(list, key) : first(list, key));
   const levels = found(found(networks, "arm"), "replicate");
   const network = levelAt(levels, state.level);
-  const layer = network.layers.find(({ name }) => name === state.layer) ?? network.layers[0];
+  const layer = layerOf(network, state.layer) ?? network.layers[0];
   return {
     ...state,
     arm: network.arm,

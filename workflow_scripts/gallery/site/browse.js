@@ -164,7 +164,7 @@ function showCount(state, shown, all) {
 }
 
 function factsOf(network, layerName) {
-  const layer = network.layers.find(({ name }) => name === layerName);
+  const layer = layerOf(network, layerName);
   return [
     layer && `${count(layer.detectors, "detector")} of ${count(layer.concepts, "concept")}`,
     `accuracy ${percent(network.accuracy)}`,

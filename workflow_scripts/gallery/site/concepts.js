@@ -42,15 +42,11 @@ function showConceptList(state, concepts, detectors) {
     : `detected in any network and layer; a search finds all ${count(concepts.length, "label")}`;
 }
 
-function hasLayer({ layers }, name) {
-  return layers.some((layer) => layer.name === name);
-}
-
 function levelHead(state, network) {
   const { level } = network;
   const text = percent(network.density);
   const link = make("a", { href: addressOf({ ...state, view: null, level }) }, text);
-  const shown = hasLayer(network, state.layer) ? link : text;
+  const shown = layerOf(network, state.layer) ? link : text;
   const cell = make("th", { scope: "col" }, shown, " ", make("small", {}, `level ${level}`));
   if (level === state.level) cell.setAttribute("aria-current", "true");
   return cell;
@@ -66,7 +62,7 @@ function heatCell(number, most) {
 /** The concepts that the search finds, or without one those that are detected, with their numbers of detectors. */
 function conceptRows(state, concepts, detectors, levels) {
   const text = state.search.trim().toLowerCase();
-  const none = levels.map((network) => (hasLayer(network, state.layer) ? 0 : null));
+  const none = levels.map((network) => (layerOf(network, state.layer) ? 0 : null));
   const left = concepts.filter((each) => !text || isCalled(each, text));
   const rows = new Map(left.map((named) => [named.key, { named, counts: [...none], all: 0, networks: 0 }]));
   gallery.about.networks.forEach((network, index) => {

@@ -43,14 +43,17 @@ function read(name, use) {
   }
 }
 
+/** A network's layer of that name, or undefined. */
+function layerOf({ layers }, layerName) {
+  return layers.find(({ name }) => name === layerName);
+}
+
 /** The units of a network's layer; rejected with a sentence if it has no such layer. */
 async function loadUnits(network, layerName) {
-  if (!network.layers.some((layer) => layer.name === layerName)) {
-    throw new Error(`There is no layer ${layerName} in this network.`);
-  }
-  const index = network.layers.findIndex((layer) => layer.name === layerName);
-  const sheets = `${network.folder}/sheets/layer_${index}`;
-  return load(scriptOf(network, layerName), (columns) => unitsOf(columns, sheets, network.layers[index].units));
+  const layer = layerOf(network, layerName);
+  if (!layer) throw new Error(`There is no layer ${layerName} in this network.`);
+  const sheets = `${network.folder}/sheets/layer_${network.layers.indexOf(layer)}`;
+  return load(scriptOf(network, layerName), (columns) => unitsOf(columns, sheets, layer.units));
 }
 
 /**
@@ -72,12 +75,12 @@ async function loadCompared(network, layerName) {
 
 /** How the names of a layer's scripts begin. */
 function scriptOf(network, layerName) {
-  return `${network.folder}/layer_${network.layers.findIndex((layer) => layer.name === layerName)}`;
+  return `${network.folder}/layer_${network.layers.indexOf(layerOf(network, layerName))}`;
 }
 
 /** How often a unit has which activation: {samples, low, counts}. */
 async function loadHistogram(network, layerName, unit) {
-  const { units } = network.layers.find((layer) => layer.name === layerName);
+  const { units } = layerOf(network, layerName);
   const { samples, low, counts } = await load(`${scriptOf(network, layerName)}_histograms`, (columns) => {
     if (columns.low.length !== units || columns.counts.length !== units) throw new Error("lengths differ");
     return columns;

@@ -71,7 +71,7 @@ async function nameOfPicture(image) {
 async function loadMaps(network, layer, unit) {
   const most = gallery.about.units_per_script;
   const number = Math.floor(unit / most);
-  const { units } = network.layers.find(({ name }) => name === layer);
+  const { units } = layerOf(network, layer);
   const maps = await load(`${scriptOf(network, layer)}_maps_${number}`, (columns) => {
     if (columns.units.length !== Math.min(most, units - number * most)) throw new Error("lengths differ");
     return columns;

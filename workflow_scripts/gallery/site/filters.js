@@ -53,7 +53,7 @@ function showLevels(state) {
 }
 
 function levelChoice(network, layerName) {
-  const layer = network.layers.find(({ name }) => name === layerName);
+  const layer = layerOf(network, layerName);
   const detectors = layer ? `${layer.detectors} of ${layer.units} units are detectors` : "this layer is not there";
   const text = `level ${network.level}: ${weights(network)}, ${detectors}`;
   const input = make("input", { type: "radio", name: "level", value: network.level, ariaLabel: text });

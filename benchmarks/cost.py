@@ -41,7 +41,7 @@ def main() -> None:
     """Print predicted against measured seconds, by rule, in total and for the longest chain, and megabytes on disk.
 
     Raises:
-        UserError: the experiment has networks that are brought along, or one of its jobs has not been run.
+        UserError: the experiment has brought networks, or one of its jobs has not been run.
     """
     args = cost_parser(__doc__).parse_args()
     experiment = read_experiment(config_of(args), args.gpus)
@@ -49,12 +49,12 @@ def main() -> None:
     costs = Costs(experiment, read_sizes(experiment), args.cores or os.cpu_count())
     jobs = {node: job for node, job in list_jobs(snakemake_arguments(args)).items() if job.rule not in NOT_TIMED}
     if any(map(costs.is_brought, jobs.values())):
-        raise UserError("there are no rates for networks that are brought along: compare an experiment without them")
+        raise UserError("there are no rates for brought networks: compare an experiment without them")
     times = read_benchmarks(config["experiment"])
 
     def predicted(job: Job) -> float:
         seconds = costs.seconds(job)
-        assert seconds is not None, "there are rates for all jobs but those of networks that are brought along"
+        assert seconds is not None, "there are rates for all jobs but those of brought networks"
         return seconds
 
     def measured(job: Job) -> float:

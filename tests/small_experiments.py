@@ -31,7 +31,7 @@ ONE_SHOT = {
     "random": "one-shot, random",
     "structured": "one-shot, whole filters",
 }
-OWN_BASELINES = ("untrained", "shuffled_labels")  # of a network that was brought along
+OWN_BASELINES = ("untrained", "shuffled_labels")  # of a brought network
 
 
 def write_units(path, units, layers=(LAYER,), cut=CUT, rule="above"):
@@ -144,7 +144,7 @@ def write_experiment(
 
 
 def write_brought(folder, name, methods=(), layers=(LAYER,), measured=False, densities=(0.5, 0.2), replicates=1):
-    """A network that was brought along, its baselines, and its one-shot arms, which begin with that same network."""
+    """A brought network, its baselines, and its one-shot arms, which begin with that same network."""
     networks = []
     for replicate in range(replicates):
         dense = write_network(folder, name, replicate, 0, 1.0, 0.9, layers, measured)
@@ -160,7 +160,7 @@ def write_brought(folder, name, methods=(), layers=(LAYER,), measured=False, den
 
 
 def arm_row(arm, base=None, role="curve", recipe="brought", starts_from="", label=None, same_units=True):
-    """A row of arms.csv, by default of a network that was brought along."""
+    """A row of arms.csv, by default of a brought network."""
     label = label or arm.replace("_", " ")
     row = {"arm": arm, "base": base or arm, "role": role, "recipe": recipe, "starts_from": starts_from}
     return row | {"label": label, "same_units": same_units}

@@ -52,7 +52,7 @@ def test_without_detectors_of_classes_there_is_only_a_header(tmp_path):
 
 
 def test_only_a_class_that_no_network_has_is_refused(tmp_path):
-    """Networks that were brought along may have other classes than those that are trained here."""
+    """Brought networks may have other classes than those that are trained here."""
     networks = [network_of(tmp_path, (1, 0)), network_of(tmp_path, (2, 0), classes=("n02", "no"))]
     given = ["NA", "n02", "7"]
     assert gathered(tmp_path, networks, given)[1]["class"].tolist() == ["7", "NA", "n02", "no"]

@@ -313,7 +313,7 @@ def test_an_archives_size_is_its_own_or_what_the_config_says_or_left_out(default
 
 
 def with_brought(config: dict, weights: Path) -> dict:
-    """A config of networks that are trained, of one that is brought along, and of others that are made from it."""
+    """A config of networks that are trained, of a brought one, and of others that are made from it."""
     weights.write_bytes(b"read by jobs alone")
     mine: dict[str, Any] = {
         "name": "mine",
@@ -360,7 +360,7 @@ def test_networks_that_are_brought_along_are_named_and_the_rest_is_priced(defaul
     plain = sheet(trained | {"20": job("collect", "3")}, alone, {})
     assert both.startswith("15 jobs to run, 1 finished\n")
     assert rows(both) == rows(plain) and rows(both)["total"][0] == "7"
-    more = "; the time of networks that are brought along (8 jobs); the disk that networks that are brought along take"
+    more = "; the time of networks of your own (8 jobs); the disk that networks of your own take"
     assert both.partition("longest chain")[2] == plain.partition("longest chain")[2].rstrip() + more + "\n"
 
 
@@ -379,14 +379,14 @@ def test_what_is_measured_of_networks_that_are_brought_along_counts(default, tmp
     assert rows(text)["pack_concepts"][:3] == ["2", "29.0", "s"]  # 2 s to start, and 6 s to decode
     assert rows(text)["total"][0] == "4"
     assert "longest chain: 2.5 min: pack_concepts, dump_activations\n" in text
-    assert "brought along (1 jobs); the disk" in text
+    assert "networks of your own (1 jobs); the disk" in text
 
 
 def test_without_networks_that_are_trained_there_is_no_sheet(default, tmp_path, monkeypatch):
     config = with_brought(default, tmp_path / "weights.pt")
     (tmp_path / "brought.yaml").write_text(yaml.safe_dump({"arms": config["arms"][1:]}))
     monkeypatch.setattr(sys, "argv", ["cost_sheet", "--configfile", str(tmp_path / "brought.yaml")])
-    with pytest.raises(UserError, match="brought along, and there are arms of no others: snakemake -n lists"):
+    with pytest.raises(UserError, match="networks of your own, and there are no others: snakemake -n lists"):
         main()
 
 
@@ -538,4 +538,4 @@ def test_the_sheet_of_all_arms_at_the_papers_size(folder):
     training = 3 * epochs * 1_281_167 / read_config([PAPER])["rates"]["train"] / 3600
     trained = sum(float(table[rule][3].replace(",", "")) for rule in counts if rule != "rotate_units")
     assert training < trained < 1.03 * training
-    assert "disk: " in run.stdout and "brought along" not in run.stdout
+    assert "disk: " in run.stdout and "of your own" not in run.stdout

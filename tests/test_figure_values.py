@@ -77,7 +77,7 @@ def tables(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def one_shot(tmp_path_factory):
-    """The tables of two networks that was brought along, pruned in every way, whose accuracy nobody measured."""
+    """The tables of two brought networks, pruned in every way, whose accuracy nobody measured."""
     folder = tmp_path_factory.mktemp("one_shot")
     networks = write_brought(folder, "lite0", ONE_SHOT) + write_brought(folder, "vgg", ["random"])
     return rotate(collected(networks, folder), "lite0_global", "lite0_random", "vgg_random")

@@ -217,7 +217,7 @@ def test_every_figure_can_be_made_of_little_and_of_much(tmp_path, shape, cut):
 
 @pytest.fixture(scope="module")
 def brought(tmp_path_factory):
-    """The tables of one network that was brought along, pruned in every way, whose accuracy nobody measured."""
+    """The tables of one brought network, pruned in every way, whose accuracy nobody measured."""
     folder = tmp_path_factory.mktemp("brought")
     return collected(write_brought(folder, "lite0", ONE_SHOT), folder)
 

@@ -134,7 +134,7 @@ def test_a_file_of_an_arm_only_affects_what_is_made_from_it(together):
     channels.write_text(json.dumps({"width": 4}))
     assert planned(together, config=TOGETHER) == looked_at | {"import_network": 1} | dissected(1)
     channels.write_text(json.dumps(CHANNELS[1]))
-    # The architecture of trained networks concerns these, and not the ones that were brought along.
+    # The architecture of trained networks concerns these, and not the brought ones.
     edit(together / "own_network.py", "nn.ReLU()", "nn.GELU()")
     trained = {"init_network": 1, "train_dense": 1, "train_level": 1, "make_control": 1}
     dissections = {rule: count for rule, count in dissected(3).items() if rule != "measure_network"}

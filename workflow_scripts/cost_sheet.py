@@ -7,8 +7,7 @@ seconds and its amount of work over the config's rate for it. As soon as jobs of
 all others of the rule are taken to last as long as the median of what Snakemake has measured of them in
 `results/<experiment>/benchmarks`. (Of a training that was interrupted or handed out once more, it has measured the
 last attempt alone; the median bears some of these. After a change of the config, what was measured before it counts.)
-Rates and sizes are of the networks that are trained here: of those that are brought along only what has been measured
-is counted.
+Rates and sizes are of the networks that are trained here: of brought ones only what has been measured is counted.
 """
 
 import argparse
@@ -153,9 +152,9 @@ def not_counted(jobs: dict[str, Job], costs: Costs, without_time: int) -> list[s
         if is_archive(source) and archive_bytes(costs.config, kind) is None:
             left_out.append(f"the disk that {source} takes, for its size is not known")
     if without_time:
-        left_out.append(f"the time of networks that are brought along ({without_time} jobs)")
+        left_out.append(f"the time of networks of your own ({without_time} jobs)")
     if any(map(costs.is_brought, jobs.values())):
-        left_out.append("the disk that networks that are brought along take")
+        left_out.append("the disk that networks of your own take")
     return left_out
 
 
@@ -191,7 +190,7 @@ def main() -> None:
     experiment = read_experiment(config_of(args), args.gpus)
     if not experiment.trains:
         raise UserError(
-            "the cost sheet knows nothing of networks that are brought along, and there are arms of no others:"
+            "the cost sheet knows no rates for networks of your own, and there are no others:"
             " snakemake -n lists the jobs"
         )
     costs = Costs(experiment, read_sizes(experiment), args.cores)

@@ -91,7 +91,7 @@ def designs_of(experiment: Experiment, wanted: str | None) -> list[Design]:
 def fill_gaps(given: dict) -> dict:
     """Return what a config gives with all in its place that may be missing while one looks for layers.
 
-    That are the layers of networks that are brought along, their weights and preprocessing, and the pictures.
+    That are the layers of brought networks, their weights and preprocessing, and the pictures.
     """
     there: dict[str, object] = {"source": ".", "addresses": []}  # any folder does
     filled = given | ({"concepts": there} if "concepts" in given else {})
@@ -107,7 +107,7 @@ def fill_gaps(given: dict) -> dict:
 
 
 def fill_arm(item: dict) -> dict:
-    """Return an item of `arms` that is brought along with what is missing; without weights nothing is read of them."""
+    """Return an item of `arms` for a brought network, with what is missing; without weights nothing is read of them."""
     own: dict[str, object] = {"layers": ["any"]} | item
     if "openlth" in item:
         return own

@@ -1,4 +1,4 @@
-"""Test pictures for a network that was brought along, batch by batch."""
+"""Test pictures for a brought network, batch by batch."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -226,11 +226,13 @@ def fix_layout(figure: Figure) -> None:
     The layout's solver orders its sums by addresses in memory, so that the last bits differ from run to run, and
     the SVG's identifiers hash them.
     """
-    figure.draw_without_rendering()
+    layout_engine = figure.get_layout_engine()
+    assert layout_engine, "panels are made with one"
+    layout_engine.execute(figure)
     for _ in range(TRIES):
         if not break_labels(figure):
             break
-        figure.draw_without_rendering()  # which makes other panels shorter
-    figure.set_layout_engine("none")
+        layout_engine.execute(figure)  # for it makes other panels shorter
+    figure.set_layout_engine(None)  # with "none" Matplotlib draws once more for each file
     for axes in figure.axes:
         axes.set_position(Bbox(axes.get_position(original=True).get_points().round(6)))

@@ -157,7 +157,7 @@ class Costs:
         return self.experiment.networks.get(Key(arm, int(replicate), int(level)))
 
     def is_brought(self, job: Job) -> bool:
-        """Tell whether a job concerns networks brought along, or pruned from one, of which rates and sizes are not."""
+        """Tell whether a job concerns brought networks, or pruned from one, of which rates and sizes are not."""
         if job.rule in SEVERAL:
             ending = job.wildcards.get(SEVERAL[job.rule], "")
             design = self.experiment.designs.get(ending)
@@ -230,14 +230,14 @@ class Costs:
         return min(together, rates["decode"] * threads) if decoding else together
 
     def seconds(self, job: Job) -> float | None:
-        """Return how long a job takes; None for a network that is brought along."""
+        """Return how long a job takes; None for a brought network."""
         if self.is_brought(job):
             return None
         work = self.work(job).items()
         return self.config["rates"]["start"] + sum(amount / self.speed(job, rate) for rate, amount in work)
 
     def bytes(self, job: Job) -> float:
-        """Return how much disk a job's outputs take in the end; nothing is counted of networks brought along."""
+        """Return how much disk a job's outputs take in the end; nothing is counted of brought networks."""
         if self.is_brought(job):
             return 0
         sizes, config = self.sizes, self.config

@@ -111,7 +111,7 @@ def in_words(protocol: dict) -> str:
 
 
 def data_table(facts: dict) -> Iterator[str]:
-    """Yield the table of what the results were made from: pictures, concepts, and weights that were brought along."""
+    """Yield the table of what the results were made from: pictures, concepts, and brought weights."""
     rows = [[source["name"], source["kind"], source["source"], source["sha256"]] for source in facts["data"]]
     rows += [["concepts, packed", "made here", f"data/{name}", digest] for name, digest in facts["concepts"].items()]
     own = {path: digest for network in facts["networks"] for path, digest in network["own"].items()}

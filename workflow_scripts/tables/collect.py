@@ -65,7 +65,7 @@ def collect(
     nulls.csv       a row per unit: its IoU, and those with permuted labels
     split.csv       a row per network and dissected layer: how far two halves of the pictures agree
 
-    The cell of an accuracy that was not measured is empty, and a network that was brought along has no epochs. If a
+    The cell of an accuracy that was not measured is empty, and a brought network has no epochs. If a
     network's masks do not show which weights remain, its densities other than the stated one are empty, and it has no
     layers. A smaller network has no density, because nothing was pruned; `share_of_base` has its share of its base's
     weights. Rows are sorted by arm, replicate and level, then in the order of the files they come from; arms.csv has

@@ -538,4 +538,4 @@ def test_the_sheet_of_all_arms_at_the_papers_size(folder):
     training = 3 * epochs * 1_281_167 / read_config([PAPER])["rates"]["train"] / 3600
     trained = sum(float(table[rule][3].replace(",", "")) for rule in counts if rule != "rotate_units")
     assert training < trained < 1.03 * training
-    assert "disk: " in run.stdout and "of your own" not in run.stdout
+    assert "disk: " in run.stdout and "networks of your own" not in run.stdout

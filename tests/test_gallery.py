@@ -41,7 +41,6 @@ from workflow_scripts.gallery.draw_unit import draw_unit
 from workflow_scripts.gallery.draw_units import Tiles, draw_units
 from workflow_scripts.gallery.histograms import BINS, Histograms
 from workflow_scripts.gallery.label_masks import LabelMasks, mask_runs
-from workflow_scripts.gallery.shown_names import shown_name
 from workflow_scripts.gallery.site_data import (
     PICTURE_BYTES,
     PICTURES_PER_ROW,
@@ -56,6 +55,7 @@ from workflow_scripts.gallery.top_maps import top_maps
 from workflow_scripts.gallery.write_gallery import write_gallery
 from workflow_scripts.plan.check import least_tile_bytes
 from workflow_scripts.plan.protocols import SCHEMES, Protocol
+from workflow_scripts.shared.concept_names import shown_name
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.collect import collect
 

@@ -15,11 +15,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from workflow_scripts.data.broden_layout import Labelled, NumberedLabel, read_concept_set, squeeze
 from workflow_scripts.data.concept_sets.formats import read_joined
-from workflow_scripts.data.concept_sets.joined import COLOUR
 from workflow_scripts.data.label_masks import label_masks
 from workflow_scripts.data.pack_concepts import LabelledPictures
 from workflow_scripts.plan.command_line import add_config_arguments, config_of
 from workflow_scripts.plan.experiment import Experiment
+from workflow_scripts.shared.concept_names import COLOUR
 from workflow_scripts.shared.files import UserError, run_command, whole_file
 from workflow_scripts.shared.progress import Progress
 

@@ -227,12 +227,11 @@ def fix_layout(figure: Figure) -> None:
     the SVG's identifiers hash them.
     """
     layout_engine = figure.get_layout_engine()
-    assert layout_engine, "panels are made with one"
-    layout_engine.execute(figure)
-    for _ in range(TRIES):
-        if not break_labels(figure):
+    for _ in range(1 + TRIES):
+        if layout_engine:
+            layout_engine.execute(figure)
+        if not break_labels(figure):  # which makes other panels shorter
             break
-        layout_engine.execute(figure)  # for it makes other panels shorter
     figure.set_layout_engine(None)  # with "none" Matplotlib draws once more for each file
     for axes in figure.axes:
         axes.set_position(Bbox(axes.get_position(original=True).get_points().round(6)))

@@ -9,6 +9,7 @@ from workflow_scripts.findings.section import Section
 from workflow_scripts.findings.source import Tables
 from workflow_scripts.findings.words import change, counted, listed, mean_and_sd, number, percent, share
 from workflow_scripts.plan.replicates import LEAST_REPLICATES
+from workflow_scripts.shared.concept_names import shown_name
 from workflow_scripts.tables.statistics import fisher_difference, half_width
 from workflow_scripts.tables.statistics import mean_and_sd as mean_and_sd_of
 
@@ -183,8 +184,9 @@ def kept_concepts(tables: Tables, curve: str) -> Iterator[Section]:
 
 def followed(tables: Tables, curve: str, layer: str, units: pd.DataFrame) -> str:
     """What becomes of the concepts that every replicate detects at the first level; `units` are the detectors."""
-    categories = units.groupby("label")["category"].nunique()
-    name = units["label"].where(units["label"].map(categories) == 1, units["label"] + " (" + units["category"] + ")")
+    name = pd.Series(list(map(shown_name, units["label"], units["category"])), units.index)
+    categories = units.groupby(name)["category"].nunique()
+    name = name.where(name.map(categories) == 1, name + " (" + units["category"] + ")")
     have = units.assign(name=name).groupby(["level", "name"])["replicate"].nunique()
     networks = tables.of("networks", curve, layer)
     replicates = networks.groupby("level")["replicate"].nunique()

@@ -16,8 +16,8 @@ from PIL import Image
 
 from workflow_scripts.figures.numbers import rounded
 from workflow_scripts.figures.style import COLUMN_WIDTH, FORMATS, GREY, METADATA, STYLE, small
-from workflow_scripts.gallery.shown_names import shown_name
 from workflow_scripts.gallery.site_data import read_call, sheet_file
+from workflow_scripts.shared.concept_names import shown_name
 from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
 
 TEXT_WIDTH, ROW_HEIGHT = 1.15, 0.44  # inches: beside the pictures; at least, so that three lines have room

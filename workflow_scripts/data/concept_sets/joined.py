@@ -18,12 +18,11 @@ from workflow_scripts.data.concept_sets.reader import Annotation, Label, Reader,
 from workflow_scripts.data.csv_tables import table_rows
 from workflow_scripts.data.decode import decode
 from workflow_scripts.data.world.palette import PROTOTYPES, nearest_colours
+from workflow_scripts.shared.concept_names import COLOUR, SUFFIXES
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.progress import Progress
 
-COLOUR = "color"
 ORDER = (COLOUR, "object", "part", "material", "scene", "texture")  # Broden's order; other categories follow, by name
-SUFFIXES = {COLOUR: "-c", "scene": "-s"}  # as in Broden, where a scene and an object may have the same name
 MOST_CATEGORIES = 2**8  # concepts.h5 numbers them in one byte
 AT_ONCE = 1024  # pictures whose label maps are counted together
 SHIPPED_SYNONYMS = Path(__file__).with_name("tables") / "synonyms.csv"

@@ -46,6 +46,7 @@ from workflow_scripts.figures.panels import (
 )
 from workflow_scripts.figures.style import COUNT_COLOURS, GREY, PAGE_HEIGHT, category_looks, scaled, small
 from workflow_scripts.plan.keys import CURVE
+from workflow_scripts.shared.concept_names import shown_name
 
 ORDER = 80
 
@@ -81,7 +82,7 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     grid = figure.subplots(len(heights), height_ratios=heights)
     colours = count_colours([count for one in maps.values() for count in one.counts()])
     for (layer, one), axes, strip in zip(maps.items(), grid[::2], grid[1::2], strict=True):
-        labels = [label for _, label in one.concepts]
+        labels = [shown_name(label, category) for category, label in one.concepts]
         draw_heat_map(axes, labels, one.blocks, colours, write_count, scaled(ROW))
         axes.set_xticks([])
         if several:

@@ -98,6 +98,10 @@ def facts(results: Path, networks: list[dict], concepts: dict[str, str]) -> dict
         },
         "seeds": {"replicates": [0, 1, 2], "world": 2019},
         "protocol": config["dissection"],
+        "training": {
+            "constructor": "a_network", "arguments": {"widths": [4, 8]}, "classes": 5, "train": 1234, "test": 56
+        },
+        "labelled": {"concepts.h5": {"pictures": 2000, "labels": 77, "categories": ["object", "<part>"]}},
         "data": [
             {"name": "images", "kind": "archive", "source": "data/a.zip", "addresses": [], "sha256": digest("images")},
             {"name": "concepts", "kind": "folder", "source": "con & cepts", "addresses": [], "sha256": digest("set")},

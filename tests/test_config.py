@@ -809,7 +809,8 @@ def test_the_default_config_explains_every_key():
     for recipe in ("control", *(name.removeprefix("#/$defs/") for name in arms)):
         for key in read_schema()["$defs"][recipe]["properties"]:
             assert re.search(rf"^ +\[?{key}\]? ", explained["arms",], re.M), key
-    for recipe in known_recipes():
+    for recipe, known in known_recipes().items():
+        assert known.what
         assert re.search(rf"^ .* {recipe} ", explained["arms",], re.M)
 
 

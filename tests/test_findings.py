@@ -231,7 +231,7 @@ def test_a_level_with_too_few_replicates_ends_the_sequence(tmp_path):
     rows = [row for row in rows if not (row[2] == 2 and row[1] == 3)]  # level 2 has only two replicates
     texts = texts_of(write_folder(tmp_path, rows))
     assert "detectors (margin 4.1) down to 50 % of the weights" in texts["In short"]
-    assert "12.5" not in texts["In short"] and "(3 replicates)" in texts["In short"]
+    assert "down to 12.5" not in texts["In short"] and "(3 replicates)" in texts["In short"]
     note = next(section.note for section in sections_of(tmp_path) if section.title == "What changes in a")
     assert "Mean ± standard deviation over 2 to 3 replicates." in note
     marks = {row["weights"]: "°" in row["detectors"] for row in cells_of(tmp_path, "What changes in a")}
@@ -240,7 +240,8 @@ def test_a_level_with_too_few_replicates_ends_the_sequence(tmp_path):
 
 def test_the_error_rate_of_claims_is_stated_only_if_there_are_claims(tmp_path):
     texts = texts_of(write_folder(tmp_path, chain("imp", [DENSE, DENSE])))
-    assert "In at most 5 % of experiments, a cell" in texts["In short"] and "of cells (6)." in texts["In short"]
+    assert "for each cell of the table, the chance is at most 5 % that" in texts["In short"]
+    assert "of cells (6)." in texts["In short"]
     edit(tmp_path, "equivalence", shown="not testable")
     assert "5 %" not in texts_of(tmp_path)["In short"]
 
@@ -311,7 +312,11 @@ def test_levels_whose_interval_excludes_0_are_reported_even_if_the_change_is_wit
         " detectors (90 % interval: 87.3 to 90.7 fewer). More than dense at 3.12 % of the weights: 11 more detectors"
         " (90 % interval: 9.3 to 12.7 more)."
     ) in text
-    assert "Unique concepts: the 90 % interval of the difference from dense includes 0 at every tested level." in text
+    assert "Unique concepts: the 90 % interval of the difference from dense includes 0 at every level." in text
+    assert (
+        "In a: below dense: detectors at 50 %, 12.5 % and 6.25 % of the weights (by 5 to 89). Above dense: detectors at"
+        " 3.12 % of the weights (by 11)."
+    ) in texts_of(folder)["In short"]
     cells = {row["weights"]: row["detectors"] for row in cells_of(folder, "What changes in a")}
     assert cells["100 %"] == "100.0 ± 0.0" and cells["25 %"] == "95.0 ± 15.0 (-30.3 to +20.3)\u00a0°"
     assert cells["50 %"] == "95.0 ± 0.0 (-5.7 to -4.3)"  # the sd is at least that of rounding
@@ -327,7 +332,7 @@ def plain(folder, **columns):
 def test_what_is_missing_is_named(tmp_path):
     missing = texts_of(plain(tmp_path))[LAST]
     for words in (
-        "No arm has the recipe dense_again",
+        "The dense networks were not trained a second time (recipe dense_again)",
         "No other arm separates the effect of sparsity from that of accuracy.",
         "No networks of iterative magnitude pruning are rotated",
         "No units of iterative magnitude pruning were switched off",
@@ -469,7 +474,7 @@ def test_permutations_of_some_networks_only(tmp_path):
         " 5 %) is 12 at 100 % of the weights and 12 at 50 %"
     ) in chance
     assert "at 25 %" not in chance and "With permuted labels" not in chance  # it is unknown
-    assert "at least 13 such units in a network or none. It finds none in 6 networks (iterative" in chance
+    assert "it can find 13 such units or more in a network, or none. It finds none in 6 networks (iterative" in chance
 
 
 def test_matches_better_than_chance_in_untrained_networks_are_pointed_out_if_there_are_any(tmp_path):
@@ -499,12 +504,12 @@ def test_names_that_cannot_be_compared_leave_no_gap(tmp_path):
     folder = write_folder(tmp_path, chain("imp", [DENSE, (38, 37, 39), (20, 15, 10)]), units=names)
     title = "Are they the same units and concepts?"
     assert "100 % at 50 % of the weights and 100 % at 25 % of the weights are detected" in texts_of(folder)[title]
-    for columns in ({"same_name": np.nan, "jaccard": 0.5}, {"same_name": 0.25, "jaccard": np.nan}):
+    for columns in ({"same_name": np.nan, "jaccard": 0.5}, {"same_name": 0.25, "common": 4, "jaccard": np.nan}):
         text = texts_of(edit(folder, "identity", **columns))[title]
         assert ("of the concepts that the dense" in text.lower() and "50 % at 50 %" in text) == (
             columns["jaccard"] == 0.5
         )
-        assert ("25 % (of " in text and "keep their concept" in text) == (columns["same_name"] == 0.25)
+        assert ("25 % (of 4 units)" in text and "keep their concept" in text) == (columns["same_name"] == 0.25)
     assert title not in texts_of(edit(folder, "identity", same_name=np.nan, jaccard=np.nan))
 
 

@@ -76,6 +76,13 @@ def test_the_text_does_not_depend_on_the_order_of_keys():
 # The facts
 
 
+def write_datasets(path: Path, **values: list) -> None:
+    """Add datasets of one axis to an HDF5 file."""
+    with h5py.File(path, "a") as file:
+        for name, of_one in values.items():
+            file[name] = of_one
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """The folder of a finished run of the tiny experiment, as far as it is recorded."""
@@ -90,6 +97,11 @@ def run(tmp_path, monkeypatch):
         )
         write_attributes(results / network.dissection_of.folder / "tally.h5", concepts=fingerprint)
     write_attributes(results / "data/concepts.h5", fingerprint=digest("concepts"))
+    names = {"image_name": ["a", "b", "c"], "label_name": ["sky", "red-c"], "category_name": ["object", "color"]}
+    write_datasets(results / "data/concepts.h5", **names)
+    for split, labels in (("train", [0, 1, 1, 0]), ("test", [1])):
+        write_attributes(results / f"data/{split}.h5")
+        write_datasets(results / f"data/{split}.h5", classes=["cat", "dog"], labels=labels)
     for kind in ("images", "concepts"):
         (results / "data/shapes").mkdir(exist_ok=True)
         (results / f"data/shapes/{kind}.sha256").write_text(f"checksums of {kind}")
@@ -105,6 +117,9 @@ def test_what_is_recorded_is_true_and_can_be_read(run):
     assert facts["python"] == platform.python_version() and facts["packages"]["numpy"]
     assert facts["seeds"] == {"replicates": [1], "world": 2019}
     assert facts["protocol"] == config["dissection"]
+    network = {key: config["network"][key] for key in ("constructor", "arguments")}
+    assert facts["training"] == network | {"classes": 2, "train": 4, "test": 1}
+    assert facts["labelled"] == {"concepts.h5": {"pictures": 3, "labels": 2, "categories": ["object", "color"]}}
     assert facts["machine"]["cores"] == len(os.sched_getaffinity(0)) and facts["machine"]["memory_gb"] > 0
     assert [source["name"] for source in facts["data"]] == ["images", "concepts"]
     assert {network[:3] for network in networks} == {tuple(key) for key in Experiment(config | {"gpus": 0}).networks}
@@ -134,7 +149,7 @@ def test_rates_and_other_words_on_the_command_line_change_nothing_else(run):
     assert json.loads((results / "provenance.json").read_text()) == facts | {"command": "snakemake --cores 9"}
 
 
-@pytest.mark.parametrize("lost", ["data/concepts.h5", "imp/replicate_1/level_1/activations.h5"])
+@pytest.mark.parametrize("lost", ["data/concepts.h5", "data/test.h5", "imp/replicate_1/level_1/activations.h5"])
 def test_a_file_that_is_missing_is_named(run, lost):
     results, config = run
     (results / lost).unlink()

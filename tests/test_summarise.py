@@ -181,7 +181,15 @@ def test_findings_come_first_if_networks_are_compared(tmp_path):
     rows = [row("imp", replicate, level, 0.5**level, 0.9, 80, 30) for replicate in (1, 2, 3) for level in (0, 1)]
     plain = summary(tmp_path, rows)
     cells = {"arm": "imp", "level": 1, "layer": "stages.3", "against": "dense", "density": 0.5, "n": 3}
-    cells |= {"smallest_change": 1.0, "shown": "no loss", "in_sequence": False, "no_loss_in_sequence": True}
+    cells |= {
+        "smallest_change": 1.0,
+        "difference": 0.0,
+        "low90": -1.0,
+        "high90": 1.0,
+        "shown": "no loss",
+        "in_sequence": False,
+        "no_loss_in_sequence": True,
+    }
     margins = {"units": 8.0, "concepts": 3.0}
     found = pd.DataFrame([cells | {"measure": measure, "margin": margin} for measure, margin in margins.items()])
     found.to_csv(tmp_path / "tables" / "equivalence.csv", index=False)

@@ -59,8 +59,8 @@ def chance(tables: Tables, curve: str) -> Iterator[str]:
         few = of_layer[of_layer["detectors_fdr"] < of_layer["fewest_fdr"]]
         if len(few):
             text += (
-                f" With so few permutations, the test finds at least"
-                f" {counted(int(few['fewest_fdr'].max()), 'such unit')} in a network or none. It finds none in"
+                f" The number of permutations limits the test: it can find"
+                f" {counted(int(few['fewest_fdr'].max()), 'such unit')} or more in a network, or none. It finds none in"
                 f" {counted(count_networks(tables, few), 'network')}"
                 f" ({'; '.join(tables.called(arm) for arm in few['arm'].unique())})."
             )
@@ -135,7 +135,10 @@ def open_questions(tables: Tables, curve: str) -> Iterator[str]:
     if networks["test_accuracy"].isna().all():
         yield "Test accuracy was not measured."
     if not tables.with_recipe(AGAIN, base):
-        yield "No arm has the recipe dense_again, so it is unknown how much another training run alone changes."
+        yield (
+            "The dense networks were not trained a second time (recipe dense_again), so it is unknown how much another"
+            " training run alone changes."
+        )
     if (tables["matched"]["imp_arm"] != curve).all():
         yield "No other arm separates the effect of sparsity from that of accuracy."
     if tables.rotations is None or (tables.rotations["arm"] != curve).all():

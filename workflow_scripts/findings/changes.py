@@ -35,7 +35,9 @@ INTERVALS = (
     "In brackets: the 90 % interval of the difference from dense, for each level alone, without correction for the"
     " number of levels."
 )
-MARKED = "°: a loss is not ruled out, because the tests from dense to sparse ended here or earlier."
+MARKED = (
+    "°: a loss as large as the margin is not ruled out here; tests go from dense to sparse, and ended here or earlier."
+)
 UNMARKED = f"Losses are not tested with fewer than {LEAST_REPLICATES} replicates."
 
 
@@ -43,15 +45,23 @@ def asked(tables: Tables, margin: float, accuracy_margin: float) -> Section:
     """The question, and what was measured to answer it."""
     networks = tables["networks"]
     shuffled = tables.arms.loc[tables.arms["recipe"] == "shuffled_labels", "arm"]  # the dense networks again
-    count = count_networks(tables, networks[~networks["arm"].isin(shuffled)])
+    is_again = networks["arm"].isin(shuffled)
+    count = count_networks(tables, networks[~is_again])
+    repeated = len(networks[is_again].drop_duplicates(NETWORK[:3]))
+    again = f" ({repeated} of them once more with the labels of other pictures)" if repeated else ""
     iou, rule = detector_rule_of(networks)
     sizes = {layer: sorted(set(rows["units"])) for layer, rows in networks.groupby("layer", sort=False)}
     dissected = listed([f"{layer} ({counted(' or '.join(map(str, units)), 'unit')})" for layer, units in sizes.items()])
     question = (
         "Does pruning cost a network units that a person can name? A unit is a detector (interpretable) if the places"
         f" where it is most active overlap with one concept at IoU {DETECTOR_RULES[rule]} {decimal(iou)}."
-        f" Dissected layers: {dissected}, in {counted(count, 'network')}."
+        f" Dissected layers: {dissected}, in {counted(count, 'network')}{again}."
     )
+    if tables.rotations is not None:
+        question += (
+            " Units above rotation: the number of detectors among a layer's units, minus the mean number in random"
+            " bases of the layer's space."
+        )
     fixed = (
         f"The config sets the margins: {percent(margin)} of the dense networks' mean count, and"
         f" {counted(decimal(100 * accuracy_margin), 'percentage point')} of test accuracy. A loss as large as the"
@@ -93,10 +103,11 @@ def in_short(tables: Tables, curve: str) -> Section:
     if len(compared):
         count = counted(span(compared["n"].min(), compared["n"].max()), "replicate")
         paragraphs.append(
-            f"Each level is compared with the dense network of the same replicate ({count}). Levels are tested from"
-            " dense to sparse until a test fails. In at most 5 % of experiments, a cell of the table goes down to a"
-            " level where the true loss, or change, is as large as the margin or larger. There is no correction for the"
-            f" number of cells ({2 * (len(table) - 1)})."
+            f"Each level is compared with the dense network of the same replicate ({count}). Below or above"
+            " dense: the 90 % interval of the difference excludes 0 at that level, taken alone. What is ruled out is"
+            " tested from dense to sparse until a test fails: for each cell of the table, the chance is at most 5 %"
+            " that the true loss, or change, at the level named there is as large as the margin. There is no correction"
+            f" for the number of levels or of cells ({2 * (len(table) - 1)})."
         )
     note = (
         "The share of the weights down to which a loss, or a change in either direction, as large as the margin is"
@@ -120,16 +131,43 @@ def disagreeing(tables: Tables, curve: str, rows: pd.DataFrame) -> Iterator[str]
 
 
 def headlines(equivalence: pd.DataFrame, curves: Sequence[str]) -> list[str]:
-    """The sparsest levels down to which losses and changes are ruled out: a paragraph for accuracy and each layer."""
+    """What is shown to differ from dense, and what is ruled out down to which level: for accuracy and each layer."""
     rows = equivalence[equivalence["arm"].isin(curves) & (equivalence["against"] == "dense")]
     rows = rows.sort_values("level", kind="stable")
     texts = []
     for (arm, layer), of_layer in rows.groupby(["arm", "layer"], sort=False):
         places = ([f"in {layer}"] if layer else []) + ([f"of {arm}"] if len(curves) > 1 else [])
         start = capital(" ".join(places)) + ": " if places else ""
-        if text := ruled_out(of_layer) or untested(of_layer):
+        sentences = [text for text in (differing(of_layer), ruled_out(of_layer) or untested(of_layer)) if text]
+        if text := one_after_another(sentences):
             texts.append(start + (text if start else capital(text)))
     return texts
+
+
+def differing(rows: pd.DataFrame) -> str:
+    """Which measures of a layer are below or above those of the dense networks, and at which levels; "" if none is."""
+    rows, sentences = tested(rows), []
+    for words, side in (("below dense", below), ("above dense", above)):
+        parts = []
+        for measure, name in MEASURES.items():
+            if len(of_one := side(rows[rows["measure"] == measure])):
+                sizes = (100 if measure == "accuracy" else 1) * of_one["difference"].abs()
+                size = span(sizes.min(), sizes.max())
+                size = counted(size, "point") if measure == "accuracy" else size
+                parts.append(f"{name} at {levels_of(of_one)} (by {size})")
+        if parts:
+            sentences.append(f"{words}: {'; '.join(parts)}.")
+    return one_after_another(sentences)
+
+
+def below(rows: pd.DataFrame) -> pd.DataFrame:
+    """The tested levels of one measure whose 90 % interval of the difference lies below 0, from dense to sparse."""
+    return from_dense(rows[(rows["shown"] != UNTESTED) & (rows["high90"] < 0)])
+
+
+def above(rows: pd.DataFrame) -> pd.DataFrame:
+    """The same of those whose interval lies above 0."""
+    return from_dense(rows[(rows["shown"] != UNTESTED) & (rows["low90"] > 0)])
 
 
 def from_dense(rows: pd.DataFrame) -> pd.DataFrame:
@@ -242,19 +280,20 @@ def beside_rotation(tables: Tables, curve: str, layer: str, values: dict[str, pd
 
 def lost_or_gained(rows: pd.DataFrame, measure: str) -> list[str]:
     """At which levels the interval of a measure is below or above 0; empty if there are too few replicates to test."""
-    rows = from_dense(rows[rows["shown"] != UNTESTED])
-    if rows.empty:
+    tested_rows = rows[rows["shown"] != UNTESTED]
+    if tested_rows.empty:
         return []
     name = capital(MEASURES[measure])
     fewer, more = ("lower", "higher") if measure == "accuracy" else ("fewer", "more")
     sentences = []
-    for words, of_kind in ((fewer, rows[rows["high90"] < 0]), (more, rows[rows["low90"] > 0])):
+    for words, of_kind in ((fewer, below(rows)), (more, above(rows))):
         if len(of_kind):
             most = of_kind.loc[of_kind["difference"].abs().idxmax()]
             which = f"; most at {weights(most)}" if len(of_kind) > 1 else ""
             sentences.append(f"{words} than dense at {levels_of(of_kind)}{which}: {change(most)}.")
     if not sentences:
-        return [f"{name}: the 90 % interval of the difference from dense includes 0 at every tested level."]
+        every = "every level" if len(tested_rows) == len(rows) else "every level with enough replicates"
+        return [f"{name}: the 90 % interval of the difference from dense includes 0 at {every}."]
     return [f"{name}: {one_after_another(sentences)}"]
 
 

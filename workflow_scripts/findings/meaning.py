@@ -39,8 +39,8 @@ SMALL_P = 0.05
 ABLATION_NOTE = (
     "Pairs: a class and a network that detects it; each level has its own. Units: the mean number switched off per"
     " pair. Then changes of accuracy in percentage points: means over the pairs of a replicate, then mean ± standard"
-    " deviation over replicates. p ≤ 0.05: the share of pairs with such a p; p is the share of random sets of as many"
-    " live units, the pair's own set included, that cost the class at least as much."
+    " deviation over replicates. p ≤ 0.05: the share of pairs with such a p; of the detectors themselves and random"
+    " sets of as many live units, p is the share that costs the class at least as much."
 )
 
 
@@ -167,8 +167,8 @@ def agreeing(tables: Tables, curve: str, chain: pd.DataFrame, dense: pd.DataFram
 
 
 def of_common(rows: pd.DataFrame, column: str) -> str:
-    """How many units a share of same names is based on, which may be few: " (of 15.2)"; empty for other shares."""
-    return f" (of {number(rows['common'].mean())})" if column == "same_name" else ""
+    """How many units a share of same names is of, which may be few: " (of 15.2 units)"; empty for other shares."""
+    return f" (of {counted(number(rows['common'].mean()), 'unit')})" if column == "same_name" else ""
 
 
 def kept_concepts(tables: Tables, curve: str) -> Iterator[Section]:

@@ -4,6 +4,7 @@ A recipe that makes a control from another network is a file in train/controls, 
 require that config.yaml explains the recipes that come with the workflow.)
 """
 
+import ast
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,7 @@ class Recipe:
 
     role: the role of its arms, unless they give another.
     label: the name of its arms in figures, unless they give another; "" for their own names.
+    what: what these networks are, for reports.
     of: recipes of the arms that it may be `of`; empty if it is `of` none, or may be `of` any.
     starts_from: the network of the same replicate that each of its networks starts from: "first", level 0 of the arm
         under `of`; "initial", the network that trainings start from; or "", none.
@@ -39,30 +41,102 @@ class Recipe:
 
     role: str
     label: str
+    what: str
     of: tuple[str, ...] = ()
     starts_from: str = ""
 
 
 BUILT_IN = {
-    "imp": Recipe(CURVE, "iterative magnitude pruning"),
-    "untrained": Recipe(BASELINE, "untrained", of=("imp", "brought")),
-    "shuffled_labels": Recipe(BASELINE, "dense, labels shuffled", of=("imp", "brought"), starts_from="first"),
-    "rotated": Recipe(BASELINE, "in a random basis"),
-    "trained_twice": Recipe(REFERENCE, "dense, trained twice", of=("imp",), starts_from="first"),
-    "imp_rewind0": Recipe(CURVE, "IMP, rewound to the start", of=("imp",), starts_from="first"),
-    "lr_rewind": Recipe(CURVE, "learning-rate rewinding", of=("imp", "brought"), starts_from="first"),
-    "finetune": Recipe(CURVE, "fine-tuning", of=("imp", "brought"), starts_from="first"),
-    "oneshot": Recipe(CURVE, "one-shot magnitude, rewound", of=("imp",), starts_from="first"),
-    "random_layerwise": Recipe(CURVE, "random masks, layer by layer", of=("imp",), starts_from="first"),
-    "random_global": Recipe(CURVE, "random masks", of=("imp",), starts_from="first"),
-    "reinit": Recipe(CURVE, "IMP's masks, new weights", of=("imp",), starts_from="first"),
-    "structured": Recipe(CURVE, "whole filters, rewound", of=("imp",), starts_from="first"),
-    "pruned": Recipe(CURVE, "", of=("imp", "brought"), starts_from="first"),
-    "dense_again": Recipe(REFERENCE, "dense, another data order", of=("imp",), starts_from="first"),
-    "dense_early": Recipe(REFERENCE, "dense, stopped early", of=("imp",), starts_from="first"),
-    "dense_small": Recipe(REFERENCE, "dense, smaller", of=("imp",)),
-    "brought": Recipe(CURVE, ""),
-    "prune_once": Recipe(CURVE, "", of=("brought",), starts_from="first"),
+    "imp": Recipe(
+        CURVE,
+        "iterative magnitude pruning",
+        "in each round the smallest of the remaining weights are removed, and the others trained again from the rewind"
+        " point",
+    ),
+    "untrained": Recipe(BASELINE, "untrained", "the networks that training starts from", of=("imp", "brought")),
+    "shuffled_labels": Recipe(
+        BASELINE,
+        "dense, labels shuffled",
+        "the dense networks, dissected with the labels of other pictures; the accuracy is that of the dense networks",
+        of=("imp", "brought"),
+        starts_from="first",
+    ),
+    "rotated": Recipe(BASELINE, "in a random basis", "a layer's output, turned by a random rotation"),
+    "trained_twice": Recipe(
+        REFERENCE,
+        "dense, trained twice",
+        "the dense networks, trained for as long once more",
+        of=("imp",),
+        starts_from="first",
+    ),
+    "imp_rewind0": Recipe(
+        CURVE,
+        "IMP, rewound to the start",
+        "like imp, but the weights go back to their initial values",
+        of=("imp",),
+        starts_from="first",
+    ),
+    "lr_rewind": Recipe(
+        CURVE,
+        "learning-rate rewinding",
+        "like imp, but the weights keep their values and only the learning rate goes back",
+        of=("imp", "brought"),
+        starts_from="first",
+    ),
+    "finetune": Recipe(
+        CURVE,
+        "fine-tuning",
+        "like imp, but the weights keep their values and are trained at one low learning rate",
+        of=("imp", "brought"),
+        starts_from="first",
+    ),
+    "oneshot": Recipe(
+        CURVE,
+        "one-shot magnitude, rewound",
+        "like imp, but pruned in a single round",
+        of=("imp",),
+        starts_from="first",
+    ),
+    "random_layerwise": Recipe(
+        CURVE,
+        "random masks, layer by layer",
+        "as many weights of each layer as with imp, at random places",
+        of=("imp",),
+        starts_from="first",
+    ),
+    "random_global": Recipe(
+        CURVE, "random masks", "as many weights in all as with imp, at random places", of=("imp",), starts_from="first"
+    ),
+    "reinit": Recipe(
+        CURVE, "IMP's masks, new weights", "the masks of imp, other initial weights", of=("imp",), starts_from="first"
+    ),
+    "structured": Recipe(
+        CURVE, "whole filters, rewound", "like imp, but whole filters are removed", of=("imp",), starts_from="first"
+    ),
+    "pruned": Recipe(
+        CURVE, "", "mask, weights and schedule as the config combines them", of=("imp", "brought"), starts_from="first"
+    ),
+    "dense_again": Recipe(
+        REFERENCE,
+        "dense, another data order",
+        "the dense networks, trained again from the rewind point with the pictures in another order",
+        of=("imp",),
+        starts_from="first",
+    ),
+    "dense_early": Recipe(
+        REFERENCE,
+        "dense, stopped early",
+        "the dense networks at an earlier epoch of their training",
+        of=("imp",),
+        starts_from="first",
+    ),
+    "dense_small": Recipe(
+        REFERENCE, "dense, smaller", "dense networks with fewer channels before the dissected layers", of=("imp",)
+    ),
+    "brought": Recipe(CURVE, "", "networks from files"),
+    "prune_once": Recipe(
+        CURVE, "", "a network from a file, pruned without training", of=("brought",), starts_from="first"
+    ),
 }
 
 
@@ -91,7 +165,8 @@ def read_control(file: Path) -> Recipe:
         raise UserError(f"{file} makes nothing: add a function make, as in docs/extending.md")
     if file.stem in BUILT_IN:
         raise UserError(f"{file}: there is already a recipe {file.stem}: give the file another name")
-    return Recipe(role or BASELINE, label, of=("imp",), starts_from=STARTS[start])
+    what = (ast.get_docstring(tree) or "").partition("\n")[0].removesuffix(".")
+    return Recipe(role or BASELINE, label, what[:1].lower() + what[1:], of=("imp",), starts_from=STARTS[start])
 
 
 @cache

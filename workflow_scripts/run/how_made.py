@@ -1,5 +1,6 @@
 """The section of the report that says how the results were made, from provenance.json."""
 
+import json
 import shlex
 from collections.abc import Iterator
 from html import escape
@@ -50,6 +51,27 @@ def show_how_made(facts: dict, results: str) -> list[str]:
         f"<p>{link(PROVENANCE)} has all of this for programs, {link(CHECKSUMS)} the checksums of the files."
         f" <code>{escape(verify)}</code> verifies this folder, or a copy of it.</p>",
     ]
+
+
+def show_experiment(facts: dict) -> str:
+    """Return what was trained and dissected, with which pictures; `facts` are those of provenance.json."""
+    drawn = {source["name"] for source in facts["data"] if source["kind"] == "generated"}
+    entries = []
+    if training := facts["training"]:
+        arguments = ", ".join(f"{name}={json.dumps(value)}" for name, value in training["arguments"].items())
+        pictures = "generated pictures" if "images" in drawn else "pictures"
+        entries.append(
+            f"Trained: {training['constructor']}({arguments}), with {training['train']:,} {pictures} of"
+            f" {training['classes']:,} classes; tested with {training['test']:,} others."
+        )
+    pictures = "generated pictures" if "concepts" in drawn else "pictures"
+    for labelled in facts["labelled"].values():
+        categories = listed(labelled["categories"], most=len(labelled["categories"]))
+        entries.append(
+            f"Dissected with {labelled['pictures']:,} {pictures}, which have {labelled['labels']:,} labels of"
+            f" {counted(len(labelled['categories']), 'kind')}: {categories}."
+        )
+    return "".join(f"<p>{escape(text)}</p>" for text in dict.fromkeys(entries))
 
 
 def commands(facts: dict) -> str:
@@ -117,3 +139,8 @@ def data_table(facts: dict) -> Iterator[str]:
     own = {path: digest for network in facts["networks"] for path, digest in network["own"].items()}
     rows += [["weights", "file", path, digest] for path, digest in own.items()]
     yield html_table("Data", [["what", "kind", "source", "SHA-256"], *rows])
+    yield (
+        "<p>The SHA-256 of generated pictures is that of their list of checksums, of a folder that of the names and"
+        " contents of its files, and of packed concepts that of their contents: sha256sum gives another for the file."
+        "</p>"
+    )

@@ -21,6 +21,7 @@ TEXTS = {"type": "array", "items": TEXT}
 NAMES = {"type": "array", "items": {"type": "string", "pattern": r"^[a-z0-9_]+\Z"}}
 COUNT = {"type": "integer", "minimum": 0, "maximum": 10**9}
 MAYBE_COUNT = COUNT | {"type": ["integer", "null"]}
+PACKED = r"^concepts[A-Za-z0-9_]*\.h5\Z"
 FOLDER = {"type": "string", "pattern": r"^[A-Za-z][A-Za-z0-9_-]*/replicate_\d+/level_\d+\Z"}
 
 
@@ -55,6 +56,15 @@ SCHEMA = an_object(
         ),
         "seeds": an_object({"replicates": {"type": "array", "items": {"type": "integer"}}, "world": MAYBE_COUNT}),
         "protocol": {"type": "object"},
+        "training": an_object(
+            {"constructor": TEXT, "arguments": {"type": "object"}, "classes": COUNT, "train": COUNT, "test": COUNT}
+        )
+        | {"type": ["object", "null"]},
+        "labelled": {
+            "type": "object",
+            "propertyNames": {"pattern": PACKED},
+            "additionalProperties": an_object({"pictures": COUNT, "labels": COUNT, "categories": TEXTS}),
+        },
         "data": {
             "type": "array",
             "items": an_object(
@@ -69,7 +79,7 @@ SCHEMA = an_object(
         },
         "concepts": {
             "type": "object",
-            "propertyNames": {"pattern": r"^concepts[A-Za-z0-9_]*\.h5\Z"},
+            "propertyNames": {"pattern": PACKED},
             "additionalProperties": SHA256,
         },
         "networks": {

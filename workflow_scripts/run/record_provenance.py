@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from workflow_scripts.data.hdf5 import open_hdf5, read_attribute
+import numpy as np
+
+from workflow_scripts.data.hdf5 import find_dataset, open_hdf5, read_attribute, read_texts
 from workflow_scripts.plan.check import is_archive
 from workflow_scripts.plan.code import ROOT
 from workflow_scripts.plan.contents import Contents, file_contents
@@ -59,8 +61,13 @@ def record_provenance(config: str, command: str, results: Path) -> None:
         "machine": describe_machine(),
         "seeds": describe_seeds(experiment),
         "protocol": complete["dissection"],
+        "training": describe_training(experiment, results / "data"),
+        "labelled": {name: describe_labelled(results / "data" / name) for name in packed_concepts(experiment)},
         "data": list(describe_data(experiment, results)),
-        "concepts": describe_concepts(experiment, results / "data"),
+        "concepts": {
+            name: attributes(results / "data" / name, "fingerprint")["fingerprint"]
+            for name in packed_concepts(experiment)
+        },
         "networks": describe_networks(experiment, results),
         "tables": experiment.table_names(),
         "figures": experiment.figure_names,
@@ -202,10 +209,37 @@ def archive_fingerprint(kind: str, settings: Mapping, results: Path) -> str:
         return json.loads(receipt.read_text(encoding="utf-8"))["sha256"]
 
 
-def describe_concepts(experiment: Experiment, data: Path) -> dict[str, str]:
-    """Return the fingerprint of each file of packed concepts, by its name."""
-    names = [Path(experiment.concepts(design)).name for design in experiment.designs.values()]
-    return {name: attributes(data / name, "fingerprint")["fingerprint"] for name in dict.fromkeys(names)}
+def describe_training(experiment: Experiment, data: Path) -> dict | None:
+    """Return which networks are trained, and how many classes and pictures there are; None if none is trained."""
+    if not experiment.trains:
+        return None
+    network = experiment.config["network"]
+    train, test = (data / Path(experiment.pictures(split)).name for split in ("train", "test"))
+    return {
+        "constructor": network["constructor"],
+        "arguments": network["arguments"],
+        "classes": length(train, "classes"),
+        "train": length(train, "labels"),
+        "test": length(test, "labels"),
+    }
+
+
+def describe_labelled(path: Path) -> dict:
+    """Return how many pictures and labels a file of packed concepts has, and its categories."""
+    with open_hdf5(path) as file:
+        categories = read_texts(file, "category_name", (None,))
+    return {"pictures": length(path, "image_name"), "labels": length(path, "label_name"), "categories": categories}
+
+
+def length(path: Path, dataset: str) -> int:
+    """Return how long a dataset of one axis is; UserError if the file is missing or damaged, or lacks it."""
+    with open_hdf5(path) as file:
+        return len(find_dataset(file, dataset, np.generic, (None,)))
+
+
+def packed_concepts(experiment: Experiment) -> list[str]:
+    """Return the names of the files of packed concepts."""
+    return list(dict.fromkeys(Path(experiment.concepts(design)).name for design in experiment.designs.values()))
 
 
 def describe_networks(experiment: Experiment, results: Path) -> list[dict]:

@@ -49,7 +49,7 @@ def explain(networks: pd.DataFrame) -> str:
     return (
         "Mean ± standard deviation over n replicates (random seeds). Weights: the share that remains. A unit is a"
         f" detector if the IoU with its best concept is {DETECTOR_RULES[rule]} {threshold:g}; concepts are the distinct"
-        " ones of the detectors. Baselines: what the same counting finds by chance."
+        " ones of the detectors. Baselines: the same counting without training, or with the labels of other pictures."
     )
 
 

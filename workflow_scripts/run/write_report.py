@@ -17,15 +17,16 @@ from workflow_scripts.findings.summarise import list_places, summarise
 from workflow_scripts.plan.code import ROOT
 from workflow_scripts.plan.figures import tables_of
 from workflow_scripts.plan.load import read_file
+from workflow_scripts.plan.recipes import known_recipes
 from workflow_scripts.run.doubts import doubts
-from workflow_scripts.run.how_made import show_how_made
+from workflow_scripts.run.how_made import show_experiment, show_how_made
 from workflow_scripts.run.page import html_table, link, read_caption, read_rows, read_text, require_made, whole_page
 from workflow_scripts.run.provenance import CONFIG, read_provenance
 from workflow_scripts.run.summary_table import show_summary
 from workflow_scripts.shared.files import reading, run_command, whole_file
 
 CAPTIONS = ROOT / "report"  # of the page, the tables and the costs; those of figures lie beside the figures
-ARM_COLUMNS = ("arm", "label", "role", "recipe", "starts_from", "base")
+ARM_COLUMNS = ("arm", "label", "role", "base")
 FORMATS = {"pdf": "PDF", "svg": "SVG", "png": "PNG", "tex": "caption as LaTeX"}
 FIRST, TRAINING = "overview", "training_curves"  # figures with places of their own
 IN_SHORT = "In short"  # begins the titles of such findings
@@ -82,7 +83,11 @@ def write_report(results: Path, contents: Contents, out: Path) -> None:
         "findings": [show_section(section) for section in in_short],
         "summary": [*show_summary(results / "tables"), show_units()],
         "overview": [show_figure(results, figure, contents.tables, headed=False) for figure in first],
-        "background": [show_caption("workflow"), show_arms(results / "tables" / "arms.csv")],
+        "background": [
+            show_caption("workflow"),
+            show_experiment(contents.facts),
+            show_arms(results / "tables" / "arms.csv"),
+        ],
         "detail": [show_section(section) for section in in_detail],
         "figures": [show_figure(results, figure, contents.tables) for figure in others],
         "training": [show_figure(results, figure, contents.tables, headed=False) for figure in training],
@@ -133,10 +138,12 @@ def show_units() -> str:
 
 
 def show_arms(path: Path) -> str:
-    """Return the table of arms, without the columns that the page does not show."""
+    """Return the table of arms: what the networks of each are, and what they are compared with."""
     columns, *rows = read_rows(path)
-    shown = [[dict(zip(columns, row, strict=True))[column] for column in ARM_COLUMNS] for row in rows]
-    return html_table("Arms: the ways to come by networks", [list(ARM_COLUMNS), *shown])
+    arms = [dict(zip(columns, row, strict=True)) for row in rows]
+    what = {name: recipe.what for name, recipe in known_recipes().items()}
+    shown = [[*(arm[column] for column in ARM_COLUMNS), what.get(arm["recipe"], "")] for arm in arms]
+    return html_table("Arms: kinds of networks", [[*ARM_COLUMNS, "what it is"], *shown])
 
 
 def show_figure(results: Path, name: str, tables: list[str], headed: bool = True) -> str:

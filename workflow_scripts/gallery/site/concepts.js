@@ -93,8 +93,8 @@ const DETECTING = ["network", "weights remaining", "layer", "units"]; // columns
 function showConcept(state, { concepts, problem, detectors }) {
   const named = concepts.find(({ key }) => key === state.about);
   byId("concept-title").textContent = named ? shownName(named) : state.about;
-  const place = named ? `${categoryName(named)} · called “${named.name}” in the concept set` : "";
-  byId("concept-place").textContent = place;
+  const given = named && named.name !== shownName(named) ? ` · called “${named.name}” in the concept set` : "";
+  byId("concept-place").textContent = named ? categoryName(named) + given : "";
   const examples = named ? examplesOf(named) : [make("p", {}, problem || "The concept set has no such label.")];
   byId("examples").replaceChildren(...examples);
   const rows = detectorRows(state.about, detectors);
@@ -102,11 +102,12 @@ function showConcept(state, { concepts, problem, detectors }) {
   const networks = new Set(rows.map(({ network }) => network)).size;
   byId("detected").textContent = found
     ? `${count(found, "detector")}, in ${networks} of ${count(gallery.about.networks.length, "network")}. ` +
-      "A unit counts once at each level."
+      "A unit counts once at each level, and for its best concept only: " +
+      "its own page names others that it overlaps as well."
     : "No unit of any network detects it.";
   byId("detecting-region").hidden = !found;
   byId("detecting").replaceChildren(
-    make("caption", {}, "Units that detect it"),
+    make("caption", {}, "Units whose best concept it is"),
     make("thead", {}, make("tr", {}, ...DETECTING.map((text) => make("th", { scope: "col" }, text)))),
     make("tbody", {}, ...rows.map((row) => detectingRow(state, row))),
   );

@@ -314,8 +314,8 @@ def test_levels_whose_interval_excludes_0_are_reported_even_if_the_change_is_wit
     ) in text
     assert "Unique concepts: the 90 % interval of the difference from dense includes 0 at every level." in text
     assert (
-        "In a: below dense: detectors at 50 %, 12.5 % and 6.25 % of the weights (by 5 to 89). Above dense: detectors at"
-        " 3.12 % of the weights (by 11)."
+        "In a: below dense are detectors at 50 %, 12.5 % and 6.25 % of the weights (by 5 to 89). Above dense are"
+        " detectors at 3.12 % of the weights (by 11)."
     ) in texts_of(folder)["In short"]
     cells = {row["weights"]: row["detectors"] for row in cells_of(folder, "What changes in a")}
     assert cells["100 %"] == "100.0 ± 0.0" and cells["25 %"] == "95.0 ± 15.0 (-30.3 to +20.3)\u00a0°"

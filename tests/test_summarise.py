@@ -118,7 +118,7 @@ def test_random_bases_have_a_column_beside_the_detectors(tmp_path):
     pd.DataFrame(arms).to_csv(tmp_path / "tables" / "arms.csv", index=False)
     lines = summarise(tmp_path).split("\n")
     assert all(len(line) <= WIDTH for line in lines)
-    assert lines[1] == "Rotated: the same for directions of random bases instead of units; means, alpha 1."
+    assert lines[1] == "Rotated: means for the directions of random bases instead of units."
     assert cells(lines[2]) == ["weights", "test accuracy", "detectors", "rotated", "unique concepts"]
     dense, pruned, baseline = (cells(line) for line in lines[4:7])
     assert dense[3:5] == ["80.0 % (80.0-80.0)", "58.5 %"]

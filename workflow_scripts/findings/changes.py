@@ -148,15 +148,16 @@ def differing(rows: pd.DataFrame) -> str:
     """Which measures of a layer are below or above those of the dense networks, and at which levels; "" if none is."""
     rows, sentences = tested(rows), []
     for words, side in (("below dense", below), ("above dense", above)):
-        parts = []
+        parts: dict[str, str] = {}
         for measure, name in MEASURES.items():
             if len(of_one := side(rows[rows["measure"] == measure])):
                 sizes = (100 if measure == "accuracy" else 1) * of_one["difference"].abs()
                 size = span(sizes.min(), sizes.max())
                 size = counted(size, "point") if measure == "accuracy" else size
-                parts.append(f"{name} at {levels_of(of_one)} (by {size})")
+                parts[measure] = f"{name} at {levels_of(of_one)} (by {size})"
         if parts:
-            sentences.append(f"{words}: {'; '.join(parts)}.")
+            verb = "is" if next(iter(parts)) == "accuracy" else "are"
+            sentences.append(f"{words} {verb} {listed(list(parts.values()), most=len(parts))}.")
     return one_after_another(sentences)
 
 

@@ -100,8 +100,10 @@ def with_rotations(networks: pd.DataFrame, rotations: pd.DataFrame) -> pd.DataFr
 
 def rotation_heading(rotations: pd.DataFrame) -> str:
     """The line that explains the column `ROTATED`."""
-    alphas = " or ".join(f"{alpha:g}" for alpha in sorted(set(rotations["alpha"])))
-    return f"{ROTATED.capitalize()}: the same for directions of random bases instead of units; means, alpha {alphas}."
+    text = f"{ROTATED.capitalize()}: means for the directions of random bases instead of units"
+    if partly := sorted(set(rotations["alpha"]) - {1}):
+        text += f" (turned only part of the way: alpha {' or '.join(f'{alpha:g}' for alpha in partly)})"
+    return f"{text}."
 
 
 def heading(networks: pd.DataFrame) -> str:

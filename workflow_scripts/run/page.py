@@ -80,6 +80,11 @@ def whole_page(title: str, parts: list[str]) -> str:
     )
 
 
+def prose(text: str) -> str:
+    """Return text as HTML in which numbers stay on one line with their per cent signs."""
+    return escape(text).replace(" %", "\u00a0%")
+
+
 def link(file: str, text: str | None = None) -> str:
     """Return a link to a file of the experiment's, by its name or by a text; in print its place stands behind that."""
     words = text or Path(file).name
@@ -154,4 +159,4 @@ def read_caption(path: Path) -> tuple[str, str]:
         html = publish_parts(text, str(path), writer=html5_polyglot.Writer(), settings_overrides=STRICT)["body"]
         tree = publish_doctree(text, str(path), settings_overrides=STRICT)
     words = " ".join(next(tree.findall(paragraph)).astext().split())
-    return html, words.partition(". ")[0].removesuffix(".") + "."
+    return html.replace(" %", "\u00a0%"), words.partition(". ")[0].removesuffix(".") + "."

@@ -10,7 +10,7 @@ from workflow_scripts.findings.summarise import ROTATED, epochs, weights
 from workflow_scripts.findings.words import counted, mean_and_sd
 from workflow_scripts.plan.keys import ROLES
 from workflow_scripts.plan.protocols import DETECTOR_RULES
-from workflow_scripts.run.page import cell, framed, head
+from workflow_scripts.run.page import cell, framed, head, prose
 from workflow_scripts.tables.arms import begin_with_base, name_arms, read_arms
 from workflow_scripts.tables.read_tables import detector_rule_of, farthest, read_rotations, read_table
 
@@ -40,7 +40,7 @@ def show_summary(tables: Path) -> list[str]:
         networks = networks.merge(turned, on=network, how="left")
         heading += " In a random basis: as many directions of the layer's space in place of its units."
     layers = networks.groupby("layer", sort=False)
-    return [f"<p>{escape(heading)}</p>", *(layer_table(str(layer), rows, arms) for layer, rows in layers)]
+    return [f"<p>{prose(heading)}</p>", *(layer_table(str(layer), rows, arms) for layer, rows in layers)]
 
 
 def explain(networks: pd.DataFrame) -> str:

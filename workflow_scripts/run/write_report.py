@@ -20,7 +20,16 @@ from workflow_scripts.plan.load import read_file
 from workflow_scripts.plan.recipes import known_recipes
 from workflow_scripts.run.doubts import doubts
 from workflow_scripts.run.how_made import show_experiment, show_how_made
-from workflow_scripts.run.page import html_table, link, read_caption, read_rows, read_text, require_made, whole_page
+from workflow_scripts.run.page import (
+    html_table,
+    link,
+    prose,
+    read_caption,
+    read_rows,
+    read_text,
+    require_made,
+    whole_page,
+)
 from workflow_scripts.run.provenance import CONFIG, read_provenance
 from workflow_scripts.run.summary_table import show_summary
 from workflow_scripts.shared.files import reading, run_command, whole_file
@@ -120,12 +129,12 @@ def show_contents(titles: dict[str, str]) -> str:
 
 def show_section(section: Section) -> str:
     """Return a section of the findings."""
-    paragraphs = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in section.paragraphs)
+    paragraphs = "".join(f"<p>{prose(paragraph)}</p>" for paragraph in section.paragraphs)
     table = ""
     if section.table:
         # The heading says to the eye what the table is of, and the table's caption to those who cannot see it.
         table = html_table(section.title, list(section.table))
-        table += f"<p>{escape(section.note)}</p>" if section.note else ""
+        table += f"<p>{prose(section.note)}</p>" if section.note else ""
     return f'<section class="finding"><h3>{escape(section.title)}</h3>{paragraphs}{table}</section>'
 
 

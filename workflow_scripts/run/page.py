@@ -34,7 +34,10 @@ h2, h3 { line-height: 1.25; break-after: avoid; }
 figure { margin: 0 0 2rem; break-inside: avoid; }
 img { display: block; max-width: 100%; max-height: 100vh; height: auto; margin-bottom: .5rem; }
 figcaption, .caption, p, dd { max-width: 46rem; }
-.scroll { overflow-x: auto; margin-bottom: 1rem; }
+/* A shadow at the right while there is more to scroll to: a white cover that scrolls along hides it at the end. */
+.scroll { overflow-x: auto; margin-bottom: 1rem;
+  background: linear-gradient(to left, #fff 1rem, #fff0) right / 2rem 100% no-repeat local,
+    linear-gradient(to left, #0004, #0000) right / .75rem 100% no-repeat scroll; }
 .scroll:focus-visible { outline: 2px solid #0b5cad; }
 table { border-collapse: collapse; overflow-wrap: normal; }
 caption { text-align: left; font-weight: 600; padding-bottom: .25rem; }
@@ -54,7 +57,7 @@ dd { margin: 0; }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; }
   nav { display: none; }
-  .scroll { overflow: visible; break-inside: avoid; }
+  .scroll { overflow: visible; background: none; break-inside: avoid; }
   table { font-size: 8.5pt; }
   img { max-height: 21cm; }
   a { color: inherit; }

@@ -1,10 +1,11 @@
 """What detectors do for their network: the change of test accuracy when all units that detect a class are switched off,
 against the weights that remain. Coloured points: single classes in single replicates, on their own pictures; the line
-is their mean. Grey: the same with {sets} of as many live units off. Dashed: the change on the pictures of all other
-classes. Detectors are chosen by IoU alone; where the line lies far below the grey one, the network recognises a class
-by the units that detect it. Last panel: accuracy with all units on, of each class (thin and grey, means over
-replicates) and of all pictures (bold). Detectors are units whose IoU with their best concept is {detector_iou}. {n}.
-Classes without detectors have no points; where a page has no room for all curves, a line above names those left out.
+is the mean over the classes of a replicate, then over replicates. Grey: the same with {sets} of as many live units off.
+Dashed: the change on the pictures of all other classes. Detectors are chosen by IoU alone; where the line lies far
+below the grey one, the network recognises a class by the units that detect it. Last panel: accuracy with all units on,
+of each class (thin and grey, means over replicates) and of all pictures (bold). Detectors are units whose IoU with
+their best concept is {detector_iou}. {n}. Classes without detectors have no points; where a page has no room for all
+curves, a line above names those left out.
 """
 
 import math
@@ -136,8 +137,12 @@ def draw_changes(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def mean_of(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """The means of each level, from dense to sparse."""
-    return rows.groupby("level")[columns].mean().sort_values("remaining %", ascending=False, kind="stable")
+    """The means of each level, from dense to sparse: of the rows of each replicate, then of these means.
+
+    So a replicate with more classes that units detect weighs no more than another.
+    """
+    means = rows.groupby(["level", "replicate"])[columns].mean().groupby("level").mean()
+    return means.sort_values("remaining %", ascending=False, kind="stable")
 
 
 def draw_accuracies(axes: Axes, rows: pd.DataFrame) -> None:

@@ -1,9 +1,9 @@
-"""Accuracy and counts in one panel: test accuracy, interpretable units and unique concepts of every network, each in
-per cent of what the dense network of the same replicate has, against the weights that remain. Where the curves part,
-the measures do not decline together. Bold: mean over replicates; thin: each replicate. Grey lines: the dense network's
-level, and 90 % of the weights pruned. {edge} A unit is interpretable if its IoU with its best concept is
-{detector_iou}. {n}. {layers}. A panel for each layer and curve; where a page has no room for all curves, a line above
-names those left out.
+"""Accuracy and counts in one panel: test accuracy, interpretable units and unique concepts, in per cent of the dense
+network's, against the weights that remain. Where the curves part, the measures do not decline together. Bold: the mean
+over replicates, in per cent of the dense networks' mean, as in ``robustness``; thin: each replicate, in per cent of its
+own dense network. Grey lines: the dense network's level, and 90 % of the weights pruned. {edge} A unit is interpretable
+if its IoU with its best concept is {detector_iou}. {n}. {layers}. A panel for each layer and curve; where a page has no
+room for all curves, a line above names those left out.
 """
 
 from typing import Any
@@ -94,7 +94,7 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
         if related[measure.column].notna().any()
     ]
     if related["replicate"].nunique() > 1:
-        mean = f"bold: mean of {count_replicates(related)}"
+        mean = f"bold: ratio of means, {count_replicates(related)}"
         handles.append(Line2D([], [], color=GREY, label=f"{EACH}; {mean}", **REPLICATE_LINE))
     handles += {mark.get_label(): mark for mark in drawn}.values()
     add_legend(figure, handles, columns=4)
@@ -115,7 +115,8 @@ def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
 def relate_to_dense(networks: pd.DataFrame) -> pd.DataFrame:
     """The rows of curves that begin at a dense network and go on, their measures in per cent of that network's.
 
-    The dense network is that of the same arm and replicate; a measure that is 0 there, or unknown, is unknown.
+    The dense network is that of the same arm and replicate; a measure that is 0 there, or unknown, is unknown. Beside
+    each measure's column stands, named by `bold`, the mean of its level in per cent of the dense networks' mean.
     """
     curves = of_known_density(networks[networks["role"] == CURVE])
     keys, columns = ["arm", "replicate", "layer"], [measure.column for measure in MEASURES]
@@ -123,8 +124,16 @@ def relate_to_dense(networks: pd.DataFrame) -> pd.DataFrame:
     related = curves.merge(dense[[*keys, *columns]], on=keys, suffixes=("", " dense"))
     for column in columns:
         of_dense = related.pop(f"{column} dense")
+        mean = related.groupby(["arm", "level", "layer"])[column].transform("mean")
+        mean_of_dense = of_dense.groupby([related["arm"], related["level"], related["layer"]]).transform("mean")
+        related[bold(column)] = 100 * mean / mean_of_dense.where(mean_of_dense > 0)
         related[column] = 100 * related[column] / of_dense.where(of_dense > 0)
     return related[related.groupby("arm")["remaining %"].transform("min") < DENSE]
+
+
+def bold(column: str) -> str:
+    """The name of the column of a measure's bold line."""
+    return f"{column}, means"
 
 
 def draw_related(axes: Axes, rows: pd.DataFrame) -> None:
@@ -134,7 +143,7 @@ def draw_related(axes: Axes, rows: pd.DataFrame) -> None:
     for measure, look in zip(MEASURES, LOOKS, strict=True):
         measured = rows[rows[measure.column].notna()]
         if len(measured):
-            draw_curve(axes, measured, measure, look)
+            draw_curve(axes, measured, measure, look, bold=bold(measure.column))
     axes.set_ylim(0, max(105, 1.04 * axes.dataLim.y1))
     axes.set_ylabel("Relative to dense (%)")
 

@@ -2,6 +2,8 @@
 
 import re
 
+import matplotlib
+import numpy as np
 import pytest
 from docutils.core import publish_doctree
 from docutils.nodes import paragraph
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 from small_experiments import CUT, LAYER, ablate, collected, rotate, write_brought, write_experiment
 
 from workflow_scripts.figures.captions import FIELD, STRICT, as_latex, as_rst, escape_latex, fill_caption
-from workflow_scripts.figures.draw_figures import read_tables
+from workflow_scripts.figures.draw_figures import make_figure, read_tables
+from workflow_scripts.figures.style import STYLE
 from workflow_scripts.plan.figures import figure_names
 from workflow_scripts.shared.files import UserError
 
@@ -75,6 +78,8 @@ def test_captions_are_filled_and_stay_restructured_text(name, frames):
     assert max(map(len, caption.splitlines())) <= 120
     publish_doctree(caption, settings_overrides=STRICT)
     words = " ".join(caption.split())
+    if name == "matched":  # there is no other arm
+        return
     assert "n = 3 replicates" in words
     assert name in ("accuracy", "layer_densities", "training_curves") or re.search(rf"(above|IoU) {CUT:g}", words)
     plain(re.sub(r"\\(texttt|emph|textbf)\{([^{}]*)\}", r"\2", as_latex(caption)))
@@ -100,6 +105,34 @@ def test_captions_of_little_say_little(tmp_path):
     frames = read_tables(collected(write_brought(tmp_path / "dense", "net"), tmp_path / "dense"))
     caption = " ".join(fill_caption("overview", frames).split())
     assert "Every network is dense" in caption and "Grey marks: baselines" in caption and "Thin" not in caption
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_the_caption_of_a_figure_that_is_only_a_sentence_is_short(tmp_path, levels):
+    networks = write_experiment(tmp_path, levels=levels, cut=CUT if levels == 1 else 0.99)
+    tables = collected(networks, tmp_path, CUT if levels == 1 else 0.99)
+    frames = read_tables(ablate(rotate(tables, "imp" if levels == 1 else "untrained")))
+    frames["epochs"] = frames["epochs"][frames["epochs"]["role"] == "baseline"]
+    frames["ablation"] = frames["ablation"].head(0)
+    frames["networks"]["detectors_fdr"] = np.nan
+    empty = []
+    for name in FIGURES:
+        with matplotlib.rc_context(STYLE):
+            figure = make_figure(name, frames)
+        words = " ".join(fill_caption(name, frames).split())
+        publish_doctree(words, settings_overrides=STRICT)
+        assert not FIELD.search(words)
+        if not figure.axes[0].axison:
+            sentence = " ".join(figure.axes[0].texts[0].get_text().split())
+            assert words.replace("\\", "").endswith(f". Nothing is drawn: {sentence[0].lower()}{sentence[1:]}"), name
+            assert len(words) < 350 and "|" not in words
+            empty.append(name)
+        else:
+            assert "Nothing is drawn" not in words
+    of_dense = ["relative_to_dense", "robustness", "layer_densities", "equivalence"]
+    wanted = of_dense if levels == 1 else ["rotation", "concept_trajectories"]
+    always = ["ablation", "significance", "matched", "identity", "training_curves"]
+    assert set(empty) == {*always, *wanted}
 
 
 def test_an_unknown_field_is_named(frames, monkeypatch):

@@ -345,7 +345,7 @@ def test_agreement_with_the_dense_network_and_its_ceilings(tmp_path):
 
 def test_where_nothing_can_be_compared_figures_say_so(tmp_path):
     tables = collected(write_experiment(tmp_path, levels=1), tmp_path)
-    for name, words in (("equivalence", "nothing to"), ("matched", "No arms here"), ("identity", "no identity")):
+    for name, words in (("equivalence", "nothing to"), ("matched", "No other arm here"), ("identity", "no identity")):
         [text] = figure_of(name, tables).axes[0].texts
         assert words in text.get_text().replace("\n", " ")
 

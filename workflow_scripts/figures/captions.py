@@ -1,13 +1,15 @@
 """Captions of figures: the docstrings of their files, filled from the tables, as reStructuredText and as LaTeX.
 
 A docstring may hold fields such as {n} and {layers}: what `FACTS` say of all figures, and what the figure's own
-`facts(frames)` say, which come first. A fact is reStructuredText, or nothing.
+`facts(frames)` say, which come first. A fact is reStructuredText, or nothing. Where a figure's `why_empty(frames)` says
+that there is nothing to draw, the caption is the docstring's first sentence and that reason.
 """
 
 import importlib
 import re
 import textwrap
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 from docutils.core import publish_doctree
@@ -45,7 +47,8 @@ def fill_caption(name: str, frames: Frames) -> str:
     Raises:
         UserError: the caption has a field that no fact has the name of.
     """
-    own: dict[str, str] = getattr(importlib.import_module(module_of(name)), "facts", lambda frames: {})(frames)
+    reason = why_empty(name, frames)
+    own: dict[str, str] = {} if reason else of_module(name, "facts", {})(frames)
 
     def fill(field: re.Match) -> str:
         fact = field[1]
@@ -56,8 +59,27 @@ def fill_caption(name: str, frames: Frames) -> str:
             raise UserError(f"the caption of the figure {name} has the field {{{fact}}}; fields are {known}")
         return FACTS[fact](frames)
 
-    blocks = caption_of(name).split("\n\n")
+    caption = caption_of(name)
+    if reason:
+        caption = f"{first_sentence(caption)} Nothing is drawn: {as_rst(reason[0].lower() + reason[1:])}"
+        return refill(FIELD.sub(fill, caption))
+    blocks = caption.split("\n\n")
     return "\n\n".join(refill(FIELD.sub(fill, block)) if FIELD.search(block) else block for block in blocks)
+
+
+def of_module(name: str, function: str, otherwise: Any) -> Callable[[Frames], Any]:
+    """A function of tables that the file of a figure may have; without it one that returns something else."""
+    return getattr(importlib.import_module(module_of(name)), function, lambda frames: otherwise)
+
+
+def why_empty(name: str, frames: Frames) -> str:
+    """Why a figure has nothing to draw, in a sentence; empty if it has something."""
+    return of_module(name, "why_empty", "")(frames)
+
+
+def first_sentence(caption: str) -> str:
+    """The first sentence of a caption with a full stop, and the question before it, if there is one."""
+    return re.split(r"(?<=\.)\s", caption, maxsplit=1)[0]
 
 
 def refill(text: str) -> str:

@@ -25,7 +25,6 @@ from workflow_scripts.figures.panels import (
     add_legend,
     all_dense,
     columns_within,
-    draw_sentence,
     first_curves,
     height_on_page,
     mark_nine_tenths,
@@ -53,12 +52,6 @@ CLASS_OPACITY, CROWD = 0.5, 20  # with more classes than that, lines are paler
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """The change of accuracy without a class's detectors, and each class's accuracy, against density."""
     changes, classes = (in_percent(frames[name]) for name in ("ablation", "classes"))
-    if changes.empty:
-        return draw_sentence(
-            "No class of the test pictures has a concept of its name that units of a curve detect;"
-            " ablation.classes in the config says which concept a class is.",
-            width,
-        )
     dense = all_dense(classes)
     if dense:
         changes, classes = (frame.assign(**{"remaining %": 100.0}) for frame in (changes, classes))
@@ -97,6 +90,16 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     add_legend(figure, handles_of(arms), columns=3)
     say_left_out(figure, left_out)
     return figure
+
+
+def why_empty(frames: dict[str, pd.DataFrame]) -> str:
+    """Why there is nothing to draw; empty if there is something."""
+    if (frames["ablation"]["role"] == CURVE).any():
+        return ""
+    return (
+        "No class of the test pictures has a concept of its name that units of a curve detect;"
+        " ablation.classes in the config says which concept a class is."
+    )
 
 
 def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:

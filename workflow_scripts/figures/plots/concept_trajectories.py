@@ -40,7 +40,6 @@ from workflow_scripts.figures.panels import (
     LEGEND_HEIGHT,
     add_legend,
     bar_look,
-    draw_sentence,
     first_curves,
     say_left_out,
 )
@@ -67,8 +66,6 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     units, categories = frames["units"], list(frames["categories"]["category"].unique())
     curves, left_out = first_curves(units[units["role"] == CURVE])
     layers = {layer: rows for layer, rows in curves.groupby("layer", sort=False) if rows["detector"].any()}
-    if not layers:
-        return draw_sentence("No unit of any network detects a concept.", width)
     blocks = [concept_map(rows, categories, most=1).blocks for rows in layers.values()]
     width = width or max(map(figure_width, blocks))
     several = curves["arm"].nunique() > 1
@@ -94,6 +91,13 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     add_legend(figure, [Patch(label=fate, **look) for fate, look in FATES.items()], columns=2)
     say_left_out(figure, left_out)
     return figure
+
+
+def why_empty(frames: dict[str, pd.DataFrame]) -> str:
+    """Why there is nothing to draw; empty if there is something."""
+    units = frames["units"]
+    curves, _ = first_curves(units[units["role"] == CURVE])
+    return "" if curves["detector"].any() else "No unit of any network detects a concept."
 
 
 class ConceptMap(NamedTuple):

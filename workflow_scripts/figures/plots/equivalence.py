@@ -1,4 +1,4 @@
-"""How far pruned networks differ from the dense ones, against the weights that remain: differences in interpretable
+"""How far pruned networks differ from the dense ones, against the weights that remain. Differences in interpretable
 units and unique concepts (in per cent of the dense networks' mean), in test accuracy (percentage points) and, where
 layers are rotated, in units beyond those of a random basis (in per cent of the dense networks' units). Marks: means
 over replicates of the difference from the dense network of the same replicate. Bars: 90 % intervals (Student's t). Grey
@@ -19,7 +19,6 @@ from workflow_scripts.figures.panels import (
     add_legend,
     all_dense,
     columns_within,
-    draw_sentence,
     layout,
     mark_nine_tenths,
     place_layout,
@@ -43,8 +42,6 @@ TITLES = {
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """The differences from the dense networks: a row for each layer, a panel for each measure."""
     rows = relate(frames["equivalence"])
-    if all_dense(rows):
-        return draw_sentence("No network here is a pruned copy of a dense one: there is nothing to compare.", width)
     layers = list(rows.loc[rows["measure"] != ACCURACY, "layer"].unique()) or [""]
     measures = [measure for measure in TITLES if (rows["measure"] == measure).any()]
     counts = [measure for measure in measures if measure != ACCURACY]
@@ -59,6 +56,13 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
         axes.set_title(layer)
     add_legend(figure, interval_handles(rows, "shown to be equivalent", "not shown"), columns=4)
     return figure
+
+
+def why_empty(frames: dict[str, pd.DataFrame]) -> str:
+    """Why there is nothing to draw; empty if there is something."""
+    if not all_dense(relate(frames["equivalence"])):
+        return ""
+    return "No network here is a pruned copy of a dense one, so there is nothing to compare."
 
 
 def relate(rows: pd.DataFrame) -> pd.DataFrame:

@@ -24,7 +24,6 @@ from workflow_scripts.figures.panels import (
     MOST_CURVES,
     add_legend,
     columns_within,
-    draw_sentence,
     mark_nine_tenths,
     place_panels,
     set_density_axis,
@@ -49,16 +48,10 @@ CEILINGS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """The agreement with the dense networks: a row for each layer, a panel for each measure."""
-    rows = frames["identity"]
-    rows = of_known_density(rows[rows["role"] == CURVE])
-    related = rows[rows["against"] == "dense"]
-    if related.empty:
-        return draw_sentence("No network here is a pruned copy of a dense one: there is no identity to keep.", width)
+    rows, related = curves_and_related(frames)
     ceilings = rows[rows["against"].isin(list(CEILINGS)) & (rows["arm"] == rows["base"])]
     layers = list(related["layer"].unique())
-    measures = [measure for measure in MEASURES if related[measure.column].notna().any()]
-    if not measures:
-        return draw_sentence("No unit of these networks detects a concept: there are no names to compare.", width)
+    measures = known_measures(related)
     shown = list(product(layers, measures))
     width = width or TEXT_WIDTH
     figure, cells = place_panels(len(shown), columns_within(len(measures), width), width, panel_height=2)
@@ -78,6 +71,28 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     if handles := legend_handles(related, None) + lines:
         add_legend(figure, handles, columns=3)
     return figure
+
+
+def why_empty(frames: dict[str, pd.DataFrame]) -> str:
+    """Why there is nothing to draw; empty if there is something."""
+    _, related = curves_and_related(frames)
+    if related.empty:
+        return "No network here is a pruned copy of a dense one, so there is no identity to keep."
+    if not known_measures(related):
+        return "No unit of these networks detects a concept, so there are no names to compare."
+    return ""
+
+
+def curves_and_related(frames: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All rows of curves, and of these the comparisons with dense networks."""
+    rows = frames["identity"]
+    rows = of_known_density(rows[rows["role"] == CURVE])
+    return rows, rows[rows["against"] == "dense"]
+
+
+def known_measures(related: pd.DataFrame) -> list[Measure]:
+    """The measures that a comparison with a dense network has."""
+    return [measure for measure in MEASURES if related[measure.column].notna().any()]
 
 
 def draw_agreement(axes: Axes, rows: pd.DataFrame, measure: Measure) -> None:

@@ -23,7 +23,6 @@ from workflow_scripts.figures.panels import (
     DENSE,
     add_density_bar,
     density_colours,
-    draw_sentence,
     first_curves,
     say_left_out,
 )
@@ -38,12 +37,8 @@ SHORTEST = 2  # inches: so that what the colours mean can be read
 
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """A row for each layer that can be pruned, a column for each level; arms of one network stand side by side."""
-    layers = frames["layers"]
-    curves = of_known_density(layers[(layers["role"] == CURVE) & layers["prunable"]])
-    pruned, left_out = first_curves(curves[curves.groupby("arm")["remaining %"].transform("min") < DENSE])
-    if pruned.empty:
-        whole = "No network here is pruned: every layer has all its weights."
-        return draw_sentence("What remains of each layer is not known here." if curves.empty else whole, width)
+    _, pruned = curves_and_pruned(frames)
+    pruned, left_out = first_curves(pruned)
     maps = [density_map(of_network) for _, of_network in pruned.groupby("network", sort=False)]
     rows = [len(names) for names, _ in maps]
     width = width or max(figure_width(blocks) for _, blocks in maps)
@@ -62,6 +57,21 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     add_density_bar(figure, colours, "Weights of the layer remaining (%)")
     say_left_out(figure, left_out)
     return figure
+
+
+def why_empty(frames: dict[str, pd.DataFrame]) -> str:
+    """Why there is nothing to draw; empty if there is something."""
+    curves, pruned = curves_and_pruned(frames)
+    if curves.empty:
+        return "What remains of each layer is not known here."
+    return "No network here is pruned, so every layer has all its weights." if pruned.empty else ""
+
+
+def curves_and_pruned(frames: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The layers that can be pruned of all curves, and of those that have pruned networks."""
+    layers = frames["layers"]
+    curves = of_known_density(layers[(layers["role"] == CURVE) & layers["prunable"]])
+    return curves, curves[curves.groupby("arm")["remaining %"].transform("min") < DENSE]
 
 
 def density_map(rows: pd.DataFrame) -> tuple[list[str], list[Block]]:

@@ -28,7 +28,6 @@ from workflow_scripts.figures.panels import (
     columns_within,
     count_replicates,
     curves_on_page,
-    draw_sentence,
     first_curves,
     mark_nine_tenths,
     place_panels,
@@ -69,8 +68,6 @@ LOOKS: list[dict[str, Any]] = [
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """What each network has of its own dense network's accuracy, units and concepts; a panel per layer and curve."""
     related = relate_to_dense(frames["networks"])
-    if related.empty:
-        return draw_sentence("No network here is a pruned copy of a dense one: there is nothing to relate.", width)
     one_panel = len(related[["arm", "layer"]].drop_duplicates()) == 1
     width = width or (COLUMN_WIDTH if one_panel else TEXT_WIDTH)
     most = curves_on_page(related, LEAST_HEIGHT, columns_within(MOST_COLUMNS, width, LEAST_WIDTH))
@@ -100,6 +97,13 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     add_legend(figure, handles, columns=4)
     say_left_out(figure, left_out)
     return figure
+
+
+def why_empty(frames: dict[str, pd.DataFrame]) -> str:
+    """Why there is nothing to draw; empty if there is something."""
+    if len(relate_to_dense(frames["networks"])):
+        return ""
+    return "No network here is a pruned copy of a dense one, so there is nothing to relate."
 
 
 def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:

@@ -1,5 +1,5 @@
 """Do the conclusions hold under other choices? Interpretable units and unique concepts, in per cent of the dense
-network's, against the weights that remain; each line is one setting of one choice: the IoU threshold, the quantile, the
+network's, against the weights that remain. Each line is one setting of one choice: the IoU threshold, the quantile, the
 protocol, where activations lie in the picture (knots), and the way of counting: a unit counts once (A), or in every
 category in which it detects a concept (B). Black and bold: the experiment's own setting, the same line in each panel,
 with an IoU {detector_iou}. Lines are means over replicates, divided by their mean at the dense level. Where lines
@@ -29,7 +29,6 @@ from workflow_scripts.figures.panels import (
     axes_width,
     columns_within,
     curves_on_page,
-    draw_sentence,
     first_curves,
     lines_of,
     mark_nine_tenths,
@@ -90,8 +89,6 @@ class Setting(NamedTuple):
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """What the networks have of the dense network's units and concepts; a column for each choice, two rows a layer."""
     related = relate_to_dense(with_ways_of_counting(frames["sweep"]))
-    if related.empty:
-        return draw_sentence("No network here is a pruned copy of a dense one: no decline can be told.", width)
     choices = settings_of(related, *detector_rule_of(frames["networks"]))
     width = width or (COLUMN_WIDTH if len(choices) == 1 else TEXT_WIDTH)
     columns, entries = columns_within(len(choices), width, LEAST_WIDTH), list(choices.items())
@@ -107,6 +104,13 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
         draw_band(grid[number * len(shown) : (number + 1) * len(shown)], shown, band, related)
     say_left_out(figure, left_out)
     return figure
+
+
+def why_empty(frames: dict[str, pd.DataFrame]) -> str:
+    """Why there is nothing to draw; empty if there is something."""
+    if len(relate_to_dense(with_ways_of_counting(frames["sweep"]))):
+        return ""
+    return "No network here is a pruned copy of a dense one, so there is no decline to compare."
 
 
 def draw_band(grid: np.ndarray, shown: list[tuple[Place, str]], choices: Choices, related: pd.DataFrame) -> None:

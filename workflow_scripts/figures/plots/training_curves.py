@@ -15,7 +15,6 @@ from workflow_scripts.figures.panels import (
     add_density_bar,
     all_dense,
     density_colours,
-    draw_sentence,
     first_curves,
     height_on_page,
     panels,
@@ -38,8 +37,6 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     epochs = frames["epochs"]
     shown, left_out = first_curves(epochs[epochs["role"] != BASELINE])
     arms = [rows for _, rows in shown.groupby("arm", sort=False)]
-    if not arms:
-        return draw_sentence("No network of a curve or a reference was trained here.", width)
     figure, grid = panels(len(arms), 2, width or TEXT_WIDTH, height_on_page(len(arms), HEIGHT))
     colours = density_colours(sparsest(frames["networks"]))
     for row, of_arm in zip(grid, arms, strict=True):
@@ -56,6 +53,12 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
         add_density_bar(figure, colours)
     say_left_out(figure, left_out)
     return figure
+
+
+def why_empty(frames: dict[str, pd.DataFrame]) -> str:
+    """Why there is nothing to draw; empty if there is something."""
+    trained = (frames["epochs"]["role"] != BASELINE).any()
+    return "" if trained else "No network of a curve or a reference was trained here."
 
 
 def draw_networks(axes: Axes, rows: pd.DataFrame, measure: Measure, colours: ScalarMappable) -> None:

@@ -46,7 +46,8 @@ def test_any_name_is_its_words_in_rst_and_in_latex(name):
     [block] = publish_doctree(f"Of {as_rst(name)}, n.", settings_overrides=STRICT).findall(paragraph)
     assert block.astext() == f"Of {words}, n."
     # Apostrophes beside each other and quotes print alike.
-    assert plain(as_latex(f"Of {as_rst(name)}, n.")).split("Of ")[1] == f"{words}, n."
+    latex = " ".join(as_latex(f"Of {as_rst(name)}, n.").split())  # special letters can make it several lines
+    assert plain(latex).split("Of ")[1] == f"{words}, n."
 
 
 @settings(deadline=None)

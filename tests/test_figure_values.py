@@ -166,7 +166,7 @@ def test_the_paper_s_curves_are_relative_to_the_own_dense_network(tables):
     means = [line for line in axes.lines if line.get_marker() not in ("", "None") and line.get_linestyle() == "-"]
     assert len(means) == 3
     assert len({line.get_color() for line in means}) == len({line.get_marker() for line in means}) == 3
-    names = ["test accuracy", "interpretable units", "unique concepts"]
+    names = ["test accuracy", "detectors", "unique concepts"]
     lines = "each replicate; bold: ratio of means, 3 replicates"
     assert list(legend_of(axes.figure)) == [*names, lines, *BASELINES.values()]
     for line, curve, name in zip(means, curves, names, strict=True):
@@ -187,7 +187,7 @@ def test_relative_curves_have_a_panel_for_each_arm(one_shot):
     wanted = [*(f"lite0, {name}" for name in ONE_SHOT.values()), "vgg, one-shot, random"]
     assert [axes.get_title().replace("\n", " ") for axes in figure.axes] == wanted
     own = [BASELINES[name] for name in OWN_BASELINES]
-    assert list(legend_of(figure)) == ["interpretable units", "unique concepts", *own]
+    assert list(legend_of(figure)) == ["detectors", "unique concepts", *own]
     for axes, arm in zip(figure.axes, [*(f"lite0_{method}" for method in ONE_SHOT), "vgg_random"], strict=True):
         points = points_of(one_shot, arm, "concepts_a")
         assert is_drawn(axes, points * [1, 100 / points[0, 1]])
@@ -350,7 +350,7 @@ def test_where_nothing_can_be_compared_figures_say_so(tmp_path):
         assert words in text.get_text().replace("\n", " ")
 
 
-def test_stacks_add_up_to_the_interpretable_units(tables):
+def test_stacks_add_up_to_the_detectors(tables):
     [axes] = figure_of("stacked_categories", tables).axes
     categories = pd.read_csv(tables / "categories.csv").merge(
         pd.read_csv(tables / "networks.csv")[[*NETWORK, "units", "density"]], on=NETWORK

@@ -333,7 +333,7 @@ def test_accuracy_is_drawn_where_it_was_measured(two_layers, brought, tmp_path, 
     assert len([line for line in axes.lines if line.get_linewidth() == 1.6]) == 2
     assert "other, one-shot, global magnitude" not in legend_of(figure_of("accuracy", two_layers))
     labels = [axes.get_ylabel() for axes in figure_of("overview", two_layers).axes]
-    counts = ["Interpretable units (% of 12)", "Unique concepts"]
+    counts = ["Detectors (% of 12 units)", "Unique concepts"]
     assert labels == ["Test accuracy (%)", *counts, *counts]
     drawn = []
     monkeypatch.setattr(

@@ -175,7 +175,7 @@ def add_count_axis(axes: Axes, rows: pd.DataFrame) -> None:
     if len(counts) == 1:
         of_percent = counts[0] / 100
         right = axes.secondary_yaxis("right", functions=(lambda y: y * of_percent, lambda y: y / of_percent))
-        right.set_ylabel(f"Interpretable units (of {counts[0]})")
+        right.set_ylabel(f"Detectors (of {counts[0]} units)")
 
 
 def finish(figure: Figure, topped: Sequence[Axes], rows: pd.DataFrame, other: str | None = None) -> None:

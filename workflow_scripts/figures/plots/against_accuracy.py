@@ -1,8 +1,8 @@
-"""Does interpretability follow accuracy or sparsity? Interpretable units and unique concepts against test accuracy (the
-axis is logarithmic in the error). Where points fall steeply, interpretability declines while accuracy stays; where
-networks of different density lie together, it follows accuracy whatever the sparsity. {points} Filled grey marks:
-baselines; open black marks: references. A unit is interpretable if its IoU with its best concept is {detector_iou}.
-{n}. {layers}. Where a page has no room for all curves, a line above names those left out.
+"""Does interpretability follow accuracy or sparsity? Detectors and unique concepts against test accuracy (the axis is
+logarithmic in the error). Where points fall steeply, interpretability declines while accuracy stays; where networks of
+different density lie together, it follows accuracy whatever the sparsity. {points} Filled grey marks: baselines; open
+black marks: references. A unit is a detector if its IoU with its best concept is {detector_iou}. {n}. {layers}. Where a
+page has no room for all curves, a line above names those left out.
 """
 
 from itertools import cycle
@@ -76,7 +76,7 @@ SMALLEST, LARGEST = 2, 6.5  # points across: marks of the sparsest network and o
 
 
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
-    """Units and concepts against accuracy, where that was measured; a row for each layer and network."""
+    """Detectors and concepts against accuracy, where that was measured; a row for each layer and network."""
     networks = frames["networks"]
     measured = networks[networks["accuracy %"].notna()]
     return (draw_methods if has_several_methods(networks) else draw_densities)(measured, width or TEXT_WIDTH)

@@ -1,10 +1,10 @@
-"""How far pruned networks differ from the dense ones, against the weights that remain. Differences in interpretable
-units and unique concepts (in per cent of the dense networks' mean), in test accuracy (percentage points) and, where
-layers are rotated, in units beyond those of a random basis (in per cent of the dense networks' units). Marks: means
-over replicates of the difference from the dense network of the same replicate. Bars: 90 % intervals (Student's t). Grey
+"""How far pruned networks differ from the dense ones, against the weights that remain. Differences in detectors and
+unique concepts (in per cent of the dense networks' mean), in test accuracy (percentage points) and, where layers are
+rotated, in units beyond those of a random basis (in per cent of the dense networks' units). Marks: means over
+replicates of the difference from the dense network of the same replicate. Bars: 90 % intervals (Student's t). Grey
 band: the margin that the config fixed before the run; less than that is no change. Filled marks: shown to be
 equivalent, that is, the interval lies within the band. Hollow marks: not shown, because the networks differ or because
-the replicates are too few to tell. {references} A unit is interpretable if its IoU with its best concept is
+the replicates are too few to tell. {references} A unit is a detector if its IoU with its best concept is
 {detector_iou}. {n}. {layers}.
 """
 
@@ -32,9 +32,9 @@ ORDER = 42
 
 ACCURACY = "accuracy"
 TITLES = {
-    "units": "Units, change (% of dense)",
+    "units": "Detectors, change (% of dense)",
     "concepts": "Concepts, change (% of dense)",
-    "units_above_rotation": "Units above rotation, change (% of dense units)",
+    "units_above_rotation": "Units above rotation, change (% of dense detectors)",
     ACCURACY: "Test accuracy, change (points)",
 }
 

@@ -1,6 +1,5 @@
-"""Interpretable units, in per cent of the layer's units (left) and as their number (right), against the weights that
-remain. A unit is interpretable if its IoU with its best concept is {detector_iou}. {curves} {baselines} {references}
-{n}. {layers}.
+"""Detectors, in per cent of the layer's units (left) and as their number (right), against the weights that remain. A
+unit is a detector if its IoU with its best concept is {detector_iou}. {curves} {baselines} {references} {n}. {layers}.
 """
 
 import pandas as pd
@@ -13,5 +12,5 @@ ORDER = 40
 
 
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
-    """Interpretable units, a panel for each layer."""
+    """Detectors, a panel for each layer."""
     return draw_single(UNITS, frames["networks"], width)

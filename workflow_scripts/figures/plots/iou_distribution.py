@@ -1,8 +1,8 @@
 """How many units another IoU threshold would find: for every level, the units whose IoU with their best concept is
 {above} the value on the horizontal axis, in per cent of the units of all replicates. The vertical line is the
-experiment's IoU threshold: there a curve gives the share of interpretable units, whose IoU is {detector_iou}. A step at
-IoU 0 is the share of units that overlap no concept. Dead units, which are constant over all concept pictures, are among
-them; a line above each panel gives both shares, from the lowest to the highest level. Thick: dense. Grey with markers:
+experiment's IoU threshold: there a curve gives the share of detectors, whose IoU is {detector_iou}. A step at IoU 0 is
+the share of units that overlap no concept. Dead units, which are constant over all concept pictures, are among them; a
+line above each panel gives both shares, from the lowest to the highest level. Thick: dense. Grey with markers:
 baselines. {n}. {layers}. A panel for each layer and curve; where a page has no room for all curves, a line above names
 those left out.
 """

@@ -29,7 +29,8 @@ from workflow_scripts.plan.replicates import LEAST_REPLICATES
 
 ORDER = 72
 
-PANELS = [(measure, by) for measure in ("units", "concepts") for by in ("accuracy", "density")]
+NAMES = {"units": "Detectors", "concepts": "Concepts"}
+PANELS = [(measure, by) for measure in NAMES for by in ("accuracy", "density")]
 
 
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
@@ -46,7 +47,7 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
         for axes, (measure, by) in zip(panels_of_layer, PANELS, strict=True):
             arms = list(of_layer["arm"].unique())
             draw_differences(axes, of_layer[of_layer["measure"] == measure], by, arms, lowest)
-            axes.set_ylabel(f"{measure.capitalize()} less those of\nthe arm at equal {by}")
+            axes.set_ylabel(f"{NAMES[measure]} minus those of\nthe arm at equal {by}")
         network = of_layer["network_name"].iloc[0]
         panels_of_layer[0].set_title(f"{layer}, {network}" if rows["imp_arm"].nunique() > 1 else layer, loc="left")
     add_legend(figure, interval_handles(rows, "shown to be equivalent", "not shown"), columns=3)

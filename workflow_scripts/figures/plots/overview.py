@@ -1,6 +1,6 @@
-"""Test accuracy, interpretable units and unique concepts against the weights that remain (logarithmic, the dense
-network at the left). A unit is interpretable if its IoU with its best concept is {detector_iou}; it counts once, under
-that concept. {curves} {baselines} {references} {n}. {layers}.
+"""Test accuracy, detectors and unique concepts against the weights that remain (logarithmic, the dense network at the
+left). A unit is a detector if its IoU with its best concept is {detector_iou}; it counts once, under that concept.
+{curves} {baselines} {references} {n}. {layers}.
 """
 
 import pandas as pd
@@ -19,7 +19,7 @@ COUNTS = {"units": UNITS, "concepts": CONCEPTS._replace(other=None)}
 
 
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
-    """The paper's question: accuracy, interpretable units and unique concepts against density."""
+    """The paper's question: accuracy, detectors and unique concepts against density."""
     networks = frames["networks"]
     measures = [*([ACCURACY] if has_accuracy(networks) else []), *COUNTS.values()]
     width = width or TEXT_WIDTH

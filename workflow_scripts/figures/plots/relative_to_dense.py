@@ -1,9 +1,9 @@
-"""Accuracy and counts in one panel: test accuracy, interpretable units and unique concepts, in per cent of the dense
-network's, against the weights that remain. Where the curves part, the measures do not decline together. Bold: the mean
-over replicates, in per cent of the dense networks' mean, as in ``robustness``; thin: each replicate, in per cent of its
-own dense network. Grey lines: the dense network's level, and 90 % of the weights pruned. {edge} A unit is interpretable
-if its IoU with its best concept is {detector_iou}. {n}. {layers}. A panel for each layer and curve; where a page has no
-room for all curves, a line above names those left out.
+"""Accuracy and counts in one panel: test accuracy, detectors and unique concepts, in per cent of the dense network's,
+against the weights that remain. Where the curves part, the measures do not decline together. Bold: the mean over
+replicates, in per cent of the dense networks' mean, as in ``robustness``; thin: each replicate, in per cent of its own
+dense network. Grey lines: the dense network's level, and 90 % of the weights pruned. {edge} A unit is a detector if its
+IoU with its best concept is {detector_iou}. {n}. {layers}. A panel for each layer and curve; where a page has no room
+for all curves, a line above names those left out.
 """
 
 from typing import Any
@@ -55,7 +55,7 @@ EDGE = 0.18  # inches across for each baseline
 
 MEASURES = (
     Measure("accuracy %", None, "test accuracy"),
-    Measure("detectors_a %", None, "interpretable units"),
+    Measure("detectors_a %", None, "detectors"),
     Measure("concepts_a", None, "unique concepts"),
 )
 MARKERS = (("o", 3), ("s", 2.8), ("^", 3.6))  # and their sizes
@@ -66,7 +66,7 @@ LOOKS: list[dict[str, Any]] = [
 
 
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
-    """What each network has of its own dense network's accuracy, units and concepts; a panel per layer and curve."""
+    """What each network has of its own dense network's accuracy, detectors and concepts; by layer and curve."""
     related = relate_to_dense(frames["networks"])
     one_panel = len(related[["arm", "layer"]].drop_duplicates()) == 1
     width = width or (COLUMN_WIDTH if one_panel else TEXT_WIDTH)

@@ -1,11 +1,11 @@
-"""Do the conclusions hold under other choices? Interpretable units and unique concepts, in per cent of the dense
-network's, against the weights that remain. Each line is one setting of one choice: the IoU threshold, the quantile, the
-protocol, where activations lie in the picture (knots), and the way of counting: a unit counts once (A), or in every
-category in which it detects a concept (B). Black and bold: the experiment's own setting, the same line in each panel,
-with an IoU {detector_iou}. Lines are means over replicates, divided by their mean at the dense level. Where lines
-coincide, the decline does not depend on the choice. There is no line for a setting with which the dense networks have
-fewer than five units, or concepts, on average. {n}. {layers}. Two rows of panels for each layer and curve; where a page
-has no room for all curves, a line above names those left out.
+"""Do the conclusions hold under other choices? Detectors and unique concepts, in per cent of the dense network's,
+against the weights that remain. Each line is one setting of one choice: the IoU threshold, the quantile, the protocol,
+where activations lie in the picture (knots), and the way of counting: a unit counts once (A), or in every category in
+which it detects a concept (B). Black and bold: the experiment's own setting, the same line in each panel, with an IoU
+{detector_iou}. Lines are means over replicates, divided by their mean at the dense level. Where lines coincide, the
+decline does not depend on the choice. There is no line for a setting with which the dense networks have fewer than five
+units, or concepts, on average. {n}. {layers}. Two rows of panels for each layer and curve; where a page has no room for
+all curves, a line above names those left out.
 """
 
 import textwrap
@@ -61,7 +61,7 @@ TITLES = {
     COUNTING: "Way of counting",
 }
 NUMBERS = ("detector_iou", "quantile")  # choices whose values have an order, as their colours then
-MEASURES = {"units": "Units", "concepts": "Concepts"}
+MEASURES = {"units": "Detectors", "concepts": "Concepts"}
 WAYS = {"A": "once (A)", "B": "per category (B)"}
 FEWEST = 5  # units or concepts of the dense networks: in per cent of fewer, one more or less is a leap
 HIGHEST = 200  # per cent: what is above leaves the panel
@@ -87,7 +87,7 @@ class Setting(NamedTuple):
 
 
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
-    """What the networks have of the dense network's units and concepts; a column for each choice, two rows a layer."""
+    """Detectors and concepts in per cent of the dense network; a column for each choice, two rows a layer."""
     related = relate_to_dense(with_ways_of_counting(frames["sweep"]))
     choices = settings_of(related, *detector_rule_of(frames["networks"]))
     width = width or (COLUMN_WIDTH if len(choices) == 1 else TEXT_WIDTH)

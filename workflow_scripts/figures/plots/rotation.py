@@ -1,8 +1,8 @@
 """Do units detect more than random directions of the same space? Detectors among the units, and in random bases. Top:
-interpretable units, and dotted the mean over random rotations of the layer{rotations}, in a band from the lowest to the
-highest of all rotations and replicates. Below: units less the mean of the same network's rotations, in percentage
-points; above the grey line at 0, the units' own basis detects more than a random one. {alphas} A unit is interpretable
-if its IoU with its best concept is {detector_iou}. {curves} {n}. {layers}.
+detectors, and dotted the mean over random rotations of the layer{rotations}, in a band from the lowest to the highest
+of all rotations and replicates. Below: units less the mean of the same network's rotations, in percentage points; above
+the grey line at 0, the units' own basis detects more than a random one. {alphas} A unit is a detector if its IoU with
+its best concept is {detector_iou}. {curves} {n}. {layers}.
 """
 
 import math
@@ -49,7 +49,7 @@ from workflow_scripts.tables.read_tables import farthest
 ORDER = 45
 NEEDS_ROTATIONS = True
 
-EXCESS = Measure("excess", None, "Units less rotated (points)")
+EXCESS = Measure("excess", None, "Units minus random basis (points)")
 NETWORK = ["arm", "replicate", "level", "layer"]
 ROTATED_LINE: dict[str, Any] = {"linestyle": ":", "linewidth": 1.5}
 SPARSE_MARK: dict[str, Any] = {"marker": "s", "markersize": 3.5, "linestyle": "none"}
@@ -57,7 +57,7 @@ BAND = 0.15  # opacity
 
 
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
-    """Interpretable units beside those of random bases, what they have beyond these, and how it goes with alpha."""
+    """Detectors beside those of random bases, what they have beyond these, and how it goes with alpha."""
     rotations = frames["rotations"]
     rotations = rotations[rotations["role"] == CURVE]
     turned = farthest(rotations)

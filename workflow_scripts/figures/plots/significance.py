@@ -1,9 +1,8 @@
 """Does a unit match its concept better than chance, and how well? Significant units and detectors. Left: units whose
-match permuted labels do not explain (false discovery rate 5 %), in per cent of the layer's units. Right: interpretable
-units, those whose IoU with their best concept is {detector_iou}. Both against the weights that remain. Units of
-untrained networks can be significant, too, where architecture and pictures alone make them respond to something: the
-left panel says whether there is a match, the right one whether it is a good one. {curves} {baselines} {references} {n}.
-{layers}.
+match permuted labels do not explain (false discovery rate 5 %), in per cent of the layer's units. Right: detectors,
+those whose IoU with their best concept is {detector_iou}. Both against the weights that remain. Units of untrained
+networks can be significant, too, where architecture and pictures alone make them respond to something: the left panel
+says whether there is a match, the right one whether it is a good one. {curves} {baselines} {references} {n}. {layers}.
 """
 
 import pandas as pd
@@ -22,7 +21,7 @@ SIGNIFICANT = Measure("detectors_fdr %", None, "Significant units (%)")
 
 
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
-    """Significant and interpretable units side by side, a row for each layer."""
+    """Significant units and detectors side by side, a row for each layer."""
     networks = frames["networks"]
     networks = networks.assign(**{SIGNIFICANT.column: 100 * networks["detectors_fdr"] / networks["units"]})
     measures = SIGNIFICANT, UNITS

@@ -1,8 +1,8 @@
-"""Interpretable units by the category of their concept, in per cent of the layer's units; 0: none. A unit is
-interpretable if its IoU with its best concept is {detector_iou}; it counts once, under that concept. Bars from dense to
-sparse, below each the weights that remain; apart, at the right, baselines and references, of several levels the first.
-Means over replicates; their spread is in the overview. {n}. {layers}. A panel for each layer and curve; where a page
-has no room for all curves, a line above names those left out.
+"""Detectors by the category of their concept, in per cent of the layer's units; 0: none. A unit is a detector if its
+IoU with its best concept is {detector_iou}; it counts once, under that concept. Bars from dense to sparse, below each
+the weights that remain; apart, at the right, baselines and references, of several levels the first. Means over
+replicates; their spread is in the overview. {n}. {layers}. A panel for each layer and curve; where a page has no room
+for all curves, a line above names those left out.
 """
 
 import numpy as np

@@ -298,7 +298,7 @@ def test_differences_stand_in_per_cent_of_dense_with_intervals_and_margin(tmp_pa
             assert np.isclose(ends, [low, high]).all(axis=1).any()
         band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
         assert band.y1 == pytest.approx(100 * of_measure["margin"].iloc[0] / scale)
-    assert {"dense, trained twice", "shown to be equivalent", "not shown", "margin: no change"} <= {
+    assert {"dense, trained twice", "shown to be equivalent", "not shown to be equivalent", "margin: no change"} <= {
         text.get_text() for text in figure.legends[0].get_texts()
     }
 

@@ -321,7 +321,9 @@ def test_a_panel_shows_what_has_its_layer(two_layers):
         base = arms[0].partition("_")[0]
         baselines_drawn = {line.get_label(): line.get_ydata()[0] for line in baseline_lines(axes)}
         assert baselines_drawn == pytest.approx(baseline_values(two_layers, base, "share"))
-    titles = [axes.get_title().partition("\nIoU 0")[0] for axes in figure_of("iou_distribution", two_layers).axes[:-1]]
+    titles = [
+        axes.get_title().partition("\nunits without")[0] for axes in figure_of("iou_distribution", two_layers).axes[:-1]
+    ]
     assert titles == [f"7\n{names[0]}", f"7\n{names[1]}", f"8\n{names[2]}"]
 
 

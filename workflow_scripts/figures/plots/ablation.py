@@ -1,11 +1,10 @@
-"""What detectors do for their network: the change of test accuracy when all units that detect a class are switched off,
-against the weights that remain. Coloured points: single classes in single replicates, on their own pictures; the line
-is the mean over the classes of a replicate, then over replicates. Grey: the same with {sets} of as many live units off.
-Dashed: the change on the pictures of all other classes. Detectors are chosen by IoU alone; where the line lies far
-below the grey one, the network recognises a class by the units that detect it. Last panel: accuracy with all units on,
-of each class (thin and grey, means over replicates) and of all pictures (bold). Detectors are units whose IoU with
-their best concept is {detector_iou}. {n}. Classes without detectors have no points; where a page has no room for all
-curves, a line above names those left out.
+"""What detectors do for their network: the change of test accuracy when all units that detect a class are switched
+off{against}. Coloured points: single classes in single replicates, on their own pictures; bold: the mean over the
+classes{replicates}. Each network has its own classes: those that its units detect. Grey: the same with {sets} of as
+many live units off. Dashed: the change on the pictures of all other classes. Detectors are chosen by IoU alone; where
+the bold line lies far below the grey one, the network recognises a class by the units that detect it. Last panel:
+accuracy with all units on, of each class (thin and grey) and of all pictures (bold). {line} A unit is a detector if its
+IoU with its best concept is {detector_iou}. {n}.
 """
 
 import math
@@ -18,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from workflow_scripts.figures.arms import look_of, of_known_density
+from workflow_scripts.figures.facts import has_spread
 from workflow_scripts.figures.measures import ACCURACY
 from workflow_scripts.figures.numbers import span
 from workflow_scripts.figures.panels import (
@@ -44,7 +44,7 @@ SHARES = ("own", "others", "random_own_mean", "accuracy")
 POINT: dict[str, Any] = {"marker": "o", "markersize": 2.4, "markeredgewidth": 0, "alpha": 0.45, "linestyle": "none"}
 RANDOM_LINE: dict[str, Any] = {"color": GREY, "marker": "s", "markersize": 2.2, "linewidth": 1.2}
 RANDOM_POINT: dict[str, Any] = POINT | {"color": GREY, "marker": "s", "markersize": 1.8, "alpha": 0.3}
-OTHERS_LINE: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.1}
+OTHERS_LINE: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.1, "marker": "_", "markersize": 5}
 CLASS_LINE: dict[str, Any] = {"color": GREY, "linewidth": 0.6, "marker": "o", "markersize": 1}
 CLASS_OPACITY, CROWD = 0.5, 20  # with more classes than that, lines are paler
 
@@ -103,9 +103,11 @@ def why_empty(frames: dict[str, pd.DataFrame]) -> str:
 
 
 def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
-    """How many random sets of units there are."""
-    sets = frames["ablation"]["sets"]
-    return {"sets": f"{span(list(sets))} random sets" if len(sets) else "random sets"}
+    """How many random sets of units there are, and means over replicates."""
+    return {
+        "sets": f"{span(list(frames['ablation']['sets']))} random sets",
+        "replicates": " of a replicate, then over replicates" if has_spread(frames["classes"]) else "",
+    }
 
 
 def in_percent(rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,13 +1,13 @@
 """The weights that remain of each layer, in per cent of the layer's own: a row for each layer that can be pruned, in
-the network's order; a column for each level, with what remains of the whole network below it. Means over replicates.
-{n}. Colours are logarithmic; a layer that has lost everything is white. Arms of one network stand side by side.
-Networks that nobody pruned are not shown; of more than six curves the first six are, and a line above names the others.
+the network's order; a column for each level, with what remains of the whole network below it. {means} Colours are
+logarithmic{white}. {arms} {n}.
 """
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from workflow_scripts.figures.arms import of_known_density
+from workflow_scripts.figures.facts import sentence
 from workflow_scripts.figures.heat_maps import (
     Block,
     draw_heat_map,
@@ -65,6 +65,20 @@ def why_empty(frames: dict[str, pd.DataFrame]) -> str:
     if curves.empty:
         return "What remains of each layer is not known here."
     return "No network here is pruned, so every layer has all its weights." if pruned.empty else ""
+
+
+def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """Whether there are layers without weights, several arms of a network, and arms that are not shown."""
+    curves, pruned = curves_and_pruned(frames)
+    beside = pruned.groupby("network")["arm"].nunique().max() > 1
+    dense = pruned["arm"].nunique() < curves["arm"].nunique()
+    return {
+        "white": "; a layer that has lost everything is white" if (pruned["layer remaining %"] == 0).any() else "",
+        "arms": sentence(
+            "arms of one network stand side by side" if beside else "",
+            "networks that nobody pruned are not shown" if dense else "",
+        ),
+    }
 
 
 def curves_and_pruned(frames: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -1,9 +1,6 @@
-"""Accuracy and counts in one panel: test accuracy, detectors and unique concepts, in per cent of the dense network's,
-against the weights that remain. Where the curves part, the measures do not decline together. Bold: the mean over
-replicates, in per cent of the dense networks' mean, as in ``robustness``; thin: each replicate, in per cent of its own
-dense network. Grey lines: the dense network's level, and 90 % of the weights pruned. {edge} A unit is a detector if its
-IoU with its best concept is {detector_iou}. {n}. {layers}. A panel for each layer and curve; where a page has no room
-for all curves, a line above names those left out.
+"""What pruned networks keep, in per cent of the dense network, against the weights that remain. {measures} {lines}
+Horizontal line: the dense network. {line} {edge} A unit is a detector if its IoU with its best concept is
+{detector_iou}. {n}. {layers}.
 """
 
 from typing import Any
@@ -15,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from workflow_scripts.figures.arms import compared_with, first_level, of_known_density, of_role
 from workflow_scripts.figures.curves import draw_curve
+from workflow_scripts.figures.facts import has_spread, list_baselines, listed, sentence
 from workflow_scripts.figures.measures import Measure
 from workflow_scripts.figures.panels import (
     DENSE,
@@ -107,13 +105,23 @@ def why_empty(frames: dict[str, pd.DataFrame]) -> str:
 
 
 def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
-    """What the caption says of marks at the right edge."""
+    """What is measured, what thin and bold lines are, and marks at the right edge."""
     networks = frames["networks"]
-    drawn = (networks["role"] == BASELINE).any() and not relate_to_dense(networks).empty
-    words = (
-        "Marks beyond the right edge: baselines, in the colour of the measure, per cent of the dense networks' mean."
+    related, baselines = relate_to_dense(networks), of_role(networks, BASELINE)
+    lines = (
+        "Bold: the mean over replicates, in per cent of the dense networks' mean, as in ``robustness``; thin: each"
+        " replicate, in per cent of its own dense network."
     )
-    return {"edge": words if drawn else ""}
+    edge = (
+        f"Marks beyond the right edge: {list_baselines(baselines, 'short_name')}. They have the colour of the measure,"
+        " and are in per cent of the dense networks' mean."
+    )
+    measured = [measure.title for measure in MEASURES if related[measure.column].notna().any()]
+    return {
+        "measures": sentence(f"{listed(measured)} share a panel: where the curves part, they do not decline together"),
+        "lines": lines if has_spread(related) else "",
+        "edge": edge if baselines else "",
+    }
 
 
 def relate_to_dense(networks: pd.DataFrame) -> pd.DataFrame:

@@ -1,8 +1,6 @@
-"""Do units detect more than random directions of the same space? Detectors among the units, and in random bases. Top:
-detectors, and dotted the mean over random rotations of the layer{rotations}, in a band from the lowest to the highest
-of all rotations and replicates. Below: units less the mean of the same network's rotations, in percentage points; above
-the grey line at 0, the units' own basis detects more than a random one. {alphas} A unit is a detector if its IoU with
-its best concept is {detector_iou}. {curves} {n}. {layers}.
+"""Do units detect more than random directions of the same space? Detectors among the units, and in random bases of the
+layer{against}. {panels} {alphas} A unit is a detector if its IoU with its best concept is {detector_iou}. {curves} {n}.
+{layers}.
 """
 
 import math
@@ -98,12 +96,22 @@ def why_empty(frames: dict[str, pd.DataFrame]) -> str:
 
 
 def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
-    """How many rotations there are, what the panels of alphas show, and the replicates and layers that are rotated."""
+    """What the panels show, and how many rotations there are."""
     rotations = frames["rotations"][frames["rotations"]["role"] == CURVE]
-    seeds = rotations.groupby(["arm", "alpha"])["seed"].nunique()
+    seeds = span(list(rotations.groupby(["arm", "alpha"])["seed"].nunique()))
+    if all_dense(relate_to_rotations(frames["networks"], farthest(rotations))):
+        words = (
+            f"Grey marks: means over random bases, that is, random rotations of the units ({seeds} of each network)."
+        )
+        return {"panels": words, "alphas": ""}
+    panels = (
+        f"Top: the units; dotted: the mean over random bases, that is, random rotations of the units ({seeds} of each"
+        " network); band: from the lowest to the highest. Below: the units minus the mean of the same network's random"
+        " bases, in percentage points; above the grey line at 0, the units detect more."
+    )
     alphas = "Both at the largest alpha. Last: detectors against alpha, from the units' own basis (0) on."
     return {
-        "rotations": f" ({span(list(seeds))} of each network)",
+        "panels": panels,
         "alphas": alphas if rotations.groupby("arm")["alpha"].nunique().max() > 1 else "",
     }
 

@@ -1,8 +1,7 @@
-"""Does a unit match its concept better than chance, and how well? Significant units and detectors. Left: units whose
-match permuted labels do not explain (false discovery rate 5 %), in per cent of the layer's units. Right: detectors,
-those whose IoU with their best concept is {detector_iou}. Both against the weights that remain. Units of untrained
-networks can be significant, too, where architecture and pictures alone make them respond to something: the left panel
-says whether there is a match, the right one whether it is a good one. {curves} {baselines} {references} {n}. {layers}.
+"""Does a unit match its concept better than chance, and how well? Significant units, whose match permuted labels do not
+explain (false discovery rate 5 %), and detectors, whose IoU with their best concept is {detector_iou}, in per cent of
+the layer's units{against}. {untrained} Significance says whether there is a match, the IoU whether it is a good one.
+{curves} {baselines} {references} {n}. {layers}.
 """
 
 import pandas as pd
@@ -42,3 +41,12 @@ def why_empty(frames: dict[str, pd.DataFrame]) -> str:
     """Why there is nothing to draw; empty if there is something."""
     permuted = frames["networks"]["detectors_fdr"].notna().any()
     return "" if permuted else "No labels were permuted, because statistics.permutations is none."
+
+
+def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """What untrained networks show, if there are any."""
+    words = (
+        "Units of untrained networks can be significant, too, where architecture and pictures alone make them respond"
+        " to something."
+    )
+    return {"untrained": words if (frames["networks"]["recipe"] == "untrained").any() else ""}

@@ -1,7 +1,6 @@
-"""Detectors by the category of the concept, against the weights that remain; every panel has its own scale. Solid: a
-unit counts once, under its best concept, so the panels add up to the overview. Dotted (crosses where every network is
-dense): a unit counts in every category in which it detects a concept. A unit detects a concept if their IoU is
-{detector_iou}. {curves} {baselines} {references} {n}. {layers}.
+"""Detectors by the category of the concept{against}; every panel has its own scale. {once}: a unit counts once, under
+its best concept, so the panels add up to the overview. {often}: a unit counts in every category in which it detects a
+concept. A unit detects a concept if their IoU is {detector_iou}. {curves} {baselines} {references} {n}. {layers}.
 """
 
 import pandas as pd

@@ -321,7 +321,9 @@ def test_a_panel_shows_what_has_its_layer(two_layers):
         base = arms[0].partition("_")[0]
         baselines_drawn = {line.get_label(): line.get_ydata()[0] for line in baseline_lines(axes)}
         assert baselines_drawn == pytest.approx(baseline_values(two_layers, base, "share"))
-    titles = [axes.get_title().partition("\nIoU 0")[0] for axes in figure_of("iou_distribution", two_layers).axes[:-1]]
+    titles = [
+        axes.get_title().partition("\nunits without")[0] for axes in figure_of("iou_distribution", two_layers).axes[:-1]
+    ]
     assert titles == [f"7\n{names[0]}", f"7\n{names[1]}", f"8\n{names[2]}"]
 
 
@@ -333,7 +335,7 @@ def test_accuracy_is_drawn_where_it_was_measured(two_layers, brought, tmp_path, 
     assert len([line for line in axes.lines if line.get_linewidth() == 1.6]) == 2
     assert "other, one-shot, global magnitude" not in legend_of(figure_of("accuracy", two_layers))
     labels = [axes.get_ylabel() for axes in figure_of("overview", two_layers).axes]
-    counts = ["Interpretable units (% of 12)", "Unique concepts"]
+    counts = ["Detectors (% of 12 units)", "Unique concepts"]
     assert labels == ["Test accuracy (%)", *counts, *counts]
     drawn = []
     monkeypatch.setattr(

@@ -389,7 +389,7 @@ def test_lines_are_means_in_per_cent_of_the_dense_mean(tables):
     grid = np.array(figure.axes).reshape(4, 3)  # units and concepts of two layers; the knots do not vary
     assert [axes.get_title() for axes in grid[0]] == ["IoU threshold", "Quantile", "Way of counting"]
     assert [axes.get_ylabel().split()[:2] for axes in grid[:, 0]] == [
-        [layer, measure] for layer, measure in itertools.product(("b", LAYER), ("Units", "Concepts"))
+        [layer, measure] for layer, measure in itertools.product(("b", LAYER), ("Detectors", "Concepts"))
     ]
     for place, (layer, count) in enumerate(itertools.product(("b", LAYER), ("detectors", "concepts"))):
         of_layer = rows[rows["layer"] == layer]

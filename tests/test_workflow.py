@@ -621,7 +621,7 @@ def test_another_target_leaves_report_and_summary_alone(copied_with_kernels):
 def test_snakemakes_own_report_can_be_made(finished):
     run = snakemake(finished, *TINY, "--report", "workflow.html")
     assert run.returncode == 0, run.stdout
-    assert "Test accuracy, interpretable units" in (finished / "workflow.html").read_text()
+    assert "Test accuracy, detectors" in (finished / "workflow.html").read_text()
 
 
 def test_the_terminal_shows_jobs_in_a_line_each_and_the_result(finished):

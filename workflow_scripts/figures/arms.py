@@ -9,6 +9,7 @@ import pandas as pd
 from workflow_scripts.figures.style import KNOWN_BASELINES, KNOWN_REFERENCES
 from workflow_scripts.plan.keys import BASELINE, CURVE, REFERENCE
 from workflow_scripts.plan.recipes import BUILT_IN
+from workflow_scripts.plan.rotations import RECIPE
 from workflow_scripts.tables.arms import name_arm
 
 # Recipes that are one method, whatever their arms are called. Of others, also the user's own, the label says it.
@@ -22,7 +23,8 @@ def describe_arms(networks: pd.DataFrame, arms: pd.DataFrame, chosen: Sequence[s
     arms        the arms of these networks, with the columns of arms.csv
     chosen      the names of those to draw, if not all
 
-    The columns are arm, base and role of arms.csv, and
+    The columns are arm, base, role and recipe of arms.csv, and
+    rotated     whether its layers are rotated, too
     short_name  its label: enough where a panel shows one base
     name        what legends call it: with its base, where it could be another's as well
     number      of curves counts them; of others counts the bases, where baselines of several share a panel
@@ -52,6 +54,8 @@ def describe_arms(networks: pd.DataFrame, arms: pd.DataFrame, chosen: Sequence[s
             "arm": drawn["arm"],
             "base": drawn["base"],
             "role": drawn["role"],
+            "recipe": drawn["recipe"],
+            "rotated": drawn["arm"].isin(arms.loc[arms["recipe"] == RECIPE, "base"]),
             "short_name": drawn["label"],
             "name": [
                 name_arm(arm, arms, with_base[role]) for arm, role in zip(drawn["arm"], drawn["role"], strict=True)

@@ -138,8 +138,13 @@ def line_of(rows: pd.DataFrame) -> dict:
     return baseline_line(rows["look"].iloc[0], rows["number"].iloc[0])
 
 
-def draw_curve(axes: Axes, rows: pd.DataFrame, measure: Measure, look: dict, crowded: bool = False) -> None:
-    """Draw one arm's measure: each replicate thin, and faint where it is `crowded`, and their mean bold."""
+def draw_curve(
+    axes: Axes, rows: pd.DataFrame, measure: Measure, look: dict, crowded: bool = False, bold: str = ""
+) -> None:
+    """Draw one arm's measure: each replicate thin, and faint where it is `crowded`, and their mean bold.
+
+    `bold` names the column of the bold line, the same in all replicates, if it is not their mean.
+    """
     colour, faintness = look["color"], {"alpha": FAINT} if crowded else {}
     rows = rows.sort_values("remaining %", ascending=False, kind="stable")
     for _, of_replicate in rows.groupby("replicate"):
@@ -148,7 +153,7 @@ def draw_curve(axes: Axes, rows: pd.DataFrame, measure: Measure, look: dict, cro
     mean = mean_of_replicates(rows)
     if measure.other:
         axes.plot(mean["remaining %"], mean[measure.other], color=colour, **OTHER_LINE)
-    axes.plot(mean["remaining %"], mean[measure.column], **MEAN_LINE | look)
+    axes.plot(mean["remaining %"], mean[bold or measure.column], **MEAN_LINE | look)
 
 
 def mark_dense(axes: Axes, rows: pd.DataFrame, measure: Measure, look: dict) -> None:
@@ -170,7 +175,7 @@ def add_count_axis(axes: Axes, rows: pd.DataFrame) -> None:
     if len(counts) == 1:
         of_percent = counts[0] / 100
         right = axes.secondary_yaxis("right", functions=(lambda y: y * of_percent, lambda y: y / of_percent))
-        right.set_ylabel(f"Interpretable units (of {counts[0]})")
+        right.set_ylabel(f"Detectors (of {counts[0]} units)")
 
 
 def finish(figure: Figure, topped: Sequence[Axes], rows: pd.DataFrame, other: str | None = None) -> None:

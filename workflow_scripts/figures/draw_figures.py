@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from workflow_scripts.figures.arms import describe_arms
-from workflow_scripts.figures.captions import as_latex, fill_caption
+from workflow_scripts.figures.captions import as_latex, fill_caption, why_empty
 from workflow_scripts.figures.measures import has_accuracy
 from workflow_scripts.figures.numbers import exact
+from workflow_scripts.figures.panels import draw_sentence
 from workflow_scripts.figures.style import FONT_SIZE, LEAST_SIZE, save_figure, style_of
 from workflow_scripts.plan.figures import NEEDS, figure_names, module_of, needs_of
 from workflow_scripts.plan.schema import hint
@@ -152,9 +153,11 @@ def join(frame: pd.DataFrame, networks: pd.DataFrame, columns: list[str]) -> pd.
 def make_figure(name: str, frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """The figure of that name, from the tables of `read_tables`, as wide as that (inches), or as it is by itself.
 
+    Where there is nothing to draw it is a sentence that says why.
     Call it inside the settings of `style_of`.
     """
-    figure = importlib.import_module(module_of(name)).draw(frames, width)
+    reason = why_empty(name, frames)
+    figure = draw_sentence(reason, width) if reason else importlib.import_module(module_of(name)).draw(frames, width)
     for axes in [one for panel in figure.axes for one in (panel, *panel.child_axes) if isinstance(one, Axes)]:
         for axis in (axes.xaxis, axes.yaxis):
             if type(axis.get_major_formatter()) is ScalarFormatter:

@@ -8,9 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from workflow_scripts.figures.arms import look_of
+from workflow_scripts.figures.facts import sentence
 from workflow_scripts.figures.style import GREY, LIGHT_GREY, curve_look, reference_mark
 from workflow_scripts.plan.keys import CURVE
 
+SHOWN, NOT_SHOWN = "shown to be equivalent", "not shown to be equivalent"  # what filled and hollow marks are
 APART = 0.02  # between the intervals of arms at one level, as a share of the axis
 CROWDED = 0.7  # of the distance between levels, at most, for all of them
 BAND: dict[str, Any] = {"color": LIGHT_GREY, "alpha": 0.5, "linewidth": 0, "zorder": 0}
@@ -60,16 +62,28 @@ def look_of_arm(rows: pd.DataFrame) -> dict:
     return {"color": "black", "marker": reference_mark(rows["look"].iloc[0])["marker"]}
 
 
-def interval_handles(rows: pd.DataFrame, filled: str, hollow: str) -> list[Line2D]:
-    """What the legend says of the arms that `rows` are of, of marks, intervals and the band."""
+def describe_marks(rows: pd.DataFrame, equivalent: pd.Series) -> dict[str, str]:
+    """What captions say of the marks of `rows` that are `equivalent` or not, and of bars, as far as there are such."""
+    because = "because the networks differ or the replicates are too few to tell"
+    return {
+        "bars": "Bars: 90 % intervals (Student's t)." if rows["low90"].notna().any() else "",
+        "marks": sentence(
+            f"filled marks: {SHOWN}, that is, the interval lies within the band" if equivalent.any() else "",
+            "" if equivalent.all() else f"hollow marks: {NOT_SHOWN}, {because}",
+        ),
+    }
+
+
+def interval_handles(rows: pd.DataFrame, equivalent: pd.Series) -> list[Line2D]:
+    """What the legend says of the arms that `rows` are of, of intervals and the band; of marks, `equivalent` or not."""
     arms = [(of_arm["name"].iloc[0], look_of_arm(of_arm)) for _, of_arm in rows.groupby("arm", sort=False)]
     arms.sort(key=lambda arm: arm[1]["color"] == "black")
     bar = Line2D([], [], color=GREY, label="90 % interval", marker="|", markersize=8, linestyle="none")
     dot: dict[str, Any] = {"color": GREY, "marker": "o", "markersize": 3.6, "linestyle": "none"}
     return [
         *(Line2D([], [], label=name, **{"markersize": 3.6, "linestyle": "none"} | look) for name, look in arms),
-        Line2D([], [], label=filled, **dot),
-        Line2D([], [], label=hollow, **dot | HOLLOW),
+        *([Line2D([], [], label=SHOWN, **dot)] if equivalent.any() else []),
+        *([] if equivalent.all() else [Line2D([], [], label=NOT_SHOWN, **dot | HOLLOW)]),
         *([bar] if rows["low90"].notna().any() else []),
         Line2D([], [], color=LIGHT_GREY, alpha=0.5, linewidth=6, label="margin: no change"),
     ]

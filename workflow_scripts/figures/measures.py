@@ -18,9 +18,9 @@ class Measure(NamedTuple):
 
 
 ACCURACY = Measure("accuracy %", None, "Test accuracy (%)")
-UNITS = Measure("detectors_a %", None, "Interpretable units (%)")
+UNITS = Measure("detectors_a %", None, "Detectors (% of units)")
 CONCEPTS = Measure("concepts_a", "concepts_b", "Unique concepts")
-UNITS_IN_CATEGORY = Measure("detectors_a", "detectors_b", "Interpretable units")
+UNITS_IN_CATEGORY = Measure("detectors_a", "detectors_b", "Detectors")
 
 
 def accuracy_rows(networks: pd.DataFrame) -> pd.DataFrame:
@@ -41,6 +41,6 @@ def count_limits(rows: pd.DataFrame, measure: Measure) -> tuple[float, float]:
 
 
 def units_title(rows: pd.DataFrame) -> str:
-    """The title of an axis of interpretable units in per cent, with their number if all networks have the same."""
+    """The title of an axis of detectors in per cent of the units, with their number if all networks have the same."""
     counts = rows["units"].unique()
-    return f"Interpretable units (% of {counts[0]})" if len(counts) == 1 else UNITS.title
+    return f"Detectors (% of {counts[0]} units)" if len(counts) == 1 else UNITS.title

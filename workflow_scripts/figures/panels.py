@@ -201,10 +201,10 @@ def sparsest(rows: pd.DataFrame) -> float:
 
 def set_density_axis(axes: Axes, lowest: float) -> None:
     """Weights remaining, on a log axis with the dense network at the left."""
-    edge = max(100 / lowest, 1.1) ** 0.06
-    ticks = density_ticks(lowest / edge, axes_width(axes))
+    end = axis_end(lowest)
+    ticks = density_ticks(end, axes_width(axes))
     axes.set_xscale("log")
-    axes.set_xlim(100 * edge, lowest / edge)
+    axes.set_xlim(100 * lowest / end, end)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(ticks, labels=[exact(tick) for tick in ticks])
     axes.set_xlabel(REMAINING)
@@ -217,6 +217,16 @@ def add_pruned_axis(axes: Axes) -> None:
     top.xaxis.set_minor_locator(NullLocator())
     top.set_xticks(ticks, labels=[exact(100 - tick) for tick in ticks])
     top.set_xlabel(PRUNED)
+
+
+def axis_end(lowest: float) -> float:
+    """Where an axis of densities ends whose sparsest network has `lowest` per cent of its weights."""
+    return lowest / max(100 / lowest, 1.1) ** 0.06
+
+
+def reaches_nine_tenths(lowest: float) -> bool:
+    """Tell whether an axis of densities has the line of `mark_nine_tenths`."""
+    return axis_end(lowest) <= NINE_TENTHS_PRUNED
 
 
 def mark_nine_tenths(axes: Axes) -> None:

@@ -1,10 +1,10 @@
-"""What detectors do for their network: the change of test accuracy when all units that detect a class are switched off,
-against the weights that remain. Coloured points: single classes in single replicates, on their own pictures; the line
-is their mean. Grey: the same with {sets} of as many live units off. Dashed: the change on the pictures of all other
-classes. Detectors are chosen by IoU alone; where the line lies far below the grey one, the network recognises a class
-by the units that detect it. Last panel: accuracy with all units on, of each class (thin and grey, means over
-replicates) and of all pictures (bold). Detectors are units whose IoU with their best concept is {detector_iou}. {n}.
-Classes without detectors have no points; where a page has no room for all curves, a line above names those left out.
+"""What detectors do for their network: the change of test accuracy when all units that detect a class are switched
+off{against}. Coloured points: single classes in single replicates, on their own pictures; bold: the mean over the
+classes{replicates}. Each network has its own classes: those that its units detect. Grey: the same with {sets} of as
+many live units off. Dashed: the change on the pictures of all other classes. Detectors are chosen by IoU alone; where
+the bold line lies far below the grey one, the network recognises a class by the units that detect it. Last panel:
+accuracy with all units on, of each class (thin and grey) and of all pictures (bold). {line} A unit is a detector if its
+IoU with its best concept is {detector_iou}. {n}.
 """
 
 import math
@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from workflow_scripts.figures.arms import look_of, of_known_density
+from workflow_scripts.figures.facts import has_spread
 from workflow_scripts.figures.measures import ACCURACY
 from workflow_scripts.figures.numbers import span
 from workflow_scripts.figures.panels import (
@@ -24,7 +25,6 @@ from workflow_scripts.figures.panels import (
     add_legend,
     all_dense,
     columns_within,
-    draw_sentence,
     first_curves,
     height_on_page,
     mark_nine_tenths,
@@ -44,7 +44,7 @@ SHARES = ("own", "others", "random_own_mean", "accuracy")
 POINT: dict[str, Any] = {"marker": "o", "markersize": 2.4, "markeredgewidth": 0, "alpha": 0.45, "linestyle": "none"}
 RANDOM_LINE: dict[str, Any] = {"color": GREY, "marker": "s", "markersize": 2.2, "linewidth": 1.2}
 RANDOM_POINT: dict[str, Any] = POINT | {"color": GREY, "marker": "s", "markersize": 1.8, "alpha": 0.3}
-OTHERS_LINE: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.1}
+OTHERS_LINE: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.1, "marker": "_", "markersize": 5}
 CLASS_LINE: dict[str, Any] = {"color": GREY, "linewidth": 0.6, "marker": "o", "markersize": 1}
 CLASS_OPACITY, CROWD = 0.5, 20  # with more classes than that, lines are paler
 
@@ -52,12 +52,6 @@ CLASS_OPACITY, CROWD = 0.5, 20  # with more classes than that, lines are paler
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """The change of accuracy without a class's detectors, and each class's accuracy, against density."""
     changes, classes = (in_percent(frames[name]) for name in ("ablation", "classes"))
-    if changes.empty:
-        return draw_sentence(
-            "No class of the test pictures has a concept of its name that units of a curve detect;"
-            " ablation.classes in the config says which concept a class is.",
-            width,
-        )
     dense = all_dense(classes)
     if dense:
         changes, classes = (frame.assign(**{"remaining %": 100.0}) for frame in (changes, classes))
@@ -98,10 +92,22 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     return figure
 
 
+def why_empty(frames: dict[str, pd.DataFrame]) -> str:
+    """Why there is nothing to draw; empty if there is something."""
+    if (frames["ablation"]["role"] == CURVE).any():
+        return ""
+    return (
+        "No class of the test pictures has a concept of its name that units of a curve detect;"
+        " ablation.classes in the config says which concept a class is."
+    )
+
+
 def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
-    """How many random sets of units there are."""
-    sets = frames["ablation"]["sets"]
-    return {"sets": f"{span(list(sets))} random sets" if len(sets) else "random sets"}
+    """How many random sets of units there are, and means over replicates."""
+    return {
+        "sets": f"{span(list(frames['ablation']['sets']))} random sets",
+        "replicates": " of a replicate, then over replicates" if has_spread(frames["classes"]) else "",
+    }
 
 
 def in_percent(rows: pd.DataFrame) -> pd.DataFrame:
@@ -136,8 +142,12 @@ def draw_changes(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def mean_of(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """The means of each level, from dense to sparse."""
-    return rows.groupby("level")[columns].mean().sort_values("remaining %", ascending=False, kind="stable")
+    """The means of each level, from dense to sparse: of the rows of each replicate, then of these means.
+
+    So a replicate with more classes that units detect weighs no more than another.
+    """
+    means = rows.groupby(["level", "replicate"])[columns].mean().groupby("level").mean()
+    return means.sort_values("remaining %", ascending=False, kind="stable")
 
 
 def draw_accuracies(axes: Axes, rows: pd.DataFrame) -> None:

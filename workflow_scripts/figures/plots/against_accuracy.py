@@ -1,8 +1,6 @@
-"""Does interpretability follow accuracy or sparsity? Interpretable units and unique concepts against test accuracy (the
-axis is logarithmic in the error). Where points fall steeply, interpretability declines while accuracy stays; where
-networks of different density lie together, it follows accuracy whatever the sparsity. {points} Filled grey marks:
-baselines; open black marks: references. A unit is interpretable if its IoU with its best concept is {detector_iou}.
-{n}. {layers}. Where a page has no room for all curves, a line above names those left out.
+"""Does interpretability follow accuracy or sparsity? Detectors and unique concepts against test accuracy (the axis is
+logarithmic in the error). {reading} {points} {baselines} {references} A unit is a detector if its IoU with its best
+concept is {detector_iou}. {n}. {layers}.
 """
 
 from itertools import cycle
@@ -18,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from workflow_scripts.figures.arms import look_of, of_role
 from workflow_scripts.figures.curves import mean_of_replicates
+from workflow_scripts.figures.facts import has_spread, list_baselines, list_references, sentence
 from workflow_scripts.figures.measures import ACCURACY, CONCEPTS, UNITS, Measure, count_limits, units_title
 from workflow_scripts.figures.numbers import exact
 from workflow_scripts.figures.panels import (
@@ -76,17 +75,36 @@ SMALLEST, LARGEST = 2, 6.5  # points across: marks of the sparsest network and o
 
 
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
-    """Units and concepts against accuracy, where that was measured; a row for each layer and network."""
+    """Detectors and concepts against accuracy, where that was measured; a row for each layer and network."""
     networks = frames["networks"]
     measured = networks[networks["accuracy %"].notna()]
     return (draw_methods if has_several_methods(networks) else draw_densities)(measured, width or TEXT_WIDTH)
 
 
 def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
-    """What points, lines and colours are."""
-    methods = "Colours: methods. Small points: each replicate; lines join means; smaller marks have fewer weights."
-    densities = "Points: single networks, coloured by the weights that remain; lines join those of a replicate."
-    return {"points": methods if has_several_methods(frames["networks"]) else densities}
+    """What points, lines, colours and grey and black marks are, and how to read them where networks are pruned."""
+    networks = frames["networks"]
+    measured = networks[networks["accuracy %"].notna()]
+    curves = measured[measured["role"] == CURVE]
+    reading = (
+        "Where points fall steeply, interpretability declines while accuracy stays; where networks of different density"
+        " lie together, it follows accuracy whatever the sparsity."
+    )
+    if has_several_methods(networks):
+        each = "small points: each replicate" if has_spread(curves) else ""
+        points = sentence("colours: methods", each, "lines join means; smaller marks: less of the weights remains")
+    elif all_dense(measured):
+        points = "Points: networks."
+    else:
+        points = "Points: networks, coloured by the weights that remain; lines join those of a replicate."
+    baselines = of_role(measured, BASELINE)
+    references = list_references(of_role(measured, REFERENCE), "short_name")
+    return {
+        "reading": "" if all_dense(measured) else reading,
+        "points": points,
+        "baselines": f"Filled grey marks: {list_baselines(baselines, 'short_name')}." if baselines else "",
+        "references": f"Open black marks: {references}." if references else "",
+    }
 
 
 def has_several_methods(networks: pd.DataFrame) -> bool:

@@ -1,11 +1,9 @@
 """Which concepts appear, persist and are lost: a row for each concept, a column for each level. In the cell: how many
-units detect the concept (mean over replicates; a unit counts once, under its best concept; white: none). Within a
-category: concepts of the dense network first; then by number of levels at which they are detected. Where a page has no
-room for all, those with most detectors are shown, and the last row adds up the others. Below: how many concepts were
+units detect the concept (a unit counts once, under its best concept; white: none). {means} Within a category: concepts
+of the dense network first; then by number of levels at which they are detected. {others} Below: how many concepts were
 present at every level so far, appeared or returned earlier, are new, and (downwards) were detected at an earlier level
-but not at this one, counted in each replicate, then averaged. Layers without any detector are left out. Detectors are
-units whose IoU with their best concept is {detector_iou}. {n}. {layers}. Of more than six curves the first six are
-shown; a line above names the others.
+but not at this one{counted}. {without} A unit is a detector if its IoU with its best concept is {detector_iou}. {n}.
+{layers}.
 """
 
 from collections.abc import Sequence
@@ -20,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from workflow_scripts.figures.facts import has_spread
 from workflow_scripts.figures.heat_maps import (
     BLOCKS_APART,
     ROW,
@@ -40,7 +39,6 @@ from workflow_scripts.figures.panels import (
     LEGEND_HEIGHT,
     add_legend,
     bar_look,
-    draw_sentence,
     first_curves,
     say_left_out,
 )
@@ -67,15 +65,8 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     units, categories = frames["units"], list(frames["categories"]["category"].unique())
     curves, left_out = first_curves(units[units["role"] == CURVE])
     layers = {layer: rows for layer, rows in curves.groupby("layer", sort=False) if rows["detector"].any()}
-    if not layers:
-        return draw_sentence("No unit of any network detects a concept.", width)
-    blocks = [concept_map(rows, categories, most=1).blocks for rows in layers.values()]
-    width = width or max(map(figure_width, blocks))
+    width, rest, maps = maps_on_page(layers, categories, width)
     several = curves["arm"].nunique() > 1
-    names = sum(names_height(width, of_layer) for of_layer in blocks) if several else 0
-    rest = LEGEND_HEIGHT + len(layers) * scaled(STRIP + FRAME) + names
-    most = max(5, int((PAGE_HEIGHT - rest) / scaled(ROW) / len(layers)))
-    maps = {layer: concept_map(rows, categories, most) for layer, rows in layers.items()}
     heights = [size for one in maps.values() for size in (len(one.concepts) * scaled(ROW), scaled(STRIP))]
     height = sum(len(one.concepts) * scaled(ROW) for one in maps.values()) + rest
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -96,6 +87,28 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     return figure
 
 
+def why_empty(frames: dict[str, pd.DataFrame]) -> str:
+    """Why there is nothing to draw; empty if there is something."""
+    units = frames["units"]
+    curves, _ = first_curves(units[units["role"] == CURVE])
+    return "" if curves["detector"].any() else "No unit of any network detects a concept."
+
+
+def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """Whether rows are added up, fates are means, and layers are left out."""
+    units, categories = frames["units"], list(frames["categories"]["category"].unique())
+    curves, _ = first_curves(units[units["role"] == CURVE])
+    layers = {layer: rows for layer, rows in curves.groupby("layer", sort=False) if rows["detector"].any()}
+    _, _, maps = maps_on_page(layers, categories)
+    others = any(not category for one in maps.values() for category, _ in one.concepts)
+    without = len(layers) < curves["layer"].nunique()
+    return {
+        "others": "Shown are the concepts with most detectors; the last row adds up the others." if others else "",
+        "counted": ", counted in each replicate, then averaged" if has_spread(curves) else "",
+        "without": "Layers without any detector are left out." if without else "",
+    }
+
+
 class ConceptMap(NamedTuple):
     """A layer's rows, each a concept's (category, label), and the columns of its arms: mean numbers of detectors.
 
@@ -109,6 +122,22 @@ class ConceptMap(NamedTuple):
         """The numbers of detectors of single concepts."""
         single = [bool(category) for category, _ in self.concepts]
         return [count for block in self.blocks for count in block.cells[single].flat]
+
+
+def maps_on_page(
+    layers: dict[str, pd.DataFrame], categories: list[str], width: float | None = None
+) -> tuple[float, float, dict[str, ConceptMap]]:
+    """The figure's width, the height that is not rows (inches), and each layer's map, with rows as the page has room.
+
+    `layers` has the rows of curves by layer; a `width` is kept.
+    """
+    blocks = [concept_map(rows, categories, most=1).blocks for rows in layers.values()]
+    width = width or max(map(figure_width, blocks))
+    several = pd.concat(layers.values())["arm"].nunique() > 1
+    names = sum(names_height(width, of_layer) for of_layer in blocks) if several else 0
+    rest = LEGEND_HEIGHT + len(layers) * scaled(STRIP + FRAME) + names
+    most = max(5, int((PAGE_HEIGHT - rest) / scaled(ROW) / len(layers)))
+    return width, rest, {layer: concept_map(rows, categories, most) for layer, rows in layers.items()}
 
 
 def concept_map(rows: pd.DataFrame, categories: list[str], most: int) -> ConceptMap:

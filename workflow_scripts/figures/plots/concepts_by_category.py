@@ -1,7 +1,6 @@
-"""Distinct concepts detected, by category, against the weights that remain; every panel has its own scale. Solid: a
-unit counts once, under its best concept. Dotted (crosses where every network is dense): a unit counts in every category
-in which it detects a concept. A unit detects a concept if their IoU is {detector_iou}. {curves} {baselines}
-{references} {n}. {layers}.
+"""Distinct concepts detected, by category{against}; every panel has its own scale. {once}: a unit counts once, under
+its best concept. {often}: a unit counts in every category in which it detects a concept. A unit detects a concept if
+their IoU is {detector_iou}. {curves} {baselines} {references} {n}. {layers}.
 """
 
 import pandas as pd

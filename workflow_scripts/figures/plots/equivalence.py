@@ -1,11 +1,7 @@
-"""How far pruned networks differ from the dense ones, against the weights that remain: differences in interpretable
-units and unique concepts (in per cent of the dense networks' mean), in test accuracy (percentage points) and, where
-layers are rotated, in units beyond those of a random basis (in per cent of the dense networks' units). Marks: means
-over replicates of the difference from the dense network of the same replicate. Bars: 90 % intervals (Student's t). Grey
-band: the margin that the config fixed before the run; less than that is no change. Filled marks: shown to be
-equivalent, that is, the interval lies within the band. Hollow marks: not shown, because the networks differ or because
-the replicates are too few to tell. {references} A unit is interpretable if its IoU with its best concept is
-{detector_iou}. {n}. {layers}.
+"""How far pruned networks differ from the dense ones, against the weights that remain. Differences in {measures}.
+Marks: means over replicates of the difference from the dense network of the same replicate. {bars} Grey band: the
+margin that the config sets; less is no change. {marks} {references} {line} A unit is a detector if its IoU with its
+best concept is {detector_iou}. {n}. {layers}.
 """
 
 import numpy as np
@@ -13,13 +9,20 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from workflow_scripts.figures.arms import of_known_density
-from workflow_scripts.figures.intervals import draw_intervals, draw_margin, interval_handles, look_of_arm, side_by_side
+from workflow_scripts.figures.arms import of_known_density, of_role
+from workflow_scripts.figures.facts import list_references, listed
+from workflow_scripts.figures.intervals import (
+    describe_marks,
+    draw_intervals,
+    draw_margin,
+    interval_handles,
+    look_of_arm,
+    side_by_side,
+)
 from workflow_scripts.figures.panels import (
     add_legend,
     all_dense,
     columns_within,
-    draw_sentence,
     layout,
     mark_nine_tenths,
     place_layout,
@@ -33,18 +36,23 @@ ORDER = 42
 
 ACCURACY = "accuracy"
 TITLES = {
-    "units": "Units, change (% of dense)",
+    "units": "Detectors, change (% of dense)",
     "concepts": "Concepts, change (% of dense)",
-    "units_above_rotation": "Units above rotation, change (% of dense units)",
+    "units_above_rotation": "Units above rotation, change (% of dense detectors)",
     ACCURACY: "Test accuracy, change (points)",
+}
+IN_WORDS = {
+    ("units", "concepts"): "detectors and unique concepts (in per cent of the dense networks' mean)",
+    (ACCURACY,): "test accuracy (in percentage points)",
+    ("units_above_rotation",): (
+        "units above rotation (detectors minus those in a random basis, in per cent of the dense networks' detectors)"
+    ),
 }
 
 
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """The differences from the dense networks: a row for each layer, a panel for each measure."""
     rows = relate(frames["equivalence"])
-    if all_dense(rows):
-        return draw_sentence("No network here is a pruned copy of a dense one: there is nothing to compare.", width)
     layers = list(rows.loc[rows["measure"] != ACCURACY, "layer"].unique()) or [""]
     measures = [measure for measure in TITLES if (rows["measure"] == measure).any()]
     counts = [measure for measure in measures if measure != ACCURACY]
@@ -57,8 +65,27 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
         draw_differences(axes, rows[(rows["measure"] == measure) & (rows["layer"] == layer)], rows)
         axes.set_ylabel(TITLES[measure])
         axes.set_title(layer)
-    add_legend(figure, interval_handles(rows, "shown to be equivalent", "not shown"), columns=4)
+    add_legend(figure, interval_handles(rows, rows["shown"] == "equivalent"), columns=4)
     return figure
+
+
+def why_empty(frames: dict[str, pd.DataFrame]) -> str:
+    """Why there is nothing to draw; empty if there is something."""
+    if not all_dense(relate(frames["equivalence"])):
+        return ""
+    return "No network here is a pruned copy of a dense one, so there is nothing to compare."
+
+
+def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """What is measured, and what marks and bars are."""
+    rows = relate(frames["equivalence"])
+    drawn = [words for measures, words in IN_WORDS.items() if rows["measure"].isin(measures).any()]
+    references = list_references(of_role(rows, REFERENCE))
+    return {
+        "measures": listed(drawn),
+        **describe_marks(rows, rows["shown"] == "equivalent"),
+        "references": f"Black marks: {references}." if references else "",
+    }
 
 
 def relate(rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,11 +1,5 @@
 """Are they the same units, and the same concepts? Agreement with the dense network of the same replicate, against the
-weights that remain. Left: Cohen's kappa of the names of units that detect in both networks; middle: of the names of all
-units, of which "none" is one (1: all names are the same; 0: no more than chance gives). Right: of the concepts that
-either network detects, the share that both do (Jaccard). Kappas are of arms whose units keep their places from level to
-level. Thin lines: each replicate; bold: their mean. Grey lines: how far names can agree at best. Dashed: the dense
-network and the same, trained again from the rewind point with the data in another order. Dotted: the network's own
-names by two halves of the pictures. Dash-dotted: networks of one level in different replicates, whose units do not
-correspond, so that only concepts can be compared. Detectors are units whose IoU with their best concept is
+weights that remain. {measures} {curves} {ceilings} A unit is a detector if its IoU with its best concept is
 {detector_iou}. {n}. {layers}.
 """
 
@@ -19,12 +13,12 @@ from matplotlib.lines import Line2D
 
 from workflow_scripts.figures.arms import look_of, of_known_density
 from workflow_scripts.figures.curves import draw_curve, legend_handles, mean_of_replicates
+from workflow_scripts.figures.facts import describe_colours, describe_lines, describe_nine_tenths, sentence
 from workflow_scripts.figures.measures import Measure
 from workflow_scripts.figures.panels import (
     MOST_CURVES,
     add_legend,
     columns_within,
-    draw_sentence,
     mark_nine_tenths,
     place_panels,
     set_density_axis,
@@ -45,20 +39,28 @@ CEILINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "other_half": ("other half of the pictures", {"linestyle": ":", "linewidth": 1.5}),
     "other_replicate": ("other replicates", {"linestyle": "-."}),
 }
+IN_WORDS = {
+    "kappa_common": "Names of common detectors: of the units that are detectors in both networks.",
+    "kappa_all": "Names of all units: also of those that are no detectors.",
+    "jaccard": "Concepts in both: of the concepts of either network, the share that both detect (Jaccard).",
+}
+KAPPA = "Names agree by Cohen's kappa, which corrects for chance: 1 if all are the same, 0 if no more than by chance."
+CEILINGS_IN_WORDS = {
+    "dense_again": "Dashed: the dense network, trained again from the rewind point with the data in another order.",
+    "other_half": "Dotted: the same network, by two halves of the pictures.",
+    "other_replicate": (
+        "Dash-dotted: networks of one level in different replicates, whose units do not correspond, so that only"
+        " concepts can be compared."
+    ),
+}
 
 
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """The agreement with the dense networks: a row for each layer, a panel for each measure."""
-    rows = frames["identity"]
-    rows = of_known_density(rows[rows["role"] == CURVE])
-    related = rows[rows["against"] == "dense"]
-    if related.empty:
-        return draw_sentence("No network here is a pruned copy of a dense one: there is no identity to keep.", width)
-    ceilings = rows[rows["against"].isin(list(CEILINGS)) & (rows["arm"] == rows["base"])]
+    rows, related = curves_and_related(frames)
+    ceilings = ceilings_of(rows)
     layers = list(related["layer"].unique())
-    measures = [measure for measure in MEASURES if related[measure.column].notna().any()]
-    if not measures:
-        return draw_sentence("No unit of these networks detects a concept: there are no names to compare.", width)
+    measures = known_measures(related)
     shown = list(product(layers, measures))
     width = width or TEXT_WIDTH
     figure, cells = place_panels(len(shown), columns_within(len(measures), width), width, panel_height=2)
@@ -78,6 +80,52 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     if handles := legend_handles(related, None) + lines:
         add_legend(figure, handles, columns=3)
     return figure
+
+
+def why_empty(frames: dict[str, pd.DataFrame]) -> str:
+    """Why there is nothing to draw; empty if there is something."""
+    _, related = curves_and_related(frames)
+    if related.empty:
+        return "No network here is a pruned copy of a dense one, so there is no identity to keep."
+    if not known_measures(related):
+        return "No unit of these networks detects a concept, so there are no names to compare."
+    return ""
+
+
+def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """What is measured, and what lines there are."""
+    rows, related = curves_and_related(frames)
+    columns = [measure.column for measure in known_measures(related)]
+    measures = [words for column, words in IN_WORDS.items() if column in columns]
+    kappas = [column for column in columns if column.startswith("kappa")]
+    if kappas:
+        measures.insert(0, 'A unit\'s name is its best concept, or "none" if it is no detector.')
+        measures.insert(-1 if "jaccard" in columns else len(measures), KAPPA)
+    if kappas and related.groupby("arm")[kappas].count().eq(0).all(axis=1).any():
+        measures.append("Names are compared in arms whose units keep their places from level to level.")
+    ceilings = [words for against, words in CEILINGS_IN_WORDS.items() if against in set(ceilings_of(rows)["against"])]
+    return {
+        "measures": " ".join(measures),
+        "curves": f"{describe_colours(related)} {sentence(describe_lines(related), describe_nine_tenths(rows))}",
+        "ceilings": f"Grey lines: the agreement to expect at best. {' '.join(ceilings)}" if ceilings else "",
+    }
+
+
+def ceilings_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows that say how far names and concepts can agree at best."""
+    return rows[rows["against"].isin(list(CEILINGS)) & (rows["arm"] == rows["base"])]
+
+
+def curves_and_related(frames: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All rows of curves, and of these the comparisons with dense networks."""
+    rows = frames["identity"]
+    rows = of_known_density(rows[rows["role"] == CURVE])
+    return rows, rows[rows["against"] == "dense"]
+
+
+def known_measures(related: pd.DataFrame) -> list[Measure]:
+    """The measures that a comparison with a dense network has."""
+    return [measure for measure in MEASURES if related[measure.column].notna().any()]
 
 
 def draw_agreement(axes: Axes, rows: pd.DataFrame, measure: Measure) -> None:

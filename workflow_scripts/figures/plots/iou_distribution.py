@@ -1,10 +1,7 @@
-"""How many units another IoU threshold would find: for every level, the units whose IoU with their best concept is
-{above} the value on the horizontal axis, in per cent of the units of all replicates. The vertical line is the
-experiment's IoU threshold: there a curve gives the share of interpretable units, whose IoU is {detector_iou}. A step at
-IoU 0 is the share of units that overlap no concept. Dead units, which are constant over all concept pictures, are among
-them; a line above each panel gives both shares, from the lowest to the highest level. Thick: dense. Grey with markers:
-baselines. {n}. {layers}. A panel for each layer and curve; where a page has no room for all curves, a line above names
-those left out.
+"""How many detectors another IoU threshold would give: for every level, the units whose IoU with their best concept is
+{above} the value on the horizontal axis, in per cent of the units of all replicates. Vertical line: the experiment's
+IoU threshold; there a curve gives the share of detectors, whose IoU is {detector_iou}. {overlap} {dense} {baselines}
+{n}. {layers}.
 """
 
 import numpy as np
@@ -13,6 +10,7 @@ from matplotlib.figure import Figure
 
 from workflow_scripts.dissect.name_units import detects
 from workflow_scripts.figures.arms import first_level, of_role
+from workflow_scripts.figures.facts import list_baselines
 from workflow_scripts.figures.numbers import span
 from workflow_scripts.figures.panels import (
     DENSE,
@@ -85,8 +83,22 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
 
 
 def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
-    """How the rule for detectors compares."""
-    return {"above": WORDS[detector_rule_of(frames["networks"])[1]]}
+    """How the rule for detectors compares, and what else there is: units without overlap, dense curves, baselines."""
+    units = frames["units"]
+    curves, baselines = units[units["role"] == CURVE], of_role(units, BASELINE)
+    overlap = (
+        "A step at IoU 0 is the share of units that overlap no concept. The line above a panel gives this share, and"
+        " that of dead units among them, which are constant over all concept pictures: lowest to highest of all levels."
+    )
+    dense = not all_dense(units) and (curves["remaining %"] >= DENSE).any()
+    return {
+        "above": WORDS[detector_rule_of(frames["networks"])[1]],
+        "overlap": overlap if (curves["score"] == 0).any() else "",
+        "dense": "Thick: the dense network." if dense else "",
+        "baselines": f"Grey lines: {list_baselines(baselines, 'short_name')}. Their markers only tell the lines apart."
+        if baselines
+        else "",
+    }
 
 
 def share_above(scores: pd.Series, thresholds: np.ndarray, detector_rule: str) -> np.ndarray:
@@ -97,5 +109,6 @@ def share_above(scores: pd.Series, thresholds: np.ndarray, detector_rule: str) -
 
 def without_overlap(rows: pd.DataFrame) -> list[str]:
     """A line that says how many units of an arm overlap no concept, and how many of them are dead; none if all do."""
+    words = "units without overlap: {} % (dead units: {} %)"
     silent, dead = (100 * shares.groupby(rows["level"]).mean() for shares in (rows["score"] == 0, rows["dead"]))
-    return [f"IoU 0: {span(list(silent))} % of units; dead: {span(list(dead))} %"] if silent.any() else []
+    return [words.format(span(list(silent)), span(list(dead)))] if silent.any() else []

@@ -1,6 +1,5 @@
-"""Test accuracy, interpretable units and unique concepts against the weights that remain (logarithmic, the dense
-network at the left). A unit is interpretable if its IoU with its best concept is {detector_iou}; it counts once, under
-that concept. {curves} {baselines} {references} {n}. {layers}.
+"""{measures}{against}. A unit is a detector if its IoU with its best concept is {detector_iou}; it counts once, under
+that concept. {rotated} {curves} {baselines} {references} {n}. {layers}.
 """
 
 import pandas as pd
@@ -12,6 +11,7 @@ from workflow_scripts.figures.dense import draw_dense
 from workflow_scripts.figures.measures import ACCURACY, CONCEPTS, UNITS, accuracy_rows, has_accuracy, units_title
 from workflow_scripts.figures.panels import all_dense, columns_within, layout, place_layout
 from workflow_scripts.figures.style import TEXT_WIDTH
+from workflow_scripts.plan.keys import CURVE
 
 ORDER = 20
 
@@ -19,7 +19,7 @@ COUNTS = {"units": UNITS, "concepts": CONCEPTS._replace(other=None)}
 
 
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
-    """The paper's question: accuracy, interpretable units and unique concepts against density."""
+    """The paper's question: accuracy, detectors and unique concepts against density."""
     networks = frames["networks"]
     measures = [*([ACCURACY] if has_accuracy(networks) else []), *COUNTS.values()]
     width = width or TEXT_WIDTH
@@ -40,3 +40,13 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
         cells[f"units {layer}"].set_ylabel(units_title(of_layer))
     finish(figure, [cells[name] for name in dict.fromkeys(rows[0])], networks)
     return figure
+
+
+def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """What is measured, and that random bases have detectors, too, if another figure shows these."""
+    networks = frames["networks"]
+    rotated = networks.loc[networks["role"] == CURVE, "rotated"].any()
+    return {
+        "measures": f"{'Test accuracy, detectors' if has_accuracy(networks) else 'Detectors'} and unique concepts",
+        "rotated": "A random basis may have nearly as many detectors: see the figure ``rotation``." if rotated else "",
+    }

@@ -1,9 +1,6 @@
-"""Accuracy and counts in one panel: test accuracy, interpretable units and unique concepts of every network, each in
-per cent of what the dense network of the same replicate has, against the weights that remain. Where the curves part,
-the measures do not decline together. Bold: mean over replicates; thin: each replicate. Grey lines: the dense network's
-level, and 90 % of the weights pruned. {edge} A unit is interpretable if its IoU with its best concept is
-{detector_iou}. {n}. {layers}. A panel for each layer and curve; where a page has no room for all curves, a line above
-names those left out.
+"""What pruned networks keep, in per cent of the dense network, against the weights that remain. {measures} {lines}
+Horizontal line: the dense network. {line} {edge} A unit is a detector if its IoU with its best concept is
+{detector_iou}. {n}. {layers}.
 """
 
 from typing import Any
@@ -15,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from workflow_scripts.figures.arms import compared_with, first_level, of_known_density, of_role
 from workflow_scripts.figures.curves import draw_curve
+from workflow_scripts.figures.facts import has_spread, list_baselines, listed, sentence
 from workflow_scripts.figures.measures import Measure
 from workflow_scripts.figures.panels import (
     DENSE,
@@ -28,7 +26,6 @@ from workflow_scripts.figures.panels import (
     columns_within,
     count_replicates,
     curves_on_page,
-    draw_sentence,
     first_curves,
     mark_nine_tenths,
     place_panels,
@@ -56,7 +53,7 @@ EDGE = 0.18  # inches across for each baseline
 
 MEASURES = (
     Measure("accuracy %", None, "test accuracy"),
-    Measure("detectors_a %", None, "interpretable units"),
+    Measure("detectors_a %", None, "detectors"),
     Measure("concepts_a", None, "unique concepts"),
 )
 MARKERS = (("o", 3), ("s", 2.8), ("^", 3.6))  # and their sizes
@@ -67,10 +64,8 @@ LOOKS: list[dict[str, Any]] = [
 
 
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
-    """What each network has of its own dense network's accuracy, units and concepts; a panel per layer and curve."""
+    """What each network has of its own dense network's accuracy, detectors and concepts; by layer and curve."""
     related = relate_to_dense(frames["networks"])
-    if related.empty:
-        return draw_sentence("No network here is a pruned copy of a dense one: there is nothing to relate.", width)
     one_panel = len(related[["arm", "layer"]].drop_duplicates()) == 1
     width = width or (COLUMN_WIDTH if one_panel else TEXT_WIDTH)
     most = curves_on_page(related, LEAST_HEIGHT, columns_within(MOST_COLUMNS, width, LEAST_WIDTH))
@@ -94,7 +89,7 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
         if related[measure.column].notna().any()
     ]
     if related["replicate"].nunique() > 1:
-        mean = f"bold: mean of {count_replicates(related)}"
+        mean = f"bold: ratio of means, {count_replicates(related)}"
         handles.append(Line2D([], [], color=GREY, label=f"{EACH}; {mean}", **REPLICATE_LINE))
     handles += {mark.get_label(): mark for mark in drawn}.values()
     add_legend(figure, handles, columns=4)
@@ -102,20 +97,38 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     return figure
 
 
+def why_empty(frames: dict[str, pd.DataFrame]) -> str:
+    """Why there is nothing to draw; empty if there is something."""
+    if len(relate_to_dense(frames["networks"])):
+        return ""
+    return "No network here is a pruned copy of a dense one, so there is nothing to relate."
+
+
 def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
-    """What the caption says of marks at the right edge."""
+    """What is measured, what thin and bold lines are, and marks at the right edge."""
     networks = frames["networks"]
-    drawn = (networks["role"] == BASELINE).any() and not relate_to_dense(networks).empty
-    words = (
-        "Marks beyond the right edge: baselines, in the colour of the measure, per cent of the dense networks' mean."
+    related, baselines = relate_to_dense(networks), of_role(networks, BASELINE)
+    lines = (
+        "Bold: the mean over replicates, in per cent of the dense networks' mean, as in ``robustness``; thin: each"
+        " replicate, in per cent of its own dense network."
     )
-    return {"edge": words if drawn else ""}
+    edge = (
+        f"Marks beyond the right edge: {list_baselines(baselines, 'short_name')}. They have the colour of the measure,"
+        " and are in per cent of the dense networks' mean."
+    )
+    measured = [measure.title for measure in MEASURES if related[measure.column].notna().any()]
+    return {
+        "measures": sentence(f"{listed(measured)} share a panel: where the curves part, they do not decline together"),
+        "lines": lines if has_spread(related) else "",
+        "edge": edge if baselines else "",
+    }
 
 
 def relate_to_dense(networks: pd.DataFrame) -> pd.DataFrame:
     """The rows of curves that begin at a dense network and go on, their measures in per cent of that network's.
 
-    The dense network is that of the same arm and replicate; a measure that is 0 there, or unknown, is unknown.
+    The dense network is that of the same arm and replicate; a measure that is 0 there, or unknown, is unknown. Beside
+    each measure's column stands, named by `bold`, the mean of its level in per cent of the dense networks' mean.
     """
     curves = of_known_density(networks[networks["role"] == CURVE])
     keys, columns = ["arm", "replicate", "layer"], [measure.column for measure in MEASURES]
@@ -123,8 +136,16 @@ def relate_to_dense(networks: pd.DataFrame) -> pd.DataFrame:
     related = curves.merge(dense[[*keys, *columns]], on=keys, suffixes=("", " dense"))
     for column in columns:
         of_dense = related.pop(f"{column} dense")
+        mean = related.groupby(["arm", "level", "layer"])[column].transform("mean")
+        mean_of_dense = of_dense.groupby([related["arm"], related["level"], related["layer"]]).transform("mean")
+        related[bold(column)] = 100 * mean / mean_of_dense.where(mean_of_dense > 0)
         related[column] = 100 * related[column] / of_dense.where(of_dense > 0)
     return related[related.groupby("arm")["remaining %"].transform("min") < DENSE]
+
+
+def bold(column: str) -> str:
+    """The name of the column of a measure's bold line."""
+    return f"{column}, means"
 
 
 def draw_related(axes: Axes, rows: pd.DataFrame) -> None:
@@ -134,7 +155,7 @@ def draw_related(axes: Axes, rows: pd.DataFrame) -> None:
     for measure, look in zip(MEASURES, LOOKS, strict=True):
         measured = rows[rows[measure.column].notna()]
         if len(measured):
-            draw_curve(axes, measured, measure, look)
+            draw_curve(axes, measured, measure, look, bold=bold(measure.column))
     axes.set_ylim(0, max(105, 1.04 * axes.dataLim.y1))
     axes.set_ylabel("Relative to dense (%)")
 

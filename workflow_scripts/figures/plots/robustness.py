@@ -1,11 +1,7 @@
-"""Do the conclusions hold under other choices? Interpretable units and unique concepts, in per cent of the dense
-network's, against the weights that remain; each line is one setting of one choice: the IoU threshold, the quantile, the
-protocol, where activations lie in the picture (knots), and the way of counting: a unit counts once (A), or in every
-category in which it detects a concept (B). Black and bold: the experiment's own setting, the same line in each panel,
-with an IoU {detector_iou}. Lines are means over replicates, divided by their mean at the dense level. Where lines
-coincide, the decline does not depend on the choice. There is no line for a setting with which the dense networks have
-fewer than five units, or concepts, on average. {n}. {layers}. Two rows of panels for each layer and curve; where a page
-has no room for all curves, a line above names those left out.
+"""Do the conclusions hold under other choices? Detectors and unique concepts, in per cent of the dense network's,
+against the weights that remain. Each line is one setting of {choices}. Black and bold: the experiment's own setting,
+the same line in each panel, with an IoU {detector_iou}. {lines} Where lines coincide, the decline does not depend on
+the choice. {few} {line} {n}. {layers}.
 """
 
 import textwrap
@@ -21,6 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
 from workflow_scripts.figures.arms import of_known_density
+from workflow_scripts.figures.facts import has_spread, listed
 from workflow_scripts.figures.panels import (
     DENSE,
     LINE_HEIGHT,
@@ -29,7 +26,6 @@ from workflow_scripts.figures.panels import (
     axes_width,
     columns_within,
     curves_on_page,
-    draw_sentence,
     first_curves,
     lines_of,
     mark_nine_tenths,
@@ -61,8 +57,15 @@ TITLES = {
     "knots": "Knots",
     COUNTING: "Way of counting",
 }
+IN_WORDS = {
+    "detector_iou": "the IoU threshold",
+    "quantile": "the quantile (the share of activations above a unit's threshold)",
+    "protocol": "the protocol",
+    "knots": "the knots (where activations lie in the picture)",
+    COUNTING: "the way of counting: a unit counts once (A) or in every category in which it detects a concept (B)",
+}
 NUMBERS = ("detector_iou", "quantile")  # choices whose values have an order, as their colours then
-MEASURES = {"units": "Units", "concepts": "Concepts"}
+MEASURES = {"units": "Detectors", "concepts": "Concepts"}
 WAYS = {"A": "once (A)", "B": "per category (B)"}
 FEWEST = 5  # units or concepts of the dense networks: in per cent of fewer, one more or less is a leap
 HIGHEST = 200  # per cent: what is above leaves the panel
@@ -88,10 +91,8 @@ class Setting(NamedTuple):
 
 
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
-    """What the networks have of the dense network's units and concepts; a column for each choice, two rows a layer."""
+    """Detectors and concepts in per cent of the dense network; a column for each choice, two rows a layer."""
     related = relate_to_dense(with_ways_of_counting(frames["sweep"]))
-    if related.empty:
-        return draw_sentence("No network here is a pruned copy of a dense one: no decline can be told.", width)
     choices = settings_of(related, *detector_rule_of(frames["networks"]))
     width = width or (COLUMN_WIDTH if len(choices) == 1 else TEXT_WIDTH)
     columns, entries = columns_within(len(choices), width, LEAST_WIDTH), list(choices.items())
@@ -107,6 +108,30 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
         draw_band(grid[number * len(shown) : (number + 1) * len(shown)], shown, band, related)
     say_left_out(figure, left_out)
     return figure
+
+
+def why_empty(frames: dict[str, pd.DataFrame]) -> str:
+    """Why there is nothing to draw; empty if there is something."""
+    if len(relate_to_dense(with_ways_of_counting(frames["sweep"]))):
+        return ""
+    return "No network here is a pruned copy of a dense one, so there is no decline to compare."
+
+
+def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """Which choices are drawn, and whether lines are missing."""
+    related = relate_to_dense(with_ways_of_counting(frames["sweep"]))
+    choices = settings_of(related, *detector_rule_of(frames["networks"]))
+    drawn = related[related["choice"].isin(list(choices))]
+    several = has_spread(frames["sweep"])
+    few = (
+        f"There is no line for a setting with which the dense networks have fewer than {FEWEST} detectors, or concepts,"
+        " on average."
+    )
+    return {
+        "lines": "Lines are means over replicates, in per cent of the dense networks' mean." if several else "",
+        "choices": listed([IN_WORDS[choice] for choice in choices], "or"),
+        "few": few if drawn[list(MEASURES)].isna().any(axis=None) else "",
+    }
 
 
 def draw_band(grid: np.ndarray, shown: list[tuple[Place, str]], choices: Choices, related: pd.DataFrame) -> None:

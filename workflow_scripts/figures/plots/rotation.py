@@ -1,8 +1,6 @@
-"""Do units detect more than random directions of the same space? Top: interpretable units, and dotted the mean over
-random rotations of the layer{rotations}, in a band from the lowest to the highest of all rotations and replicates.
-Below: units less the mean of the same network's rotations, in percentage points; above the grey line at 0, the units'
-own basis detects more than a random one. {alphas} A unit is interpretable if its IoU with its best concept is
-{detector_iou}. {curves} {n}. {layers}.
+"""Do units detect more than random directions of the same space? Detectors among the units, and in random bases of the
+layer{against}. {panels} {alphas} A unit is a detector if its IoU with its best concept is {detector_iou}. {curves} {n}.
+{layers}.
 """
 
 import math
@@ -28,7 +26,6 @@ from workflow_scripts.figures.panels import (
     add_pruned_axis,
     all_dense,
     columns_within,
-    draw_sentence,
     height_on_page,
     mark_nine_tenths,
     panels,
@@ -50,7 +47,7 @@ from workflow_scripts.tables.read_tables import farthest
 ORDER = 45
 NEEDS_ROTATIONS = True
 
-EXCESS = Measure("excess", None, "Units less rotated (points)")
+EXCESS = Measure("excess", None, "Units minus random basis (points)")
 NETWORK = ["arm", "replicate", "level", "layer"]
 ROTATED_LINE: dict[str, Any] = {"linestyle": ":", "linewidth": 1.5}
 SPARSE_MARK: dict[str, Any] = {"marker": "s", "markersize": 3.5, "linestyle": "none"}
@@ -58,11 +55,9 @@ BAND = 0.15  # opacity
 
 
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
-    """Interpretable units beside those of random bases, what they have beyond these, and how it goes with alpha."""
+    """Detectors beside those of random bases, what they have beyond these, and how it goes with alpha."""
     rotations = frames["rotations"]
     rotations = rotations[rotations["role"] == CURVE]
-    if rotations.empty:
-        return draw_sentence("No curve here is rotated: what else is stands in the table of rotations.", width)
     turned = farthest(rotations)
     networks = relate_to_rotations(frames["networks"], turned)
     if all_dense(networks):
@@ -94,15 +89,29 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     return figure
 
 
+def why_empty(frames: dict[str, pd.DataFrame]) -> str:
+    """Why there is nothing to draw; empty if there is something."""
+    curves = (frames["rotations"]["role"] == CURVE).any()
+    return "" if curves else "No curve here is rotated; rotations.csv has the networks that are."
+
+
 def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
-    """How many rotations there are, what the panels of alphas show, and the replicates and layers that are rotated."""
+    """What the panels show, and how many rotations there are."""
     rotations = frames["rotations"][frames["rotations"]["role"] == CURVE]
-    if rotations.empty:
-        return {"rotations": "", "alphas": ""}
-    seeds = rotations.groupby(["arm", "alpha"])["seed"].nunique()
+    seeds = span(list(rotations.groupby(["arm", "alpha"])["seed"].nunique()))
+    if all_dense(relate_to_rotations(frames["networks"], farthest(rotations))):
+        words = (
+            f"Grey marks: means over random bases, that is, random rotations of the units ({seeds} of each network)."
+        )
+        return {"panels": words, "alphas": ""}
+    panels = (
+        f"Top: the units; dotted: the mean over random bases, that is, random rotations of the units ({seeds} of each"
+        " network); band: from the lowest to the highest. Below: the units minus the mean of the same network's random"
+        " bases, in percentage points; above the grey line at 0, the units detect more."
+    )
     alphas = "Both at the largest alpha. Last: detectors against alpha, from the units' own basis (0) on."
     return {
-        "rotations": f" ({span(list(seeds))} of each network)",
+        "panels": panels,
         "alphas": alphas if rotations.groupby("arm")["alpha"].nunique().max() > 1 else "",
     }
 

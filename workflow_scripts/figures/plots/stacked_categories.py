@@ -1,8 +1,6 @@
-"""Interpretable units by the category of their concept, in per cent of the layer's units; 0: none. A unit is
-interpretable if its IoU with its best concept is {detector_iou}; it counts once, under that concept. Bars from dense to
-sparse, below each the weights that remain; apart, at the right, baselines and references, of several levels the first.
-Means over replicates; their spread is in the overview. {n}. {layers}. A panel for each layer and curve; where a page
-has no room for all curves, a line above names those left out.
+"""Detectors by the category of their concept, in per cent of the layer's units{zero}. A unit is a detector if its IoU
+with its best concept is {detector_iou}; it counts once, under that concept. {levels} {comparisons} {spread} {n}.
+{layers}.
 """
 
 import numpy as np
@@ -13,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from workflow_scripts.figures.arms import first_level, of_role
+from workflow_scripts.figures.facts import has_spread, list_baselines, list_references
 from workflow_scripts.figures.heat_maps import levels_of
 from workflow_scripts.figures.measures import units_title
 from workflow_scripts.figures.numbers import rounded
@@ -22,6 +21,7 @@ from workflow_scripts.figures.panels import (
     REMAINING,
     SIDES,
     add_legend,
+    all_dense,
     axes_width,
     columns_for,
     columns_within,
@@ -70,6 +70,25 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
         add_legend(figure, handles, columns=4)
     say_left_out(figure, left_out)
     return figure
+
+
+def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """What the bars are: of levels, of baselines and references; whether there are bars of nothing, and means."""
+    categories = frames["categories"]
+    curves = categories[categories["role"] == CURVE]
+    others = [of_arm for role in (BASELINE, REFERENCE) for of_arm in of_role(categories, role)]
+    baselines = of_role(categories, BASELINE)
+    words = [list_baselines(baselines, "short_name")] if baselines else []
+    words += filter(None, [list_references(of_role(categories, REFERENCE), "short_name")])
+    first = " Of an arm with several levels: the first." if any(rows["level"].nunique() > 1 for rows in others) else ""
+    bars = pd.concat([curves, *map(first_level, others)])
+    empty = bars.groupby(["arm", "level", "layer"])["detectors_a"].sum() == 0
+    return {
+        "zero": "; 0: none" if empty.any() else "",
+        "levels": f"Bars{'' if all_dense(curves) else ' from dense to sparse'}, below each the weights that remain.",
+        "comparisons": f"Apart, at the right: {'; '.join(words)}.{first}" if words else "",
+        "spread": "Means over replicates; the overview shows their spread." if has_spread(curves) else "",
+    }
 
 
 def bars_of_levels(rows: pd.DataFrame) -> list[tuple[str, pd.Series]]:

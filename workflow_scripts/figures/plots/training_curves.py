@@ -1,7 +1,5 @@
-"""How the networks were trained: loss (left) and accuracy (right) on the training pictures after each epoch, a row for
-each arm that was trained; curves first, then references. A line is a network, its colour the weights that remain; there
-is one for each replicate. Levels that start from a rewind point begin at its epoch. Circles: test accuracy at the end,
-where it was measured. {n}. Of more than six curves the first six are shown, and a line above names the others.
+"""How the networks were trained: loss (left) and accuracy (right) on the training pictures after each epoch. {rows}
+{networks} {rewound} {circles} {n}.
 """
 
 import pandas as pd
@@ -10,12 +8,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from workflow_scripts.figures.facts import has_spread, sentence
 from workflow_scripts.figures.measures import Measure
+from workflow_scripts.figures.numbers import span
 from workflow_scripts.figures.panels import (
     add_density_bar,
     all_dense,
     density_colours,
-    draw_sentence,
     first_curves,
     height_on_page,
     panels,
@@ -23,13 +22,14 @@ from workflow_scripts.figures.panels import (
     sparsest,
 )
 from workflow_scripts.figures.style import TEXT_WIDTH
-from workflow_scripts.plan.keys import BASELINE
+from workflow_scripts.plan.keys import BASELINE, REFERENCE
 
 ORDER = 130
 NEEDS_EPOCHS = True
 
 LOSS = Measure("train_loss", None, "Training loss")
 TRAIN_ACCURACY = Measure("train accuracy %", None, "Training accuracy (%)")
+NETWORK = ["arm", "replicate", "level"]
 HEIGHT = 1.8  # inches of a panel
 
 
@@ -38,8 +38,6 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     epochs = frames["epochs"]
     shown, left_out = first_curves(epochs[epochs["role"] != BASELINE])
     arms = [rows for _, rows in shown.groupby("arm", sort=False)]
-    if not arms:
-        return draw_sentence("No network of a curve or a reference was trained here.", width)
     figure, grid = panels(len(arms), 2, width or TEXT_WIDTH, height_on_page(len(arms), HEIGHT))
     colours = density_colours(sparsest(frames["networks"]))
     for row, of_arm in zip(grid, arms, strict=True):
@@ -56,6 +54,32 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
         add_density_bar(figure, colours)
     say_left_out(figure, left_out)
     return figure
+
+
+def why_empty(frames: dict[str, pd.DataFrame]) -> str:
+    """Why there is nothing to draw; empty if there is something."""
+    trained = (frames["epochs"]["role"] != BASELINE).any()
+    return "" if trained else "No network of a curve or a reference was trained here."
+
+
+def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """What rows, lines and circles are, and why lines begin later."""
+    shown, _ = first_curves(frames["epochs"][frames["epochs"]["role"] != BASELINE])
+    references = "curves first, then references" if (shown["role"] == REFERENCE).any() else ""
+    colour = "" if all_dense(frames["networks"]) else ", its colour the weights that remain"
+    begins = shown.groupby(NETWORK)["epoch"].min()
+    rewound = (
+        "After each pruning round, training begins again at the rewind point, an early epoch of the dense training;"
+        f" lines then begin at epoch {span(list(begins[begins > 1]))}."
+        if (begins > 1).any()
+        else ""
+    )
+    return {
+        "rows": sentence("a row for each arm", references) if shown["arm"].nunique() > 1 else "",
+        "networks": f"A line is a network{colour}{'; each replicate has one' if has_spread(shown) else ''}.",
+        "rewound": rewound,
+        "circles": "Circles: test accuracy at the end." if shown["accuracy %"].notna().any() else "",
+    }
 
 
 def draw_networks(axes: Axes, rows: pd.DataFrame, measure: Measure, colours: ScalarMappable) -> None:

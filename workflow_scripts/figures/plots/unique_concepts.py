@@ -1,7 +1,7 @@
-"""Distinct concepts that the layer's units detect, against the weights that remain. Solid: a unit counts once, under
-its best concept. Dotted (crosses where every network is dense): a unit counts in every category in which it detects a
-concept, and the categories' distinct concepts are added up, as in the published code of Bau et al. (2017). A unit
-detects a concept if their IoU is {detector_iou}. {curves} {baselines} {references} {n}. {layers}.
+"""Distinct concepts that the layer's units detect{against}. {once}: a unit counts once, under its best concept.
+{often}: a unit counts in every category in which it detects a concept, and the categories' distinct concepts are added
+up, as in the published code of Bau et al. (2017). A unit detects a concept if their IoU is {detector_iou}. {curves}
+{baselines} {references} {n}. {layers}.
 """
 
 import pandas as pd

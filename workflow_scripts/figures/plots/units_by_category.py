@@ -1,7 +1,6 @@
-"""Interpretable units by the category of the concept, against the weights that remain; every panel has its own scale.
-Solid: a unit counts once, under its best concept, so the panels add up to the overview. Dotted (crosses where every
-network is dense): a unit counts in every category in which it detects a concept. A unit detects a concept if their IoU
-is {detector_iou}. {curves} {baselines} {references} {n}. {layers}.
+"""Detectors by the category of the concept{against}; every panel has its own scale. {once}: a unit counts once, under
+its best concept, so the panels add up to the overview. {often}: a unit counts in every category in which it detects a
+concept. A unit detects a concept if their IoU is {detector_iou}. {curves} {baselines} {references} {n}. {layers}.
 """
 
 import pandas as pd
@@ -14,5 +13,5 @@ ORDER = 110
 
 
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
-    """Interpretable units, a panel for each layer and category."""
+    """Detectors, a panel for each layer and category."""
     return draw_by_category(UNITS_IN_CATEGORY, frames["categories"], width)

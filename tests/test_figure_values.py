@@ -5,7 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 from pathlib import Path
 
 import matplotlib
@@ -322,6 +322,20 @@ def test_arms_at_equal_accuracy_and_density_are_the_table_s_differences(tmp_path
         drawn = np.concatenate([marks[True], marks[False]])
         assert drawn[drawn[:, 0].argsort()] == pytest.approx(places[::-1])
     require_legible(figure)
+
+
+@pytest.mark.parametrize(("width", "font_size"), [(3.5, 9), (7.2, 6)])
+def test_matched_arms_of_two_networks_can_be_read_at_other_sizes(tmp_path, width, font_size):
+    arms, networks = [], []
+    for base in "ab":
+        arms.append(arm_row(base, recipe="imp", label=f"iterative magnitude pruning {base}"))
+        arms += [arm_row(f"{base}_{name}", base, starts_from=base, label=f"one-shot, {name}") for name in ("x", "y")]
+        for replicate, level in product(range(3), range(4)):
+            for arm, quality in ((base, 1 - level / 4), (f"{base}_x", 1 - level / 3), (f"{base}_y", 1 - level / 3)):
+                networks.append(write_network(tmp_path, arm, replicate, level, 0.5**level, quality))
+    figure = figure_of("matched", collected(networks, tmp_path, arms=arms), width, font_size)
+    require_legible(figure, smallest=5)
+    assert figure.get_figheight() <= PAGE_HEIGHT + 1e-6
 
 
 def test_agreement_with_the_dense_network_and_its_ceilings(tmp_path):

@@ -109,6 +109,6 @@ def share_above(scores: pd.Series, thresholds: np.ndarray, detector_rule: str) -
 
 def without_overlap(rows: pd.DataFrame) -> list[str]:
     """A line that says how many units of an arm overlap no concept, and how many of them are dead; none if all do."""
-    words = "units without overlap: {} % (dead units: {} %)"
+    words = "units without overlap: {} %; dead: {} %"
     silent, dead = (100 * shares.groupby(rows["level"]).mean() for shares in (rows["score"] == 0, rows["dead"]))
     return [words.format(span(list(silent)), span(list(dead)))] if silent.any() else []

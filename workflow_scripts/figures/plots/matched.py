@@ -54,9 +54,11 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
         for axes, (measure, by) in zip(panels_of_layer, PANELS, strict=True):
             arms = list(of_layer["arm"].unique())
             draw_differences(axes, of_layer[of_layer["measure"] == measure], by, arms, lowest)
-            axes.set_ylabel(f"{NAMES[measure]} minus those of\nthe arm at equal {by}")
+            axes.set_ylabel(f"{NAMES[measure]}, difference")
+            axes.set_title(f"at equal {by}", loc="left")
         network = of_layer["network_name"].iloc[0]
-        panels_of_layer[0].set_title(f"{layer}, {network}" if rows["imp_arm"].nunique() > 1 else layer, loc="left")
+        title = f"{layer}, {network}" if rows["imp_arm"].nunique() > 1 else layer
+        panels_of_layer[0].set_title(f"{title}\n{panels_of_layer[0].get_title(loc='left')}", loc="left")
     add_legend(figure, interval_handles(rows, rows["equivalent"].eq(True)), columns=3)
     return figure
 

@@ -5,6 +5,7 @@ from itertools import product
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from docutils.core import publish_doctree
 from docutils.nodes import paragraph
@@ -96,11 +97,10 @@ def test_captions_are_filled_and_stay_restructured_text(name, frames):
     assert max(map(len, caption.splitlines())) <= 120
     publish_doctree(caption, settings_overrides=STRICT)
     words = " ".join(caption.split())
-    if name == "matched":  # there is no other arm
-        return
-    assert "n = 3 replicates" in words
-    assert name in ("accuracy", "layer_densities", "training_curves") or re.search(rf"(above|IoU) {CUT:g}", words)
     plain(re.sub(r"\\(texttt|emph|textbf)\{([^{}]*)\}", r"\2", as_latex(caption)))
+    if name != "matched":  # there is no other arm
+        assert "n = 3 replicates" in words
+        assert name in ("accuracy", "layer_densities", "training_curves") or re.search(rf"(above|IoU) {CUT:g}", words)
 
 
 def test_captions_say_what_the_tables_have(frames):
@@ -109,7 +109,7 @@ def test_captions_say_what_the_tables_have(frames):
     assert f"Layers: layer3 ({units} units), layer_4 ({units} units)." in caption
     assert "Thin lines: each replicate" in caption and "references (dense, trained twice)" in caption
     explained = [f"{name} ({EXPLAINED[recipe]})" for recipe, name in BASELINES.items()]
-    assert f"baselines, whose detectors cannot have been learned: {'; '.join(explained)}." in caption
+    assert f"baselines, that is, {'; '.join(explained)}." in caption
     assert "(3 of each network)" in fill_caption("rotation", frames)
     assert "19 random sets" in fill_caption("ablation", frames)
 
@@ -162,7 +162,20 @@ def test_a_rewind_point_is_explained_where_lines_begin_at_one(frames):
     assert "rewind" not in fill_caption("training_curves", frames)
     later = frames["epochs"].assign(epoch=frames["epochs"]["epoch"] + 3 * (frames["epochs"]["level"] > 0))
     caption = " ".join(fill_caption("training_curves", frames | {"epochs": later}).split())
-    assert "begins again at the rewind point" in caption and "lines then begin at epoch 4." in caption
+    assert "Lines that begin at epoch 4 begin at the rewind point" in caption
+
+
+def test_of_rotations_only_arms_that_are_rotated_are_described(frames):
+    other = frames["networks"].query("arm == 'imp'").assign(arm="other", method=1)
+    several = frames | {"networks": pd.concat([frames["networks"], other])}
+    assert "Colours: methods" in fill_caption("overview", several)
+    assert "Colours" not in fill_caption("rotation", several)
+
+
+def test_where_no_measure_is_above_0_there_is_nothing_to_relate(frames):
+    none = {"accuracy %": float("nan")} | dict.fromkeys(["detectors_a", "detectors_a %", "concepts_a"], 0)
+    caption = fill_caption("relative_to_dense", frames | {"networks": frames["networks"].assign(**none)})
+    assert "Nothing is drawn: the dense networks have no detectors" in " ".join(caption.split())
 
 
 THIN, REMAINING = r"\b[Tt]hin\b(?! and)", r"weights that remain|weights remains"

@@ -240,7 +240,7 @@ def test_a_level_with_too_few_replicates_ends_the_sequence(tmp_path):
 
 def test_the_error_rate_of_claims_is_stated_only_if_there_are_claims(tmp_path):
     texts = texts_of(write_folder(tmp_path, chain("imp", [DENSE, DENSE])))
-    assert "for each cell of the table, the chance is at most 5 % that" in texts["In short"]
+    assert "in at most 5 % of experiments a cell of the table names" in texts["In short"]
     assert "of cells (6)." in texts["In short"]
     edit(tmp_path, "equivalence", shown="not testable")
     assert "5 %" not in texts_of(tmp_path)["In short"]
@@ -314,8 +314,8 @@ def test_levels_whose_interval_excludes_0_are_reported_even_if_the_change_is_wit
     ) in text
     assert "Unique concepts: the 90 % interval of the difference from dense includes 0 at every level." in text
     assert (
-        "In a: below dense are detectors at 50 %, 12.5 % and 6.25 % of the weights (by 5 to 89). Above dense are"
-        " detectors at 3.12 % of the weights (by 11)."
+        "In a: lower than dense in detectors at 50 %, 12.5 % and 6.25 % of the weights (by 5 to 89). Higher than dense"
+        " in detectors at 3.12 % of the weights (by 11)."
     ) in texts_of(folder)["In short"]
     cells = {row["weights"]: row["detectors"] for row in cells_of(folder, "What changes in a")}
     assert cells["100 %"] == "100.0 ± 0.0" and cells["25 %"] == "95.0 ± 15.0 (-30.3 to +20.3)\u00a0°"

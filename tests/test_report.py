@@ -151,7 +151,7 @@ def test_what_was_trained_and_dissected_is_on_the_page_in_words(results):
     text = report(results).text
     assert "Trained: a_network(widths=[4, 8]), with 1,234 pictures of 5 classes; tested with 56 others." in text
     assert "Dissected with 2,000 pictures, which have 77 labels of 2 kinds: object and <part>." in text
-    assert "the networks that training starts from" in text  # what the arm "untrained" is
+    assert "networks with initial weights" in text  # what the arm "untrained" is
 
 
 def test_how_it_was_made_is_on_the_page_in_words(results):

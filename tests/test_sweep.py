@@ -419,7 +419,10 @@ def test_settings_with_few_dense_detectors_have_no_line(tables, tmp_path):
 
 def test_if_every_network_is_dense_the_figure_says_so(tmp_path):
     tables = collected(write_experiment(tmp_path, levels=1), tmp_path)
-    assert "No network here is a pruned copy" in figure_of("robustness", tables).axes[0].texts[0].get_text()
+    assert (
+        "No network of known density here is a pruned copy"
+        in figure_of("robustness", tables).axes[0].texts[0].get_text()
+    )
 
 
 def test_own_settings_are_the_table_of_networks(tmp_path):

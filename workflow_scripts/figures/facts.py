@@ -13,7 +13,7 @@ from workflow_scripts.tables.read_tables import detector_rule_of
 Frames = dict[str, pd.DataFrame]
 
 MOST_LAYERS = 6  # that are named
-EXPLAINED = {  # baselines without anything learned, by their recipes
+EXPLAINED = {  # baselines by their recipes
     "untrained": "initial weights",
     "untrained_calibrated": "with batch-norm statistics measured on training pictures",
     "shuffled_labels": "with the labels of other pictures",
@@ -74,7 +74,9 @@ def describe_curves(frames: Frames) -> str:
         dots = several if has_spread(curves) else "circles are networks"
         return f"Every network is dense: one row per network and layer; {dots}."
     dense = "open marker: the dense network" if (curves["remaining %"] >= DENSE).any() else ""
-    return f"{describe_colours(curves)} {sentence(describe_lines(curves), dense, describe_nine_tenths(curves))}"
+    return (
+        f"{describe_colours(curves)} {sentence(describe_lines(curves), dense, describe_nine_tenths(sparsest(curves)))}"
+    )
 
 
 def describe_colours(curves: pd.DataFrame) -> str:
@@ -88,10 +90,9 @@ def describe_lines(curves: pd.DataFrame) -> str:
     return "thin lines: each replicate; bold: their mean" if has_spread(curves) else ""
 
 
-def describe_nine_tenths(curves: pd.DataFrame) -> str:
-    """What the vertical line is, where the axis of densities has it."""
-    shown = not all_dense(curves) and reaches_nine_tenths(sparsest(curves))
-    return "vertical line: 90 % of the weights pruned" if shown else ""
+def describe_nine_tenths(lowest: float) -> str:
+    """What the vertical line is, where an axis of densities down to `lowest` (per cent) has it."""
+    return "vertical line: 90 % of the weights pruned" if reaches_nine_tenths(lowest) else ""
 
 
 def describe_means(frames: Frames) -> str:
@@ -120,9 +121,8 @@ def list_baselines(arms: Sequence[pd.DataFrame], column: str = "name") -> str:
     for rows in arms:
         recipe, name = rows["recipe"].iloc[0], as_rst(rows[column].iloc[0])
         names.setdefault(name, "" if recipe in names.values() else recipe)
-    known = all(rows["recipe"].iloc[0] in EXPLAINED for rows in arms)
     listed_names = [f"{name} ({EXPLAINED[recipe]})" if recipe in EXPLAINED else name for name, recipe in names.items()]
-    return f"baselines{', whose detectors cannot have been learned' if known else ''}: {'; '.join(listed_names)}"
+    return f"baselines, that is, {'; '.join(listed_names)}"
 
 
 def describe_references(frames: Frames) -> str:
@@ -169,7 +169,6 @@ FACTS: dict[str, Callable[[Frames], str]] = {
     "detector_iou": describe_rule,
     "against": describe_axis,
     "curves": describe_curves,
-    "line": lambda frames: sentence(describe_nine_tenths(curves_of(frames))),
     "means": describe_means,
     "once": describe_once,
     "often": describe_often,

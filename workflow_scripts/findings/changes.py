@@ -103,11 +103,11 @@ def in_short(tables: Tables, curve: str) -> Section:
     if len(compared):
         count = counted(span(compared["n"].min(), compared["n"].max()), "replicate")
         paragraphs.append(
-            f"Each level is compared with the dense network of the same replicate ({count}). Below or above"
-            " dense: the 90 % interval of the difference excludes 0 at that level, taken alone. What is ruled out is"
-            " tested from dense to sparse until a test fails: for each cell of the table, the chance is at most 5 %"
-            " that the true loss, or change, at the level named there is as large as the margin. There is no correction"
-            f" for the number of levels or of cells ({2 * (len(table) - 1)})."
+            f"Each level is compared with the dense network of the same replicate ({count}). Lower or higher than"
+            " dense: the 90 % interval of the difference excludes 0 at that level, without correction for the number of"
+            " levels. What is ruled out is tested from dense to sparse until a test fails, so that in at most 5 % of"
+            " experiments a cell of the table names a level where the true loss, or change, is as large as the margin"
+            f" or larger. There is no correction for the number of cells ({2 * (len(table) - 1)})."
         )
     note = (
         "The share of the weights down to which a loss, or a change in either direction, as large as the margin is"
@@ -147,17 +147,16 @@ def headlines(equivalence: pd.DataFrame, curves: Sequence[str]) -> list[str]:
 def differing(rows: pd.DataFrame) -> str:
     """Which measures of a layer are below or above those of the dense networks, and at which levels; "" if none is."""
     rows, sentences = tested(rows), []
-    for words, side in (("below dense", below), ("above dense", above)):
-        parts: dict[str, str] = {}
+    for words, side in (("lower than dense in", below), ("higher than dense in", above)):
+        parts = []
         for measure, name in MEASURES.items():
             if len(of_one := side(rows[rows["measure"] == measure])):
                 sizes = (100 if measure == "accuracy" else 1) * of_one["difference"].abs()
                 size = span(sizes.min(), sizes.max())
                 size = counted(size, "point") if measure == "accuracy" else size
-                parts[measure] = f"{name} at {levels_of(of_one)} (by {size})"
+                parts.append(f"{name} at {levels_of(of_one)} (by {size})")
         if parts:
-            verb = "is" if next(iter(parts)) == "accuracy" else "are"
-            sentences.append(f"{words} {verb} {listed(list(parts.values()), most=len(parts))}.")
+            sentences.append(f"{words} {listed(parts, most=len(parts))}.")
     return one_after_another(sentences)
 
 

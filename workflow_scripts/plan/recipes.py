@@ -53,7 +53,7 @@ BUILT_IN = {
         "in each round the smallest of the remaining weights are removed, and the others trained again from the rewind"
         " point",
     ),
-    "untrained": Recipe(BASELINE, "untrained", "the networks that training starts from", of=("imp", "brought")),
+    "untrained": Recipe(BASELINE, "untrained", "networks with initial weights", of=("imp", "brought")),
     "shuffled_labels": Recipe(
         BASELINE,
         "dense, labels shuffled",
@@ -72,46 +72,58 @@ BUILT_IN = {
     "imp_rewind0": Recipe(
         CURVE,
         "IMP, rewound to the start",
-        "like imp, but the weights go back to their initial values",
+        "like iterative magnitude pruning, but the weights go back to their initial values",
         of=("imp",),
         starts_from="first",
     ),
     "lr_rewind": Recipe(
         CURVE,
         "learning-rate rewinding",
-        "like imp, but the weights keep their values and only the learning rate goes back",
+        "like iterative magnitude pruning, but the weights keep their values and only the learning rate goes back",
         of=("imp", "brought"),
         starts_from="first",
     ),
     "finetune": Recipe(
         CURVE,
         "fine-tuning",
-        "like imp, but the weights keep their values and are trained at one low learning rate",
+        "like iterative magnitude pruning, but the weights keep their values and are trained at one low learning rate",
         of=("imp", "brought"),
         starts_from="first",
     ),
     "oneshot": Recipe(
         CURVE,
         "one-shot magnitude, rewound",
-        "like imp, but pruned in a single round",
+        "like iterative magnitude pruning, but pruned in a single round",
         of=("imp",),
         starts_from="first",
     ),
     "random_layerwise": Recipe(
         CURVE,
         "random masks, layer by layer",
-        "as many weights of each layer as with imp, at random places",
+        "as many weights of each layer as with iterative magnitude pruning, at random places",
         of=("imp",),
         starts_from="first",
     ),
     "random_global": Recipe(
-        CURVE, "random masks", "as many weights in all as with imp, at random places", of=("imp",), starts_from="first"
+        CURVE,
+        "random masks",
+        "as many weights in all as with iterative magnitude pruning, at random places",
+        of=("imp",),
+        starts_from="first",
     ),
     "reinit": Recipe(
-        CURVE, "IMP's masks, new weights", "the masks of imp, other initial weights", of=("imp",), starts_from="first"
+        CURVE,
+        "IMP's masks, new weights",
+        "the masks of iterative magnitude pruning, other initial weights",
+        of=("imp",),
+        starts_from="first",
     ),
     "structured": Recipe(
-        CURVE, "whole filters, rewound", "like imp, but whole filters are removed", of=("imp",), starts_from="first"
+        CURVE,
+        "whole filters, rewound",
+        "like iterative magnitude pruning, but whole filters are removed",
+        of=("imp",),
+        starts_from="first",
     ),
     "pruned": Recipe(
         CURVE, "", "mask, weights and schedule as the config combines them", of=("imp", "brought"), starts_from="first"
@@ -165,8 +177,9 @@ def read_control(file: Path) -> Recipe:
         raise UserError(f"{file} makes nothing: add a function make, as in docs/extending.md")
     if file.stem in BUILT_IN:
         raise UserError(f"{file}: there is already a recipe {file.stem}: give the file another name")
-    what = (ast.get_docstring(tree) or "").partition("\n")[0].removesuffix(".")
-    return Recipe(role or BASELINE, label, what[:1].lower() + what[1:], of=("imp",), starts_from=STARTS[start])
+    summary = " ".join((ast.get_docstring(tree) or "").partition("\n\n")[0].split()).removesuffix(".")
+    what = summary if summary[1:2].isupper() else summary[:1].lower() + summary[1:]
+    return Recipe(role or BASELINE, label, what, of=("imp",), starts_from=STARTS[start])
 
 
 @cache

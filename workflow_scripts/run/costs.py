@@ -157,7 +157,7 @@ class Costs:
         return self.experiment.networks.get(Key(arm, int(replicate), int(level)))
 
     def is_brought(self, job: Job) -> bool:
-        """Tell whether a job concerns brought networks, or pruned from one, of which rates and sizes are not."""
+        """Tell whether a job is about brought networks, or what is pruned from them: rates and sizes are of others."""
         if job.rule in SEVERAL:
             ending = job.wildcards.get(SEVERAL[job.rule], "")
             design = self.experiment.designs.get(ending)

@@ -60,8 +60,9 @@ def show_experiment(facts: dict) -> str:
     if training := facts["training"]:
         arguments = ", ".join(f"{name}={json.dumps(value)}" for name, value in training["arguments"].items())
         pictures = "generated pictures" if "images" in drawn else "pictures"
+        network = f"{training['constructor']}({arguments})" if training["constructor"] else "networks from files"
         entries.append(
-            f"Trained: {training['constructor']}({arguments}), with {training['train']:,} {pictures} of"
+            f"Trained: {network}, with {training['train']:,} {pictures} of"
             f" {training['classes']:,} classes; tested with {training['test']:,} others."
         )
     pictures = "generated pictures" if "concepts" in drawn else "pictures"

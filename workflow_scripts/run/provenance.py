@@ -10,7 +10,7 @@ from workflow_scripts.shared.files import UserError, reading, require_file
 
 PROVENANCE, CONFIG, CHECKSUMS = "provenance.json", "config.yaml", "checksums.sha256"
 COMMAND = "DISSECTION_COMMAND"  # the environment variable by which a job hears how snakemake was called
-FORMAT = 1  # raised when what the file says changes its meaning
+FORMAT = 2  # raised when what the file says changes its meaning
 MOST_BYTES = 2 * 10**7  # of the file: no experiment has so many networks
 MAKE_AGAIN = "copy it again from where it was made, or run snakemake there"
 
@@ -57,7 +57,13 @@ SCHEMA = an_object(
         "seeds": an_object({"replicates": {"type": "array", "items": {"type": "integer"}}, "world": MAYBE_COUNT}),
         "protocol": {"type": "object"},
         "training": an_object(
-            {"constructor": TEXT, "arguments": {"type": "object"}, "classes": COUNT, "train": COUNT, "test": COUNT}
+            {
+                "constructor": MAYBE_TEXT,
+                "arguments": {"type": "object"},
+                "classes": COUNT,
+                "train": COUNT,
+                "test": COUNT,
+            }
         )
         | {"type": ["object", "null"]},
         "labelled": {

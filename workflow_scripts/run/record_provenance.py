@@ -213,7 +213,9 @@ def describe_training(experiment: Experiment, data: Path) -> dict | None:
     """Return which networks are trained, and how many classes and pictures there are; None if none is trained."""
     if not experiment.trains:
         return None
-    network = experiment.config["network"]
+    # Where all weights come from files, and are only pruned and trained on, the config's network is none of them.
+    own = any(design.is_trained for design in experiment.designs.values())
+    network = experiment.config["network"] if own else {"constructor": None, "arguments": {}}
     train, test = (data / Path(experiment.pictures(split)).name for split in ("train", "test"))
     return {
         "constructor": network["constructor"],

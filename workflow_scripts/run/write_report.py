@@ -35,7 +35,7 @@ from workflow_scripts.run.summary_table import show_summary
 from workflow_scripts.shared.files import reading, run_command, whole_file
 
 CAPTIONS = ROOT / "report"  # of the page, the tables and the costs; those of figures lie beside the figures
-ARM_COLUMNS = ("arm", "label", "role", "base")
+ARM_COLUMNS = ("arm", "label", "role", "recipe", "base")
 FORMATS = {"pdf": "PDF", "svg": "SVG", "png": "PNG", "tex": "caption as LaTeX"}
 FIRST, TRAINING = "overview", "training_curves"  # figures with places of their own
 IN_SHORT = "In short"  # begins the titles of such findings

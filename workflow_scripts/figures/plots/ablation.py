@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from workflow_scripts.figures.arms import look_of, of_known_density
-from workflow_scripts.figures.facts import has_spread
+from workflow_scripts.figures.facts import describe_nine_tenths, has_spread, sentence
 from workflow_scripts.figures.measures import ACCURACY
 from workflow_scripts.figures.numbers import span
 from workflow_scripts.figures.panels import (
@@ -106,6 +106,7 @@ def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
     """How many random sets of units there are, and means over replicates."""
     return {
         "sets": f"{span(list(frames['ablation']['sets']))} random sets",
+        "line": sentence(describe_nine_tenths(sparsest(of_known_density(in_percent(frames["classes"]))))),
         "replicates": " of a replicate, then over replicates" if has_spread(frames["classes"]) else "",
     }
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from workflow_scripts.figures.arms import of_known_density, of_role
-from workflow_scripts.figures.facts import list_references, listed
+from workflow_scripts.figures.facts import describe_nine_tenths, list_references, listed, sentence
 from workflow_scripts.figures.intervals import (
     describe_marks,
     draw_intervals,
@@ -73,7 +73,7 @@ def why_empty(frames: dict[str, pd.DataFrame]) -> str:
     """Why there is nothing to draw; empty if there is something."""
     if not all_dense(relate(frames["equivalence"])):
         return ""
-    return "No network here is a pruned copy of a dense one, so there is nothing to compare."
+    return "No network of known density here is a pruned copy of a dense one, so there is nothing to compare."
 
 
 def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
@@ -84,6 +84,7 @@ def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
     return {
         "measures": listed(drawn),
         **describe_marks(rows, rows["shown"] == "equivalent"),
+        "line": sentence(describe_nine_tenths(sparsest(rows))),
         "references": f"Black marks: {references}." if references else "",
     }
 

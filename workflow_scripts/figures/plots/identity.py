@@ -86,7 +86,7 @@ def why_empty(frames: dict[str, pd.DataFrame]) -> str:
     """Why there is nothing to draw; empty if there is something."""
     _, related = curves_and_related(frames)
     if related.empty:
-        return "No network here is a pruned copy of a dense one, so there is no identity to keep."
+        return "No network of known density here is a pruned copy of a dense one, so there is no identity to keep."
     if not known_measures(related):
         return "No unit of these networks detects a concept, so there are no names to compare."
     return ""
@@ -104,9 +104,10 @@ def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
     if kappas and related.groupby("arm")[kappas].count().eq(0).all(axis=1).any():
         measures.append("Names are compared in arms whose units keep their places from level to level.")
     ceilings = [words for against, words in CEILINGS_IN_WORDS.items() if against in set(ceilings_of(rows)["against"])]
+    lines = sentence(describe_lines(related), describe_nine_tenths(sparsest(rows)))
     return {
         "measures": " ".join(measures),
-        "curves": f"{describe_colours(related)} {sentence(describe_lines(related), describe_nine_tenths(rows))}",
+        "curves": f"{describe_colours(related)} {lines}",
         "ceilings": f"Grey lines: the agreement to expect at best. {' '.join(ceilings)}" if ceilings else "",
     }
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from workflow_scripts.figures.arms import of_known_density, of_role
-from workflow_scripts.figures.facts import as_rst, list_references, listed
+from workflow_scripts.figures.facts import as_rst, describe_nine_tenths, list_references, listed, sentence
 from workflow_scripts.figures.intervals import (
     describe_marks,
     draw_intervals,
@@ -80,6 +80,7 @@ def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
         "bases": listed([as_rst(name) for name in rows["network_name"].unique()]),
         "marks": described["marks"],
         "bars": described["bars"] and f"{described['bars']}{leaving}",
+        "line": sentence(describe_nine_tenths(rows["remaining %"].min())),
         "references": f"Black marks: {references}." if references else "",
     }
 

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from workflow_scripts.figures.arms import compared_with, first_level, of_known_density, of_role
 from workflow_scripts.figures.curves import draw_curve
-from workflow_scripts.figures.facts import has_spread, list_baselines, listed, sentence
+from workflow_scripts.figures.facts import describe_nine_tenths, has_spread, list_baselines, listed, sentence
 from workflow_scripts.figures.measures import Measure
 from workflow_scripts.figures.panels import (
     DENSE,
@@ -99,9 +99,12 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
 
 def why_empty(frames: dict[str, pd.DataFrame]) -> str:
     """Why there is nothing to draw; empty if there is something."""
-    if len(relate_to_dense(frames["networks"])):
-        return ""
-    return "No network here is a pruned copy of a dense one, so there is nothing to relate."
+    related = relate_to_dense(frames["networks"])
+    if related.empty:
+        return "No network of known density here is a pruned copy of a dense one, so there is nothing to relate."
+    if related[[measure.column for measure in MEASURES]].isna().all(axis=None):
+        return "The dense networks have no detectors, and their accuracy is not known, so there is nothing to relate."
+    return ""
 
 
 def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
@@ -120,6 +123,7 @@ def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
     return {
         "measures": sentence(f"{listed(measured)} share a panel: where the curves part, they do not decline together"),
         "lines": lines if has_spread(related) else "",
+        "line": sentence(describe_nine_tenths(sparsest(related))),
         "edge": edge if baselines else "",
     }
 

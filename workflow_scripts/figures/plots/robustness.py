@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
 from workflow_scripts.figures.arms import of_known_density
-from workflow_scripts.figures.facts import has_spread, listed
+from workflow_scripts.figures.facts import describe_nine_tenths, has_spread, listed, sentence
 from workflow_scripts.figures.panels import (
     DENSE,
     LINE_HEIGHT,
@@ -114,7 +114,7 @@ def why_empty(frames: dict[str, pd.DataFrame]) -> str:
     """Why there is nothing to draw; empty if there is something."""
     if len(relate_to_dense(with_ways_of_counting(frames["sweep"]))):
         return ""
-    return "No network here is a pruned copy of a dense one, so there is no decline to compare."
+    return "No network of known density here is a pruned copy of a dense one, so there is no decline to compare."
 
 
 def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
@@ -130,6 +130,7 @@ def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
     return {
         "lines": "Lines are means over replicates, in per cent of the dense networks' mean." if several else "",
         "choices": listed([IN_WORDS[choice] for choice in choices], "or"),
+        "line": sentence(describe_nine_tenths(sparsest(related))),
         "few": few if drawn[list(MEASURES)].isna().any(axis=None) else "",
     }
 

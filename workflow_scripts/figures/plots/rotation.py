@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from workflow_scripts.figures.arms import look_of, of_known_density
 from workflow_scripts.figures.curves import draw_curve, draw_measure, legend_handles, mark_dense
 from workflow_scripts.figures.dense import draw_dense
+from workflow_scripts.figures.facts import FACTS
 from workflow_scripts.figures.measures import UNITS, Measure, count_limits, units_title
 from workflow_scripts.figures.numbers import span
 from workflow_scripts.figures.panels import (
@@ -99,18 +100,20 @@ def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
     """What the panels show, and how many rotations there are."""
     rotations = frames["rotations"][frames["rotations"]["role"] == CURVE]
     seeds = span(list(rotations.groupby(["arm", "alpha"])["seed"].nunique()))
-    if all_dense(relate_to_rotations(frames["networks"], farthest(rotations))):
+    drawn = frames | {"networks": relate_to_rotations(frames["networks"], farthest(rotations))}
+    of_drawn = {name: FACTS[name](drawn) for name in ("against", "curves", "n", "layers")}
+    if all_dense(drawn["networks"]):
         words = (
             f"Grey marks: means over random bases, that is, random rotations of the units ({seeds} of each network)."
         )
-        return {"panels": words, "alphas": ""}
+        return of_drawn | {"panels": words, "alphas": ""}
     panels = (
         f"Top: the units; dotted: the mean over random bases, that is, random rotations of the units ({seeds} of each"
         " network); band: from the lowest to the highest. Below: the units minus the mean of the same network's random"
         " bases, in percentage points; above the grey line at 0, the units detect more."
     )
     alphas = "Both at the largest alpha. Last: detectors against alpha, from the units' own basis (0) on."
-    return {
+    return of_drawn | {
         "panels": panels,
         "alphas": alphas if rotations.groupby("arm")["alpha"].nunique().max() > 1 else "",
     }

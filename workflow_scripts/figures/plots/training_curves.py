@@ -69,8 +69,8 @@ def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
     colour = "" if all_dense(frames["networks"]) else ", its colour the weights that remain"
     begins = shown.groupby(NETWORK)["epoch"].min()
     rewound = (
-        "After each pruning round, training begins again at the rewind point, an early epoch of the dense training;"
-        f" lines then begin at epoch {span(list(begins[begins > 1]))}."
+        f"Lines that begin at epoch {span(list(begins[begins > 1]))} begin at the rewind point, an early epoch in the"
+        " schedule of the dense training."
         if (begins > 1).any()
         else ""
     )

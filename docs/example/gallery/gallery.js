@@ -3,76 +3,38 @@
 
 let state;
 let turn = 0; // counts what was asked for: what arrives late is not shown
-let browseScroll = 0;
-let changesAtReturn = {}; // to the state that is gone back to when a unit is closed
-let unitSeen = null; // the last one that was open
+let placeAtReturn = null; // {arm, replicate, level} at which a unit was closed, if it was taken to another level
 
 /** Change the state, and the address with it; a unit that is opened can be left by going back. */
 function go(changes, opens = false) {
-  state = settle({ ...state, ...changes });
+  const asked = { ...state, ...changes };
+  const from = state && viewOf(state);
+  state = settle(asked);
+  const isMoved = asked.layer !== null && asked.layer !== state.layer;
+  const title = `${titleOfNetwork(networkOf(state))} has no layer ${asked.layer}`;
+  complain("address", isMoved ? `${title}: ${state.layer} is shown.` : "");
   const address = addressOf(state);
   const url = address === "#" ? location.href.split("#")[0] : address;
-  if (opens) history.pushState({ opened: true }, "", url);
+  if (opens) history.pushState({ opened: true, from, level: state.level }, "", url);
   else history.replaceState(history.state, "", url);
   return show();
 }
 
 async function show() {
   const mine = ++turn;
+  byId("enlarged").close();
+  complain("enlarged", "");
   showNetworks(state);
-  document.title = `${state.unit === null ? "" : `Unit ${state.unit}, `}${gallery.about.name}: unit gallery`;
-  let units;
+  showPlaces(state);
+  document.title = `${titleOf(state)}${gallery.about.name}: unit gallery`;
   try {
-    units = await loadUnits(networkOf(state), state.layer);
+    const render = await VIEWS[viewOf(state)](state);
+    if (mine !== turn) return;
+    complain("layer", "");
+    render();
   } catch (error) {
     if (mine === turn) showNoUnits(error.message);
-    return;
   }
-  if (mine !== turn) return;
-  complain("layer", "");
-  if (state.unit === null) showBrowse(units);
-  else await showUnit(units, mine);
-}
-
-function showNoUnits(sentence) {
-  complain("layer", sentence);
-  turnTo("browse");
-  byId("grid").replaceChildren();
-  byId("shown").textContent = "No units";
-  byId("facts").textContent = "";
-}
-
-function showBrowse(units) {
-  showFilters(state, units);
-  showCards(state, units);
-  if (!turnTo("browse")) return;
-  scrollTo(0, browseScroll);
-  if (unitSeen !== null) byId("grid").querySelector(`[data-unit="${unitSeen}"]`)?.focus();
-  unitSeen = null;
-}
-
-async function showUnit(units, mine) {
-  showUnitHead(state, units);
-  const found = await unitAtLevels(state);
-  if (mine !== turn) return;
-  const scale = scaleOf(found.flatMap(({ unit }) => unit ?? []));
-  showFocus(state, found, scale);
-  showAcross(state, found, scale);
-  unitSeen = state.unit;
-  if (!turnTo("unit")) return;
-  scrollTo(0, 0);
-  byId("unit-title").focus({ preventScroll: true });
-}
-
-/** Show one of the views; whether it was not shown before. */
-function turnTo(id) {
-  const other = id === "unit" ? "browse" : "unit";
-  const isNew = byId(id).hidden;
-  if (isNew && !byId(other).hidden && id === "unit") browseScroll = scrollY;
-  byId(other).hidden = true;
-  byId(id).hidden = false;
-  document.body.dataset.view = id;
-  return isNew;
 }
 
 /** Change a filter, and go to where its units begin. */
@@ -82,10 +44,18 @@ function filter(changes) {
   if (scrollY > top) scrollTo(0, top);
 }
 
+/** Go where a link within the page leads, with a way back. */
+function followLink(link) {
+  const { hash } = new URL(link.href);
+  state = readAddress(hash);
+  go({}, true);
+}
+
 /** Back to all units, at the level that was gone to. */
 function closeUnit() {
   if (!history.state?.opened) return go({ unit: null });
-  changesAtReturn = { level: state.level };
+  const { arm, replicate, level } = state;
+  placeAtReturn = level === history.state.level ? null : { arm, replicate, level };
   history.back();
 }
 
@@ -109,29 +79,62 @@ function listen() {
   byId("search").oninput = ({ target }) => filter({ search: target.value });
   byId("detectors").onchange = ({ target }) => filter({ detectors: target.checked });
   byId("concept").onchange = ({ target }) => filter({ concept: target.value });
-  byId("categories").onclick = ({ target }) => {
-    const chip = target.closest("button");
-    if (chip) filter({ category: chip.value === state.category ? "" : chip.value, concept: "" });
-  };
+  byId("graph").onclick = ({ target }) => toggle(target, "concept");
+  byId("categories").onclick = ({ target }) => toggle(target, "category", { concept: "" });
+  byId("since").onclick = ({ target }) => toggle(target, "since");
+  byId("beside").onchange = ({ target }) => go({ beside: target.value ? besideLike(JSON.parse(target.value)) : null });
+  byId("beside-level").onchange = ({ target }) => go({ beside: target.value });
   for (const choice of document.querySelectorAll("input[name=sort]")) {
     choice.onchange = () => filter({ sort: choice.value });
   }
-  byId("clear").onclick = () => filter(NO_FILTERS);
+  for (const button of document.querySelectorAll(".clear")) button.onclick = () => filter(NO_FILTERS);
   byId("controls").querySelector("form").onsubmit = (event) => event.preventDefault();
 
-  byId("grid").onclick = (event) => follow(event, ".card", ({ unit }) => go({ unit: Number(unit) }, true));
-  byId("across").onclick = (event) => follow(event, ".level", ({ level }) => go({ level: Number(level) }));
+  byId("across").onclick = (event) => follow(event, ".level", ({ dataset }) => go({ level: Number(dataset.level) }));
+  document.body.addEventListener("click", (event) => {
+    if (!event.defaultPrevented) follow(event, 'a[href^="#"]:not(.skip)', followLink);
+  });
+  document.querySelector(".skip").onclick = (event) => {
+    event.preventDefault(); // an address holds the view
+    document.querySelector(event.target.hash).focus();
+  };
   byId("close").onclick = closeUnit;
+  byId("close-concept").onclick = () => (history.state?.opened ? history.back() : go({ about: null }));
+  byId("download").onclick = () => downloadUnit(state, shownUnit);
+  for (const button of document.querySelectorAll(".copy")) button.onclick = () => copy(button);
+  listenToEnlarged();
   for (const id of ["unit-before", "unit-after"]) byId(id).onclick = ({ target }) => go({ unit: Number(target.value) });
-  new ResizeObserver(fitColumns).observe(byId("grid"));
+  const sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => fitColumns(target)));
+  for (const grid of document.querySelectorAll(".grid")) sizes.observe(grid);
   document.onkeydown = onKey;
   window.onhashchange = () => {
-    state = readAddress(location.hash);
-    go(changesAtReturn);
-    changesAtReturn = {};
+    openAddress(placeAtReturn);
+    placeAtReturn = null;
   };
   // What is printed is loaded at once, as far as the browser waits for it.
   window.onbeforeprint = () => document.querySelectorAll("[data-sheet]").forEach(showPictures);
+}
+
+/** Show what the address asks for, but at the level of a `place` in the same chain, and say what is not there. */
+function openAddress(place) {
+  const missing = missingIn(location.hash);
+  state = readAddress(location.hash);
+  const isSame = place && place.arm === state.arm && place.replicate === state.replicate;
+  go(isSame ? { level: place.level } : {});
+  const sentence = `This link asks for what this gallery does not have: ${missing}. The nearest view is shown.`;
+  if (missing) complain("address", sentence);
+}
+
+/** Set a filter to the value of the button that was hit, or clear it if it has that value. */
+function toggle(target, key, others = {}) {
+  const button = target.closest("button");
+  if (button) filter({ ...others, [key]: button.value === state[key] ? "" : button.value });
+}
+
+/** Of an arm and replicate the network at the chosen level, or at the last one before. */
+function besideLike([arm, replicate]) {
+  const levels = levelsOf({ arm, replicate });
+  return nameOfNetwork(levelAt(levels, state.level));
 }
 
 /** Follow a link within the page, unless it is to open elsewhere. */
@@ -139,13 +142,17 @@ function follow(event, selector, act) {
   const link = event.target.closest(selector);
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  act(link.dataset);
+  act(link);
 }
 
 function onKey(event) {
   const { key, target } = event;
   // With AltGr some keyboards write "[".
   const isCommand = (event.ctrlKey || event.metaKey || event.altKey) && !event.getModifierState("AltGraph");
+  if (byId("enlarged").open) {
+    if (!isCommand && ["ArrowLeft", "ArrowRight"].includes(key)) turnEnlarged(key === "ArrowLeft" ? -1 : 1);
+    return;
+  }
   if (isCommand || target.matches("input[type=search], select")) return;
   const act = actionOf(key, target);
   if (!act) return;
@@ -157,7 +164,9 @@ function onKey(event) {
 function actionOf(key, target) {
   if (key === "[") return () => goToLevel(-1);
   if (key === "]") return () => goToLevel(1);
-  if (state.unit === null) {
+  const view = viewOf(state);
+  if (view === "about") return key === "Escape" ? () => byId("close-concept").click() : undefined;
+  if (view !== "unit") {
     if (key === "/") return () => byId("search").focus();
     const card = target.matches(".card") ? cardBeside(target, key) : undefined;
     return card && (() => card.focus());
@@ -179,16 +188,16 @@ function start() {
     complain("experiment", "experiment.js is missing or damaged, or lists no network. Run the workflow again.");
     return;
   }
-  const { name, quantile, detector_iou: cut, detector_rule: rule, images } = gallery.about;
+  const { name, quantile, detector_iou: cut, detector_rule: rule, images, enlarged_pixels } = gallery.about;
   byId("experiment").textContent = name;
   byId("quantile").textContent = percent(quantile);
   byId("cut").textContent = `${rule === "at_least" ? "at least" : "above"} ${cut}`;
   document.body.style.setProperty("--images", images);
+  byId("enlarging").hidden = !enlarged_pixels;
   history.scrollRestoration = "manual"; // the page is empty until its data are there
   foldControls();
   listen();
-  state = readAddress(location.hash);
-  go({});
+  openAddress(null);
 }
 
 start();

@@ -16,7 +16,7 @@ function make(tag, properties, ...children) {
 function percent(share) {
   if (share === null) return "not measured";
   const value = 100 * share;
-  return `${Number(value >= 1 ? value.toFixed(1) : value.toPrecision(2))} %`;
+  return `${Number(value >= 1 ? value.toFixed(1) : value.toPrecision(2))}\u00A0%`;
 }
 
 function weights(network) {
@@ -36,8 +36,15 @@ function shortNumber(value) {
   return value === null ? "not measured" : String(Number(value.toPrecision(3)));
 }
 
-function categoryName(concept) {
-  return gallery.about.categories[concept.category];
+/** A concept's name as people read it: underscores, and Broden's endings of scenes and colours, are left out. */
+function shownName({ name, category }) {
+  const ending = { scene: "-s", color: "-c" }[gallery.about.categories[category]];
+  const bare = ending && name.endsWith(ending) ? name.slice(0, -ending.length) : name;
+  return bare.replaceAll("_", " ").trim() || name;
+}
+
+function categoryName({ category }) {
+  return gallery.about.categories[category];
 }
 
 /** The class that gives a category its colour. */
@@ -51,10 +58,24 @@ function scaleOf(units) {
   return Math.min(1, Math.ceil(10 * largest - 1e-9) / 10);
 }
 
-/** A bar as long as an IoU, with a mark at the cut. */
-function bar(concept, scale) {
-  const element = make("span", { className: `bar ${colourOf(concept.category)}` }, make("i"));
-  element.style.setProperty("--length", `${(100 * concept.iou) / scale}%`);
+/** A concept's name between its category's colour and name; a link if it is given how addresses of concepts begin. */
+function nameOf({ name, category }, addresses) {
+  const look = { className: "name", title: name };
+  const text = shownName({ name, category });
+  const href = addresses && addresses + encodeURIComponent(keyOf({ name, category }));
+  return make(
+    "span",
+    { className: "concept" },
+    make("i", { className: `dot ${colourOf(category)}` }),
+    href ? make("a", { ...look, href }, text) : make("span", look, text),
+    make("small", {}, gallery.about.categories[category]),
+  );
+}
+
+/** A bar as long as an IoU, with a mark at the IoU threshold. */
+function bar({ category, iou }, scale) {
+  const element = make("span", { className: `bar ${colourOf(category)}` }, make("i"));
+  element.style.setProperty("--length", `${(100 * iou) / scale}%`);
   element.style.setProperty("--cut", `${(100 * gallery.about.detector_iou) / scale}%`);
   return element;
 }
@@ -79,21 +100,29 @@ function whenNear(margin, act) {
 
 const nearby = whenNear("25%", (target) => target.querySelectorAll("[data-sheet]").forEach(showPictures));
 
-/** The pictures of a unit: its row of a sheet, which `nearby` loads when it observes what the strip is in. */
+/** The pictures of a unit, or why there are none. */
 function strip(unit) {
   if (!unit.shown) {
     const why = unit.dead ? "dead: the same activation everywhere" : "no picture above its threshold";
     return make("span", { className: "strip blank" }, make("span", {}, why));
   }
-  const { path, row, rows } = unit.sheet;
+  const [best] = unit.best;
+  const many = `the ${unit.shown} pictures with its highest activations`;
+  const what = unit.shown === 1 ? "the picture with its highest activation" : many;
+  return rowOfSheet(unit, `Unit ${unit.number}, ${what}${best ? `; best concept ${shownName(best)}` : ""}`);
+}
+
+/** A row of a sheet, which `nearby` loads when it observes what the row is in. */
+function rowOfSheet({ shown, sheet }, description) {
+  const { path, row, rows } = sheet;
   const element = make("span", { className: "strip" });
   element.setAttribute("role", "img");
-  element.setAttribute("aria-label", count(unit.shown, "picture"));
+  element.setAttribute("aria-label", description);
   element.dataset.sheet = path;
   // Per cent, so that a strip shows its row at whatever width it has.
   element.style.backgroundSize = `100% ${100 * rows}%`;
   element.style.backgroundPosition = `0 ${rows > 1 ? (100 * row) / (rows - 1) : 0}%`;
-  const hidden = gallery.about.images - unit.shown;
+  const hidden = gallery.about.images - shown;
   if (hidden) element.style.clipPath = `inset(0 ${(100 * hidden) / gallery.about.images}% 0 0)`;
   if (loadedSheets.has(path)) showPictures(element);
   return element;
@@ -113,6 +142,13 @@ function showPictures(element) {
     complain("sheets", `The pictures ${first} are missing or damaged.${others} Run the workflow again.`);
   };
   probe.src = path;
+}
+
+/** Draw anew what stands in a place, and leave the focus on the element that has the same `key` as before. */
+function renew(place, key, draw) {
+  const focused = place.contains(document.activeElement) ? document.activeElement.getAttribute(key) : null;
+  draw();
+  if (focused !== null) place.querySelector(`[${key}="${CSS.escape(focused)}"]`)?.focus();
 }
 
 /** Say what is wrong, above everything; a kind of problem has one sentence, and none once it is empty. */

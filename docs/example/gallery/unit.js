@@ -10,6 +10,8 @@ function showUnitHead(state, units) {
   const { name } = networkOf(state);
   byId("unit-title").textContent = `Unit ${state.unit}`;
   byId("unit-place").textContent = `${state.layer} · ${name}, replicate ${state.replicate}`;
+  byId("figure-command").textContent = figureCommand(state);
+  byId("close").textContent = history.state?.from === "about" ? "← Back" : "← All units";
 }
 
 function showNeighbour(id, unit, text) {
@@ -24,35 +26,55 @@ function showFocus(state, found, scale) {
   const { network, unit } = found.find((each) => each.network.level === state.level);
   const facts = make("p", { className: "muted" });
   facts.append(
-    unit.shown ? `Pictures ${unit.images} of the concept set. ` : "",
+    unit.shown ? `Pictures ${unit.images.join(", ")} of the concept set. ` : "",
     unit.dead ? "Dead: the same activation everywhere." : "",
-    unit.dead ? "" : `Threshold ${shortNumber(unit.threshold)}, largest activation ${shortNumber(unit.maximum)}.`,
+    unit.dead ? "" : `Threshold ${shortNumber(unit.threshold)}, highest activation ${shortNumber(unit.maximum)}.`,
   );
+  const pictures = make("div", { className: "enlargeable" }, strip(unit));
+  if (gallery.about.enlarged_pixels) pictures.append(...enlargeButtons(unit, network, state.layer));
+  const activations = make("div", { className: "activations" });
   byId("focus").replaceChildren(
-    make("div", { className: "pictures" }, strip(unit), facts),
+    make("div", { className: "pictures" }, pictures, facts, legend(unit)),
     make(
       "div",
       { className: "concepts" },
       make("h3", {}, levelName(network)),
       ...(unit.best.length
-        ? [conceptTable(unit, scale), make("p", { className: "muted", id: "validation" }, validationOf(unit))]
-        : [make("p", { className: "muted" }, "It touches no concept.")]),
+        ? [conceptTable(state, unit, scale), make("p", { className: "muted", id: "validation" }, validationOf(unit))]
+        : [make("p", { className: "muted" }, "It overlaps no concept.")]),
     ),
+    make("div", { className: "curve" }, ...curveOf(state, found, scale)),
+    activations,
   );
-  if (found.length > 1) byId("focus").append(make("div", {}, make("h3", {}, "Best IoU"), curve(state, found, scale)));
   nearby.observe(byId("focus"));
+  showHistogram(activations, network, state.layer, unit);
+}
+
+/** The best IoU over the levels, where there are several. */
+function curveOf(state, found, scale) {
+  return found.length > 1 ? [make("h3", {}, "Best IoU"), curve(state, found, scale)] : [];
+}
+
+/** What the edges in the pictures are. */
+function legend(unit) {
+  if (!unit.shown) return "";
+  const [best] = unit.best;
+  const parts = [make("i", { className: "edge mask-edge" }), "the unit's mask"];
+  if (best && unit.outlined) parts.push(make("i", { className: "edge label-edge" }), `label “${shownName(best)}”`);
+  return make("p", { className: "edges" }, ...parts);
 }
 
 function levelName(network) {
   return `Level ${network.level}, ${weights(network)}`;
 }
 
-function conceptTable(unit, scale) {
+function conceptTable(state, unit, scale) {
+  const addresses = addressUpTo(state, "about");
   const rows = unit.best.map((each) =>
     make(
       "li",
       { className: isDetected(each.iou) ? "" : "weak" },
-      concept(each),
+      nameOf(each, addresses),
       make("span", { className: "iou" }, three(each.iou)),
       bar(each, scale),
     ),
@@ -75,7 +97,7 @@ function validationOf({ chance, agreement }) {
 async function unitAtLevels(state) {
   const chosen = networkOf(state);
   const levels = chosen.same_units ? levelsOf(state) : [chosen];
-  const all = await Promise.allSettled(levels.map((network) => unitsAt(network, state.layer)));
+  const all = await Promise.allSettled(levels.map((network) => loadUnits(network, state.layer)));
   return levels.map((network, index) => {
     const { value: units, reason } = all[index];
     if (reason) return { network, problem: reason.message };
@@ -84,19 +106,13 @@ async function unitAtLevels(state) {
   });
 }
 
-async function unitsAt(network, layerName) {
-  if (!network.layers.some((layer) => layer.name === layerName)) throw new Error("This layer is not there.");
-  return loadUnits(network, layerName);
-}
-
 function showAcross(state, found, scale) {
   byId("across").classList.toggle("many", found.length > 10);
-  byId("across").replaceChildren(
-    ...found.map((each, index) => {
-      const before = found.slice(0, index).findLast(({ unit }) => unit);
-      return levelRow(state, each, before?.unit, scale);
-    }),
-  );
+  const rows = found.map((each, index) => {
+    const before = found.slice(0, index).findLast(({ unit }) => unit);
+    return levelRow(state, each, before?.unit, scale);
+  });
+  renew(byId("across"), "data-level", () => byId("across").replaceChildren(...rows));
   for (const row of byId("across").children) nearby.observe(row);
   byId("across-title").hidden = found.length < 2;
   byId("across-note").hidden = levelsOf(state).length < 2;
@@ -114,8 +130,8 @@ function acrossNote(state) {
   const changes = byId("across").querySelectorAll(".changed").length;
   const often = changes === 1 ? "once" : `${changes} times`;
   return (
-    "Its name is its best concept, if it is a detector. " +
-    (changes ? `The name changes ${often}, marked ◆.` : "It never changes.")
+    `Named after its best concept while it is a detector. ` +
+    (changes ? `◆: the name changes (${often}).` : "The name never changes.")
   );
 }
 
@@ -125,7 +141,9 @@ function levelRow(state, { network, unit, problem }, before, scale) {
     "a",
     { className: "level", href: addressOf({ ...state, level: network.level }) },
     make("b", {}, percent(network.density)),
+    " ",
     make("span", {}, `level ${network.level}`),
+    " ",
     make("span", {}, network.accuracy === null ? "" : `accuracy ${percent(network.accuracy)}`),
   );
   link.dataset.level = network.level;
@@ -137,77 +155,25 @@ function levelRow(state, { network, unit, problem }, before, scale) {
   return make("li", { className }, link, strip(unit), shortConcepts(unit, scale));
 }
 
-/** What a unit is named by: its best concept if it is a detector. */
-function nameOf(unit) {
-  return unit.detector ? unit.best[0].name : "";
-}
-
 function changeOf(before, unit) {
-  if (nameOf(before) === nameOf(unit)) return "";
-  if (!nameOf(unit)) return "name lost";
-  return nameOf(before) ? `was ${nameOf(before)}` : "named";
+  const change = changeSince(before, unit);
+  if (change === "renamed") return `was ${shownName(before.best[0])}`;
+  return { lost: "no longer a detector", new: "becomes a detector" }[change] ?? "";
 }
 
 function shortConcepts(unit, scale) {
-  if (!unit.best.length) return make("p", { className: "short muted" }, unit.dead ? "" : "touches no concept");
+  if (!unit.best.length) return make("p", { className: "short muted" }, unit.dead ? "" : "overlaps no concept");
   const each = unit.best.map((best) =>
     make(
       "span",
       { className: isDetected(best.iou) ? "" : "weak" },
-      make("span", { className: "name", title: best.name }, best.name),
+      make("span", { className: "name", title: best.name }, shownName(best)),
+      " ",
       make("small", {}, categoryName(best)),
+      " ",
       make("span", { className: "iou" }, three(best.iou)),
       bar(best, scale),
     ),
   );
   return make("div", { className: "short" }, ...each);
-}
-
-// ---------------------------------------------------------------- its best IoU over the levels
-
-const CURVE = { width: 420, height: 190, left: 34, right: 20, top: 10, bottom: 26 };
-
-function curve(state, found, scale) {
-  const { width, height, left, right, top, bottom } = CURVE;
-  const x = (index) => left + ((width - left - right) * index) / Math.max(1, found.length - 1);
-  const y = (iou) => height - bottom - ((height - top - bottom) * iou) / scale;
-  const cut = gallery.about.detector_iou;
-  const points = found
-    .map(({ network, unit }, index) => ({ network, unit, x: x(index), y: y(unit?.best[0]?.iou ?? 0) }))
-    .filter(({ unit }) => unit);
-  const every = Math.ceil(found.length / 7); // labels that fit beside each other
-  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img" });
-  svg.setAttribute("aria-label", `Best IoU over the levels: ${points.map((point) => pointText(point)).join("; ")}`);
-  svg.append(
-    ...[0, scale / 2, scale].flatMap((iou) => [
-      draw("line", { class: "grid", x1: left, x2: width - right, y1: y(iou), y2: y(iou) }),
-      draw("text", { x: left - 6, y: y(iou) + 4, "text-anchor": "end" }, shortNumber(iou)),
-    ]),
-    draw("line", { class: "cut", x1: left, x2: width - right, y1: y(cut), y2: y(cut) }),
-    ...found.flatMap(({ network }, index) => {
-      const place = { x: x(index), y: height - 8, "text-anchor": "middle" };
-      return index % every ? [] : [draw("text", place, percent(network.density))];
-    }),
-    draw("polyline", { points: points.map((point) => `${point.x},${point.y}`).join(" ") }),
-    ...points.map((point) => {
-      const { network, unit } = point;
-      const colour = unit.best.length ? colourOf(unit.best[0].category) : "";
-      const look = `${colour} ${unit.detector ? "" : "weak"}`;
-      const radius = network.level === state.level ? 6 : 3.5;
-      return draw("circle", { class: look, cx: point.x, cy: point.y, r: radius }, draw("title", {}, pointText(point)));
-    }),
-  );
-  return svg;
-}
-
-function pointText({ network, unit }) {
-  const [named] = unit.best;
-  return `${percent(network.density)} ${named ? `${named.name} ${three(named.iou)}` : "none"}`;
-}
-
-function draw(tag, attributes, ...children) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
 }

@@ -164,7 +164,8 @@ def show_figure(results: Path, name: str, tables: list[str], headed: bool = True
     title = name.replace("_", " ").capitalize().replace("Iou", "IoU")
     heading = f'<h3 id="figure-{name}">{title}</h3>' if headed else ""
     image = f'<img src="figures/{quote(name)}.svg" alt="{escape(f"{title}: {first_sentence}")}">'
-    drawn_from = [f"tables/{table}.csv" for table in tables if table in tables_of(name)]
+    sources = tables_of(name)
+    drawn_from = [f"tables/{table}.csv" for table in tables if table in sources]
     places = [", ".join(link(file, text) for file, text in files.items())]
     places += [f"drawn from {', '.join(map(link, drawn_from))}"] if drawn_from else []
     places += [f"the units are in the {link(GALLERY, 'gallery')}"] if "tables/units.csv" in drawn_from else []

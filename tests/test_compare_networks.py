@@ -356,7 +356,7 @@ def test_a_table_without_rows_has_only_a_header(tmp_path):
         assert len(lines) == 1 and "layer" in lines[0].split(",")
 
 
-def test_networks_that_were_brought_along_need_neither_accuracy_nor_density(tmp_path):
+def test_brought_networks_need_neither_accuracy_nor_density(tmp_path):
     tables = collected(write_brought(tmp_path, "lite0", ONE_SHOT, replicates=3), tmp_path)
     equivalence, identity = (read_table(tables / f"{name}.csv") for name in ("equivalence", "identity"))
     assert set(equivalence["measure"]) == {"units", "concepts"}

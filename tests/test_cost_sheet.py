@@ -331,7 +331,7 @@ def of_network(rule: str, arm: str, *needs: str, level: str = "0", finished: boo
     return job(rule, *needs, finished=finished, arm=arm, replicate="1", level=level, **others)
 
 
-def test_networks_that_are_brought_along_are_named_and_the_rest_is_priced(default, tmp_path):
+def test_brought_networks_are_named_and_the_rest_is_priced(default, tmp_path):
     config = with_brought(lay_over(default, SMALL), tmp_path / "weights.pt")
     assert sizes_of(config) == sizes_of(lay_over(default, SMALL))
     trained = {
@@ -364,7 +364,7 @@ def test_networks_that_are_brought_along_are_named_and_the_rest_is_priced(defaul
     assert both.partition("longest chain")[2] == plain.partition("longest chain")[2].rstrip() + more + "\n"
 
 
-def test_what_is_measured_of_networks_that_are_brought_along_counts(default, tmp_path):
+def test_what_is_measured_of_brought_networks_counts(default, tmp_path):
     config = with_brought(lay_over(default, SMALL), tmp_path / "weights.pt")
     jobs = {
         "0": job("pack_concepts", view=""),
@@ -391,7 +391,7 @@ def test_without_networks_that_are_trained_there_is_no_sheet(default, tmp_path, 
 
 
 @pytest.mark.slow
-def test_the_jobs_of_networks_that_are_brought_along_are_found(default, in_folder, tmp_path):
+def test_the_jobs_of_brought_networks_are_found(default, in_folder, tmp_path):
     config = with_brought(default, tmp_path / "weights.pt")
     (tmp_path / "both.yaml").write_text(yaml.safe_dump({"arms": config["arms"]}))
     files = [TINY, tmp_path / "both.yaml"]

@@ -165,7 +165,7 @@ def test_the_configs_rates_are_those_of_the_cost_sheet(tiny_config):
     assert rated[tally] == start
 
 
-def test_rates_are_not_of_networks_that_are_brought_along(tiny_config, tmp_path):
+def test_rates_are_not_of_brought_networks(tiny_config, tmp_path):
     weights = tmp_path / "weights.pt"
     weights.write_bytes(b"read by jobs alone")
     mine = {"name": "mine", "recipe": "brought", "constructor": "torchvision.models:resnet18", "layers": ["layer4"]}

@@ -58,15 +58,17 @@ def test_the_list_is_one_that_sha256sum_reads(results):
     subprocess.run(["sha256sum", "--check", "--strict", "--quiet", CHECKSUMS], cwd=results, check=True)
 
 
-def test_everything_is_listed_but_large_files_and_what_may_be_deleted(results):
-    for name in ("logs/collect.log", "benchmarks/collect.tsv", "own_networks.json", ".hidden.csv"):
+def test_everything_is_listed_but_large_files_and_what_may_be_deleted_or_is_left_over(results):
+    left_over = ("tables/of_another_config.csv", "figures/of_another_config.pdf")
+    for name in ("logs/collect.log", "benchmarks/collect.tsv", "own_networks.json", ".hidden.csv", *left_over):
         (results / name).parent.mkdir(exist_ok=True)
         (results / name).touch()
     files = {path.relative_to(results).as_posix() for path in results.rglob("*") if path.is_file()}
     list_again(results)
     left_out = files - set(listed(results))
     assert {name for name in left_out if not name.endswith((".h5", ".pt"))} == {
-        *("logs/collect.log", "benchmarks/collect.tsv", "own_networks.json", ".hidden.csv", CHECKSUMS)
+        *("logs/collect.log", "benchmarks/collect.tsv", "own_networks.json", ".hidden.csv", CHECKSUMS),
+        *left_over,
     }
 
 
@@ -215,7 +217,10 @@ def with_value(place: list, value: object) -> Callable[[dict], None]:
 
 def test_provenance_without_any_of_its_keys_is_named(results):
     whole = read_facts(results)
-    places = [[key] for key in whole] + [[key, name] for key in ("project", "machine", "seeds") for name in whole[key]]
+    places = [[key] for key in whole] + [
+        [key, name] for key in ("project", "machine", "seeds", "training") for name in whole[key]
+    ]
+    places += [["labelled", "concepts.h5", name] for name in whole["labelled"]["concepts.h5"]]
     places += [[key, 0, name] for key in ("networks", "data") for name in whole[key][0]]
     for place in places:
         facts = read_facts(results)
@@ -233,6 +238,8 @@ def test_provenance_without_any_of_its_keys_is_named(results):
         with_value(["networks", 0, "dissection"], "/etc/replicate_1/level_1"),
         with_value(["networks", 0, "files"], "imp/replicate_1/level_1\n"),
         with_value(["concepts"], {"../../secret.h5": "0" * 64}),
+        with_value(["labelled"], {"../../secret.h5": {"pictures": 1, "labels": 1, "categories": []}}),
+        with_value(["training", "train"], "many"),
         with_value(["tables"], ["../../secret"]),
         with_value(["networks", 0, "level"], -1),
         with_value(["networks", 0, "level"], True),

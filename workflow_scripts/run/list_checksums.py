@@ -7,7 +7,7 @@ from pathlib import Path
 from workflow_scripts.run.provenance import CHECKSUMS, read_provenance
 from workflow_scripts.shared.files import file_fingerprint, reading, run_command, whole_file
 
-FOLDERS = ("tables", "figures", "gallery")  # with all that lies in them
+NAMED = ("tables", "figures")  # folders with what provenance.json names: other files are of an earlier config
 TOP = (".csv", ".html", ".json", ".md", ".txt", ".yaml")  # of files beside these folders
 OF_NETWORK = (".csv", ".json")  # what is small of a network; large files name what they were made from
 OF_DATA = (".json", ".sha256")
@@ -30,9 +30,12 @@ def listed_files(results: Path) -> Iterator[str]:
     """Yield the names of these files, relative to the folder."""
     yield from files_in(results, results.iterdir(), TOP)
     yield from files_in(results, (results / "data").iterdir(), OF_DATA)
-    for folder in FOLDERS:
-        yield from files_in(results, (results / folder).rglob("*"))
-    for network in read_provenance(results).networks:
+    yield from files_in(results, (results / "gallery").rglob("*"))
+    facts, networks = read_provenance(results)
+    for folder in NAMED:
+        named = (path for path in (results / folder).iterdir() if path.stem in facts[folder])
+        yield from files_in(results, named)
+    for network in networks:
         for folder in {network.files, network.dissection}:
             yield from files_in(results, (results / folder).iterdir(), OF_NETWORK)
 

@@ -239,6 +239,7 @@ def test_provenance_without_any_of_its_keys_is_named(results):
         with_value(["networks", 0, "files"], "imp/replicate_1/level_1\n"),
         with_value(["concepts"], {"../../secret.h5": "0" * 64}),
         with_value(["labelled"], {"../../secret.h5": {"pictures": 1, "labels": 1, "categories": []}}),
+        with_value(["labelled", "concepts.h5", "categories"], []),
         with_value(["training", "train"], "many"),
         with_value(["tables"], ["../../secret"]),
         with_value(["networks", 0, "level"], -1),

@@ -18,6 +18,7 @@ TEXT = {"type": "string", "maxLength": 10_000}
 MAYBE_TEXT = {"type": ["string", "null"], "maxLength": 10_000}
 SHA256 = {"type": "string", "pattern": r"^[0-9a-f]{64}\Z"}
 TEXTS = {"type": "array", "items": TEXT}
+NOT_EMPTY = TEXTS | {"minItems": 1}
 NAMES = {"type": "array", "items": {"type": "string", "pattern": r"^[a-z0-9_]+\Z"}}
 COUNT = {"type": "integer", "minimum": 0, "maximum": 10**9}
 MAYBE_COUNT = COUNT | {"type": ["integer", "null"]}
@@ -69,7 +70,7 @@ SCHEMA = an_object(
         "labelled": {
             "type": "object",
             "propertyNames": {"pattern": PACKED},
-            "additionalProperties": an_object({"pictures": COUNT, "labels": COUNT, "categories": TEXTS}),
+            "additionalProperties": an_object({"pictures": COUNT, "labels": COUNT, "categories": NOT_EMPTY}),
         },
         "data": {
             "type": "array",

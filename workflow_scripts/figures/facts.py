@@ -7,6 +7,7 @@ import pandas as pd
 
 from workflow_scripts.figures.arms import of_known_density, of_role
 from workflow_scripts.figures.panels import DENSE, all_dense, count_replicates, reaches_nine_tenths, sparsest
+from workflow_scripts.findings.words import capital
 from workflow_scripts.plan.keys import BASELINE, CURVE, REFERENCE
 from workflow_scripts.tables.read_tables import detector_rule_of
 
@@ -28,12 +29,7 @@ def as_rst(text: str) -> str:
 def sentence(*parts: str) -> str:
     """The parts that are not empty as a sentence, with semicolons between them; nothing if all are empty."""
     text = "; ".join(filter(None, parts))
-    return f"{text[0].upper()}{text[1:]}." if text else ""
-
-
-def listed(words: Sequence[str], last: str = "and") -> str:
-    """Several words as a list: "a, b and c"."""
-    return f" {last} ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+    return f"{capital(text)}." if text else ""
 
 
 def count(frames: Frames) -> str:

@@ -13,6 +13,7 @@ from workflow_scripts.findings.words import (
     change,
     counted,
     decimal,
+    joined,
     listed,
     mean_and_sd,
     number,
@@ -77,7 +78,7 @@ def pruned_to(tables: Tables, curve: str) -> str:
     replicates = counted(tables.of("networks", curve)["replicate"].nunique(), "replicate")
     densities = [tables.density(curve, level) for level in tables.levels(curve)]
     known = [percent(density) for density in densities if not pd.isna(density)]
-    parts = [f"with {listed(known, most=len(known))} of the weights remaining"] if known else []
+    parts = [f"with {joined(known)} of the weights remaining"] if known else []
     if len(known) < len(densities):
         parts.append(f"{counted(len(densities) - len(known), 'level')} of unknown density")
     return f"{capital(tables.called(curve))}: {replicates}, {listed(parts)}."
@@ -156,18 +157,18 @@ def differing(rows: pd.DataFrame) -> str:
                 size = counted(size, "point") if measure == "accuracy" else size
                 parts.append(f"{name} at {levels_of(of_one)} (by {size})")
         if parts:
-            sentences.append(f"{words} {listed(parts, most=len(parts))}.")
+            sentences.append(f"{words} {joined(parts)}.")
     return one_after_another(sentences)
 
 
 def below(rows: pd.DataFrame) -> pd.DataFrame:
-    """The tested levels of one measure whose 90 % interval of the difference lies below 0, from dense to sparse."""
-    return from_dense(rows[(rows["shown"] != UNTESTED) & (rows["high90"] < 0)])
+    """The levels of one measure whose 90 % interval of the difference lies below 0, from dense to sparse."""
+    return from_dense(rows[rows["high90"] < 0])
 
 
 def above(rows: pd.DataFrame) -> pd.DataFrame:
     """The same of those whose interval lies above 0."""
-    return from_dense(rows[(rows["shown"] != UNTESTED) & (rows["low90"] > 0)])
+    return from_dense(rows[rows["low90"] > 0])
 
 
 def from_dense(rows: pd.DataFrame) -> pd.DataFrame:
@@ -286,7 +287,7 @@ def lost_or_gained(rows: pd.DataFrame, measure: str) -> list[str]:
     name = capital(MEASURES[measure])
     fewer, more = ("lower", "higher") if measure == "accuracy" else ("fewer", "more")
     sentences = []
-    for words, of_kind in ((fewer, below(rows)), (more, above(rows))):
+    for words, of_kind in ((fewer, below(tested_rows)), (more, above(tested_rows))):
         if len(of_kind):
             most = of_kind.loc[of_kind["difference"].abs().idxmax()]
             which = f"; most at {weights(most)}" if len(of_kind) > 1 else ""

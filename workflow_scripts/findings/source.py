@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from workflow_scripts.findings.words import listed, percent
+from workflow_scripts.findings.words import joined, percent
 from workflow_scripts.tables.arms import asked_curves, begin_with_base, name_arms, read_arms
 from workflow_scripts.tables.compare_networks import DENSE, UNTESTED
 from workflow_scripts.tables.read_tables import read_ablation, read_rotations, read_table
@@ -133,8 +133,8 @@ def levels_of(rows: pd.DataFrame) -> str:
     words = [weights(row) for _, row in rows.iterrows()]
     if all(text.endswith(" of the weights") for text in words):
         words = [text.removesuffix(" of the weights") for text in words]
-        return f"{listed(words, most=len(words))} of the weights"
-    return listed(words, most=len(words))
+        return f"{joined(words)} of the weights"
+    return joined(words)
 
 
 def count_networks(tables: Tables, networks: pd.DataFrame) -> int:

@@ -65,9 +65,13 @@ def one_after_another(sentences: Sequence[str]) -> str:
 def listed(items: Sequence[str], most: int = NAMED) -> str:
     """Items in a sentence: "a, b and c"; those beyond `most` are only counted."""
     items = list(items)
-    if len(items) > most:
-        items = [*items[:most], f"{len(items) - most} more"]
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+    return joined([*items[:most], f"{len(items) - most} more"] if len(items) > most else items)
+
+
+def joined(items: Sequence[str], last: str = "and") -> str:
+    """All items in a sentence: "a, b and c"."""
+    *others, final = items
+    return f"{', '.join(others)} {last} {final}" if others else final
 
 
 def span(least: float, most: float) -> str:

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator
 from html import escape
 
-from workflow_scripts.findings.words import counted, decimal, listed, percent
+from workflow_scripts.findings.words import counted, decimal, joined, percent
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.run.page import html_table, link
 from workflow_scripts.run.provenance import CHECKSUMS, CONFIG, PROVENANCE
@@ -67,7 +67,7 @@ def show_experiment(facts: dict) -> str:
         )
     pictures = "generated pictures" if "concepts" in drawn else "pictures"
     for labelled in facts["labelled"].values():
-        categories = listed(labelled["categories"], most=len(labelled["categories"]))
+        categories = joined(labelled["categories"])
         entries.append(
             f"Dissected with {labelled['pictures']:,} {pictures}, which have {labelled['labels']:,} labels of"
             f" {counted(len(labelled['categories']), 'kind')}: {categories}."
@@ -84,7 +84,7 @@ def commands(facts: dict) -> str:
 def seeds(facts: dict) -> str:
     """Return the seeds in a sentence; "" if nothing is drawn."""
     replicates = list(map(str, facts["replicates"]))
-    found = [f"{listed(replicates, most=len(replicates))} of the replicates"] if replicates else []
+    found = [f"{joined(replicates)} of the replicates"] if replicates else []
     found += [] if facts["world"] is None else [f"{facts['world']} of the generated world"]
     return f"Seeds: {', '.join(found)}." if found else ""
 
@@ -105,7 +105,7 @@ def when(time: str | None) -> str:
 
 def machine(facts: dict) -> str:
     """Return what the machine is."""
-    gpus = listed(facts["gpus"], most=len(facts["gpus"])) if facts["gpus"] else "no NVIDIA GPU"
+    gpus = joined(facts["gpus"]) if facts["gpus"] else "no NVIDIA GPU"
     return (
         f"{facts['cpu']}, {counted(facts['cores'], 'core')}, {facts['memory_gb']:g} GB of memory; {gpus};"
         f" {facts['system']} ({facts['kernel']}). It is the machine that snakemake ran on; on a cluster jobs ran on"

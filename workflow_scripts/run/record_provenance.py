@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from workflow_scripts.data.hdf5 import find_dataset, open_hdf5, read_attribute, read_texts
@@ -48,6 +49,7 @@ def record_provenance(config: str, command: str, results: Path) -> None:
         part.write_text(config, encoding="utf-8")
     complete = read_config([settings])
     experiment = Experiment(complete | {"gpus": int(has_gpu()) if complete["gpus"] == "auto" else complete["gpus"]})
+    packed = packed_concepts(experiment)
     provenance = {
         "format": FORMAT,
         "experiment": complete["experiment"],
@@ -62,12 +64,9 @@ def record_provenance(config: str, command: str, results: Path) -> None:
         "seeds": describe_seeds(experiment),
         "protocol": complete["dissection"],
         "training": describe_training(experiment, results / "data"),
-        "labelled": {name: describe_labelled(results / "data" / name) for name in packed_concepts(experiment)},
+        "labelled": {name: describe_labelled(results / "data" / name) for name in packed},
         "data": list(describe_data(experiment, results)),
-        "concepts": {
-            name: attributes(results / "data" / name, "fingerprint")["fingerprint"]
-            for name in packed_concepts(experiment)
-        },
+        "concepts": {name: attributes(results / "data" / name, "fingerprint")["fingerprint"] for name in packed},
         "networks": describe_networks(experiment, results),
         "tables": experiment.table_names(),
         "figures": experiment.figure_names,
@@ -217,26 +216,29 @@ def describe_training(experiment: Experiment, data: Path) -> dict | None:
     own = any(design.is_trained for design in experiment.designs.values())
     network = experiment.config["network"] if own else {"constructor": None, "arguments": {}}
     train, test = (data / Path(experiment.pictures(split)).name for split in ("train", "test"))
-    return {
-        "constructor": network["constructor"],
-        "arguments": network["arguments"],
-        "classes": length(train, "classes"),
-        "train": length(train, "labels"),
-        "test": length(test, "labels"),
-    }
+    with open_hdf5(train) as training, open_hdf5(test) as testing:
+        return {
+            "constructor": network["constructor"],
+            "arguments": network["arguments"],
+            "classes": length(training, "classes"),
+            "train": length(training, "labels"),
+            "test": length(testing, "labels"),
+        }
 
 
 def describe_labelled(path: Path) -> dict:
     """Return how many pictures and labels a file of packed concepts has, and its categories."""
     with open_hdf5(path) as file:
-        categories = read_texts(file, "category_name", (None,))
-    return {"pictures": length(path, "image_name"), "labels": length(path, "label_name"), "categories": categories}
+        return {
+            "pictures": length(file, "image_name"),
+            "labels": length(file, "label_name"),
+            "categories": read_texts(file, "category_name", (None,)),
+        }
 
 
-def length(path: Path, dataset: str) -> int:
-    """Return how long a dataset of one axis is; UserError if the file is missing or damaged, or lacks it."""
-    with open_hdf5(path) as file:
-        return len(find_dataset(file, dataset, np.generic, (None,)))
+def length(file: h5py.File, dataset: str) -> int:
+    """Return how long a dataset of one axis is; UserError if the file is damaged or lacks it."""
+    return len(find_dataset(file, dataset, np.generic, (None,)))
 
 
 def packed_concepts(experiment: Experiment) -> list[str]:

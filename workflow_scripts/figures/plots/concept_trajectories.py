@@ -62,9 +62,8 @@ FATES: dict[str, dict[str, Any]] = {
 
 def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
     """A heat map for each layer, a row per concept, a column per level; below it what becomes of concepts."""
-    units, categories = frames["units"], list(frames["categories"]["category"].unique())
-    curves, left_out = first_curves(units[units["role"] == CURVE])
-    layers = {layer: rows for layer, rows in curves.groupby("layer", sort=False) if rows["detector"].any()}
+    categories = list(frames["categories"]["category"].unique())
+    curves, layers, left_out = curves_and_layers(frames)
     width, rest, maps = maps_on_page(layers, categories, width)
     several = curves["arm"].nunique() > 1
     heights = [size for one in maps.values() for size in (len(one.concepts) * scaled(ROW), scaled(STRIP))]
@@ -89,17 +88,14 @@ def draw(frames: dict[str, pd.DataFrame], width: float | None = None) -> Figure:
 
 def why_empty(frames: dict[str, pd.DataFrame]) -> str:
     """Why there is nothing to draw; empty if there is something."""
-    units = frames["units"]
-    curves, _ = first_curves(units[units["role"] == CURVE])
-    return "" if curves["detector"].any() else "No unit of any network detects a concept."
+    _, layers, _ = curves_and_layers(frames)
+    return "" if layers else "No unit of any network detects a concept."
 
 
 def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
     """Whether rows are added up, fates are means, and layers are left out."""
-    units, categories = frames["units"], list(frames["categories"]["category"].unique())
-    curves, _ = first_curves(units[units["role"] == CURVE])
-    layers = {layer: rows for layer, rows in curves.groupby("layer", sort=False) if rows["detector"].any()}
-    _, _, maps = maps_on_page(layers, categories)
+    curves, layers, _ = curves_and_layers(frames)
+    _, _, maps = maps_on_page(layers, list(frames["categories"]["category"].unique()))
     others = any(not category for one in maps.values() for category, _ in one.concepts)
     without = len(layers) < curves["layer"].nunique()
     return {
@@ -107,6 +103,14 @@ def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
         "counted": ", counted in each replicate, then averaged" if has_spread(curves) else "",
         "without": "Layers without any detector are left out." if without else "",
     }
+
+
+def curves_and_layers(frames: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, dict[str, pd.DataFrame], list[str]]:
+    """The units of the curves that are drawn, those of each layer with detectors, and the names of other curves."""
+    units = frames["units"]
+    curves, left_out = first_curves(units[units["role"] == CURVE])
+    layers = {layer: rows for layer, rows in curves.groupby("layer", sort=False) if rows["detector"].any()}
+    return curves, layers, left_out
 
 
 class ConceptMap(NamedTuple):

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from workflow_scripts.figures.arms import of_known_density, of_role
-from workflow_scripts.figures.facts import describe_nine_tenths, list_references, listed, sentence
+from workflow_scripts.figures.facts import describe_nine_tenths, list_references, sentence
 from workflow_scripts.figures.intervals import (
     describe_marks,
     draw_intervals,
@@ -30,6 +30,7 @@ from workflow_scripts.figures.panels import (
     sparsest,
 )
 from workflow_scripts.figures.style import TEXT_WIDTH
+from workflow_scripts.findings.words import joined
 from workflow_scripts.plan.keys import CURVE, REFERENCE
 
 ORDER = 42
@@ -82,7 +83,7 @@ def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
     drawn = [words for measures, words in IN_WORDS.items() if rows["measure"].isin(measures).any()]
     references = list_references(of_role(rows, REFERENCE))
     return {
-        "measures": listed(drawn),
+        "measures": joined(drawn),
         **describe_marks(rows, rows["shown"] == "equivalent"),
         "line": sentence(describe_nine_tenths(sparsest(rows))),
         "references": f"Black marks: {references}." if references else "",

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from workflow_scripts.figures.arms import of_known_density, of_role
-from workflow_scripts.figures.facts import as_rst, describe_nine_tenths, list_references, listed, sentence
+from workflow_scripts.figures.facts import as_rst, describe_nine_tenths, list_references, sentence
 from workflow_scripts.figures.intervals import (
     describe_marks,
     draw_intervals,
@@ -31,6 +31,7 @@ from workflow_scripts.figures.panels import (
     set_density_axis,
 )
 from workflow_scripts.figures.style import TEXT_WIDTH
+from workflow_scripts.findings.words import joined
 from workflow_scripts.plan.keys import REFERENCE
 from workflow_scripts.plan.replicates import LEAST_REPLICATES
 
@@ -77,7 +78,7 @@ def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
     leaving = " Those of two replicates may leave the panel." if (rows["n"] < LEAST_REPLICATES).any() else ""
     references = list_references(of_role(rows, REFERENCE))
     return {
-        "bases": listed([as_rst(name) for name in rows["network_name"].unique()]),
+        "bases": joined([as_rst(name) for name in rows["network_name"].unique()]),
         "marks": described["marks"],
         "bars": described["bars"] and f"{described['bars']}{leaving}",
         "line": sentence(describe_nine_tenths(rows["remaining %"].min())),

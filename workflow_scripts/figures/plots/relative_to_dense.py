@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from workflow_scripts.figures.arms import compared_with, first_level, of_known_density, of_role
 from workflow_scripts.figures.curves import draw_curve
-from workflow_scripts.figures.facts import describe_nine_tenths, has_spread, list_baselines, listed, sentence
+from workflow_scripts.figures.facts import describe_nine_tenths, has_spread, list_baselines, sentence
 from workflow_scripts.figures.measures import Measure
 from workflow_scripts.figures.panels import (
     DENSE,
@@ -44,6 +44,7 @@ from workflow_scripts.figures.style import (
     baseline_mark,
     scaled,
 )
+from workflow_scripts.findings.words import joined
 from workflow_scripts.plan.keys import BASELINE, CURVE
 
 ORDER = 10
@@ -121,7 +122,7 @@ def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
     )
     measured = [measure.title for measure in MEASURES if related[measure.column].notna().any()]
     return {
-        "measures": sentence(f"{listed(measured)} share a panel: where the curves part, they do not decline together"),
+        "measures": sentence(f"{joined(measured)} share a panel: where the curves part, they do not decline together"),
         "lines": lines if has_spread(related) else "",
         "line": sentence(describe_nine_tenths(sparsest(related))),
         "edge": edge if baselines else "",

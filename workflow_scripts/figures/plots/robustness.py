@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
 from workflow_scripts.figures.arms import of_known_density
-from workflow_scripts.figures.facts import describe_nine_tenths, has_spread, listed, sentence
+from workflow_scripts.figures.facts import describe_nine_tenths, has_spread, sentence
 from workflow_scripts.figures.panels import (
     DENSE,
     LINE_HEIGHT,
@@ -43,6 +43,7 @@ from workflow_scripts.figures.style import (
     scaled,
     small,
 )
+from workflow_scripts.findings.words import joined
 from workflow_scripts.plan.keys import CURVE
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.tables.read_tables import detector_rule_of
@@ -129,7 +130,7 @@ def facts(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
     )
     return {
         "lines": "Lines are means over replicates, in per cent of the dense networks' mean." if several else "",
-        "choices": listed([IN_WORDS[choice] for choice in choices], "or"),
+        "choices": joined([IN_WORDS[choice] for choice in choices], "or"),
         "line": sentence(describe_nine_tenths(sparsest(related))),
         "few": few if drawn[list(MEASURES)].isna().any(axis=None) else "",
     }

@@ -30,6 +30,7 @@ from workflow_scripts.run.provenance import COMMAND
 from workflow_scripts.run.terminal import use_terminal
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.gpus import has_gpu
+from workflow_scripts.shared.limits import set_limits
 from workflow_scripts.shared.sizes import size_text
 
 
@@ -50,6 +51,7 @@ if workflow.is_main_process:
 is_main = workflow.modifier.is_main_snakefile()
 on_command_line = workflow.config_settings.config if is_main else {}
 config = or_exit(complete_config, config, workflow.configfiles, on_command_line)
+set_limits(config["limits"])
 GPUS_WANTED = config["gpus"]
 config["gpus"] = int(has_gpu()) if GPUS_WANTED == "auto" else GPUS_WANTED
 EXPERIMENT = or_exit(Experiment, config)

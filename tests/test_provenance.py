@@ -14,7 +14,7 @@ from small_results import digest, write_attributes
 from workflow_scripts.plan.code import ROOT
 from workflow_scripts.plan.contents import content_fingerprint
 from workflow_scripts.plan.experiment import Experiment
-from workflow_scripts.plan.load import RATES, complete_config, config_text, read_config
+from workflow_scripts.plan.load import NO_RESULT, complete_config, config_text, read_config
 from workflow_scripts.run import record_provenance as recording
 from workflow_scripts.run.provenance import read_provenance
 from workflow_scripts.run.record_provenance import describe_dates, describe_project, record_provenance
@@ -30,7 +30,7 @@ def again(config: dict, folder: Path) -> dict:
     """The config that snakemake has with --configfile and the text of one."""
     file = folder / "config.yaml"
     file.write_text(config_text(config), encoding="utf-8")
-    return read_config([file]) | {RATES: config[RATES]}
+    return read_config([file]) | {section: config[section] for section in NO_RESULT}
 
 
 @pytest.mark.parametrize("name", ["tiny", "paper", "pretrained", "controls", "all_arms", "tiny_imagenet"])

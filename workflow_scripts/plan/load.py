@@ -15,10 +15,10 @@ from workflow_scripts.plan.protocols import resolve_protocol
 from workflow_scripts.shared.files import UserError, reading
 
 DEFAULT = ROOT / "config.yaml"
-RATES = "rates"  # the section that no result depends on
+NO_RESULT = ("limits", "rates")  # sections that no result depends on
 HEADER = """\
 # The config of this experiment with all defaults and the choices of its protocol, for snakemake --configfile.
-# (Without rates, which are for the cost sheet alone.)
+# (Without limits and rates, on which no result depends.)
 """
 
 
@@ -73,7 +73,7 @@ def complete_config(given: Mapping, files: Sequence[str | Path] = (), command_li
 
 
 def config_text(config: Mapping) -> str:
-    """Return the text of a config file from which `complete_config` makes `config` again, but for its rates.
+    """Return the text of a config file from which `complete_config` makes `config` again, but for its limits and rates.
 
     Args:
         config: as `complete_config` returns it.
@@ -82,7 +82,7 @@ def config_text(config: Mapping) -> str:
         {key: value for key, value in item.items() if key not in WITHOUT.get(item["format"], ())}
         for item in config["concepts"]["sources"]
     ]
-    sections = {key: value for key, value in config.items() if key != RATES}
+    sections = {key: value for key, value in config.items() if key not in NO_RESULT}
     sections["concepts"] = config["concepts"] | {"sources": sets}
     text = yaml.safe_dump(
         in_order(sections, read_default()), sort_keys=False, allow_unicode=True, width=120, default_flow_style=None

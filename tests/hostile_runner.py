@@ -1,7 +1,7 @@
 """Runs a command on hostile or broken input, as a user would, and says what came of it.
 
-Each command runs in a process of its own, forked from a server that has imported the slow libraries: with a new session,
-a bound on its time, and its memory measured.
+Each command runs in a process of its own, forked from a server that has imported the slow libraries. It has a bound on
+its time, and its memory is measured.
 """
 
 import importlib
@@ -66,7 +66,7 @@ def be_command(folder: Path, command: str, arguments: list[str]) -> None:
     file = os.open(OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)
     os.dup2(file, 2)
-    sys.stdout, sys.stderr = (open(stream, "w", buffering=1, closefd=False) for stream in (1, 2))
+    sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1, closefd=False) for stream in (1, 2))
     resource.setrlimit(resource.RLIMIT_AS, (MOST_ADDRESSES, MOST_ADDRESSES))
     sys.argv = [command, *arguments]
     sys.path.insert(0, os.getcwd())  # as `python -m` does

@@ -5,6 +5,7 @@ import select
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,25 +14,31 @@ import torch
 from workflow_scripts.shared import gpus as gpu
 from workflow_scripts.shared.files import UserError
 
+ROOT = Path(__file__).resolve().parent.parent
 HOLD = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from workflow_scripts.shared import gpus as gpu
 gpu.POLL_SECONDS = 0.05
-cards = gpu.lease(sys.argv[3:], int(sys.argv[2]), Path(sys.argv[1]))
-print(*(sys.argv[3:][card] for card in cards), flush=True)
+count, *names = sys.argv[1:]
+cards = [names[card] for card in gpu.lease([f"{os.getppid()} {name}" for name in names], int(count))]
+print(*cards, flush=True)
 sys.stdin.readline()
 """
 
 
 @pytest.fixture
-def start(tmp_path):
+def start():
     """Start jobs that lease cards, print their names, and hold them until their input is closed."""
     jobs = []
 
-    def job(count, *cards):
-        command = [sys.executable, "-c", HOLD, tmp_path / "leases", str(count), *cards]
-        jobs.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+    def job(count, *cards, code=HOLD, **environment):
+        command = [sys.executable, "-c", code, str(count), *cards]
+        jobs.append(
+            subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | environment
+            )
+        )
         return jobs[-1]
 
     yield job
@@ -57,13 +64,18 @@ def test_each_card_has_one_holder_and_goes_on_when_it_ends(start):
 def test_many_jobs_never_hold_the_same_card(start, tmp_path):
     # Each takes turns: who holds a card writes its name into a file that must not be there yet.
     code = HOLD.replace("sys.stdin.readline()", "") + (
-        "marks = [Path(sys.argv[1]) / f'held_{card}' for card in cards]\n"
+        "marks = [Path(f'held_{card}') for card in cards]\n"
         "for mark in marks: open(mark, 'x').close()\n"
         "time.sleep(0.05)\n"
         "for mark in marks: mark.unlink()\n"
     )
     jobs = [
-        subprocess.Popen([sys.executable, "-c", code, tmp_path, str(count), "a", "b", "c"], stdout=subprocess.DEVNULL)
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(count), "a", "b", "c"],
+            stdout=subprocess.DEVNULL,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
         for count in (1, 2, 3, 1, 2, 3, 1, 2)
     ]
     assert [job.wait(timeout=60) for job in jobs] == [0] * len(jobs)
@@ -79,10 +91,21 @@ def test_all_are_taken_or_none_so_that_two_jobs_do_not_wait_for_each_other(start
     assert cards_of(three) == ["a", "b", "c"]
 
 
-def test_cards_go_by_their_identity_whatever_their_number(monkeypatch, tmp_path):
+@pytest.mark.parametrize("first", [True, False])
+def test_another_user_with_another_umask_and_temporary_folder_waits_too(start, tmp_path, first):
+    other = HOLD.replace("gpu.POLL", "os.umask(0o077)\nif os.getuid() == 0: os.setuid(65534)\ngpu.POLL", 1)
+    holds = start(1, "a", code=other if first else HOLD, TMPDIR=str(tmp_path))
+    assert cards_of(holds) == ["a"]
+    waits = start(1, "a", code=HOLD if first else other)
+    assert not select.select([waits.stdout], [], [], 0.5)[0]
+    holds.kill()
+    assert cards_of(waits) == ["a"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_cards_go_by_their_identity_whatever_their_number(monkeypatch):
     """Only the cards that CUDA_VISIBLE_DEVICES leaves visible are leased."""
-    machine = ["uuid-0", "uuid-1", "uuid-2"]
-    monkeypatch.setattr(gpu, "LEASES", tmp_path)
+    machine = [f"uuid-{os.getpid()}-{card}" for card in range(3)]
     monkeypatch.setattr(gpu, "_held", [])
     visible = lambda: [machine[int(card)] for card in os.environ["CUDA_VISIBLE_DEVICES"].split(",")]  # noqa: E731
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(visible()))
@@ -96,8 +119,8 @@ def test_cards_go_by_their_identity_whatever_their_number(monkeypatch, tmp_path)
     assert gpu.lease_gpus(1) == [0]
     with pytest.raises(UserError, match="3 GPUs, but 4 are wanted"):
         gpu.lease_gpus(4)
-    for file in gpu._held:
-        os.close(file)
+    for held in gpu._held:
+        held.close()
 
 
 def test_no_gpu_is_used_where_none_is_wanted(monkeypatch):

@@ -152,23 +152,6 @@ def test_other_locking_errors_do_not_count_as_missing_locks(tmp_path):
     assert run.returncode != 0 and WARNING not in run.stderr and "Input/output error" in run.stderr
 
 
-LEASE = """
-import sys
-from pathlib import Path
-from workflow_scripts.shared import gpus as gpu
-print(gpu.lease(["a", "b"], 1, Path(sys.argv[1])))
-"""
-
-
-@pytest.mark.parametrize("number", ERRORS)
-def test_a_gpu_is_used_without_a_lease_and_this_is_reported(tmp_path, number):
-    run = subprocess.run(
-        python(number, LEASE, tmp_path / "leases"), cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
-    assert run.returncode == 0 and run.stdout == "[0]\n", run.stderr
-    assert run.stderr.count("two jobs may use one GPU") == 1
-
-
 @pytest.mark.rare
 def test_a_whole_experiment_ends_well(tmp_path):
     folder = copy_sources(ROOT, tmp_path / "run")

@@ -1,20 +1,19 @@
-"""A job that leases one card and holds it until it is killed: `python -m benchmarks.gpu.hold DEVICE FOLDER`."""
+"""A job that leases one card and holds it until it is killed: `python -m benchmarks.gpu.hold DEVICE NAME`."""
 
 import signal
 import sys
-from pathlib import Path
 
 from workflow_scripts.shared import gpus as gpu
 from workflow_scripts.shared.files import run_command
 
 
 def main() -> None:
-    """Lease a card, or a pretended one whose lock is in FOLDER, say so, and wait for a signal."""
-    device, folder = sys.argv[1:]
+    """Lease a card, or a pretended one called NAME, say so, and wait for a signal."""
+    device, name = sys.argv[1:]
     if device == "cuda":
         gpu.lease_gpus(1)
     else:
-        gpu.lease(["pretended"], 1, Path(folder))
+        gpu.lease([name], 1)
     print("has leased it", flush=True)
     signal.pause()
 

@@ -1,24 +1,26 @@
 """GPUs: each process leases its own, and two jobs never share one.
 
-A lease is a lock in this machine's folder for temporary files. It cannot see users of a card who hold no such lock:
-other programs, and jobs whose container or scheduler gives them their own temporary folder. There the scheduler must
-give each job its own cards.
+A lease is a name in the kernel's abstract namespace of Unix sockets, which one process of the machine can have at a
+time. It needs no file: whatever their users, permissions and temporary folders, all jobs of a machine see it, and it
+ends with its process, for whatever reason. It cannot see users of a card who hold no such lease: other programs, and
+jobs in a container with a network of its own. There the scheduler must give each job its own cards.
 """
 
-import fcntl
+import errno
 import logging
 import os
-import tempfile
+import socket
 import time
 from functools import cache
 from pathlib import Path
 
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.shared.locks import NO_LOCKS, warn_once
 
-LEASES = Path(tempfile.gettempdir()) / "pruned_networks_gpus"
+NAME = "\0dissecting_pruned_networks/gpu/"  # the first character makes it abstract
+CHOOSING = "choosing"  # who has this name may choose cards
 POLL_SECONDS = 1.0
-_held: list[int] = []  # open files whose locks are this process's leases
+CHOICE_SECONDS = 0.01
+_held: list[socket.socket] = []  # this process's leases
 
 
 def has_gpu() -> bool:
@@ -63,28 +65,26 @@ def lease_gpus(count: int) -> list[int]:
     cards = [str(torch.cuda.get_device_properties(card).uuid) for card in range(torch.cuda.device_count())]
     if len(cards) < count:
         raise UserError(f"torch sees {len(cards)} GPUs, but {count} are wanted: lower gpus, or install torch for CUDA")
-    return lease(cards, count, LEASES)
+    return lease(cards, count)
 
 
-def lease(cards: list[str], count: int, folder: Path) -> list[int]:
-    """Lock `count` of `cards`, waiting while others hold too many, and return their positions.
+def lease(cards: list[str], count: int) -> list[int]:
+    """Lease `count` of `cards`, waiting while others hold too many, and return their positions.
 
-    The kernel holds a lock on a file per card in `folder`, and releases it when the process ends, for whatever reason.
     All are taken at once or none, so that no two jobs ever wait for each other.
     """
     reported = False
     while True:
-        choosing = lock(folder / "choosing", wait=True)
-        locks = {position: lock(folder / card, wait=False) for position, card in enumerate(cards)}
-        assert choosing is not None, "it has waited for the lock"
-        os.close(choosing)
-        free = {position: file for position, file in locks.items() if file is not None}
-        taken = list(free)[:count] if len(free) >= count else []
-        for position, file in free.items():
-            if position in taken:
-                _held.append(file)
-            else:
-                os.close(file)
+        while (choosing := take(CHOOSING)) is None:
+            time.sleep(CHOICE_SECONDS)
+        with choosing:
+            free = {position: held for position, card in enumerate(cards) if (held := take(card)) is not None}
+            taken = list(free)[:count] if len(free) >= count else []
+            for position, held in free.items():
+                if position in taken:
+                    _held.append(held)
+                else:
+                    held.close()
         if taken:
             logging.info("GPU %s", ", ".join(f"{position} ({cards[position]})" for position in taken))
             return taken
@@ -94,24 +94,14 @@ def lease(cards: list[str], count: int, folder: Path) -> list[int]:
         time.sleep(POLL_SECONDS)
 
 
-def lock(path: Path, wait: bool) -> int | None:
-    """Lock a file, creating it if needed, and return its descriptor; None if another holds it and `wait` is false."""
-    if not path.parent.is_dir():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.parent.chmod(0o1777)  # for all users of the machine, like the folder for temporary files
-    if not path.exists():  # only then try to create it: kernels forbid that where another user's file exists
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o644))
-    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+def take(name: str) -> socket.socket | None:
+    """Take a name until the returned socket is closed; None if another process has it."""
+    holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        holder.bind(NAME + name)
     except OSError as error:
-        if isinstance(error, BlockingIOError):
-            os.close(file)
-            return None
-        if error.errno not in NO_LOCKS:
+        holder.close()
+        if error.errno != errno.EADDRINUSE:
             raise
-        warn_once(
-            f"the file system of {path.parent} has no locks, so two jobs may use one GPU: set TMPDIR, for all jobs, to"
-            " a folder on another file system"
-        )
-    return file
+        return None
+    return holder

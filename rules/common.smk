@@ -19,7 +19,7 @@ if not find_spec("fcntl"):
 from workflow_scripts.gallery.site_data import site_files
 from workflow_scripts.plan.code import ROOT, code_fingerprint, files_in, let_jobs_find_package
 from workflow_scripts.plan.contents import Contents
-from workflow_scripts.plan.experiment import ABLATION_TABLES, COMPARED, Experiment, named_arguments
+from workflow_scripts.plan.experiment import ABLATION_TABLES, COMPARED, Experiment, listed, named_arguments
 from workflow_scripts.plan.experiment import TABLES as COLLECTED
 from workflow_scripts.plan.figures import module_of
 from workflow_scripts.plan.load import complete_config, config_text

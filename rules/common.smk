@@ -31,6 +31,7 @@ from workflow_scripts.run.terminal import use_terminal
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.gpus import has_gpu
 from workflow_scripts.shared.limits import set_limits
+from workflow_scripts.shared.printable import printable
 from workflow_scripts.shared.sizes import size_text
 
 
@@ -39,7 +40,7 @@ def or_exit(function, *values):
     try:
         return function(*values)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {printable(str(error))}")
 
 
 or_exit(require_shared_files, workflow.storage_settings)

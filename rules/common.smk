@@ -19,7 +19,7 @@ if not find_spec("fcntl"):
 from workflow_scripts.gallery.site_data import site_files
 from workflow_scripts.plan.code import ROOT, code_fingerprint, files_in, let_jobs_find_package
 from workflow_scripts.plan.contents import Contents
-from workflow_scripts.plan.experiment import ABLATION_TABLES, COMPARED, Experiment, named_arguments
+from workflow_scripts.plan.experiment import ABLATION_TABLES, COMPARED, Experiment, listed, named_arguments
 from workflow_scripts.plan.experiment import TABLES as COLLECTED
 from workflow_scripts.plan.figures import module_of
 from workflow_scripts.plan.load import complete_config, config_text
@@ -31,6 +31,7 @@ from workflow_scripts.run.terminal import use_terminal
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.gpus import has_gpu
 from workflow_scripts.shared.limits import set_limits
+from workflow_scripts.shared.printable import printable
 from workflow_scripts.shared.sizes import size_text
 
 
@@ -39,7 +40,7 @@ def or_exit(function, *values):
     try:
         return function(*values)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {printable(str(error))}")
 
 
 or_exit(require_shared_files, workflow.storage_settings)

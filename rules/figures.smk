@@ -38,17 +38,12 @@ rule collect:
     params:
         code=code_fingerprint("workflow_scripts.tables.collect"),
         arms=EXPERIMENT.arm_rows(),
-        names=[" ".join(map(str, key)) for key in EXPERIMENT.networks],
-        # Snakemake does not see a change of what follows from inputs; names and inputs it does.
-        networks=lambda wildcards, input: [
-            shlex.join(["--network", *map(str, key), *files])
-            for key, *files in zip(
-                EXPERIMENT.networks, input.metrics, input.units, input.nulls, input.split, strict=True
-            )
-        ],
+        results=placed(RESULTS),
+        networks=EXPERIMENT.collected(),
         rule=EXPERIMENT.choices("detector_iou", "detector_rule"),
     shell:
         "python -m workflow_scripts.tables.collect"
+        " --results {params.results:q}"
         " {params.networks}"
         " --arms {params.arms:q}"
         " {params.rule}"
@@ -76,14 +71,12 @@ rule collect_rotations:
         "../envs/workflow.yaml"
     params:
         code=code_fingerprint("workflow_scripts.tables.collect_rotations"),
-        names=[" ".join(map(str, network.key)) for network in EXPERIMENT.rotated_networks()],
-        networks=lambda wildcards, input: [
-            shlex.join(["--network", *map(str, network.key), file])
-            for network, file in zip(EXPERIMENT.rotated_networks(), input.rotations, strict=True)
-        ],
+        results=placed(RESULTS),
+        networks=listed(networks={network.key: network.files_of for network in EXPERIMENT.rotated_networks()}),
         arms=EXPERIMENT.rotated_arms(),
     shell:
         "python -m workflow_scripts.tables.collect_rotations"
+        " --results {params.results:q}"
         " {params.networks}"
         " {params.arms}"
         " --out {output:q}"
@@ -135,14 +128,12 @@ rule collect_ablation:
         "../envs/workflow.yaml"
     params:
         code=code_fingerprint("workflow_scripts.tables.collect_ablation"),
-        names=[" ".join(map(str, network.key)) for network in ABLATED],
-        networks=lambda wildcards, input: [
-            shlex.join(["--network", *map(str, network.key), ablation, classes])
-            for network, ablation, classes in zip(ABLATED, input.ablation, input.classes, strict=True)
-        ],
+        results=placed(RESULTS),
+        networks=listed(networks={network.key: network.files_of for network in ABLATED}),
         given=EXPERIMENT.given_classes(),
     shell:
         "python -m workflow_scripts.tables.collect_ablation"
+        " --results {params.results:q}"
         " {params.networks}"
         " {params.given}"
         " --ablation {output.ablation:q}"
@@ -175,17 +166,13 @@ rule collect_sweep:
         "../envs/workflow.yaml"
     params:
         code=code_fingerprint("workflow_scripts.tables.collect_sweep"),
-        names=[" ".join(map(str, network.key)) for network in EXPERIMENT.curves()],
-        networks=lambda wildcards, input: [
-            shlex.join(["--network", *map(str, network.key), *files])
-            for network, *files in zip(
-                EXPERIMENT.curves(), input.units, *([input.sweeps] if input.sweeps else []), strict=True
-            )
-        ],
+        results=placed(RESULTS),
+        networks=listed(networks={network.key: network.dissection_of for network in EXPERIMENT.curves()}),
         rule=EXPERIMENT.choices("detector_rule"),
         values=EXPERIMENT.swept_values(),
     shell:
         "python -m workflow_scripts.tables.collect_sweep"
+        " --results {params.results:q}"
         " {params.networks}"
         " {params.rule}"
         " {params.values}"

@@ -89,12 +89,14 @@ rule draw_pictures:
     threads: EXPERIMENT.threads("draw_pictures")
     params:
         code=code_fingerprint("workflow_scripts.gallery.draw_pictures"),
-        networks=ALL_DRAWN,
+        gallery=placed(GALLERY),
+        networks=EXPERIMENT.drawn_networks(),
         pixels=ENLARGED,
     shell:
         "python -m workflow_scripts.gallery.draw_pictures"
         " --concepts {input.concepts:q}"
-        " --networks {params.networks:q}"
+        " --gallery {params.gallery:q}"
+        " {params.networks}"
         " --pixels {params.pixels}"
         " --threads {threads}"
         " --out {output.pictures:q}"

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,8 +25,10 @@ from torch import nn
 from workflow_scripts.networks import checkpoints
 from workflow_scripts.networks.pruning import full_masks
 from workflow_scripts.plan.experiment import COMPARED
+from workflow_scripts.plan.keys import Key
+from workflow_scripts.plan.network_words import as_words, read_words
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.tables.collect import TABLES, collect, count_detectors, parse_network, read_units
+from workflow_scripts.tables.collect import TABLES, collect, count_detectors, find_networks, read_units
 from workflow_scripts.tables.read_tables import read_table
 
 # unit: (maximum, threshold, {category: (label, IoU)}), with its purpose in a comment
@@ -397,7 +400,27 @@ def test_a_network_named_twice_is_refused(by_hand, tmp_path):
         collected([by_hand, by_hand], tmp_path)
 
 
-def test_replicate_and_level_must_be_whole_numbers():
-    assert parse_network(["imp", "2", "10", "m", "u", "n", "s"])[:3] == ("imp", 2, 10)
-    with pytest.raises(UserError, match="whole numbers"):
-        parse_network(["imp", "2", "-1", "m", "u"])
+def test_networks_on_the_command_line_are_found_in_the_folder_of_the_experiment():
+    networks = [["imp", "1/0", "1/12"], ["oneshot", "1/0=imp/1/0"], ["shuffled", "1/0"]]
+    found = find_networks(Path("r"), networks, [["shuffled", "1/0=imp/1/0"]])
+    assert [network[:3] for network in found] == [("imp", 1, 0), ("imp", 1, 12), ("oneshot", 1, 0), ("shuffled", 1, 0)]
+    dense, pruned = Path("r/imp/replicate_1/level_0"), Path("r/imp/replicate_1/level_12")
+    assert [network.metrics.parent for network in found] == [dense, pruned, dense, dense]
+    shuffled = Path("r/shuffled/replicate_1/level_0")
+    assert [network.units.parent for network in found] == [dense, pruned, dense, shuffled]
+    assert found[3][4:] == tuple(shuffled / name for name in ("units.csv", "nulls.csv", "split.csv"))
+
+
+@pytest.mark.parametrize("word", ["1", "1/x", "-1/0", "1/0=imp", "1/0=imp/1/x", "=imp/1/0", "1/0/0", "x" * 9])
+def test_replicate_and_level_must_be_whole_numbers(word):
+    with pytest.raises(UserError, match=f"the network '{word}' is not understood: write REPLICATE/LEVEL"):
+        find_networks(Path("r"), [["imp", word]], [])
+
+
+def test_words_stand_for_the_same_networks():
+    keys = [Key("imp", 1, 0), Key("imp", 1, 1), Key("a-b", 2, 0)]
+    networks = dict(zip(keys, [keys[0], keys[1], keys[0]], strict=True))
+    assert as_words(networks) == [["imp", "1/0", "1/1"], ["a-b", "2/0=imp/1/0"]]
+    assert read_words(as_words(networks)) == networks
+    with pytest.raises(UserError, match="arm imp, replicate 1, level 0 is named twice"):
+        read_words([["imp", "1/0", "1/0=a/1/0"]])

@@ -69,8 +69,11 @@ def test_missing_or_damaged_files_are_named(tmp_path):
 
 
 def test_the_command_line(tmp_path, monkeypatch):
-    file, out = write_rotations(tmp_path, "x"), tmp_path / "rotations.csv"
-    words = ["--network", "imp", "1", "0", str(file), "--rotated", "imp", "2", "0.5", "1.0", "--out", str(out)]
+    folder, out = tmp_path / "imp" / "replicate_1" / "level_0", tmp_path / "rotations.csv"
+    folder.mkdir(parents=True)
+    write_rotations(tmp_path, "x").rename(folder / "rotations.csv")
+    words = ["--results", str(tmp_path), "--networks", "imp", "1/0", "--rotated", "imp", "2", "0.5", "1.0"]
+    words += ["--out", str(out)]
     monkeypatch.setattr("sys.argv", ["collect_rotations", *words])
     collect_rotations.main()
     assert len(pd.read_csv(out)) == 8

@@ -44,7 +44,7 @@ def test_the_default_experiment():
     assert all(default.metrics().count(f"{folder}/metrics.json") == 2 for folder in dense)
     assert all(default.units().count(f"{folder}/units.csv") == 1 for folder in dense + control)
     assert "results/shapes/figures/accuracy.svg" in default.figures("svg")
-    assert len(default.all_drawn()) == len(default.networks) and default.other_names() == []
+    assert len(default.all_drawn()) == len(default.networks) and default.other_names() == ""
     assert default.concepts(default.first_design()) == "results/shapes/data/concepts.h5"
 
 
@@ -56,7 +56,10 @@ def test_the_gallery_draws_chosen_arms_alone_also_under_the_names_of_others():
     firsts = {name for name in levels if name.endswith("level_0")}
     dense = {Key("imp", replicate, 0).folder for replicate in (1, 2, 3)} | {Key("lite", 1, 0).folder}
     assert folders == levels - firsts | dense  # level 0 is drawn as that of the other arm
-    assert len(some.other_names()) == len(firsts) == 4
+    replicates = [f"{replicate}/0=imp/{replicate}/0" for replicate in (1, 2, 3)]
+    others = ["--other-names", "oneshot", *replicates, "--other-names", "lite_random", "1/0=lite/1/0"]
+    assert shlex.split(some.other_names()) == others and len(firsts) == 4
+    assert some.drawn_networks().count("/") == len(folders)
     assert shlex.split(some.chosen_arms("gallery")) == ["--arm", "oneshot", "--arm", "lite_random"]
     assert some.chosen_arms("figures") == "" and "accuracy" in some.figure_names
     assert "accuracy" not in experiment(arms=arms, figures={"arms": ["lite"]}).figure_names
@@ -73,12 +76,7 @@ def test_trained_and_imported_networks_can_be_in_one_experiment():
     assert both.arms_of("import_network", "prune_once") == "lite|lite_random"
     # Level 0 of what is pruned at once is the network itself.
     assert both.drawn(both.networks["lite_random", 1, 0]) == both.drawn(both.networks["lite", 1, 0])
-    [other] = both.other_names()
-    assert shlex.split(other) == [
-        "--other-name",
-        "networks/lite_random/replicate_1/level_0",
-        "networks/lite/replicate_1/level_0",
-    ]
+    assert both.other_names() == "--other-names lite_random 1/0=lite/1/0"
     assert (both.density("imp", "1", "1"), both.density("lite_random", "1", "1")) == (0.5, 0.5)
     assert both.density("imp", "1", "0") == 1
     assert both.density("lite", "1", "0") is both.density("no_such", "1", "0") is None

@@ -350,8 +350,10 @@ def test_what_is_missing_or_damaged_is_named(tmp_path):
 
 
 def test_the_command_line_collects(tmp_path, monkeypatch):
-    write_units(tmp_path / "units.csv", UNITS, layers=("b", "7"))
-    words = ["--network", "imp", "1", "0", tmp_path / "units.csv", write_sweep(tmp_path), "--detector-rule", "above"]
+    folder = tmp_path / "imp" / "replicate_1" / "level_0"
+    write_units(folder / "units.csv", UNITS, layers=("b", "7"))
+    write_sweep(folder)
+    words = ["--results", tmp_path, "--networks", "imp", "1/0", "--detector-rule", "above"]
     for choice, values in (VALUES | OTHERS).items():
         words += ["--values", choice, *values]
     monkeypatch.setattr(sys, "argv", ["collect_sweep", *map(str, words), "--out", str(tmp_path / "out.csv")])

@@ -298,3 +298,15 @@ def test_lines_fit_a_terminal(clock):
     terminal.done, terminal.total = 1234, 5678
     terminal.forecast.measured["make_control"] = [5 * 86400]
     assert re.fullmatch(r"12:00:00  1234 of 5678 steps,  0 % of the time, about 5.0 days left", terminal.steps())
+
+
+def test_a_message_of_snakemakes_is_bounded_and_printable():
+    terminal = make_terminal()
+    files = ", ".join(f"results/one/imp/replicate_{number}/level_0/metrics.json" for number in range(8000))
+    shown = terminal.format(record(None, f"Error in rule collect:\n    input: {files}\n    log: \x1b[31mred"))
+    first, inputs, last = shown.split("\n")
+    assert (first, last) == ("usual: Error in rule collect:", r"    log: \x1b[31mred")
+    assert len(inputs) < 2100 and inputs.endswith(f"... {len(files) + 11 - 2000} characters are only in the whole log")
+    lines = terminal.format(record(None, "\n".join(map(str, range(5000))))).split("\n")
+    assert len(lines) == 201 and (lines[99], lines[101]) == ("99", "4900")
+    assert lines[100] == "... 4800 lines are only in the whole log"

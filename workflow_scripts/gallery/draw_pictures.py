@@ -8,8 +8,9 @@ from pathlib import Path
 from workflow_scripts.data.hdf5 import read_texts
 from workflow_scripts.dissect.concept_data import ConceptData
 from workflow_scripts.gallery.draw_units import stored_pictures
-from workflow_scripts.gallery.site_data import PICTURE_BYTES, PICTURES_PER_ROW, read_call, write_data
+from workflow_scripts.gallery.site_data import PICTURE_BYTES, PICTURES_PER_ROW, network_folder, read_call, write_data
 from workflow_scripts.gallery.sprites import encode, join_rows, resize
+from workflow_scripts.plan.network_words import read_words
 from workflow_scripts.shared.files import run_command, whole_file, write_checksums
 from workflow_scripts.shared.progress import Progress
 
@@ -63,12 +64,21 @@ def main() -> None:
     """Draw the pictures that the drawn networks on the command line show into the folder --out."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--concepts", required=True, help="concepts.h5")
-    parser.add_argument("--networks", type=Path, nargs="+", required=True, help="the folders of drawn networks")
+    parser.add_argument("--gallery", type=Path, required=True, help="the folder where networks are drawn")
+    parser.add_argument(
+        "--networks",
+        nargs="+",
+        action="append",
+        required=True,
+        metavar=("ARM", "REPLICATE/LEVEL"),
+        help="the drawn networks of an arm; once for each arm",
+    )
     parser.add_argument("--pixels", type=int, required=True, help="the side of a picture, at most")
     parser.add_argument("--threads", type=int, default=1, help="that draw sheets")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     arguments = parser.parse_args()
-    draw_pictures(arguments.concepts, arguments.networks, arguments.pixels, arguments.out, arguments.threads)
+    networks = [arguments.gallery / network_folder(*key) for key in read_words(arguments.networks)]
+    draw_pictures(arguments.concepts, networks, arguments.pixels, arguments.out, arguments.threads)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from workflow_scripts.gallery.site_data import (
     write_call,
     write_data,
 )
+from workflow_scripts.plan.network_words import read_words
 from workflow_scripts.shared.files import run_command, whole_file
 from workflow_scripts.tables.arms import name_arms, read_arms
 from workflow_scripts.tables.read_tables import read_table
@@ -129,12 +130,12 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, required=True, help="the folder of networks.csv, arms.csv and units.csv")
     parser.add_argument("--concepts", required=True, help="concepts.h5")
     parser.add_argument(
-        "--other-name",
-        nargs=2,
+        "--other-names",
+        nargs="+",
         action="append",
         default=[],
-        metavar=("FOLDER", "OTHER"),
-        help="a network's folder, and that of the one that it is another name of; may be repeated",
+        metavar=("ARM", "REPLICATE/LEVEL=ARM/REPLICATE/LEVEL"),
+        help="networks of an arm that are others under a second name, and these; once for each arm",
     )
     parser.add_argument("--arm", action="append", default=[], help="list only this arm; may be repeated")
     parser.add_argument("--gallery", type=Path, required=True, help="the folder to write into")
@@ -143,7 +144,7 @@ def main() -> None:
         arguments.experiment,
         arguments.tables,
         arguments.concepts,
-        dict(arguments.other_name),
+        {network_folder(*key): network_folder(*other) for key, other in read_words(arguments.other_names).items()},
         arguments.gallery,
         arguments.arm,
     )

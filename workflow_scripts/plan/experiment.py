@@ -13,6 +13,7 @@ from workflow_scripts.plan.concept_sets import PICTURES, RULES, kind_of, kinds_o
 from workflow_scripts.plan.designs import Design, trained_design
 from workflow_scripts.plan.figures import figure_names
 from workflow_scripts.plan.keys import BASELINE, CURVE, REFERENCE, Key
+from workflow_scripts.plan.network_words import as_words
 from workflow_scripts.plan.networks import Network
 from workflow_scripts.plan.protocols import OF_FIELDS
 from workflow_scripts.plan.replicates import require_replicates
@@ -499,13 +500,21 @@ class Experiment:
         """Return the rows of arms.csv, as JSON."""
         return json.dumps([arm.row for arm in self.arms])
 
-    def other_names(self) -> list[str]:
-        """Return the arguments for networks that the gallery has under other names."""
-        return [
-            f"--other-name networks/{network.key.folder} networks/{network.dissection_of.folder}"
-            for network in self.of_chosen_arms("gallery")
-            if network.key != network.dissection_of
-        ]
+    def collected(self) -> str:
+        """Return the arguments for all networks, and for those that have only the metrics of others."""
+        networks = self.networks.values()
+        measured = {network.key: network.files_of for network in networks if network.files_of != network.dissection_of}
+        return listed(networks={network.key: network.dissection_of for network in networks}, measured=measured)
+
+    def drawn_networks(self) -> str:
+        """Return the argument for all networks that the gallery shows, each once."""
+        drawn = [network.dissection_of for network in self.of_chosen_arms("gallery")]
+        return listed(networks={key: key for key in drawn})
+
+    def other_names(self) -> str:
+        """Return the argument for networks that the gallery has under other names."""
+        networks = {network.key: network.dissection_of for network in self.of_chosen_arms("gallery")}
+        return listed(other_names={key: other for key, other in networks.items() if key != other})
 
     def chosen_arms(self, section: str) -> str:
         """Return the arguments for the arms that a section of the config chooses; empty if it chooses all."""
@@ -537,6 +546,11 @@ def traits(network: Network | None) -> dict[str, bool]:
 def trained_flag(design: Design) -> str:
     """Return the flag that tells a script that the number of classes follows from the pictures."""
     return " --trained" if design.is_trained else ""
+
+
+def listed(**networks: Mapping[Key, Key]) -> str:
+    """Return arguments for many networks, --NAME and the words for an arm for each; see `as_words`."""
+    return " ".join(named_arguments(**{name: words}) for name, others in networks.items() for words in as_words(others))
 
 
 def named_arguments(**values: object) -> str:

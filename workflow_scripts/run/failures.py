@@ -14,6 +14,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from workflow_scripts.run.forecast import Job, end_of_log
 from workflow_scripts.run.terminal import describe_job, members
+from workflow_scripts.shared.printable import printable
 
 MOST = 8  # failed steps that are named
 ROOM = 10e6  # bytes; with less left on the disk, a step that fails without a word has failed for want of room
@@ -75,7 +76,7 @@ class Failures(logging.Handler):
                 self.full[record.jobid] = folder
 
     def tell(self, workflow: Any, share_left: Callable[[str, str, str], float | None], logs: Iterable[str] = ()) -> str:
-        """Return the last lines of a run that has failed.
+        """Return the last lines of a run that has failed, such that a terminal can show them.
 
         Args:
             workflow: Snakemake's.
@@ -96,8 +97,9 @@ class Failures(logging.Handler):
         if not failed and own and not self.interrupted:
             lines.append(f"Snakemake failed: {in_one_line(own[-1])}")
         elif not failed:
-            return "\n".join([*lines, f"Interrupted. {GO_ON}"])
-        return "\n".join([*lines, GO_ON if failed and all(reasons[job].passes for job in failed) else CORRECT])
+            return printable("\n".join([*lines, f"Interrupted. {GO_ON}"]))
+        passes = failed and all(reasons[job].passes for job in failed)
+        return printable("\n".join([*lines, GO_ON if passes else CORRECT]))
 
     def reason(self, job: Job) -> Reason:
         """Return why a job or group failed: by what Snakemake has against it, by its log, by how it ended."""

@@ -17,6 +17,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from workflow_scripts.run.forecast import Forecast, Job, last_line, rate
 from workflow_scripts.run.run_times import read_benchmarks
+from workflow_scripts.shared.printable import printable
 from workflow_scripts.shared.progress import clock
 
 LEFT_OUT = (LogEvent.WORKFLOW_STARTED, LogEvent.RESOURCES_INFO, LogEvent.JOB_INFO, LogEvent.GROUP_INFO)
@@ -31,6 +32,8 @@ CHATTER = (
 AFTER_FAILURE = ("Complete log(s)", "Elapsed time", "WorkflowError:\nAt least one job did not complete")
 LONG = 60  # seconds after which a job that runs is reported
 MOST = 8  # jobs in a report
+# Of a message of Snakemake's: a job that gathers the files of thousands of networks names them all when it fails.
+MOST_LINES, WIDEST = 200, 2000
 # The next report comes after a tenth of the time that is left: after a minute with ten minutes left. These bound it, in
 # seconds, and so does a share of the time that has passed: what is nearly ready for hours must not flood a log.
 TENTH, LEAST_PAUSE, MOST_PAUSE, LEAST_SHARE = 0.1, 10, 3600, 1 / 300
@@ -92,7 +95,7 @@ class Terminal(logging.Formatter):
         if event == LogEvent.PROGRESS:
             self.done, self.total = record.done, record.total
             return self.end_lines()
-        return self.usual.format(record)
+        return bounded(printable(self.usual.format(record)))
 
     def start_lines(self, numbers: list) -> str:
         """Note the start of jobs and groups, and return a line for each."""
@@ -178,6 +181,18 @@ def pause(passed: float, left: float | None) -> float:
     """Return how many seconds after a report the next one comes, in a run of which so many have passed, or are left."""
     tenth = TENTH * (left or passed)  # of what has passed, where there is no forecast, or it was too short
     return max(min(tenth, MOST_PAUSE), LEAST_PAUSE, LEAST_SHARE * passed)
+
+
+def bounded(text: str) -> str:
+    """Return a text without the middle of too many lines, and lines without the ends of too long ones."""
+    lines = text.split("\n")
+    if len(lines) > MOST_LINES:
+        half = MOST_LINES // 2
+        lines = [*lines[:half], f"... {len(lines) - 2 * half} lines are only in the whole log", *lines[-half:]]
+    return "\n".join(
+        each if len(each) <= WIDEST else f"{each[:WIDEST]}... {len(each) - WIDEST} characters are only in the whole log"
+        for each in lines
+    )
 
 
 def line(*words: str) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 from workflow_scripts.dissect.halves import SPLIT_COLUMNS
 from workflow_scripts.dissect.name_units import detects
 from workflow_scripts.dissect.nulls import SIGNIFICANCE, UNIT_COLUMNS, fewest_found
+from workflow_scripts.plan.network_words import read_words
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
 from workflow_scripts.tables.arms import tabulate_arms
@@ -361,28 +362,43 @@ def to_flags(path: str | Path, text: pd.Series) -> pd.Series:
     return text == "True"
 
 
-def parse_network(words: Sequence[str]) -> MeasuredNetwork:
-    """The network that --network describes: its key and its four files."""
-    return MeasuredNetwork(*parse_key(*words[:3]), *map(Path, words[3:]))
+def find_networks(
+    results: Path, named: Sequence[Sequence[str]], measured: Sequence[Sequence[str]]
+) -> list[MeasuredNetwork]:
+    """The networks that --networks and --measured describe; UserError as `read_words` raises it."""
+    metrics_of = read_words(measured)
+    networks = []
+    for key, other in read_words(named).items():
+        files = [results / other.folder / name for name in ("units.csv", "nulls.csv", "split.csv")]
+        networks.append(MeasuredNetwork(*key, results / metrics_of.get(key, other).folder / "metrics.json", *files))
+    return networks
 
 
-def parse_key(arm: str, replicate: str, level: str) -> tuple[str, int, int]:
-    """The key of a network from the command line; UserError unless replicate and level are whole numbers."""
-    if not (replicate.isdecimal() and level.isdecimal()):
-        raise UserError(f"--network {arm} {replicate} {level}: replicate and level must be whole numbers")
-    return arm, int(replicate), int(level)
+def add_network_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """Add the arguments for the networks, as `read_words` takes them, and for the folder of their files."""
+    parser.add_argument("--results", type=Path, required=True, help="the experiment's folder, with all networks' files")
+    parser.add_argument(
+        "--networks",
+        nargs="+",
+        action="append",
+        required=required,
+        default=[],
+        metavar=("ARM", "REPLICATE/LEVEL"),
+        help="the networks of an arm; with =ARM/REPLICATE/LEVEL the one whose files a network has; once for each arm",
+    )
 
 
 def main() -> None:
     """Collect the tables of the networks that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
+    add_network_arguments(parser)
     parser.add_argument(
-        "--network",
-        nargs=7,
+        "--measured",
+        nargs="+",
         action="append",
-        required=True,
-        metavar=("ARM", "REPLICATE", "LEVEL", "METRICS", "UNITS", "NULLS", "SPLIT"),
-        help="a network, its metrics.json, units.csv, nulls.csv and split.csv; may be repeated",
+        default=[],
+        metavar=("ARM", "REPLICATE/LEVEL"),
+        help="likewise, networks that have only the metrics.json of others",
     )
     parser.add_argument(
         "--arms", type=json.loads, required=True, help="JSON: a list of the arms, objects with the columns of arms.csv"
@@ -391,7 +407,7 @@ def main() -> None:
     parser.add_argument("--detector-rule", choices=DETECTOR_RULES, required=True, help="above it, or at least it")
     parser.add_argument("--tables", type=Path, required=True, help="the folder to write the tables into")
     arguments = parser.parse_args()
-    networks = [parse_network(words) for words in arguments.network]
+    networks = find_networks(arguments.results, arguments.networks, arguments.measured)
     collect(networks, arguments.arms, arguments.detector_iou, arguments.detector_rule, arguments.tables)
 
 

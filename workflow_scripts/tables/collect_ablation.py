@@ -9,8 +9,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from workflow_scripts.plan.ablation import CLASS_COLUMNS, COLUMNS, advice
+from workflow_scripts.plan.network_words import read_words
 from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
-from workflow_scripts.tables.collect import KEYS, parse_key
+from workflow_scripts.tables.collect import KEYS, add_network_arguments
 
 NAMES = ("layer", "class", "concept", "by")
 
@@ -80,29 +81,21 @@ def read_rows(path: Path, columns: list[str]) -> pd.DataFrame:
     return rows
 
 
-def parse_network(words: Sequence[str]) -> AblatedNetwork:
-    """The network that --network describes: its key, ablation.csv and classes.csv."""
-    return AblatedNetwork(*parse_key(*words[:3]), *map(Path, words[3:]))
-
-
 def main() -> None:
     """Collect the ablations of the networks on the command line, and write both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--network",
-        nargs=5,
-        action="append",
-        required=True,
-        metavar=("ARM", "REPLICATE", "LEVEL", "ABLATION", "CLASSES"),
-        help="a network, its ablation.csv and its classes.csv; may be repeated",
-    )
+    add_network_arguments(parser)
     parser.add_argument(
         "--given", type=json.loads, required=True, help="JSON: the classes that the config gives concepts"
     )
     parser.add_argument("--ablation", type=Path, required=True, help="ablation.csv to write")
     parser.add_argument("--classes", type=Path, required=True, help="classes.csv to write")
     args = parser.parse_args()
-    collect_ablation([parse_network(words) for words in args.network], args.given, args.ablation, args.classes)
+    networks = [
+        AblatedNetwork(*key, *(args.results / other.folder / name for name in ("ablation.csv", "classes.csv")))
+        for key, other in read_words(args.networks).items()
+    ]
+    collect_ablation(networks, args.given, args.ablation, args.classes)
 
 
 if __name__ == "__main__":

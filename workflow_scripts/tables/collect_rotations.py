@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from workflow_scripts.plan.network_words import read_words
 from workflow_scripts.plan.rotations import COLUMNS, Rotations
 from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
-from workflow_scripts.tables.collect import parse_key
+from workflow_scripts.tables.collect import add_network_arguments
 
 
 class RotatedNetwork(NamedTuple):
@@ -57,22 +58,10 @@ def read_rotations(path: Path, asked: Rotations) -> pd.DataFrame:
     return rows.assign(place=place).sort_values(["place", "alpha", "seed"]).drop(columns="place")
 
 
-def parse_network(words: Sequence[str]) -> RotatedNetwork:
-    """The network that --network describes: its key and rotations.csv."""
-    return RotatedNetwork(*parse_key(*words[:3]), Path(words[3]))
-
-
 def main() -> None:
     """Collect the rotations of the networks on the command line, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--network",
-        nargs=4,
-        action="append",
-        required=True,
-        metavar=("ARM", "REPLICATE", "LEVEL", "ROTATIONS"),
-        help="a network and its rotations.csv; may be repeated",
-    )
+    add_network_arguments(parser)
     parser.add_argument(
         "--rotated",
         nargs="+",
@@ -84,7 +73,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="rotations.csv to write")
     args = parser.parse_args()
     asked = {arm: Rotations(tuple(map(float, alphas)), int(seeds)) for arm, seeds, *alphas in args.rotated}
-    collect_rotations([parse_network(words) for words in args.network], asked, args.out)
+    networks = [
+        RotatedNetwork(*key, args.results / other.folder / "rotations.csv")
+        for key, other in read_words(args.networks).items()
+    ]
+    collect_rotations(networks, asked, args.out)
 
 
 if __name__ == "__main__":

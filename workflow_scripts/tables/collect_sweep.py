@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from workflow_scripts.plan.network_words import read_words
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.plan.robustness import COLUMNS as OF_NETWORK
 from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
-from workflow_scripts.tables.collect import KEYS, count_detectors, parse_key, read_units, with_detectors
+from workflow_scripts.tables.collect import KEYS, add_network_arguments, count_detectors, read_units, with_detectors
 
 NUMBERS = ("detector_iou", "quantile")  # choices whose values are numbers
 COUNTS = ["units", "detectors_a", "concepts_a", "detectors_b", "concepts_b", "dead_units"]
@@ -107,22 +108,10 @@ def read_sweep(
     return found
 
 
-def parse_network(words: Sequence[str]) -> SweptNetwork:
-    """The network that --network describes: its key, units.csv and any sweep.csv."""
-    return SweptNetwork(*parse_key(*words[:3]), *map(Path, words[3:]))
-
-
 def main() -> None:
     """Collect the counts of the networks on the command line, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--network",
-        nargs="+",
-        action="append",
-        default=[],
-        metavar=("ARM REPLICATE LEVEL UNITS", "SWEEP"),
-        help="a network, its units.csv and its sweep.csv, if it has one; may be repeated",
-    )
+    add_network_arguments(parser, required=False)
     parser.add_argument("--detector-rule", choices=DETECTOR_RULES, required=True, help="for IoUs at the IoU threshold")
     parser.add_argument(
         "--values",
@@ -135,7 +124,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="sweep.csv to write")
     args = parser.parse_args()
     values = {choice: of_choice for choice, *of_choice in args.values}
-    collect_sweep([parse_network(words) for words in args.network], args.detector_rule, values, args.out)
+    names = ("units.csv", "sweep.csv") if len(values) > 1 else ("units.csv",)
+    networks = [
+        SweptNetwork(*key, *(args.results / other.folder / name for name in names))
+        for key, other in read_words(args.networks).items()
+    ]
+    collect_sweep(networks, args.detector_rule, values, args.out)
 
 
 if __name__ == "__main__":

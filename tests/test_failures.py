@@ -11,7 +11,8 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from test_terminal import Group, Job, record, share_left
 
 from workflow_scripts.run import failures as module
-from workflow_scripts.run.failures import CORRECT, GO_ON, MOST, Failures
+from workflow_scripts.run.failures import CORRECT, GO_ON, MOST, TOO_LITTLE_MEMORY, Failures
+from workflow_scripts.shared.files import INTERRUPTED, STOPPED
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "a.py", line 1, in <module>\n    raise ValueError\n'
 
@@ -21,6 +22,7 @@ def command(words: str) -> str:
     return f"RuleException:\nCalledProcessError in file 'x.smk', line 1:\nCommand 'python x.py' {words}."
 
 
+KILLED = f"ended by SIGKILL: {TOO_LITTLE_MEMORY}"
 EXIT_1 = command("returned non-zero exit status 1")
 
 
@@ -73,10 +75,12 @@ def train(tmp_path) -> Job:
             CORRECT,
         ),
         (f"{TRACEBACK}RuntimeError: cuda\nCompile with X\n", EXIT_1, "RuntimeError: cuda", CORRECT),
-        (f"{TRACEBACK}KeyboardInterrupt\n", EXIT_1, "KeyboardInterrupt", GO_ON),
+        # What passes by itself.
+        (f"error: {INTERRUPTED}\n", EXIT_1, INTERRUPTED, GO_ON),
+        (f"error: {STOPPED} after step 3\n", EXIT_1, f"{STOPPED} after step 3", GO_ON),
         # Neither: how the command ended.
-        ("5 of 9\n", command("died with <Signals.SIGKILL: 9>"), "ended by SIGKILL, as when memory runs out", GO_ON),
-        ("5 of 9\n", command("returned non-zero exit status 137"), "ended by SIGKILL, as when memory runs out", GO_ON),
+        ("5 of 9\n", command("died with <Signals.SIGKILL: 9>"), KILLED, GO_ON),
+        ("5 of 9\n", command("returned non-zero exit status 137"), KILLED, GO_ON),
         ("5 of 9\n", command("returned non-zero exit status 143"), "ended by SIGTERM", GO_ON),
         ("5 of 9\n", command("returned non-zero exit status 139"), "ended by SIGSEGV", CORRECT),
         ("5 of 9\n", EXIT_1, "ended with an error; the last line of its log: 5 of 9", CORRECT),
@@ -99,8 +103,9 @@ def test_what_slurm_says_counts_where_the_log_says_nothing(train, status, last):
     failures = Failures()
     said = f"SLURM-job '7' failed, SLURM status is: '{status}'.\nReason: Unknown."
     fail(failures, train, error="", said=said)
+    memory = f" ({TOO_LITTLE_MEMORY})" if status == "OUT_OF_MEMORY" else ""
     assert ended(failures, train)[1:] == [
-        f"  SLURM-job '7' failed, SLURM status is: '{status}'. Reason: Unknown.",
+        f"  SLURM-job '7' failed, SLURM status is: '{status}'. Reason: Unknown.{memory}",
         last,
     ]
     train.log[0].write_text("error: a.h5 is damaged: copy it again\n")
@@ -113,7 +118,7 @@ def test_a_log_from_before_a_step_started_is_not_its_own(train):
     os.utime(train.log[0], (1000, 1000))
     start(failures, train)
     fail(failures, train, command("died with <Signals.SIGKILL: 9>"))
-    assert ended(failures, train)[1] == "  ended by SIGKILL, as when memory runs out"
+    assert ended(failures, train)[1] == f"  {KILLED}"
 
 
 def test_a_full_disk_is_told_where_the_log_could_not_be_written(train, monkeypatch):

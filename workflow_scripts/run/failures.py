@@ -14,6 +14,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from workflow_scripts.run.forecast import Job, end_of_log
 from workflow_scripts.run.terminal import describe_job, members
+from workflow_scripts.shared.files import INTERRUPTED, STOPPED
 from workflow_scripts.shared.printable import printable
 
 MOST = 8  # failed steps that are named
@@ -22,6 +23,8 @@ ANOTHER = "error: another process of this training"  # what the processes of a t
 # What SLURM says of jobs that have not failed by themselves.
 TAKEN_AWAY = re.compile(r"SLURM status is: '(CANCELLED|NODE_FAIL|PREEMPTED)")
 ON_REQUEST = ("Terminating processes on user request", "Will exit after finishing currently running jobs")
+# Only the kernel, when memory runs out, and people send SIGKILL.
+TOO_LITTLE_MEMORY = "probably killed for too little memory: give it more, or run fewer jobs at once"
 KEPT = "Finished steps are kept."
 GO_ON = f"{KEPT} Run the same command to continue."
 CORRECT = f"{KEPT} Correct the cause, then run the same command to continue."
@@ -110,15 +113,16 @@ class Failures(logging.Handler):
         since = min((self.started[each.jobid] for each in (job, *jobs) if each.jobid in self.started), default=0)
         ends = [end_of_log(member, since) for member in jobs]
         if own := next(filter(None, map(own_sentence, ends)), ""):
-            return Reason(own, passes=own == "KeyboardInterrupt")
+            return Reason(own, passes=own.startswith((INTERRUPTED, STOPPED)))
         said = next((self.said[number] for number in numbers if self.said[number]), "")
         if folder := next((self.full[number] for number in numbers if number in self.full), None):
             return Reason(f"hardly any room is left on the disk of {folder}: make room")
         if name := ended_by(said):
-            memory = ", as when memory runs out" if name == "SIGKILL" else ""
+            memory = f": {TOO_LITTLE_MEMORY}" if name == "SIGKILL" else ""
             return Reason(f"ended by {name}{memory}", passes=name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"))
         if "SLURM" in said:
-            return Reason(in_one_line(said), passes=TAKEN_AWAY.search(said) is not None)
+            memory = f" ({TOO_LITTLE_MEMORY})" if "OUT_OF_MEMORY" in said else ""
+            return Reason(in_one_line(said) + memory, passes=TAKEN_AWAY.search(said) is not None)
         last = next((lines[-1] for lines in reversed(ends) if lines), "")
         return Reason(f"ended with an error; the last line of its log: {last}" if last else "ended without a word")
 

@@ -16,6 +16,8 @@ from typing import TextIO
 
 from workflow_scripts.shared.locks import exclusive
 
+INTERRUPTED = "interrupted: run the same command again"
+STOPPED = "stopped as asked"  # begins the sentence of a training that has saved its state
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of writing to a full disk, or beyond a limit
 
 
@@ -143,8 +145,8 @@ def text_fingerprint(*parts: object) -> str:
 def run_command(main: Callable[[], None]) -> None:
     """Run a script's `main` and log to standard error; on a `UserError`, print its message and exit with status 1.
 
-    Other errors of the system, such as a full disk, end in the same way. But if the reader of standard output stops
-    early, as `head` does, nothing is reported.
+    Other errors of the system, such as a full disk, and Ctrl-C end in the same way. But if the reader of standard
+    output stops early, as `head` does, nothing is reported.
     """
     start_log()
     try:
@@ -152,14 +154,19 @@ def run_command(main: Callable[[], None]) -> None:
         print(end="", flush=True)
     except UserError as error:
         sys.exit(f"error: {error}")
-    except OSError as error:
+    except KeyboardInterrupt:
+        sys.exit(f"error: {INTERRUPTED}")
+    except Exception as error:
         if isinstance(error, BrokenPipeError) and has_no_reader(sys.stdout):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit needs somewhere to write
             sys.exit(1)
-        if not error.errno:
+        reason = system_reason(error)
+        if reason is None:
             raise
-        file = error.filename or "a file"
-        sys.exit(f"error: {file} cannot be read or written ({os.strerror(error.errno)}): fix that, and run again")
+        if reason == os.strerror(errno.ENOMEM):
+            sys.exit("error: there is too little memory: give this step more, or run fewer at once")
+        file = getattr(error, "filename", None) or "a file"
+        sys.exit(f"error: {file} cannot be read or written ({reason}): fix that, and run again")
 
 
 def has_no_reader(stream: TextIO) -> bool:

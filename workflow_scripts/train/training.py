@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from workflow_scripts.networks.precisions import autocast
 from workflow_scripts.networks.prunable import weights_of
 from workflow_scripts.networks.pruning import Masks, apply_masks
-from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.files import STOPPED, UserError
 from workflow_scripts.shared.progress import Progress, pace
 from workflow_scripts.train.processes import Group, alone
 from workflow_scripts.train.training_state import TrainingState
@@ -310,7 +310,7 @@ class Trainer:
         if self.kept is not None and self.group.any(self.kept.stop_asked):
             self.keep()
             raise UserError(
-                f"stopped as asked after step {self.step} of epoch {self.epoch + 1}: run again to continue from there"
+                f"{STOPPED} after step {self.step} of epoch {self.epoch + 1}: run again to continue from there"
             )
 
     def finish_epoch(self, steps: int) -> dict:

@@ -23,6 +23,7 @@ import torch
 from workflow_scripts.shared.files import UserError, file_fingerprint, reading, remove, system_reason, whole_file
 from workflow_scripts.shared.locks import exclusive
 
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # a scheduler's or kill's, Ctrl-C's, a closed terminal's
 DIGEST = hashlib.sha256().digest_size
 
 
@@ -35,7 +36,7 @@ class TrainingState:
         writes: whether this process writes; if several train together, one of them does.
 
     Attributes:
-        stop_asked: whether SIGTERM or SIGINT has arrived while `listening`.
+        stop_asked: whether a signal of STOPS has arrived while `listening`.
     """
 
     def __init__(self, folder: Path, recipe: str, writes: bool = True) -> None:
@@ -102,12 +103,13 @@ class TrainingState:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Set `stop_asked` on SIGTERM and SIGINT instead of ending the process."""
+        """Set `stop_asked` on a signal of STOPS instead of ending the process; nohup's SIGHUP stays ignored."""
 
         def ask(*_: object) -> None:
             self.stop_asked = True
 
-        before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        heard = [number for number in STOPS if signal.getsignal(number) != signal.SIG_IGN]
+        before = {number: signal.signal(number, ask) for number in heard}
         try:
             yield
         finally:

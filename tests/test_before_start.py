@@ -1,0 +1,53 @@
+"""What makes every job fail is found before the first one starts."""
+
+import ast
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from workflow_scripts.plan.code import PACKAGE, ROOT
+from workflow_scripts.plan.source_files import imported_names
+from workflow_scripts.run.before_start import LIBRARIES, SKEW, require_no_future, require_no_hidden_module
+from workflow_scripts.shared.files import UserError
+
+OPTIONAL = {"huggingface_hub", "pyarrow", "timm"}  # users may have them
+
+
+def test_all_libraries_are_known():
+    names: set[str] = set()
+    for path in (ROOT / PACKAGE).rglob("*.py"):
+        names |= {name.partition(".")[0] for name in imported_names(ast.parse(path.read_text()))}
+    assert names - sys.stdlib_module_names - {PACKAGE} - OPTIONAL == LIBRARIES
+
+
+@pytest.mark.parametrize("file", ["random.py", "torch.py", "numpy/__init__.py", "yaml.cpython-311-x86_64-linux-gnu.so"])
+def test_a_file_that_hides_a_module_is_named(tmp_path, file):
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    name = Path(file).parts[0].partition(".")[0]
+    with pytest.raises(UserError, match=f"hides Python's module {name} .*: rename it"):
+        require_no_hidden_module(tmp_path)
+
+
+def test_files_of_ones_own_and_the_repository_are_no_harm(tmp_path):
+    for name in ("my_networks.py", "random.txt", "workflow_scripts.py", "numpy/data.csv", "random"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    require_no_hidden_module(tmp_path)
+    require_no_hidden_module(ROOT)
+
+
+def test_inputs_from_the_future_are_named(tmp_path):
+    now, ahead = tmp_path / "now.h5", tmp_path / "a head.h5"
+    for path, later in ((now, 0), (ahead, 3600)):
+        path.touch()
+        os.utime(path, (time.time() + later,) * 2)
+    require_no_future([now, tmp_path / "missing.h5"])
+    with pytest.raises(UserError, match=rf"{ahead}: dated in the future .*then run `touch '{ahead}'`"):
+        require_no_future([now, ahead, ahead])
+    os.utime(now, (time.time() + SKEW + 5,) * 2)
+    with pytest.raises(UserError, match=r"and 1 more: dated in the future .* -newermt now "):
+        require_no_future([now, ahead])

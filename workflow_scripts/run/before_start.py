@@ -1,0 +1,62 @@
+"""What is checked before the first job starts, because every job would fail by it, some only after hours."""
+
+import importlib.machinery
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from workflow_scripts.plan.code import PACKAGE
+from workflow_scripts.shared.files import UserError
+
+# The libraries that scripts import, by the names of their modules.
+LIBRARIES = frozenset(
+    [
+        *("PIL", "cramjam", "docutils", "h5py", "hdf5plugin", "jsonschema", "llvmlite", "matplotlib", "numba", "numpy"),
+        *("pandas", "pycocotools", "safetensors", "scipy", "simplejpeg", "torch", "torchvision", "yaml"),
+        *("snakemake", "snakemake_executor_plugin_slurm", "snakemake_interface_executor_plugins"),
+        "snakemake_interface_logger_plugins",
+    ]
+)
+ENDINGS = tuple(importlib.machinery.all_suffixes())
+SKEW = 60  # seconds that the clocks of a cluster's machines may differ
+
+
+def require_no_hidden_module(folder: Path) -> None:
+    """Raise UserError if a file in the folder where scripts run has the name of a module that they import.
+
+    Python looks there first, for users' constructors are there.
+    """
+    known = (sys.stdlib_module_names | LIBRARIES) - {PACKAGE}
+    for path in sorted(folder.iterdir()):
+        is_package = path.is_dir() and any((path / f"__init__{ending}").exists() for ending in ENDINGS)
+        name = path.name.partition(".")[0] if path.name.endswith(ENDINGS) else path.name if is_package else ""
+        if name in known:
+            raise UserError(f"{path} hides Python's module {name} from every script that runs there: rename it")
+
+
+def require_no_future(inputs: Iterable[str | Path]) -> None:
+    """Raise UserError if an input of a job that is to run is dated in the future.
+
+    Snakemake would reject the job's outputs, as older than their inputs, after the job has made them.
+    """
+    latest = time.time() + SKEW
+    future = [path for path in sorted(set(map(str, inputs))) if changed(path) > latest]
+    if future:
+        more = f" and {len(future) - 1} more" if len(future) > 1 else ""
+        date = time.strftime("%Y-%m-%d %H:%M", time.localtime(changed(future[0])))
+        touch = "find . -newermt now -exec touch {} +" if more else f"touch {shlex.quote(future[0])}"
+        raise UserError(
+            f"{future[0]}{more}: dated in the future ({date}), so that Snakemake would reject whatever is made from it:"
+            f" set the clock right, then run `{touch}`"
+        )
+
+
+def changed(path: str) -> float:
+    """Return when a file or folder last changed, in seconds; 0 if it is not there yet."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0

@@ -28,7 +28,7 @@ from workflow_scripts.run.before_start import require_no_future, require_no_hidd
 from workflow_scripts.run.executors import require_executor, require_shared_files
 from workflow_scripts.run.failures import Failures
 from workflow_scripts.run.provenance import COMMAND
-from workflow_scripts.run.terminal import use_terminal
+from workflow_scripts.run.terminal import outlive_terminal, use_terminal
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.gpus import has_gpu
 from workflow_scripts.shared.limits import set_limits
@@ -48,6 +48,7 @@ or_exit(require_shared_files, workflow.storage_settings)
 or_exit(let_jobs_find_package)
 or_exit(require_no_hidden_module, Path.cwd())
 if workflow.is_main_process:
+    outlive_terminal()
     os.environ[COMMAND] = shlex.join(["snakemake", *sys.argv[1:]])
 
 # The values of --configfile, --config or another workflow's module statement are laid over the default here.

@@ -267,8 +267,18 @@ def test_a_file_system_without_locks_is_reported_once(tmp_path, locks_refused, c
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("record", ["{}", "7", '"x"', "[]", '{"machine": "elsewhere"}', "null"])
-def test_a_record_of_another_form_is_nobodys(tmp_path, no_locks, caplog, record):
+@pytest.mark.parametrize(
+    "record",
+    [
+        *("{}", "7", '"x"', "[]", '{"machine": "elsewhere"}', "null", "[" * 100_000, '{"mach', "\0" * 300),
+        *(json.dumps(ELSEWHERE | {key: [1]}) for key in ELSEWHERE),
+        json.dumps(ELSEWHERE | {"slurm_job": "--help"}),
+        json.dumps(ELSEWHERE | {"machine": "a" * 10**6}),
+    ],
+    ids=lambda record: record[:20],
+)
+def test_a_record_of_another_form_is_nobodys(tmp_path, no_locks, squeue, caplog, record):
+    squeue("RUNNING")
     (tmp_path / "file.lock").write_text(record)
     with exclusive(tmp_path / "file"):
         pass
@@ -285,13 +295,6 @@ def test_a_lock_that_is_a_link_or_a_pipe_is_refused_and_nothing_is_overwritten(t
     assert (tmp_path / "mine").read_text() == "mine"
 
 
-def test_an_unreadable_record_is_nobodys(tmp_path, no_locks, caplog):
-    (tmp_path / "file.lock").write_text('{"mach')
-    with exclusive(tmp_path / "file"):
-        pass
-    assert caplog.text == ""
-
-
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -303,6 +306,9 @@ def test_an_unreadable_record_is_nobodys(tmp_path, no_locks, caplog):
             OSError(errno.EROFS, "Unable to write (errno = 30)"),
             "a file cannot be read or written (Read-only file system",
         ),
+        (RuntimeError("can't allocate memory: you tried to allocate 4 bytes"), "there is too little memory: give"),
+        (MemoryError(), "there is too little memory: give"),
+        (KeyboardInterrupt(), "interrupted: run the same command again"),
     ],
 )
 def test_what_the_system_refuses_a_script_ends_in_one_sentence(error, words):
@@ -312,6 +318,14 @@ def test_what_the_system_refuses_a_script_ends_in_one_sentence(error, words):
     with pytest.raises(SystemExit) as ended:
         run_command(refuse)
     assert str(ended.value).startswith(f"error: {words}")
+
+
+def test_a_fault_of_the_code_keeps_its_traceback():
+    def fail() -> None:
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError):
+        run_command(fail)
 
 
 PRINTER = """

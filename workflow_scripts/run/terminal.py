@@ -5,6 +5,8 @@ All that Snakemake would have shown is in its own log, .snakemake/log/. It is on
 """
 
 import logging
+import os
+import signal
 import sys
 import threading
 import time
@@ -37,6 +39,15 @@ MOST_LINES, WIDEST = 200, 2000
 # The next report comes after a tenth of the time that is left: after a minute with ten minutes left. These bound it, in
 # seconds, and so does a share of the time that has passed: what is nearly ready for hours must not flood a log.
 TENTH, LEAST_PAUSE, MOST_PAUSE, LEAST_SHARE = 0.1, 10, 3600, 1 / 300
+
+
+def outlive_terminal() -> None:
+    """When the terminal closes, end this process as SIGTERM does: running steps finish, or save their state.
+
+    nohup's choice to ignore that stays.
+    """
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
 
 
 def use_terminal(workflow: Any, config: dict, share_left: Callable[[str, str, str], float | None]) -> "Terminal | None":

@@ -156,7 +156,7 @@ def run_command(main: Callable[[], None]) -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(f"error: {INTERRUPTED}")
-    except Exception as error:
+    except (OSError, MemoryError, RuntimeError) as error:
         if isinstance(error, BrokenPipeError) and has_no_reader(sys.stdout):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit needs somewhere to write
             sys.exit(1)

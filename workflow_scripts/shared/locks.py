@@ -27,6 +27,7 @@ from typing import IO
 ENOTSUPP = 524  # an error of the kernel that some network file systems pass on
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, ENOTSUPP)
 GONE = (errno.ENOENT, errno.ESTALE)  # the second if another machine has removed the file
+MOST_BYTES = 1000  # that name a holder
 POLL_SECONDS = 10.0
 ANSWER_SECONDS = 60.0  # to wait for the scheduler's answer
 
@@ -39,9 +40,11 @@ def exclusive(path: str | Path) -> Iterator[None]:
     """
     lock = Path(f"{path}.lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with open_alone(lock):
+    with open_alone(lock) as file:
         try:
-            lock.write_text(json.dumps(myself()))
+            file.truncate(0)
+            file.write(json.dumps(myself()))
+            file.flush()
             yield
         finally:
             lock.unlink(missing_ok=True)  # a process that waits for this file finds it gone, and makes another
@@ -132,14 +135,27 @@ def wait_for_holder(lock: Path, locked: bool) -> bool:
 def read_holder(lock: Path) -> dict | None:
     """Return the holder that the lock file names; None if it names none."""
     try:
-        holder = json.loads(lock.read_text())
-    except ValueError:
+        with open(lock, "rb", opener=open_itself) as file:
+            holder = json.loads(file.read(MOST_BYTES))
+    except (ValueError, RecursionError):
         return None
     except OSError as error:
         if error.errno not in GONE:
             raise
         return None
-    return holder if isinstance(holder, dict) and holder.keys() == myself().keys() else None
+    return holder if is_holder(holder) else None
+
+
+def is_holder(holder: object) -> bool:
+    """Tell whether what a lock file holds names a process as `myself` does; a damaged file may hold anything."""
+    return (
+        isinstance(holder, dict)
+        and holder.keys() == myself().keys()
+        and isinstance(holder["machine"], str)
+        and type(holder["process"]) is int
+        and isinstance(holder["started"], str | None)
+        and (holder["slurm_job"] is None or (isinstance(holder["slurm_job"], str) and holder["slurm_job"].isdecimal()))
+    )
 
 
 def may_run(holder: dict, lock: Path, locked: bool) -> bool:

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -51,3 +52,12 @@ def test_inputs_from_the_future_are_named(tmp_path):
     os.utime(now, (time.time() + SKEW + 5,) * 2)
     with pytest.raises(UserError, match=r"and 1 more: dated in the future .* -newermt now "):
         require_no_future([now, ahead])
+
+
+def test_kernels_are_compiled_where_their_code_cannot_be_kept():
+    code = (
+        "import numpy as np\nfrom workflow_scripts.dissect.kernels import new_across\nprint(new_across(2, 3).shape)\n"
+    )
+    nowhere = os.environ | {"NUMBA_CACHE_DIR": "/proc/nowhere", "PYTHONDONTWRITEBYTECODE": "1"}
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=nowhere, capture_output=True, text=True)
+    assert run.stdout == "(2, 3)\n", run.stderr

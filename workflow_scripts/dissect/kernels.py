@@ -5,6 +5,7 @@ runs on one thread and releases the interpreter's lock. Half-precision values ar
 others as float32; the values of a map are one row.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,14 @@ MASKS_AT_ONCE = 64  # of an image
 LARGEST = np.finfo(np.float32).max
 # Any, because Numba's type hints count the compiler's context among the arguments of each call.
 intrinsic: Any = extending.intrinsic
+
+
+def compiled(kernel: Callable) -> Callable:
+    """Compile a kernel; keep its code for later runs, if there is a folder for it."""
+    try:
+        return njit(cache=True, nogil=True)(kernel)
+    except RuntimeError:  # neither this folder, nor the user's cache, nor NUMBA_CACHE_DIR can be written
+        return njit(nogil=True)(kernel)
 
 
 @intrinsic
@@ -161,7 +170,7 @@ def lowest_one(_context, _word):
     return types.uint16(types.uint16), generate
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def find_active(values, unit, cut, zeros, first, last, active):
     """Write to `active` which maps from `first` to `last` have a value above their unit's `cut`; return how many.
 
@@ -178,19 +187,19 @@ def find_active(values, unit, cut, zeros, first, last, active):
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def new_knots(pixels, w, border):
     """Scratch space for the knots of a map of `pixels` values in rows of `w`, surrounded by zeros: float32."""
     return np.zeros((pixels // w + 2 * border, w + 2 * border), np.float32)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def new_across(height, width):
     """Scratch space for rows of knots interpolated along x, float32 (height, width), with spare room at the end."""
     return np.full(height * width + LANES, -np.inf, np.float32)[: height * width].reshape(height, width)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def column_spans(grid, knots):
     """For each column of knots, the first position that is not left of it, then the end; and padded weights.
 
@@ -204,7 +213,7 @@ def column_spans(grid, knots):
     return span, weight
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def interpolate_columns(knot, y, span, weight, first, last, across):
     """Interpolate row y of the knots along x into across[y], between the columns of knots `first` to `last`.
 
@@ -217,7 +226,7 @@ def interpolate_columns(knot, y, span, weight, first, last, across):
             blend(across, np.uint64(y * across.shape[1] + x), weight, np.uint64(x), a, difference)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def draw_mask(values, entry, threshold, grid, span, weight, knot, across, step, mask):
     """Draw into `mask` (H * words) where an interpolated map exceeds the threshold; return its first and last word.
 
@@ -261,7 +270,7 @@ def draw_mask(values, entry, threshold, grid, span, weight, knot, across, step, 
     return top * words, bottom * words
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def shared_pixels(mask, masks, m, first, last):
     """The number of pixels in both `mask` (words) and masks[m], from word `first` to `last`."""
     count = np.uint64(0)
@@ -270,7 +279,7 @@ def shared_pixels(mask, masks, m, first, last):
     return np.int64(count)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def tally(values, unit, start, cut, w, grid, labels, partner, target, label_category, in_mask, intersection, unit_area):
     """Add the counts of a block of N images to T tallies: `intersection` (T, L, U) and `unit_area` (T, U, C), int64.
 
@@ -328,7 +337,7 @@ def tally(values, unit, start, cut, w, grid, labels, partner, target, label_cate
                 )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def meet(
     masks, of_unit, area, extent, labels, image, label_category, in_mask, shared, touched, intersection, unit_area
 ):
@@ -356,13 +365,13 @@ def meet(
                 unit_area[u, c] += area[place]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def trailing_zeros(word):
     """The place of the lowest one of a uint64 that is not 0."""
     return ones((word & (~word + ONE)) - ONE)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def heat(labels, place, row, counts):
     """Add where labels lie to `counts` (K, S, H, words * 64), int32: how many images have a label on each pixel.
 
@@ -391,7 +400,7 @@ def heat(labels, place, row, counts):
                 counts[k, row[image]] += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def add_heat(values, unit, start, cut, w, grid, row, place, counts, shared):
     """Add to `shared` (S, U), int64, the sums of `counts` in the masks of a block of N images.
 
@@ -434,7 +443,7 @@ def add_heat(values, unit, start, cut, w, grid, row, place, counts, shared):
             shared[row[image], u] += total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def bin_of(value, pattern, shift):
     """The bin of a sample: 16 bits, from bit `shift`, of its bit pattern, transformed to rise with the number."""
     if value == 0:
@@ -443,7 +452,7 @@ def bin_of(value, pattern, shift):
     return np.uint64((rising >> np.uint32(shift)) & np.uint32(0xFFFF))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def increment(histogram, waiting, count):
     """Add 1 to the bins at the first `count` flat positions of `waiting`, and return 0, the new count.
 
@@ -454,7 +463,7 @@ def increment(histogram, waiting, count):
     return 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count_samples(values, unit, w, grid, shift, low, high, minimum, maximum, histogram):
     """Add the samples of maps (K, h * w) of the units `unit` (K) to the units' histograms, uint32 (U, 65536).
 
@@ -527,7 +536,7 @@ def count_samples(values, unit, w, grid, shift, low, high, minimum, maximum, his
     return -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def raise_floors(histogram, rank, floor, above, lowest, highest):
     """Raise each unit's floor to the bin of its rank[u]-th largest sample, if that was counted above the floor.
 

@@ -1,9 +1,8 @@
 """How often a unit has which activation, as far as the dump tells."""
 
 import numpy as np
-from numba import njit
 
-from workflow_scripts.dissect.kernels import single
+from workflow_scripts.dissect.kernels import compiled, single
 from workflow_scripts.dissect.maps import LayerMaps, MapBlock, as_bits
 
 BINS = 32
@@ -29,7 +28,7 @@ class Histograms:
         count_bins(as_bits(block.values), block.unit, self.low, self.high, self.counts)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count_bins(values: np.ndarray, unit: np.ndarray, low: np.ndarray, high: np.ndarray, counts: np.ndarray) -> None:
     """Add to `counts` int64 (U, BINS) the values of maps, as the kernels take them, that are above their unit's low."""
     for entry in range(values.shape[0]):

@@ -1,0 +1,132 @@
+"""What must hold after a disturbed run: same bytes, nothing computed twice, nothing half-written, no traceback."""
+
+import base64
+import hashlib
+import json
+import re
+import zipfile
+from pathlib import Path
+
+import h5py
+import pandas as pd
+
+from workflow_scripts.run.failures import CORRECT, GO_ON
+
+RESULTS = "results/tiny"
+# What holds times of day, or how long things took.
+DATED = ("logs", "benchmarks", "costs.csv", "provenance.json", "report.html", "checksums.sha256")
+UNFINISHED = (".part", ".lock", ".scratch")
+Marks = dict[Path, tuple[int, int]]
+
+
+class Lost(Exception):
+    """Something that should not have happened."""
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each result file without dates, by its path within the folder of the run."""
+    found = {}
+    for path in (folder / RESULTS).rglob("*"):
+        relative = path.relative_to(folder)
+        if path.is_file() and relative.parts[2] not in DATED and ".training" not in str(relative):
+            found[str(relative)] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def require_same(expected: dict[str, str], folder: Path) -> None:
+    """Check that a run has made the files of another, byte for byte, and has left nothing unfinished."""
+    made = checksums(folder)
+    wrong = sorted(name for name in expected.keys() | made.keys() if expected.get(name) != made.get(name))
+    if wrong:
+        raise Lost(f"{folder}: {len(wrong)} files differ from the undisturbed run's, such as {wrong[:5]}")
+    left = [str(path) for path in (folder / RESULTS).rglob("*") if path.name.endswith(UNFINISHED)]
+    if left:
+        raise Lost(f"{folder}: {left[:5]} are left")
+
+
+def finished_files(folder: Path) -> Marks:
+    """Return the outputs that Snakemake knows as finished, each with its inode and time."""
+    begun = {path.name for path in (folder / ".snakemake/incomplete").glob("*")}
+    found = {}
+    for record in (folder / ".snakemake/metadata").glob("*"):
+        path = folder / base64.b64decode(record.name).decode()
+        if record.name not in begun and path.is_file() and path.relative_to(folder).parts[2] not in DATED:
+            found[path] = mark(path)
+    return found
+
+
+def mark(path: Path) -> tuple[int, int]:
+    """Return what changes when a file is made again."""
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
+
+
+def require_kept(finished: Marks) -> None:
+    """Check that no finished file was made again."""
+    again = [path for path, before in finished.items() if not path.exists() or mark(path) != before]
+    if again:
+        raise Lost(f"{len(again)} finished files were made again, such as {again[0]}")
+
+
+def saved_trainings(folder: Path) -> dict[Path, float]:
+    """Return the logs of trainings that have saved a state and not ended, each with its time."""
+    found = {}
+    for state in (folder / RESULTS).glob("*/*/*/network.pt.training/state"):
+        network = state.parents[1].relative_to(folder / RESULTS)
+        for log in (folder / RESULTS / "logs" / network).glob("train_*.log"):
+            found[log] = log.stat().st_mtime
+    return found
+
+
+def require_continued(saved: dict[Path, float]) -> None:
+    """Check that saved trainings whose steps have run again went on."""
+    for log, before in saved.items():
+        text = log.read_text()
+        if (
+            log.stat().st_mtime > before
+            and "epoch " in text
+            and not re.search(r"continuing after|already trained", text)
+        ):
+            raise Lost(f"a saved training has begun anew: {log}:\n{text}")
+
+
+def require_sentence(status: int, said: str) -> None:
+    """Check that a run that was disturbed shows no traceback and, unless a signal ended it, says how to go on."""
+    if "Traceback" in said or "Logging error" in said:
+        raise Lost(f"a traceback:\n{said[-5000:]}")
+    if status > 0 and not re.search(f"{re.escape(CORRECT)}|{re.escape(GO_ON)}|error: |--unlock", said):
+        raise Lost(f"the end says nothing:\n{said[-5000:]}")
+
+
+def require_words(words: str, said: str) -> None:
+    """Check that a run says words that match a regular expression."""
+    if not re.search(words, said):
+        raise Lost(f"nothing says {words!r}:\n{said[-5000:]}")
+
+
+def read_whole(path: Path) -> bool:
+    """Read a result file whose format shows whether it is whole; return whether it has such a format, and was there.
+
+    Raises:
+        Lost: it is not whole.
+    """
+    try:
+        if path.suffix == ".h5":
+            with h5py.File(path, locking=False) as file:
+                file.visititems(lambda _, item: item[()] if isinstance(item, h5py.Dataset) else None)
+        elif path.suffix == ".json":
+            json.loads(path.read_text())
+        elif path.suffix == ".csv":
+            pd.read_csv(path)
+            if not path.read_bytes().endswith(b"\n"):
+                raise ValueError("its last line has no end")
+        elif path.suffix == ".pt":
+            with zipfile.ZipFile(path) as archive:
+                archive.testzip()
+        else:
+            return False
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        if not path.exists() or isinstance(error, FileNotFoundError):
+            return False  # it was removed meanwhile
+        raise Lost(f"{path} was half-written: {error}") from error
+    return True

@@ -1,0 +1,15 @@
+"""A small campaign of faults; `python -m tests.fault_campaign` runs large ones."""
+
+import signal
+
+import pytest
+from fault_campaign import RESULTS, Campaign
+
+pytestmark = pytest.mark.slow
+
+
+def test_five_kills_lose_nothing(tmp_path):
+    target = f"{RESULTS}/imp/replicate_1/level_1/units.csv"
+    campaign = Campaign(tmp_path, seed=1, targets=(target,), latest=12)
+    campaign.signals(5, (signal.SIGKILL,))
+    assert campaign.counts.total() == 5 and target in campaign.expected

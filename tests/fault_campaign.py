@@ -26,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # as pytest does
 
-from attempts import (  # noqa: E402
+from attempts import (
     CTRL_C,
     PAUSE,
     Attempt,
@@ -38,7 +38,7 @@ from attempts import (  # noqa: E402
     own_mounts,
     wait_until,
 )
-from nothing_lost import (  # noqa: E402
+from nothing_lost import (
     RESULTS,
     Lost,
     checksums,

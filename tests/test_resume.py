@@ -7,11 +7,13 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,7 +92,7 @@ def outputs(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
 
 
-def start(*words: str) -> subprocess.Popen:
+def start(*words: str, **options: Any) -> subprocess.Popen:
     """Start `python -m` with a module and its arguments."""
     return subprocess.Popen(
         [sys.executable, "-m", *words],
@@ -98,6 +100,7 @@ def start(*words: str) -> subprocess.Popen:
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
+        **options,
     )
 
 
@@ -207,6 +210,35 @@ def test_a_finished_training_restores_its_deleted_outputs(folder):
     assert outputs(folder / "again") != before
     assert "by another recipe" in run("train_dense", folder, *arguments, "--code", "edited", training=TRAINING)
     assert outputs(folder / "again") == before
+    shutil.rmtree(kept.parents[1])
+    (folder / "again/network.pt").unlink()
+    assert "epoch 1 of" in run("train_dense", folder, *arguments, training=TRAINING)
+    assert outputs(folder / "again") == before
+
+
+def hold_up(number: signal.Signals) -> None:
+    """Let a process ignore a signal from its start, as nohup does."""
+    signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_training_saves_its_state_when_it_is_asked_to_end(folder, number):
+    arguments = [*dense(folder, f"asked_{number.name}"), "--rewind-epoch", 1]
+    running = start(*command("train_dense", folder, *arguments, training=FORTY))
+    read_until(running, "epoch 3 of")
+    running.send_signal(number)
+    assert "error: stopped as asked after step" in running.communicate(timeout=60)[1]
+    assert running.returncode == 1
+    assert re.search(r"continuing after \d+ epochs", run("train_dense", folder, *arguments, training=FORTY))
+
+
+def test_nohup_keeps_a_training_running(folder):
+    arguments = command("train_dense", folder, *dense(folder, "nohup"), "--rewind-epoch", 1, training=FORTY)
+    running = start(*arguments, preexec_fn=lambda: hold_up(signal.SIGHUP))
+    log = read_until(running, "epoch 3 of")
+    running.send_signal(signal.SIGHUP)
+    log += running.communicate(timeout=120)[1]
+    assert running.returncode == 0, log
 
 
 def test_two_processes_train_as_one_does(folder):

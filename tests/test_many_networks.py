@@ -59,6 +59,8 @@ def test_commands_that_gather_the_files_of_2000_networks_are_not_too_long_for_a_
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", *words]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-2000:]
-    commands = re.findall(r"^Shell command: (python -m workflow_scripts\.[\w.]+\.(\w+) .*)$", run.stdout + run.stderr, re.MULTILINE)
+    commands = re.findall(
+        r"^Shell command: (python -m workflow_scripts\.[\w.]+\.(\w+) .*)$", run.stdout + run.stderr, re.MULTILINE
+    )
     assert {rule: len(text.encode()) for text, rule in commands if len(text.encode()) > BEARABLE} == {}
     assert sorted(rule for _, rule in commands) == sorted(GATHERING)

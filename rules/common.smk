@@ -80,6 +80,11 @@ wildcard_constraints:
     split=r"train|test",
 
 
+def verbatim(value):
+    """Return a function for a parameter with a user's text: in any other text Snakemake takes {x} for a wildcard."""
+    return lambda wildcards: value
+
+
 def network(wildcards):
     """Return a job's network."""
     return or_exit(EXPERIMENT.network, key(wildcards))

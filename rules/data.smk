@@ -84,7 +84,7 @@ rule fetch_archive:
         checksum=lambda wildcards: EXPERIMENT.settings(wildcards.kind)["checksum"],
     shell:
         "python -m workflow_scripts.data.fetch_archive"
-        " --archive {params.archive:q}"
+        " --archive={params.archive:q}"
         " --addresses {params.addresses:q}"
         " --checksum {params.checksum:q}"
         " --out {output:q}"
@@ -116,7 +116,7 @@ rule unpack_archive:
         contents=lambda wildcards: or_exit(CONTENTS.archive, wildcards.kind),
     shell:
         "python -m workflow_scripts.data.unpack_archive"
-        " --archive {params.source:q}"
+        " --archive={params.source:q}"
         " --out {output.folder:q}"
         " --checksums {output.checksums:q}"
         " 2> {log:q}"
@@ -153,7 +153,7 @@ rule pack_images:
             if wildcards.split == "train" and config["images"]["per_class"] != "all"
             else ""
         ),
-        narrowed=EXPERIMENT.narrowed(),
+        narrowed=verbatim(EXPERIMENT.narrowed()),
         test_labels=test_labels,
         label_contents=lambda wildcards: or_exit(CONTENTS.small_files, *EXPERIMENT.test_label_files(wildcards.split)),
     shell:
@@ -189,7 +189,7 @@ rule index_images:
             expect_pictures=config["images"]["expect"][wildcards.split],
             unreadable=config["images"]["unreadable"],
         ),
-        narrowed=EXPERIMENT.narrowed(),
+        narrowed=verbatim(EXPERIMENT.narrowed()),
         test_labels=test_labels,
         label_contents=lambda wildcards: or_exit(CONTENTS.small_files, *EXPERIMENT.test_label_files(wildcards.split)),
     shell:
@@ -256,7 +256,7 @@ rule verify_concepts:
         ),
         folder=lambda wildcards: EXPERIMENT.concept_tables(packed_folder),
         counts=EXPERIMENT.expected("concepts", "images", "labels"),
-        totals=EXPERIMENT.pixel_totals(),
+        totals=verbatim(EXPERIMENT.pixel_totals()),
         totals_contents=or_exit(CONTENTS.small_files, config["concepts"]["pixel_totals"]),
     shell:
         "python -m workflow_scripts.data.verify_concepts"

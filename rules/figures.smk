@@ -37,7 +37,7 @@ rule collect:
         "../envs/workflow.yaml"
     params:
         code=code_fingerprint("workflow_scripts.tables.collect"),
-        arms=EXPERIMENT.arm_rows(),
+        arms=verbatim(EXPERIMENT.arm_rows()),
         results=placed(RESULTS),
         networks=EXPERIMENT.collected(),
         rule=EXPERIMENT.choices("detector_iou", "detector_rule"),
@@ -130,7 +130,7 @@ rule collect_ablation:
         code=code_fingerprint("workflow_scripts.tables.collect_ablation"),
         results=placed(RESULTS),
         networks=listed(networks={network.key: network.files_of for network in ABLATED}),
-        given=EXPERIMENT.given_classes(),
+        given=verbatim(EXPERIMENT.given_classes()),
     shell:
         "python -m workflow_scripts.tables.collect_ablation"
         " --results {params.results:q}"
@@ -249,7 +249,7 @@ rule compare_published:
             for network, units in zip(EXPERIMENT.published(), input.units, strict=True)
         ],
         contents=[or_exit(CONTENTS.network, network) for network in EXPERIMENT.published()],
-        dissection=EXPERIMENT.section("dissection"),
+        dissection=verbatim(EXPERIMENT.section("dissection")),
     shell:
         "python -m workflow_scripts.tables.compare_published"
         " {params.networks}"

@@ -29,9 +29,9 @@ rule init_network:
         gpu=EXPERIMENT.gpus("init_network"),
     params:
         code=code_fingerprint("workflow_scripts.train.init_network"),
-        settings=EXPERIMENT.network_settings(FOLDERS),
+        settings=verbatim(EXPERIMENT.network_settings(FOLDERS)),
         precision=config["training"]["precision"],
-        exempt=config["pruning"]["exempt"],
+        exempt=verbatim(config["pruning"]["exempt"]),
     shell:
         "python -m workflow_scripts.train.init_network"
         " --train {input.train:q}"
@@ -72,7 +72,7 @@ rule make_control:
             "workflow_scripts.train.make_control", f"workflow_scripts.train.controls.{network(wildcards).recipe}"
         ),
         recipe=lambda wildcards: network(wildcards).recipe,
-        settings=EXPERIMENT.network_settings(FOLDERS),
+        settings=verbatim(EXPERIMENT.network_settings(FOLDERS)),
         precision=config["training"]["precision"],
     shell:
         "python -m workflow_scripts.train.make_control"
@@ -116,7 +116,7 @@ rule train_dense:
         gpu=EXPERIMENT.gpus("train_dense"),
     params:
         code=code_fingerprint("workflow_scripts.train.train_dense"),
-        settings=EXPERIMENT.training_settings(FOLDERS),
+        settings=verbatim(EXPERIMENT.training_settings(FOLDERS)),
         rewind_epoch=config["pruning"]["rewind_epoch"],
     # exec: a scheduler's SIGTERM goes to all processes, and with a shell gone the job would end while its state is saved.
     shell:

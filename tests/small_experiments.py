@@ -14,6 +14,7 @@ from workflow_scripts.figures.style import FONT_SIZE, style_of
 from workflow_scripts.plan.ablation import CLASS_COLUMNS, COLUMNS
 from workflow_scripts.tables.collect import MeasuredNetwork, collect
 from workflow_scripts.tables.collect_sweep import SweptNetwork, collect_sweep
+from workflow_scripts.tables.columns import TABLES
 from workflow_scripts.tables.compare_networks import Margins, compare_networks
 
 CUT = 0.04
@@ -82,6 +83,16 @@ def write_validation(units, nulls="nulls.csv", split="split.csv", **columns_of_u
     row |= {"jaccard": 0.65, "counts_overlap": 0.6}
     layers = pd.DataFrame({"layer": table["layer"].unique()}).assign(**row)
     layers[SPLIT_COLUMNS].to_csv(units.with_name(split), index=False)
+
+
+def complete(name, rows):
+    """A table with all its columns: those that `rows`, a DataFrame, lacks have some allowed value in each row."""
+    for column, kind in TABLES[name][0].items():
+        if column not in rows:
+            text = kind.choices[0] if kind.choices else "x"
+            number = False if "b" in kind.dtypes else 1 if "f" not in kind.dtypes else 0.5
+            rows[column] = "" if kind.may_be_empty else number if kind.dtypes else text
+    return rows
 
 
 def measured_network(arm, replicate, level, metrics, units):

@@ -69,10 +69,10 @@ def test_only_a_class_that_no_network_has_is_refused(tmp_path):
 def test_a_missing_file_or_other_columns_are_named(tmp_path):
     network = network_of(tmp_path, (1, 0))
     network.classes.write_text("class\n7\n")
-    with pytest.raises(UserError, match=re.escape(f"{network.classes} has other columns than class, pictures, acc")):
+    with pytest.raises(UserError, match=re.escape(f"{network.classes} has no column pictures")):
         gathered(tmp_path, [network])
     network.ablation.unlink()
-    with pytest.raises(UserError, match=r"ablation\.csv is missing.*switch off that network's units first"):
+    with pytest.raises(UserError, match=r"ablation\.csv is missing.*switch off that network's units again"):
         gathered(tmp_path, [network])
 
 

@@ -59,7 +59,7 @@ def test_missing_or_damaged_files_are_named(tmp_path):
     other.write_text("a,b\n1,2\n")
     for path, asked, words in [
         (tmp_path / "none.csv", Rotations((1.0,), 2), "none.csv is missing"),
-        (other, Rotations((1.0,), 2), "other.csv has other columns than layer, alpha"),
+        (other, Rotations((1.0,), 2), "other.csv has no column layer"),
         (file, Rotations((1.0,), 3), "x.csv lacks rotations that its arm asks for"),
         (file, Rotations((0.25,), 2), "x.csv lacks rotations that its arm asks for"),
     ]:

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from small_experiments import ONE_SHOT, arm_row, collected, compared, rotate, write_brought, write_experiment
+from small_experiments import ONE_SHOT, arm_row, collected, compared, complete, rotate, write_brought, write_experiment
 from test_experiment import BROUGHT, IMP, experiment
 
 from workflow_scripts.plan.experiment import COMPARED
@@ -53,14 +53,14 @@ def write_tables(folder, rows, arms=ARMS, layers=("a",), units=()):
         for arm, replicate, level, names in units
         for unit, name in enumerate(names)
     ]
-    columns = ["arm", "replicate", "level", "layer", "unit", "category", "label", "score", "detector", "dead"]
+    other = dict(zip(("arm", "replicate", "level"), rows[0], strict=False)) | {"layer": "other"}
     for name, frame in {
         "networks": pd.DataFrame(networks),
         "arms": pd.DataFrame(arms),
-        "units": pd.DataFrame(named, columns=columns),
-        "split": pd.DataFrame(columns=["arm", "replicate", "level", "layer"]),
+        "units": pd.DataFrame(named or [other]),
+        "split": pd.DataFrame([other]),
     }.items():
-        frame.to_csv(folder / f"{name}.csv", index=False)
+        complete(name, frame).to_csv(folder / f"{name}.csv", index=False)
     return folder
 
 
@@ -186,7 +186,7 @@ def test_units_above_rotation_have_a_margin_if_there_are_any(tmp_path, more):
         for alpha in (0.5, 1)
         for seed in (1, 2)
     ]
-    pd.DataFrame(turned).to_csv(tmp_path / "rotations.csv", index=False)
+    complete("rotations", pd.DataFrame(turned)).to_csv(tmp_path / "rotations.csv", index=False)
     frame = frames_of(tmp_path)["equivalence"]
     above = one(frame, arm="imp", measure="units_above_rotation")
     dense = 256 / 3 - 71.5 - more
@@ -339,7 +339,7 @@ def test_agreement_between_halves_of_the_pictures_is_included(tmp_path):
     write_tables(tmp_path, rows, units=units)
     half = {"agreement": 0.7, "kappa_common": 0.6, "kappa_all": "", "jaccard": 0.8, "counts_overlap": 0.9}
     split = [{"arm": arm, "replicate": 1, "level": level, "layer": "a"} | half for arm, _, level, *_ in rows]
-    pd.DataFrame(split).to_csv(tmp_path / "split.csv", index=False)
+    complete("split", pd.DataFrame(split)).to_csv(tmp_path / "split.csv", index=False)
     frame = frames_of(tmp_path)["identity"].query("against == 'other_half'")
     assert frame["level"].tolist() == [0, 1] and set(frame["arm"]) == {"imp"}
     assert (frame["same_name"] == 0.7).all() and frame["kappa_all"].isna().all() and frame["common"].isna().all()

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from workflow_scripts.plan.check import require_valid
+from workflow_scripts.plan.check import is_archive, require_valid
 from workflow_scripts.plan.editor_schema import FILE as EDITOR_SCHEMA
 from workflow_scripts.plan.editor_schema import editor_schema, explanations
 from workflow_scripts.plan.load import complete_config, lay_over, read_config
@@ -159,7 +159,7 @@ def test_all_shipped_configs_pass_wherever_they_are_read(tmp_path, monkeypatch):
             source = Path(given.get(section, {}).get("source", "shapes"))
             if source != Path("shapes"):
                 source.parent.mkdir(parents=True, exist_ok=True)
-                source.touch()
+                source.touch() if is_archive(str(source)) else source.mkdir(exist_ok=True)
         config = read_config([*below, path])
         assert config["experiment"] == path.stem
         assert config == complete_config(given, [path])
@@ -234,10 +234,16 @@ def test_text_is_converted_where_text_is_not_allowed(given, place, value):
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"training": {"epochs": "nine"}}, 'training.epochs is "nine": write a whole number of at least 1, such as 9'),
-        ({"training": {"epochs": "010"}}, 'training.epochs is "010": write a whole number of at least 1, such as 9'),
-        ({"training": {"epochs": "1:30"}}, 'training.epochs is "1:30": write a whole number of at least 1, such as 9'),
-        ({"training": {"epochs": "8.0"}}, 'training.epochs is "8.0": write a whole number of at least 1, such as 9'),
+        (
+            {"training": {"epochs": "nine"}},
+            'training.epochs is "nine": write a whole number from 1 to 100000, such as 9',
+        ),
+        ({"training": {"epochs": "010"}}, 'training.epochs is "010": write a whole number from 1 to 100000, such as 9'),
+        (
+            {"training": {"epochs": "1:30"}},
+            'training.epochs is "1:30": write a whole number from 1 to 100000, such as 9',
+        ),
+        ({"training": {"epochs": "8.0"}}, 'training.epochs is "8.0": write a whole number from 1 to 100000, such as 9'),
         ({"training": {"flip": "1"}}, 'training.flip is "1": write true or false'),
         (
             {"training": {"learning_rate": ".inf"}},
@@ -318,21 +324,21 @@ def test_text_that_cannot_be_converted_is_refused(given, sentence):
         ({"gallery": {"tile_bytes": 2000}}, "gallery.tile_bytes is 2000: write at least 2368"),
         (
             {"experiment": "a b"},
-            'experiment is "a b": write a name of letters, digits, _, - and dots, such as shapes',
+            'experiment is "a b": write a name of at most 100 letters, digits, _, - and dots, such as shapes',
         ),
         ({"experiment": ".."}, "experiment"),
         ({"experiment": 12}, "experiment is 12, a number, but must be text: put it into quotes"),
         ({"images": {"size": 33}}, "images.size is 33: the generated world needs an even number"),
         ({"images": {"per_class": "some"}}, 'images.per_class is "some": write "all" or a whole number of at least 1'),
         ({1: 2}, "unknown key 1; known are experiment"),
-        ({"gpus": "all"}, 'gpus is "all": write "auto" or a whole number of at least 0, such as 1'),
+        ({"gpus": "all"}, 'gpus is "all": write "auto" or a whole number from 0 to 4096, such as 1'),
         ({"gpus": 2}, "gpus is 2, but a step has 1 micro-batches"),
         ({"training": {"micro_batch": 12}}, "training.micro_batch is 12: write a divisor of training.batch_size, 32"),
         ({"training": {"crop_scale": [1, 0.5]}}, "training.crop_scale is [1, 0.5]: write the lower number first"),
         ({"training": {"crop_ratio": [2]}}, "training.crop_ratio is [2]: write a list of the lowest and the highest"),
         ({"training": {"precision": "float64"}}, "training.precision"),
         ({"training": {"epochs": True}}, "training.epochs is true: write a whole number"),
-        ({"training": {"epochs": 8.5}}, "training.epochs is 8.5: write a whole number of at least 1, such as 9"),
+        ({"training": {"epochs": 8.5}}, "training.epochs is 8.5: write a whole number from 1 to 100000, such as 9"),
         ({"images": {"addresses": ["https://a.org/x.zip"]}}, "images.addresses are those of an archive"),
         (
             {"images": {"addresses": ["ftp://a.org/x.zip"], "source": "x.zip"}},
@@ -620,11 +626,11 @@ def test_valid_arms_are_accepted(arms):
     ("arms", "words"),
     [
         (["imp"], 'arms.0 is "imp": write an arm, such as {name: untrained, recipe: untrained, of: imp}'),
-        ([{"recipe": "imp"}], "arms.0.name is missing: write a name of letters, digits, _ and -"),
+        ([{"recipe": "imp"}], "arms.0.name is missing: write a name of at most 100 letters, digits, _ and -"),
         ([{"name": "imp"}], "arms.imp.recipe is missing: write the name of a recipe, such as untrained"),
         (
             [IMP | {"name": "1mp"}, arm("b", "untrained", "1mp")],
-            'arms.1mp.name is "1mp": write a name of letters',
+            'arms.1mp.name is "1mp": write a name of at most 100 letters',
         ),
         ([IMP, arm("a", "untraind", "imp", method=3)], 'arms.a.recipe is "untraind"; did you mean untrained?'),
         ([IMP, arm("a", 3, "imp")], "arms.a.recipe is 3; known are imp, untrained"),
@@ -695,11 +701,11 @@ def test_valid_arms_are_accepted(arms):
         ),
         (
             [BROUGHT | {"preprocessing": {"size": [32, 24, 3], "mean": [0.5], "std": [0.5]}}],
-            "arms.own.preprocessing.size is [32, 24, 3]: write a whole number of at least 8, or a list of height and",
+            "arms.own.preprocessing.size is [32, 24, 3]: write a whole number from 8 to 16384, or a list of height and",
         ),
         (
             [BROUGHT | {"preprocessing": {"size": [32, 4], "mean": [0.5], "std": [0.5]}}],
-            "arms.own.preprocessing.size.1 is 4: write a whole number of at least 8",
+            "arms.own.preprocessing.size.1 is 4: write a whole number from 8 to 16384",
         ),
         ([BROUGHT | {"class_order": [0, "b"]}], "arms.own.class_order.0 is 0, a number, but must be text"),
         ([BROUGHT | {"class_order": "numbers"}], 'arms.own.class_order is "numbers": write "text", "number" or a list'),
@@ -743,7 +749,10 @@ def test_valid_arms_are_accepted(arms):
         ([IMP, arm("a", "rotated", "imp", alphas=1)], "arms.a.alphas is 1: write a list of numbers from 0 to 1"),
         ([IMP, arm("a", "rotated", "imp", alphas=[1.5])], "arms.a.alphas.0 is 1.5: write a number from 0 to 1"),
         ([IMP, arm("a", "rotated", "imp", alphas=[1, 1.0])], "arms.a.alphas has 1 twice: leave one out"),
-        ([IMP, arm("a", "rotated", "imp", seeds=0)], "arms.a.seeds is 0: write a whole number of at least 1, such as"),
+        (
+            [IMP, arm("a", "rotated", "imp", seeds=0)],
+            "arms.a.seeds is 0: write a whole number from 1 to 10000, such as",
+        ),
         ([IMP, arm("a", "rotated", "imp", seeds=2.0)], "arms.a.seeds is 2.0, but must be a whole number: write 2"),
         (
             [IMP, arm("s", "shuffled_labels", "imp"), arm("a", "rotated", "s")],

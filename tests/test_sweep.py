@@ -340,7 +340,7 @@ def test_what_is_missing_or_damaged_is_named(tmp_path):
     write_sweep(tmp_path, layers=("b",))
     for name, words in [
         ("none.csv", "none.csv is missing"),
-        ("other.csv", "other.csv has other columns than choice, value"),
+        ("other.csv", "other.csv has no column choice"),
         ("sweep.csv", "sweep.csv has no quantile 0.02 of layer 7: sweep that network again"),
     ]:
         network = SweptNetwork("imp", 1, 0, tmp_path / "units.csv", tmp_path / name)

@@ -1,8 +1,9 @@
 """Arms: the ways to obtain networks that the config's `arms` list, and the networks of each arm."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from graphlib import TopologicalSorter
+from itertools import islice
 
 from workflow_scripts.plan.brought import has_levels_of_their_own, read_brought
 from workflow_scripts.plan.designs import Design, trained_design
@@ -13,6 +14,9 @@ from workflow_scripts.plan.networks import Network
 from workflow_scripts.plan.recipes import INITIAL, known_recipes, label_of
 from workflow_scripts.plan.rotations import RECIPE as ROTATED
 from workflow_scripts.plan.trained import early, iterative, pruned, require_pictures, smaller
+from workflow_scripts.shared.files import UserError
+
+MOST_NETWORKS = 10_000  # of an experiment: each has several jobs, which Snakemake plans before any of them runs
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ def read_arms(config: dict) -> tuple[list[Arm], dict[Key, Network]]:
     """Return the arms of a checked config, in its order, and the networks that are dissected, by their keys.
 
     Raises:
-        UserError: as in `read_brought`, for all arms at once.
+        UserError: as in `read_brought`, for all arms at once; or there are too many networks.
     """
     items: dict[str, list[dict]] = {}
     for item in config["arms"]:
@@ -56,6 +60,7 @@ def read_arms(config: dict) -> tuple[list[Arm], dict[Key, Network]]:
     attempts = Attempts()
     for name in TopologicalSorter({name: {base} - {name} for name, base in bases.items()}).static_order():
         of_arms[name] = attempts(networks_of, items[name], of_arms.get(bases[name], []), config, trained) or []
+        require_few(sum(map(len, of_arms.values())))
     require_none(attempts.sentences, "config: ")
     arms = [arm_of(items[name][0], of_arms[name], config) for name in items]
     return arms, {network.key: network for name in items for network in of_arms[name]}
@@ -85,17 +90,17 @@ def networks_of(items: list[dict], base: list[Network], config: dict, trained: D
     if recipe == "brought":
         return read_brought(name, items)
     if recipe == "imp":
-        return list(iterative(name, config, trained, initial_arm(config)))
+        return some(iterative(name, config, trained, initial_arm(config)))
     if recipe == ROTATED:
         return []
     firsts = first_networks(base)
     if recipe == "dense_early":
-        return list(early(item, firsts, config["pruning"]["rewind_epoch"]))
+        return some(early(item, firsts, config["pruning"]["rewind_epoch"]))
     if recipe == "dense_small":
-        return list(smaller(item, config, trained))
+        return some(smaller(item, config, trained))
     if method := method_of(item):
         require_pictures(item, firsts, config)
-        return list(pruned(item, method, firsts, config, initial_arm(config)))
+        return some(pruned(item, method, firsts, config, initial_arm(config)))
     if recipe == "shuffled_labels":
         return [
             Network(
@@ -109,7 +114,7 @@ def networks_of(items: list[dict], base: list[Network], config: dict, trained: D
             for first in firsts
         ]
     if recipe == "prune_once":
-        return [network for first in firsts for network in pruned_once(item, first)]
+        return some(network for first in firsts for network in pruned_once(item, first))
     if firsts and firsts[0].recipe == "brought":
         return untrained(name, firsts)
     made_by = {"untrained": "init_network", "trained_twice": "train_dense"}.get(recipe, "make_control")
@@ -117,6 +122,20 @@ def networks_of(items: list[dict], base: list[Network], config: dict, trained: D
         Network(Key(name, replicate, 0), trained, made_by, recipe, parent=parent_of(item, replicate, config))
         for replicate in config["replicates"]
     ]
+
+
+def some(networks: Iterable[Network]) -> list[Network]:
+    """Return the networks of an arm, not more than one above `MOST_NETWORKS`, which are too many."""
+    return list(islice(networks, MOST_NETWORKS + 1))
+
+
+def require_few(networks: int) -> None:
+    """Raise UserError if there are too many networks."""
+    if networks > MOST_NETWORKS:
+        raise UserError(
+            f"config: replicates, pruning.levels and arms ask for more than {MOST_NETWORKS:,} networks: share them"
+            " among several experiments"
+        )
 
 
 def parent_of(item: dict, replicate: int, config: dict) -> Key | None:

@@ -1,6 +1,7 @@
 """Checks of the config, before anything runs; they report all mistakes at once, each in a sentence."""
 
 import copy
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 from jsonschema import ValidationError
 from jsonschema.protocols import Validator
 
+from workflow_scripts.plan.bounds import require_bounds
 from workflow_scripts.plan.check_arms import arm_mistakes
 from workflow_scripts.plan.check_trained import SMALL_RESNET, trained_mistakes
 from workflow_scripts.plan.concept_sets import OF_SET, is_drawn, set_mistakes
@@ -21,6 +23,7 @@ from workflow_scripts.plan.recipes import TRAINING, known_recipes
 from workflow_scripts.plan.robustness import robustness_mistakes
 from workflow_scripts.plan.rotations import RECIPE as ROTATED
 from workflow_scripts.plan.schema import (
+    LARGEST,
     ConfigValidator,
     Place,
     errors_of,
@@ -33,8 +36,13 @@ from workflow_scripts.plan.schema import (
     unknown_keys,
     wanted,
 )
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.printable import printable
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+LONGEST_VALUE = 4000  # characters of a text that may mean something else
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+LONGEST_KEY = 60  # characters of a key that a sentence shows
 NUMBER = re.compile(r"[-+]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 Check = Callable[[dict], Iterator[str]]
 # The keys that each check across keys needs, whether it only concerns networks that are trained, and the check.
@@ -129,11 +137,14 @@ def renamed(error: ValidationError, validator: Validator) -> Iterator[tuple[str,
 
 def parse_text(text: str) -> object:
     """Return the number, truth value or list that a text clearly means, or else the text."""
+    if len(text) > LONGEST_VALUE:
+        return text
     if NUMBER.fullmatch(text):
         return float(text) if re.search(r"[.eE]", text) else int(text)
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        require_bounds(value, text)
+    except (yaml.YAMLError, ValueError, RecursionError, UserError):
         return text
     return value if isinstance(value, bool | list) else text
 
@@ -159,17 +170,27 @@ def schema_mistakes(config: dict, validator: Validator) -> dict[Place, str]:
 
 
 def unwritable(value: object, place: Place) -> Iterator[tuple[Place, str]]:
-    """Yield the places of keys and values that cannot be arguments of a job, such as dates, with what to report."""
+    """Yield the places of keys and values that cannot be arguments of a job, such as dates, with what to report.
+
+    Arguments of constructors may have control characters, which are written as escapes there.
+    """
     if isinstance(value, dict):
         for key, inner in value.items():
-            if isinstance(key, str):
-                yield from unwritable(inner, (*place, key))
-            else:
+            if not isinstance(key, str):
                 yield (*place, key), "is a key that is not text: put it into quotes"
+            elif CONTROL.search(key) and "arguments" not in place:
+                yield (*place, key), "is a key with control characters: leave them out"
+            else:
+                yield from unwritable(inner, (*place, key))
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from unwritable(inner, (*place, index))
-    elif value is not None and not isinstance(value, bool | int | float | str):
+    elif isinstance(value, str):
+        if CONTROL.search(value) and "arguments" not in place:
+            yield place, f"is {shown(value)}, with control characters: leave them out"
+    elif isinstance(value, int) and abs(value) >= LARGEST:
+        yield place, f"is {shown(value)}: write a number of at most 63 bits"
+    elif value is not None and not isinstance(value, bool | int | float):
         yield place, f"is {value}, a {type(value).__name__}: put it into quotes if it is meant as text"
 
 
@@ -188,7 +209,13 @@ def name_of(config: Any, place: Place) -> str:
         item = config["arms"][parts[1]]
         if isinstance(item, dict) and isinstance(item.get("name"), str):
             parts[1] = item["name"]
-    return ".".join(map(str, parts)) or "the config"
+    return ".".join(map(part_text, parts)) or "the config"
+
+
+def part_text(part: object) -> str:
+    """Return a key or an index for a sentence: shortened."""
+    text = shown(part) if isinstance(part, int) else " ".join(printable(str(part)).split())
+    return text if len(text) <= LONGEST_KEY else f"{text[: LONGEST_KEY - 3]}..."
 
 
 def value_at(config: Any, place: Iterable[str | int]) -> Any:
@@ -401,6 +428,14 @@ def source_mistakes(section: str, settings: Mapping) -> Iterator[str]:
             f"{section}.source is {source}, but there is no such folder or archive: correct it, or put the"
             f" {'pictures' if section == 'images' else 'concepts'} there"
         )
+    elif source != "shapes" and os.path.exists(source) and not is_what_it_is_called(source):
+        kind = "an archive" if is_archive(source) else "a folder, nor an archive by its name"
+        yield f"{section}.source is {source}, which is not {kind}: correct it"
+
+
+def is_what_it_is_called(source: str) -> bool:
+    """Tell whether a source that exists is a file if its name is an archive's, and else a folder."""
+    return os.path.isfile(source) if is_archive(source) else os.path.isdir(source)
 
 
 def is_archive(source: str) -> bool:

@@ -554,8 +554,15 @@ def listed(**networks: Mapping[Key, Key]) -> str:
 
 
 def named_arguments(**values: object) -> str:
-    """Return arguments as text, --NAME VALUE for each: Snakemake does not notice when two values swap places."""
+    """Return arguments as text, --NAME VALUE for each: Snakemake does not notice when two values swap places.
+
+    It is --NAME=VALUE if a value would be taken for another argument.
+    """
     words = []
     for name, value in values.items():
-        words += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list | tuple) else [value])]
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, str) and value.startswith("-"):
+            words.append(f"{option}={value}")
+        else:
+            words += [option, *map(str, value if isinstance(value, list | tuple) else [value])]
     return shlex.join(words)

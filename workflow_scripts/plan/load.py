@@ -7,12 +7,14 @@ from pathlib import Path
 
 import yaml
 
+from workflow_scripts.plan.bounds import require_bounds
 from workflow_scripts.plan.check import check_config, parse_text
 from workflow_scripts.plan.code import ROOT
 from workflow_scripts.plan.concept_sets import WITHOUT, complete_sets
 from workflow_scripts.plan.mistakes import require_none
 from workflow_scripts.plan.protocols import resolve_protocol
 from workflow_scripts.shared.files import UserError, reading
+from workflow_scripts.shared.regular_files import read_file as read_bytes
 
 DEFAULT = ROOT / "config.yaml"
 NO_RESULT = ("limits", "rates")  # sections that no result depends on
@@ -57,6 +59,7 @@ def complete_config(given: Mapping, files: Sequence[str | Path] = (), command_li
     Raises:
         UserError: there are mistakes; the error lists all of them, each in a sentence.
     """
+    require_bounds(given, "config: the config")
     given = lay_over(given, typed(command_line or {}))
     default = read_default()
     network = given.get("network")
@@ -147,19 +150,27 @@ def read_file(file: str | Path) -> dict:
     """Return a config file, YAML or JSON, as Snakemake reads it.
 
     Raises:
-        UserError: it is missing, is neither YAML nor JSON, or has no keys.
+        UserError: it is missing, is neither YAML nor JSON, has no keys, or has too many values.
     """
     text = read_text(file)
     try:
-        config = json.loads(text)
-    except ValueError:
-        try:
-            config = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UserError(f"config: {file} is neither YAML nor JSON ({in_one_line(error)}): correct it") from None
+        config = parse(text)
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError for a date without meaning, or too many digits
+        raise UserError(f"config: {file} is neither YAML nor JSON ({in_one_line(error)}): correct it") from None
+    except RecursionError:
+        raise UserError(f"config: {file} is nested too deeply: no key of a config needs that") from None
     if not isinstance(config, dict):
         raise UserError(f"config: {file} has no keys: write them as in config.yaml, such as experiment: mine")
+    require_bounds(config, f"config: {file}")
     return config
+
+
+def parse(text: str) -> object:
+    """Return what a text means as JSON, or else as YAML."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return yaml.safe_load(text)
 
 
 def duplicate_keys(file: str | Path) -> Iterator[str]:
@@ -168,7 +179,7 @@ def duplicate_keys(file: str | Path) -> Iterator[str]:
     text = read_text(file)
     try:
         node = yaml.compose(text if not text.lstrip().startswith("{") else text.replace("\t", " "), yaml.SafeLoader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):
         return  # reading the file reports this
     yield from duplicates_in(node, str(file), ())
 
@@ -194,11 +205,11 @@ def duplicates_in(node: yaml.Node | None, file: str, place: tuple[str, ...]) -> 
 def read_text(file: str | Path) -> str:
     """Return the text of a config file; raise UserError if it cannot be read."""
     with reading(f"config: the file {file}", UnicodeDecodeError):
-        return Path(file).read_text(encoding="utf-8")
+        return read_bytes(file).decode("utf-8")
 
 
-def in_one_line(error: yaml.YAMLError) -> str:
-    """Return, in one line, YAML's objection to a text, and where."""
+def in_one_line(error: yaml.YAMLError | ValueError) -> str:
+    """Return, in one line, the objection to a text, and where."""
     mark = getattr(error, "problem_mark", None)
     where = f"line {mark.line + 1}: " if mark else ""
-    return where + " ".join(str(getattr(error, "problem", None) or error).split())
+    return where + " ".join(str(getattr(error, "problem", None) or error).split())[:200]

@@ -5,15 +5,19 @@ from typing import Any, ParamSpec
 
 from workflow_scripts.shared.files import UserError
 
+MOST = 20  # mistakes that are reported; there may be one for each value of a config
+
 Given = ParamSpec("Given")
 
 
 class Mistakes(UserError):
-    """One mistake or several; `where`, such as "config: ", comes before the first."""
+    """One mistake or several, of which the first are reported; `where`, such as "config: ", comes before the first."""
 
     def __init__(self, sentences: list[str], where: str = "") -> None:
         self.sentences = sentences
-        lines = sentences if len(sentences) == 1 else [f"{len(sentences)} mistakes", *sentences]
+        lines = sentences if len(sentences) == 1 else [f"{len(sentences)} mistakes", *sentences[:MOST]]
+        if len(sentences) > MOST:
+            lines.append(f"and {len(sentences) - MOST} more")
         super().__init__("\n  ".join([where + lines[0], *lines[1:]]))
 
 

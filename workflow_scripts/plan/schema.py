@@ -3,6 +3,7 @@
 import difflib
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import date
 from functools import cache
@@ -14,12 +15,17 @@ from workflow_scripts.plan.code import ROOT
 
 Place = tuple[str | int, ...]  # of a value: the keys that lead to it
 
+LARGEST = 2**63  # whole numbers are below this, as those of files and of other libraries are
+LONGEST = 100  # characters of a misspelt word that is compared with known ones
+
 # A JSON schema accepts 8.0 as an integer, and no bound stops .nan, because every comparison with it is false.
 TYPES = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
     {
-        "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+        "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST,
         "number": lambda _, value: (
-            isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and abs(value) < (LARGEST if isinstance(value, int) else math.inf)
         ),
     }
 )
@@ -75,7 +81,8 @@ def unknown_keys(error: jsonschema.ValidationError) -> list:
 
 def nearest(word: object, known: Iterable[str]) -> str | None:
     """Return the known word that a word resembles most, if it resembles any."""
-    return next(iter(difflib.get_close_matches(str(word), known, 1)), None)
+    text = shown(word) if isinstance(word, int) else str(word)
+    return next(iter(difflib.get_close_matches(text, known, 1)), None) if len(text) <= LONGEST else None
 
 
 def hint(word: object, known: list[str]) -> str:
@@ -88,7 +95,8 @@ def explain(error: jsonschema.ValidationError, name: str) -> str:
     """Return an error of the value `name` as a sentence; errors of unknown and missing keys are worded elsewhere."""
     value, schema = error.instance, error.schema
     if error.validator == "uniqueItems":
-        twice = next(item for item in value if value.count(item) > 1)
+        texts = Counter(json.dumps(item, sort_keys=True, default=str) for item in value)
+        twice = json.loads(texts.most_common(1)[0][0])
         return f"{name} has {shown(twice)} twice: leave one out"
     if error.validator == "not":
         return f"{name} is {schema['description']}: leave it out"
@@ -151,6 +159,8 @@ def shown(value: object) -> str:
     """Return a value for a sentence: shortened, with text in quotes."""
     if value is None:
         return "empty"
+    if isinstance(value, int) and abs(value) >= LARGEST:  # Python refuses to write very long ones
+        return f"a number of {value.bit_length()} bits"
     text = str(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
 

@@ -13,6 +13,7 @@ from statistics import mean, median
 from typing import Any
 
 from workflow_scripts.run.run_times import read_benchmark
+from workflow_scripts.shared.files import UserError
 
 # Snakemake's: `rule.name`, `wildcards_dict`, `benchmark`, `log`, `output`, `scheduler_resources`.
 Job = Any
@@ -121,7 +122,10 @@ def benchmark_seconds(job: Job) -> float | None:
     """Return what Snakemake has measured of a job that has just finished."""
     if not job.benchmark or not Path(job.benchmark).is_file():
         return None
-    return sum(float(row["s"]) for row in read_benchmark(job.benchmark))
+    try:
+        return sum(float(row["s"]) for row in read_benchmark(job.benchmark))
+    except UserError:  # a damaged file must not end a run
+        return None
 
 
 def end_of_log(job: Job, since: float) -> list[str]:
@@ -143,10 +147,10 @@ def last_line(job: Job, since: float) -> str:
 def seconds_left(job: Job, since: float) -> float | None:
     """Return how long a job still has to run by the last line of its log, None if that does not say."""
     line = last_line(job, since)
-    if found := re.search(r"(\d+):(\d\d):(\d\d) left", line):
+    if found := re.search(r"\b(\d{1,6}):(\d\d):(\d\d) left", line):
         hours, minutes, seconds = map(int, found.groups())
         return 3600 * hours + 60 * minutes + seconds
-    found = re.search(r"([\d.]+) days left", line)
+    found = re.search(r"\b(\d{1,6}(?:\.\d{1,6})?) days left", line)
     return float(found[1]) * 86400 if found else None
 
 

@@ -1,10 +1,15 @@
 """What Snakemake has measured of each job: the files of its `benchmark:` directives."""
 
 import csv
+import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
+
+from workflow_scripts.shared.files import UserError, reading
+from workflow_scripts.shared.regular_files import read_file
+
+MEASURED = ("s", "cpu_time", "max_rss")  # the columns that are read
 
 # Benchmarks are named as their rule, but for these.
 BENCHMARKS = {
@@ -21,22 +26,42 @@ def read_benchmark(path: str | Path) -> list[dict[str, str]]:
     """Return the measurements of a job, by column: seconds `s`, `cpu_time`, `max_rss` in MB, and others.
 
     A job that was repeated by Snakemake in place has several. What a job was too short for reads "NA".
+
+    Raises:
+        UserError: the file is damaged, for example empty after a power cut. It is no output, so nothing makes it again:
+            what reads it must do without it.
     """
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t"))
+    data = read_file(path)
+    with reading(path, UnicodeDecodeError, csv.Error):
+        rows = list(csv.DictReader(data.decode().splitlines(), delimiter="\t"))
+    if not rows or not all(is_measurement(row) for row in rows):
+        raise UserError(f"{path} is damaged: it has no row with the seconds of a job")
+    return rows
 
 
-def read_measurements(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the name and the columns of every measurement in a folder, as `read_benchmark` has them."""
+def is_measurement(row: dict) -> bool:
+    """Tell whether a row has the columns of a measurement, and the seconds are a number."""
+    try:
+        return all(row.get(name) is not None for name in MEASURED) and 0 <= float(row["s"]) < math.inf
+    except ValueError:
+        return False
+
+
+def read_measurements(folder: Path) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
+    """Return the name and the columns of every measurement in a folder, and a sentence for each damaged file."""
+    found, damaged = [], []
     for path in sorted(folder.rglob("*.tsv")):
-        for row in read_benchmark(path):
-            yield path.stem, row
+        try:
+            found += [(path.stem, row) for row in read_benchmark(path)]
+        except UserError as error:
+            damaged.append(str(error))
+    return found, damaged
 
 
 def read_benchmarks(experiment: str) -> dict[str, list[float]]:
     """Return the seconds that jobs of an experiment have taken, by the name of the benchmark."""
     found = defaultdict(list)
-    for name, row in read_measurements(Path("results", experiment, "benchmarks")):
+    for name, row in read_measurements(Path("results", experiment, "benchmarks"))[0]:
         found[name].append(float(row["s"]))
     return found
 

@@ -2,11 +2,13 @@
 
 import argparse
 import csv
+import logging
+import math
 from collections import defaultdict
 from pathlib import Path
 from statistics import median
 
-from workflow_scripts.run.run_times import read_measurements, rule_of
+from workflow_scripts.run.run_times import MEASURED, read_measurements, rule_of
 from workflow_scripts.shared.files import run_command, whole_file
 
 COLUMNS = ("rule", "jobs", "seconds", "median", "longest", "cpu", "memory_mb")
@@ -17,11 +19,15 @@ def sum_costs(benchmarks: Path, out: Path) -> None:
 
     `seconds` are of wall time, all jobs added up; `median` and `longest` are a job's; `cpu` is their CPU time, in
     seconds, too; `memory_mb` is the largest resident set of a job, in megabytes. Of a job only its last run counts.
-    Snakemake looks at memory and CPU time every so often, so that those of short jobs come out too small.
+    Snakemake looks at memory and CPU time every so often, so that those of short jobs come out too small. Damaged files
+    are left out; the log names them.
     """
     measured = defaultdict(list)
-    for name, row in read_measurements(benchmarks):
-        measured[rule_of(name)].append([number(row[column]) for column in ("s", "cpu_time", "max_rss")])
+    measurements, damaged = read_measurements(benchmarks)
+    for sentence in damaged:
+        logging.warning("a job is left out: %s", sentence)
+    for name, row in measurements:
+        measured[rule_of(name)].append([number(row[column]) for column in MEASURED])
     rows = sorted((summary(rule, jobs) for rule, jobs in measured.items()), key=lambda row: -row[2])
     everything = [job for jobs in measured.values() for job in jobs]
     with whole_file(out) as part, open(part, "w", newline="") as file:
@@ -34,9 +40,10 @@ def sum_costs(benchmarks: Path, out: Path) -> None:
 def number(text: str) -> float:
     """Return a number, 0 where there is none."""
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
         return 0
+    return value if math.isfinite(value) else 0
 
 
 def summary(rule: str, jobs: list[list[float]]) -> list:

@@ -10,6 +10,7 @@ from workflow_scripts.shared.files import UserError
 from workflow_scripts.tables.read_tables import read_table
 
 COLUMNS = ["arm", "base", "role", "recipe", "starts_from", "label", "same_units"]
+AGAIN_BOTH = "run snakemake to collect both again"
 AGAIN = "dense_again"  # the recipe of dense networks that differ only by noise
 
 
@@ -33,11 +34,26 @@ def tabulate_arms(arms: Sequence[object], collected: Sequence[str]) -> pd.DataFr
 
 
 def read_arms(path: Path, networks: pd.DataFrame) -> pd.DataFrame:
-    """Read arms.csv, with the columns `COLUMNS`; UserError if it lacks an arm of the table of networks."""
+    """Read arms.csv, with the columns `COLUMNS`.
+
+    Raises:
+        UserError: it lacks an arm of the table of networks, or an arm's base; or an arm is the base of its own base.
+    """
     arms = read_table(path)
+    bases = dict(zip(arms["arm"], arms["base"], strict=True))
+    for arm in arms["arm"]:
+        base = arm
+        for _ in bases:
+            if base not in bases:
+                raise UserError(f"{path} does not list {base}, which {arm} is compared with: {AGAIN_BOTH}")
+            if bases[base] == base:
+                break
+            base = bases[base]
+        else:
+            raise UserError(f"{path} has a circle of bases, to which {arm} leads: {AGAIN_BOTH}")
     for arm in networks["arm"].unique():
         if arm not in arms["arm"].array:
-            raise UserError(f"{path} does not list arm {arm} of networks.csv: run snakemake to collect both again")
+            raise UserError(f"{path} does not list arm {arm} of networks.csv: {AGAIN_BOTH}")
     return arms
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,9 @@ from workflow_scripts.plan.network_words import read_words
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
 from workflow_scripts.tables.arms import tabulate_arms
+from workflow_scripts.tables.columns import COUNT, NUMBER, SHARE, Kind, is_value, maybe, of_network
+from workflow_scripts.tables.columns import TABLES as TABLE_COLUMNS
+from workflow_scripts.tables.read_tables import LONGEST_CELL, read_columns, require_whole_lines
 
 KEYS = ["arm", "replicate", "level"]
 DENSITIES = ("density", "density_weights", "density_all", "pruned_of_all")
@@ -24,7 +27,12 @@ SMALLER = "dense_small"  # the recipe of networks that are smaller by design, no
 TABLES = ("networks", "categories", "units", "epochs", "layers", "nulls", "split")
 EPOCH_COLUMNS = ["epoch", "learning_rate", "train_loss", "train_accuracy"]
 LAYER_COLUMNS = ["name", "kind", "prunable", "weights", "remaining"]
-UNIT_NUMBERS = ["score", "threshold", "maximum", "minimum"]
+# What metrics.json has under these keys.
+DENSITY_KINDS = {"prunable": maybe(SHARE), "weights": maybe(SHARE), "all": maybe(SHARE)}
+BUDGET_KINDS = {"epochs": COUNT, "pictures": COUNT, "epochs_in_all": maybe(COUNT)}
+EPOCH_KINDS = {column: TABLE_COLUMNS["epochs"][0][column] for column in EPOCH_COLUMNS}
+LAYER_KINDS = {column: TABLE_COLUMNS["layers"][0][column] for column in LAYER_COLUMNS}
+UNIT_NUMBERS = ["threshold", "maximum", "minimum"]
 UNIT_FLAGS = ["detector", "dead"]
 VALIDATED = ["iou_chance", "p", "q", "agreement"]  # columns of nulls.csv that units.csv repeats
 COUNTED_FDR = ("detectors_fdr", "concepts_fdr", "detectors_fdr_and_cut", "fewest_fdr")  # columns of networks.csv
@@ -268,23 +276,27 @@ def read_metrics(path: str | Path) -> dict:
     Raises UserError if it is not JSON or lacks a key that the tables need.
     """
     require_file(path, "make that network first")
-    with reading(path, ValueError):
-        metrics = json.loads(Path(path).read_text())
-    require_keys(path, metrics, ("test_accuracy", "density", "budget", "epochs", "layers"), "")
-    require_keys(path, metrics["density"], ("prunable", "weights", "all"), " under density")
-    require_keys(path, metrics["budget"], ("epochs", "pictures", "epochs_in_all"), " under budget")
-    for epoch in metrics["epochs"]:
-        require_keys(path, epoch, EPOCH_COLUMNS, " in one of its epochs")
-    for layer in metrics["layers"]:
-        require_keys(path, layer, LAYER_COLUMNS, " in one of its layers")
+    with reading(path, ValueError, RecursionError):
+        metrics = json.loads(Path(path).read_text(encoding="utf-8"))
+    require_values(path, metrics, {"test_accuracy": maybe(SHARE)} | dict.fromkeys(("density", "budget")), "")
+    require_values(path, metrics["density"], DENSITY_KINDS, " under density")
+    require_values(path, metrics["budget"], BUDGET_KINDS, " under budget")
+    for key, kinds in (("epochs", EPOCH_KINDS), ("layers", LAYER_KINDS)):
+        if not isinstance(metrics.get(key), list):
+            raise UserError(f'{path} has no list "{key}": make that network again')
+        for item in metrics[key]:
+            require_values(path, item, kinds, f" in one of its {key}")
     return metrics
 
 
-def require_keys(path: str | Path, mapping: object, keys: Sequence[str], where: str) -> None:
-    """Raise UserError, naming the file and `where` in it, if `mapping` is not a mapping or lacks one of the keys."""
-    for key in keys:
+def require_values(path: str | Path, mapping: object, kinds: Mapping[str, Kind | None], where: str) -> None:
+    """Raise UserError, naming the file and `where` in it, if `mapping` lacks a key or a value is not of its kind."""
+    for key, kind in kinds.items():
         if not isinstance(mapping, dict) or key not in mapping:
             raise UserError(f'{path} has no key "{key}"{where}: make that network again')
+        if kind and not is_value(mapping[key], kind):
+            value = repr(mapping[key])[:LONGEST_CELL]
+            raise UserError(f'{path}: "{key}"{where} is {value}, but must be {kind.words}: make that network again')
 
 
 def read_units(path: str | Path) -> pd.DataFrame:
@@ -292,12 +304,12 @@ def read_units(path: str | Path) -> pd.DataFrame:
 
     Raises UserError if a column is missing, a number is not finite, or a flag is neither True nor False.
     """
-    require_file(path, "name that network's units first")
+    require_whole_lines(path, "name that network's units first")
     with reading(path, ValueError):
         # Every cell as text first: a concept may be called "NA" or "null".
-        units = pd.read_csv(path, dtype=str, keep_default_na=False)
+        units = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False).fillna("")
     categories = categories_of(units.columns)
-    wanted = ["layer", "unit", "category", "label", "knots", *UNIT_NUMBERS, *UNIT_FLAGS]
+    wanted = ["layer", "unit", "category", "label", "knots", "score", *UNIT_NUMBERS, *UNIT_FLAGS]
     wanted += [f"{category}-{column}" for category in categories for column in CATEGORY_COLUMNS]
     missing = [column for column in wanted if column not in units.columns]
     if missing or not categories or units.empty:
@@ -307,8 +319,12 @@ def read_units(path: str | Path) -> pd.DataFrame:
         units[column] = to_numbers(path, units[column])
     for column in UNIT_FLAGS + [f"{category}-detector" for category in categories]:
         units[column] = to_flags(path, units[column])
-    for category in categories:
-        units[f"{category}-iou"] = to_numbers(path, units[f"{category}-iou"])
+    to_numbers(path, units["unit"], 0)  # its text stays as it is
+    for column in ("score", *(f"{category}-iou" for category in categories)):
+        units[column] = to_numbers(path, units[column], 0, 1)
+    if units.duplicated(["layer", "unit"]).any():
+        layer, unit = units.loc[units.duplicated(["layer", "unit"]), ["layer", "unit"]].iloc[0]
+        raise UserError(f"{path} has unit {unit} of {layer} twice: name that network's units again")
     return units
 
 
@@ -318,17 +334,9 @@ def read_validation(nulls: Path, split: Path, units: pd.DataFrame) -> tuple[pd.D
     Raises UserError if one is missing, has other columns, or is of other units or layers.
     """
     tables = []
-    for path, wanted in ((nulls, UNIT_COLUMNS), (split, SPLIT_COLUMNS)):
-        require_file(path, "validate that network's units first")
-        with reading(path, ValueError):
-            names = dict.fromkeys(("layer", "category", "label"), str)
-            numbers = [column for column in wanted if column not in names]
-            table = pd.read_csv(
-                path, dtype=names, keep_default_na=False, na_values={column: [""] for column in numbers}
-            )
-        if list(table.columns) != wanted:
-            raise UserError(f"{path} has other columns than {', '.join(wanted)}: validate that network's units again")
-        tables.append(table)
+    for name, path, wanted in (("nulls", nulls, UNIT_COLUMNS), ("split", split, SPLIT_COLUMNS)):
+        table = read_columns(path, *of_network(name), "validate that network's units again")
+        tables.append(table[wanted])
     of_units, of_layers = tables
     concepts = ["layer", "unit", "category", "label"]
     same = of_units[concepts].astype(str).equals(units[concepts].astype(str)) and np.allclose(
@@ -339,13 +347,14 @@ def read_validation(nulls: Path, split: Path, units: pd.DataFrame) -> tuple[pd.D
     return of_units, of_layers
 
 
-def to_numbers(path: str | Path, text: pd.Series) -> pd.Series:
-    """A column of text as float64; UserError, naming the file, if a cell is not a finite number."""
+def to_numbers(path: str | Path, text: pd.Series, low: float = NUMBER.low, high: float = NUMBER.high) -> pd.Series:
+    """A column of text as float64; UserError, naming the file, if a cell is not a finite number within the bounds."""
     numbers = pd.to_numeric(text, errors="coerce").astype(float)
-    wrong = ~np.isfinite(numbers)
+    wrong = ~numbers.between(low, high)
     if wrong.any():
+        within = f" from {low:g} to {high:g}" if high == 1 else ""
         raise UserError(
-            f'{path} has "{text[wrong].iloc[0]}" in column {text.name} where a number belongs: '
+            f'{path} has "{text[wrong].iloc[0][:LONGEST_CELL]}" in column {text.name} where a number{within} belongs: '
             "name that network's units again"
         )
     return numbers
@@ -356,7 +365,7 @@ def to_flags(path: str | Path, text: pd.Series) -> pd.Series:
     wrong = ~text.isin(["True", "False"])
     if wrong.any():
         raise UserError(
-            f'{path} has "{text[wrong].iloc[0]}" in column {text.name} where True or False belongs: '
+            f'{path} has "{text[wrong].iloc[0][:LONGEST_CELL]}" in column {text.name} where True or False belongs: '
             "name that network's units again"
         )
     return text == "True"

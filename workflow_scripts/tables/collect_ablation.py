@@ -10,10 +10,10 @@ import pandas as pd
 
 from workflow_scripts.plan.ablation import CLASS_COLUMNS, COLUMNS, advice
 from workflow_scripts.plan.network_words import read_words
-from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
+from workflow_scripts.shared.files import UserError, run_command, whole_file
 from workflow_scripts.tables.collect import KEYS, add_network_arguments
-
-NAMES = ("layer", "class", "concept", "by")
+from workflow_scripts.tables.columns import of_network
+from workflow_scripts.tables.read_tables import read_columns
 
 
 class AblatedNetwork(NamedTuple):
@@ -54,7 +54,7 @@ def gather(networks: Sequence[AblatedNetwork], name: str, columns: list[str]) ->
     """Return the rows of all networks' tables called `name`, with these columns after those of the network's key."""
     frames = []
     for network in sorted(networks):
-        rows = read_rows(getattr(network, name), columns)
+        rows = read_rows(getattr(network, name), name, columns)
         frames.append(rows.assign(arm=network.arm, replicate=network.replicate, level=network.level))
     table = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
     return table[[*KEYS, *columns]]
@@ -70,15 +70,9 @@ def require_classes(given: Sequence[str], known: Sequence[str]) -> None:
             )
 
 
-def read_rows(path: Path, columns: list[str]) -> pd.DataFrame:
+def read_rows(path: Path, name: str, columns: list[str]) -> pd.DataFrame:
     """Return a table of one network; names stay text, even if a class is called 7."""
-    require_file(path, "switch off that network's units first")
-    empty = {column: [""] for column in columns if column not in NAMES}
-    with reading(path, ValueError):
-        rows = pd.read_csv(path, dtype=dict.fromkeys(NAMES, str), keep_default_na=False, na_values=empty)
-    if list(rows.columns) != columns:
-        raise UserError(f"{path} has other columns than {', '.join(columns)}: switch off that network's units again")
-    return rows
+    return read_columns(path, *of_network(name), "switch off that network's units again")[columns]
 
 
 def main() -> None:

@@ -9,8 +9,10 @@ import pandas as pd
 
 from workflow_scripts.plan.network_words import read_words
 from workflow_scripts.plan.rotations import COLUMNS, Rotations
-from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
+from workflow_scripts.shared.files import UserError, run_command, whole_file
 from workflow_scripts.tables.collect import add_network_arguments
+from workflow_scripts.tables.columns import of_network
+from workflow_scripts.tables.read_tables import read_columns
 
 
 class RotatedNetwork(NamedTuple):
@@ -46,11 +48,7 @@ def collect_rotations(networks: Sequence[RotatedNetwork], asked: Mapping[str, Ro
 
 def read_rotations(path: Path, asked: Rotations) -> pd.DataFrame:
     """Return the rows of a network's rotations.csv that are asked for, layer by layer."""
-    require_file(path, "rotate that network first")
-    with reading(path, ValueError):
-        rows = pd.read_csv(path, dtype={"layer": str}, keep_default_na=False)
-    if list(rows.columns) != COLUMNS:
-        raise UserError(f"{path} has other columns than {', '.join(COLUMNS)}: rotate that network again")
+    rows = read_columns(path, *of_network("rotations"), "rotate that network again")[COLUMNS]
     rows = rows[rows["alpha"].isin(asked.alphas) & (rows["seed"] <= asked.seeds)]
     if len(rows) != rows["layer"].nunique() * len(asked.alphas) * asked.seeds or rows.empty:
         raise UserError(f"{path} lacks rotations that its arm asks for: rotate that network again")

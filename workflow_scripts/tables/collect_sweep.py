@@ -10,8 +10,10 @@ import pandas as pd
 from workflow_scripts.plan.network_words import read_words
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.plan.robustness import COLUMNS as OF_NETWORK
-from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
+from workflow_scripts.shared.files import UserError, run_command, whole_file
 from workflow_scripts.tables.collect import KEYS, add_network_arguments, count_detectors, read_units, with_detectors
+from workflow_scripts.tables.columns import of_network
+from workflow_scripts.tables.read_tables import read_columns
 
 NUMBERS = ("detector_iou", "quantile")  # choices whose values are numbers
 COUNTS = ["units", "detectors_a", "concepts_a", "detectors_b", "concepts_b", "dead_units"]
@@ -94,11 +96,8 @@ def read_sweep(
     path: Path, wanted: Sequence[tuple[str, str]], layers: Sequence[str]
 ) -> dict[tuple[str, str, str], dict]:
     """Return the counts in a network's sweep.csv by choice, value and layer; UserError if a `wanted` one is missing."""
-    require_file(path, "sweep that network first")
-    with reading(path, ValueError):
-        rows = pd.read_csv(path, dtype=dict.fromkeys(("choice", "value", "layer"), str), keep_default_na=False)
-    if list(rows.columns) != OF_NETWORK:
-        raise UserError(f"{path} has other columns than {', '.join(OF_NETWORK)}: sweep that network again")
+    columns, unique = of_network("sweep")
+    rows = read_columns(path, {name: columns[name] for name in OF_NETWORK}, unique, "sweep that network again")
     keys = rows[["choice", "value", "layer"]].itertuples(index=False, name=None)
     found = dict(zip(keys, rows[COUNTS].to_dict("records"), strict=True))
     for choice, value in wanted:

@@ -1,43 +1,100 @@
 """Reading the collected tables."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from workflow_scripts.plan.rotations import RECIPE
 from workflow_scripts.shared.files import UserError, reading, require_file
+from workflow_scripts.tables.columns import FILLED, TABLES, Kind
 
-NAMES = (
-    *("arm", "imp_arm", "base", "role", "recipe", "starts_from", "layer", "name", "category", "label", "class"),
-    *("concept", "by", "choice", "value"),
-)
-MAYBE_UNKNOWN = (
-    *("density", "density_weights", "density_all", "pruned_of_all", "weights", "share_of_base", "epochs_in_all"),
-    *("test_accuracy", "accuracy", "others"),
-    *("detectors_fdr", "concepts_fdr", "detectors_fdr_and_cut", "fewest_fdr", "chance_detectors"),
-    *("null_mean", "null_sd", "null_max", "null_detectors", "permutations", "p", "q", "p_gumbel"),
-    "keep",
-    *("difference", "sd", "low90", "high90", "margin", "smallest_change", "power", "equivalent"),
-    *("p_equivalence", "p_noninferiority", "with_accuracy", "with_density"),
-    *("common", "same_name", "kappa_common", "kappa_all", "jaccard", "counts_overlap"),
-    *("concepts_rarefied", "concepts_rarefied_against", "rarefied_to", "agreement"),
-)
+LONGEST_CELL = 60  # characters of a cell that a sentence shows
+
+AGAIN = "run snakemake again, which collects the tables"
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a table that `collect` or `compare_networks` wrote; names are str, unknown values are NaN.
+    """Read a table that `collect` or `compare_networks` wrote; names are str, unknown numbers are NaN.
 
-    Raises UserError if it is missing or not a table.
+    Raises:
+        UserError: it is missing, is not that table, or has a cell that its column cannot have; see `columns`.
     """
-    require_file(path, "run snakemake, which collects the tables")
-    with reading(path, ValueError):
+    columns, keys = TABLES[path.stem]
+    table = read_columns(path, columns, keys, AGAIN)
+    if table.empty and path.stem in FILLED:
+        raise UserError(f"{path} has no rows: {AGAIN}")
+    return table
+
+
+def read_columns(path: str | Path, columns: Mapping[str, Kind], keys: Sequence[str], again: str) -> pd.DataFrame:
+    """Read a CSV file with at least these columns, in which no two rows have the same `keys`.
+
+    Raises:
+        UserError: otherwise; the message ends with `again`, which says what to do.
+    """
+    require_whole_lines(path, again)
+    with reading(path, ValueError, OverflowError):
         # An arm, a layer or a concept may be called "7", "true" or "NA".
-        return pd.read_csv(
+        table = pd.read_csv(
             path,
-            dtype=dict.fromkeys(NAMES, str),
+            dtype={name: str for name, kind in columns.items() if not kind.dtypes},
             keep_default_na=False,
-            na_values={column: [""] for column in MAYBE_UNKNOWN},
+            na_values={name: [""] for name, kind in columns.items() if kind.may_be_empty},
+            index_col=False,
         )
+    for name, kind in columns.items():
+        if name not in table:
+            raise UserError(f"{path} has no column {name}: {again}")
+        if len(table) and not has_kind(table[name], kind):
+            cell, number = first_other(path, name, kind)
+            raise UserError(f"{path}, row {number}: {name} is {cell!r}, but must be {kind.words}: {again}")
+    if table.duplicated(list(keys)).any():
+        twice = table.loc[table.duplicated(list(keys)), list(keys)].iloc[0]
+        words = ", ".join(f"{name} {value}" for name, value in twice.items())
+        raise UserError(f"{path} has two rows of {words}: {again}")
+    return table
+
+
+def require_whole_lines(path: str | Path, again: str) -> None:
+    """Raise UserError unless there is a file at `path` that is empty or ends with a line."""
+    if size := require_file(path, again).st_size:
+        with reading(path), open(path, "rb") as file:
+            file.seek(size - 1)
+            if file.read() != b"\n":
+                raise UserError(f"{path} ends within a line: {again}")
+
+
+def has_kind(cells: pd.Series, kind: Kind) -> bool:
+    """Tell whether all cells of a column are as they may be."""
+    if not kind.dtypes:
+        return not cells.isna().any() and (not kind.choices or bool(cells.isin(kind.choices).all()))
+    if "b" in kind.dtypes:
+        return cells.dtype.kind == "b" or (kind.may_be_empty and all(isinstance(cell, bool) for cell in cells.dropna()))
+    if cells.dtype.kind not in kind.dtypes:
+        return False
+    return bool((cells.between(kind.low, kind.high) | (cells.isna() & kind.may_be_empty)).all())
+
+
+def first_other(path: str | Path, name: str, kind: Kind) -> tuple[str, int]:
+    """Return the first cell of a column that is not of a kind, as text, and the number of its row, from 1."""
+    texts = pd.read_csv(path, usecols=[name], dtype=str, keep_default_na=False)[name].fillna("")
+    number = next((place for place, text in enumerate(texts) if not is_cell(text, kind)), len(texts) - 1)
+    return texts.iloc[number][:LONGEST_CELL], number + 1
+
+
+def is_cell(text: str, kind: Kind) -> bool:
+    """Tell whether a cell may have this text."""
+    if not kind.dtypes:
+        return not kind.choices or text in kind.choices
+    if not text:
+        return kind.may_be_empty
+    if "b" in kind.dtypes:
+        return text in ("True", "False")
+    try:
+        return kind.low <= (float(text) if "f" in kind.dtypes else int(text)) <= kind.high
+    except ValueError:
+        return False
 
 
 def read_rotations(tables: Path, arms: pd.DataFrame) -> pd.DataFrame | None:

@@ -1,5 +1,6 @@
 """Where jobs are sent: what is refused or said before the first, and a run through another executor than SLURM's."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import snakemake_executor_plugin_slurm
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from workflow_scripts.plan.code import ROOT
@@ -95,6 +97,27 @@ def test_slurm_alone_is_asked_for_its_jobs(monkeypatch, warnings):
     assert asked == [] and len(warnings) == 1 and "Under cluster-generic jobs cannot see" in warnings[0]
     require_executor(workflow("slurm"), 0)
     assert asked == ["sacct", "squeue"] and len(warnings) == 1
+
+
+@pytest.mark.parametrize(("queue", "last"), [("", "CANCELLED"), ("7\n8_2\n", "PREEMPTED"), (None, "PREEMPTED")])
+def test_a_preempted_job_counts_as_cancelled_unless_slurm_may_start_it_again(monkeypatch, queue, last):
+    async def query(*_):
+        return {"7": "RUNNING", "8_2": "PREEMPTED"}, 0.5
+
+    monkeypatch.setattr(snakemake_executor_plugin_slurm, "query_job_status", query)
+    monkeypatch.setattr(executors, "ask", lambda *command: queue)
+    executors.notice_preempted_jobs()
+    states, seconds = asyncio.run(snakemake_executor_plugin_slurm.query_job_status("squeue", None))
+    assert states == {"7": "RUNNING", "8_2": last} and seconds == 0.5
+
+
+def test_jobs_whose_states_slurm_does_not_tell_stay_unknown(monkeypatch):
+    async def query(*_):
+        return None, None
+
+    monkeypatch.setattr(snakemake_executor_plugin_slurm, "query_job_status", query)
+    executors.notice_preempted_jobs()
+    assert asyncio.run(snakemake_executor_plugin_slurm.query_job_status("squeue", None)) == (None, None)
 
 
 def test_jobs_of_an_earlier_run_are_named_and_those_to_cancel_apart():

@@ -57,6 +57,7 @@ def require_executor(workflow: Any, gpus: int | str) -> None:
         )
     if executor.name == "slurm":
         require_answers(workflow.executor_settings.status_command)
+        notice_preempted_jobs()
         for warning in left_over(jobs_left(Path.cwd())):
             logger.warning(warning)
     else:
@@ -84,6 +85,35 @@ def require_answers(status_command: str) -> None:
     # While the controller is down, the plugin (2.8.0) goes over from squeue to sacct if there is a program of that
     # name, and stays with it: one that does not work is as good as none.
     snakemake_executor_plugin_slurm.is_query_tool_available = lambda tool: tool != "sacct"
+
+
+def notice_preempted_jobs() -> None:
+    """Let Snakemake submit a preempted job again if SLURM will not start it again.
+
+    The plugin (2.8.0) waits for every preempted job, but one from a partition with PreemptMode=CANCEL has ended.
+    """
+    import snakemake_executor_plugin_slurm as plugin  # which only clusters need
+
+    query = plugin.query_job_status
+
+    async def query_and_decide(*arguments: Any) -> tuple[dict[str, str] | None, float | None]:
+        states, seconds = await query(*arguments)
+        if states and "PREEMPTED" in states.values():
+            states = without_preempted(states)
+        return states, seconds
+
+    plugin.query_job_status = query_and_decide
+
+
+def without_preempted(states: dict[str, str]) -> dict[str, str]:
+    """Return the states of jobs, by id, where preempted jobs that have left the queue count as cancelled."""
+    queue = ask("squeue", "--me", "--noheader", "--format=%i")
+    if queue is None:
+        return states
+    return {
+        job: "CANCELLED" if state == "PREEMPTED" and job not in queue.split() else state
+        for job, state in states.items()
+    }
 
 
 def jobs_left(folder: Path) -> dict[str, str]:

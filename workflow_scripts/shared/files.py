@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from workflow_scripts.shared.locks import exclusive
+from workflow_scripts.shared.printable import PrintableFormatter, printable, sentences
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of writing to a full disk, or beyond a limit
 
@@ -128,11 +129,16 @@ def file_fingerprint(path: str | Path) -> str:
 def write_checksums(folder: Path, out: Path) -> None:
     """Write the SHA-256 of every file below `folder`, in the format that `sha256sum --check` reads."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
+    lines = (checksum_line(file_fingerprint(path), str(path.relative_to(folder))) for path in files)
     with whole_file(out) as part:
-        part.write_text(
-            "".join(f"{file_fingerprint(path)}  {path.relative_to(folder)}\n" for path in files),
-            errors="surrogateescape",
-        )
+        part.write_text("".join(lines), errors="surrogateescape")
+
+
+def checksum_line(digits: str, name: str) -> str:
+    """Return a line of `sha256sum`, which begins with a backslash if the name is escaped."""
+    escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    mark = "" if escaped == name else "\\"
+    return f"{mark}{digits}  {escaped}\n"
 
 
 def text_fingerprint(*parts: object) -> str:
@@ -143,22 +149,24 @@ def text_fingerprint(*parts: object) -> str:
 def run_command(main: Callable[[], None]) -> None:
     """Run a script's `main` and log to standard error; on a `UserError`, print its message and exit with status 1.
 
-    Other errors of the system, such as a full disk, end in the same way. But if the reader of standard output stops
-    early, as `head` does, nothing is reported.
+    Other errors of the system, such as a full disk or too little memory, end in the same way. But if the reader of
+    standard output stops early, as `head` does, nothing is reported.
     """
     start_log()
     try:
         main()
         print(end="", flush=True)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {sentences(str(error))}")
+    except MemoryError:
+        sys.exit("error: there is not enough memory: end other programs, or use a machine with more")
     except OSError as error:
         if isinstance(error, BrokenPipeError) and has_no_reader(sys.stdout):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit needs somewhere to write
             sys.exit(1)
         if not error.errno:
             raise
-        file = error.filename or "a file"
+        file = printable(str(error.filename or "a file"))
         sys.exit(f"error: {file} cannot be read or written ({os.strerror(error.errno)}): fix that, and run again")
 
 
@@ -171,4 +179,6 @@ def has_no_reader(stream: TextIO) -> bool:
 
 def start_log() -> None:
     """Log to standard error, each line with the time."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])

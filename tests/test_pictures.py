@@ -134,7 +134,7 @@ REFUSED: dict[str, tuple[Put, str]] = {
     "wrong checksum of a header": (content(changed(PNG, PNG.index(b"IDAT") - 5)), FOREIGN),
     "wrong checksum of pixels": (content(changed(PNG, END - 5)), "not a whole picture"),
     "PNG of too many pixels": (content(png(10**6, 10**6)), "more than 356 million pixels"),
-    "PNG of slightly too many pixels": (content(png(1, 178_000_001)), "1 x 178000001 pixels"),
+    "PNG of slightly too many pixels": (content(png(1, 178_000_001)), "178000001 x 1 pixels"),
     "BMP of too many pixels": (
         content(encoded("BMP")[:18] + struct.pack("<ii", 60000, 60000) + encoded("BMP")[26:]),
         "more than 356 million pixels",

@@ -124,6 +124,17 @@ def require_size(what: str, height: int, width: int) -> None:
         )
 
 
+def scaled_sides(path: str, height: int, width: int, shorter: int) -> tuple[int, int]:
+    """Return the height and width of a picture whose shorter side is scaled to `shorter` pixels.
+
+    Raises:
+        UserError: the picture in the file `path` is so narrow that it would then have more pixels than are allowed.
+    """
+    sides = shorter * height // min(height, width), shorter * width // min(height, width)
+    require_size(f"{path}, scaled so that its shorter side has {shorter} pixels,", *sides)
+    return sides
+
+
 def is_deep(image: Image.Image, data: bytes) -> bool:
     """Tell whether a picture, opened from `data`, has more than 8 bits a channel."""
     if image.format == "PNG":

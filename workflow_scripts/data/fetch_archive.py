@@ -391,9 +391,12 @@ def main() -> None:
         default=PATIENCE,
         help=f"seconds in which an address must bring {megabytes(LEAST_BYTES):g} MB (default: %(default)g)",
     )
+    parser.add_argument(
+        "--wait", type=float, default=WAIT, help="seconds before the first new try (default: %(default)g)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="the receipt to write")
     args = parser.parse_args()
-    receipt = fetch_archive(args.archive, args.addresses, args.checksum, patience=args.patience)
+    receipt = fetch_archive(args.archive, args.addresses, args.checksum, wait=args.wait, patience=args.patience)
     with whole_file(args.out) as part:
         part.write_text(json.dumps(receipt, indent=1) + "\n")
 

@@ -237,7 +237,7 @@ def pack_pixels(
 
     progress = Progress("labelled images", count)
     at_once = max(1, min(IMAGES_IN_MEMORY, BYTES_IN_MEMORY // int(np.prod(images.shape[1:]))))
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(max(1, threads)) as pool:
         for start in range(0, count, at_once):
             batch = list(pool.map(pack, range(start, min(start + at_once, count))))
             pixels = np.stack([packed.pixels for packed in batch])

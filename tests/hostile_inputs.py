@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -143,7 +144,7 @@ def zip_of(*entries: tuple[str, bytes]) -> Put:
     return write
 
 
-def tar_of(*entries: tuple[str, bytes], mode: str = "w", **changes: object) -> Put:
+def tar_of(*entries: tuple[str, bytes], mode: Literal["w", "w:gz", "w:bz2", "w:xz"] = "w", **changes: object) -> Put:
     """Return a function that writes a tar archive; `changes` are to the attributes of each entry."""
 
     def write(path: Path) -> None:

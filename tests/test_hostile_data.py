@@ -103,9 +103,14 @@ def cifar(name: str, put: Put, path: str, says: str | None, **limits: float) -> 
     return Case(f"CIFAR: {name}", "data.pack_images", arguments, write, says, limits)
 
 
-def move(source: str, target: str | bytes) -> None:
-    """Rename a file or folder."""
-    os.rename(source, target)
+def then(*steps: Callable[[], object]) -> Callable[[], None]:
+    """Return a function that does one thing after another."""
+
+    def write() -> None:
+        for step in steps:
+            step()
+
+    return write
 
 
 PACKED = [
@@ -120,12 +125,14 @@ PACKED = [
     pack("pictures per class below 1", class_folders(), "images.per_class is -1", "--per-class", -1),
     pack("no pictures per class", class_folders(), "images.per_class is 0", "--per-class", 0),
     pack("classes below 1", class_folders(), "images.classes is -1", "--classes", -1),
-    pack("a class in Latin-1", lambda: (class_folders()(), move("src/a", b"src/caf\xe9")), HARMLESS),
-    pack("a class in control characters", lambda: (class_folders()(), Path(f"src/{ESCAPE}").mkdir()), r"\\x1b\[31mred"),
-    pack("a class with a newline", lambda: (class_folders()(), Path("src/a\nerror: b").mkdir()), r"a\\nerror: b"),
+    pack("a class in Latin-1", then(class_folders(), lambda: os.rename("src/a", b"src/caf\xe9")), HARMLESS),
+    pack(
+        "a class in control characters", then(class_folders(), lambda: Path(f"src/{ESCAPE}").mkdir()), r"\\x1b\[31mred"
+    ),
+    pack("a class with a newline", then(class_folders(), lambda: Path("src/a\nerror: b").mkdir()), r"a\\nerror: b"),
     pack("a stray file in control characters", class_folders(content(""), f"src/a/{ESCAPE}"), HARMLESS),
-    pack("a class that is a pipe", lambda: (class_folders()(), fifo(Path("src/c"))), HARMLESS),
-    pack("a class in a ring of links", lambda: (class_folders()(), Path("src/c").symlink_to("c")), HARMLESS),
+    pack("a class that is a pipe", then(class_folders(), lambda: fifo(Path("src/c"))), HARMLESS),
+    pack("a class in a ring of links", then(class_folders(), lambda: Path("src/c").symlink_to("c")), HARMLESS),
     pack("a folder that is a pipe", lambda: fifo(Path("src")), "there is no folder src"),
     pack("a very long name", class_folders(content(""), f"src/a/{'n' * 240}.png"), "not a whole JPEG, PNG"),
     cifar("names in a pipe", fifo, "batches.meta.txt", PIPE),
@@ -536,7 +543,7 @@ JOINED = [
 
 def archive(name: str, file: str, put: Put, says: str | None, out: str = "f", **limits: float) -> Case:
     """A case of unpack_archive."""
-    arguments = ["--archive", file, "--out", out, "--checksums", "f.sha256"]
+    arguments: list[object] = ["--archive", file, "--out", out, "--checksums", "f.sha256"]
     return Case(f"archives: {name}", "data.unpack_archive", arguments, lambda: put(Path(file)), says, limits)
 
 

@@ -11,6 +11,7 @@ import re
 import resource
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,11 +47,20 @@ class Outcome:
         return next((line for line in reversed(self.output.splitlines()) if line.startswith("error: ")), "")
 
 
-def run_hostile(folder: Path, command: str, *arguments: object, seconds: float = MOST_SECONDS) -> Outcome:
-    """Run a command in `folder`; `command` is `package.module` with a `main`, as after `python -m`."""
+def run_hostile(
+    folder: Path,
+    command: str,
+    *arguments: object,
+    seconds: float = MOST_SECONDS,
+    **environment: str,
+) -> Outcome:
+    """Run a command in `folder`; `command` is `package.module` with a `main`, as after `python -m`.
+
+    `environment` is added to that of the server, which is not that of the test.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    process = context.Process(target=be_command, args=(folder, command, [str(each) for each in arguments]))
+    process = context.Process(target=be_command, args=(folder, command, [str(each) for each in arguments], environment))
     process.start()
     process.join(seconds)
     hangs = process.is_alive()
@@ -62,9 +72,10 @@ def run_hostile(folder: Path, command: str, *arguments: object, seconds: float =
     return Outcome(None if hangs else process.exitcode, output, peak)
 
 
-def be_command(folder: Path, command: str, arguments: list[str]) -> None:
+def be_command(folder: Path, command: str, arguments: list[str], environment: Mapping[str, str]) -> None:
     """Run a command's `main` as `python -m` does, in a forked process; its output goes to a file in `folder`."""
     os.setsid()
+    os.environ.update(environment)
     os.chdir(folder)
     file = os.open(OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)

@@ -193,7 +193,7 @@ def test_pictures_that_are_not_in_the_files_are_refused(tmp_path):
 
 
 FAULTS = {
-    "no column": ({"label": "class"}, "has no column class, but image, label: correct the config"),
+    "no column": ({"label": "class"}, "has no column class, only image, label: correct the config"),
     "numbers as label maps": (
         {"annotation": "label", "names": {"a": 0}},
         "the column label is int64, but files are struct",

@@ -133,10 +133,11 @@ REFUSED: dict[str, tuple[Put, str]] = {
     "cut TIFF": (content(encoded("TIFF")[:300]), "not a whole"),
     "wrong checksum of a header": (content(changed(PNG, PNG.index(b"IDAT") - 5)), FOREIGN),
     "wrong checksum of pixels": (content(changed(PNG, END - 5)), "not a whole picture"),
-    "PNG of too many pixels": (content(png(10**6, 10**6)), "more than 178956970 pixels"),
+    "PNG of too many pixels": (content(png(10**6, 10**6)), "more than 356 million pixels"),
+    "PNG of slightly too many pixels": (content(png(1, 178_000_001)), "178000001 x 1 pixels"),
     "BMP of too many pixels": (
         content(encoded("BMP")[:18] + struct.pack("<ii", 60000, 60000) + encoded("BMP")[26:]),
-        "more than 178956970 pixels",
+        "more than 356 million pixels",
     ),
     "PNG of fewer pixels than it says": (content(png(9000, 9000)), "not a whole picture"),
     "JPEG of fewer pixels than it says": (content(sized_jpeg(9000, 9000)), "too short for its size of 9000 x 9000"),

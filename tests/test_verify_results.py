@@ -12,7 +12,8 @@ from small_results import ALL_TABLES, LEVELS, REPLICATES, read_facts, write_attr
 
 from workflow_scripts.run.list_checksums import list_checksums
 from workflow_scripts.run.provenance import CHECKSUMS
-from workflow_scripts.run.verify_results import Verified, main, printable
+from workflow_scripts.run.verify_results import Verified, main
+from workflow_scripts.shared.printable import printable
 
 NETWORK = "imp/replicate_1/level_2"
 NETWORKS = REPLICATES * (LEVELS + 4)  # levels of imp, three baselines and a reference

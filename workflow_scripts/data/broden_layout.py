@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from workflow_scripts.data.csv_tables import table_rows, whole_number
-from workflow_scripts.data.decode import decode, open_picture
+from workflow_scripts.data.decode import decode, open_picture, require_size
 from workflow_scripts.shared.files import UserError, require_file
 from workflow_scripts.shared.regular_files import read_file
 from workflow_scripts.shared.sizes import Size, sides
@@ -195,6 +195,7 @@ def read_index(
                 f"{place}: label maps are {row_size[0]} x {row_size[1]}, but those of the first image are {size[0]} x"
                 f" {size[1]}; all must have one size"
             )
+        require_size(f"{place}: a label map", height, width)
         planes, whole_labels = [], []
         for category, name in enumerate(categories):
             for item in split_cell(row[name]):

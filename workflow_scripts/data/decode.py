@@ -10,6 +10,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from workflow_scripts.shared.files import UserError, reading, system_reason, unreadable
+from workflow_scripts.shared.limits import limit, raise_limit
 
 # The supported formats, with the endings of their files. Pillow knows many more, and starts a program for one of them.
 FORMATS = {
@@ -20,13 +21,12 @@ FORMATS = {
     "TIFF": (".tif", ".tiff"),
 }
 IMAGE_SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-assert Image.MAX_IMAGE_PIXELS is not None, "it is None only if somebody sets it to that"
-MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # in a picture: Pillow's own limit
 MOST_PIXELS_PER_BYTE = 1024  # in a JPEG; a JPEG of a single colour has 256
+MOST_SCANS = 50  # of a JPEG with as many pixels as are allowed: usual ones have 10, and each takes its time
 ORIENTATION = ExifTags.Base.Orientation
 SAMPLE_FORMAT = 339  # a tag of TIFF
 TURNS = range(2, 9)  # the values of ORIENTATION that ask for a turn
-START_OF_SCAN = b"\xff\xda"  # the end of a JPEG's header
+START_OF_SCAN = b"\xff\xda"  # the first ends a JPEG's header; compressed data do not have it
 EXIF_START = b"Exif\0\0"
 
 # Pillow's warnings name no file, and those that matter are errors here.
@@ -44,7 +44,7 @@ def decode(data: bytes, path: str, turned: list[str] | None = None) -> np.ndarra
 
     Raises:
         UserError: it has another format or is not an intact picture, or has more than 8 bits a channel, several frames
-            or more than MOST_PIXELS pixels.
+            or more pixels than the config's limit.
     """
     with reading(path):
         try:
@@ -52,7 +52,10 @@ def decode(data: bytes, path: str, turned: list[str] | None = None) -> np.ndarra
             if height * width > MOST_PIXELS_PER_BYTE * len(data):
                 raise UserError(f"{path} is too short for its size of {height} x {width} pixels: replace or remove it")
             # Published networks were trained with Pillow's conversion of CMYK.
-            if colours in ("YCbCr", "RGB", "Gray") and height * width <= MOST_PIXELS:
+            require_size(path, height, width)
+            if data.count(START_OF_SCAN) * height * width > MOST_SCANS * most_pixels():
+                raise UserError(f"{path} has too many scans for its size of {height} x {width}: convert or remove it")
+            if colours in ("YCbCr", "RGB", "Gray"):
                 pixels = simplejpeg.decode_jpeg(data)
                 if turned is not None and jpeg_asks_for_turn(data):
                     turned.append(path)
@@ -74,8 +77,10 @@ def open_picture(
 
     With `deep_grey`, a single channel may have 16 bits, as in label maps.
     """
+    Image.MAX_IMAGE_PIXELS = most_pixels()  # Pillow itself refuses twice as many, before it allocates them
     try:
         with Image.open(io.BytesIO(data), formats=formats) as image:
+            require_size(path, image.height, image.width)
             # An MPO is a camera's JPEG with previews after the photo.
             if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
                 raise UserError(f"{path} holds {frames} frames or pages: keep one of them")
@@ -95,12 +100,39 @@ def open_picture(
             f"{path} is not a whole {known} picture of at most 8 bits a channel: convert, replace or remove it"
         ) from None
     except Image.DecompressionBombError:
-        raise UserError(f"{path} says that it has more than {MOST_PIXELS} pixels: replace or remove it") from None
+        raise UserError(
+            f"{path} says that it has more than {2 * most_pixels() / 1e6:g} million pixels: replace or remove it, or"
+            f" {raise_limit('picture_megapixels')}"
+        ) from None
     except Exception as error:  # Pillow may raise any error for a damaged file
         if reason := system_reason(error):
             raise unreadable(path, reason) from error
         raise UserError(f"{path} is not a whole picture ({error}): replace or remove it") from None
     return image
+
+
+def most_pixels() -> int:
+    """Return how many pixels a picture or a label map may have."""
+    return int(limit("picture_megapixels") * 1e6)
+
+
+def require_size(what: str, height: int, width: int) -> None:
+    """Raise UserError if a picture or a label map has more pixels than the config's limit; `what` names it."""
+    if height * width > most_pixels():
+        raise UserError(
+            f"{what} has {height} x {width} pixels: replace or remove it, or {raise_limit('picture_megapixels')}"
+        )
+
+
+def scaled_sides(path: str, height: int, width: int, shorter: int) -> tuple[int, int]:
+    """Return the height and width of a picture whose shorter side is scaled to `shorter` pixels.
+
+    Raises:
+        UserError: the picture in the file `path` is so narrow that it would then have more pixels than are allowed.
+    """
+    sides = shorter * height // min(height, width), shorter * width // min(height, width)
+    require_size(f"{path}, scaled so that its shorter side has {shorter} pixels,", *sides)
+    return sides
 
 
 def is_deep(image: Image.Image, data: bytes) -> bool:

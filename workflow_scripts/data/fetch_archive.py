@@ -1,11 +1,15 @@
 """Fetch a dataset's archive from the first of several addresses that serves it in full."""
 
 import argparse
+import errno
 import hashlib
 import json
 import logging
 import os
 import re
+import shutil
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +17,7 @@ from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
 from io import FileIO
 from pathlib import Path
+from typing import NamedTuple
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -25,11 +30,13 @@ from workflow_scripts.shared.files import (
     run_command,
     whole_file,
 )
+from workflow_scripts.shared.limits import limit, raise_limit
 from workflow_scripts.shared.locks import exclusive
 from workflow_scripts.shared.progress import Progress
 
 BLOCK = 2**18  # bytes read at once
 TIMEOUT = 60.0  # seconds without a byte after which a connection counts as dead
+PATIENCE, LEAST_BYTES = 300.0, 10**6  # a connection that brings fewer bytes in so many seconds is too slow
 WAIT = 1.0  # seconds before a new try; doubles with every try that brings no new bytes
 FRUITLESS_TRIES = 5  # in a row, after which the next address is tried
 DIGITS = {"md5": 32, "sha256": 64}
@@ -45,7 +52,12 @@ class Dropped(Exception):
 
 
 def fetch_archive(
-    archive: Path, addresses: list[str], checksum: str, timeout: float = TIMEOUT, wait: float = WAIT
+    archive: Path,
+    addresses: list[str],
+    checksum: str,
+    timeout: float = TIMEOUT,
+    wait: float = WAIT,
+    patience: float = PATIENCE,
 ) -> dict[str, str | int]:
     """Make sure that `archive` exists and has the checksum; return its receipt: archive, bytes, sha256.
 
@@ -60,10 +72,11 @@ def fetch_archive(
             since nothing would show that they do not fit, and a response without a length is refused.
         timeout: seconds without a byte after which a connection counts as dead.
         wait: seconds before the first new try.
+        patience: seconds in which a connection must bring at least LEAST_BYTES, and an answer.
 
     Raises:
         UserError: the archive, or what every address serves, has another checksum, the archive is not a file, no
-            address serves it, or there is no room for it.
+            address serves it, at a tolerable speed and within the config's limit, or there is no room for it.
     """
     expected = parse_checksum(checksum)
     if os.path.exists(archive):
@@ -73,7 +86,7 @@ def fetch_archive(
             if archive.is_file():  # another process has fetched it in the meantime
                 part.remove()
             else:
-                download(part, archive, addresses, expected, timeout, wait)
+                download(part, archive, addresses, expected, Waits(timeout, wait, patience))
     with reading(archive):
         wrong = wrong_checksum(archive, expected)
         receipt: dict[str, str | int] = {
@@ -105,6 +118,14 @@ def wrong_checksum(path: Path, expected: tuple[str, str] | None) -> str:
     with open(path, "rb") as file:
         found = hashlib.file_digest(file, algorithm).hexdigest()
     return "" if found == digits else f"checksum {algorithm}:{found}"
+
+
+class Waits(NamedTuple):
+    """The arguments of `fetch_archive` in seconds: `timeout`, `wait` and `patience`."""
+
+    timeout: float
+    again: float
+    patience: float
 
 
 class Part:
@@ -145,7 +166,7 @@ def exclusive_part(path: Path) -> Iterator[Part]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
             exclusive(path),
-            os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0) as file,
+            os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b", buffering=0) as file,
         ):
             try:
                 yield Part(path, file)
@@ -159,15 +180,13 @@ def exclusive_part(path: Path) -> Iterator[Part]:
         raise UserError(f"{path} cannot be written ({error.strerror}): fix that and run again") from None
 
 
-def download(
-    part: Part, archive: Path, addresses: list[str], expected: tuple[str, str] | None, timeout: float, wait: float
-) -> None:
+def download(part: Part, archive: Path, addresses: list[str], expected: tuple[str, str] | None, waits: Waits) -> None:
     """Fill `part` from the first address that serves the archive and rename it, or raise UserError."""
     failures = []
     for address in addresses:
         try:
             logging.info("fetching %s from %s", archive, address)
-            receive_right(address, part, expected, timeout, wait)
+            receive_right(address, part, expected, waits)
         except AddressFailed as error:
             logging.info("%s: %s", address, error)
             failures.append(f"{address}: {error}")
@@ -184,21 +203,21 @@ def download(
     )
 
 
-def receive_right(address: str, part: Part, expected: tuple[str, str] | None, timeout: float, wait: float) -> None:
+def receive_right(address: str, part: Part, expected: tuple[str, str] | None, waits: Waits) -> None:
     """Fill `part` with the archive; discard bytes with the wrong checksum. Raises AddressFailed."""
-    receive(address, part, expected is not None, timeout, wait)
+    receive(address, part, expected is not None, waits)
     wrong = wrong_checksum(part.path, expected)
     if wrong and part.joined:
         logging.info("%s: the joined bytes have the %s; starting over", address, wrong)
         part.start_over()
-        receive(address, part, True, timeout, wait)
+        receive(address, part, True, waits)
         wrong = wrong_checksum(part.path, expected)
     if wrong:
         part.start_over()
         raise AddressFailed(f"serves something with the {wrong}")
 
 
-def receive(address: str, part: Part, join: bool, timeout: float, wait: float) -> None:
+def receive(address: str, part: Part, join: bool, waits: Waits) -> None:
     """Fill `part` from an address, with new tries as long as they bring more bytes. Raises AddressFailed.
 
     With `join`, a try continues from the bytes in `part`.
@@ -208,22 +227,23 @@ def receive(address: str, part: Part, join: bool, timeout: float, wait: float) -
         if not join:
             part.start_over()
         try:
-            receive_answer(address, part, join, timeout)
+            receive_answer(address, part, join, waits)
             return
         except Dropped as error:
             fruitless = 0 if part.size > most else fruitless + 1
             most = max(most, part.size)
             if fruitless == FRUITLESS_TRIES:
                 raise AddressFailed(f"{error}, {fruitless} times without a new byte") from None
-            pause = wait * 2**fruitless
+            pause = waits.again * 2**fruitless
             logging.info("%s: %s; trying again in %.0f s", address, error, pause)
             time.sleep(pause)
 
 
-def receive_answer(address: str, part: Part, join: bool, timeout: float) -> None:
+def receive_answer(address: str, part: Part, join: bool, waits: Waits) -> None:
     """Append the bytes of one response. Raises Dropped if it is incomplete, AddressFailed if it is useless."""
-    with request(address, part, timeout) as response:
+    with request(address, part, waits) as response:
         start, stop, total = extent(response, part.size)
+        require_allowed(part, total or 0)
         if start not in (0, part.size):
             part.start_over()
             raise Dropped("continues from a different byte than requested")
@@ -232,14 +252,45 @@ def receive_answer(address: str, part: Part, join: bool, timeout: float) -> None
         if stop is None and not join and not response.chunked:
             raise AddressFailed("does not say how long the archive is, and there is no checksum to check it")
         part.joined = start > 0
-        append_body(response, part, stop, timeout)
+        append_body(response, part, stop, waits)
     if total is not None and part.size < total:
         raise Dropped(f"broke off after {megabytes(part.size)} of {megabytes(total)} MB")
     if part.size == 0:
         raise AddressFailed("serves no bytes")
 
 
-def request(address: str, part: Part, timeout: float) -> HTTPResponse | HTTPError:
+def require_allowed(part: Part, size: int) -> None:
+    """Check that an archive of `size` bytes is within the config's limit, and has room beside what is in `part`.
+
+    Raises AddressFailed, after removing all bytes, if it is too large; OSError if there is no room.
+    """
+    if size > limit("download_gb") * 1e9:
+        part.start_over()
+        raise AddressFailed(f"serves more than {limit('download_gb'):g} GB; {raise_limit('download_gb')}")
+    if size - part.size > shutil.disk_usage(part.path.parent).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """End a block of the main thread with AddressFailed after some seconds: a timeout starts anew with every byte."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*signal_and_frame: object) -> None:
+        raise AddressFailed(f"has not answered within {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def request(address: str, part: Part, waits: Waits) -> HTTPResponse | HTTPError:
     """Request the bytes that `part` lacks. Raises AddressFailed, or Dropped if a new try may get a response.
 
     Returns a response with the status 200 or, if `part` already has bytes, 206, or 416 if there are no more.
@@ -248,7 +299,8 @@ def request(address: str, part: Part, timeout: float) -> HTTPResponse | HTTPErro
         raise AddressFailed("is not an http or https address")
     headers = {"Range": f"bytes={part.size}-"} if part.size else {}
     try:
-        response = urlopen(Request(address, headers=headers), timeout=timeout)
+        with at_most(waits.patience):
+            response = urlopen(Request(address, headers=headers), timeout=waits.timeout)
     except HTTPError as error:
         if error.code == NO_SUCH_RANGE and part.size:
             return error
@@ -258,6 +310,9 @@ def request(address: str, part: Part, timeout: float) -> HTTPResponse | HTTPErro
         raise Dropped(reason(error)) from None
     except (OSError, HTTPException, ValueError) as error:
         raise AddressFailed(reason(error)) from None
+    if not isinstance(response, HTTPResponse):
+        response.close()
+        raise AddressFailed("leads to something else than http or https")
     if response.status not in ((HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT) if part.size else (HTTPStatus.OK,)):
         response.close()
         raise AddressFailed(f"HTTP {response.status} {response.reason}")
@@ -278,28 +333,38 @@ def extent(response: HTTPResponse | HTTPError, asked: int) -> tuple[int, int | N
         return 0, response.length, response.length
     if response.status == NO_SUCH_RANGE:
         return asked, asked, None
-    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
+    match = re.fullmatch(
+        r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", response.headers.get("Content-Range", "").strip()
+    )
     if match is None:
         return -1, None, None
     start, stop = int(match[1]), int(match[2]) + 1
     return start, stop, stop if match[3] == "*" else int(match[3])
 
 
-def append_body(response: HTTPResponse | HTTPError, part: Part, stop: int | None, timeout: float) -> None:
+def append_body(response: HTTPResponse | HTTPError, part: Part, stop: int | None, waits: Waits) -> None:
     """Append a body to `part` until it ends or `part` has `stop` bytes; log the progress."""
-    first = part.size
+    first = since = part.size
+    began = time.monotonic()
     progress = Progress(f"MB of {part.path}", None if stop is None else (stop - first) / 1e6)
     while stop is None or part.size < stop:
         try:
-            block = response.read1(BLOCK if stop is None else min(BLOCK, stop - part.size))
+            with at_most(waits.patience):
+                block = response.read1(BLOCK if stop is None else min(BLOCK, stop - part.size))
         except TimeoutError:
-            stalled = f"sent nothing for {timeout:.0f} s"
+            stalled = f"sent nothing for {waits.timeout:.0f} s"
             raise (Dropped(stalled) if part.size > first else AddressFailed(stalled)) from None
         except (OSError, HTTPException) as error:
             raise Dropped(reason(error)) from None
         if not block:
             break
         part.append(block)
+        if stop is None:
+            require_allowed(part, part.size)
+        if time.monotonic() - began > waits.patience:
+            if part.size - since < LEAST_BYTES:
+                raise AddressFailed(f"is too slow, with {megabytes(part.size - since)} MB in {waits.patience:g} s")
+            began, since = time.monotonic(), part.size
         progress.log((part.size - first) / 1e6)
 
 
@@ -320,9 +385,18 @@ def main() -> None:
     parser.add_argument("--archive", type=Path, required=True, help="where the archive is, or should be")
     parser.add_argument("--addresses", nargs="+", required=True, metavar="URL", help="tried in this order")
     parser.add_argument("--checksum", required=True, help="md5:<digits>, sha256:<digits> or none")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=PATIENCE,
+        help=f"seconds in which an address must bring {megabytes(LEAST_BYTES):g} MB (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--wait", type=float, default=WAIT, help="seconds before the first new try (default: %(default)g)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="the receipt to write")
     args = parser.parse_args()
-    receipt = fetch_archive(args.archive, args.addresses, args.checksum)
+    receipt = fetch_archive(args.archive, args.addresses, args.checksum, wait=args.wait, patience=args.patience)
     with whole_file(args.out) as part:
         part.write_text(json.dumps(receipt, indent=1) + "\n")
 

@@ -27,6 +27,7 @@ def read_ground_truth(path: Path, names: list[str], classes: tuple[str, ...]) ->
     lines = read_lines(path)
     if lines[0].startswith("ImageId,"):
         keys = [Path(name).stem for name in names]
+        require_distinct(path, names, keys)
         pairs = kaggle_pairs(path, lines, classes)
     elif "\t" in lines[0]:
         keys = names
@@ -71,6 +72,14 @@ def read_lines(path: Path) -> list[str]:
     if not lines:
         raise UserError(f"the ground truth {path} is empty: correct images.test_labels")
     return lines
+
+
+def require_distinct(path: Path, names: list[str], keys: list[str]) -> None:
+    """Raise UserError if two pictures have the same name without its ending, by which the ground truth knows them."""
+    first: dict[str, str] = {}
+    for name, key in zip(names, keys, strict=True):
+        if first.setdefault(key, name) != name:
+            raise UserError(f"{path} names {key}, which may be {first[key]} or {name}: remove or rename one of the two")
 
 
 def kaggle_pairs(path: Path, lines: list[str], classes: tuple[str, ...]) -> Iterator[tuple[str, int]]:
@@ -141,4 +150,9 @@ def read_development_kit(path: Path) -> dict[str, str]:
     require_file(path, "copy it there from the development kit, because it has the classes")
     with fields_of(path, "the development kit's meta.mat"):
         synsets = read_mat(path, "synsets", ("ILSVRC2012_ID", "WNID"))
-        return {str(int(synset["ILSVRC2012_ID"].item())): text_of(synset["WNID"]) for synset in synsets}
+        name_of: dict[str, str] = {}
+        for synset in synsets:
+            number, name = synset["ILSVRC2012_ID"].item(), text_of(synset["WNID"])
+            if number != int(number) or name_of.setdefault(str(int(number)), name) != name:
+                raise ValueError(f"the ILSVRC2012_ID {number} is not whole, or is that of two classes")
+        return name_of

@@ -66,7 +66,7 @@ def inspect_all(folder: Path, names: list[str], threads: int, turned: list[str])
     progress = Progress(f"pictures of {folder}", len(names))
     jobs = [names[start : start + FILES_PER_JOB] for start in range(0, len(names), FILES_PER_JOB)]
     done = 0
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(max(1, threads)) as pool:
         try:
             for found in pool.map(lambda job: list(inspect(folder, job, turned)), jobs):
                 for digest, size in found:

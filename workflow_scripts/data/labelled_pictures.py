@@ -46,6 +46,8 @@ class Wanted:
             UserError: there are fewer than two or not as many as expected, fewer than two or than `first` are left, or
                 a name in `without` is not a class.
         """
+        if self.first is not None and self.first < 1:
+            raise UserError(f"images.classes is {self.first}, but must be at least 1")
         check_count(source, what, len(classes), None, least=2)
         if unknown := sorted(set(self.without) - set(classes)):
             raise UserError(f"images.without has {unknown[0]!r}, but {source} has no such class: correct or remove it")

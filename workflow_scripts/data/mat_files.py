@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.shared.regular_files import MOST_BYTES, read_file
+from workflow_scripts.shared.limits import raise_limit
+from workflow_scripts.shared.regular_files import most_bytes, read_file
 
 HEADER = 128
 HEADER_END = b"\0\1IM"  # of versions 5 to 7, in little-endian byte order, as on nearly all processors
@@ -105,8 +106,8 @@ class Inflated(Bytes):
 
     def read(self, count: int) -> bytes:
         """Return the next `count` bytes; raise ValueError if these are too few or too many, zlib.error if damaged."""
-        if count > MOST_BYTES:
-            raise ValueError(f"a matrix of {count} bytes")
+        if count > most_bytes():
+            raise ValueError(f"a matrix of {count} bytes; {raise_limit('file_gb')}")
         while len(self._held) < count:
             self._held += self._next()
         found = bytes(self._held[:count])
@@ -171,8 +172,10 @@ def read_matrix(
     if wanted is not None and name != wanted:
         return name, ""
     count = math.prod(shape)
-    if len(shape) < 2 or min(shape) < 0 or count > MOST_BYTES:
+    if len(shape) < 2 or min(shape) < 0:
         raise ValueError(f"a matrix of shape {shape}")
+    if count * np.dtype(NUMERIC.get(flags & 255, "u1")).itemsize > most_bytes():
+        raise ValueError(f"a matrix of shape {shape}; {raise_limit('file_gb')}")
     value: Value
     if flags & 255 in NUMERIC and not flags & COMPLEX:
         value = read_numbers(source).astype(NUMERIC[flags & 255]).reshape(shape, order="F")

@@ -20,14 +20,15 @@ from workflow_scripts.data.broden_layout import (
     squeeze,
 )
 from workflow_scripts.data.concept_sets.formats import read_joined
-from workflow_scripts.data.decode import tell_turned
+from workflow_scripts.data.decode import most_pixels, tell_turned
 from workflow_scripts.data.hdf5 import COMPRESSION, FORMAT, append_rows, create_hdf5
 from workflow_scripts.data.label_masks import WORD_BITS, label_masks, masks_again, pack_masks
 from workflow_scripts.shared.files import UserError, run_command, whole_file
+from workflow_scripts.shared.limits import raise_limit
 from workflow_scripts.shared.progress import Progress
 from workflow_scripts.shared.sizes import Size, read_size, sides
 
-IMAGES_IN_MEMORY = 256  # bounds memory
+IMAGES_IN_MEMORY, BYTES_IN_MEMORY = 256, 2**28  # at most, together; a larger image is alone
 KINDS = (
     "mask",
     "whole",
@@ -133,8 +134,14 @@ def pack_pictures(
 
 def require_size(image_size: Size) -> None:
     """Raise UserError unless pictures can have this size."""
-    if min(sides(image_size)) < 1:
+    height, width = sides(image_size)
+    if min(height, width) < 1:
         raise UserError(f"image size {image_size} is not positive; give the pictures' side in pixels")
+    if height * width > most_pixels():
+        raise UserError(
+            f"pictures of {height} x {width} pixels are too large: correct images.size, or"
+            f" {raise_limit('picture_megapixels')}"
+        )
 
 
 def index_tables(concepts: LabelledPictures) -> dict[str, np.ndarray]:
@@ -229,9 +236,10 @@ def pack_pixels(
         )
 
     progress = Progress("labelled images", count)
-    with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, count, IMAGES_IN_MEMORY):
-            batch = list(pool.map(pack, range(start, min(start + IMAGES_IN_MEMORY, count))))
+    at_once = max(1, min(IMAGES_IN_MEMORY, BYTES_IN_MEMORY // int(np.prod(images.shape[1:]))))
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        for start in range(0, count, at_once):
+            batch = list(pool.map(pack, range(start, min(start + at_once, count))))
             pixels = np.stack([packed.pixels for packed in batch])
             images[start : start + len(batch)] = pixels
             image_hash.update(pixels.data)

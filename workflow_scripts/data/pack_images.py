@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from workflow_scripts.data.class_folders import tell_narrowed
-from workflow_scripts.data.decode import decode, tell_turned
+from workflow_scripts.data.decode import decode, most_pixels, tell_turned
 from workflow_scripts.data.labelled_pictures import ALL, Wanted, add_arguments, list_labelled, renumber, wanted_of
 from workflow_scripts.data.packed_images import PackedImages, write_packed_images
-from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
+from workflow_scripts.shared.files import UserError, require_file, run_command, whole_file
+from workflow_scripts.shared.limits import raise_limit
 from workflow_scripts.shared.progress import Progress
 from workflow_scripts.shared.regular_files import read_file
 
@@ -41,12 +42,16 @@ def pack_images(
     Everything that is left out is logged, and so are pictures that ask for a turn, which is ignored.
 
     Raises:
-        UserError: the number of pictures is not as expected, `size` or `per_class` is below 1, or the pictures do not
-            fit into memory; or as in `list_labelled`, `decode` and `read_binary_files`.
+        UserError: the number of pictures is not as expected, `size` or `per_class` is below 1, `size` is too large, or
+            the pictures do not fit into memory; or as in `list_labelled`, `decode` and `read_binary_files`.
     """
     for name, value in (("size", size), ("per_class", per_class)):
         if value is not None and value < 1:
             raise UserError(f"images.{name} is {value}, but must be at least 1")
+    if size * size > most_pixels():
+        raise UserError(
+            f"images.size is {size}, which is too large: correct it, or {raise_limit('picture_megapixels')}"
+        )
     turned: list[str] = []
     if folder.suffix == BINARY_SUFFIX:
         pictures, labels, classes = read_binary_files(folder, per_class, wanted)
@@ -134,8 +139,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
 def read_records(path: Path, classes: int) -> np.ndarray:
     """Return the records of one binary file, uint8 (N, 3073)."""
-    with reading(path):
-        records = np.fromfile(path, np.uint8)
+    records = np.frombuffer(read_file(path), np.uint8)
     if records.size == 0 or records.size % BINARY_RECORD:
         raise UserError(
             f"{path} has {records.size} bytes, which is not a multiple of {BINARY_RECORD}: it is cut off, or not a file"

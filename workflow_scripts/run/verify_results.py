@@ -24,6 +24,7 @@ from workflow_scripts.run.provenance import (
 )
 from workflow_scripts.run.verify_tables import disagreements
 from workflow_scripts.shared.files import UserError, file_fingerprint, reading, require_file, run_command
+from workflow_scripts.shared.printable import printable
 
 LINE = re.compile(r"([0-9a-f]{64})  ([^\0\n]{1,1000})\n")
 
@@ -169,11 +170,6 @@ def how_made(facts: dict) -> Iterator[str]:
     for path, checksum in own.items():
         yield f"weights  {path}, SHA-256 {checksum}"
     yield f"command  {facts['again']}"
-
-
-def printable(text: str) -> str:
-    """Return a text for a terminal: what would control it is written as an escape sequence in letters."""
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape", "replace").decode() for sign in text)
 
 
 def main() -> None:

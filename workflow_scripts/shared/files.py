@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from workflow_scripts.shared.locks import exclusive
+from workflow_scripts.shared.printable import PrintableFormatter, sentence, sentences
 
 INTERRUPTED = "interrupted: run the same command again"
 STOPPED = "stopped as asked"  # begins the sentence of a training that has saved its state
@@ -130,11 +131,16 @@ def file_fingerprint(path: str | Path) -> str:
 def write_checksums(folder: Path, out: Path) -> None:
     """Write the SHA-256 of every file below `folder`, in the format that `sha256sum --check` reads."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
+    lines = (checksum_line(file_fingerprint(path), str(path.relative_to(folder))) for path in files)
     with whole_file(out) as part:
-        part.write_text(
-            "".join(f"{file_fingerprint(path)}  {path.relative_to(folder)}\n" for path in files),
-            errors="surrogateescape",
-        )
+        part.write_text("".join(lines), errors="surrogateescape")
+
+
+def checksum_line(digits: str, name: str) -> str:
+    """Return a line of `sha256sum`, which begins with a backslash if the name is escaped."""
+    escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    mark = "" if escaped == name else "\\"
+    return f"{mark}{digits}  {escaped}\n"
 
 
 def text_fingerprint(*parts: object) -> str:
@@ -153,7 +159,7 @@ def run_command(main: Callable[[], None]) -> None:
         main()
         print(end="", flush=True)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {sentences(str(error))}")
     except KeyboardInterrupt:
         sys.exit(f"error: {INTERRUPTED}")
     except (OSError, MemoryError, RuntimeError) as error:
@@ -165,7 +171,7 @@ def run_command(main: Callable[[], None]) -> None:
             raise
         if reason == os.strerror(errno.ENOMEM):
             sys.exit("error: there is too little memory: give this step more, or run fewer at once")
-        file = getattr(error, "filename", None) or "a file"
+        file = sentence(str(getattr(error, "filename", None) or "a file"))
         sys.exit(f"error: {file} cannot be read or written ({reason}): fix that, and run again")
 
 
@@ -178,4 +184,6 @@ def has_no_reader(stream: TextIO) -> bool:
 
 def start_log() -> None:
     """Log to standard error, each line with the time."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from workflow_scripts.shared.files import UserError, reading, require_regular
+from workflow_scripts.shared.limits import limit, raise_limit
 
-MOST_BYTES = 10**9  # in a file that is read whole: no picture or table of a data set is larger
 MACOS_FOLDER = "__MACOSX"  # what macOS adds to archives
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -19,13 +19,18 @@ def read_file(path: str | Path) -> bytes:
     with reading(path), open(path, "rb", buffering=0, opener=open_at_once) as file:
         status = os.fstat(file.fileno())
         require_regular(path, status, "put one in its place, or remove it")
-        if status.st_size > MOST_BYTES:
-            size = f"{status.st_size / 1e9:.0f} GB"
-            raise UserError(f"{path} has {size}, but files larger than 1 GB are not read: replace or remove it")
+        if status.st_size > most_bytes():
+            size = f"{status.st_size / 1e9:.3g} GB"
+            raise UserError(f"{path} has {size}: replace or remove it, or {raise_limit('file_gb')}")
         data = file.read()
     if data.startswith(LFS_POINTER):
         raise UserError(f"{path} is a Git LFS pointer, not the file itself: fetch it with git lfs pull")
     return data
+
+
+def most_bytes() -> int:
+    """Return how many bytes a file that is read whole may have, or one array in it."""
+    return int(limit("file_gb") * 1e9)
 
 
 def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:

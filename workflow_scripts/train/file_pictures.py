@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workflow_scripts.data.decode import decode
+from workflow_scripts.data.decode import decode, scaled_sides
 from workflow_scripts.data.image_index import ImageIndex
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.regular_files import read_file
@@ -115,10 +115,13 @@ class FilePictures:
         return scale(self.read(position)[rows, columns], (self.size, self.size))
 
     def centre(self, position: int) -> np.ndarray:
-        """Return the test view of a picture, uint8 (size, size, 3)."""
+        """Return the test view of a picture, uint8 (size, size, 3).
+
+        Raises UserError as `scaled_sides` does.
+        """
         picture = self.read(position)
-        shorter = min(picture.shape[:2])
-        height, width = (self.resize * side // shorter for side in picture.shape[:2])
+        path = f"{self.folder}/{self.index.paths[position]}"
+        height, width = scaled_sides(path, picture.shape[0], picture.shape[1], self.resize)
         top, left = round((height - self.size) / 2), round((width - self.size) / 2)
         return scale(picture, (height, width))[top : top + self.size, left : left + self.size]
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from workflow_scripts.data.class_folders import existing, list_class_folders
-from workflow_scripts.data.decode import decode, tell_turned
+from workflow_scripts.data.decode import decode, scaled_sides, tell_turned
 from workflow_scripts.networks.checkpoints import load_network, write_metrics
 from workflow_scripts.networks.constructors import show_picture
 from workflow_scripts.networks.torchvision_models import transforms
@@ -88,6 +88,8 @@ def classify(network: nn.Module, pictures: torch.Tensor, folder: Path, classes: 
 def view(path: Path, preprocessing: dict, turned: list[str]) -> np.ndarray:
     """Return the centre of a picture, uint8 (height, width, 3); otherwise like `decode`."""
     picture = Image.fromarray(decode(read_file(path), str(path), turned))
+    if isinstance(preprocessing["resize"], int):
+        scaled_sides(str(path), picture.height, picture.width, preprocessing["resize"])
     interpolation = transforms.InterpolationMode(preprocessing["interpolation"])
     picture = transforms.functional.resize(picture, preprocessing["resize"], interpolation)
     return np.asarray(transforms.functional.center_crop(picture, preprocessing["size"]))

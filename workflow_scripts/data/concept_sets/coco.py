@@ -12,7 +12,7 @@ import numpy as np
 from workflow_scripts.data.concept_sets.coco_outlines import Outline, compact_outline, fill, require_outline
 from workflow_scripts.data.concept_sets.files import files_below, read_text
 from workflow_scripts.data.concept_sets.reader import Annotation, Label, look_up, stack
-from workflow_scripts.data.decode import MOST_PIXELS, open_picture
+from workflow_scripts.data.decode import open_picture, require_size
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.regular_files import read_file
 
@@ -302,8 +302,7 @@ def read_images(content: dict, path: Path) -> dict[Id, Picture]:
         sides: list[Any] = [item.get(key) for key in ("height", "width")]
         if any(isinstance(side, bool) or not isinstance(side, int) or side < 1 for side in sides):
             raise UserError(f"{where}: height and width are {sides[0]!r} and {sides[1]!r}: give both, in pixels")
-        if sides[0] * sides[1] > MOST_PIXELS:
-            raise UserError(f"{where}: {sides[0]} x {sides[1]} is more than the limit of {MOST_PIXELS} pixels")
+        require_size(where, *sides)
         if file in files:
             raise UserError(f"{where}: {file} already has another id: remove one of the two")
         files.add(file)

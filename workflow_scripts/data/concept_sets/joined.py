@@ -124,7 +124,7 @@ class JoinedSet:
         pictures: Counter[str] = Counter()
         pixels: Counter[str] = Counter()
         progress = Progress("label maps counted", len(self._pictures))
-        with ThreadPoolExecutor(threads) as pool:
+        with ThreadPoolExecutor(max(1, threads)) as pool:
             for start in range(0, len(self._pictures), AT_ONCE):
                 for areas in pool.map(self._areas, self._pictures[start : start + AT_ONCE]):
                     pictures.update(areas.keys())

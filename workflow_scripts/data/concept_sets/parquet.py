@@ -2,7 +2,7 @@
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from glob import glob
 from pathlib import Path
@@ -14,7 +14,8 @@ from workflow_scripts.data.concept_sets.label_maps import Values, without_nothin
 from workflow_scripts.data.concept_sets.names import Value, read_names
 from workflow_scripts.data.concept_sets.reader import Annotation, Label, require_labels
 from workflow_scripts.shared.files import UserError, reading, require_file
-from workflow_scripts.shared.regular_files import LFS_POINTER
+from workflow_scripts.shared.limits import raise_limit
+from workflow_scripts.shared.regular_files import LFS_POINTER, most_bytes
 
 PYARROW = "pyarrow==26.0.1"
 MOST_HELD = 2  # groups of rows in memory: threads that read pictures in order may be in two of them
@@ -64,6 +65,8 @@ class Parquet:
         if (annotation is None) == (label is None):
             raise UserError("format parquet needs annotation or label, the column that has labels: give one of the two")
         self._image, self._annotation, self._label = image, annotation, label
+        files_columns = [image] if annotation is None else [image, annotation]
+        self._columns = [f"{name}.{BYTES}" for name in files_columns] + ([] if label is None else [label])
         found = sorted(glob(files, root_dir=folder))
         if not found:
             raise UserError(f"{folder} holds no file {files}: correct files, or download the set again")
@@ -88,6 +91,9 @@ class Parquet:
                         " kind"
                     )
                 named = of_file
+            for group in range(metadata.num_row_groups):
+                where = f"{path}, group {group} of its rows,"
+                require_bounded_group(metadata.row_group(group), self._columns, where, path.stat().st_size)
             self._add_groups(place, metadata, found[place].removesuffix(".parquet"))
         if not self.names:
             raise UserError(f"{folder}: the files {files} have no rows: download the set again")
@@ -97,8 +103,6 @@ class Parquet:
         self.labels = self._values.labels
         if label is not None:
             self._places = {value: self.labels.index(found) for value, found in of_value.items()} | dict.fromkeys(void)
-        files_columns = [image] if annotation is None else [image, annotation]
-        self._columns = [f"{name}.{BYTES}" for name in files_columns] + ([] if label is None else [label])
         self._held: dict[int, Any] = {}  # tables by group
         self._lock = Lock()
 
@@ -183,6 +187,16 @@ def read_metadata(path: Path) -> Any:
             if file.read(len(LFS_POINTER)) == LFS_POINTER:
                 raise UserError(f"{path} is a Git LFS pointer, not the file itself: fetch it with git lfs pull")
         return parquet.read_metadata(path)
+
+
+def require_bounded_group(group: Any, columns: Collection[str], where: str, most_rows: int) -> None:
+    """Raise UserError if a group of rows, which is read whole, says that it has too many rows or bytes in `columns`."""
+    if not 0 <= group.num_rows <= most_rows:
+        raise UserError(f"{where} says that it has {group.num_rows} rows, in {most_rows} bytes: download it again")
+    parts = [group.column(place) for place in range(group.num_columns)]
+    size = sum(part.total_uncompressed_size for part in parts if part.path_in_schema in columns)
+    if size > most_bytes():
+        raise UserError(f"{where} has {size / 1e9:.3g} GB: write groups of fewer rows, or {raise_limit('file_gb')}")
 
 
 def column_type(schema: Any, name: str, path: Path) -> Any:

@@ -13,7 +13,7 @@ from workflow_scripts.shared.printable import printable
         ("all kept\rlost", r"all kept\rlost"),
         ("exe.\u202egpj", r"exe.\u202egpj"),
         ("a\tb\nÄ 図 🦓, café", "a\tb\nÄ 図 🦓, café"),
-        ("caf\udce9", "caf\udce9"),
+        ("caf\udce9", r"caf\udce9"),
     ],
 )
 def test_a_terminal_does_not_obey_what_is_printable(text, shown):

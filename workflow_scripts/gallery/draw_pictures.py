@@ -11,7 +11,7 @@ from workflow_scripts.gallery.draw_units import stored_pictures
 from workflow_scripts.gallery.site_data import PICTURE_BYTES, PICTURES_PER_ROW, network_folder, read_call, write_data
 from workflow_scripts.gallery.sprites import encode, join_rows, resize
 from workflow_scripts.plan.network_words import read_words
-from workflow_scripts.shared.files import run_command, whole_file, write_checksums
+from workflow_scripts.shared.files import reading, run_command, whole_file, write_checksums
 from workflow_scripts.shared.progress import Progress
 
 
@@ -55,8 +55,9 @@ def shown_images(networks: Iterable[Path]) -> set[int]:
     for folder in networks:
         for script in sorted(folder.glob("layer_*.js")):
             if script.stem.removeprefix("layer_").isdigit():
-                _, columns = read_call(script)
-                shown.update(*columns["image"])
+                with reading(script, KeyError, TypeError, ValueError):
+                    _, columns = read_call(script)
+                    shown.update(*columns["image"])
     return shown
 
 

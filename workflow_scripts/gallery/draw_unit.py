@@ -22,6 +22,7 @@ from workflow_scripts.shared.files import UserError, reading, require_file, run_
 
 TEXT_WIDTH, ROW_HEIGHT = 1.15, 0.44  # inches: beside the pictures; at least, so that three lines have room
 LETTERS = 22  # of a line
+WRONG = (KeyError, IndexError, TypeError, ValueError, AttributeError)  # what scripts of another kind raise
 
 
 def draw_unit(
@@ -41,15 +42,8 @@ def draw_unit(
     Raises:
         UserError: the gallery has no such arm, replicate, layer, unit or level, or a file of it is missing or damaged.
     """
-    (about,) = read_call(gallery / "experiment.js")
-    networks = [each for each in about["networks"] if (each["arm"], each["replicate"]) == (arm, replicate)]
-    if not networks:
-        raise UserError(f"{gallery} has no replicate {replicate} of the arm {arm}: choose one that it shows")
-    if lacking := set(levels) - {network["level"] for network in networks}:
-        raise UserError(f"{gallery} has no level {min(lacking)} of {arm}: choose levels that it shows")
-    has_layer = [each for each in networks if layer in [own["name"] for own in each["layers"]]]
-    chosen = [each for each in networks if each["level"] in levels] if levels else has_layer or networks[:1]
-    rows = [unit_row(gallery, about, network, layer, unit) for unit in units for network in chosen]
+    with reading(f"{gallery}: a script", *WRONG):
+        rows, about = list_rows(gallery, arm, replicate, layer, units, levels)
     across = width - TEXT_WIDTH
     height = max(across / about["images"], ROW_HEIGHT)
     figure = Figure(figsize=(width, height * len(rows)))
@@ -60,6 +54,21 @@ def draw_unit(
         axes.set_axis_off()
         figure.text(0, bottom + 0.48 / len(rows), text, va="center", fontsize=small(), color=colour)
     return figure
+
+
+def list_rows(
+    gallery: Path, arm: str, replicate: int, layer: str, units: list[int], levels: list[int]
+) -> tuple[list[tuple[np.ndarray, str, str]], dict]:
+    """The rows of the figure, as `unit_row` returns them, and what the gallery says about itself."""
+    (about,) = read_call(gallery / "experiment.js")
+    networks = [each for each in about["networks"] if (each["arm"], each["replicate"]) == (arm, replicate)]
+    if not networks:
+        raise UserError(f"{gallery} has no replicate {replicate} of the arm {arm}: choose one that it shows")
+    if lacking := set(levels) - {network["level"] for network in networks}:
+        raise UserError(f"{gallery} has no level {min(lacking)} of {arm}: choose levels that it shows")
+    has_layer = [each for each in networks if layer in [own["name"] for own in each["layers"]]]
+    chosen = [each for each in networks if each["level"] in levels] if levels else has_layer or networks[:1]
+    return [unit_row(gallery, about, network, layer, unit) for unit in units for network in chosen], about
 
 
 def unit_row(gallery: Path, about: dict, network: dict, layer: str, unit: int) -> tuple[np.ndarray, str, str]:

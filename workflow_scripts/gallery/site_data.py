@@ -86,7 +86,7 @@ def write_data(path: Path, name: str, contents: object) -> None:
 def read_call(path: Path) -> list:
     """Return the arguments of the call that a data script is; UserError if it is missing or damaged."""
     require_file(path, "run snakemake again")
-    with reading(path, ValueError):
+    with reading(path, ValueError, RecursionError):
         text = path.read_text()
         return json.loads(f"[{text[text.index('(') + 1 : text.rindex(')')]}]")
 

@@ -109,8 +109,19 @@ def read_text(path: Path) -> str:
 
 
 def read_rows(path: Path) -> list[list[str]]:
-    """Return the rows of a CSV file, the first its columns' names."""
-    return list(csv.reader(read_text(path).splitlines()))
+    """Return the rows of a CSV file, the first its columns' names; UserError if it has none, or of unequal length."""
+    text = read_text(path)
+    with reading(path, csv.Error):
+        rows = list(csv.reader(text.splitlines()))
+    if not rows:
+        raise UserError(f"{path} has no rows: run snakemake again, which makes it")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(rows[0]):
+            raise UserError(
+                f"{path}, row {number}, has {len(row)} cells, but the first has {len(rows[0])}: run snakemake again,"
+                " which makes it"
+            )
+    return rows
 
 
 def html_table(title: str, rows: list[list[str]]) -> str:
@@ -158,8 +169,9 @@ def is_number(text: str) -> bool:
 def read_caption(path: Path) -> tuple[str, str]:
     """Return a caption, reStructuredText, as HTML, and its first sentence without markup."""
     text = read_text(path)
-    with reading(path, SystemMessage):
+    with reading(path, SystemMessage, IndexError):
         html = publish_parts(text, str(path), writer=html5_polyglot.Writer(), settings_overrides=STRICT)["body"]
         tree = publish_doctree(text, str(path), settings_overrides=STRICT)
-    words = " ".join(next(tree.findall(paragraph)).astext().split())
+        paragraphs = list(tree.findall(paragraph))
+        words = " ".join(paragraphs[0].astext().split())
     return html.replace(" %", "\u00a0%"), words.partition(". ")[0].removesuffix(".") + "."

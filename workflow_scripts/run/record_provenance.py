@@ -25,7 +25,7 @@ from workflow_scripts.plan.load import read_config
 from workflow_scripts.plan.networks import Network
 from workflow_scripts.run.provenance import COMMAND, CONFIG, FORMAT, PROVENANCE
 from workflow_scripts.run.run_times import read_benchmark
-from workflow_scripts.shared.files import file_fingerprint, reading, run_command, whole_file
+from workflow_scripts.shared.files import UserError, file_fingerprint, reading, run_command, whole_file
 from workflow_scripts.shared.gpus import has_gpu
 
 SOURCES = ("Snakefile", "config.yaml", "configs", "envs", "profiles", "report", "rules", "schemas", "workflow_scripts")
@@ -146,8 +146,12 @@ def describe_dates(benchmarks: Path) -> dict[str, str | None]:
     """Return when the first job began and the last one ended, of those that are measured, in UTC."""
     spans = []
     for path in benchmarks.rglob("*.tsv"):
+        try:
+            seconds = sum(float(row["s"]) for row in read_benchmark(path))
+        except UserError:  # a damaged file, which the costs name
+            continue
         end = path.stat().st_mtime
-        spans.append((end - sum(float(row["s"]) for row in read_benchmark(path)), end))
+        spans.append((end - seconds, end))
     starts, ends = zip(*spans, strict=True) if spans else ([], [])
     return {
         "first_job": in_utc(min(starts)) if starts else None,
@@ -204,7 +208,7 @@ def archive_fingerprint(kind: str, settings: Mapping, results: Path) -> str:
         source = settings["source"]
         return file_contents([source], results / f"own_{kind}_archive.json")[source]
     receipt = results / "data" / f"{kind}.fetched.json"
-    with reading(receipt, ValueError, KeyError):
+    with reading(receipt, ValueError, KeyError, TypeError):
         return json.loads(receipt.read_text(encoding="utf-8"))["sha256"]
 
 

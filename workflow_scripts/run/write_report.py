@@ -203,7 +203,7 @@ def count_pictures(results: Path) -> int:
     """Return with how many pictures the networks are dissected; UserError if the file that says it is damaged."""
     path = results / "data" / "concepts.verified.json"
     text = read_text(path)
-    with reading(path, ValueError, KeyError, TypeError):
+    with reading(path, ValueError, KeyError, TypeError, OverflowError):
         return int(json.loads(text)["images"])
 
 
@@ -224,7 +224,9 @@ def main() -> None:
     tables = read_tables(args.results / "tables", "ablation" in args.tables)
     findings = find(tables, args.margin, args.accuracy_margin)
     facts = read_provenance(args.results).facts
-    warnings = doubts(tables, read_file(args.results / CONFIG), facts, count_pictures(args.results))
+    config, pictures = read_file(args.results / CONFIG), count_pictures(args.results)
+    with reading(args.results / CONFIG, KeyError, TypeError):
+        warnings = doubts(tables, config, facts, pictures)
     contents = Contents(findings, warnings, facts, args.figures, args.tables)
     write_report(args.results, contents, args.out)
     with whole_file(args.findings) as part:

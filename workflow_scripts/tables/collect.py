@@ -16,6 +16,7 @@ from workflow_scripts.dissect.nulls import SIGNIFICANCE, UNIT_COLUMNS, fewest_fo
 from workflow_scripts.plan.network_words import read_words
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
+from workflow_scripts.shared.printable import printable
 from workflow_scripts.tables.arms import tabulate_arms
 from workflow_scripts.tables.columns import COUNT, NUMBER, SHARE, Kind, is_value, maybe, of_network
 from workflow_scripts.tables.columns import TABLES as TABLE_COLUMNS
@@ -354,7 +355,7 @@ def to_numbers(path: str | Path, text: pd.Series, low: float = NUMBER.low, high:
     if wrong.any():
         within = f" from {low:g} to {high:g}" if high == 1 else ""
         raise UserError(
-            f'{path} has "{text[wrong].iloc[0][:LONGEST_CELL]}" in column {text.name} where a number{within} belongs: '
+            f'{path} has "{shown(text[wrong])}" in column {text.name} where a number{within} belongs: '
             "name that network's units again"
         )
     return numbers
@@ -365,10 +366,15 @@ def to_flags(path: str | Path, text: pd.Series) -> pd.Series:
     wrong = ~text.isin(["True", "False"])
     if wrong.any():
         raise UserError(
-            f'{path} has "{text[wrong].iloc[0][:LONGEST_CELL]}" in column {text.name} where True or False belongs: '
+            f'{path} has "{shown(text[wrong])}" in column {text.name} where True or False belongs: '
             "name that network's units again"
         )
     return text == "True"
+
+
+def shown(cells: pd.Series) -> str:
+    """The first of some cells, shortened for a sentence."""
+    return printable(cells.iloc[0][:LONGEST_CELL])
 
 
 def find_networks(

@@ -14,14 +14,19 @@ from slurm_runs import FAULTS, LEVEL, LOG, NETWORK, snakemake, started
 from test_workflow import ROOT, copy_sources
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """A running cluster, whose tools are on the PATH."""
+@pytest.fixture(scope="session")
+def programs():
+    """Skip a test, before anything is made for it, where no cluster can be started."""
     reason = why_not()
     if reason and os.environ.get("NEED_SLURM"):
         pytest.fail(reason)
     if reason:
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def cluster(programs):
+    """A running cluster, whose tools are on the PATH."""
     with tempfile.TemporaryDirectory(prefix="slurm_") as folder, pytest.MonkeyPatch.context() as patch:
         cluster = Cluster(Path(folder))
         patch.setenv("PATH", str(cluster.tools), prepend=os.pathsep)
@@ -33,7 +38,7 @@ def cluster():
 
 
 @pytest.fixture(scope="session")
-def sources(tmp_path_factory):
+def sources(programs, tmp_path_factory):
     """A clone whose user has edited the profile's two lines."""
     folder = copy_sources(ROOT, tmp_path_factory.mktemp("slurm") / "clone")
     (folder / "tests" / "slurm").mkdir(parents=True)

@@ -94,7 +94,7 @@ def test_jobs_that_run_at_once_have_gpus_of_their_own(cluster, sources, pretende
 
 
 def test_two_gpus_train_one_network_and_go_on_after_a_cancellation(cluster, before_level, undisturbed, pretended_gpus):
-    (before_level / "gpus.yaml").write_text("{gpus: 2, training: {micro_batch: 16}}")
+    (before_level / "gpus.yaml").write_text("{gpus: 2, training: {batch_size: 128, micro_batch: 64}}")
     config = ["--configfile", "tests/slurm/faults.yaml", "gpus.yaml"]
     dense = before_level / "results/faults/logs/imp/replicate_1/level_0/train_dense.log"
     dense.unlink()

@@ -6,15 +6,17 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from workflow_scripts.data.concept_sets.parquet import Parquet
+from workflow_scripts.data.concept_sets.parquet import Parquet, require_bounded_groups
 from workflow_scripts.data.concept_sets.reader import Label
 from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.limits import LIMITS, SHIPPED
 
 SIDE = 5
 FILES = "data/train-*.parquet"
@@ -254,3 +256,13 @@ def test_where_pyarrow_is_not_installed_the_user_is_told_what_to_install(tmp_pat
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UserError, match=r"needs pyarrow, which is not installed here: pip install pyarrow==[\d.]+$"):
         read(tmp_path, label="label")
+
+
+def test_more_rows_than_bytes_and_large_groups_are_refused(labelled, monkeypatch):
+    monkeypatch.setenv(LIMITS, json.dumps(SHIPPED | {"file_gb": 1e-8}))
+    with pytest.raises(UserError, match=r"a group of rows of .* GB.*limits.file_gb in the config \(now 1e-08\)"):
+        read(labelled, label="label")
+    group = SimpleNamespace(num_rows=10**9, total_byte_size=1)
+    metadata = SimpleNamespace(num_row_groups=1, row_group=lambda number: group)
+    with pytest.raises(UserError, match="1000000000 rows, in"):
+        require_bounded_groups(metadata, next(labelled.glob(FILES)))

@@ -1,6 +1,7 @@
 """One policy for all pictures that networks are shown, in every reader: what is accepted, and what is refused."""
 
 import io
+import json
 import logging
 import os
 import socket
@@ -26,6 +27,7 @@ from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.data.pack_images import pack_images
 from workflow_scripts.data.packed_images import read_packed_images
 from workflow_scripts.shared.files import UserError, require_file
+from workflow_scripts.shared.limits import LIMITS, SHIPPED
 from workflow_scripts.shared.regular_files import read_file
 from workflow_scripts.train.file_pictures import FilePictures
 from workflow_scripts.train.measure_network import measure_accuracy
@@ -391,3 +393,20 @@ def test_files_and_folders_without_permission_end_in_a_sentence(tmp_path):
                 pack_concepts(closed / "set", SIDE, tmp_path / "out.h5")
     finally:
         closed.chmod(0o700)
+
+
+@pytest.mark.parametrize("reader", ["measured", "centre"])
+def test_pictures_that_scaling_would_make_huge_are_refused(tmp_path, monkeypatch, reader):
+    monkeypatch.setenv(LIMITS, json.dumps(SHIPPED | {"picture_megapixels": 1}))
+
+    def narrow(path: Path) -> None:
+        Image.new("RGB", (60000, 1)).save(path)
+
+    with pytest.raises(UserError, match=r"x\.png, scaled so that .*limits\.picture_megapixels"):
+        if reader == "measured":
+            measured(tmp_path, narrow)
+        else:
+            files = class_folders(tmp_path, narrow)
+            index = ImageIndex(("b/x.png",), np.array([0]), ("b",), np.array([1]), np.array([60000]), "")
+            device = torch.device("cpu")
+            FilePictures(index, files, 24, 24, **STATISTICS, device=device, workers=1).centre(0)

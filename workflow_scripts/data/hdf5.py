@@ -13,6 +13,7 @@ from typing import TypeVar
 import h5py
 import hdf5plugin
 import numpy as np
+from h5py import h5t
 
 from workflow_scripts.data.unfolding import require_bounded_chunks
 from workflow_scripts.shared.files import UserError, reading, require_file
@@ -23,6 +24,7 @@ FORMAT = 2  # increased when the meaning of a file's contents changes
 # and, for such maps, larger. Unlike with lzf, the same values give the same bytes.
 COMPRESSION = hdf5plugin.LZ4()
 DAMAGES = (KeyError, ValueError, TypeError, RuntimeError, OverflowError)  # what h5py raises for wrong contents
+SCALARS = (h5t.INTEGER, h5t.FLOAT, h5t.STRING)  # classes of HDF5's types
 MOST_COUNTED = 2**53  # pixels; sums of several such counts fit into int64, and a float holds each exactly
 Shape = tuple[int | EllipsisType | None, ...]  # None means any number from 1 on, ... any number, including 0
 
@@ -85,9 +87,13 @@ def link_to(group: h5py.Group, name: str) -> object | None:
 def read_attribute(node: h5py.Group, name: str, kind: type[Kind]) -> Kind:
     """Return an attribute of a type: str, float or np.int64; raise UserError if it is missing or of another type."""
     with reading_hdf5(node.file.filename):
-        value = node.attrs.get(name)
-    if value is None:
-        raise lacks(node, name)
+        if name not in node.attrs:
+            raise lacks(node, name)
+        stored = node.attrs.get_id(name)
+        # Reading a list of variable length would crash h5py if the file is damaged.
+        if stored.shape != () or stored.get_type().get_class() not in SCALARS:
+            raise wrong(node, name, "is neither a number nor a text")
+        value = node.attrs[name]
     if not isinstance(value, kind):
         raise wrong(node, name, f"is of the type {type(value).__name__}")
     return value
@@ -152,7 +158,9 @@ def has_shape(sizes: tuple[int, ...] | None, shape: Shape) -> bool:
 def stored_whole(dataset: h5py.Dataset) -> bool:
     """Tell whether all of a dataset's values are in the file; HDF5 would make up the missing ones."""
     if dataset.chunks is None:
-        return dataset.id.get_storage_size() >= dataset.nbytes  # texts take more
+        stored = dataset.id.get_storage_size()
+        end = (dataset.id.get_offset() or 0) + stored  # small datasets have no place of their own
+        return stored >= dataset.nbytes and end <= dataset.file.id.get_filesize()  # texts take more
     chunks = [-(-size // side) for size, side in zip(dataset.shape, dataset.chunks, strict=True)]
     return dataset.id.get_num_chunks() == np.prod(chunks, dtype=object)
 

@@ -166,8 +166,8 @@ def read_matrix(
     if not size:
         return "", np.zeros((0, 0))
     end = source.position + size
-    flags, _ = read_numbers(source).tolist()
-    shape = tuple(read_numbers(source).tolist())
+    flags, _ = read_whole_numbers(source)
+    shape = tuple(read_whole_numbers(source))
     name = read_element(source)[1].decode("latin-1")
     if wanted is not None and name != wanted:
         return name, ""
@@ -197,7 +197,7 @@ def read_matrix(
 
 def read_structs(source: Bytes, count: int, wanted: Collection[str] | None) -> list[dict[str, Value]]:
     """Return structs with the wanted fields, or with all."""
-    (length,) = read_numbers(source).tolist()
+    (length,) = read_whole_numbers(source)
     names = read_element(source)[1]
     if length < 1 or len(names) % length or (count and not names):
         raise ValueError("a struct without fields")
@@ -228,6 +228,14 @@ def read_numbers(source: Bytes) -> np.ndarray:
     if kind not in NUMBERS:
         raise ValueError(f"an element of kind {kind} in place of numbers")
     return np.frombuffer(data, "<" + NUMBERS[kind])
+
+
+def read_whole_numbers(source: Bytes) -> list[int]:
+    """Return the numbers of an element; raise ValueError if they are not whole."""
+    numbers = read_numbers(source)
+    if numbers.dtype.kind not in "iu":
+        raise ValueError("numbers that are not whole, as a shape")
+    return numbers.tolist()
 
 
 def read_element(source: Bytes) -> tuple[int, bytes]:

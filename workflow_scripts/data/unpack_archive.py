@@ -169,6 +169,8 @@ def with_progress(archive: Path, entries: Iterable) -> Iterator:
 def check_entry(archive: Path, name: str, plain: bool) -> None:
     """Refuse an entry that is not a `plain` file or folder, or whose name leads outside on some system."""
     path = PurePosixPath(name)
+    if not name:
+        raise UserError(f"the archive {archive} has an entry without a name: do not use it")
     if path.is_absolute() or ".." in path.parts or "\\" in name or PureWindowsPath(name).drive:
         raise UserError(f"the archive {archive} has an entry {name!r} outside its folder: do not use it")
     if not plain:

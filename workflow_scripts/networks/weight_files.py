@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import struct
 import warnings
 import zipfile
 from collections.abc import Iterable
@@ -17,6 +18,10 @@ from workflow_scripts.shared.regular_files import LFS_POINTER
 
 DEEPEST = 6  # levels of nested dicts that are searched
 LONGEST = 100  # characters of a name, in messages
+DAMAGES = (  # what wrong contents raise, most of it while torch unpickles them
+    *(RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError, OverflowError),
+    *(struct.error, zipfile.BadZipFile, safetensors.SafetensorError),
+)
 # Kinds of files that users mistake for weight files, by their first bytes.
 OTHER_KINDS = {
     LFS_POINTER: "is a Git LFS pointer, not the file itself: run git lfs pull",
@@ -40,7 +45,7 @@ def read_tensors(path: Path) -> dict:
             by running code.
     """
     require_file(path, "correct the config's arms, or put the file there")
-    with reading(path, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, safetensors.SafetensorError):
+    with reading(path, *DAMAGES):
         with open(path, "rb") as file:
             start = file.read(64)
         require_weights(start, path)

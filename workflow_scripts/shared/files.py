@@ -60,7 +60,8 @@ def system_reason(error: Exception) -> str | None:
         return os.strerror(error.errno)
     if number := re.search(r"errno = (\d+)", str(error)):  # HDF5's format, in several h5py errors
         return os.strerror(int(number[1])) if int(number[1]) else None
-    if isinstance(error, MemoryError) or "allocat" in str(error):  # some libraries have their own errors
+    # Some libraries have their own errors for this; but HDF5 calls a file "allocation", too.
+    if isinstance(error, MemoryError) or re.search("(?<!end of )allocat", str(error)):
         return os.strerror(errno.ENOMEM)
     return None
 

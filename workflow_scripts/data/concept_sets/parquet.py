@@ -2,7 +2,7 @@
 
 import json
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from glob import glob
 from pathlib import Path
@@ -77,12 +77,14 @@ class Parquet:
         self.names: list[str] = []
         named: dict[Value, Label] | None = None if names is None else read_names(names, folder, category)
         for place, (path, metadata) in enumerate(self._files):
-            schema = metadata.schema.to_arrow_schema()
-            require_files_column(schema, image, path)
-            if annotation is not None:
-                require_files_column(schema, annotation, path)
-            if label is not None:
-                require_numbers_column(schema, label, path)
+            with reading_parquet(path):
+                schema = metadata.schema.to_arrow_schema()
+                require_files_column(schema, image, path)
+                if annotation is not None:
+                    require_files_column(schema, annotation, path)
+                if label is not None:
+                    require_numbers_column(schema, label, path)
+                require_bounded_groups(metadata, path)
             if names is None:
                 of_file = names_of(schema, label, path, category)
                 if named is not None and of_file != named:
@@ -91,9 +93,6 @@ class Parquet:
                         " kind"
                     )
                 named = of_file
-            for group in range(metadata.num_row_groups):
-                where = f"{path}, group {group} of its rows,"
-                require_bounded_group(metadata.row_group(group), self._columns, where, path.stat().st_size)
             self._add_groups(place, metadata, found[place].removesuffix(".parquet"))
         if not self.names:
             raise UserError(f"{folder}: the files {files} have no rows: download the set again")
@@ -175,7 +174,7 @@ def reading_parquet(path: Path) -> Iterator[ModuleType]:
     """Yield pyarrow's module for reading a file; its errors are handled as in `reading`."""
     from pyarrow import ArrowException, parquet
 
-    with reading(path, ArrowException):
+    with reading(path, ArrowException, UnicodeDecodeError):
         yield parquet
 
 
@@ -189,14 +188,20 @@ def read_metadata(path: Path) -> Any:
         return parquet.read_metadata(path)
 
 
-def require_bounded_group(group: Any, columns: Collection[str], where: str, most_rows: int) -> None:
-    """Raise UserError if a group of rows, which is read whole, says that it has too many rows or bytes in `columns`."""
-    if not 0 <= group.num_rows <= most_rows:
-        raise UserError(f"{where} says that it has {group.num_rows} rows, in {most_rows} bytes: download it again")
-    parts = [group.column(place) for place in range(group.num_columns)]
-    size = sum(part.total_uncompressed_size for part in parts if part.path_in_schema in columns)
-    if size > most_bytes():
-        raise UserError(f"{where} has {size / 1e9:.3g} GB: write groups of fewer rows, or {raise_limit('file_gb')}")
+def require_bounded_groups(metadata: Any, path: Path) -> None:
+    """Raise UserError if a file has more rows than bytes, or a group of rows, which is read whole, is too large."""
+    bytes_of_file = path.stat().st_size
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        if not 0 <= group.num_rows <= bytes_of_file:
+            raise UserError(
+                f"{path} says that it has {group.num_rows} rows, in {bytes_of_file} bytes: download it again"
+            )
+        if group.total_byte_size > most_bytes():
+            raise UserError(
+                f"{path} has a group of rows of {group.total_byte_size / 1e9:.3g} GB: write it with smaller groups, or"
+                f" {raise_limit('file_gb')}"
+            )
 
 
 def column_type(schema: Any, name: str, path: Path) -> Any:

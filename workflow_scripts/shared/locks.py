@@ -109,7 +109,7 @@ def start_of(process: int) -> str | None:
     """
     try:
         status = Path(f"/proc/{process}/stat").read_text()
-    except OSError:
+    except (OSError, ValueError):  # the second for a NUL in a file that names such a process
         return None
     return status.rpartition(")")[2].split()[19]  # field 22 of proc(5); the name before it may contain anything
 
@@ -133,7 +133,7 @@ def read_holder(lock: Path) -> dict | None:
     """Return the holder that the lock file names; None if it names none."""
     try:
         holder = json.loads(lock.read_text())
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     except OSError as error:
         if error.errno not in GONE:

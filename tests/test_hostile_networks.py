@@ -1103,28 +1103,16 @@ TRAININGS |= {
 }
 
 
-# A folder of OpenLTH, and networks in a notebook
+# A folder of OpenLTH
 
 READS = """
 import sys
-from pathlib import Path
-
-import torch
-from torch import nn
-
-import nets
 
 
 def lottery(read):
     from workflow_scripts.plan import openlth
 
     print(getattr(openlth, read)("lottery"))
-
-
-def dissected(model="nets.small()", layers=("3",), concepts="concepts.h5", mean=(0.5,) * 3, std=(0.25,) * 3, **choices):
-    from workflow_scripts.notebook import dissect
-
-    print(dissect(eval(model), layers, concepts, mean=mean, std=std, **choices))
 
 
 def main():

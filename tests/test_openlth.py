@@ -150,7 +150,7 @@ def test_a_log_that_cannot_be_read_ends_in_a_sentence(lottery):
     log.unlink()
     log.symlink_to("/proc/self/mem")  # which nobody can read from its beginning
     settings = {"name": "mine", "openlth": str(lottery), "layers": ["fc"]}
-    with pytest.raises(UserError, match=r"arms.mine: a file cannot be read \(.*Input/output error"):
+    with pytest.raises(UserError, match=r"arms.mine: .*hparams.log cannot be read \(Input/output error\)"):
         read_brought("mine", [settings])
 
 

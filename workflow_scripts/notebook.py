@@ -8,8 +8,9 @@ layers, categories, units = dissect(
 """
 
 import copy
+import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,7 @@ from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.name_units import name_units
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.networks.constructors import show_picture
+from workflow_scripts.networks.weight_files import shown
 from workflow_scripts.plan.check import require_valid
 from workflow_scripts.plan.mistakes import require_none
 from workflow_scripts.plan.preprocessing import unequal_channels
@@ -91,16 +93,31 @@ def dissect(
         raise UserError(f"the model is a {type(model).__name__}, not a torch.nn.Module: give the network itself")
     if any(map(is_lazy, model.parameters())):
         raise UserError("the model has lazy layers, whose sizes are not known yet: run it on a picture first")
+    if any(tensor.is_meta for tensor in [*model.parameters(), *model.buffers()]):
+        raise UserError("the model has tensors without data, on the device meta: load its weights first")
+    if not isinstance(concepts, str | os.PathLike):
+        raise UserError(f"concepts is a {type(concepts).__name__}: give the path of a packed set or of a folder")
     rules = resolve_choices(protocol, precision, choices)
-    normal = {"mean": [float(value) for value in mean], "std": [float(value) for value in std]}
+    normal = {"mean": as_list(mean), "std": as_list(std)}
     require_valid(normal, "images")
     require_none(list(unequal_channels(normal, "images")))
-    layers = [layers] if isinstance(layers, str) else list(layers)
+    layers = [layers] if isinstance(layers, str) else as_list(layers)
+    if not all(isinstance(layer, str) for layer in layers):
+        raise UserError(
+            f"layers: {shown(layers)} has something other than names: give names of modules, such as layer4"
+        )
     with tempfile.TemporaryDirectory(prefix="dissection_") as folder, torch_kept():
         units = measure_units(
             copied(model), layers, packed(concepts, size, Path(folder)), mean, std, rules, Path(folder)
         )
     return tables(units, rules["detector_iou"])
+
+
+def as_list(values: object) -> list:
+    """Return the items of `values`, arrays' numbers as Python's; anything else as the only item of a list."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        return [values]
+    return [value.item() if hasattr(value, "item") else value for value in values]
 
 
 def resolve_choices(protocol: str, precision: str, choices: dict) -> dict:
@@ -161,7 +178,11 @@ def measure_units(
     activations, thresholds, tally, units = (folder / name for name in ("activations", "thresholds", "tally", "units"))
     with open_hdf5(concepts, "images") as file:
         size = find_pictures(file).shape[1:3]
-    show_picture(network.eval().cpu(), size, len(mean))
+    try:
+        network = network.eval().cpu()
+    except RecursionError:
+        raise UserError("the model is a network that contains itself: correct it") from None
+    show_picture(network, size, len(mean))
     fields = find_receptive_fields(network, layers, size, len(mean)) if rules["knots"] in OF_FIELDS else None
     # Candidates, where they suffice, save most of the disk space; the numbers are the same.
     raw = rules["quantile_of"] == "raw"

@@ -173,6 +173,10 @@ def count_right(network: nn.Module, pictures: PlainPictures, layers: dict[str, l
         for layer, sets in layers.items():
             name = names[layer]
             means = maps.pop(name).mean((2, 3))
+            if any(len(units) and units.max() >= means.shape[1] for units in sets):
+                raise UserError(
+                    f"{name} has {means.shape[1]} units, and its units.csv has more: dissect that network again"
+                )
             if name not in readouts:
                 readouts[name] = find_readout(network, means, logits)
             readout = readouts[name]

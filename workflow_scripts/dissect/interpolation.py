@@ -11,14 +11,14 @@ whose maximum is not above a threshold is therefore nowhere above it, unless a k
 holds for the part of a map between neighbouring rows or columns of knots.
 """
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from workflow_scripts.plan.protocols import BORDERS, CELL_CENTRES, OF_FIELDS
-from workflow_scripts.shared.files import UserError, reading
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.regular_files import read_json
 from workflow_scripts.shared.sizes import sides
 
 LARGEST_WEIGHT = 1 - 2.0**-22
@@ -124,10 +124,7 @@ def source_positions(size: int, new_size: int, scheme: str, field: Field | None)
 
 def read_receptive_fields(path: Path | None) -> dict | None:
     """The contents of receptive_fields.json; None without a file, UserError if it cannot be read or is damaged."""
-    if path is None:
-        return None
-    with reading(path, ValueError):
-        return json.loads(path.read_text())
+    return None if path is None else read_json(path)
 
 
 def layer_knots(receptive_fields: dict | None, layer: str, knots: str) -> tuple[str, tuple[Field, Field] | None]:
@@ -147,8 +144,8 @@ def layer_knots(receptive_fields: dict | None, layer: str, knots: str) -> tuple[
             Field(float(offset), float(stride), int(side))
             for (offset, stride), side in zip(fields, sides(picture), strict=True)
         )
-        if found and not all(0 < field.stride < np.inf > abs(field.offset) for field in found):
+        if found and not all(0 < field.stride < np.inf > abs(field.offset) and field.picture > 0 for field in found):
             raise ValueError
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise UserError(f"the receptive fields of {layer} are unknown: give the file that has them") from None
     return (CELL_CENTRES, None) if found is None else (knots, found)

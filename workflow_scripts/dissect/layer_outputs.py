@@ -13,8 +13,10 @@ from contextlib import ExitStack, contextmanager
 
 from torch import Tensor, nn
 
+from workflow_scripts.networks.weight_files import shown
 from workflow_scripts.shared.files import UserError
 
+NUMBER = r"[1-9]\d{0,8}"
 Grid = tuple[int, int] | None  # rows and columns of tokens
 SUGGESTIONS = 5
 LEADING_TOKENS = 5  # at most a class token and four registers (Darcet et al. 2024)
@@ -84,21 +86,23 @@ def layer_grids(layers: list[str]) -> dict[str, Grid]:
     """Return the grids of `layers` by name, or None for a layer without one.
 
     Raises:
-        UserError: a grid is not ROWSxCOLUMNS, a run is not a number from 1, or a name has a slash or is listed twice.
+        UserError: a grid is not ROWSxCOLUMNS, a run is not a number from 1, or a name has a slash or a NUL or is listed twice.
     """
     grids: dict[str, Grid] = {}
     for layer in layers:
         name, at, grid = layer.partition("@")
-        sides = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", grid)
+        sides = re.fullmatch(rf"({NUMBER})x({NUMBER})", grid)
         if at and not sides:
-            raise UserError(f"layers: {layer!r} has no grid after its @; write it as in {name}@14x14")
+            raise UserError(f"layers: {shown(layer)!r} has no grid after its @; write it as in {shown(name)}@14x14")
         module, hash_, run = name.partition("#")
-        if hash_ and not re.fullmatch(r"[1-9]\d*", run):
-            raise UserError(f"layers: {layer!r} has no number after its #; write it as in {module}#2")
-        if "/" in name:  # it would make a group within a group in the files of maps
-            raise UserError(f"layers: {name!r} has a slash in it: rename that module, or choose a layer around it")
+        if hash_ and not re.fullmatch(NUMBER, run):
+            raise UserError(f"layers: {shown(layer)!r} has no number after its #; write it as in {shown(module)}#2")
+        if "/" in name or "\0" in name:  # files of maps cannot have a layer of such a name
+            raise UserError(
+                f"layers: {shown(name)!r} has a slash or a NUL in it: rename that module, or choose a layer around it"
+            )
         if name in grids:
-            raise UserError(f"layers: {name} is listed more than once; list it once")
+            raise UserError(f"layers: {shown(name)} is listed more than once; list it once")
         grids[name] = (int(sides[1]), int(sides[2])) if sides else None
     return grids
 
@@ -192,9 +196,9 @@ def find_module(network: nn.Module, name: str) -> nn.Module:
     modules = dict(network.named_modules())
     if not name or name not in modules:
         near = nearest_names(name, [known for known in modules if known])
-        hint = f"; similar names are {', '.join(near)}" if near else ""
+        hint = f"; similar names are {', '.join(map(shown, near))}" if near else ""
         raise UserError(
-            f"layers: the network has no layer {name!r}{hint}; python -m workflow_scripts list_layers lists all layers"
+            f"layers: the network has no layer {shown(name)!r}{hint}; python -m workflow_scripts list_layers lists all layers"
         )
     return modules[name]
 

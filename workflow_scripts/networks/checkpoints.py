@@ -2,15 +2,21 @@
 
 import io
 import json
+import os
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from workflow_scripts.networks.constructors import build
+from workflow_scripts.networks.masks import to_mask
+from workflow_scripts.networks.prunable import weights_of
 from workflow_scripts.networks.pruning import Masks, describe_density
+from workflow_scripts.networks.weight_files import listed, members_of, require_bounded, require_stored, unpickle
 from workflow_scripts.networks.weights import require_fit
-from workflow_scripts.shared.files import UserError, reading, require_file, whole_file
+from workflow_scripts.shared.files import UserError, open_regular, reading, whole_file
+
+MOST_CLASSES = 10**6  # of a network; it is built for as many as its file says
 
 
 def save_tensors(path: Path, tensors: dict) -> None:
@@ -28,14 +34,28 @@ def load_tensors(path: Path) -> dict:
     Raises:
         UserError: the file cannot be read, is damaged, or holds anything else.
     """
-    require_file(path, "run the step that writes it")
-    with reading(path, Exception):  # torch raises many kinds of errors for contents that are not its own
+    # torch raises many kinds of errors for contents that are not its own.
+    with reading(path, Exception), open_regular(path, "run the step that writes it") as file:
+        require_bounded(os.fstat(file.fileno()).st_size, path)
         # Read here, because torch reports an error of the system like a damaged file.
-        contents = io.BytesIO(path.read_bytes())
-        tensors = torch.load(contents, map_location="cpu", weights_only=True)
+        tensors = unpickle_bytes(file.read(), path)
     if not isinstance(tensors, dict):
         raise UserError(f"{path} holds a {type(tensors).__name__}: check that it is the right file, or make it again")
     return tensors
+
+
+def unpickle_bytes(contents: bytes, path: Path) -> object:
+    """Return what torch has saved, only tensors and plain values, from bytes that were read from `path`.
+
+    Raises:
+        UserError: as in `require_stored` and `unpickle`.
+        Exception: as in `unpickle`.
+    """
+    file = io.BytesIO(contents)
+    if contents.startswith(b"PK"):
+        require_stored(members_of(file), path)
+        file.seek(0)
+    return unpickle(file, len(contents), path)
 
 
 def save_network(
@@ -66,15 +86,53 @@ def rebuild(tensors: dict, settings: dict, path: Path) -> tuple[nn.Module, Masks
     """Return the network whose contents were loaded from `path`, on the CPU, and its masks.
 
     Raises:
-        UserError: the contents are not those of a network; or as in `build` and `require_fit`.
+        UserError: as in `require_contents`, `build`, `require_fit` and `masks_for`.
     """
-    if not tensors.get("model") or not tensors.get("masks") or not tensors.keys() >= {"classes", "epochs"}:
+    require_contents(tensors, path)
+    network = build(settings, tensors["classes"], seed=0)
+    network.load_state_dict(require_fit(tensors["model"], network.state_dict(), path))
+    return network, masks_for(network, tensors, path)
+
+
+def require_contents(tensors: dict, path: Path) -> None:
+    """Raise UserError unless the contents of `path` are of the kinds that `save_network` writes."""
+    classes, epochs, lineage = (tensors.get(name, "") for name in ("classes", "epochs", "lineage"))
+    if not (
+        (classes is None or (is_whole(classes) and 1 <= classes <= MOST_CLASSES))
+        and (epochs is None or is_whole(epochs))
+        and isinstance(lineage, str)
+        and all(holds_tensors(tensors.get(name)) and tensors[name] for name in ("model", "masks"))
+    ):
         raise UserError(
             f"{path} does not hold a network with its masks: check that it is the right file, or make it again"
         )
-    network = build(settings, tensors["classes"], seed=0)
-    network.load_state_dict(require_fit(tensors["model"], network.state_dict(), path))
-    return network, tensors["masks"]
+
+
+def is_whole(value: object) -> bool:
+    """Tell whether a value is a whole number from 0 on."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def holds_tensors(value: object) -> bool:
+    """Tell whether a value is a dict of tensors by name; it may be empty."""
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) and not tensor.is_nested for name, tensor in value.items()
+    )
+
+
+def masks_for(network: nn.Module, tensors: dict, path: Path) -> Masks:
+    """Return the masks in the contents of `path`, as bools.
+
+    Raises:
+        UserError: the network has no weight of a mask's name, or as in `to_mask`.
+    """
+    weights, masks = weights_of(network), tensors["masks"]
+    if unknown := masks.keys() - weights.keys():
+        raise UserError(
+            f"{path} has masks of {listed(unknown)}, but the network has no such weights: check that it is the right"
+            " file, or make it again"
+        )
+    return {name: to_mask(mask, weights[name].tensor, name, path) for name, mask in masks.items()}
 
 
 def write_metrics(

@@ -94,7 +94,7 @@ def call(function: Callable, constructor: str, arguments: dict, added: dict[str,
         network = make(function, arguments | added)
     except UserError:
         raise
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
+    except BaseException as error:  # the user's code may raise anything
         source = "".join(f"; {name} is the number of the pictures' classes" for name in added)
         raise UserError(
             f"constructor {constructor} failed with {arguments | added} ({first_line_of(error)}): correct it or its"
@@ -150,6 +150,8 @@ def require_plain(network: nn.Module, constructor: str) -> None:
             raise UserError(f"{what} in which {name} has no shape yet: let it give its lazy layers their sizes")
         if not isinstance(value, Tensor) or value.is_quantized or value.layout != torch.strided:
             raise UserError(f"{what} in which {name} is quantised, sparse or not a tensor: build it in floating point")
+        if value.is_meta:
+            raise UserError(f"{what} in which {name} has no data: build it on the CPU")
         if any(side > 1 and step == 0 for side, step in zip(value.shape, value.stride(), strict=True)):
             raise UserError(f"{what} in which numbers of {name} share one place in memory: copy what it expands")
 
@@ -201,7 +203,7 @@ def pass_through(network: nn.Module, pictures: Tensor) -> object:
             return network(pictures)
     except UserError:
         raise
-    except Exception as error:  # the network's code may raise anything
+    except (Exception, SystemExit) as error:  # the network's code may raise anything
         channels, height, width = pictures.shape[1:]
         require_channels(network, channels)
         raise UserError(
@@ -243,7 +245,7 @@ def find_constructor(constructor: str) -> Callable[..., nn.Module]:
         found: Any = importlib.import_module(module)
         for name in path.split("."):
             found = getattr(found, name)
-    except (Exception, SystemExit) as error:  # importing runs the user's code
+    except BaseException as error:  # importing runs the user's code
         raise UserError(
             f"constructor {constructor} cannot be imported ({first_line_of(error)}): write package.module:function, and"
             " install the package or put the module into the folder that snakemake runs in"

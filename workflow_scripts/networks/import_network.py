@@ -17,6 +17,7 @@ from workflow_scripts.networks.weight_files import listed
 from workflow_scripts.networks.weights import WHOLE, load_weights
 from workflow_scripts.plan.openlth import SPARSITY_REPORT
 from workflow_scripts.shared.files import UserError, run_command
+from workflow_scripts.shared.regular_files import read_json
 from workflow_scripts.shared.sizes import Size, read_size, sides
 
 
@@ -107,10 +108,10 @@ def equal(one: object, other: object) -> bool:
 def require_reported(masks: Masks, path: Path) -> None:
     """Raise UserError unless masks keep as many weights as the report beside their file says, if there is one."""
     report = path.with_name(SPARSITY_REPORT)
-    if not report.is_file():
+    if not report.exists():
         return
+    counts = read_json(report)
     try:
-        counts = json.loads(report.read_text())
         reported = int(counts["total"]), int(counts["unpruned"])
     except (ValueError, KeyError, TypeError, OverflowError):
         raise UserError(f"{report} does not say how many weights there are in total and unpruned: restore it") from None

@@ -15,6 +15,12 @@ from workflow_scripts.shared.files import UserError
 
 ENDINGS = ("_mask", ".mask")  # of a mask's name, after the name of its tensor or layer
 MASK = re.compile(r"(?:^|[^A-Za-z])(?:[Mm]ask|MASK)(?:s|S)?(?![a-z])|[a-z]Masks?(?![a-z])")  # as a word in a name
+# Types that torch computes with.
+COMPUTED = {
+    *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.uint16, torch.uint32, torch.uint64),
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+}
 
 
 def read_masks(network: nn.Module, path: Path) -> Masks:
@@ -67,10 +73,16 @@ def mask_dict(name: str) -> str | None:
 
 
 def has_tensor(value: object) -> bool:
-    """Tell whether lists, tuples and dicts contain a tensor, at any depth."""
-    if isinstance(value, dict):
-        return any(map(has_tensor, value.values()))
-    return isinstance(value, Tensor) or (isinstance(value, list | tuple) and any(map(has_tensor, value)))
+    """Tell whether lists, tuples and dicts contain a tensor, at any depth; they may contain themselves."""
+    pending, seen = [value], set()
+    while pending:
+        inner = pending.pop()
+        if isinstance(inner, Tensor):
+            return True
+        if isinstance(inner, dict | list | tuple) and id(inner) not in seen:
+            seen.add(id(inner))
+            pending += inner.values() if isinstance(inner, dict) else inner
+    return False
 
 
 def masked_tensor(name: str, tensors: Collection[str]) -> str | None:
@@ -144,13 +156,49 @@ def to_mask(mask: Tensor, weight: Tensor, name: str, path: Path) -> Tensor:
 def plain_numbers(tensor: Tensor, name: str, path: Path) -> Tensor:
     """Return a tensor as a dense one; check its shape first, because a sparse tensor is filled up.
 
+    Numbers of eight bits, with which torch hardly computes, become double precision.
+
     Raises:
-        UserError: it is quantised, complex, or has no data.
+        UserError: it is quantised, complex, has no data, or is a damaged sparse tensor.
     """
-    if tensor.is_meta or tensor.is_quantized or tensor.is_complex():
-        kind = "has no data" if tensor.is_meta else "is quantised" if tensor.is_quantized else "is complex"
+    kind = (
+        "has no data" if tensor.is_meta
+        else "is quantised" if tensor.is_quantized
+        else "is complex" if tensor.is_complex()
+        else ""
+    )  # fmt: skip
+    if kind:
         raise UserError(f"{path}: {shown(name)} {kind}: save plain numbers, in floating point")
-    return tensor if tensor.layout == torch.strided else tensor.to_dense()
+    try:
+        tensor = tensor if tensor.layout == torch.strided else filled(tensor)
+        return tensor if tensor.dtype in COMPUTED else tensor.double()
+    except (RuntimeError, ValueError, TypeError):
+        raise UserError(
+            f"{path}: {shown(name)}, of {tensor.dtype}, is damaged or of a kind that cannot be read: save plain"
+            " numbers, in floating point"
+        ) from None
+
+
+def filled(tensor: Tensor) -> Tensor:
+    """Return a sparse tensor as a dense one.
+
+    Raises:
+        RuntimeError, ValueError: there are more numbers than places, or some are outside of it: torch would write them
+            anywhere.
+    """
+    if tensor.layout == torch.sparse_coo:
+        if tensor._nnz() > tensor.numel():
+            raise ValueError
+        parts = tensor._indices(), tensor._values(), tensor.shape
+        return torch.sparse_coo_tensor(*parts, check_invariants=True).to_dense()
+    if tensor.values().numel() > tensor.numel():
+        raise ValueError
+    by_columns = tensor.layout in (torch.sparse_csc, torch.sparse_bsc)
+    starts = tensor.ccol_indices() if by_columns else tensor.crow_indices()
+    places = tensor.row_indices() if by_columns else tensor.col_indices()
+    return torch.sparse_compressed_tensor(
+        starts, places, tensor.values(), tensor.shape, layout=tensor.layout, check_invariants=True
+    ).to_dense()
 
 
 def masks_of_zeros(network: nn.Module) -> Masks:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.regular_files import read_file
 
 SPARSITY_REPORT = "sparsity_report.json"  # beside masks: how many weights there are and how many remain
+LONGEST = 100  # characters of a hyperparameter
 START = "model_ep0_it0.pth"
 TORCHVISION_DEPTHS = (18, 34, 50, 101, 152)
 VGG_DEPTHS = (11, 13, 16, 19)
@@ -58,13 +60,13 @@ def read_model(folder: str) -> tuple[str, dict]:
         UserError: as in `agreed_hyperparameter`; or this workflow does not know the model.
     """
     name = agreed_hyperparameter(folder, "Model Hyperparameters", "model_name")
-    if (match := re.fullmatch(r"imagenet_resnet_([0-9]+)(_64)?", name)) and int(match[1]) in TORCHVISION_DEPTHS:
+    if (match := re.fullmatch(r"imagenet_resnet_([0-9]{1,4})(_64)?", name)) and int(match[1]) in TORCHVISION_DEPTHS:
         return f"torchvision.models:resnet{int(match[1])}", {}
-    if match := re.fullmatch(r"cifar_resnet_([0-9]+)(?:_([0-9]+))?", name):
+    if match := re.fullmatch(r"cifar_resnet_([0-9]{1,4})(?:_([0-9]{1,4}))?", name):
         depth, width = int(match[1]), int(match[2] or 16)
         if depth > 2 and depth % 6 == 2 and width > 0:
             return "workflow_scripts.networks.openlth_models:cifar_resnet", {"depth": depth, "width": width}
-    if (match := re.fullmatch(r"cifar_vgg_([0-9]+)", name)) and int(match[1]) in VGG_DEPTHS:
+    if (match := re.fullmatch(r"cifar_vgg_([0-9]{1,4})", name)) and int(match[1]) in VGG_DEPTHS:
         return "workflow_scripts.networks.openlth_models:cifar_vgg", {"depth": int(match[1])}
     raise UserError(
         f"OpenLTH's model {name}, of {folder}, is not one that this workflow can build: give its constructor and"
@@ -189,16 +191,21 @@ def hyperparameter(replicate: Path, section: str, name: str) -> str:
     """Return the value in the line "    * <name> => ..." below the line `section` of a replicate's hparams.log.
 
     Raises:
-        UserError: there is no such file or no such line.
+        UserError: there is no such file or no such line, or it is too long.
     """
     path = replicate / "level_0" / "main" / "hparams.log"
     require_file(path)
     current = ""
-    for line in path.read_text(errors="replace").splitlines():
+    for line in read_file(path).decode(errors="replace").splitlines():
         key, arrow, value = line.strip().partition(" => ")
         if not arrow:
             current = line.strip()
         elif current == section and key == f"* {name}":
+            if len(value) > LONGEST:
+                raise UserError(
+                    f"{path}: {name} has {len(value)} characters, but OpenLTH writes a few: copy the file again from"
+                    " where OpenLTH has written it"
+                )
             return value
     raise UserError(f"{path} has no {name} below {section!r}: copy the file again from where OpenLTH has written it")
 

@@ -146,7 +146,7 @@ def timm_config(name: str, key: str) -> dict:
         raise UserError(f"{key} is 'timm/{name}', but timm is not installed: pip install timm, or {instead()}")
     command = [sys.executable, "-m", "workflow_scripts.networks.timm_config", name]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if run.returncode:
+    if run.returncode or not run.stdout:  # a module that timm imports may end the process with status 0
         words = (run.stderr.strip().splitlines() or ["it was killed"])[-1].removeprefix("error: ")
         raise UserError(f"{key} is 'timm/{name}', but timm does not know it ({words}): correct the name")
     return json.loads(run.stdout)

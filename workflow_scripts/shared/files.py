@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import logging
 import os
 import re
@@ -83,6 +84,31 @@ def require_regular(path: str | Path, status: os.stat_result, missing: str) -> N
         raise UserError(f"{path} is a folder, pipe, socket or device, not a file: {missing}")
 
 
+def open_regular(path: str | Path, missing: str) -> io.BufferedReader:
+    """Open a regular file for reading, without waiting for whoever may write into a pipe.
+
+    Raises:
+        OSError: as `open` does.
+        UserError: it is no regular file; `missing` says what to do then.
+    """
+
+    def open_checked(name: str, flags: int) -> int:
+        number = open_at_once(name, flags)
+        try:
+            require_regular(path, os.fstat(number), missing)
+        except BaseException:
+            os.close(number)
+            raise
+        return number
+
+    return open(path, "rb", opener=open_checked)  # the reader closes it
+
+
+def open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting, for example until somebody writes into a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; it is renamed to `path` only if the block succeeds.
@@ -96,7 +122,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         remove(part)
         try:
             yield part
-            if path.is_dir():
+            if path.is_dir() or part.is_dir():
                 remove(path)
             os.replace(part, path)
         except BaseException:
@@ -124,8 +150,8 @@ def remove(path: Path) -> None:
 
 
 def file_fingerprint(path: str | Path) -> str:
-    """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    with open(path, "rb") as file:
+    """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits; raise UserError if it is no regular file."""
+    with open_regular(path, "put one in its place") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

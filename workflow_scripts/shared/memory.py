@@ -1,6 +1,10 @@
-"""Memory settings of a process that passes pictures through networks."""
+"""Memory settings of this process."""
 
 import ctypes
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 KEPT = 2**30  # bytes: more than the largest output for a portion of pictures
@@ -18,3 +22,19 @@ def keep_freed_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, KEPT)
         if not mallopt(M_MMAP_THRESHOLD, KEPT):
             mallopt(M_MMAP_THRESHOLD, LARGEST_ONCE)
+
+
+@contextmanager
+def bounded_memory(most: int) -> Iterator[None]:
+    """Raise MemoryError, or an error that names it, in a block that asks for more than `most` bytes.
+
+    The bound is on addresses, which the system also gives out to all threads of the process.
+    """
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limits = [limit for limit in (used + most, *before) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min(limits), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)

@@ -3,11 +3,13 @@
 Only regular files are read, because a pipe would block and a device may have no end.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from workflow_scripts.shared.files import UserError, reading, require_regular
+from workflow_scripts.shared.files import UserError, open_regular, reading
 from workflow_scripts.shared.limits import limit, raise_limit
 
 MACOS_FOLDER = "__MACOSX"  # what macOS adds to archives
@@ -16,9 +18,8 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 def read_file(path: str | Path) -> bytes:
     """Return a file's bytes; raise UserError if it cannot be read, is not regular, or is too large."""
-    with reading(path), open(path, "rb", buffering=0, opener=open_at_once) as file:
+    with reading(path), open_regular(path, "put one in its place, or remove it") as file:
         status = os.fstat(file.fileno())
-        require_regular(path, status, "put one in its place, or remove it")
         if status.st_size > most_bytes():
             size = f"{status.st_size / 1e9:.3g} GB"
             raise UserError(f"{path} has {size}: replace or remove it, or {raise_limit('file_gb')}")
@@ -31,6 +32,13 @@ def read_file(path: str | Path) -> bytes:
 def most_bytes() -> int:
     """Return how many bytes a file that is read whole may have, or one array in it."""
     return int(limit("file_gb") * 1e9)
+
+
+def read_json(path: str | Path) -> Any:
+    """Return the contents of a JSON file; raise UserError as `read_file` does, or if it is no JSON."""
+    data = read_file(path)
+    with reading(path, ValueError, RecursionError):
+        return json.loads(data)
 
 
 def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
@@ -55,8 +63,3 @@ def list_visible(folder: Path) -> list[str]:
     with reading(folder):
         names = os.listdir(folder)
     return sorted(name for name in names if not name.startswith(".") and name != MACOS_FOLDER)
-
-
-def open_at_once(path: str, flags: int) -> int:
-    """Open a file without waiting, for example until somebody writes into a pipe."""
-    return os.open(path, flags | os.O_NONBLOCK)

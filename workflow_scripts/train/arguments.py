@@ -9,6 +9,7 @@ import torch
 
 from workflow_scripts.data.packed_images import read_packed_images
 from workflow_scripts.networks.precisions import TRAINING
+from workflow_scripts.networks.weight_files import shown
 from workflow_scripts.shared.files import UserError, file_fingerprint, text_fingerprint
 from workflow_scripts.train.pictures import MemoryPictures
 from workflow_scripts.train.processes import Group
@@ -69,7 +70,9 @@ def load_pictures(args: argparse.Namespace, device: torch.device) -> tuple[Pictu
     )
     if train.classes != test.classes:
         odd = sorted(set(train.classes) ^ set(test.classes))
-        raise UserError(f"the class folder {odd[0]!r} is missing from images.train or images.test: add or remove it")
+        raise UserError(
+            f"the class folder {shown(odd[0])!r} is missing from images.train or images.test: add or remove it"
+        )
     return train, test
 
 

@@ -53,7 +53,7 @@ def train(args: argparse.Namespace, group: Group) -> None:
         trainer = Trainer(network, masks, pictures, args.training, args.replicate, group, kept)
         rewind_point = train_dense(trainer, args.rewind_epoch, args.rewind_momentum)
         test_accuracy = accuracy(network, test, args.training["precision"], group)
-        epochs = initial["epochs"] + len(trainer.history)
+        epochs = None if initial["epochs"] is None else initial["epochs"] + len(trainer.history)
         if group.rank == 0:
             with kept.outputs(*outputs) as (rewind, out, metrics):
                 save_tensors(rewind, rewind_point | {"start": start, "lineage": lineage})

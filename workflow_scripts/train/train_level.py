@@ -12,32 +12,47 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from workflow_scripts.networks.checkpoints import load_tensors, rebuild, save_network, write_metrics
+from workflow_scripts.networks.checkpoints import (
+    load_tensors,
+    masks_for,
+    rebuild,
+    require_contents,
+    save_network,
+    write_metrics,
+)
 from workflow_scripts.networks.constructors import build, require_trainable
 from workflow_scripts.networks.precisions import resolved
 from workflow_scripts.networks.pruning import Masks, describe_density, full_masks
+from workflow_scripts.networks.weights import require_fit
 from workflow_scripts.shared.files import UserError, file_fingerprint, run_command, text_fingerprint
 from workflow_scripts.train.arguments import load_pictures, recipe_fingerprint, training_parser, training_state
 from workflow_scripts.train.level_masks import MASKS, OF_MASKS, Pruned, Size, choose_masks
 from workflow_scripts.train.processes import Group, joined_group
-from workflow_scripts.train.training import Pictures, Trainer, accuracy, seed_of
+from workflow_scripts.train.training import Pictures, Trainer, accuracy, require_state, seed_of
 
 # What the remaining weights may start from, and the argument with its file; fresh weights are drawn.
 WEIGHTS = {"rewound": "rewind", "initial": "initial", "kept": "parent", "fresh": None}
 FILES = ("parent", "rewind", "like", "initial")  # arguments that name files of other jobs
 
 
-def start_of(args: argparse.Namespace, files: dict[str, dict], classes: int) -> tuple[dict, int | None]:
-    """Return what the weights start from, as `Trainer.state` returns it, and for how many epochs they were trained.
+def start_of(
+    args: argparse.Namespace, files: dict[str, dict], classes: int, network: nn.Module
+) -> tuple[dict, int | None]:
+    """Return what a network's weights start from, as `Trainer.state` returns it, and how many epochs they were trained.
 
     rewound: the rewind point, with its momentum if it has any (Frankle et al. 2020); initial: the network that the
     dense training started from (Frankle and Carbin 2019); kept: the parent's weights (Renda et al. 2020); fresh:
     weights drawn by `--seed`.
+
+    Raises:
+        UserError: as in `require_state` and `require_fit`.
     """
     if args.weights == "rewound":
-        return files["rewind"] | {"epoch": args.from_epoch}, files["rewind"]["epoch"]
+        start = require_state(files["rewind"], network, args.rewind)
+        return start | {"epoch": args.from_epoch}, start["epoch"]
     if source := WEIGHTS[args.weights]:
-        model, epochs = files[source]["model"], files[source]["epochs"]
+        model = require_fit(files[source]["model"], network.state_dict(), getattr(args, source))
+        epochs = files[source]["epochs"]
     else:
         model, epochs = build(args.network, classes, args.seed).state_dict(), 0
     return {"epoch": args.from_epoch, "model": model, "momentum": {}}, epochs
@@ -131,6 +146,8 @@ def train(args: argparse.Namespace, group: Group) -> None:
     args.training["precision"] = resolved(args.training["precision"], group.device)
     paths = {name: path for name in FILES if (path := getattr(args, name))}
     files = {name: load_tensors(path) for name, path in paths.items()}
+    for name in files.keys() - {"rewind"}:
+        require_contents(files[name], paths[name])
     require_one_training(args, files)
     choices = (
         *(args.mask, args.fraction, args.rounds, args.mask_seed, args.exempt, args.weights, args.seed),
@@ -146,13 +163,14 @@ def train(args: argparse.Namespace, group: Group) -> None:
         if parent["classes"] is None:
             require_classes(args, parent, test)
         network, masks = pruned_network(args, files, parent["classes"])
-        size = Size(files["like"]["masks"] if args.like else None, args.fraction, args.rounds)
+        like = masks_for(network, files["like"], args.like) if args.like else None
+        size = Size(like, args.fraction, args.rounds)
         masks = choose_masks(args.mask, Pruned(network, masks), size, seed_of(*args.mask_seed))
         density = describe_density(network, masks)["density"]["prunable"]
         logging.info("%.2f %% of the prunable weights remain", 100 * density)
         settings = schedule_of(args.training, args.constant_rate)
         trainer = Trainer(network, masks, pictures, settings, args.replicate, group, kept, args.order)
-        start, epochs = start_of(args, files, parent["classes"])
+        start, epochs = start_of(args, files, parent["classes"], network)
         train_level(trainer, start, args.until_epoch)
         epochs = None if epochs is None else epochs + len(trainer.history)
         test_accuracy = accuracy(network, test, args.training["precision"], group)

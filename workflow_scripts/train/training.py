@@ -5,6 +5,7 @@ import math
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,15 +15,18 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+from workflow_scripts.networks.checkpoints import holds_tensors, is_whole
 from workflow_scripts.networks.precisions import autocast
 from workflow_scripts.networks.prunable import weights_of
 from workflow_scripts.networks.pruning import Masks, apply_masks
+from workflow_scripts.networks.weights import require_fit, to_type
 from workflow_scripts.shared.files import STOPPED, UserError
 from workflow_scripts.shared.progress import Progress, pace
 from workflow_scripts.train.processes import Group, alone
 from workflow_scripts.train.training_state import TrainingState
 
 EVALUATION_BATCH = 500
+SCALER = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}  # of a GradScaler's state
 
 
 class PlainPictures(Protocol):
@@ -95,6 +99,62 @@ def seed_torch(device: torch.device, *place: int) -> None:
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)
+
+
+def require_state(state: object, network: nn.Module, path: Path) -> dict:
+    """Return what `Trainer.state` has returned, loaded from `path`, in the types of a network.
+
+    Raises:
+        UserError: it is something else, or it is of another network.
+    """
+    if not (
+        isinstance(state, dict)
+        and is_whole(state.get("epoch"))
+        and all(holds_tensors(state.get(name)) for name in ("model", "momentum"))
+        and ("scaler" not in state or is_of_scaler(state["scaler"]))
+    ):
+        raise not_a_state(path)
+    parameters = dict(network.named_parameters())
+    for name, momentum in state["momentum"].items():
+        if name not in parameters or momentum.shape != parameters[name].shape:
+            raise not_a_state(path)
+    momenta = {name: to_type(tensor, parameters[name], name, path) for name, tensor in state["momentum"].items()}
+    return state | {"model": require_fit(state["model"], network.state_dict(), path), "momentum": momenta}
+
+
+def require_progress(state: object, network: nn.Module, path: Path) -> dict:
+    """Return what `Trainer.keep` has saved in the folder `path`; raises as `require_state` does."""
+    values = state if isinstance(state, dict) else {}
+    sums, history = [values.get(name) for name in ("loss_sum", "correct")], values.get("history")
+    if not (
+        is_whole(values.get("step"))
+        and isinstance(history, list)
+        and all(isinstance(row, dict) and are_numbers(row) for row in history)
+        and all(isinstance(number, Tensor) and number.shape == () for number in sums)
+        and "rewind_point" in values
+    ):
+        raise not_a_state(path)
+    if values["rewind_point"] is not None:
+        require_state(values["rewind_point"], network, path)
+    return require_state(state, network, path)
+
+
+def is_of_scaler(scaler: object) -> bool:
+    """Tell whether a value is the state of a GradScaler that is enabled."""
+    return isinstance(scaler, dict) and scaler.keys() == SCALER and are_numbers(scaler)
+
+
+def are_numbers(row: dict) -> bool:
+    """Tell whether all values of a dict are plain numbers."""
+    return all(isinstance(value, int | float) for value in row.values())
+
+
+def not_a_state(path: Path) -> UserError:
+    """Return the error for a file or folder that holds no state of a network's training."""
+    return UserError(
+        f"{path} does not hold the state of this network's training: check that it is the right one, or remove it and"
+        " run again"
+    )
 
 
 class Trainer:
@@ -215,11 +275,15 @@ class Trainer:
         self.kept.save(self.state() | sums | progress)
 
     def resume(self) -> bool:
-        """Continue from the state that an interrupted training has saved; return whether there was one."""
+        """Continue from the state that an interrupted training has saved; return whether there was one.
+
+        Raises:
+            UserError: the system cannot read it, or it does not fit the network.
+        """
         state = self.kept.load() if self.kept else None
-        if state is None:
+        if self.kept is None or state is None:
             return False
-        self.restore(state)
+        self.restore(require_progress(state, self.network, self.kept.folder))
         self.step, self.history, self.rewind_point = state["step"], state["history"], state["rewind_point"]
         if self.group.rank == 0:  # it alone carries the sums of all processes
             self.loss_sum, self.correct = (state[name].to(self.group.device) for name in ("loss_sum", "correct"))

@@ -20,7 +20,16 @@ from pathlib import Path
 
 import torch
 
-from workflow_scripts.shared.files import UserError, file_fingerprint, reading, remove, system_reason, whole_file
+from workflow_scripts.networks.checkpoints import unpickle_bytes
+from workflow_scripts.shared.files import (
+    UserError,
+    file_fingerprint,
+    open_regular,
+    reading,
+    remove,
+    system_reason,
+    whole_file,
+)
 from workflow_scripts.shared.locks import exclusive
 
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # a scheduler's or kill's, Ctrl-C's, a closed terminal's
@@ -65,10 +74,11 @@ class TrainingState:
         """
         with reading(path, RuntimeError):
             try:
-                content = path.read_bytes()
+                with open_regular(path, "remove it") as file:
+                    content = file.read()
             except FileNotFoundError:
                 return None
-            saved = unpacked(content)
+            saved = unpacked(content, path)
         if saved is None:
             logging.warning("the saved state %s is damaged: ignoring it", path)
             return None
@@ -144,10 +154,11 @@ class TrainingState:
         recipe = None
         with reading(finished):
             try:
-                record = json.loads((finished / "record.json").read_text())
+                with open_regular(finished / "record.json", "remove it") as file:
+                    record = json.load(file)
                 if all(file_fingerprint(finished / path.name) == record["files"][path.name] for path in paths):
                     recipe = record["recipe"]
-            except (FileNotFoundError, ValueError, LookupError, TypeError):
+            except (FileNotFoundError, ValueError, LookupError, TypeError, RecursionError):
                 pass  # a missing or changed file means that the folder is damaged
         if recipe is None:
             logging.warning("the finished training in %s is damaged: training anew", finished)
@@ -172,13 +183,13 @@ class TrainingState:
                     shutil.copyfile(self.folder / "finished" / path.name, part)
 
 
-def unpacked(content: bytes) -> dict | None:
-    """Return the contents of a state file, `recipe` and `state`; None if it is damaged."""
+def unpacked(content: bytes, path: Path) -> dict | None:
+    """Return the contents of a state file, `recipe` and `state`, read from `path`; None if it is damaged."""
     digest, payload = content[:DIGEST], content[DIGEST:]
     if hashlib.sha256(payload).digest() != digest:
         return None
     try:
-        saved = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        saved = unpickle_bytes(payload, path)
     except Exception as error:  # torch raises many kinds of errors for foreign or executable contents
         if system_reason(error):
             raise

@@ -800,7 +800,7 @@ def test_candidates_give_what_all_maps_give(data, concepts, largest, made_for, v
         with h5py.File(path) as dump:
             kept = LayerMaps(dump, LAYER)
             images = np.repeat(np.arange(kept.images), np.diff(kept.start))
-            stored, units, bound = kept.values[:], kept.unit, kept.bound
+            stored, units, bound = kept.values[:], kept.unit_rows.read(0, len(kept.values)), kept.bound
     assert all((found[name] == expected[name]).all() for name in expected)
     most = maps.max((2, 3)).astype(np.float32)
     wanted = most > bound if made_for == "above" else most >= bound

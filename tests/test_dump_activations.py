@@ -284,7 +284,7 @@ def test_candidates_give_the_same_thresholds_and_tallies(labelled, tmp_path, oft
             most = maps.max((2, 3)).astype(np.float32)
             active = most > candidates.bound if made_for == "above" else most >= candidates.bound
             images, units = active.nonzero()
-            assert candidates.unit.tolist() == units.tolist()
+            assert candidates.unit_rows.read(0, len(units)).tolist() == units.tolist()
             assert np.diff(candidates.start).tolist() == active.sum(1).tolist()
             assert candidates.values[:].tobytes() == maps[images, units].tobytes()
             kept, total = kept + len(units), total + active.size

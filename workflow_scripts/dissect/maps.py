@@ -23,7 +23,6 @@ from workflow_scripts.data.hdf5 import (
     read_extremes,
     read_singles,
     read_starts,
-    read_whole_numbers,
     wrong,
 )
 from workflow_scripts.dissect import kernels
@@ -70,14 +69,12 @@ class LayerMaps:
         self.bound = read_singles(group, "bound", (None,))
         self.units = len(self.bound)
         self.maximum, self.minimum = read_extremes(group, self.units)
-        self.unit = read_whole_numbers(group, "unit", (len(self.values),), 0, self.units - 1)
+        # Not read as a whole: a million pictures can have a thousand million candidates.
+        self.unit_rows = Rows(find_dataset(group, "unit", np.integer, (len(self.values),)))
         self.images = find_dataset(group, "start", np.integer, (None,)).shape[0] - 1
-        self.start = read_starts(group, "start", self.images, len(self.unit))
-        rising = np.diff(self.unit.astype(np.int64, copy=False)) > 0
-        inner = self.start[(self.start > 0) & (self.start < len(self.unit))]
-        rising[inner - 1] = True  # from one image to the next
-        if self.images < 1 or not rising.all():
-            raise wrong(group, "unit", "does not rise within each image")
+        if self.images < 1:
+            raise wrong(group, "start", "has no image")
+        self.start = read_starts(group, "start", self.images, len(self.values))
         if (self.bound == np.inf).any():
             raise wrong(group, "bound", "is infinite")
 
@@ -115,7 +112,19 @@ class LayerMaps:
         if not self.candidates:
             return whole_block(values, images.start)
         start = self.start[images.start : images.stop + 1] - first
-        return MapBlock(images, values.reshape(-1, self.height * self.width), self.unit[first:last], start)
+        unit = self.unit_rows.read(first, last)
+        self._require_units(unit, start)
+        return MapBlock(images, values.reshape(-1, self.height * self.width), unit, start)
+
+    def _require_units(self, unit: np.ndarray, start: np.ndarray) -> None:
+        """Raise UserError unless the units of candidates (K) exist, and rise within each image."""
+        group = self.values.parent
+        if len(unit) and not 0 <= unit.min() <= unit.max() < self.units:
+            raise wrong(group, "unit", f"holds {unit.min()} to {unit.max()}, but there are {self.units} units")
+        rising = unit[1:] > unit[:-1]
+        rising[start[(start > 0) & (start < len(unit))] - 1] = True  # from one image to the next
+        if not rising.all():
+            raise wrong(group, "unit", "does not rise within each image")
 
     def blocks(self, first: int, last: int) -> Iterator[MapBlock]:
         """The maps of images `first` to `last`, a bounded number at a time; a block is valid until the next one."""

@@ -49,7 +49,8 @@ def let_jobs_find_package() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 
-def code_of(module: str) -> list[str]:
+@cache
+def code_of(module: str) -> tuple[str, ...]:
     """Return the files, relative to the repository, of `module` and of all modules that it imports at any depth."""
     if not (ROOT / module.replace(".", "/")).with_suffix(".py").is_file():
         raise ValueError(f"there is no module {module}")
@@ -60,10 +61,11 @@ def code_of(module: str) -> list[str]:
             if path not in found:
                 found.add(path)
                 waiting |= imports_of(path)
-    return sorted(found)
+    return tuple(sorted(found))
 
 
-def files_of(module: str) -> list[str]:
+@cache
+def files_of(module: str) -> tuple[str, ...]:
     """Return the files that importing `module` runs: its own, and the `__init__` of each package above it."""
     parts = module.split(".")
     files = []
@@ -72,7 +74,7 @@ def files_of(module: str) -> list[str]:
         for candidate in (stem / "__init__.py", stem.with_suffix(".py")):
             if (ROOT / candidate).is_file():
                 files.append(candidate.as_posix())
-    return files
+    return tuple(files)
 
 
 @cache

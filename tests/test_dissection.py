@@ -2,6 +2,7 @@
 
 import csv
 import tempfile
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from fractions import Fraction
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from benchmarks.concept_files import image_labels
 from benchmarks.synthetic import UNIT_KINDS, unit_maps
-from workflow_scripts.data.hdf5 import FORMAT
+from workflow_scripts.data.hdf5 import FORMAT, create_hdf5
 from workflow_scripts.data.label_masks import pack_masks
 from workflow_scripts.data.pack_concepts import pack_concepts
 from workflow_scripts.dissect import find_thresholds as thresholds_module
@@ -30,7 +31,7 @@ from workflow_scripts.dissect.concept_data import ConceptData, LabelBlock
 from workflow_scripts.dissect.find_thresholds import find_thresholds
 from workflow_scripts.dissect.interpolation import LARGEST_WEIGHT, Field, Grid, grid, grid_at, interpolate
 from workflow_scripts.dissect.map_writers import Candidates
-from workflow_scripts.dissect.maps import LayerMaps, whole_block
+from workflow_scripts.dissect.maps import CandidateWriter, LayerMaps, whole_block
 from workflow_scripts.dissect.name_units import iou, name_units
 from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, order_statistic_rank
 from workflow_scripts.dissect.tallies import Labels, Pairing, Tally, TallySettings, own_labels, tally_layer
@@ -818,6 +819,36 @@ def test_images_without_candidates_have_none(tmp_path):
         assert np.diff(kept.start).tolist() == active.sum(1).tolist()
         assert (kept.values[:] == maps[active]).all()
     assert active[5].all() and not active[[1, 2, 4]].any()
+
+
+def write_all_as_candidates(path, unit, images):
+    """Write a dump in which each of the images has candidates of these units, with maps of one value."""
+    with create_hdf5(path) as dump:
+        writer = CandidateWriter(dump, LAYER, 1, 1, np.float16)
+        for _ in range(images):
+            writer.append(np.ones((len(unit), 1), np.float16), unit, np.array([len(unit)]))
+        ends = np.ones(200, np.float32)
+        writer.finish(0 * ends, ends, ends)
+
+
+@pytest.mark.parametrize(
+    ("unit", "words"),
+    [([0, 5, 5], "does not rise within each image"), ([3, 2], "does not rise"), ([1, 200], "but there are 200 units")],
+)
+def test_candidates_of_wrong_units_are_refused(tmp_path, unit, words):
+    write_all_as_candidates(tmp_path / "some.h5", np.array(unit, np.int32), 3)
+    with h5py.File(tmp_path / "some.h5") as dump, pytest.raises(UserError, match=words):
+        list(LayerMaps(dump, LAYER).blocks(0, 3))
+
+
+def test_opening_candidates_takes_no_memory_for_each(tmp_path):
+    write_all_as_candidates(tmp_path / "some.h5", np.arange(200, dtype=np.int32), 1000)
+    with h5py.File(tmp_path / "some.h5") as dump:
+        tracemalloc.start()
+        LayerMaps(dump, LAYER)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 200 * 1000
 
 
 def test_candidates_are_refused_if_they_lack_maps(tmp_path):

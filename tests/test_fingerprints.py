@@ -24,6 +24,7 @@ def test_code_follows_imports_to_any_depth_and_no_further():
     assert not any("/train/" in path for path in tally)
     assert not any("/plan/" in path for path in code)  # what is asked for makes no network stale: its arguments do
     assert all((ROOT / path).is_file() for path in code + tally)
+    assert code_of("workflow_scripts.train.train_level") is code  # jobs that share a module share the search
     with pytest.raises(ValueError, match="no_such"):
         code_of("workflow_scripts.train.no_such")
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from workflow_scripts.cost_sheet import read_experiment
 from workflow_scripts.plan.load import read_config
+from workflow_scripts.run import forecast as forecast_module
 from workflow_scripts.run.forecast import Forecast, last_line, longest_chain, rate, seconds_left
 
 HOUR = 3600
@@ -54,6 +55,17 @@ def test_a_chain_and_the_cores_each_set_a_bound():
     wide = Job("a", Path("a.tsv"), _cores=4, gpu=1)
     assert forecast([wide], {}, known, _cores=4, gpu=1) == 10
     assert forecast([wide, Job("a", Path("a.tsv"), _cores=4)], {}, known, _cores=4) == 20
+
+
+def test_a_forecast_does_not_average_what_was_measured_for_each_job(monkeypatch):
+    jobs = jobs_of(*100 * ["a"])
+    told = Forecast({})
+    for seconds in range(100):
+        told.note(jobs[0], seconds)
+    averaged: list[object] = []
+    monkeypatch.setattr(forecast_module, "fmean", averaged.append)
+    assert told.left(jobs, lambda job: [], {}, {"_cores": 1}) == 100 * 49.5
+    assert not averaged
 
 
 def test_what_has_finished_does_not_lengthen_the_chain():

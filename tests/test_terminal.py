@@ -171,7 +171,7 @@ def test_the_share_is_of_time_and_what_is_left_is_told_as_soon_as_there_is_a_bas
 def test_after_a_failure_no_time_is_told_unless_the_others_go_on(clock):
     jobs = [Job(number, "dump_activations", arm="imp", replicate="1", level=str(number)) for number in range(10)]
     terminal = make_terminal(*jobs)
-    terminal.forecast.measured["dump_activations"] = [40]
+    terminal.forecast.means["dump_activations"] = 40
     terminal.workflow.scheduler.failed.add(jobs[0])
     assert terminal.steps().endswith(" steps; a step has failed, so no other starts")
     terminal.workflow.execution_settings.keep_going = True
@@ -296,5 +296,5 @@ def test_lines_fit_a_terminal(clock):
     terminal = make_terminal(long)
     assert len(terminal.format(record(LogEvent.JOB_STARTED, jobs=[1]))) <= 80
     terminal.done, terminal.total = 1234, 5678
-    terminal.forecast.measured["make_control"] = [5 * 86400]
+    terminal.forecast.means["make_control"] = 5 * 86400
     assert re.fullmatch(r"12:00:00  1234 of 5678 steps,  0 % of the time, about 5.0 days left", terminal.steps())

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
-from statistics import mean, median
+from statistics import fmean, median
 from typing import Any
 
 from workflow_scripts.run.run_times import read_benchmark
@@ -38,23 +38,28 @@ class Forecast:
     def __init__(self, earlier: Mapping[str, list[float]], start: float = 0) -> None:
         self.earlier, self.start = earlier, start
         self.measured: dict[str, list[float]] = defaultdict(list)
+        self.means: dict[str, float] = {}  # of `measured`; kept, because a forecast needs them for each job
         self.rated: dict[Job, float] = {}
 
     def note(self, job: Job, seconds: float) -> None:
         """Learn that a job has taken so many seconds; what Snakemake has measured counts in place of these."""
-        self.measured[job.rule.name].append(benchmark_seconds(job) or seconds)
+        rule = job.rule.name
+        self.measured[rule].append(benchmark_seconds(job) or seconds)
+        self.means[rule] = fmean(self.measured[rule])
 
     def seconds(self, job: Job, foreseen: Mapping[str, list[float]]) -> float | None:
         """Return what a job takes, from its start; `foreseen` for running jobs by rule; None if nothing is known."""
         if not job.output:
             return 0
         rule, earlier = job.rule.name, self.earlier.get(Path(job.benchmark).stem) if job.benchmark else None
-        known = self.measured.get(rule) or foreseen.get(rule) or earlier
+        if rule in self.means:
+            return self.means[rule]
+        known = foreseen.get(rule) or earlier
         if known:
-            return mean(known)
+            return fmean(known)
         rated = self.rated.get(job)
-        if rated is not None and rated <= self.start and self.measured:
-            return max(rated, median(map(mean, self.measured.values())))
+        if rated is not None and rated <= self.start and self.means:
+            return max(rated, median(self.means.values()))
         return rated
 
     def left(

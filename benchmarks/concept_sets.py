@@ -11,11 +11,12 @@ import argparse
 import json
 import os
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from benchmarks.processes import Taken, take
 
 POOL = 100
 HEIGHT, WIDTH, LABELS = 375, 500, 150
@@ -55,19 +56,16 @@ def link_set(folder: Path, pictures: int) -> Path:
     return made
 
 
-def pack(folder: Path, threads: int) -> tuple[float, float]:
-    """Pack a set in a process of its own; return the seconds it took, and its peak memory in MB."""
+def pack(folder: Path, threads: int) -> Taken:
+    """Pack a set in a process of its own, and return what it took."""
     options = {"pictures": "images/{}.jpg", "label_maps": "maps/{}.png", "names": "names.txt", "nothing": [0]}
     item = {"name": "a", "format": "label_maps", "category": "object", "folder": str(folder), "options": options}
     command = [sys.executable, "-m", "workflow_scripts.data.pack_concepts", "--image-size", "224"]
     command += ["--sets", json.dumps([item | {"pictures_folder": str(folder)}]), "--rules", json.dumps(RULES)]
     command += ["--threads", str(threads), "--out", str(folder / "concepts.h5")]
-    started = time.monotonic()
-    _, status, usage = os.wait4(os.posix_spawn(sys.executable, command, os.environ), 0)
-    if status:
-        sys.exit(f"pack_concepts ended with {os.waitstatus_to_exitcode(status)}")
+    taken = take(command)
     (folder / "concepts.h5").unlink()
-    return time.monotonic() - started, usage.ru_maxrss / 1024
+    return taken
 
 
 def main() -> None:
@@ -81,7 +79,8 @@ def main() -> None:
     print(f"{'pictures':>8}  {'seconds':>8}  {'per s':>8}  {'MB':>6}")
     result = {"threads": args.threads}
     for pictures in args.pictures:
-        seconds, megabytes = pack(link_set(args.folder, pictures), args.threads)
+        taken = pack(link_set(args.folder, pictures), args.threads)
+        seconds, megabytes = taken.seconds, taken.megabytes
         print(f"{pictures:8d}  {seconds:8.1f}  {pictures / seconds:8.0f}  {megabytes:6.0f}", flush=True)
         result |= {f"{pictures}_a_second": round(pictures / seconds), f"{pictures}_megabytes": round(megabytes)}
     print(json.dumps(result))

@@ -12,9 +12,7 @@ last line is one JSON object.
 import argparse
 import json
 import os
-import subprocess
 import sys
-import time
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from multiprocessing import get_context
@@ -25,6 +23,7 @@ import numpy as np
 import torch
 
 from benchmarks.concept_files import broden_images, write_broden
+from benchmarks.processes import take
 from benchmarks.synthetic import broden_like, relu_maps
 from workflow_scripts.data.hdf5 import FORMAT, create_hdf5
 from workflow_scripts.dissect.map_writers import AllMaps, Candidates
@@ -137,14 +136,10 @@ def validate(folder: Path, threads: int) -> dict:
 
 def run_step(step: str, arguments: list) -> tuple[float, float]:
     """Run a script of the workflow; return the seconds it took, and its peak memory in GB."""
-    command = [sys.executable, "-m", f"workflow_scripts.dissect.{step}", *map(str, arguments)]
-    started = time.perf_counter()
-    status, usage = os.wait4(subprocess.Popen(command, stderr=subprocess.DEVNULL).pid, 0)[1:]
-    if status:
-        sys.exit(f"{step} failed")
-    seconds = round(time.perf_counter() - started, 1)
+    taken = take([sys.executable, "-m", f"workflow_scripts.dissect.{step}", *arguments])
+    seconds = round(taken.seconds, 1)
     print(f"{step} took {seconds} s", flush=True)
-    return seconds, round(usage.ru_maxrss / 1e6, 2)
+    return seconds, round(taken.megabytes / 1000, 2)
 
 
 def same_results(folder: Path) -> bool:

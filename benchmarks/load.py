@@ -5,8 +5,8 @@
 
 Each step runs as in the workflow, in a process of its own, for each number of pictures. Pictures to pack are JPEG files
 of 500 x 375 pixels with label maps of that size; maps to dissect are 7 x 7, and label maps 112 x 112. A step whose
-memory is bounded has the same peak for every number. Prints seconds, peak memory, and by how many bytes it grows per
-picture; the last line is one JSON object.
+memory is bounded has the same peak for every number from some 500 pictures on; until then buffers fill. Prints seconds,
+peak memory, and by how many bytes it grows per picture; the last line is one JSON object.
 """
 
 import argparse

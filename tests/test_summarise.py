@@ -136,7 +136,7 @@ def test_the_sign_of_the_iou_threshold_follows_the_rule(tmp_path, rule, sign):
 
 
 def test_long_names_are_shortened_to_fit_the_screen(tmp_path):
-    rows = [row("n" * 90, r, 0, 0.125, 0.9 + r / 10, 50 + 25 * r, 1000 + r, layer="l" * 60) for r in (0, 1, 2)]
+    rows = [row("n" * 90, r, 0, 0.125, 0.7 + r / 10, 50 + 25 * r, 1000 + r, layer="l" * 60) for r in (0, 1, 2)]
     lines = summary(tmp_path, rows)
     assert cells(lines[3])[0].startswith("nnnn") and "n...n" in lines[3]
     assert lines[3].rstrip().endswith("1001.0 (1000-1002)")

@@ -32,6 +32,7 @@ from small_experiments import (
     baseline_lines,
     collected,
     compared,
+    complete,
     figure_of,
     is_drawn,
     legend_of,
@@ -131,11 +132,11 @@ def write_large(folder, levels=19, replicates=3, units=400, concepts=150, layers
             names = [f"layer{number}.a_long_name_of_a_layer.conv{number}" for number in range(layers)]
             density = 0.8 ** (level * random.uniform(0.5, 1.5, layers))
             of_layers = {"name": names, "kind": "conv", "prunable": True, "weights": 1000, "density": density}
-            rows["layers"].append(pd.DataFrame(of_layers | {"remaining": 1000 * density}).assign(**key))
+            rows["layers"].append(pd.DataFrame(of_layers | {"remaining": (1000 * density).astype(int)}).assign(**key))
     for table, frames in rows.items():
-        pd.concat(frames).to_csv(folder / f"{table}.csv", index=False)
+        complete(table, pd.concat(frames)).to_csv(folder / f"{table}.csv", index=False)
     pd.DataFrame([arm_row("imp", recipe="imp")]).to_csv(folder / "arms.csv", index=False)
-    pd.DataFrame(columns=["arm", "replicate", "level", "layer"]).to_csv(folder / "split.csv", index=False)
+    complete("split", pd.DataFrame()).to_csv(folder / "split.csv", index=False)
     compared(folder)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_experiments import LAYER, ablate, arm_row, collected, rotate, write_experiment
+from small_experiments import LAYER, ablate, arm_row, collected, complete, rotate, write_experiment
 from test_compare_networks import ARMS, chain, write_tables
 
 from workflow_scripts.findings.changes import headlines
@@ -42,10 +42,10 @@ def write_folder(folder, rows, arms=IMP, layers=("a",), units=(), **columns):
     networks = pd.read_csv(folder / "networks.csv", keep_default_na=False, na_values={"density": [""]})
     columns = {"detector_iou": 0.04, "detector_rule": "above", "share_of_base": 1.0} | NO_PERMUTATIONS | columns
     networks.assign(**columns).to_csv(folder / "networks.csv", index=False)
-    pd.DataFrame(columns=SPLIT).to_csv(folder / "split.csv", index=False)
-    pd.DataFrame(columns=SWEEP_COLUMNS).to_csv(folder / "sweep.csv", index=False)
+    complete("split", pd.DataFrame(columns=SPLIT)).to_csv(folder / "split.csv", index=False)
+    complete("sweep", pd.DataFrame(columns=SWEEP_COLUMNS)).to_csv(folder / "sweep.csv", index=False)
     categories = networks[["arm", "replicate", "level", "layer", "concepts_a"]].assign(category="part")
-    categories.to_csv(folder / "categories.csv", index=False)
+    complete("categories", categories).to_csv(folder / "categories.csv", index=False)
     compare_networks(folder, Margins(MARGIN, ACCURACY_MARGIN))
     return folder
 
@@ -59,7 +59,7 @@ def edit(folder, name, **cells):
 
 
 def write_rows(folder, name, rows, columns=None):
-    pd.DataFrame(rows, columns=columns).to_csv(folder / f"{name}.csv", index=False)
+    complete(name, pd.DataFrame(rows, columns=columns)).to_csv(folder / f"{name}.csv", index=False)
 
 
 def sections_of(folder):
@@ -403,7 +403,8 @@ def test_a_curve_that_begins_sparse_has_no_dense_networks(tmp_path):
 def add_split(folder, **cells):
     networks = read_table(folder / "networks.csv")[["arm", "replicate", "level", "layer"]]
     row = {"keep": 0.996, "agreement": 0.5, "units_sd": 1.0} | cells
-    networks.assign(**dict.fromkeys(SPLIT[7:], 0.5), **row)[SPLIT].to_csv(folder / "split.csv", index=False)
+    split = networks.assign(**dict.fromkeys(SPLIT[7:], 0.5), **row)[SPLIT]
+    complete("split", split).to_csv(folder / "split.csv", index=False)
 
 
 def test_an_arm_may_be_called_na(tmp_path):

@@ -18,7 +18,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from small_experiments import arm_row, measured_network, write_metrics, write_validation
+from small_experiments import arm_row, complete, measured_network, write_metrics, write_validation
 from torch import nn
 
 from workflow_scripts.data.hdf5 import FORMAT, read_texts
@@ -784,9 +784,10 @@ def write_networks(path: Path, imp_first: bool = True) -> None:
             for layer in LAYERS:
                 table.writerow(["imp", 1, level, density, accuracy, layer, 96, 40 - level, 12 + level])
         table.writerow(["NA", 1, 0, 1, 0.1, LAYERS[1], 96, 0, 0])
+    complete("networks", pd.read_csv(path, dtype=str, keep_default_na=False)).to_csv(path, index=False)
     columns = ["arm", "replicate", "level", "layer", "unit", "category", "label", "detector"]
     units = pd.DataFrame([(*place, *found) for place, found in DETECTORS], columns=columns)
-    units.to_csv(path.with_name("units.csv"), index=False)
+    complete("units", units).to_csv(path.with_name("units.csv"), index=False)
     arms = [arm_row("NA", "imp", "baseline", label="null"), arm_row("imp", label="pruned", same_units=False)]
     pd.DataFrame(arms[::-1] if imp_first else arms).to_csv(path.with_name("arms.csv"), index=False)
 

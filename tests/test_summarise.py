@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from small_experiments import BASELINES, REFERENCES, arm_row
+from small_experiments import BASELINES, REFERENCES, arm_row, complete
 
 from workflow_scripts.findings.summarise import ROWS, WIDTH, align, list_places, main, summarise
 from workflow_scripts.shared.files import UserError
@@ -30,7 +30,7 @@ def write_tables(folder, rows: list[dict], arms: list[dict]) -> None:
     listed = [arm for arm in arms if arm["arm"] in names]
     others = [arm_row(name) for name in names if name not in [arm["arm"] for arm in listed]]
     (folder / "tables").mkdir(exist_ok=True)
-    pd.DataFrame(rows).to_csv(folder / "tables" / "networks.csv", index=False)
+    complete("networks", pd.DataFrame(rows)).to_csv(folder / "tables" / "networks.csv", index=False)
     pd.DataFrame(listed + others).to_csv(folder / "tables" / "arms.csv", index=False)
 
 
@@ -101,7 +101,7 @@ def write_rotations(folder, *counts: tuple) -> None:
     """Write rotations.csv: (arm, replicate, level, alpha, seed, detectors of 100)."""
     names = ("arm", "replicate", "level", "alpha", "seed", "detectors_a")
     rows = [dict(zip(names, values, strict=True)) | {"layer": "stages.3", "units": 100} for values in counts]
-    pd.DataFrame(rows).to_csv(folder / "tables" / "rotations.csv", index=False)
+    complete("rotations", pd.DataFrame(rows)).to_csv(folder / "tables" / "rotations.csv", index=False)
 
 
 def test_random_bases_have_a_column_beside_the_detectors(tmp_path):
@@ -136,7 +136,7 @@ def test_the_sign_of_the_iou_threshold_follows_the_rule(tmp_path, rule, sign):
 
 
 def test_long_names_are_shortened_to_fit_the_screen(tmp_path):
-    rows = [row("n" * 90, r, 0, 0.125, 0.9 + r / 10, 50 + 25 * r, 1000 + r, layer="l" * 60) for r in (0, 1, 2)]
+    rows = [row("n" * 90, r, 0, 0.125, 0.7 + r / 10, 50 + 25 * r, 1000 + r, layer="l" * 60) for r in (0, 1, 2)]
     lines = summary(tmp_path, rows)
     assert cells(lines[3])[0].startswith("nnnn") and "n...n" in lines[3]
     assert lines[3].rstrip().endswith("1001.0 (1000-1002)")
@@ -192,7 +192,7 @@ def test_findings_come_first_if_networks_are_compared(tmp_path):
     }
     margins = {"units": 8.0, "concepts": 3.0}
     found = pd.DataFrame([cells | {"measure": measure, "margin": margin} for measure, margin in margins.items()])
-    found.to_csv(tmp_path / "tables" / "equivalence.csv", index=False)
+    complete("equivalence", found).to_csv(tmp_path / "tables" / "equivalence.csv", index=False)
     lines = summarise(tmp_path).split("\n")
     assert " ".join(lines[:2]) == (
         "In stages.3: a loss as large as the margin is ruled out for detectors (margin 8) and unique concepts (margin"

@@ -95,8 +95,9 @@ def test_slurm_alone_is_asked_for_its_jobs(monkeypatch, warnings):
     monkeypatch.setattr(executors, "ask", lambda *command: asked.append(command[0]))
     require_executor(workflow("cluster-generic"), 0)
     assert asked == [] and len(warnings) == 1 and "Under cluster-generic jobs cannot see" in warnings[0]
+    monkeypatch.setattr(executors, "notice_preempted_jobs", lambda: asked.append("preempted"))
     require_executor(workflow("slurm"), 0)
-    assert asked == ["sacct", "squeue"] and len(warnings) == 1
+    assert asked == ["sacct", "preempted", "squeue"] and len(warnings) == 1
 
 
 @pytest.mark.parametrize(("queue", "last"), [("", "CANCELLED"), ("7\n8_2\n", "PREEMPTED"), (None, "PREEMPTED")])

@@ -16,7 +16,10 @@ from pathlib import Path
 
 from workflow_scripts.shared.files import run_command
 
-PRELOADED = ["workflow_scripts.networks.torchvision_models", "numba", "h5py", "pandas", "PIL.Image", "snakemake.cli"]
+PRELOADED = [
+    *("workflow_scripts.networks.torchvision_models", "numba", "h5py", "pandas", "PIL.Image", "snakemake.cli"),
+    *("workflow_scripts.train.train_level", "workflow_scripts.dissect.tally_units"),
+]
 MOST_SECONDS = 20
 MOST_BYTES = 10**9  # of memory, of which torch takes 0.3 GB
 MOST_ADDRESSES = 2**35  # of address space: protects the machine, not the test

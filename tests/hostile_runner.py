@@ -20,6 +20,7 @@ from workflow_scripts.shared.files import run_command
 PRELOADED = [
     *("workflow_scripts.networks.torchvision_models", "numba", "h5py", "pandas", "PIL.Image", "snakemake.cli"),
     *("workflow_scripts.plan.experiment", "workflow_scripts.tables.compare_networks"),
+    *("workflow_scripts.train.train_level", "workflow_scripts.dissect.tally_units"),
 ]
 MOST_SECONDS = 20
 MOST_BYTES = 10**9  # of memory, of which torch takes 0.3 GB

@@ -9,6 +9,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,13 +18,21 @@ import numpy as np
 import pytest
 import torch
 from hostile_runner import require_harmless, require_refusal, run_hostile
-from test_hdf5_files import HEIGHT, IMAGES, SIDE, UNITS, WIDTH, dissected, replace
+from test_hdf5_files import HEIGHT, IMAGES, SIDE, UNITS, WIDTH, dissected, replace  # noqa: F401
 from test_hostile_networks import NETS, SETTINGS, small_state, steps
+from torch import Tensor, nn
 
-from workflow_scripts.data.hdf5 import COMPRESSION, FORMAT, create_hdf5
+from workflow_scripts.data.hdf5 import COMPRESSION
+from workflow_scripts.dissect.interpolation import read_receptive_fields
+from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.networks.checkpoints import save_tensors
+from workflow_scripts.notebook import dissect
+from workflow_scripts.shared.files import UserError
 
 Change = Callable[[Path], object]
+made: dict[str, Any] = {}
+exec(NETS, made)
+small: Callable[[], nn.Module] = made["small"]
 NEW = ("new.h5", "new.csv", "split.csv")  # what commands write; nothing else changes
 FILES = ["--activations", "activations.h5", "--thresholds", "thresholds.h5", "--concepts", "concepts.h5"]
 CHOICES = ["--border", "clamp", "--mask", "at_least", "--counted-images", "with_category", "--planes", "each"]
@@ -62,11 +71,10 @@ class Case(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def right(dissected, tmp_path_factory) -> Path:
+def right(dissected, tmp_path_factory) -> Path:  # noqa: F811 - the fixture of the other file
     """A folder with a dissection of six pictures, and a network."""
     folder = shutil.copytree(dissected, tmp_path_factory.mktemp("hostile") / "right")
     (folder / "nets.py").write_text(NETS)
-    (folder / "reads.py").write_text(READS)
     masks = {"0": torch.ones(4, 3, 3, 3, dtype=torch.bool)}
     save_tensors(
         folder / "network.pt", {"model": small_state(), "masks": masks, "classes": 3, "epochs": 0, "lineage": ""}
@@ -202,7 +210,7 @@ ALL = "maps/all"
 SOME = "maps/some"
 TALLY, TALLIES = ("tally_units",), ("tally_units", "validate_units")
 THRESHOLD = ("find_thresholds",)
-OF_MAPS = ("find_thresholds", "tally_units")
+OF_MAPS = ("find_thresholds",)
 OF_NAMES = ("tally_units", "name_units")
 NOT_A_FILE = "is a folder, pipe, socket or device, not a file"
 
@@ -216,22 +224,20 @@ CASES: dict[str, Case] = {
     "right": Case(lambda folder: None, ("find_thresholds", "tally_units", "name_units", "dump_activations"), None),
     # Indices
     "masks that begin beyond": Case(put("concepts", "mask_start", full(10**6)), TALLIES, "mask_start holds 1000000"),
-    "masks that begin below 0": Case(put("concepts", "mask_start", full(-1)), TALLIES, "mask_start holds -1"),
+    "masks that begin below 0": Case(put("concepts", "mask_start", full(-1)), TALLY, "mask_start holds -1"),
     "masks that end before they begin": Case(
         put("concepts", "mask_start", lambda old: np.concatenate([old[:1], old[1:-1][::-1], old[-1:]])),
-        TALLIES,
+        TALLY,
         "mask_start does not rise",
     ),
     "again masks that begin beyond": Case(
-        put("concepts", "again_start", full(2**62, np.int64)), TALLIES, "again_start holds"
+        put("concepts", "again_start", full(2**62, np.int64)), TALLY, "again_start holds"
     ),
-    "labels that begin beyond": Case(put("concepts", "whole_start", lambda old: old + 1), TALLIES, "whole_start holds"),
+    "labels that begin beyond": Case(put("concepts", "whole_start", lambda old: old + 1), TALLY, "whole_start holds"),
     "a label of -5": Case(put("concepts", "mask_label", full(-5)), TALLIES, "mask_label holds -5"),
-    "a label of 10^6": Case(
-        put("concepts", "again_label", full(10**6, np.int32)), TALLIES, "again_label holds 1000000"
-    ),
-    "a whole label of -1": Case(put("concepts", "whole_label", full(-1, np.int32)), TALLIES, "whole_label holds -1"),
-    "a label of 2^63": Case(put("concepts", "mask_label", full(2**63, np.uint64)), TALLIES, "mask_label holds 9223"),
+    "a label of 10^6": Case(put("concepts", "again_label", full(10**6, np.int32)), TALLY, "again_label holds 1000000"),
+    "a whole label of -1": Case(put("concepts", "whole_label", full(-1, np.int32)), TALLY, "whole_label holds -1"),
+    "a label of 2^63": Case(put("concepts", "mask_label", full(2**63, np.uint64)), TALLY, "mask_label holds 9223"),
     "a category of 200": Case(
         put("concepts", "label_category", full(200, np.int64)), OF_NAMES, "label_category holds 200"
     ),
@@ -243,15 +249,15 @@ CASES: dict[str, Case] = {
     "units that fall": Case(put("activations", f"{SOME}/unit", lambda old: old[::-1].copy()), OF_MAPS, "does not rise"),
     "maps that begin beyond": Case(put("activations", f"{SOME}/start", full(10**9)), OF_MAPS, "some/start holds"),
     # Sizes
-    "label maps twice as high": Case(put("concepts", "label_size", [2 * HEIGHT, WIDTH]), TALLIES, "masks is uint64"),
-    "label maps twice as wide": Case(put("concepts", "label_size", [HEIGHT, 2 * WIDTH]), TALLIES, "masks is uint64"),
+    "label maps twice as high": Case(put("concepts", "label_size", [2 * HEIGHT, WIDTH]), TALLY, "masks is uint64"),
+    "label maps twice as wide": Case(put("concepts", "label_size", [HEIGHT, 2 * WIDTH]), TALLY, "masks is uint64"),
     "label maps of 10^12 pixels": Case(
-        put("concepts", "label_size", [10**6, 10**6]), TALLIES, "more than 16777216 pixels"
+        put("concepts", "label_size", [10**6, 10**6]), TALLY, "more than 16777216 pixels"
     ),
-    "label maps of 10^18 rows": Case(put("concepts", "label_size", [10**18, 1]), TALLIES, "label_size holds"),
-    "label maps of no pixels": Case(put("concepts", "label_size", [0, WIDTH]), TALLIES, "label_size holds 0"),
-    "a size of three": Case(put("concepts", "label_size", [HEIGHT, WIDTH, 1]), TALLIES, r"label_size is int64 \(3,\)"),
-    "one picture less": Case(put("concepts", "image_has_category", lambda old: old[:-1]), TALLIES, "mask_start is"),
+    "label maps of 10^18 rows": Case(put("concepts", "label_size", [10**18, 1]), TALLY, "label_size holds"),
+    "label maps of no pixels": Case(put("concepts", "label_size", [0, WIDTH]), TALLY, "label_size holds 0"),
+    "a size of three": Case(put("concepts", "label_size", [HEIGHT, WIDTH, 1]), TALLY, r"label_size is int64 \(3,\)"),
+    "one picture less": Case(put("concepts", "image_has_category", lambda old: old[:-1]), TALLY, "mask_start is"),
     "one category more": Case(
         put("concepts", "category_name", [b"object", b"part", b"x"]), OF_NAMES, "image_has_category is"
     ),
@@ -266,7 +272,7 @@ CASES: dict[str, Case] = {
     ),
     "maps of no places": Case(put("activations", ALL, lambda old: old[..., :0]), OF_MAPS, "all is float16"),
     "maps of more pictures": Case(
-        put("activations", ALL, lambda old: np.tile(old, (2, 1, 1, 1))), TALLIES, "has 12 images"
+        put("activations", ALL, lambda old: np.tile(old, (2, 1, 1, 1))), TALLY, "has 12 images"
     ),
     "maps of doubles": Case(
         put("activations", ALL, lambda old: old.astype(float)), OF_MAPS, "neither float16 nor float32"
@@ -279,17 +285,13 @@ CASES: dict[str, Case] = {
     "3 thresholds": Case(
         put("thresholds", "all/threshold", lambda old: old[:3]), TALLIES, r"all/threshold is float32 \(3,\)"
     ),
-    "a threshold more": Case(
-        put("thresholds", "all/threshold", lambda old: np.append(old, old[:1])), TALLIES, r"\(5,\)"
-    ),
-    "thresholds of NaN": Case(put("thresholds", "all/threshold", full(np.nan)), TALLIES, "all/threshold holds NaN"),
-    "thresholds of infinity": Case(
-        put("thresholds", "all/threshold", full(np.inf)), TALLIES, "threshold is not finite"
-    ),
+    "a threshold more": Case(put("thresholds", "all/threshold", lambda old: np.append(old, old[:1])), TALLY, r"\(5,\)"),
+    "thresholds of NaN": Case(put("thresholds", "all/threshold", full(np.nan)), TALLY, "all/threshold holds NaN"),
+    "thresholds of infinity": Case(put("thresholds", "all/threshold", full(np.inf)), TALLY, "threshold is not finite"),
     "thresholds of doubles": Case(
-        put("thresholds", "all/threshold", lambda old: old.astype(float)), TALLIES, "is float64"
+        put("thresholds", "all/threshold", lambda old: old.astype(float)), TALLY, "is float64"
     ),
-    "a maximum below the minimum": Case(put("thresholds", "all/maximum", full(-1e9)), TALLIES, "do not match"),
+    "a maximum below the minimum": Case(put("thresholds", "all/maximum", full(-1e9)), TALLY, "do not match"),
     "an intersection beyond its label": Case(
         put("tally", "all/intersection", full(2**40)), ("name_units",), "has more pixels than a label"
     ),
@@ -310,14 +312,14 @@ CASES: dict[str, Case] = {
             ("activations", OF_MAPS, ("maps", "fingerprint", "format", f"{SOME}/unit", f"{SOME}/bound")),
             ("activations", THRESHOLD, ("candidates_quantile",)),
             ("activations", TALLY, ("concepts", "candidates_mask")),
-            ("thresholds", TALLIES, ("activations", "quantile", "samples", "all", "all/maximum")),
+            ("thresholds", TALLY, ("activations", "quantile", "samples", "all", "all/maximum")),
             ("tally", ("name_units",), ("all/intersection", "all/label_area", "some/minimum", "format")),
         )
         for member in members
     },
     # Attributes
     "a fingerprint of numbers": Case(
-        attribute("concepts", "fingerprint", 7), TALLIES, "fingerprint is of the type int64"
+        attribute("concepts", "fingerprint", 7), TALLY, "fingerprint is of the type int64"
     ),
     "a fingerprint of nothing": Case(
         attribute("activations", "fingerprint", h5py.Empty("f4")), OF_MAPS, "fingerprint is of"
@@ -326,8 +328,8 @@ CASES: dict[str, Case] = {
         attribute("thresholds", "activations", 10**4 * "x"), TALLY, "was not made from"
     ),
     "a format of 3.5": Case(attribute("activations", "format", 3.5), OF_MAPS, "format is of the type"),
-    "format 99": Case(attribute("thresholds", "format", 99), TALLIES, "is not of format"),
-    "a quantile of text": Case(attribute("thresholds", "quantile", "half"), TALLIES, "quantile is of the type str"),
+    "format 99": Case(attribute("thresholds", "format", 99), TALLY, "is not of format"),
+    "a quantile of text": Case(attribute("thresholds", "quantile", "half"), TALLY, "quantile is of the type str"),
     "candidates of NaN": Case(
         attribute("activations", "candidates_quantile", np.nan), THRESHOLD, "quantiles of raw maps up to nan"
     ),
@@ -393,7 +395,7 @@ CASES: dict[str, Case] = {
         outside("concepts", "images", ("pipe", 0, 10**6)), ("dump_activations",), "in other files"
     ),
     "virtual maps": Case(virtual("activations", ALL, "/dev/zero"), OF_MAPS, "stored in other files"),
-    "virtual thresholds": Case(virtual("thresholds", "all/threshold", "tally.h5"), TALLIES, "stored in other files"),
+    "virtual thresholds": Case(virtual("thresholds", "all/threshold", "tally.h5"), TALLY, "stored in other files"),
     "a virtual intersection": Case(
         virtual("tally", "all/intersection", "thresholds.h5"), ("name_units",), "in other files"
     ),
@@ -412,10 +414,10 @@ CASES: dict[str, Case] = {
         lambda folder: shutil.copyfile(folder / "concepts.h5", folder / "activations.h5"), OF_MAPS, "holds no maps"
     ),
     "maps in place of the thresholds": Case(
-        lambda folder: shutil.copyfile(folder / "activations.h5", folder / "thresholds.h5"), TALLIES, "holds no"
+        lambda folder: shutil.copyfile(folder / "activations.h5", folder / "thresholds.h5"), TALLY, "holds no"
     ),
     "no layers": Case(gone("activations", ALL, SOME), OF_MAPS, "holds no maps"),
-    "a layer that is a dataset of thresholds": Case(put("thresholds", "some", [1.0]), TALLIES, "some is not a group"),
+    "a layer that is a dataset of thresholds": Case(put("thresholds", "some", [1.0]), TALLY, "some is not a group"),
     "maps of candidates for a rotation": Case(lambda folder: None, ("rotate_units",), "keeps only candidates"),
     "maps of NaN for a rotation": Case(
         steps(gone("activations", SOME), put("activations", ALL, full(np.inf))),
@@ -471,85 +473,68 @@ FIELDS: dict[str, tuple[Change, str | None]] = {
     "5000 digits": (fields(5000 * b"9"), "fields.json is damaged"),
     "bytes": (fields(b"\xff\xfe\x00"), "fields.json is damaged"),
     "nothing": (fields(b""), "fields.json is damaged"),
-    "a pipe": (special("fields.json", "pipe"), NOT_A_FILE),
-    "a device": (special("fields.json", "device"), NOT_A_FILE),
-    "a folder": (special("fields.json", "folder"), NOT_A_FILE),
 }
 
 
 # Networks in a notebook
 
-READS = """
-import sys
 
-import torch
-from torch import nn
+class Returns(nn.Module):
+    """A network that returns nothing."""
 
-import nets
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
 
-
-def dissected(model=None, layers=("3",), concepts="concepts.h5", mean=(0.5,) * 3, std=(0.25,) * 3, **choices):
-    from workflow_scripts.notebook import dissect
-
-    model = nets.small() if model is None else model
-    print(dissect(model, layers, concepts, mean=mean, std=std, **{"quantile": 0.1} | choices))
+    def forward(self, pictures: Tensor) -> None:
+        self.conv(pictures)
 
 
-def called(name, own=None):
-    network = nets.small()
-    network.add_module(name, own or nn.Conv2d(3, 4, 3))
+def called(name: str) -> nn.Module:
+    network = small()
+    network.add_module(name, nn.Identity())
     return network
 
 
-class Returns(nn.Module):
-    def __init__(self, value):
-        super().__init__()
-        self.value, self.conv = value, nn.Conv2d(3, 4, 3)
-
-    def forward(self, pictures):
-        self.conv(pictures)
-        return self.value() if callable(self.value) else self.value
+def of_nan() -> nn.Module:
+    network = small()
+    nn.init.constant_(network.get_parameter("0.weight"), torch.nan)
+    return network
 
 
-def main():
-    eval(sys.argv[1])
-"""
-NOTEBOOK: dict[str, tuple[str, str | None]] = {
-    "right": ("dissected()", None),
-    "no model": ("dissected(0)", "the model is a int, not a torch.nn.Module"),
-    "a class": ("dissected(nn.Linear)", "the model is a type, not a torch.nn.Module"),
-    "lazy layers": ("dissected(nn.LazyConv2d(3, 3))", "lazy layers"),
-    "no layers": ("dissected(layers=[])", "layers: none is listed"),
-    "a layer of no name": ("dissected(layers=[''])", "the network has no layer ''"),
-    "a layer that is a number": ("dissected(layers=[3])", "layers: 3 is no name"),
-    "layers that are none": ("dissected(layers=None)", "layers: "),
-    "a layer of 10^5 characters": ("dissected(layers=[10**5 * 'x'])", "the network has no layer 'xxx"),
-    "a layer with a slash": ("dissected(called('a/b'), layers=['a/b'])", "'a/b' has a slash"),
-    "a layer with a NUL": ("dissected(called('a\\0b', nn.Identity()), layers=['a\\0b'])", "has a slash|NUL"),
-    "a layer of dots": ("dissected(layers=['.'])", "no layer '.'"),
-    "a layer twice": ("dissected(layers=['3', '3'])", "listed more than once"),
-    "a grid of 10^30": ("dissected(layers=['3@1' + 30 * '0' + 'x1'])", "neither|grid"),
-    "a run of 5000 digits": ("dissected(layers=['3#' + 5000 * '9'])", "layers: "),
-    "std of zeros": ("dissected(std=[0, 0, 0])", "images.std"),
-    "std of NaN": ("dissected(std=[float('nan')] * 3)", "images.std"),
-    "mean of infinity": ("dissected(mean=[float('inf')] * 3)", "images.mean"),
-    "mean of two": ("dissected(mean=[0.5, 0.5])", "images.mean"),
-    "mean of text": ("dissected(mean='abc')", "mean"),
-    "mean of none": ("dissected(mean=None)", "mean"),
-    "a protocol that is none": ("dissected(protocol='mine')", "protocol"),
-    "a precision of 8 bits": ("dissected(precision='float8')", "precision"),
-    "a choice that is none": ("dissected(colour=1)", "there is no choice colour"),
-    "a quantile of 2": ("dissected(quantile=2)", "quantile"),
-    "a quantile of NaN": ("dissected(quantile=float('nan'))", "quantile"),
-    "no concepts": ("dissected(concepts='nowhere.h5')", "nowhere.h5 is missing"),
-    "concepts that are none": ("dissected(concepts=None)", "concepts"),
-    "concepts that are maps": ("dissected(concepts='activations.h5')", "holds no images"),
-    "a folder without a size": ("dissected(concepts='.')", "give the size"),
-    "weights of NaN": ("m = nets.small(); m[0].weight.data.fill_(torch.nan); dissected(m)", "NaN or infinite"),
-    "weights without data": ("dissected(nets.small().to('meta'))", "meta|does not accept"),
-    "a network that contains itself": ("m = nets.small(); m[2].itself = m; dissected(m)", "contains itself"),
-    "a network that exits": ("dissected(nets.Exits(), layers=['conv'])", "does not accept a picture.*SystemExit"),
-    "a network that returns nothing": ("dissected(Returns(None), layers=['conv'])", None),
+NO_MODEL = "not a torch.nn.Module"
+# What a notebook gives, by the name of the argument, and what it is told.
+NOTEBOOK: dict[str, tuple[dict[str, Any], str]] = {
+    "no model": ({"model": None}, NO_MODEL),
+    "a class": ({"model": nn.Linear}, NO_MODEL),
+    "lazy layers": ({"model": nn.LazyConv2d(3, 3)}, "lazy layers"),
+    "weights of NaN": ({"model": of_nan()}, "NaN or infinite"),
+    "weights without data": ({"model": small().to("meta")}, "tensors without data"),
+    "a network that contains itself": ({"model": made["cyclic"]()}, "contains itself"),
+    "a network that exits": ({"model": made["Exits"](), "layers": "conv"}, "does not accept a picture .*SystemExit"),
+    "no layers": ({"layers": []}, "layers: none is listed"),
+    "a layer of no name": ({"layers": [""]}, "the network has no layer ''"),
+    "a layer that is a number": ({"layers": [3]}, "something other than names"),
+    "layers that are none": ({"layers": None}, "something other than names"),
+    "a layer of 10^5 characters": ({"layers": [10**5 * "x"]}, "the network has no layer 'xxx"),
+    "a layer with a slash": ({"model": called("a/b"), "layers": ["a/b"]}, "'a/b' has a slash"),
+    "a layer with a NUL": ({"model": called("a\0b"), "layers": ["a\0b"]}, r"'a\?b' has a slash or a NUL"),
+    "a layer of dots": ({"layers": ["."]}, "no layer '.'"),
+    "a layer twice": ({"layers": ["3", "3"]}, "listed more than once"),
+    "a grid of 10^30": ({"layers": ["3@1" + 30 * "0" + "x1"]}, "has no grid after its @"),
+    "a run of 5000 digits": ({"layers": ["3#" + 5000 * "9"]}, "has no number after its #"),
+    "std of zeros": ({"std": [0, 0, 0]}, r"std\.0 is 0"),
+    "mean of two": ({"mean": [0.5, 0.5]}, "mean is "),
+    "mean of text": ({"mean": "abc"}, r"mean\.0 is"),
+    "mean of none": ({"mean": None}, r"mean\.0 is"),
+    "a protocol that is none": ({"protocol": "mine"}, "protocol"),
+    "a precision of 8 bits": ({"precision": "float8"}, "precision"),
+    "a choice that is none": ({"colour": 1}, "there is no choice colour"),
+    "a quantile of 2": ({"quantile": 2}, "quantile"),
+    "no concepts": ({"concepts": "nowhere.h5"}, "nowhere.h5 is missing"),
+    "concepts that are none": ({"concepts": None}, "concepts is a NoneType"),
+    "concepts that are maps": ({"concepts": "activations.h5"}, "holds no images"),
+    "a folder without a size": ({"concepts": "."}, "give the size"),
 }
 
 
@@ -582,10 +567,31 @@ def test_a_hostile_file_is_refused(folder, name, command):
 def test_hostile_receptive_fields_are_refused_or_are_somewhere(folder, name):
     change, says = FIELDS[name]
     change(folder)
-    check(folder, "workflow_scripts.dissect.tally_units", OF_FIELDS, says)
+    inputs = [folder / f"{name}.h5" for name in ("activations", "thresholds", "concepts", "new")]
+    with nullcontext() if says is None else pytest.raises(UserError, match=says):
+        tally_units(
+            *inputs, knots="receptive_field", mask="at_least",
+            receptive_fields=read_receptive_fields(folder / "fields.json"),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_receptive_fields_are_read_from_files_alone(folder, kind):
+    special("fields.json", kind)(folder)
+    check(folder, "workflow_scripts.dissect.tally_units", OF_FIELDS, NOT_A_FILE)
 
 
 @pytest.mark.parametrize("name", NOTEBOOK)
-def test_a_notebook_gets_a_sentence(folder, name):
-    call, says = NOTEBOOK[name]
-    check(folder, "reads", [f"exec({call!r})" if ";" in call else call], says)
+def test_a_notebook_gets_a_sentence(right, monkeypatch, name):
+    monkeypatch.chdir(right)
+    given, says = NOTEBOOK[name]
+    usual = {"model": small(), "layers": ["3"], "concepts": "concepts.h5", "mean": [0.5] * 3, "std": [0.25] * 3}
+    with pytest.raises(UserError, match=says) as told:
+        dissect(**usual | {"quantile": 0.1} | given)
+    assert len(str(told.value)) < 1000
+
+
+def test_a_notebook_may_have_a_network_that_returns_nothing(right, monkeypatch):
+    monkeypatch.chdir(right)
+    found = dissect(Returns(), "conv", "concepts.h5", mean=[0.5] * 3, std=[0.25] * 3, quantile=0.1)
+    assert found.units["unit"].tolist() == [0, 1, 2, 3]

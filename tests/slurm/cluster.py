@@ -158,16 +158,21 @@ class Cluster:
 
     def kill_node(self, node: str) -> None:
         """End all processes of a node at once, as when its power fails."""
-        jobs = run("squeue", "-h", "-w", node, "-o", "%A").split()
         daemon = self.daemons.pop(node)
         daemon.kill()
         daemon.wait()
-        names = tuple(f"slurmstepd: [{job}.".encode() for job in jobs)
+        ended = set()
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):  # it may just end
-                command, variables = ((process / name).read_bytes() for name in ("cmdline", "environ"))
-                if command.startswith(names) or f"SLURMD_NODENAME={node}".encode() in variables.split(b"\0"):
-                    os.kill(int(process.name), signal.SIGKILL)
+                variables = (process / "environ").read_bytes()
+                # Another cluster may have a node of this name.
+                if f"SLURMD_NODENAME={node}\0".encode() in variables and str(self.folder).encode() in variables:
+                    parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+                    is_step = (process.parent / parent / "cmdline").read_bytes().startswith(b"slurmstepd: ")
+                    ended |= {int(process.name), int(parent)} if is_step else {int(process.name)}
+        for number in ended:
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
 
     def stop_controller(self) -> None:
         """End the controller; what it knows it keeps in its folder."""

@@ -559,15 +559,24 @@ def write_ablation(folder, rows, classes=("imp",)):
 def test_ablation_by_hand_and_without_any_pair(tmp_path):
     folder = plain(tmp_path)
     pairs = []
-    for level, own, p in ((0, -0.25, 0.01), (0, -0.5, 0.2), (2, 0.0004, 0.5)):
-        row = {"arm": "imp", "replicate": 1, "level": level, "layer": "a", "class": "cat", "concept": "cat", "units": 2}
+    measured = [(0, "cat", -0.25, 0.01), (0, "dog", -0.5, 0.2), (2, "cat", 0.0004, 0.5), (2, "dog", 0.0004, 0.5)]
+    for level, name, own, p in measured:
+        row = {
+            "arm": "imp",
+            "replicate": 1,
+            "level": level,
+            "layer": "a",
+            "class": name,
+            "concept": name,
+            "units": 2,
+        }
         row |= {"pictures": 9, "accuracy": 0.5, "own": own, "others": np.nan, "all": own, "random_own_mean": -0.01}
         pairs.append(row | {"random_own_sd": 0, "random_all_mean": 0, "p": p, "sets": 99, "by": "logits"})
     write_ablation(folder, pairs)
     title = "What the units do in a"
     dense, pruned = cells_of(folder, title)
     assert list(dense.values()) == ["100 %", "2", "2", "-37.5", "-", "-1.0", "50 %"]
-    assert list(pruned.values()) == ["25 %", "1", "2", "0.0", "-", "-1.0", "0 %"]
+    assert list(pruned.values()) == ["25 %", "2", "2", "0.0", "-", "-1.0", "0 %"]
     text = texts_of(folder)[title]
     assert "points, by -37.5 at 100 % of the weights (as many random units: -1) and 0 at 25 %" in text
     assert "In the 2 pairs of a class and a replicate with such units both in the dense networks and" in text
@@ -663,7 +672,7 @@ def test_without_a_margin_nothing_is_claimed(tmp_path):
 def test_half_a_rotation_does_not_count_as_a_random_basis(tmp_path):
     folder = plain(tmp_path)
     write_rotations(folder, {0: 8, 1: 8, 2: 8})
-    edit(folder, "rotations", alpha=0.5)
+    edit(folder, "rotations", alpha=lambda rotations: rotations["alpha"] / 2)
     compare_networks(folder, Margins(MARGIN, ACCURACY_MARGIN))
     assert "units above rotation" not in cells_of(folder, "What changes in a")[0]
     assert "Random directions" not in texts_of(folder)["What changes in a"]

@@ -124,7 +124,7 @@ TABLES: Mapping[str, tuple[Mapping[str, Kind], tuple[str, ...]]] = {
         LAYER
         | {"alpha": SHARE, "seed": COUNT, "median_score": SHARE}
         | {"units": SOME}
-        | each(COUNT, "detectors_a", "concepts_a", "dead_units"),
+        | each(NUMBER._replace(low=0), "detectors_a", "concepts_a", "dead_units"),
         (*LAYER, "alpha", "seed"),
     ),
     "sweep": (LAYER | COUNTS | {"choice": TEXT, "value": TEXT, "own": FLAG}, (*LAYER, "choice", "value")),

@@ -103,7 +103,9 @@ def dissect(
     require_none(list(unequal_channels(normal, "images")))
     layers = [layers] if isinstance(layers, str) else as_list(layers)
     if not all(isinstance(layer, str) for layer in layers):
-        raise UserError(f"layers: {shown(layers)} has something other than names: give names of modules, such as layer4")
+        raise UserError(
+            f"layers: {shown(layers)} has something other than names: give names of modules, such as layer4"
+        )
     with tempfile.TemporaryDirectory(prefix="dissection_") as folder, torch_kept():
         units = measure_units(
             copied(model), layers, packed(concepts, size, Path(folder)), mean, std, rules, Path(folder)

@@ -75,6 +75,7 @@ def right(dissected, tmp_path_factory) -> Path:  # noqa: F811 - the fixture of t
     """A folder with a dissection of six pictures, and a network."""
     folder = shutil.copytree(dissected, tmp_path_factory.mktemp("hostile") / "right")
     (folder / "nets.py").write_text(NETS)
+    attribute("activations", "network", "the network")(folder)
     masks = {"0": torch.ones(4, 3, 3, 3, dtype=torch.bool)}
     save_tensors(
         folder / "network.pt", {"model": small_state(), "masks": masks, "classes": 3, "epochs": 0, "lineage": ""}
@@ -368,11 +369,6 @@ CASES: dict[str, Case] = {
     "pictures whose chunk unfolds to 1 GB": Case(
         chunk("concepts", "images", zlib.compress(bytes(10**8)), compression="gzip"), ("dump_activations",), "damaged"
     ),
-    # Damage
-    "maps with flipped bytes": Case(flipped("activations", ALL), OF_MAPS, "damaged|NaN"),
-    "candidates with flipped bytes": Case(flipped("activations", f"{SOME}/values"), OF_MAPS, "damaged|NaN"),
-    "masks with flipped bytes": Case(flipped("concepts", "masks"), TALLY, "damaged"),
-    "pictures with flipped bytes": Case(flipped("concepts", "images"), ("dump_activations",), "damaged"),
     # Elsewhere
     "maps in another file": Case(
         linked("activations", ALL, h5py.ExternalLink("concepts.h5", "/images")), OF_MAPS, "is a link"
@@ -561,6 +557,20 @@ def check(folder: Path, command: str, arguments: list[object], says: str | None)
 def test_a_hostile_file_is_refused(folder, name, command):
     CASES[name].change(folder)
     check(folder, f"workflow_scripts.dissect.{command}", COMMANDS[command], CASES[name].says)
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "command"),
+    [
+        ("activations", ALL, "find_thresholds"),
+        ("activations", f"{SOME}/values", "find_thresholds"),
+        ("concepts", "masks", "tally_units"),
+        ("concepts", "images", "dump_activations"),
+    ],
+)
+def test_flipped_bytes_are_refused_or_are_other_numbers(folder, name, dataset, command):
+    flipped(name, dataset)(folder)
+    require_harmless(folder, run_hostile(folder, f"workflow_scripts.dissect.{command}", *COMMANDS[command]))
 
 
 @pytest.mark.parametrize("name", FIELDS)

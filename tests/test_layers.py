@@ -280,7 +280,7 @@ REFUSED = {
     "an empty grid": (["tokens@"], r"'tokens@' has no grid"),
     "a grid without rows": (["tokens@0x4"], r"'tokens@0x4' has no grid"),
     "a grid with a third side": (["tokens@8x4x1"], r"'tokens@8x4x1' has no grid"),
-    "a slash": (["patches/conv"], r"'patches/conv' has a slash in it"),
+    "a slash": (["patches/conv"], r"'patches/conv' has a slash or a NUL in it"),
     "two grids": (["tokens@8x4", "tokens@4x8"], r"tokens is listed more than once"),
     "listed twice": (["patches", "patches"], r"patches is listed more than once"),
 }

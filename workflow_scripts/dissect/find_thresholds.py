@@ -7,10 +7,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from workflow_scripts.data.hdf5 import FORMAT, create_hdf5, find_group, member_names, open_hdf5, read_attribute
+from workflow_scripts.data.hdf5 import FORMAT, create_hdf5, open_hdf5, read_attribute
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
 from workflow_scripts.dissect.interpolation import Grid, grid, layer_knots, read_receptive_fields
-from workflow_scripts.dissect.maps import LayerMaps
+from workflow_scripts.dissect.maps import LayerMaps, layers_of
 from workflow_scripts.dissect.order_statistics import Counts, LargestSamples, OrderStatistics, order_statistic_rank
 from workflow_scripts.dissect.parallel import in_shards
 from workflow_scripts.plan.protocols import BORDERS, SCHEMES
@@ -51,7 +51,7 @@ def find_thresholds(
         fingerprint = read_attribute(dump, "fingerprint", str)
         file.attrs.update(format=FORMAT, activations=fingerprint, quantile=quantile, samples=upsampled or "raw")
         label_size = read_label_size(activations, dump, concepts) if upsampled else None
-        for layer in member_names(find_group(dump, "maps")):
+        for layer in layers_of(dump):
             maps = LayerMaps(dump, layer)
             require_candidates(activations, maps, dump, quantile, upsampled)
             size, samples = (maps.height, maps.width), maps.samples

@@ -144,7 +144,9 @@ def layer_knots(receptive_fields: dict | None, layer: str, knots: str) -> tuple[
             Field(float(offset), float(stride), int(side))
             for (offset, stride), side in zip(fields, sides(picture), strict=True)
         )
-        if found and not all(0 < field.stride < np.inf > abs(field.offset) and field.picture > 0 for field in found):
+        if found and not all(
+            0 < field.stride < np.inf > abs(field.offset) and float(field.picture) > 0 for field in found
+        ):
             raise ValueError
     except (KeyError, TypeError, ValueError, OverflowError):
         raise UserError(f"the receptive fields of {layer} are unknown: give the file that has them") from None

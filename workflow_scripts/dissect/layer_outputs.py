@@ -86,7 +86,8 @@ def layer_grids(layers: list[str]) -> dict[str, Grid]:
     """Return the grids of `layers` by name, or None for a layer without one.
 
     Raises:
-        UserError: a grid is not ROWSxCOLUMNS, a run is not a number from 1, or a name has a slash or a NUL or is listed twice.
+        UserError: a grid is not ROWSxCOLUMNS, a run is not a number from 1, a name has a slash or a NUL, or one is
+            listed twice.
     """
     grids: dict[str, Grid] = {}
     for layer in layers:
@@ -198,7 +199,8 @@ def find_module(network: nn.Module, name: str) -> nn.Module:
         near = nearest_names(name, [known for known in modules if known])
         hint = f"; similar names are {', '.join(map(shown, near))}" if near else ""
         raise UserError(
-            f"layers: the network has no layer {shown(name)!r}{hint}; python -m workflow_scripts list_layers lists all layers"
+            f"layers: the network has no layer {shown(name)!r}{hint}; python -m workflow_scripts list_layers lists all"
+            " layers"
         )
     return modules[name]
 

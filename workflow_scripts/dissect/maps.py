@@ -20,6 +20,8 @@ from workflow_scripts.data.hdf5 import (
     find_dataset,
     find_group,
     find_member,
+    lacks,
+    member_names,
     read_extremes,
     read_singles,
     read_starts,
@@ -131,6 +133,13 @@ class LayerMaps:
         memory = Memory()
         for images in self.runs(first, last, VALUES_IN_MEMORY):
             yield self.read(images, memory.empty)
+
+
+def layers_of(dump: h5py.File) -> list[str]:
+    """The names of the layers of an open dump, in its order; raise UserError if it has none."""
+    if names := member_names(find_group(dump, "maps")):
+        return names
+    raise lacks(dump, "maps")
 
 
 class Memory:

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from scipy.linalg import schur
 
-from workflow_scripts.data.hdf5 import FORMAT, create_hdf5, find_group, member_names, open_hdf5, read_attribute
+from workflow_scripts.data.hdf5 import FORMAT, create_hdf5, open_hdf5, read_attribute
 from workflow_scripts.dissect.map_writers import PRECISIONS, bad_unit, map_writer
-from workflow_scripts.dissect.maps import LayerMaps
+from workflow_scripts.dissect.maps import LayerMaps, layers_of
 from workflow_scripts.shared.files import UserError, scratch_file, text_fingerprint
 from workflow_scripts.shared.gpus import lease_gpu
 
@@ -64,7 +64,7 @@ def turn_maps(
         create_hdf5(scratch) as found,
     ):
         turned.create_group("maps", track_order=True)
-        for layer in member_names(find_group(dump, "maps")):
+        for layer in layers_of(dump):
             maps = LayerMaps(dump, layer)
             if maps.candidates:
                 raise UserError(f"{activations} keeps only candidates, but a rotation needs all maps: dump all of them")

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from workflow_scripts.data.hdf5 import find_group, member_names, open_hdf5, read_attribute
+from workflow_scripts.data.hdf5 import open_hdf5, read_attribute
 from workflow_scripts.dissect.concept_data import ConceptData, require_same
 from workflow_scripts.dissect.interpolation import Grid, grid, layer_knots
-from workflow_scripts.dissect.maps import LayerMaps, strict_bound
+from workflow_scripts.dissect.maps import LayerMaps, layers_of, strict_bound
 from workflow_scripts.dissect.tallies import Labels, Pairing, Tally, TallySettings, own_labels, tally_layer
 from workflow_scripts.dissect.unit_files import Thresholds, read_thresholds
 from workflow_scripts.plan.protocols import BORDERS, COUNTED_IMAGES, MASKS, PLANES, SCHEMES, Protocol
@@ -76,7 +76,7 @@ def open_layers(
             "samples": read_attribute(cuts, "samples", str),
         }
         layers = {}
-        for layer in member_names(find_group(dump, "maps")):
+        for layer in layers_of(dump):
             maps = LayerMaps(dump, layer)
             of_units = read_thresholds(cuts, layer, maps.units)
             knots, fields = layer_knots(receptive_fields, layer, choices.knots)

@@ -16,6 +16,7 @@ from workflow_scripts.data.hdf5 import (
     wrong,
 )
 from workflow_scripts.dissect.concept_data import ConceptData
+from workflow_scripts.networks.weight_files import shown
 from workflow_scripts.plan.protocols import SCHEMES
 
 
@@ -67,5 +68,5 @@ def read_counts(file: h5py.File, layer: str, labels: ConceptData) -> Counts:
         raise wrong(group, "intersection", "has more pixels than a label")
     knots = read_attribute(group, "knots", str)
     if knots not in SCHEMES:
-        raise wrong(group, "knots", f"is {knots!r}, not one of {', '.join(SCHEMES)}")
+        raise wrong(group, "knots", f"is {shown(knots)!r}, not one of {', '.join(SCHEMES)}")
     return Counts(intersection, unit_area, label_area, thresholds, read_flags(group, "dead", (units,)), knots)

@@ -185,7 +185,8 @@ class Campaign:
                 terminal.type(CTRL_C)
             terminal.process.wait()
             wait_until(lambda: not has_steps(folder))  # noqa: B023 - it is called at once
-            require_sentence(terminal.process.returncode, terminal.said())
+            log = max((folder / ".snakemake/log").iterdir(), key=lambda path: path.stat().st_mtime)
+            require_sentence(terminal.process.returncode, log.read_text() if how == "closed" else terminal.said())
             if terminal.is_open:
                 terminal.close()
             self.counts[f"terminal: {how}"] += 1

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import pty
 import random
 import re
 import shutil
@@ -624,3 +625,14 @@ def test_micro_batches_have_their_own_statistics_and_the_gradients_of_all(pictur
     for name, tensor in statistics.items():
         torch.testing.assert_close(buffers[name], tensor)
     assert all(module.momentum == 0.1 for module in trainer.norms)
+
+
+def test_a_training_ends_well_when_its_terminal_has_gone(folder):
+    main, end = pty.openpty()
+    arguments = command("train_dense", folder, *dense(folder, "gone"), "--rewind-epoch", 1, training=TRAINING)
+    running = start(*arguments, stdout=end, preexec_fn=lambda: hold_up(signal.SIGHUP))
+    os.close(end)
+    log = read_until(running, "epoch 1 of")
+    os.close(main)
+    log += running.communicate(timeout=120)[1]
+    assert running.returncode == 0, log

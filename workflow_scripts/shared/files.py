@@ -184,7 +184,7 @@ def run_command(main: Callable[[], None]) -> None:
     start_log()
     try:
         main()
-        print(end="", flush=True)
+        sys.stdout.flush()
     except UserError as error:
         sys.exit(f"error: {sentences(str(error))}")
     except KeyboardInterrupt:

@@ -419,7 +419,7 @@ def test_what_is_measured_replaces_rates(default, tmp_path, monkeypatch):
         stem = "train_level" if name == "x" else name
         path = Path(f"results/small/benchmarks/imp/{replicate}/{stem}.tsv")
         path.parent.mkdir(parents=True)
-        path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:01\t3.5\n")
+        path.write_text(f"s\th:m:s\tmax_rss\tcpu_time\n{seconds}\t0:00:01\t3.5\t1\n")
     measured = read_benchmarks("small")
     assert {name: sorted(times) for name, times in measured.items()} == {
         "train_level": [2, 100, 300],

@@ -14,6 +14,7 @@ from workflow_scripts.data import pack_concepts as module
 from workflow_scripts.data.hdf5 import FORMAT
 from workflow_scripts.data.label_masks import pack_masks
 from workflow_scripts.data.pack_concepts import pack_concepts
+from workflow_scripts.data.verify_concepts import verify_concepts
 from workflow_scripts.shared.files import UserError
 
 SIZE = 8
@@ -378,3 +379,21 @@ def test_a_missing_folder_and_an_impossible_size_are_refused(folder, tmp_path):
         pack_concepts(tmp_path / "nowhere", SIZE, tmp_path / "concepts.h5")
     with pytest.raises(UserError, match="image size 0"):
         pack_concepts(folder, 0, tmp_path / "concepts.h5")
+
+
+def test_a_label_that_a_spreadsheet_would_compute_is_text_and_a_category_is_refused(tmp_path):
+    concepts = make_concepts()
+    names = {9: "=leg", 256: "@arm", 2: "+red-c", 300: "-street-s", 8: "a=b"}
+    concepts.labels |= {number: (name, concepts.labels[number][1]) for number, name in names.items()}
+    reference.write_broden(concepts, tmp_path / "set")
+    pack_concepts(tmp_path / "set", SIZE, tmp_path / "concepts.h5")
+    with h5py.File(tmp_path / "concepts.h5") as file:
+        packed = dict(zip(file["label_number"][()].tolist(), file["label_name"].asstr()[()], strict=True))
+    assert packed == {2: "'+red-c", 5: "tie", 8: "a=b", 9: "'=leg", 256: "'@arm", 300: "'-street-s", 700: "télé"}
+    verify_concepts(tmp_path / "concepts.h5", tmp_path / "set", 5, None, None)
+    concepts = reference.Concepts(categories=["=part"], labels={1: ("leg", ["=part"])}, height=5, width=7)
+    pixels = np.zeros((SIZE, SIZE, 3), np.uint8)
+    concepts.pictures.append(reference.Picture(pixels, {"=part": [np.ones((5, 7), int)]}, "train"))
+    reference.write_broden(concepts, tmp_path / "other")
+    with pytest.raises(UserError, match=r"'=part'.* for a formula: rename it"):
+        pack_concepts(tmp_path / "other", SIZE, tmp_path / "concepts.h5")

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from workflow_scripts.data.image_index import read_image_index
+from workflow_scripts.data.index_images import index_images
 from workflow_scripts.data.labelled_pictures import Wanted
 from workflow_scripts.data.pack_images import pack_images, read_square
 from workflow_scripts.data.packed_images import read_packed_images
@@ -52,6 +54,14 @@ def test_names_of_classes_in_another_encoding_are_kept(folder, tmp_path):
     os.rename(os.fsencode(folder / "cat"), os.fsencode(folder) + b"/caf\xe9")
     pack_images(folder, 10, tmp_path / "out.h5")
     assert [os.fsencode(name) for name in read_packed_images(tmp_path / "out.h5").classes] == [b"ant", b"caf\xe9"]
+
+
+def test_a_class_that_a_spreadsheet_would_compute_is_text(folder, tmp_path):
+    (folder / "cat").rename(folder / "=cat")
+    pack_images(folder, 10, tmp_path / "out.h5")
+    index_images(folder, folder, tmp_path / "index.h5")
+    assert read_packed_images(tmp_path / "out.h5").classes == ("'=cat", "ant")
+    assert read_image_index(tmp_path / "index.h5").classes == ("'=cat", "ant")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import numpy as np
 from workflow_scripts.data.decode import decode, tell_turned
 from workflow_scripts.data.image_index import ImageIndex, write_image_index
 from workflow_scripts.data.labelled_pictures import ALL, Wanted, add_arguments, list_labelled, wanted_of
+from workflow_scripts.shared.concept_names import table_name
 from workflow_scripts.shared.files import Unreadable, UserError, run_command, whole_file
 from workflow_scripts.shared.progress import Progress
 from workflow_scripts.shared.regular_files import read_file
@@ -49,7 +50,8 @@ def index_images(
     kept = np.flatnonzero(whole)
     paths = tuple(names[i] for i in kept)
     height, width = sizes[kept].T
-    index = ImageIndex(paths, labels[kept], classes, height, width, fingerprint(paths, digests[kept]))
+    named = tuple(map(table_name, classes))
+    index = ImageIndex(paths, labels[kept], named, height, width, fingerprint(paths, digests[kept]))
     with whole_file(out) as part:
         write_image_index(part, index)
 

@@ -23,6 +23,7 @@ from workflow_scripts.data.concept_sets.formats import read_joined
 from workflow_scripts.data.decode import most_pixels, tell_turned
 from workflow_scripts.data.hdf5 import COMPRESSION, FORMAT, append_rows, create_hdf5
 from workflow_scripts.data.label_masks import WORD_BITS, label_masks, masks_again, pack_masks
+from workflow_scripts.shared.concept_names import table_name
 from workflow_scripts.shared.files import UserError, run_command, whole_file
 from workflow_scripts.shared.limits import raise_limit
 from workflow_scripts.shared.progress import Progress
@@ -107,10 +108,14 @@ def pack_pictures(
     carry a label again, as `label_masks.masks_again` finds them; plane_area int64 (L): label_area plus these pixels.
 
     Attributes: `format`, and `fingerprint`, SHA-256 of the contents. The same pictures give the same contents on any
-    number of threads. Raises UserError as the pictures' methods do, for a set without any label and, with
-    `every_category`, for a category without any label.
+    number of threads. Raises UserError as the pictures' methods do, for a set without any label, for a category that
+    tables cannot have and, with `every_category`, for a category without any label.
     """
     require_size(image_size)
+    if formulas := [name for name in concepts.categories if name != table_name(name)]:
+        raise UserError(
+            f"a spreadsheet would take the category {formulas[0]!r}, a column of tables, for a formula: rename it"
+        )
     with whole_file(out) as part, create_hdf5(part) as file:
         pixel_hash, areas, rows = pack_pixels(concepts, image_size, interpolation, threads, file)
         if not areas.any():
@@ -149,7 +154,7 @@ def index_tables(concepts: LabelledPictures) -> dict[str, np.ndarray]:
     return {
         "label_size": np.array([concepts.height, concepts.width]),
         "label_number": np.array([label.number for label in concepts.labels], np.uint16),
-        "label_name": np.array([label.name for label in concepts.labels], object),
+        "label_name": np.array([table_name(label.name) for label in concepts.labels], object),
         "category_name": np.array(concepts.categories, object),
         "image_name": np.array(concepts.names, object),
         "split": np.array(concepts.splits, object),

@@ -11,6 +11,7 @@ from workflow_scripts.data.class_folders import tell_narrowed
 from workflow_scripts.data.decode import decode, most_pixels, tell_turned
 from workflow_scripts.data.labelled_pictures import ALL, Wanted, add_arguments, list_labelled, renumber, wanted_of
 from workflow_scripts.data.packed_images import PackedImages, write_packed_images
+from workflow_scripts.shared.concept_names import table_name
 from workflow_scripts.shared.files import UserError, require_file, run_command, whole_file
 from workflow_scripts.shared.limits import raise_limit
 from workflow_scripts.shared.progress import Progress
@@ -71,7 +72,7 @@ def pack_images(
         images[i] = picture
         progress.log(i + 1)
     with whole_file(out) as part:
-        write_packed_images(part, PackedImages(images, labels, classes))
+        write_packed_images(part, PackedImages(images, labels, tuple(map(table_name, classes))))
     progress.finish(f", {len(classes)} classes")
     tell_turned(turned)
 

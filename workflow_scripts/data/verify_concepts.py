@@ -17,6 +17,7 @@ import numpy as np
 from workflow_scripts.data.broden_layout import INDEX_COLUMNS, read_labels
 from workflow_scripts.data.csv_tables import table_rows, whole_number
 from workflow_scripts.data.hdf5 import MOST_COUNTED, find_dataset, open_hdf5, read_texts, read_whole_numbers
+from workflow_scripts.shared.concept_names import table_name
 from workflow_scripts.shared.files import UserError, run_command, whole_file
 
 TOLERANCE = 0.0025  # share of a label's published pixels
@@ -78,7 +79,7 @@ def check_tables(file: h5py.File, concepts: Path, folder: Path, columns: tuple[s
     rows = table_rows(folder / "index.csv", ["image", *columns, *categories])
     if [row["image"] for _, row in rows] != read_texts(file, "image_name", (None,)):
         raise UserError(f"{concepts} has other images than {folder / 'index.csv'}: delete it and pack the set again")
-    labels = [(label.number, label.name) for label in read_labels(folder / "label.csv", categories)]
+    labels = [(label.number, table_name(label.name)) for label in read_labels(folder / "label.csv", categories)]
     numbers = read_whole_numbers(file, "label_number", (None,), 0, 2**16 - 1)
     if labels != list(zip(numbers, read_texts(file, "label_name", numbers.shape), strict=True)):
         raise UserError(f"{concepts} has other labels than {folder / 'label.csv'}: delete it and pack the set again")
@@ -152,9 +153,10 @@ def read_totals(path: Path) -> dict[str, tuple[str, int]]:
         raise UserError(f"there is no table {path} of published pixel totals; name the right one, or none")
     totals = {}
     for place, row in table_rows(path, ["label", "category", "pixels"]):
-        if row["label"] in totals:
+        label = table_name(row["label"])
+        if label in totals:
             raise UserError(f"{place}: the label {row['label']!r} appears twice; keep one of its rows")
-        totals[row["label"]] = row["category"], whole_number(row["pixels"], f"{place}, column pixels")
+        totals[label] = row["category"], whole_number(row["pixels"], f"{place}, column pixels")
     return totals
 
 

@@ -1,7 +1,13 @@
-"""Concepts' names: the endings that Broden gives them, and how people read them."""
+"""Names of concepts and classes: how tables hold them, and how people read them."""
 
 COLOUR = "color"
 SUFFIXES = {COLOUR: "-c", "scene": "-s"}  # as in Broden, where a scene and an object may have the same name
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with these begins what a spreadsheet computes
+
+
+def table_name(name: str) -> str:
+    """Return a name from outside as all files of results have it: a spreadsheet must take it for text."""
+    return f"'{name}" if name.startswith(FORMULA) else name
 
 
 def shown_name(name: str, category: str) -> str:

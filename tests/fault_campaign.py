@@ -238,7 +238,7 @@ class Campaign:
             change_owner(folder / "results", NOBODY)
             attempt = self.start(folder, before=UNPRIVILEGED).wait()
             require_sentence(attempt.status, attempt.said())
-            require_words("Permission denied", attempt.said())
+            require_words("Permission denied|Write-protected output files", attempt.said())
             change_owner(folder / "results", os.getuid())
             self.counts["another user's results"] += 1
             self.recover(folder)

@@ -94,7 +94,9 @@ def require_sentence(status: int, said: str) -> None:
     """Check that a run that was disturbed shows no traceback and, unless a signal ended it, says how to go on."""
     if "Traceback" in said or "Logging error" in said:
         raise Lost(f"a traceback:\n{said[-5000:]}")
-    if status > 0 and not re.search(f"{re.escape(CORRECT)}|{re.escape(GO_ON)}|error: |--unlock", said):
+    if status > 0 and not re.search(
+        f"{re.escape(CORRECT)}|{re.escape(GO_ON)}|error: |--unlock|Write-protected output files", said
+    ):
         raise Lost(f"the end says nothing:\n{said[-5000:]}")
 
 

@@ -11,7 +11,14 @@ import pytest
 
 from workflow_scripts.plan.code import PACKAGE, ROOT
 from workflow_scripts.plan.source_files import imported_names
-from workflow_scripts.run.before_start import LIBRARIES, SKEW, require_no_future, require_no_hidden_module
+from workflow_scripts.run import before_start as module
+from workflow_scripts.run.before_start import (
+    LIBRARIES,
+    SKEW,
+    require_no_future,
+    require_no_hidden_module,
+    require_writable,
+)
 from workflow_scripts.shared.files import UserError
 
 OPTIONAL = {"huggingface_hub", "pyarrow", "timm"}  # users may have them
@@ -39,6 +46,17 @@ def test_files_of_ones_own_and_the_repository_are_no_harm(tmp_path):
         (tmp_path / name).touch()
     require_no_hidden_module(tmp_path)
     require_no_hidden_module(ROOT)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    outputs = [tmp_path / "results/a/network.pt", tmp_path / "results/b/c/units.csv"]
+    require_writable(outputs)
+    (tmp_path / "results/b").mkdir(parents=True)
+    require_writable(outputs)
+    refused = tmp_path / "results/b"
+    monkeypatch.setattr(module.os, "access", lambda path, mode: path != refused)  # the tests may run as root
+    with pytest.raises(UserError, match=rf"{refused} cannot be written \(Permission denied\): fix that"):
+        require_writable(outputs)
 
 
 def test_inputs_from_the_future_are_named(tmp_path):

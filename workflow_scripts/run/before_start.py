@@ -1,5 +1,6 @@
 """What is checked before the first job starts, because every job would fail by it, some only after hours."""
 
+import errno
 import importlib.machinery
 import os
 import shlex
@@ -35,6 +36,15 @@ def require_no_hidden_module(folder: Path) -> None:
         name = path.name.partition(".")[0] if path.name.endswith(ENDINGS) else path.name if is_package else ""
         if name in known:
             raise UserError(f"{path} hides Python's module {name} from every script that runs there: rename it")
+
+
+def require_writable(outputs: Iterable[str | Path]) -> None:
+    """Raise UserError if a folder cannot be written where a job that is to run has an output."""
+    for folder in sorted({Path(path).parent for path in outputs}):
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        if not os.access(there, os.W_OK | os.X_OK):
+            reason = os.strerror(errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES)
+            raise UserError(f"{there} cannot be written ({reason}): fix that, and run again")
 
 
 def require_no_future(inputs: Iterable[str | Path]) -> None:

@@ -80,7 +80,7 @@ def test_this_run_counts_before_earlier_ones_and_these_before_rates(tmp_path):
     assert told.seconds(a, {}) == 1 and told.seconds(b, {}) == 7
     told.note(Job("a"), 30)
     assert told.seconds(a, {}) == told.seconds(b, {}) == 30
-    (tmp_path / "a.tsv").write_text("s\th:m:s\n10.0\t0:00:10\n")
+    (tmp_path / "a.tsv").write_text("s\th:m:s\tmax_rss\tcpu_time\n10.0\t0:00:10\t1\t1\n")
     told.note(a, 99)  # as Snakemake has measured it
     assert told.seconds(b, {}) == 20
 

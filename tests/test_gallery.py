@@ -869,7 +869,7 @@ def test_the_networks_of_chosen_arms_are_listed(dissected, tmp_path):
 
 def test_a_missing_table_is_named(dissected, tmp_path):
     about = {"detector_iou": 0.04, "detector_rule": "above"}
-    with pytest.raises(UserError, match="run snakemake, which collects the tables"):
+    with pytest.raises(UserError, match="run snakemake again, which collects the tables"):
         write_gallery(about, tmp_path, dissected / "concepts.h5", {}, tmp_path)
 
 

@@ -21,7 +21,7 @@ import reference_dissection as reference
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import ConsoleMessage, sync_playwright
-from small_experiments import arm_row, write_validation
+from small_experiments import arm_row, complete, write_validation
 
 from benchmarks.gallery import BROWSERS, IMAGES, TILE, TILE_BYTES, UNITS_PER_SHEET, write_synthetic
 from workflow_scripts.__main__ import COMMANDS
@@ -188,8 +188,8 @@ def write_tables(folder: Path, tables: Path) -> None:
                 name, category, _ = unit["best"][0] if unit["best"] else ("", "", 0)
                 says = {"unit": unit["number"], "category": category, "label": name, "detector": unit["detector"]}
                 units.append(place | {"layer": layer} | says)
-    pd.DataFrame(networks).to_csv(tables / "networks.csv", index=False)
-    pd.DataFrame(units).to_csv(tables / "units.csv", index=False)
+    for name, rows in (("networks", networks), ("units", units)):
+        complete(name, pd.DataFrame(rows)).to_csv(tables / f"{name}.csv", index=False)
 
 
 def read_call(path: Path) -> list:

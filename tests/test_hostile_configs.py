@@ -179,13 +179,13 @@ def make_loop(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (Path.mkdir, "cannot be read .Is a directory"),
+        (Path.mkdir, "is a folder, pipe, socket or device, not a file"),
         (make_fifo, "is a folder, pipe, socket or device, not a file"),
         (lambda path: path.symlink_to("/dev/zero"), "is a folder, pipe, socket or device, not a file"),
         (lambda path: path.symlink_to("nowhere"), "is missing or is a broken link"),
         (make_loop, "cannot be read .Too many levels of symbolic links"),
         (lambda path: None, "is missing or is a broken link"),
-        (lambda path: os.truncate(path.touch() or path, 10**10), "larger than 1 GB are not read"),
+        (lambda path: os.truncate(path.touch() or path, 10**10), "has 10 GB: .* limits.file_gb"),
     ],
     ids=["folder", "pipe", "device", "broken link", "loop", "missing", "sparse"],
 )

@@ -182,7 +182,7 @@ def test_archives_and_folders_of_ones_own_have_fingerprints(run, tmp_path):
 def test_the_first_job_and_the_last_are_those_of_the_benchmarks(tmp_path):
     assert describe_dates(tmp_path / "none") == {"first_job": None, "last_job": None}
     for name, end, seconds in (("a", 1_000_000_100, 40), ("b", 1_000_000_090, 60), ("c", 1_000_000_095, 1)):
-        (tmp_path / f"{name}.tsv").write_text(f"s\th:m:s\n{seconds}\t0:00:01\n")
+        (tmp_path / f"{name}.tsv").write_text(f"s\th:m:s\tmax_rss\tcpu_time\n{seconds}\t0:00:01\t1\t1\n")
         os.utime(tmp_path / f"{name}.tsv", (end, end))
     found = describe_dates(tmp_path)
     assert found == {"first_job": "2001-09-09T01:47:10+00:00", "last_job": "2001-09-09T01:48:20+00:00"}

@@ -36,6 +36,7 @@ class Attempt:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=heed_signals,
             )
 
     @property
@@ -71,7 +72,13 @@ class Terminal:
     def __init__(self, folder: Path, words: list[str]) -> None:
         self.main, end = pty.openpty()
         self.process = subprocess.Popen(
-            ["setsid", "--ctty", *words], cwd=folder, env=environment(), stdin=end, stdout=end, stderr=end
+            ["setsid", "--ctty", *words],
+            cwd=folder,
+            env=environment(),
+            stdin=end,
+            stdout=end,
+            stderr=end,
+            preexec_fn=heed_signals,
         )
         os.close(end)
         self.shown = b""
@@ -101,6 +108,12 @@ class Terminal:
         self.is_open = False
         self.reader.join()
         os.close(self.main)
+
+
+def heed_signals() -> None:
+    """Let a process heed the signals that programs in the background, or under nohup, ignore."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def environment() -> dict[str, str]:

@@ -189,7 +189,7 @@ INDEXED = [
     index("no threads", class_folders(), HARMLESS, "--threads", 0),
     truth("a pipe", fifo, PIPE),
     truth("a device", device, PIPE),
-    truth("a folder", Path.mkdir, "Is a directory"),
+    truth("a folder", Path.mkdir, "is a folder, pipe, socket or device"),
     truth("without an end", hole, "limits.file_gb"),
     truth("a byte order mark", content("\ufeff" + CAFFE), HARMLESS),
     truth("UTF-16", content(CAFFE.encode("utf-16")), "is not a text file"),

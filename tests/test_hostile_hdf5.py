@@ -323,7 +323,7 @@ CASES: dict[str, Case] = {
         attribute("concepts", "fingerprint", 7), TALLY, "fingerprint is of the type int64"
     ),
     "a fingerprint of nothing": Case(
-        attribute("activations", "fingerprint", h5py.Empty("f4")), OF_MAPS, "fingerprint is of"
+        attribute("activations", "fingerprint", h5py.Empty("f4")), OF_MAPS, "fingerprint is neither a number nor a text"
     ),
     "a fingerprint of 10^4 characters": Case(
         attribute("thresholds", "activations", 10**4 * "x"), TALLY, "was not made from"

@@ -387,7 +387,7 @@ SHUFFLED = PRUNED | {"mask": "shuffled_global", "weights": "rewound"}
         ),
         (
             arm("dense_small", arguments=[{"inner": [16, 8, 16, 16]}]),
-            "arms.dense_small.arguments.0.inner.1 is 8: write a whole number of at least 16, such as 16",
+            "arms.dense_small.arguments.0.inner.1 is 8: write a whole number from 16 to 65536, such as 16",
         ),
         (
             arm("dense_small", arguments=[{"inner": [16, 16]}]),
@@ -403,7 +403,7 @@ SHUFFLED = PRUNED | {"mask": "shuffled_global", "weights": "rewound"}
         (arm("dense_again", seed=2), "unknown key arms.dense_again.seed"),
         (arm("oneshot", seed=2), "unknown key arms.oneshot.seed"),
         (arm("dense_again", levels=[1]), "unknown key arms.dense_again.levels"),
-        (arm("oneshot", levels=[0]), "arms.oneshot.levels.0 is 0: write a whole number of at least 1, such as 2"),
+        (arm("oneshot", levels=[0]), "arms.oneshot.levels.0 is 0: write a whole number from 1 to 1000, such as 2"),
         (arm("pruned", "p", **PRUNED | {"mask": "largest"}), 'arms.p.mask is "largest": write "global", "layerwise",'),
     ],
 )

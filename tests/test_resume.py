@@ -225,7 +225,8 @@ def hold_up(number: signal.Signals) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_training_saves_its_state_when_it_is_asked_to_end(folder, number):
     arguments = [*dense(folder, f"asked_{number.name}"), "--rewind-epoch", 1]
-    running = start(*command("train_dense", folder, *arguments, training=FORTY))
+    heeding = {"preexec_fn": lambda: signal.signal(number, signal.SIG_DFL)}  # the tests may run in the background
+    running = start(*command("train_dense", folder, *arguments, training=FORTY), **heeding)
     read_until(running, "epoch 3 of")
     running.send_signal(number)
     assert "error: stopped as asked after step" in running.communicate(timeout=60)[1]

@@ -81,7 +81,7 @@ wildcard_constraints:
 
 
 def verbatim(value):
-    """Return a function for a parameter with a user's text: in any other text Snakemake takes {x} for a wildcard."""
+    """Return a function for a parameter: in a plain text Snakemake takes {x} for a wildcard; its linter forbids paths."""
     return lambda wildcards: value
 
 

@@ -38,7 +38,7 @@ rule collect:
     params:
         code=code_fingerprint("workflow_scripts.tables.collect"),
         arms=verbatim(EXPERIMENT.arm_rows()),
-        results=placed(RESULTS),
+        results=verbatim(placed(RESULTS)),
         networks=EXPERIMENT.collected(),
         rule=EXPERIMENT.choices("detector_iou", "detector_rule"),
     shell:
@@ -71,7 +71,7 @@ rule collect_rotations:
         "../envs/workflow.yaml"
     params:
         code=code_fingerprint("workflow_scripts.tables.collect_rotations"),
-        results=placed(RESULTS),
+        results=verbatim(placed(RESULTS)),
         networks=listed(networks={network.key: network.files_of for network in EXPERIMENT.rotated_networks()}),
         arms=EXPERIMENT.rotated_arms(),
     shell:
@@ -128,7 +128,7 @@ rule collect_ablation:
         "../envs/workflow.yaml"
     params:
         code=code_fingerprint("workflow_scripts.tables.collect_ablation"),
-        results=placed(RESULTS),
+        results=verbatim(placed(RESULTS)),
         networks=listed(networks={network.key: network.files_of for network in ABLATED}),
         given=verbatim(EXPERIMENT.given_classes()),
     shell:
@@ -166,7 +166,7 @@ rule collect_sweep:
         "../envs/workflow.yaml"
     params:
         code=code_fingerprint("workflow_scripts.tables.collect_sweep"),
-        results=placed(RESULTS),
+        results=verbatim(placed(RESULTS)),
         networks=listed(networks={network.key: network.dissection_of for network in EXPERIMENT.curves()}),
         rule=EXPERIMENT.choices("detector_rule"),
         values=EXPERIMENT.swept_values(),

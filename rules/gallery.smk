@@ -89,7 +89,7 @@ rule draw_pictures:
     threads: EXPERIMENT.threads("draw_pictures")
     params:
         code=code_fingerprint("workflow_scripts.gallery.draw_pictures"),
-        gallery=placed(GALLERY),
+        gallery=verbatim(placed(GALLERY)),
         networks=EXPERIMENT.drawn_networks(),
         pixels=ENLARGED,
     shell:

@@ -168,6 +168,11 @@ def has_steps(folder: Path) -> bool:
     return False
 
 
+def wait_for_steps(folder: Path) -> None:
+    """Wait until no step of the workflow runs in a folder."""
+    wait_until(lambda: not has_steps(folder))
+
+
 def wait_until(is_so: Callable[[], bool]) -> None:
     """Wait until something is so; raise TimeoutError if it takes too long."""
     give_up = time.monotonic() + GIVE_UP

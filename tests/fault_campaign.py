@@ -33,9 +33,9 @@ from attempts import (
     Terminal,
     change_owner,
     environment,
-    has_steps,
     own_disk,
     own_mounts,
+    wait_for_steps,
     wait_until,
 )
 from nothing_lost import (
@@ -52,8 +52,9 @@ from nothing_lost import (
     saved_trainings,
 )
 
-ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ["Snakefile", "config.yaml", "configs", "envs", "profiles", "report", "rules", "schemas", "workflow_scripts"]
+from benchmarks.gpu.commands import copy_sources
+from workflow_scripts.plan.code import ROOT
+
 KERNELS = "workflow_scripts/dissect/__pycache__"  # compiled once for all runs
 TINY = ["--cores", "2", "--configfile", "configs/tiny.yaml"]
 DENSE = f"{RESULTS}/imp/replicate_1/level_0/network.pt"
@@ -89,17 +90,19 @@ class Campaign:
     def new_folder(self) -> Path:
         """Return a folder with the sources, for a run."""
         folder = self.folder / f"run_{self.runs}"
-        folder.mkdir()
-        for source in SOURCES:
-            if (ROOT / source).is_dir():
-                shutil.copytree(ROOT / source, folder / source, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(ROOT / source, folder / source)
+        copy_sources(folder)
         kernels = self.kernels if self.runs else ROOT / KERNELS
         if kernels.is_dir():
             shutil.copytree(kernels, folder / KERNELS)
         self.runs += 1
         return folder
+
+    @contextmanager
+    def run(self) -> Iterator[Path]:
+        """Yield a new folder for a run, and remove it if all went well."""
+        folder = self.new_folder()
+        yield folder
+        shutil.rmtree(folder)
 
     def start(self, folder: Path, *more: str, before: tuple[str, ...] = ()) -> Attempt:
         """Start snakemake; `before` are words before its command."""
@@ -129,17 +132,16 @@ class Campaign:
         require_continued(saved)
 
     def recover(self, folder: Path) -> None:
-        """Give the same command again, compare what it has made with the undisturbed run, and remove the folder."""
+        """Give the same command again, and compare what it has made with the undisturbed run."""
         self.unlock(folder)
         with self.kept(folder):
             self.end_well(folder)
         self.compare(folder)
 
     def compare(self, folder: Path) -> None:
-        """Compare a run that has ended with the undisturbed one, and remove its folder."""
+        """Compare a run that has ended with the undisturbed one."""
         require_same(self.expected, folder)
         require_words("Nothing to be done", self.start(folder, "-n").wait().said())
-        shutil.rmtree(folder)
 
     def interrupt(self, folder: Path) -> None:
         """Begin a run, and kill all of it at a random moment."""
@@ -164,157 +166,151 @@ class Campaign:
                 require_sentence(attempt.status, attempt.said())
             if attempt.status == 0:
                 self.compare(folder)
+                shutil.rmtree(folder)
                 folder = self.new_folder()
             self.unlock(folder)
         self.recover(folder)
+        shutil.rmtree(folder)
 
     def terminals(self, count: int) -> None:
         """A terminal that closes, Ctrl-C, and Ctrl-C twice."""
         for number in range(count):
-            folder = self.new_folder()
-            terminal = Terminal(folder, self.command)
-            wait_until((folder / DENSE).exists)
-            self.some_time()
-            how = ("closed", "Ctrl-C", "Ctrl-C twice")[number % 3]
-            if how == "closed":
-                terminal.close()
-            else:
-                terminal.type(CTRL_C)
-            if how == "Ctrl-C twice":
-                time.sleep(self.draw.uniform(0, 1))
-                terminal.type(CTRL_C)
-            terminal.process.wait()
-            wait_until(lambda: not has_steps(folder))  # noqa: B023 - it is called at once
-            log = max((folder / ".snakemake/log").iterdir(), key=lambda path: path.stat().st_mtime)
-            require_sentence(terminal.process.returncode, log.read_text() if how == "closed" else terminal.said())
-            if terminal.is_open:
-                terminal.close()
-            self.counts[f"terminal: {how}"] += 1
-            self.recover(folder)
+            with self.run() as folder:
+                terminal = Terminal(folder, self.command)
+                wait_until((folder / DENSE).exists)
+                self.some_time()
+                how = ("closed", "Ctrl-C", "Ctrl-C twice")[number % 3]
+                if how == "closed":
+                    terminal.close()
+                else:
+                    terminal.type(CTRL_C)
+                if how == "Ctrl-C twice":
+                    time.sleep(self.draw.uniform(0, 1))
+                    terminal.type(CTRL_C)
+                terminal.process.wait()
+                wait_for_steps(folder)
+                log = max((folder / ".snakemake/log").iterdir(), key=lambda path: path.stat().st_mtime)
+                require_sentence(terminal.process.returncode, log.read_text() if how == "closed" else terminal.said())
+                if terminal.is_open:
+                    terminal.close()
+                self.counts[f"terminal: {how}"] += 1
+                self.recover(folder)
 
     def full_disks(self, count: int) -> None:
         """A disk for the results that is too small, more or less; then there is room."""
         for number in range(count):
-            folder = self.new_folder()
-            size = int(self.size * (number + self.draw.random()) / count / 1024) + 64
-            with own_disk(folder / "results", f"size={size}k,mode=755") as remount:
-                attempt = self.start(folder, "--keep-going").wait()
-                require_sentence(attempt.status, attempt.said())
-                require_words("No space left|make room", attempt.said())
-                remount("size=1g")
-                self.counts["full disk"] += 1
-                self.recover_on_disk(folder)
-            shutil.rmtree(folder)
+            with self.run() as folder:
+                size = int(self.size * (number + self.draw.random()) / count / 1024) + 64
+                with own_disk(folder / "results", f"size={size}k,mode=755") as remount:
+                    attempt = self.start(folder, "--keep-going").wait()
+                    require_sentence(attempt.status, attempt.said())
+                    require_words("No space left|make room", attempt.said())
+                    remount("size=1g")
+                    self.counts["full disk"] += 1
+                    self.recover(folder)
 
     def read_only(self, count: int) -> None:
         """Results that cannot be written any more; then they can."""
         for _ in range(count):
-            folder = self.new_folder()
-            with own_disk(folder / "results", "size=1g,mode=755") as remount:
+            with self.run() as folder, own_disk(folder / "results", "size=1g,mode=755") as remount:
                 self.interrupt(folder)
-                wait_until(lambda: not has_steps(folder))  # noqa: B023 - it is called at once
+                wait_for_steps(folder)
                 remount("ro")
                 attempt = self.start(folder).wait()
                 require_sentence(attempt.status, attempt.said())
                 require_words("Read-only file system", attempt.said())
                 remount("rw")
                 self.counts["read-only results"] += 1
-                self.recover_on_disk(folder)
-            shutil.rmtree(folder)
-
-    def recover_on_disk(self, folder: Path) -> None:
-        """As `recover`, but keep the folder, in which the results are on a disk of their own."""
-        self.unlock(folder)
-        with self.kept(folder):
-            self.end_well(folder)
-        require_same(self.expected, folder)
+                self.recover(folder)
 
     def other_users(self, count: int) -> None:
         """Results that belong to somebody else, who lets nobody write there; then they are given back."""
         for _ in range(count):
-            folder = self.new_folder()
-            self.interrupt(folder)
-            (folder / "results").mkdir(exist_ok=True)
-            change_owner(folder / "results", NOBODY)
-            attempt = self.start(folder, before=UNPRIVILEGED).wait()
-            require_sentence(attempt.status, attempt.said())
-            require_words("Permission denied|Write-protected output files", attempt.said())
-            change_owner(folder / "results", os.getuid())
-            self.counts["another user's results"] += 1
-            self.recover(folder)
+            with self.run() as folder:
+                self.interrupt(folder)
+                (folder / "results").mkdir(exist_ok=True)
+                change_owner(folder / "results", NOBODY)
+                attempt = self.start(folder, before=UNPRIVILEGED).wait()
+                require_sentence(attempt.status, attempt.said())
+                require_words("Permission denied|Write-protected output files", attempt.said())
+                change_owner(folder / "results", os.getuid())
+                self.counts["another user's results"] += 1
+                self.recover(folder)
 
     def memory(self, count: int) -> None:
         """Too little memory, so that the kernel kills a process; then there is more."""
         for number in range(count):
-            folder = self.new_folder()
-            group = MEMORY / f"fault_campaign_{os.getpid()}_{number}"
-            group.mkdir()
-            (group / "memory.limit_in_bytes").write_text(f"{self.draw.randrange(200, 450)}M")
-            enter = ("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh")
-            attempt = self.start(folder, before=enter).wait()
-            wait_until(lambda: not has_steps(folder))  # noqa: B023 - it is called at once
-            group.rmdir()
-            require_sentence(attempt.status, attempt.said())
-            if attempt.status > 0:  # otherwise snakemake itself was killed, or there was enough
-                require_words("too little memory", attempt.said())
-            self.counts["too little memory" if attempt.status else "memory that was enough"] += 1
-            self.recover(folder)
+            with self.run() as folder:
+                group = MEMORY / f"fault_campaign_{os.getpid()}_{number}"
+                group.mkdir()
+                (group / "memory.limit_in_bytes").write_text(f"{self.draw.randrange(200, 450)}M")
+                enter = ("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh")
+                attempt = self.start(folder, before=enter).wait()
+                wait_for_steps(folder)
+                group.rmdir()
+                require_sentence(attempt.status, attempt.said())
+                if attempt.status > 0:  # otherwise snakemake itself was killed, or there was enough
+                    require_words("too little memory", attempt.said())
+                self.counts["too little memory" if attempt.status else "memory that was enough"] += 1
+                self.recover(folder)
 
     def two_at_once(self, count: int) -> None:
         """A second snakemake in the same folder, with its lock and without."""
         for number in range(count):
-            folder = self.new_folder()
-            first = self.start(folder)
-            self.some_time(earliest=self.latest / 3)
-            second = self.start(folder, *(["--nolock"] if number % 2 else [])).wait()
-            if first.wait().status != 0:
-                raise Lost(f"{folder}: the first of two has failed:\n{first.said()[-5000:]}")
-            require_sentence(second.status, second.said())
-            if number % 2 == 0:
-                require_words("--unlock|Nothing to be done", second.said())
-            self.counts["two snakemake" + (" without its lock" if number % 2 else "")] += 1
-            self.recover(folder)
+            with self.run() as folder:
+                first = self.start(folder)
+                self.some_time(earliest=self.latest / 3)
+                second = self.start(folder, *(["--nolock"] if number % 2 else [])).wait()
+                if first.wait().status != 0:
+                    raise Lost(f"{folder}: the first of two has failed:\n{first.said()[-5000:]}")
+                require_sentence(second.status, second.said())
+                if number % 2 == 0:
+                    require_words("--unlock|Nothing to be done", second.said())
+                self.counts["two snakemake" + (" without its lock" if number % 2 else "")] += 1
+                self.recover(folder)
 
     def readers(self, count: int) -> None:
         """Files that are read while they are made: under its final name each is whole."""
         for _ in range(count):
-            folder = self.new_folder()
-            attempt = self.start(folder)
-            while attempt.process.poll() is None:
-                self.counts["files read while they were made"] += sum(map(read_whole, (folder / RESULTS).rglob("*")))
-                time.sleep(PAUSE)
-            self.recover(folder)
+            with self.run() as folder:
+                attempt = self.start(folder)
+                while attempt.process.poll() is None:
+                    self.counts["files read while they were made"] += sum(
+                        map(read_whole, (folder / RESULTS).rglob("*"))
+                    )
+                    time.sleep(PAUSE)
+                self.recover(folder)
 
     def locks(self, count: int) -> None:
         """Stale and damaged locks, and partial files, as kills and power cuts leave them."""
         dead = json.dumps({"machine": socket.gethostname(), "process": 2**22, "started": "1", "slurm_job": None})
         for _ in range(count):
-            folder = self.new_folder()
-            for name in self.draw.sample(self.finished, min(60, len(self.finished))):
-                path = folder / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                for ending in (".lock", ".part"):
-                    text = self.draw.choice((*DAMAGED_LOCKS, dead, dead[:20]))
-                    path.with_name(path.name + ending).write_text(text, encoding="latin-1")
-                    self.counts[f"damaged {ending} files"] += 1
-            self.recover(folder)
+            with self.run() as folder:
+                for name in self.draw.sample(self.finished, min(60, len(self.finished))):
+                    path = folder / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    for ending in (".lock", ".part"):
+                        text = self.draw.choice((*DAMAGED_LOCKS, dead, dead[:20]))
+                        path.with_name(path.name + ending).write_text(text, encoding="latin-1")
+                        self.counts[f"damaged {ending} files"] += 1
+                self.recover(folder)
 
     def clocks(self, count: int) -> None:
         """A clock that jumps by up to a year, so that all files are dated otherwise."""
         for number in range(count):
-            folder = self.new_folder()
-            self.interrupt(folder)
-            jump = (-1) ** number * self.draw.uniform(100, 365 * 86400)
-            for path in folder.rglob("*"):
-                now = path.stat().st_mtime
-                os.utime(path, (now + jump, now + jump))
-            attempt = self.start(folder).wait()
-            require_sentence(attempt.status, attempt.said())
-            if attempt.status != 0:
-                require_words("dated in the future" if jump > 0 else "nothing is wrong", attempt.said())
-                subprocess.run("find . -newermt now -exec touch {} +", shell=True, cwd=folder, check=True)
-            self.counts["clock put back" if jump > 0 else "clock put forward"] += 1
-            self.recover(folder)
+            with self.run() as folder:
+                self.interrupt(folder)
+                jump = (-1) ** number * self.draw.uniform(100, 365 * 86400)
+                for path in folder.rglob("*"):
+                    now = path.stat().st_mtime
+                    os.utime(path, (now + jump, now + jump))
+                attempt = self.start(folder).wait()
+                require_sentence(attempt.status, attempt.said())
+                if attempt.status != 0:
+                    require_words("dated in the future" if jump > 0 else "nothing is wrong", attempt.said())
+                    subprocess.run("find . -newermt now -exec touch {} +", shell=True, cwd=folder, check=True)
+                self.counts["clock put back" if jump > 0 else "clock put forward"] += 1
+                self.recover(folder)
 
 
 # Each with how many times, and whether it needs root.

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import h5py
 import pandas as pd
+from hostile_runner import UNFINISHED
 
 from workflow_scripts.run.failures import CORRECT, GO_ON
 
 RESULTS = "results/tiny"
 # What holds times of day, or how long things took.
 DATED = ("logs", "benchmarks", "costs.csv", "provenance.json", "report.html", "checksums.sha256")
-UNFINISHED = (".part", ".lock", ".scratch")
 Marks = dict[Path, tuple[int, int]]
 
 
@@ -24,11 +24,15 @@ class Lost(Exception):
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each result file without dates, by its path within the folder of the run."""
+    """Return the SHA-256 of each result file without dates, by its path within the folder of the run.
+
+    The saved state of a training that has ended is left out: a kill at its very end leaves it behind.
+    """
     found = {}
     for path in (folder / RESULTS).rglob("*"):
         relative = path.relative_to(folder)
-        if path.is_file() and relative.parts[2] not in DATED and ".training" not in str(relative):
+        is_state = path.parent.suffix == ".training" and path.name in ("state", "previous")
+        if path.is_file() and relative.parts[2] not in DATED and not is_state:
             found[str(relative)] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 

@@ -41,6 +41,7 @@ from hostile_inputs import (
 )
 from hostile_runner import require_harmless, require_refusal, run_hostile
 from PIL import Image
+from test_concept_sets import RULES
 
 from workflow_scripts.data.index_images import index_images
 from workflow_scripts.shared.files import write_checksums
@@ -308,15 +309,6 @@ BRODEN_CASES = [
 
 # Sets in other layouts.
 
-RULES = {
-    "label_size": 4,
-    "colours": False,
-    "synonyms": "none",
-    "categories": {},
-    "least_pictures": 0,
-    "least_pixels": 0,
-}
-
 
 def joined(
     name: str, layout: str, options: dict, write: Callable[[], object], says: str | None, **limits: float
@@ -324,7 +316,7 @@ def joined(
     """A case of a set in a layout, which is in the folder src, and its pictures, too."""
     item = {"name": "s", "format": layout, "folder": "src", "pictures_folder": "src", "category": "object"}
     sets = json.dumps([item | {"options": options}])
-    rules = json.dumps(RULES | {"largest_share": 1.0})
+    rules = json.dumps(RULES)
     arguments = ["--sets", sets, "--rules", rules, "--image-size", 4, "--threads", 2, "--out", "o.h5"]
     return Case(f"{layout}: {name}", "data.pack_concepts", arguments, write, says, limits)
 

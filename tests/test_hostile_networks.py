@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from conftest import TRAINING as USUAL
 from hostile_runner import EXECUTED, require_harmless, require_refusal, run_hostile
 from torch import Tensor, nn
 
@@ -31,25 +32,7 @@ from workflow_scripts.shared.limits import LIMITS, SHIPPED
 Make = Callable[[Path], object]  # writes a case's input into a folder
 CLASSES, SIDE = 3, 12
 SETTINGS = {"constructor": "nets:small", "arguments": {}}
-TRAINING = {
-    "epochs": 2,
-    "batch_size": 4,
-    "micro_batch": "batch_size",
-    "learning_rate": 0.01,
-    "momentum": 0.9,
-    "nesterov": True,
-    "weight_decay": 0.01,
-    "warmup_epochs": 0,
-    "schedule": "cosine",
-    "milestones": [],
-    "gamma": 0.1,
-    "shift": 0,
-    "flip": False,
-    "crop_scale": [0.3, 1.0],
-    "crop_ratio": [0.8, 1.25],
-    "precision": "float32",
-    "compile": False,
-}
+TRAINING = USUAL | {"epochs": 2, "batch_size": 4, "learning_rate": 0.01, "warmup_epochs": 0, "shift": 0, "flip": False}
 NETS = """
 import os
 import sys

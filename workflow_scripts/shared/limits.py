@@ -7,6 +7,7 @@ rule would make everything stale when a limit is raised.
 import json
 import os
 from collections.abc import Mapping
+from functools import cache
 
 LIMITS = "DISSECTION_LIMITS"  # the environment variable that holds them, as JSON
 SHIPPED: dict[str, float] = {  # those of config.yaml, for scripts that run outside the workflow
@@ -25,8 +26,13 @@ def set_limits(limits: Mapping[str, float]) -> None:
 
 def limit(name: str) -> float:
     """Return a limit, in the unit that its name ends with; gigabytes are of 10^9 bytes."""
-    given = os.environ.get(LIMITS)
-    return (json.loads(given) if given else SHIPPED)[name]
+    return limits_of(os.environ.get(LIMITS, ""))[name]
+
+
+@cache
+def limits_of(text: str) -> Mapping[str, float]:
+    """Return the limits that the environment variable holds, or else those that are shipped; asked for each picture."""
+    return json.loads(text) if text else SHIPPED
 
 
 def raise_limit(name: str) -> str:

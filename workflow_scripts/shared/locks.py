@@ -112,7 +112,7 @@ def start_of(process: int) -> str | None:
     """
     try:
         status = Path(f"/proc/{process}/stat").read_text()
-    except (OSError, ValueError):  # the second for a NUL in a file that names such a process
+    except OSError:
         return None
     return status.rpartition(")")[2].split()[19]  # field 22 of proc(5); the name before it may contain anything
 

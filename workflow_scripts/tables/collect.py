@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -387,6 +387,12 @@ def find_networks(
         files = [results / other.folder / name for name in ("units.csv", "nulls.csv", "split.csv")]
         networks.append(MeasuredNetwork(*key, results / metrics_of.get(key, other).folder / "metrics.json", *files))
     return networks
+
+
+def networks_of(arguments: argparse.Namespace, *names: str) -> Iterator[tuple]:
+    """Yield the key of each network of --networks, followed by the paths of its files with these names."""
+    for key, other in read_words(arguments.networks).items():
+        yield (*key, *(arguments.results / other.folder / name for name in names))
 
 
 def add_network_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:

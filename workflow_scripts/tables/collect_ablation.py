@@ -9,9 +9,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from workflow_scripts.plan.ablation import CLASS_COLUMNS, COLUMNS, advice
-from workflow_scripts.plan.network_words import read_words
 from workflow_scripts.shared.files import UserError, run_command, whole_file
-from workflow_scripts.tables.collect import KEYS, add_network_arguments
+from workflow_scripts.tables.collect import KEYS, add_network_arguments, networks_of
 from workflow_scripts.tables.columns import of_network
 from workflow_scripts.tables.read_tables import read_columns
 
@@ -85,10 +84,7 @@ def main() -> None:
     parser.add_argument("--ablation", type=Path, required=True, help="ablation.csv to write")
     parser.add_argument("--classes", type=Path, required=True, help="classes.csv to write")
     args = parser.parse_args()
-    networks = [
-        AblatedNetwork(*key, *(args.results / other.folder / name for name in ("ablation.csv", "classes.csv")))
-        for key, other in read_words(args.networks).items()
-    ]
+    networks = [AblatedNetwork(*words) for words in networks_of(args, "ablation.csv", "classes.csv")]
     collect_ablation(networks, args.given, args.ablation, args.classes)
 
 

@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from workflow_scripts.plan.network_words import read_words
 from workflow_scripts.plan.rotations import COLUMNS, Rotations
 from workflow_scripts.shared.files import UserError, run_command, whole_file
-from workflow_scripts.tables.collect import add_network_arguments
+from workflow_scripts.tables.collect import add_network_arguments, networks_of
 from workflow_scripts.tables.columns import of_network
 from workflow_scripts.tables.read_tables import read_columns
 
@@ -71,11 +70,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="rotations.csv to write")
     args = parser.parse_args()
     asked = {arm: Rotations(tuple(map(float, alphas)), int(seeds)) for arm, seeds, *alphas in args.rotated}
-    networks = [
-        RotatedNetwork(*key, args.results / other.folder / "rotations.csv")
-        for key, other in read_words(args.networks).items()
-    ]
-    collect_rotations(networks, asked, args.out)
+    collect_rotations([RotatedNetwork(*words) for words in networks_of(args, "rotations.csv")], asked, args.out)
 
 
 if __name__ == "__main__":

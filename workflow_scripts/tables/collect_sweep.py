@@ -7,11 +7,17 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from workflow_scripts.plan.network_words import read_words
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.plan.robustness import COLUMNS as OF_NETWORK
 from workflow_scripts.shared.files import UserError, run_command, whole_file
-from workflow_scripts.tables.collect import KEYS, add_network_arguments, count_detectors, read_units, with_detectors
+from workflow_scripts.tables.collect import (
+    KEYS,
+    add_network_arguments,
+    count_detectors,
+    networks_of,
+    read_units,
+    with_detectors,
+)
 from workflow_scripts.tables.columns import of_network
 from workflow_scripts.tables.read_tables import read_columns
 
@@ -124,11 +130,7 @@ def main() -> None:
     args = parser.parse_args()
     values = {choice: of_choice for choice, *of_choice in args.values}
     names = ("units.csv", "sweep.csv") if len(values) > 1 else ("units.csv",)
-    networks = [
-        SweptNetwork(*key, *(args.results / other.folder / name for name in names))
-        for key, other in read_words(args.networks).items()
-    ]
-    collect_sweep(networks, args.detector_rule, values, args.out)
+    collect_sweep([SweptNetwork(*words) for words in networks_of(args, *names)], args.detector_rule, values, args.out)
 
 
 if __name__ == "__main__":

@@ -336,22 +336,23 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="draws moments and victims")
     args = parser.parse_args()
     chosen = list(FAULTS) if "all" in args.faults else args.faults
-    with tempfile.TemporaryDirectory() as folder:
-        campaign = Campaign(Path(folder).resolve(), args.seed)
-        campaign.signals(args.kills, (signal.SIGKILL,))
-        is_root = os.getuid() == 0
-        if is_root:
-            own_mounts()
-        for name in chosen:
-            run, count, needs_root = FAULTS[name]
-            if needs_root and not is_root:
-                print(f"{name}: not run, because it needs root", flush=True)
-            else:
-                run(campaign, count)
-                print(f"{name}: clean", flush=True)
-        print(f"{len(campaign.expected)} files the same in each of {campaign.runs - 1} runs")
-        for what, count in sorted(campaign.counts.items()):
-            print(f"{count:6}  {what}")
+    folder = Path(tempfile.mkdtemp()).resolve()  # kept if something is lost
+    campaign = Campaign(folder, args.seed)
+    campaign.signals(args.kills, (signal.SIGKILL,))
+    is_root = os.getuid() == 0
+    if is_root:
+        own_mounts()
+    for name in chosen:
+        run, count, needs_root = FAULTS[name]
+        if needs_root and not is_root:
+            print(f"{name}: not run, because it needs root", flush=True)
+        else:
+            run(campaign, count)
+            print(f"{name}: clean", flush=True)
+    print(f"{len(campaign.expected)} files the same in each of {campaign.runs - 1} runs")
+    for what, count in sorted(campaign.counts.items()):
+        print(f"{count:6}  {what}")
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

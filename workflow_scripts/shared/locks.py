@@ -6,8 +6,8 @@ for whatever reason. But not every file system shares locks between machines (wi
 the mount), and some grant them nevertheless. So the lock file also names its holder. If that is another SLURM job, the
 scheduler is asked whether it still runs. (Two jobs that start at the same moment both pass this check.)
 
-One case remains unseen: a process on another machine that SLURM has not started, on a file system that does not share
-locks. Then a warning names the process.
+Two cases remain unseen on a file system that does not share locks: a process on another machine that SLURM has not
+started, and one of the same job on a node that has lost the controller. Then a warning names the process.
 """
 
 import errno
@@ -125,8 +125,7 @@ def wait_for_holder(lock: Path, locked: bool) -> bool:
     reported = None
     while (holder := read_holder(lock)) is not None and may_run(holder, lock, locked):
         if reported != holder:
-            where = f"process {holder['process']} on {holder['machine']} (SLURM job {holder['slurm_job']})"
-            logging.info("%s holds %s: waiting for it to end", where, lock)
+            logging.info("%s holds %s: waiting for it to end", describe(holder), lock)
             reported = holder
         time.sleep(POLL_SECONDS)
     return reported is not None
@@ -158,6 +157,12 @@ def is_holder(holder: object) -> bool:
     )
 
 
+def describe(holder: dict) -> str:
+    """Return the words that name a lock's holder."""
+    job = "" if holder["slurm_job"] is None else f" (SLURM job {holder['slurm_job']})"
+    return f"process {holder['process']} on {holder['machine']}{job}"
+
+
 def may_run(holder: dict, lock: Path, locked: bool) -> bool:
     """Tell whether a lock's holder may be running; log a warning if that cannot be known."""
     me, job = myself(), holder["slurm_job"]
@@ -166,13 +171,14 @@ def may_run(holder: dict, lock: Path, locked: bool) -> bool:
             not locked and start_of(holder["process"]) is not None and start_of(holder["process"]) == holder["started"]
         )
     if job is not None and job == me["slurm_job"]:
-        return False  # SLURM ends a job before it starts it again elsewhere
+        # SLURM cannot end it on a node that has only lost the controller.
+        warn_once(f"SLURM has started this job anew: if {describe(holder)} still runs, it may write the same: end it")
+        return False
     runs = job_runs(job) if job is not None else None
     if runs is None:
         warn_once(
-            f"process {holder['process']} on {holder['machine']} has begun to write what {lock} guards, and this"
-            " machine cannot find out whether it still runs, because it is not a job of a SLURM that can be asked here:"
-            " if it runs, end it"
+            f"{describe(holder)} has begun to write what {lock} guards, and this machine cannot find out whether it"
+            " still runs, because it is not a job of a SLURM that can be asked here: if it runs, end it"
         )
     return bool(runs)
 

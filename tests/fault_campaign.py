@@ -4,8 +4,8 @@
     python -m tests.fault_campaign --faults all --seed 1    every other fault; --help lists them
 
 After each fault the same command is given again, as docs/reruns.md says. In the end the bytes of all result files must
-equal those of an undisturbed run, no finished step may have run twice, no saved training may have begun anew, and the
-terminal must have shown no traceback. Faults that need a disk, an owner or memory of their own need root.
+equal those of an undisturbed run, no finished step may have run twice, no saved training may have begun anew, and
+neither the terminal nor a log may have shown a traceback. Faults that need a disk, an owner or memory of their own need root.
 """
 
 import argparse
@@ -163,7 +163,7 @@ class Campaign:
                     self.counts[f"{number.name} to {whom}"] += 1
                     count -= 1
                 attempt.wait()
-                require_sentence(attempt.status, attempt.said())
+                require_sentence(folder, attempt.status, attempt.said())
             if attempt.status == 0:
                 self.compare(folder)
                 shutil.rmtree(folder)
@@ -190,7 +190,9 @@ class Campaign:
                 terminal.process.wait()
                 wait_for_steps(folder)
                 log = max((folder / ".snakemake/log").iterdir(), key=lambda path: path.stat().st_mtime)
-                require_sentence(terminal.process.returncode, log.read_text() if how == "closed" else terminal.said())
+                require_sentence(
+                    folder, terminal.process.returncode, log.read_text() if how == "closed" else terminal.said()
+                )
                 if terminal.is_open:
                     terminal.close()
                 self.counts[f"terminal: {how}"] += 1
@@ -203,7 +205,7 @@ class Campaign:
                 size = int(self.size * (number + self.draw.random()) / count / 1024) + 64
                 with own_disk(folder / "results", f"size={size}k,mode=755") as remount:
                     attempt = self.start(folder, "--keep-going").wait()
-                    require_sentence(attempt.status, attempt.said())
+                    require_sentence(folder, attempt.status, attempt.said())
                     require_words("No space left|make room", attempt.said())
                     remount("size=1g")
                     self.counts["full disk"] += 1
@@ -217,7 +219,7 @@ class Campaign:
                 wait_for_steps(folder)
                 remount("ro")
                 attempt = self.start(folder).wait()
-                require_sentence(attempt.status, attempt.said())
+                require_sentence(folder, attempt.status, attempt.said())
                 require_words("Read-only file system", attempt.said())
                 remount("rw")
                 self.counts["read-only results"] += 1
@@ -231,7 +233,7 @@ class Campaign:
                 (folder / "results").mkdir(exist_ok=True)
                 change_owner(folder / "results", NOBODY)
                 attempt = self.start(folder, before=UNPRIVILEGED).wait()
-                require_sentence(attempt.status, attempt.said())
+                require_sentence(folder, attempt.status, attempt.said())
                 require_words("Permission denied|Write-protected output files", attempt.said())
                 change_owner(folder / "results", os.getuid())
                 self.counts["another user's results"] += 1
@@ -248,7 +250,7 @@ class Campaign:
                 attempt = self.start(folder, before=enter).wait()
                 wait_for_steps(folder)
                 group.rmdir()
-                require_sentence(attempt.status, attempt.said())
+                require_sentence(folder, attempt.status, attempt.said())
                 if attempt.status > 0:  # otherwise snakemake itself was killed, or there was enough
                     require_words("too little memory", attempt.said())
                 self.counts["too little memory" if attempt.status else "memory that was enough"] += 1
@@ -263,7 +265,7 @@ class Campaign:
                 second = self.start(folder, *(["--nolock"] if number % 2 else [])).wait()
                 if first.wait().status != 0:
                     raise Lost(f"{folder}: the first of two has failed:\n{first.said()[-5000:]}")
-                require_sentence(second.status, second.said())
+                require_sentence(folder, second.status, second.said())
                 if number % 2 == 0:
                     require_words("--unlock|Nothing to be done", second.said())
                 self.counts["two snakemake" + (" without its lock" if number % 2 else "")] += 1
@@ -305,7 +307,7 @@ class Campaign:
                     now = path.stat().st_mtime
                     os.utime(path, (now + jump, now + jump))
                 attempt = self.start(folder).wait()
-                require_sentence(attempt.status, attempt.said())
+                require_sentence(folder, attempt.status, attempt.said())
                 if attempt.status != 0:
                     require_words("dated in the future" if jump > 0 else "nothing is wrong", attempt.said())
                     subprocess.run("find . -newermt now -exec touch {} +", shell=True, cwd=folder, check=True)

@@ -53,15 +53,18 @@ def run_hostile(
     command: str,
     *arguments: object,
     seconds: float = MOST_SECONDS,
+    largest_file: int = resource.RLIM_INFINITY,
     **environment: str,
 ) -> Outcome:
     """Run a command in `folder`; `command` is `package.module` with a `main`, as after `python -m`.
 
-    `environment` is added to that of the server, which is not that of the test.
+    `environment` is added to that of the server, which is not that of the test. The system refuses to write files of
+    more than `largest_file` bytes.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    process = context.Process(target=be_command, args=(folder, command, [str(each) for each in arguments], environment))
+    words = [str(each) for each in arguments]
+    process = context.Process(target=be_command, args=(folder, command, words, largest_file, environment))
     process.start()
     process.join(seconds)
     hangs = process.is_alive()
@@ -73,7 +76,9 @@ def run_hostile(
     return Outcome(None if hangs else process.exitcode, output, peak)
 
 
-def be_command(folder: Path, command: str, arguments: list[str], environment: Mapping[str, str]) -> None:
+def be_command(
+    folder: Path, command: str, arguments: list[str], largest_file: int, environment: Mapping[str, str]
+) -> None:
     """Run a command's `main` as `python -m` does, in a forked process; its output goes to a file in `folder`."""
     os.setsid()
     os.environ.update(environment)
@@ -83,6 +88,7 @@ def be_command(folder: Path, command: str, arguments: list[str], environment: Ma
     os.dup2(file, 2)
     sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1, closefd=False) for stream in (1, 2))
     resource.setrlimit(resource.RLIMIT_AS, (MOST_ADDRESSES, MOST_ADDRESSES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     sys.argv = [command, *arguments]
     sys.path.insert(0, os.getcwd())  # as `python -m` does
     try:

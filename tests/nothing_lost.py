@@ -94,14 +94,24 @@ def require_continued(saved: dict[Path, float]) -> None:
             raise Lost(f"a saved training has begun anew: {log}:\n{text}")
 
 
-def require_sentence(status: int, said: str) -> None:
-    """Check that a run that was disturbed shows no traceback and, unless a signal ended it, says how to go on."""
-    if "Traceback" in said or "Logging error" in said:
-        raise Lost(f"a traceback:\n{said[-5000:]}")
+def require_sentence(folder: Path, status: int, said: str) -> None:
+    """Check that a disturbed run shows no traceback, nor do its steps' logs; and that it says how to go on.
+
+    The second is not asked of a run that a signal has ended.
+    """
+    for log in (folder / RESULTS / "logs").rglob("*.log"):
+        require_no_traceback(log.read_text(errors="replace"))
+    require_no_traceback(said)
     if status > 0 and not re.search(
         f"{re.escape(CORRECT)}|{re.escape(GO_ON)}|error: |--unlock|Write-protected output files", said
     ):
         raise Lost(f"the end says nothing:\n{said[-5000:]}")
+
+
+def require_no_traceback(said: str) -> None:
+    """Check that a text has no traceback."""
+    if "Traceback" in said or "Logging error" in said:
+        raise Lost(f"a traceback:\n{said[-5000:]}")
 
 
 def require_words(words: str, said: str) -> None:

@@ -196,7 +196,7 @@ def test_an_error_in_writing_ends_the_dump_and_leaves_nothing(concepts, tmp_path
     monkeypatch.setattr(dump_module, "BATCH", 2)
     for writer in (map_writers.AllMaps, map_writers.Candidates):
         monkeypatch.setattr(writer, "add", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UserError, match=r"a\.h5 cannot be written \(No space left .*make room"):
         run(build(NETWORK, 4, seed=1), concepts, tmp_path / "a.h5", candidates=candidates)
     assert not list(tmp_path.glob("a.h5*"))
 

@@ -427,7 +427,7 @@ def test_a_full_disk_is_reported_and_nothing_is_left(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "copyfileobj", copy)
     monkeypatch.setattr(tarfile, "copyfileobj", copy)
     for name in ("a.zip", "a.tar"):
-        with pytest.raises(UserError, match=rf"no room to unpack .*{name}"):
+        with pytest.raises(UserError, match=r"folder cannot be written \(No space left .*make room"):
             unpack_archive(tmp_path / name, tmp_path / "out" / "folder")
         assert list((tmp_path / "out").iterdir()) == []
 

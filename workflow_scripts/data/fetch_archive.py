@@ -22,7 +22,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from workflow_scripts.shared.files import (
-    NO_ROOM,
+    FULL,
     UserError,
     file_fingerprint,
     reading,
@@ -171,11 +171,11 @@ def exclusive_part(path: Path) -> Iterator[Part]:
             try:
                 yield Part(path, file)
             except OSError as error:
-                if error.errno in NO_ROOM:
+                if error.errno in FULL:
                     path.unlink()
                 raise
     except OSError as error:
-        if error.errno in NO_ROOM:
+        if error.errno in FULL:
             raise UserError(f"there is no room for {path} ({error.strerror}), so it was removed: make room") from None
         raise UserError(f"{path} cannot be written ({error.strerror}): fix that and run again") from None
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any, cast
 
-from workflow_scripts.shared.files import NO_ROOM, UserError, require_file, run_command, whole_file, write_checksums
+from workflow_scripts.shared.files import UserError, require_file, run_command, whole_file, write_checksums
 from workflow_scripts.shared.limits import limit, raise_limit
 from workflow_scripts.shared.progress import Progress
 
@@ -54,8 +54,6 @@ def unpack_archive(archive: Path, out: Path, checksums: Path | None = None) -> N
             if checksums is not None:
                 write_checksums(part, checksums)
     except DAMAGES as error:
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
-            raise no_room(archive, out) from None
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"the archive {archive} cannot be unpacked ({reason}): fetch it again") from None
     logging.info("unpacked %s", archive)

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import TextIO
 
 from workflow_scripts.shared.locks import exclusive
@@ -20,7 +21,8 @@ from workflow_scripts.shared.printable import PrintableFormatter, sentence, sent
 
 INTERRUPTED = "interrupted: run the same command again"
 STOPPED = "stopped as asked"  # begins the sentence of a training that has saved its state
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of writing to a full disk, or beyond a limit
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of writing to a full disk, or beyond a limit
+NO_ROOM = tuple(map(os.strerror, FULL))
 
 
 class UserError(Exception):
@@ -29,6 +31,10 @@ class UserError(Exception):
 
 class Unreadable(UserError):
     """A file that the system cannot read now, whatever its contents."""
+
+
+class Unwritable(UserError):
+    """A file for which there is no room."""
 
 
 @contextmanager
@@ -55,7 +61,7 @@ def unreadable(path: str | Path, reason: str) -> Unreadable:
     return Unreadable(f"{path} cannot be read ({reason}): fix that, and run again")
 
 
-def system_reason(error: Exception) -> str | None:
+def system_reason(error: BaseException) -> str | None:
     """Return the system's message for an error that says nothing about a file's contents; None for any other error."""
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
@@ -64,6 +70,15 @@ def system_reason(error: Exception) -> str | None:
     # Some libraries have their own errors for this; but HDF5 calls a file "allocation", too.
     if isinstance(error, MemoryError) or re.search("(?<!end of )allocat", str(error)):
         return os.strerror(errno.ENOMEM)
+    return None
+
+
+def lack_of_room(error: BaseException | None) -> str | None:
+    """Return the system's message if an error, or one that led to it, says that there is no room; otherwise None."""
+    while isinstance(error, OSError | RuntimeError):
+        if (reason := system_reason(error)) in NO_ROOM:
+            return reason
+        error = error.__context__  # HDF5 may fail again as it closes the file
     return None
 
 
@@ -115,6 +130,9 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
     Works for files and for folders. If the block fails, what it has left is removed. Processes that make the same
     `path` wait for one another.
+
+    Raises:
+        Unwritable: the disk is full, or the user's share of it.
     """
     path = Path(path)
     part = path.with_name(path.name + ".part")
@@ -125,8 +143,10 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             if path.is_dir() or part.is_dir():
                 remove(path)
             os.replace(part, path)
-        except BaseException:
+        except BaseException as error:
             remove(part)
+            if reason := lack_of_room(error):
+                raise Unwritable(f"{path} cannot be written ({reason}): make room, and run again") from error
             raise
 
 
@@ -182,9 +202,13 @@ def run_command(main: Callable[[], None]) -> None:
     output stops early, as `head` does, nothing is reported.
     """
     start_log()
+    sys.excepthook, sys.unraisablehook = show_exception, show_unraisable
     try:
         main()
         sys.stdout.flush()
+    except Unwritable as error:
+        print(f"error: {sentences(str(error))}", file=sys.stderr, flush=True)
+        os._exit(1)  # HDF5 may crash as it closes what it could not write
     except UserError as error:
         sys.exit(f"error: {sentences(str(error))}")
     except KeyboardInterrupt:
@@ -200,6 +224,18 @@ def run_command(main: Callable[[], None]) -> None:
             sys.exit("error: there is too little memory: give this step more, or run fewer at once")
         file = sentence(str(getattr(error, "filename", None) or "a file"))
         sys.exit(f"error: {file} cannot be read or written ({reason}): fix that, and run again")
+
+
+def show_exception(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """Show an exception that nothing has caught, unless the disk is full: then HDF5 reports each object it closes."""
+    if lack_of_room(error) is None:
+        sys.__excepthook__(kind, error, traceback)
+
+
+def show_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Show an exception that could not be raised, unless the disk is full."""
+    if lack_of_room(unraisable.exc_value) is None:
+        sys.__unraisablehook__(unraisable)
 
 
 def has_no_reader(stream: TextIO) -> bool:

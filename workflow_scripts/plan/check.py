@@ -11,7 +11,7 @@ import yaml
 from jsonschema import ValidationError
 from jsonschema.protocols import Validator
 
-from workflow_scripts.plan.bounds import require_bounds
+from workflow_scripts.plan.bounds import load_yaml
 from workflow_scripts.plan.check_arms import arm_mistakes
 from workflow_scripts.plan.check_trained import SMALL_RESNET, trained_mistakes
 from workflow_scripts.plan.concept_sets import OF_SET, is_drawn, set_mistakes
@@ -142,8 +142,7 @@ def parse_text(text: str) -> object:
     if NUMBER.fullmatch(text):
         return float(text) if re.search(r"[.eE]", text) else int(text)
     try:
-        value = yaml.safe_load(text)
-        require_bounds(value, text)
+        value = load_yaml(text, text)
     except (yaml.YAMLError, ValueError, RecursionError, UserError):
         return text
     return value if isinstance(value, bool | list) else text

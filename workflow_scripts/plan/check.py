@@ -37,11 +37,11 @@ from workflow_scripts.plan.schema import (
     wanted,
 )
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.shared.printable import printable
+from workflow_scripts.shared.printable import OBEYED, printable
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 LONGEST_VALUE = 4000  # characters of a text that may mean something else
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+CONTROL = re.compile(rf"[\n\t]|{OBEYED.pattern}")
 LONGEST_KEY = 60  # characters of a key that a sentence shows
 NUMBER = re.compile(r"[-+]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 Check = Callable[[dict], Iterator[str]]

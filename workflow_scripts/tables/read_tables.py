@@ -25,8 +25,8 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     columns, keys = TABLES[path.stem]
     table = read_columns(path, columns, keys, AGAIN)
-    if table.empty and path.stem in FILLED:
-        raise UserError(f"{path} has no rows: {AGAIN}")
+    if path.stem in FILLED:
+        require_rows(path, table, AGAIN)
     return table
 
 
@@ -61,6 +61,12 @@ def read_columns(path: str | Path, columns: Mapping[str, Kind], keys: Sequence[s
         words = ", ".join(f"{name} {value}" for name, value in twice.items())
         raise UserError(f"{path} has two rows of {words}: {again}")
     return table
+
+
+def require_rows(path: str | Path, table: pd.DataFrame, again: str) -> None:
+    """Raise UserError for a table that has only a header; the message ends with `again`, which says what to do."""
+    if table.empty:
+        raise UserError(f"{path} has no rows: {again}")
 
 
 def harmless(texts: pd.Series) -> pd.Series:

@@ -335,6 +335,11 @@ def test_wrong_arguments_by_level_are_reported(tmp_path):
         networks(brought(weights=weights, arguments=f"{tmp_path}/channels_{{level}}.json"))
     with pytest.raises(UserError, match=r"there is no file .*other_0.json: write the arguments of that level"):
         networks(brought(weights=weights, arguments=f"{tmp_path}/other_{{level}}.json"))
+    deep = '{"a": ' + "[" * 60 + "]" * 60 + "}"
+    for content, says in [("[" * 99999, "is damaged, or another kind of file"), (deep, "more than 50 levels deep")]:
+        (tmp_path / "channels_1.json").write_text(content)
+        with pytest.raises(UserError, match=says):
+            networks(brought(weights=weights, arguments=f"{tmp_path}/channels_{{level}}.json"))
     (tmp_path / "channels_1.json").write_text("{")
     with pytest.raises(UserError, match=r"channels_1.json is damaged"):
         networks(brought(weights=weights, arguments=f"{tmp_path}/channels_{{level}}.json"))

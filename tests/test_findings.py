@@ -788,6 +788,14 @@ def test_markdown():
     )
 
 
+def test_markdown_takes_no_name_for_markup():
+    name = "*a* _b_ c_d `e` [f](g) <h> &i; | \\\n# j"
+    escaped = r"\*a\* \_b\_ c_d \`e\` \[f\](g) \<h> \&i; \| \\ # j"
+    page = as_markdown("T", [Section(name, [name], [[name], [name]], name)])
+    table = f"| {escaped} |\n|--:|\n| {escaped} |"
+    assert page.split("\n\n") == ["# T", f"## {escaped}", escaped, table, f"*{escaped}*\n"]
+
+
 # Any tables
 
 

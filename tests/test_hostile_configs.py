@@ -22,6 +22,8 @@ BROUGHT = {
 BOMB = "&a [x,x,x,x,x,x,x,x,x,x]"
 UNFOLDING = "".join(f"k{n}: &k{n} [{','.join([f'*k{n - 1}'] * 10)}]\n" for n in range(1, 10))
 
+MERGES = "k0: &k0 {a: 1}\n" + UNFOLDING.replace("[", "{<<: [").replace("]", "]}")
+
 
 def config_of(folder: Path, content: object) -> None:
     """Write a config: text, bytes, or values."""
@@ -67,6 +69,21 @@ FILES = [
     Case("anchors bomb", f"k0: {BOMB.replace('&a', '&k0')}\n{UNFOLDING}", "has more than 100,000 values"),
     Case("bomb of keys", "k0: &k0 {a: 1, b: 2}\n" + UNFOLDING, "has more than 100,000 values"),
     Case("itself within itself", "network: &n\n  arguments: *n\n", "is nested more than 50 levels deep"),
+    Case("list within itself", "x: &a [1, *a]\n", "is nested more than 50 levels deep"),
+    Case("keys within themselves", "x: &a {b: *a}\n", "is nested more than 50 levels deep"),
+    Case("pairs within themselves", "x: &a !!omap [b: *a]\n", "is nested more than 50 levels deep"),
+    Case("many times within itself", "x: &a [*a, *a, *a]\n", "has more than 100,000 values"),
+    Case("merged with itself", "x: &a {<<: *a}\n", "is nested more than 50 levels deep"),
+    Case("key within itself", "? &a [*a]\n: 1\n", "is nested more than 50 levels deep"),
+    Case("number within itself", "x: &a !!int {=: *a}\n", "is nested more than 50 levels deep"),
+    Case("bomb of merges", MERGES, "has more than 100,000 values"),
+    Case("bomb in a key", UNFOLDING.replace("*k0", "x") + "? !!str {=: b, c: *k9}\n: 1\n", "more than 100,000 values"),
+    *(
+        Case(f"no {tag}", f"x: !!{tag} {text}\n", "neither YAML nor JSON .* means nothing")
+        for tag, text in [("int", "''"), ("float", "''"), ("bool", "x"), ("timestamp", "x")]
+    ),
+    Case("endless float", f"x: {'1:' * 400}1.0\n", "neither YAML nor JSON .* means nothing"),
+    Case("two documents", "a: 1\n---\nb: 2\n", "neither YAML nor JSON .line 2: but found another document"),
     Case("deep list", f"world: {'[' * 60}{']' * 60}\n", "is nested more than 50 levels deep"),
     Case("very deep list", f"world: {'[' * 5000}{']' * 5000}\n", "is nested too deeply"),
     Case("very deep keys", "{a: " * 5000 + "1" + "}" * 5000, "is nested too deeply"),
@@ -141,6 +158,9 @@ VALUES = [
     wrong("arms", [{"name": "imp\n", "recipe": "imp"}], "with control characters"),
     wrong("arms", [{**IMP, "label": "\x1b[31mred"}], "label is .*control characters: leave them out"),
     wrong("arms", [{**IMP, "label": "a\0b"}], "label is .*control characters"),
+    wrong("arms", [{**IMP, "label": "a\u202eb"}], "label is .*control characters"),
+    wrong("arms", [{**IMP, "label": "a\u2028b"}], "label is .*control characters"),
+    Case("no text", '{"arms": [{"name": "a", "recipe": "imp", "label": "\\ud800"}]}', "label is .*control characters"),
     wrong("concepts.categories", {"a\x1b[2J": "object"}, "is a key with control characters"),
     wrong("ablation.classes", {"a": "dog\n"}, "with control characters"),
     wrong("\x1b[31mhostile\x07", 1, r"unknown key \\x1b\[31mhostile\\x07"),
@@ -206,6 +226,8 @@ def test_what_is_no_config_file_is_refused(make: Callable, says, tmp_path):
         (f"network={{arguments: {{widths: '{'[' * 1000}'}}}}", "widths is"),
         ("network={arguments: {widths: '[&a [1,1,1,1,1,1,1,1,1,1], &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a], &c [*b,*b,*b,*b,"
          "*b,*b,*b,*b,*b,*b], &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c], &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]]'}}", "widths"),
+        ("network={arguments: {widths: '{a: &a {b: 1}, c: &c {<<: [*a,*a,*a,*a]}, d: !!int x}'}}", "widths"),
+        ("replicates='!!int []'", "replicates is"),
         ("experiment=-n", None),
         ("\x1b[31m=1", r"is no KEY=VALUE"),
     ],

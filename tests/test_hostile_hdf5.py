@@ -23,6 +23,7 @@ from test_hostile_networks import NETS, SETTINGS, small_state, steps
 from torch import Tensor, nn
 
 from workflow_scripts.data.hdf5 import COMPRESSION
+from workflow_scripts.dissect.concept_data import ConceptData
 from workflow_scripts.dissect.interpolation import read_receptive_fields
 from workflow_scripts.dissect.tally_units import tally_units
 from workflow_scripts.networks.checkpoints import save_tensors
@@ -583,6 +584,16 @@ def test_hostile_receptive_fields_are_refused_or_are_somewhere(folder, name):
             *inputs, knots="receptive_field", mask="at_least",
             receptive_fields=read_receptive_fields(folder / "fields.json"),
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("dataset", ["label_name", "category_name"])
+def test_names_in_control_characters_are_read_with_escapes(folder, dataset):
+    def names(old: np.ndarray) -> np.ndarray:
+        return np.array(["\x1b[31m\r\u202e".encode(), *old[1:]], object)
+
+    put("concepts", dataset, names, dtype=h5py.string_dtype())(folder)
+    with ConceptData(folder / "concepts.h5") as data:
+        assert getattr(data, dataset)[0] == r"\x1b[31m\r\u202e"
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])

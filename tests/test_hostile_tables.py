@@ -6,8 +6,10 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import pytest
 from hostile_runner import require_harmless, require_refusal, run_hostile
@@ -145,7 +147,7 @@ BREAKAGES: dict[str, tuple[Callable[[Path, str], object], str]] = {
     "empty file": (lambda path, _: path.write_text(""), "is damaged, or another kind of file"),
     "header only": (
         lambda path, _: path.write_text(path.read_text().partition("\n")[0] + "\n"),
-        "has no (rows|units)|of other units",
+        "has no (rows|units|quantile)|of other units|lacks rotations",
     ),
     "NaN": (lambda path, column: change(path, column, "nan"), "{column}"),
     "infinity": (lambda path, column: change(path, column, "inf"), "{column}"),
@@ -194,7 +196,13 @@ FEW = [
     ("report", "results/tables/correlations.csv", "with_accuracy"),
 ]
 BROKEN = [(*reader, breakage) for reader in EVERY for breakage in BREAKAGES]
-BROKEN += [(*reader, breakage) for reader in FEW for breakage in ("column gone", "text", "doubled row")]
+BROKEN += [(*reader, breakage) for reader in FEW for breakage in ("column gone", "text", "doubled row", "empty file")]
+MAY_BE_EMPTY = [
+    f"results/tables/{name}.csv"
+    for name in ("equivalence", "rotations", "layers", "sweep", "identity", "epochs", "ablation", "correlations")
+]
+MAY_BE_EMPTY.append(f"{NETWORK}/ablation.csv")
+BROKEN += [(*reader, "header only") for reader in FEW if reader[1] not in MAY_BE_EMPTY]
 
 
 @pytest.mark.parametrize(("command", "file", "column", "breakage"), BROKEN)
@@ -204,6 +212,14 @@ def test_a_broken_table_is_refused(command, file, column, breakage, results):
     name, *words = COMMANDS[command]
     require_refusal(results, run_hostile(results, name, *words), says.format(column=column))
     assert not (results / "new").exists() and not (results / "new.csv").exists()
+
+
+@pytest.mark.parametrize(("command", "file"), [reader[:2] for reader in FEW if reader[1] in MAY_BE_EMPTY])
+def test_tables_that_may_be_empty_end_in_no_traceback(command, file, results):
+    path = results / file
+    BREAKAGES["header only"][0](path, "")
+    name, *words = COMMANDS[command]
+    require_harmless(results, run_hostile(results, name, *words, seconds=100))
 
 
 @pytest.mark.parametrize(
@@ -229,6 +245,62 @@ def test_a_circle_of_bases_is_refused(results):
     text = path.read_text().replace("\ntrained_twice,imp", "\ntrained_twice,untrained")
     path.write_text(text.replace("\nuntrained,imp", "\nuntrained,trained_twice"))
     require_refusal(results, run_hostile(results, *COMMANDS["summarise"]), "has a circle of bases")
+
+
+# Texts from outside, which end in figures, pages and tables
+
+NAMED = ("stages.3.conv2", "stem", "iterative magnitude pruning", "untrained, calibrated", "object 0", "dog", "class 1")
+TEXTS = {
+    "HTML": "<script>touch(1)</script><img src=x onerror=touch(1)>&lt;&#0;]]></text>--><!--",
+    "LaTeX": r"\input{/etc/passwd} %_^#{}~$x$&",
+    "formula of matplotlib": r"$\frac$ $_{$ \$x",
+    "reStructuredText": ".. include:: /etc/passwd :: *a `b`_ |c| **d ``e :raw:`f` [1]_ _",
+    "Markdown": "[a](javascript:touch(1)) ![](http://b) *c _d_ `e | <f>",
+    "fields": "{n} {0} {layers} %s %(x)s",
+    "escapes": "\x1b[31mred\x1b]0;title\x07",
+    "ends of lines": "a\nb\rc\x85d\u2028e\x0bf",
+    "directions": "a\u202eb\u2066c",
+    "not of XML": "a\x01b\uffffc",
+    "long": "x" * 3000,
+}
+HARMFUL = re.compile("[\u2028-\u202e\u2066-\u2069]")  # besides control characters
+
+
+class Elements(HTMLParser):
+    """Notes the elements of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.found |= {tag, *(name for name, _ in attrs if name.startswith("on"))}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_texts_from_outside_do_no_harm(text, results):
+    for path in (results / "results").rglob("*.csv"):
+        rows = [[text if cell in NAMED else cell for cell in row] for row in read(path)]
+        with open(path, "w", newline="") as file:
+            csv.writer(file).writerows(rows)
+    metrics = results / NETWORK / "metrics.json"
+    metrics.write_text(metrics.read_text().replace('"stem"', json.dumps(text)))
+    for command in ("collect", "summarise", "figures", "report"):
+        name, *words = COMMANDS[command]
+        outcome = run_hostile(results, name, *words, seconds=100)
+        require_harmless(results, outcome)
+        assert outcome.status == 0, outcome.output[-3000:]
+        assert not HARMFUL.search(outcome.output)
+    for path in (results / "new").glob("*.csv"):
+        assert len({len(row) for row in read(path)}) == 1, path
+    for path in (results / "new").glob("*.svg"):
+        assert not [node.tag for node in ElementTree.parse(path).iter() if node.tag.endswith("script")]
+    for path in (results / "new").glob("*.tex"):
+        assert not re.search(r"(?<!\\)[%&#_$^~]|\\input", path.read_text()), path
+    page = Elements()
+    page.feed((results / "results/report2.html").read_text())
+    assert not page.found & {"script", "onerror", "f", "text"}
+    assert not re.search(r"(?<!\\)[<\[`]", (results / "findings2.md").read_text())
 
 
 # metrics.json

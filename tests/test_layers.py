@@ -461,12 +461,12 @@ def test_arguments_that_would_be_passed_over_are_refused(monkeypatch, words, sen
         list_layers_script.main()
 
 
-@pytest.mark.parametrize("text", ["{", "8", "width=8"])
+@pytest.mark.parametrize("text", ["{", "8", "width=8", "[" * 99999])
 def test_arguments_of_a_constructor_are_asked_for_as_json(capsys, monkeypatch, text):
     monkeypatch.setattr(sys, "argv", ["list_layers", "--constructor", "a:b", "--arguments", text])
     with pytest.raises(SystemExit):
         list_layers_script.main()
-    sentence = f"""--arguments: '{text}' holds no arguments by name: write JSON, such as '{{"width": 8}}'\n"""
+    sentence = f"""--arguments: '{text[:60]}' holds no arguments by name: write JSON, such as '{{"width": 8}}'\n"""
     assert capsys.readouterr().err.endswith(sentence)
 
 

@@ -205,6 +205,7 @@ def test_a_transformers_folder_gives_the_preprocessing(tmp_path, processor, foun
         (changed(image_processor_type="CLIPImageProcessor", size=224, do_center_crop=False), "has no crop_size"),
         (changed(size={"height": 224}), "is damaged, or another kind of file"),
         ("{", "is damaged, or another kind of file"),
+        ("[" * 99999, "is damaged, or another kind of file"),
         ([1], "is damaged, or another kind of file"),
     ],
 )

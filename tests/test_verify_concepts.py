@@ -179,6 +179,9 @@ def test_other_tables_than_were_packed_are_refused(made, tmp_path, table, old, n
     [
         ([["wood", "material", "many"]], "line 2, column pixels: 'many'"),
         ([["wood", "material", 1], ["wood", "object", 2]], "line 3: the label 'wood'"),
+        ([["wood", "material", "9" * 5000]], "line 2, column pixels: '999"),
+        ([["wood", "material"]], "line 2: the row has fewer cells"),
+        ([], r"totals\.csv has no rows"),
     ],
 )
 def test_an_invalid_table_of_totals_is_refused(made, tmp_path, rows, words):

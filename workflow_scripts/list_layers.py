@@ -23,9 +23,11 @@ from workflow_scripts.plan.designs import Design
 from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.plan.load import complete_config, read_given
 from workflow_scripts.shared.files import UserError, run_command
+from workflow_scripts.shared.printable import printable
 from workflow_scripts.shared.sizes import Size, read_size, sides, size_text
 
 SIZE = 224  # of pictures, in pixels, unless another is given
+LONGEST_SHOWN = 60  # characters of wrong arguments
 
 
 def list_layers(network: nn.Module, size: Size, channels: int = 3) -> list[tuple[str, str, str]]:
@@ -133,7 +135,7 @@ def print_layers(settings: dict, classes: int | None, size: Size, channels: int)
     print(f"{settings['constructor']} {json.dumps(settings['arguments'])}, {size_text(size)} pixels")
     names, classes = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
     for (name, kind, _), output in zip(rows, align_shapes([output for _, _, output in rows]), strict=True):
-        print(f"{name:<{names}}  {kind:<{classes}}  {output}")
+        print(printable(f"{name:<{names}}  {kind:<{classes}}  {output}"))
 
 
 def align_shapes(outputs: Sequence[str]) -> list[str]:
@@ -161,10 +163,11 @@ def read_arguments(text: str) -> dict:
     """Return arguments by name from JSON; argparse makes a sentence of the error."""
     try:
         arguments = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         arguments = None
     if not isinstance(arguments, dict):
-        raise argparse.ArgumentTypeError(f"{text!r} holds no arguments by name: write JSON, such as '{{\"width\": 8}}'")
+        shown = repr(text[:LONGEST_SHOWN])
+        raise argparse.ArgumentTypeError(f"{shown} holds no arguments by name: write JSON, such as '{{\"width\": 8}}'")
     return arguments
 
 

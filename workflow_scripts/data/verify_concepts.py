@@ -157,6 +157,8 @@ def read_totals(path: Path) -> dict[str, tuple[str, int]]:
         if label in totals:
             raise UserError(f"{place}: the label {row['label']!r} appears twice; keep one of its rows")
         totals[label] = row["category"], whole_number(row["pixels"], f"{place}, column pixels")
+    if not totals:
+        raise UserError(f"{path} has no rows, so there is nothing to compare; name the right table, or none")
     return totals
 
 

@@ -20,6 +20,7 @@ from workflow_scripts.data.hdf5 import (
 )
 from workflow_scripts.data.label_masks import WORD_BITS
 from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.printable import printable
 
 IMAGES_AT_ONCE = 256  # images whose labels are read together
 LARGEST_MAP = 2**24  # pixels; float32 counts exactly up to here
@@ -66,13 +67,14 @@ class ConceptData:
         self.height, self.width = map(int, read_whole_numbers(file, "label_size", (2,), 1, LARGEST_MAP))
         if self.height * self.width > LARGEST_MAP:
             raise wrong(file, "label_size", f"gives label maps more than {LARGEST_MAP} pixels, which are not counted")
-        self.category_name = read_texts(file, "category_name", (None,))
+        # Tables and figures have these names, so nothing in them may break a file or be obeyed by a terminal.
+        self.category_name = list(map(printable, read_texts(file, "category_name", (None,))))
         categories = len(self.category_name)
         self.label_number = read_whole_numbers(file, "label_number", (None,), 0, 2**16 - 1)
         labels = (len(self.label_number),)
         if (np.diff(self.label_number.astype(np.int64)) <= 0).any():
             raise wrong(file, "label_number", "does not rise")
-        self.label_name = read_texts(file, "label_name", labels)
+        self.label_name = list(map(printable, read_texts(file, "label_name", labels)))
         self.label_category = read_whole_numbers(file, "label_category", labels, 0, categories - 1)
         self.label_area, self.plane_area = (
             read_whole_numbers(file, name, labels, 0, MOST_COUNTED) for name in ("label_area", "plane_area")

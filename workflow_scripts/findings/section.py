@@ -1,7 +1,11 @@
 """A section of the page of findings, and the page in Markdown."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
+
+# What Markdown, or HTML in it, would obey; it takes an underscore within a word for a letter.
+MARKUP = re.compile(r"[\\`*\[\]<&|]|(?<!\w)_|_(?!\w)")
 
 
 class Section(NamedTuple):
@@ -15,14 +19,19 @@ class Section(NamedTuple):
 
 def as_markdown(title: str, sections: Sequence[Section]) -> str:
     """The findings as a page in Markdown."""
-    lines = [f"# {title}", ""]
+    lines = [f"# {escape_markdown(title)}", ""]
     for section in sections:
-        lines += [f"## {section.title}", ""]
+        lines += [f"## {escape_markdown(section.title)}", ""]
         for paragraph in section.paragraphs:
-            lines += [paragraph, ""]
+            lines += [escape_markdown(paragraph), ""]
         if section.table:
-            head, *rows = [[cell.replace("|", r"\|") for cell in row] for row in section.table]
+            head, *rows = [list(map(escape_markdown, row)) for row in section.table]
             lines += [" | ".join(head).join(("| ", " |")), "|--:" * len(head) + "|"]
             lines += [" | ".join(row).join(("| ", " |")) for row in rows]
-            lines += ["", *([f"*{section.note}*", ""] if section.note else [])]
+            lines += ["", *([f"*{escape_markdown(section.note)}*", ""] if section.note else [])]
     return "\n".join(lines)
+
+
+def escape_markdown(text: str) -> str:
+    """The text in one line, in which layers and labels of any name are not taken for markup."""
+    return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))

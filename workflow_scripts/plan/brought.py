@@ -1,7 +1,6 @@
 """The networks of arms of the recipe `brought`: which there are, and what each is made from."""
 
 import glob
-import json
 import re
 from dataclasses import replace
 from itertools import pairwise
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.plan import openlth
+from workflow_scripts.plan.bounds import require_bounds
 from workflow_scripts.plan.class_order import list_classes
 from workflow_scripts.plan.designs import Design, with_source
 from workflow_scripts.plan.keys import Key
@@ -16,6 +16,7 @@ from workflow_scripts.plan.mistakes import Attempts, require_none
 from workflow_scripts.plan.networks import Network
 from workflow_scripts.plan.preprocessing import read_preprocessing
 from workflow_scripts.shared.files import UserError, reading
+from workflow_scripts.shared.regular_files import read_json
 
 PLACES = ("{replicate}", "{level}")
 READING = ("part", "prefix", "missing", "unused")
@@ -144,8 +145,8 @@ def arguments_of(item: dict, place: dict[str, str]) -> dict:
         file = fill(arguments, place)
         if not Path(file).is_file():
             raise UserError(f"{key}: there is no file {file}: write the arguments of that level into it, as JSON")
-        with reading(f"{key}: {file}", ValueError):
-            arguments = json.loads(Path(file).read_text())
+        arguments = read_json(file)
+        require_bounds(arguments, f"{key}: {file}")
         if not isinstance(arguments, dict):
             raise UserError(f'{key}: {file} does not hold arguments by name: write it as {{"width": 8}}')
     return arguments

@@ -11,7 +11,7 @@ import yaml
 from jsonschema import ValidationError
 from jsonschema.protocols import Validator
 
-from workflow_scripts.plan.bounds import require_bounds
+from workflow_scripts.plan.bounds import load_yaml
 from workflow_scripts.plan.check_arms import arm_mistakes
 from workflow_scripts.plan.check_trained import SMALL_RESNET, trained_mistakes
 from workflow_scripts.plan.concept_sets import OF_SET, is_drawn, set_mistakes
@@ -37,11 +37,11 @@ from workflow_scripts.plan.schema import (
     wanted,
 )
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.shared.printable import printable
+from workflow_scripts.shared.printable import OBEYED, printable
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 LONGEST_VALUE = 4000  # characters of a text that may mean something else
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+CONTROL = re.compile(rf"[\n\t]|{OBEYED.pattern}")
 LONGEST_KEY = 60  # characters of a key that a sentence shows
 NUMBER = re.compile(r"[-+]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 Check = Callable[[dict], Iterator[str]]
@@ -142,8 +142,7 @@ def parse_text(text: str) -> object:
     if NUMBER.fullmatch(text):
         return float(text) if re.search(r"[.eE]", text) else int(text)
     try:
-        value = yaml.safe_load(text)
-        require_bounds(value, text)
+        value = load_yaml(text, text)
     except (yaml.YAMLError, ValueError, RecursionError, UserError):
         return text
     return value if isinstance(value, bool | list) else text

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from workflow_scripts.plan.bounds import require_bounds
+from workflow_scripts.plan.bounds import compose_yaml, load_yaml, require_bounds
 from workflow_scripts.plan.check import check_config, parse_text
 from workflow_scripts.plan.code import ROOT
 from workflow_scripts.plan.concept_sets import WITHOUT, complete_sets
@@ -154,7 +154,7 @@ def read_file(file: str | Path) -> dict:
     """
     text = read_text(file)
     try:
-        config = parse(text)
+        config = parse(text, f"config: {file}")
     except (yaml.YAMLError, ValueError) as error:  # a ValueError for a date without meaning, or too many digits
         raise UserError(f"config: {file} is neither YAML nor JSON ({in_one_line(error)}): correct it") from None
     except RecursionError:
@@ -165,20 +165,25 @@ def read_file(file: str | Path) -> dict:
     return config
 
 
-def parse(text: str) -> object:
-    """Return what a text means as JSON, or else as YAML."""
+def parse(text: str, name: str) -> object:
+    """Return what a text means as JSON, or else as YAML; raises as `load_yaml` does."""
     try:
         return json.loads(text)
     except ValueError:
-        return yaml.safe_load(text)
+        return load_yaml(text, name)
 
 
 def duplicate_keys(file: str | Path) -> Iterator[str]:
-    """Yield a sentence for each key that appears twice in the same place of a config file."""
+    """Yield a sentence for each key that appears twice in the same place of a config file.
+
+    Raises:
+        UserError: it has too many values.
+    """
     # JSON is YAML, except that it may have tabs between tokens; within tokens there are none.
     text = read_text(file)
     try:
-        node = yaml.compose(text if not text.lstrip().startswith("{") else text.replace("\t", " "), yaml.SafeLoader)
+        as_yaml = text if not text.lstrip().startswith("{") else text.replace("\t", " ")
+        _, node = compose_yaml(as_yaml, f"config: {file}")
     except (yaml.YAMLError, RecursionError):
         return  # reading the file reports this
     yield from duplicates_in(node, str(file), ())

@@ -14,6 +14,7 @@ from pathlib import Path
 from workflow_scripts.plan.code import ROOT
 from workflow_scripts.plan.mistakes import require_none
 from workflow_scripts.shared.files import UserError, reading
+from workflow_scripts.shared.regular_files import read_file
 from workflow_scripts.shared.sizes import sides
 
 PRESETS = Path(__file__).with_name("torchvision_presets.csv")
@@ -180,7 +181,7 @@ def of_processor(path: Path, key: str) -> dict:
         raise UserError(f"{key}: there is no file {path}: put it there, or {instead()}")
     damages = ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError
     with reading(f"{key}: {path}", *damages):
-        return followed(json.loads(path.read_text()), f"{key}: {path}")
+        return followed(json.loads(read_file(path)), f"{key}: {path}")
 
 
 def followed(processor: dict, begin: str) -> dict:

@@ -1,6 +1,7 @@
 """Pieces of the report's page: tables, links, and captions, which are reStructuredText."""
 
 import csv
+import io
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
@@ -112,7 +113,7 @@ def read_rows(path: Path) -> list[list[str]]:
     """Return the rows of a CSV file, the first its columns' names; UserError if it has none, or of unequal length."""
     text = read_text(path)
     with reading(path, csv.Error):
-        rows = list(csv.reader(text.splitlines()))
+        rows = list(csv.reader(io.StringIO(text, newline="")))
     if not rows:
         raise UserError(f"{path} has no rows: run snakemake again, which makes it")
     for number, row in enumerate(rows, 1):

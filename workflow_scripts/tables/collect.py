@@ -20,7 +20,7 @@ from workflow_scripts.shared.printable import printable
 from workflow_scripts.tables.arms import tabulate_arms
 from workflow_scripts.tables.columns import COUNT, NUMBER, SHARE, Kind, is_value, maybe, of_network
 from workflow_scripts.tables.columns import TABLES as TABLE_COLUMNS
-from workflow_scripts.tables.read_tables import LONGEST_CELL, read_columns, require_whole_lines
+from workflow_scripts.tables.read_tables import LONGEST_CELL, harmless, read_columns, require_whole_lines
 
 KEYS = ["arm", "replicate", "level"]
 DENSITIES = ("density", "density_weights", "density_all", "pruned_of_all")
@@ -267,6 +267,7 @@ def categories_of(columns: Sequence[str]) -> list[str]:
 def layer_rows(layers: list[dict]) -> pd.DataFrame:
     """A row for each layer of a metrics.json, with its density."""
     frame = pd.DataFrame(layers, columns=LAYER_COLUMNS)
+    frame["name"] = harmless(frame["name"])
     frame["density"] = frame["remaining"] / frame["weights"]
     return frame
 
@@ -316,6 +317,8 @@ def read_units(path: str | Path) -> pd.DataFrame:
     if missing or not categories or units.empty:
         lack = f"column {missing[0]}" if missing else "categories" if not categories else "units"
         raise UserError(f"{path} has no {lack}: name that network's units again")
+    for column in ("layer", "category", *(name for name in units.columns if name.endswith("label"))):
+        units[column] = harmless(units[column])
     for column in UNIT_NUMBERS:
         units[column] = to_numbers(path, units[column])
     for column in UNIT_FLAGS + [f"{category}-detector" for category in categories]:

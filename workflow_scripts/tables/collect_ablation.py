@@ -11,8 +11,8 @@ import pandas as pd
 from workflow_scripts.plan.ablation import CLASS_COLUMNS, COLUMNS, advice
 from workflow_scripts.shared.files import UserError, run_command, whole_file
 from workflow_scripts.tables.collect import KEYS, add_network_arguments, networks_of
-from workflow_scripts.tables.columns import of_network
-from workflow_scripts.tables.read_tables import read_columns
+from workflow_scripts.tables.columns import FILLED, of_network
+from workflow_scripts.tables.read_tables import read_columns, require_rows
 
 
 class AblatedNetwork(NamedTuple):
@@ -71,7 +71,11 @@ def require_classes(given: Sequence[str], known: Sequence[str]) -> None:
 
 def read_rows(path: Path, name: str, columns: list[str]) -> pd.DataFrame:
     """Return a table of one network; names stay text, even if a class is called 7."""
-    return read_columns(path, *of_network(name), "switch off that network's units again")[columns]
+    again = "switch off that network's units again"
+    table = read_columns(path, *of_network(name), again)[columns]
+    if name in FILLED:
+        require_rows(path, table, again)
+    return table
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Reading the collected tables."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import pandas as pd
 
 from workflow_scripts.plan.rotations import RECIPE
 from workflow_scripts.shared.files import UserError, reading, require_file
+from workflow_scripts.shared.printable import printable
 from workflow_scripts.tables.columns import FILLED, TABLES, Kind
 
+NOT_IN_XML = re.compile("[\ufffe\uffff]")  # besides control characters
 LONGEST_CELL = 60  # characters of a cell that a sentence shows
 
 AGAIN = "run snakemake again, which collects the tables"
@@ -22,13 +25,15 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     columns, keys = TABLES[path.stem]
     table = read_columns(path, columns, keys, AGAIN)
-    if table.empty and path.stem in FILLED:
-        raise UserError(f"{path} has no rows: {AGAIN}")
+    if path.stem in FILLED:
+        require_rows(path, table, AGAIN)
     return table
 
 
 def read_columns(path: str | Path, columns: Mapping[str, Kind], keys: Sequence[str], again: str) -> pd.DataFrame:
     """Read a CSV file with at least these columns, in which no two rows have the same `keys`.
+
+    Text is as `harmless` returns it.
 
     Raises:
         UserError: otherwise; the message ends with `again`, which says what to do.
@@ -49,11 +54,24 @@ def read_columns(path: str | Path, columns: Mapping[str, Kind], keys: Sequence[s
         if len(table) and not has_kind(table[name], kind):
             cell, number = first_other(path, name, kind)
             raise UserError(f"{path}, row {number}: {name} is {cell!r}, but must be {kind.words}: {again}")
+        if not kind.dtypes:
+            table[name] = harmless(table[name])
     if table.duplicated(list(keys)).any():
         twice = table.loc[table.duplicated(list(keys)), list(keys)].iloc[0]
         words = ", ".join(f"{name} {value}" for name, value in twice.items())
         raise UserError(f"{path} has two rows of {words}: {again}")
     return table
+
+
+def require_rows(path: str | Path, table: pd.DataFrame, again: str) -> None:
+    """Raise UserError for a table that has only a header; the message ends with `again`, which says what to do."""
+    if table.empty:
+        raise UserError(f"{path} has no rows: {again}")
+
+
+def harmless(texts: pd.Series) -> pd.Series:
+    """Texts with escapes in place of characters that a terminal would obey, and without those that XML cannot have."""
+    return texts.map({text: NOT_IN_XML.sub("\ufffd", printable(text)) for text in texts.unique()})
 
 
 def require_whole_lines(path: str | Path, again: str) -> None:

@@ -5,7 +5,8 @@
 
 After each fault the same command is given again, as docs/reruns.md says. In the end the bytes of all result files must
 equal those of an undisturbed run, no finished step may have run twice, no saved training may have begun anew, and
-neither the terminal nor a log may have shown a traceback. Faults that need a disk, an owner or memory of their own need root.
+neither the terminal nor a log may have shown a traceback. Faults that need a disk, an owner or memory of their own
+need root.
 """
 
 import argparse

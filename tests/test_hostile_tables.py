@@ -251,16 +251,12 @@ def test_a_circle_of_bases_is_refused(results):
 
 NAMED = ("stages.3.conv2", "stem", "iterative magnitude pruning", "untrained, calibrated", "object 0", "dog", "class 1")
 TEXTS = {
-    "HTML": "<script>touch(1)</script><img src=x onerror=touch(1)>&lt;&#0;]]></text>--><!--",
-    "LaTeX": r"\input{/etc/passwd} %_^#{}~$x$&",
+    "HTML and LaTeX": "<script>touch(1)</script><img src=x onerror=touch(1)>&lt;&#0;]]></text>--><!--"
+    r"\input{/etc/passwd} %_^#{}~$x$&",
     "formula of matplotlib": r"$\frac$ $_{$ \$x",
-    "reStructuredText": ".. include:: /etc/passwd :: *a `b`_ |c| **d ``e :raw:`f` [1]_ _",
-    "Markdown": "[a](javascript:touch(1)) ![](http://b) *c _d_ `e | <f>",
-    "fields": "{n} {0} {layers} %s %(x)s",
-    "escapes": "\x1b[31mred\x1b]0;title\x07",
-    "ends of lines": "a\nb\rc\x85d\u2028e\x0bf",
-    "directions": "a\u202eb\u2066c",
-    "not of XML": "a\x01b\uffffc",
+    "reStructuredText, Markdown, fields": ".. include:: /etc/passwd :: *a `b`_ |c| **d ``e :raw:`f` [1]_ _"
+    "[a](javascript:touch(1)) ![](http://b) *c _d_ `e | <f> {n} {0} {layers} %s %(x)s",
+    "characters that are obeyed": "\x1b[31mred\x1b]0;title\x07 a\nb\rc\x85d\u2028e\x0bf a\u202eb\u2066c a\x01b\uffffc",
     "long": "x" * 3000,
 }
 HARMFUL = re.compile("[\u2028-\u202e\u2066-\u2069]")  # besides control characters

@@ -16,6 +16,10 @@ if not find_spec("fcntl"):
         "error: this system cannot lock files as Linux does: on Windows, run the workflow in its subsystem for Linux"
     )
 
+from workflow_scripts.run.interruption import say_interruption
+
+say_interruption()
+
 from workflow_scripts.gallery.site_data import site_files
 from workflow_scripts.plan.code import ROOT, code_fingerprint, files_in, let_jobs_find_package
 from workflow_scripts.plan.contents import Contents

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from workflow_scripts.run.before_start import (
     require_no_hidden_module,
     require_writable,
 )
-from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.files import INTERRUPTED, UserError
 
 OPTIONAL = {"huggingface_hub", "pyarrow", "timm"}  # users may have them
 
@@ -79,3 +80,10 @@ def test_kernels_are_compiled_where_their_code_cannot_be_kept():
     nowhere = os.environ | {"NUMBA_CACHE_DIR": "/proc/nowhere", "PYTHONDONTWRITEBYTECODE": "1"}
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=nowhere, capture_output=True, text=True)
     assert run.stdout == "(2, 3)\n", run.stderr
+
+
+def test_ctrl_c_while_the_rules_are_read_ends_in_a_sentence(tmp_path):
+    (tmp_path / "Snakefile").write_text(f'include: "{ROOT}/Snakefile"\nraise KeyboardInterrupt\n')
+    done = subprocess.run([sys.executable, "-m", "snakemake", "-n"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGINT
+    assert done.stderr.splitlines()[-1] == f"error: {INTERRUPTED}" and "Traceback" not in done.stderr

@@ -16,6 +16,7 @@ from workflow_scripts.run.failures import CORRECT, GO_ON
 RESULTS = "results/tiny"
 # What holds times of day, or how long things took.
 DATED = ("logs", "benchmarks", "costs.csv", "provenance.json", "report.html", "checksums.sha256")
+LAST_LINES = 5
 Marks = dict[Path, tuple[int, int]]
 
 
@@ -105,9 +106,9 @@ def require_sentence(folder: Path, status: int, said: str) -> None:
             require_no_traceback(text)
     if "Using workflow" in said:  # before, Python loads Snakemake
         require_no_traceback(said)
-    if status > 0 and not re.search(
-        f"{re.escape(CORRECT)}|{re.escape(GO_ON)}|error: |--unlock|Write-protected output files", said
-    ):
+    end = "\n".join(said.splitlines()[-LAST_LINES:])  # logs of steps come before
+    words = f"{re.escape(CORRECT)}|{re.escape(GO_ON)}|^error: |--unlock|Write-protected output files"
+    if status > 0 and not re.search(words, end, re.MULTILINE):
         raise Lost(f"the end says nothing:\n{said[-5000:]}")
 
 
@@ -141,7 +142,8 @@ def read_whole(path: Path) -> bool:
                 raise ValueError("its last line has no end")
         elif path.suffix == ".pt":
             with zipfile.ZipFile(path) as archive:
-                archive.testzip()
+                if damaged := archive.testzip():
+                    raise ValueError(f"{damaged} in it is damaged")
         else:
             return False
     except (OSError, ValueError, zipfile.BadZipFile) as error:

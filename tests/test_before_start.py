@@ -2,10 +2,13 @@
 
 import ast
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,7 @@ from workflow_scripts.run.before_start import (
 )
 from workflow_scripts.shared.files import INTERRUPTED, UserError
 
+LOCK = ROOT / "envs/requirements.lock"
 OPTIONAL = {"huggingface_hub", "pyarrow", "timm"}  # users may have them
 
 
@@ -29,16 +33,48 @@ def test_all_libraries_are_known():
     names: set[str] = set()
     for path in (ROOT / PACKAGE).rglob("*.py"):
         names |= {name.partition(".")[0] for name in imported_names(ast.parse(path.read_text()))}
-    assert names - sys.stdlib_module_names - {PACKAGE} - OPTIONAL == LIBRARIES
+    assert names - sys.stdlib_module_names - {PACKAGE} - OPTIONAL <= LIBRARIES
+    locked = {canonical(name) for name in re.findall(r"^([\w.-]+)==", LOCK.read_text(), re.MULTILINE)}
+    assert len(locked) > 50
+    installed = {
+        module
+        for module, names in packages_distributions().items()
+        if locked & set(map(canonical, names)) and module.isidentifier() and not module.startswith("_")
+    }
+    assert installed <= LIBRARIES
 
 
-@pytest.mark.parametrize("file", ["random.py", "torch.py", "numpy/__init__.py", "yaml.cpython-311-x86_64-linux-gnu.so"])
+def canonical(name: str) -> str:
+    """Return the name of a distribution as PEP 503 writes it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.mark.parametrize(
+    "file", ["random.py", "torch.py", "packaging.py", "numpy/__init__.py", "yaml.cpython-311-x86_64-linux-gnu.so"]
+)
 def test_a_file_that_hides_a_module_is_named(tmp_path, file):
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).touch()
     name = Path(file).parts[0].partition(".")[0]
     with pytest.raises(UserError, match=f"hides Python's module {name} .*: rename it"):
         require_no_hidden_module(tmp_path)
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv, of util-linux")
+def test_a_folder_that_may_not_be_entered_is_no_harm(tmp_path):
+    """Root may enter any folder, so without its powers, if it has them."""
+    (tmp_path / "private").mkdir(mode=0)
+    program = f"""
+from pathlib import Path
+from workflow_scripts.run.before_start import require_no_hidden_module, require_writable
+require_no_hidden_module(Path("{tmp_path}"))
+require_writable([Path("{tmp_path}/private/results/a.csv")])
+"""
+    powers = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.getuid() == 0 else []
+    done = subprocess.run([*powers, sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].endswith(
+        "private cannot be written (Permission denied): fix that, and run again"
+    )
 
 
 def test_files_of_ones_own_and_the_repository_are_no_harm(tmp_path):

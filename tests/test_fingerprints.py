@@ -90,6 +90,18 @@ def test_an_outdated_memory_file_changes_no_fingerprint(tmp_path):
     assert len(json.loads(memory.read_text())) == 1
 
 
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(28, "No space left on device")])
+def test_without_a_place_for_the_memory_files_are_read_again(tmp_path, monkeypatch, error):
+    def refuse(path, text):
+        raise error
+
+    (tmp_path / "x.tar").write_bytes(b"12")
+    monkeypatch.setattr(Path, "write_text", refuse)
+    paths = [str(tmp_path / "x.tar")]
+    assert file_contents(paths, tmp_path / "memory.json") == {paths[0]: hashlib.sha256(b"12").hexdigest()}
+    assert [path.name for path in tmp_path.iterdir()] == ["x.tar"]
+
+
 def test_a_file_that_cannot_be_read_ends_in_one_sentence(tmp_path):
     vanished = str(tmp_path / "x.png")
     with pytest.raises(UserError, match=r"x.png is missing"):

@@ -13,12 +13,7 @@ from hostile_runner import Outcome, require_harmless, require_refusal, run_hosti
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = "config_of_the_user.yaml"
 READER = "workflow_scripts.show_concepts"  # reads a config as every command does, before anything else
-NOT_YET = "there is no results/.*concepts.h5|is missing"  # what it says after the config has been accepted
 IMP = {"name": "imp", "recipe": "imp"}
-BROUGHT = {
-    **{"name": "lite", "recipe": "brought", "constructor": "mine:net", "weights": "none", "layers": ["a"]},
-    "preprocessing": {"size": 224, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
-}
 BOMB = "&a [x,x,x,x,x,x,x,x,x,x]"
 UNFOLDING = "".join(f"k{n}: &k{n} [{','.join([f'*k{n - 1}'] * 10)}]\n" for n in range(1, 10))
 
@@ -37,7 +32,6 @@ class Case(NamedTuple):
     name: str
     content: object
     says: str
-    words: tuple[str, ...] = ("--configfile", CONFIG)
 
 
 FILES = [
@@ -184,7 +178,7 @@ VALUES = [
 @pytest.mark.parametrize("case", [*FILES, *VALUES], ids=lambda case: case.name[:60])
 def test_a_wrong_config_is_refused_in_a_sentence(case, tmp_path):
     config_of(tmp_path, case.content)
-    outcome = run_hostile(tmp_path, READER, *case.words, "--out", "page.png")
+    outcome = run_hostile(tmp_path, READER, "--configfile", CONFIG, "--out", "page.png")
     require_refusal(tmp_path, outcome, case.says)
 
 

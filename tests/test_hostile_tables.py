@@ -134,6 +134,8 @@ def replace_by(make: Callable[[Path], object]) -> Callable[[Path, str], None]:
     return replace
 
 
+WRONG = "{column} is '[^']*', but must be|has \"[^\"]*\" in column {column} where"
+SHORT = r"row \d+: \w+ is '', but must be|has \"\" in column \w+ where"
 BREAKAGES: dict[str, tuple[Callable[[Path, str], object], str]] = {
     "column gone": (leave_out, "has no column {column}"),
     "text": (
@@ -149,12 +151,12 @@ BREAKAGES: dict[str, tuple[Callable[[Path, str], object], str]] = {
         lambda path, _: path.write_text(path.read_text().partition("\n")[0] + "\n"),
         "has no (rows|units|quantile)|of other units|lacks rotations",
     ),
-    "NaN": (lambda path, column: change(path, column, "nan"), "{column}"),
-    "infinity": (lambda path, column: change(path, column, "inf"), "{column}"),
-    "huge": (lambda path, column: change(path, column, "1e308"), "{column}"),
-    "5000 digits": (lambda path, column: change(path, column, "9" * 5000), "{column}"),
-    "negative": (lambda path, column: change(path, column, "-7"), "{column}"),
-    "nothing": (lambda path, column: change(path, column, ""), "{column}"),
+    "NaN": (lambda path, column: change(path, column, "nan"), WRONG),
+    "infinity": (lambda path, column: change(path, column, "inf"), WRONG),
+    "huge": (lambda path, column: change(path, column, "1e308"), WRONG),
+    "5000 digits": (lambda path, column: change(path, column, "9" * 5000), WRONG),
+    "negative": (lambda path, column: change(path, column, "-7"), WRONG),
+    "nothing": (lambda path, column: change(path, column, ""), WRONG),
     "escapes": (lambda path, column: change(path, column, "\x1b[31mred"), r"\\x1b\[31mred"),
     "binary": (
         lambda path, _: path.write_bytes(bytes(range(256)) * 9),
@@ -162,7 +164,7 @@ BREAKAGES: dict[str, tuple[Callable[[Path, str], object], str]] = {
     ),
     "UTF-16": (lambda path, _: path.write_bytes(path.read_text().encode("utf-16")), "is damaged|ends within"),
     "one more cell": (lambda path, _: path.write_text(path.read_text() + "a" + ",1" * 40 + "\n"), "is damaged"),
-    "a row too short": (lambda path, _: path.write_text(path.read_text() + "a,1\n"), "results"),
+    "a row too short": (lambda path, _: path.write_text(path.read_text() + "a,1\n"), SHORT),
     "last line cut": (lambda path, _: path.write_text(path.read_text()[:-2]), "ends within a line"),
     "folder": (replace_by(Path.mkdir), "is a folder, pipe, socket or device"),
     "pipe": (replace_by(os.mkfifo), "is a folder, pipe, socket or device"),
@@ -186,6 +188,7 @@ FEW = [
     ("compare", "results/tables/units.csv", "score"),
     ("compare", "results/tables/split.csv", "jaccard"),
     ("compare", "results/tables/rotations.csv", "alpha"),
+    ("figures", "results/tables/networks.csv", "detectors_a"),
     ("figures", "results/tables/categories.csv", "detectors_a"),
     ("figures", "results/tables/layers.csv", "weights"),
     ("figures", "results/tables/sweep.csv", "units"),

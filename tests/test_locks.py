@@ -83,7 +83,7 @@ def test_a_lock_excludes_all_others_and_leaves_nothing(tmp_path):
 
 WRITER = """
 import sys, time
-from workflow_scripts.shared.files import run_command, system_reason, whole_file
+from workflow_scripts.shared.files import whole_file
 with whole_file(sys.argv[1]) as part, open(part, "w") as file:
     for _ in range(20):
         file.write(sys.argv[2])

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from workflow_scripts.plan.concept_sets import own_tables
 from workflow_scripts.plan.designs import Design
 from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.plan.networks import Network
-from workflow_scripts.shared.files import file_fingerprint, reading, text_fingerprint, whole_file
+from workflow_scripts.shared.files import Unwritable, file_fingerprint, reading, text_fingerprint, whole_file
 from workflow_scripts.shared.regular_files import walk
 
 
@@ -108,7 +109,8 @@ def file_contents(paths: Iterable[str], memory: Path) -> dict[str, str]:
             key = f"{path} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
             found[path] = remembered[key] = known.get(key) or file_fingerprint(path)
     if remembered != known:
-        with whole_file(memory) as part:
+        # Without the memory all is read again; what cannot be written is said before the first job starts.
+        with suppress(OSError, Unwritable), whole_file(memory) as part:
             part.write_text(json.dumps(remembered, indent=0))
     return found
 

@@ -10,15 +10,26 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from workflow_scripts.plan.code import PACKAGE
-from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.files import UserError, reading
 
-# The libraries that scripts import, by the names of their modules.
+# The modules of the libraries that scripts import, and of those that these import in turn: envs/requirements.lock.
 LIBRARIES = frozenset(
     [
-        *("PIL", "cramjam", "docutils", "h5py", "hdf5plugin", "jsonschema", "llvmlite", "matplotlib", "numba", "numpy"),
-        *("pandas", "pycocotools", "safetensors", "scipy", "simplejpeg", "torch", "torchvision", "yaml"),
-        *("snakemake", "snakemake_executor_plugin_slurm", "snakemake_interface_executor_plugins"),
-        "snakemake_interface_logger_plugins",
+        *("PIL", "annotated_types", "argparse_dataclass", "attr", "attrs", "certifi", "charset_normalizer"),
+        *("conda_inject", "configargparse", "connection_pool", "contourpy", "cramjam", "cycler", "dateutil"),
+        *("docutils", "dpath", "fastjsonschema", "filelock", "fontTools", "fsspec", "functorch", "git", "gitdb"),
+        *("greenlet", "h5py", "hdf5plugin", "humanfriendly", "idna", "immutables", "isympy", "jinja2"),
+        *("jsonschema", "jsonschema_specifications", "jupyter", "jupyter_core", "kiwisolver", "llvmlite"),
+        *("markupsafe", "matplotlib", "mpl_toolkits", "mpmath", "nbformat", "networkx", "numba", "numpy"),
+        *("packaging", "pandas", "platformdirs", "psutil", "pulp", "pycocotools", "pydantic", "pydantic_core"),
+        *("pygments", "pylab", "pyparsing", "referencing", "requests", "rpds", "safetensors", "scipy"),
+        *("setuptools", "simplejpeg", "smart_open", "smmap", "snakemake", "snakemake_executor_plugin_slurm"),
+        *("snakemake_executor_plugin_slurm_jobstep", "snakemake_interface_common"),
+        *("snakemake_interface_executor_plugins", "snakemake_interface_logger_plugins"),
+        *("snakemake_interface_report_plugins", "snakemake_interface_scheduler_plugins"),
+        *("snakemake_interface_storage_plugins", "sqlalchemy", "sqlmodel", "sympy", "tabulate", "tenacity"),
+        *("throttler", "torch", "torchgen", "torchvision", "traitlets", "typing_extensions", "typing_inspection"),
+        *("tzdata", "urllib3", "wrapt", "yaml", "yte"),
     ]
 )
 ENDINGS = tuple(importlib.machinery.all_suffixes())
@@ -31,8 +42,11 @@ def require_no_hidden_module(folder: Path) -> None:
     Python looks there first, for users' constructors are there.
     """
     known = (sys.stdlib_module_names | LIBRARIES) - {PACKAGE}
-    for path in sorted(folder.iterdir()):
-        is_package = path.is_dir() and any((path / f"__init__{ending}").exists() for ending in ENDINGS)
+    with reading(folder):
+        paths = sorted(folder.iterdir())
+    for path in paths:
+        # os.path says "no" where a folder may not be entered; Path would raise PermissionError.
+        is_package = any(os.path.exists(path / f"__init__{ending}") for ending in ENDINGS)
         name = path.name.partition(".")[0] if path.name.endswith(ENDINGS) else path.name if is_package else ""
         if name in known:
             raise UserError(f"{path} hides Python's module {name} from every script that runs there: rename it")
@@ -41,7 +55,7 @@ def require_no_hidden_module(folder: Path) -> None:
 def require_writable(outputs: Iterable[str | Path]) -> None:
     """Raise UserError if a folder cannot be written where a job that is to run has an output."""
     for folder in sorted({Path(path).parent for path in outputs}):
-        there = next(place for place in (folder, *folder.parents) if place.exists())
+        there = next(place for place in (folder, *folder.parents) if os.path.exists(place))
         if not os.access(there, os.W_OK | os.X_OK):
             reason = os.strerror(errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES)
             raise UserError(f"{there} cannot be written ({reason}): fix that, and run again")

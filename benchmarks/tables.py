@@ -7,13 +7,15 @@ A small experiment with two layers of 128 units is run to its end. Its networks'
 networks of experiments with 20 arms, 5 replicates and ever more levels, and snakemake makes what is left: networks
 repeat, so findings mean nothing, but files have the sizes of real ones. The gallery shows one arm. Prints for each step
 how often it ran, all its seconds of the processor, and its peak memory; then how large what they write is, and how much
-snakemake shows. The last line is one JSON object. 2,005 networks take some half an hour.
+snakemake shows, also when a step that gathers all fails. The last line is one JSON object. 2,005 networks take some
+half an hour.
 """
 
 import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +70,7 @@ def main() -> None:
         link_networks(folder, args.arms, args.replicates, levels)
         planner, steps = run(folder, args.arms, args.replicates, levels)
         result[networks] = dict(show(folder, networks, planner, steps))
+        result[networks]["failure_bytes"] = fail(folder)
     print(json.dumps(result))
 
 
@@ -84,10 +87,29 @@ def run(folder: Path, arms: int, replicates: int, levels: int) -> tuple[Taken, l
     measuring.write_text(MEASURING.format(python=sys.executable, log=log))
     measuring.chmod(0o755)
     os.environ["PATH"] = f"{measuring.parent}{os.pathsep}{os.environ['PATH']}"
-    words = ["--snakefile", ROOT / "Snakefile", "--configfile", "config.yaml", "--cores", 2]
-    # Linked files have no records of the code and parameters that made them.
-    planner = take([sys.executable, "-m", "snakemake", *words, "--rerun-triggers", "mtime"], folder)
+    planner = take(snakemake(), folder)
     return planner, [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def fail(folder: Path) -> int:
+    """Let `collect` fail, by a damaged file; print and return how many bytes snakemake shows then."""
+    units, kept = (folder / RESULTS / "imp/replicate_1/level_1" / name for name in ("units.csv", "units.csv.kept"))
+    units.rename(kept)
+    units.write_text("damaged\n")
+    clear(folder)
+    failed = subprocess.run(snakemake("--until", "collect"), cwd=folder, capture_output=True, check=False)
+    assert failed.returncode, failed.stderr
+    kept.rename(units)
+    shown = len(failed.stdout) + len(failed.stderr)
+    print(f"on the terminal if collect fails {shown} bytes", flush=True)
+    return shown
+
+
+def snakemake(*words: str) -> list:
+    """Return the command that runs the experiment in a folder."""
+    common = ["--snakefile", ROOT / "Snakefile", "--configfile", "config.yaml", "--cores", 2]
+    # Linked files have no records of the code and parameters that made them.
+    return list(map(str, [sys.executable, "-m", "snakemake", *words, *common, "--rerun-triggers", "mtime"]))
 
 
 def clear(folder: Path) -> None:

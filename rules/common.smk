@@ -16,7 +16,7 @@ if not find_spec("fcntl"):
         "error: this system cannot lock files as Linux does: on Windows, run the workflow in its subsystem for Linux"
     )
 
-from workflow_scripts.run.interruption import say_interruption
+from workflow_scripts.shared.interruption import say_interruption
 
 say_interruption()
 

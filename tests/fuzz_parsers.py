@@ -1,10 +1,10 @@
-"""Gives mutated files to every parser of bytes or text; each must accept them, or raise a UserError.
+"""Gives mutated files to every parser of what comes from outside; each must accept them, or raise a UserError.
 
     python -m tests.fuzz_parsers --seconds 60 --seed 1
 
 A folder of tests/corpus has the valid and invalid files of a parser, all made by this project. A seed and a number give
 the same mutation of the same corpus. Processes that are forked handle many inputs each, within bounds of time and
-memory, so that a crash of native code is noticed. An input that fails is saved in the corpus: mend the fault, and keep
+memory, so that a crash of native code is noticed. An input that fails is saved in the corpus: fix the fault, and keep
 the input if it is small.
 """
 

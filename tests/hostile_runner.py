@@ -17,8 +17,9 @@ from pathlib import Path
 
 from workflow_scripts.shared.files import run_command
 
+SNAKEMAKE = "snakemake.cli"
 PRELOADED = [
-    *("workflow_scripts.networks.torchvision_models", "numba", "h5py", "pandas", "PIL.Image", "snakemake.cli"),
+    *("workflow_scripts.networks.torchvision_models", "numba", "h5py", "pandas", "PIL.Image", SNAKEMAKE),
     *("workflow_scripts.plan.experiment", "workflow_scripts.tables.compare_networks"),
     *("workflow_scripts.train.train_level", "workflow_scripts.dissect.tally_units"),
 ]
@@ -91,8 +92,12 @@ def be_command(
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     sys.argv = [command, *arguments]
     sys.path.insert(0, os.getcwd())  # as `python -m` does
+    main = importlib.import_module(command).main
     try:
-        run_command(importlib.import_module(command).main)
+        if command == SNAKEMAKE:
+            main()
+        else:
+            run_command(main)
     finally:
         Path(PEAK).write_text(str(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 

@@ -23,7 +23,8 @@ from workflow_scripts.run.before_start import (
     require_no_hidden_module,
     require_writable,
 )
-from workflow_scripts.shared.files import INTERRUPTED, UserError
+from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.interruption import INTERRUPTED
 
 LOCK = ROOT / "envs/requirements.lock"
 OPTIONAL = {"huggingface_hub", "pyarrow", "timm"}  # users may have them
@@ -123,3 +124,9 @@ def test_ctrl_c_while_the_rules_are_read_ends_in_a_sentence(tmp_path):
     done = subprocess.run([sys.executable, "-m", "snakemake", "-n"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == -signal.SIGINT
     assert done.stderr.splitlines()[-1] == f"error: {INTERRUPTED}" and "Traceback" not in done.stderr
+
+
+def test_ctrl_c_while_a_script_loads_its_modules_ends_in_a_sentence():
+    program = "import sys; sys.argv = ['-m']; import workflow_scripts; raise KeyboardInterrupt"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, f"error: {INTERRUPTED}\n")

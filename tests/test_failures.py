@@ -12,7 +12,8 @@ from test_terminal import Group, Job, record, share_left
 
 from workflow_scripts.run import failures as module
 from workflow_scripts.run.failures import CORRECT, GO_ON, MOST, TOO_LITTLE_MEMORY, Failures
-from workflow_scripts.shared.files import INTERRUPTED, STOPPED
+from workflow_scripts.shared.files import STOPPED
+from workflow_scripts.shared.interruption import INTERRUPTED
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "a.py", line 1, in <module>\n    raise ValueError\n'
 

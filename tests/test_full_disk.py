@@ -1,6 +1,7 @@
-"""On a disk that becomes full, every command that writes ends in one sentence, and leaves nothing half-written.
+"""On a disk that becomes full, commands end in one sentence, and leave nothing half-written.
 
-A limit on the size of files stands for the disk: the system refuses to write beyond it, wherever that happens.
+A limit on the size of files stands for the disk: the system refuses to write beyond it, wherever that happens. It also
+holds for what a command says, so these are commands that write more than a sentence.
 """
 
 import resource

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from hostile_runner import Outcome, require_harmless, require_refusal, run_hostile
+from hostile_runner import SNAKEMAKE, Outcome, require_harmless, require_refusal, run_hostile
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = "config_of_the_user.yaml"
@@ -239,7 +239,7 @@ def plan(folder: Path, content: object) -> Outcome:
     small = {"experiment": "small", "replicates": [1], "pruning": {"levels": 1}, "arms": [IMP]}
     (folder / CONFIG).write_text(yaml.safe_dump(small | content if isinstance(content, dict) else content))
     words = ["--dry-run", "--quiet", "--cores", 1, "--snakefile", ROOT / "Snakefile", "--configfile", CONFIG]
-    return run_hostile(folder, "snakemake.cli", *words, seconds=60)
+    return run_hostile(folder, SNAKEMAKE, *words, seconds=60)
 
 
 def test_snakemake_ends_with_the_same_sentences(tmp_path):

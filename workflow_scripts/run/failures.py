@@ -14,7 +14,8 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from workflow_scripts.run.forecast import Job, end_of_log
 from workflow_scripts.run.terminal import describe_job, members
-from workflow_scripts.shared.files import INTERRUPTED, STOPPED
+from workflow_scripts.shared.files import STOPPED
+from workflow_scripts.shared.interruption import INTERRUPTED
 from workflow_scripts.shared.printable import printable
 
 MOST = 8  # failed steps that are named

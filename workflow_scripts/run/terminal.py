@@ -42,7 +42,7 @@ TENTH, LEAST_PAUSE, MOST_PAUSE, LEAST_SHARE = 0.1, 10, 3600, 1 / 300
 
 
 def outlive_terminal() -> None:
-    """When the terminal closes, end this process as SIGTERM does: running steps finish, or save their state.
+    """When the terminal closes, end this process as SIGTERM does; the steps that run heed the signal themselves.
 
     nohup's choice to ignore that stays.
     """

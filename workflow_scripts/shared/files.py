@@ -16,10 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
+from workflow_scripts.shared import interruption
+from workflow_scripts.shared.interruption import INTERRUPTED
 from workflow_scripts.shared.locks import exclusive
 from workflow_scripts.shared.printable import PrintableFormatter, sentence, sentences
 
-INTERRUPTED = "interrupted: run the same command again"
 STOPPED = "stopped as asked"  # begins the sentence of a training that has saved its state
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of writing to a full disk, or beyond a limit
 NO_ROOM = tuple(map(os.strerror, FULL))
@@ -229,7 +230,7 @@ def run_command(main: Callable[[], None]) -> None:
 def show_exception(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """Show an exception that nothing has caught, unless the disk is full: then HDF5 reports each object it closes."""
     if lack_of_room(error) is None:
-        sys.__excepthook__(kind, error, traceback)
+        interruption.show_exception(kind, error, traceback)
 
 
 def show_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:

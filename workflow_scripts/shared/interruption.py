@@ -1,13 +1,13 @@
-"""Ctrl-C while Snakemake reads the rules or plans, which it does not expect."""
+"""Ctrl-C where nothing else heeds it: while a script's modules are loaded, and while Snakemake plans."""
 
 import sys
 from types import TracebackType
 
-from workflow_scripts.shared.files import INTERRUPTED
+INTERRUPTED = "interrupted: run the same command again"
 
 
 def say_interruption() -> None:
-    """Let Ctrl-C end this process with a sentence where nothing else heeds it."""
+    """Let Ctrl-C end this process with a sentence."""
     sys.excepthook = show_exception
 
 

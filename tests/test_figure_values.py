@@ -136,8 +136,7 @@ def write_large(folder, levels=19, replicates=3, units=400, concepts=150, layers
     for table, frames in rows.items():
         complete(table, pd.concat(frames)).to_csv(folder / f"{table}.csv", index=False)
     pd.DataFrame([arm_row("imp", recipe="imp")]).to_csv(folder / "arms.csv", index=False)
-    split = pd.concat(rows["networks"])[["arm", "replicate", "level", "layer"]]
-    complete("split", split).to_csv(folder / "split.csv", index=False)
+    complete("split", pd.DataFrame()).to_csv(folder / "split.csv", index=False)
     compared(folder)
 
 

@@ -202,7 +202,17 @@ BROKEN = [(*reader, breakage) for reader in EVERY for breakage in BREAKAGES]
 BROKEN += [(*reader, breakage) for reader in FEW for breakage in ("column gone", "text", "doubled row", "empty file")]
 MAY_BE_EMPTY = [
     f"results/tables/{name}.csv"
-    for name in ("equivalence", "rotations", "layers", "sweep", "identity", "epochs", "ablation", "correlations")
+    for name in (
+        "equivalence",
+        "rotations",
+        "layers",
+        "split",
+        "sweep",
+        "identity",
+        "epochs",
+        "ablation",
+        "correlations",
+    )
 ]
 MAY_BE_EMPTY.append(f"{NETWORK}/ablation.csv")
 BROKEN += [(*reader, "header only") for reader in FEW if reader[1] not in MAY_BE_EMPTY]

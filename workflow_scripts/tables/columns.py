@@ -169,7 +169,7 @@ TABLES: Mapping[str, tuple[Mapping[str, Kind], tuple[str, ...]]] = {
         (*LAYER, "against"),
     ),
 }
-FILLED = ("arms", "networks", "units", "categories", "split", "classes")  # tables that have rows wherever they are
+FILLED = ("arms", "networks", "units", "categories", "classes")  # tables that have rows wherever they are
 
 
 def of_network(name: str) -> tuple[dict[str, Kind], tuple[str, ...]]:

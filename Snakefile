@@ -31,6 +31,7 @@ include: "rules/gallery.smk"
 onstart:
     or_exit(require_executor, workflow, GPUS_WANTED)
     or_exit(EXPERIMENT.require_source)
+    or_exit(require_room_for_temporary_files)
     jobs = list(workflow.dag.needrun_jobs())
     or_exit(require_writable, (path for job in jobs for path in job.output))
     or_exit(require_no_future, (path for job in jobs for path in job.input))

@@ -28,7 +28,12 @@ from workflow_scripts.plan.experiment import TABLES as COLLECTED
 from workflow_scripts.plan.figures import module_of
 from workflow_scripts.plan.load import complete_config, config_text
 from workflow_scripts.plan.keys import Key
-from workflow_scripts.run.before_start import require_no_future, require_no_hidden_module, require_writable
+from workflow_scripts.run.before_start import (
+    require_no_future,
+    require_no_hidden_module,
+    require_room_for_temporary_files,
+    require_writable,
+)
 from workflow_scripts.run.executors import require_executor, require_shared_files
 from workflow_scripts.run.failures import Failures
 from workflow_scripts.run.provenance import COMMAND

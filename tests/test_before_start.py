@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -21,6 +22,7 @@ from workflow_scripts.run.before_start import (
     SKEW,
     require_no_future,
     require_no_hidden_module,
+    require_room_for_temporary_files,
     require_writable,
 )
 from workflow_scripts.shared.files import UserError
@@ -95,6 +97,17 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(module.os, "access", lambda path, mode: path != refused)  # the tests may run as root
     with pytest.raises(UserError, match=rf"{refused} cannot be written \(Permission denied\): fix that"):
         require_writable(outputs)
+
+
+def test_a_full_folder_for_temporary_files_is_named(monkeypatch):
+    require_room_for_temporary_files()
+
+    def full(**_):
+        return open("/dev/full", "wb")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with pytest.raises(UserError, match=r"temporary files, cannot be written \(No space left .*TMPDIR"):
+        require_room_for_temporary_files()
 
 
 def test_inputs_from_the_future_are_named(tmp_path):

@@ -1,4 +1,4 @@
-"""Experiments with thousands of networks: what a shell and a terminal bear."""
+"""Experiments with thousands of networks: what a shell bears."""
 
 import re
 import subprocess

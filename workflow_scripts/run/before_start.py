@@ -5,6 +5,7 @@ import importlib.machinery
 import os
 import shlex
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -59,6 +60,20 @@ def require_writable(outputs: Iterable[str | Path]) -> None:
         if not os.access(there, os.W_OK | os.X_OK):
             reason = os.strerror(errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES)
             raise UserError(f"{there} cannot be written ({reason}): fix that, and run again")
+
+
+def require_room_for_temporary_files() -> None:
+    """Raise UserError unless 1 MB can be written where temporary files go: Snakemake, for one, fails without."""
+    folder = os.environ.get("TMPDIR") or tempfile.gettempdir()  # Python alone would try others
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(10**6))
+            file.flush()
+    except OSError as error:
+        raise UserError(
+            f"{folder}, the folder for temporary files, cannot be written ({error.strerror}): make room there, or set"
+            " TMPDIR to another folder"
+        ) from None
 
 
 def require_no_future(inputs: Iterable[str | Path]) -> None:

@@ -45,10 +45,11 @@ def content(data: bytes | str) -> Put:
 
 
 def instead(put: Put) -> Put:
-    """Return a function that puts something in place of a file that is there."""
+    """Return a function that puts something in place of a file, if that is there."""
 
     def replace(path: Path) -> None:
-        path.unlink()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
         put(path)
 
     return replace

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import h5py
+import hdf5plugin  # noqa: F401 - so that HDF5 finds its filters
 import pandas as pd
 from hostile_runner import UNFINISHED
 

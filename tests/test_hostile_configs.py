@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
+from hostile_inputs import device, fifo
 from hostile_runner import SNAKEMAKE, Outcome, require_harmless, require_refusal, run_hostile
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -182,10 +183,6 @@ def test_a_wrong_config_is_refused_in_a_sentence(case, tmp_path):
     require_refusal(tmp_path, outcome, case.says)
 
 
-def make_fifo(path: Path) -> None:
-    os.mkfifo(path)
-
-
 def make_loop(path: Path) -> None:
     path.symlink_to(path.name)
 
@@ -194,8 +191,8 @@ def make_loop(path: Path) -> None:
     ("make", "says"),
     [
         (Path.mkdir, "is a folder, pipe, socket or device, not a file"),
-        (make_fifo, "is a folder, pipe, socket or device, not a file"),
-        (lambda path: path.symlink_to("/dev/zero"), "is a folder, pipe, socket or device, not a file"),
+        (fifo, "is a folder, pipe, socket or device, not a file"),
+        (device, "is a folder, pipe, socket or device, not a file"),
         (lambda path: path.symlink_to("nowhere"), "is missing or is a broken link"),
         (make_loop, "cannot be read .Too many levels of symbolic links"),
         (lambda path: None, "is missing or is a broken link"),

@@ -5,7 +5,6 @@ crash, in which memory and time are bounded.
 """
 
 import json
-import os
 import shutil
 import zlib
 from collections.abc import Callable
@@ -19,7 +18,7 @@ import pytest
 import torch
 from hostile_runner import require_harmless, require_refusal, run_hostile
 from test_hdf5_files import HEIGHT, IMAGES, SIDE, UNITS, WIDTH, dissected, replace  # noqa: F401
-from test_hostile_networks import NETS, SETTINGS, small_state, steps
+from test_hostile_networks import NETS, SETTINGS, device, in_folder, pipe, small_state, steps
 from torch import Tensor, nn
 
 from workflow_scripts.data.hdf5 import COMPRESSION
@@ -34,6 +33,7 @@ Change = Callable[[Path], object]
 made: dict[str, Any] = {}
 exec(NETS, made)
 small: Callable[[], nn.Module] = made["small"]
+SPECIAL = {"pipe": pipe, "device": device, "folder": in_folder}
 NEW = ("new.h5", "new.csv", "split.csv")  # what commands write; nothing else changes
 FILES = ["--activations", "activations.h5", "--thresholds", "thresholds.h5", "--concepts", "concepts.h5"]
 CHOICES = ["--border", "clamp", "--mask", "at_least", "--counted-images", "with_category", "--planes", "each"]
@@ -181,19 +181,6 @@ def flipped(name: str, dataset: str) -> Change:
             ):
                 contents[place] ^= 0xFF
         (folder / f"{name}.h5").write_bytes(contents)
-
-    return change
-
-
-def special(name: str, kind: str) -> Change:
-    def change(folder: Path) -> None:
-        (folder / name).unlink(missing_ok=True)
-        if kind == "pipe":
-            os.mkfifo(folder / name)
-        elif kind == "device":
-            (folder / name).symlink_to("/dev/zero")
-        else:
-            (folder / name).mkdir()
 
     return change
 
@@ -398,14 +385,14 @@ CASES: dict[str, Case] = {
     ),
     # Files
     **{
-        f"{name} is a {kind}": Case(special(f"{name}.h5", kind), commands, rf"{name}\.h5 {NOT_A_FILE}")
+        f"{name} is a {kind}": Case(SPECIAL[kind](f"{name}.h5"), commands, rf"{name}\.h5 {NOT_A_FILE}")
         for name, commands in (
             ("concepts", (*OF_NAMES, "dump_activations")),
             ("activations", OF_MAPS),
             ("thresholds", TALLIES),
             ("tally", ("name_units",)),
         )
-        for kind in ("pipe", "device", "folder")
+        for kind in SPECIAL
     },
     "a concept set in place of the maps": Case(
         lambda folder: shutil.copyfile(folder / "concepts.h5", folder / "activations.h5"), OF_MAPS, "holds no maps"
@@ -596,9 +583,9 @@ def test_names_in_control_characters_are_read_with_escapes(folder, dataset):
         assert getattr(data, dataset)[0] == r"\x1b[31m\r\u202e"
 
 
-@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+@pytest.mark.parametrize("kind", SPECIAL)
 def test_receptive_fields_are_read_from_files_alone(folder, kind):
-    special("fields.json", kind)(folder)
+    SPECIAL[kind]("fields.json")(folder)
     check(folder, "workflow_scripts.dissect.tally_units", OF_FIELDS, NOT_A_FILE)
 
 

@@ -20,6 +20,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import TRAINING as USUAL
+from hostile_inputs import Put, fifo, instead
+from hostile_inputs import device as link_to_device
 from hostile_runner import EXECUTED, require_harmless, require_refusal, run_hostile
 from torch import Tensor, nn
 
@@ -237,29 +239,12 @@ def holding(name: str, contents: bytes) -> Make:
     return lambda folder: (folder / name).write_bytes(contents)
 
 
-def pipe(name: str) -> Make:
-    def make(folder: Path) -> None:
-        (folder / name).unlink(missing_ok=True)
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        os.mkfifo(folder / name)
-
-    return make
+def placed(put: Put) -> Callable[[str], Make]:
+    """Return a function of a file's name, whose result puts something in place of that file."""
+    return lambda name: lambda folder: instead(put)(folder / name)
 
 
-def device(name: str) -> Make:
-    def make(folder: Path) -> None:
-        (folder / name).unlink(missing_ok=True)
-        (folder / name).symlink_to("/dev/zero")
-
-    return make
-
-
-def in_folder(name: str) -> Make:
-    def make(folder: Path) -> None:
-        (folder / name).unlink(missing_ok=True)
-        (folder / name).mkdir(parents=True)
-
-    return make
+pipe, device, in_folder = placed(fifo), placed(link_to_device), placed(Path.mkdir)
 
 
 def sparse_file(name: str, gigabytes: int) -> Make:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
+from hostile_inputs import Put, device, fifo, instead
 from hostile_runner import require_harmless, require_refusal, run_hostile
 from small_results import write_results
 
@@ -124,14 +125,9 @@ def write(path: Path, rows: list[list[str]]) -> None:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 
-def replace_by(make: Callable[[Path], object]) -> Callable[[Path, str], None]:
+def replace_by(put: Put) -> Callable[[Path, str], object]:
     """What replaces a file by another thing of its name."""
-
-    def replace(path: Path, _: str) -> None:
-        path.unlink()
-        make(path)
-
-    return replace
+    return lambda path, _: instead(put)(path)
 
 
 WRONG = "{column} is '[^']*', but must be|has \"[^\"]*\" in column {column} where"
@@ -167,8 +163,8 @@ BREAKAGES: dict[str, tuple[Callable[[Path, str], object], str]] = {
     "a row too short": (lambda path, _: path.write_text(path.read_text() + "a,1\n"), SHORT),
     "last line cut": (lambda path, _: path.write_text(path.read_text()[:-2]), "ends within a line"),
     "folder": (replace_by(Path.mkdir), "is a folder, pipe, socket or device"),
-    "pipe": (replace_by(os.mkfifo), "is a folder, pipe, socket or device"),
-    "device": (replace_by(lambda path: path.symlink_to("/dev/zero")), "is a folder, pipe, socket or device"),
+    "pipe": (replace_by(fifo), "is a folder, pipe, socket or device"),
+    "device": (replace_by(device), "is a folder, pipe, socket or device"),
     "missing": (replace_by(lambda path: None), "is missing or is a broken link"),
     "broken link": (replace_by(lambda path: path.symlink_to("nowhere")), "is missing or is a broken link"),
 }

@@ -41,6 +41,7 @@ from attempts import (
 )
 from nothing_lost import (
     RESULTS,
+    SNAKEMAKES_OWN,
     Lost,
     checksums,
     finished_files,
@@ -221,7 +222,7 @@ class Campaign:
                 remount("ro")
                 attempt = self.start(folder).wait()
                 require_sentence(folder, attempt.status, attempt.said())
-                require_words("Read-only file system", attempt.said())
+                require_words(f"Read-only file system|{SNAKEMAKES_OWN}", attempt.said())
                 remount("rw")
                 self.counts["read-only results"] += 1
                 self.recover(folder)
@@ -235,7 +236,7 @@ class Campaign:
                 change_owner(folder / "results", NOBODY)
                 attempt = self.start(folder, before=UNPRIVILEGED).wait()
                 require_sentence(folder, attempt.status, attempt.said())
-                require_words("Permission denied|Write-protected output files", attempt.said())
+                require_words(f"Permission denied|{SNAKEMAKES_OWN}", attempt.said())
                 change_owner(folder / "results", os.getuid())
                 self.counts["another user's results"] += 1
                 self.recover(folder)

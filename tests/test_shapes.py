@@ -2,6 +2,11 @@
 
 import csv
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from dataclasses import replace
 from itertools import combinations
@@ -28,7 +33,9 @@ from workflow_scripts.data.world.pictures import (
 from workflow_scripts.data.world.settings import DEFAULT
 from workflow_scripts.data.world.work import picture_generator
 from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.interruption import INTERRUPTED
 
+ROOT = Path(__file__).resolve().parent.parent
 SEED, SIZE, TRAIN, TEST, CONCEPTS = 5, 32, 40, 20, 60
 
 
@@ -382,6 +389,56 @@ def test_bytes_depend_on_the_seed_and_not_on_the_processes(world, tmp_path):
     make_images(SEED + 1, SIZE, 2, 0, 1, tmp_path / "other")
     other = contents(tmp_path / "other")
     assert other and all(other[file] != (world / "images" / file).read_bytes() for file in other)
+
+
+@pytest.fixture
+def drawing(tmp_path):
+    """A command that draws with two processes, and these, which are at work."""
+    words = ["--seed", 1, "--size", 64, "--train", 10**6, "--test", 0, "--processes", 2, "--out", tmp_path / "images"]
+    command = [sys.executable, "-m", "workflow_scripts.data.make_images", *words, "--checksums", tmp_path / "list"]
+    running = subprocess.Popen(list(map(str, command)), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    while len(found := children.read_text().split()) < 2 or not list(tmp_path.rglob("*.png")):
+        assert running.poll() is None
+        time.sleep(0.01)
+    yield running, list(map(int, found))
+    running.kill()
+    running.wait()
+
+
+def test_a_helping_process_that_is_killed_ends_the_drawing_with_a_sentence(drawing, tmp_path):
+    running, helpers = drawing
+    os.kill(helpers[0], signal.SIGKILL)
+    said = running.communicate(timeout=60)[1]
+    assert running.returncode == 1 and said.splitlines()[-1].startswith("error: a process that worked for this step")
+    assert "Traceback" not in said and list(tmp_path.iterdir()) == []
+
+
+def test_helping_processes_end_with_a_drawing_that_is_killed(drawing):
+    running, helpers = drawing
+    running.kill()
+    running.wait()
+    deadline = time.monotonic() + 60
+    while any(map(runs, helpers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def runs(process: int) -> bool:
+    """Tell whether a process has not ended; one that nobody waits for remains as a zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_ctrl_c_ends_a_drawing_with_a_sentence(drawing, tmp_path):
+    running, helpers = drawing
+    for process in (running.pid, *helpers):
+        os.kill(process, signal.SIGINT)
+    said = running.communicate(timeout=60)[1]
+    assert running.returncode == 1 and said.splitlines()[-1] == f"error: {INTERRUPTED}"
+    assert "Traceback" not in said and list(tmp_path.iterdir()) == []
 
 
 def test_pictures_do_not_depend_on_how_many_there_are(world, tmp_path):

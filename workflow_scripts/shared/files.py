@@ -11,6 +11,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -218,6 +219,11 @@ def run_command(main: Callable[[], None]) -> None:
         if isinstance(error, BrokenPipeError) and has_no_reader(sys.stdout):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit needs somewhere to write
             sys.exit(1)
+        if is_loss_of_helper(error):
+            sys.exit(
+                "error: a process that worked for this step was killed, probably for too little memory: give it more,"
+                " or run fewer steps at once"
+            )
         reason = system_reason(error)
         if reason is None:
             raise
@@ -225,6 +231,11 @@ def run_command(main: Callable[[], None]) -> None:
             sys.exit("error: there is too little memory: give this step more, or run fewer at once")
         file = sentence(str(getattr(error, "filename", None) or "a file"))
         sys.exit(f"error: {file} cannot be read or written ({reason}): fix that, and run again")
+
+
+def is_loss_of_helper(error: Exception) -> bool:
+    """Tell whether an error says that another process, which worked for this one, was killed."""
+    return isinstance(error, BrokenExecutor) or str(error).startswith("DataLoader worker")
 
 
 def show_exception(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

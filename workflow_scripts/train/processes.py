@@ -1,6 +1,5 @@
 """Training in several processes, one for each GPU, started by torchrun."""
 
-import ctypes
 import logging
 import os
 import signal
@@ -18,11 +17,11 @@ from torch import Tensor
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.gpus import has_gpu, lease_gpu, lease_gpus, use_gpus
 from workflow_scripts.shared.memory import keep_freed_memory
+from workflow_scripts.shared.parent import end_with_parent
 
 # The first process may wait for GPUs or for another training, and the others wait for it; torchrun ends all if one
 # fails.
 PATIENCE = timedelta(days=30)
-PR_SET_PDEATHSIG = 1  # a constant of Linux
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def join_group(gpus: int | None) -> Group:
         if gpus and gpus > 1:
             restart_with_torchrun(gpus)
         return alone(torch.device(lease_gpu() or "cpu"))
-    end_with_parent()
+    end_with_parent(signal.SIGTERM)
     dist.init_process_group("cpu:gloo,cuda:nccl" if has_gpu() else "gloo", timeout=PATIENCE)
     rank, size = dist.get_rank(), dist.get_world_size()
     if rank > 0:
@@ -107,11 +106,6 @@ def join_group(gpus: int | None) -> Group:
     dist.broadcast(cards, 0)
     torch.cuda.set_device(int(cards[rank]))
     return Group(rank, size, torch.device("cuda"))
-
-
-def end_with_parent() -> None:
-    """Have the kernel send this process SIGTERM when torchrun ends, even by SIGKILL; otherwise it would run on."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def restart_with_torchrun(count: int) -> NoReturn:

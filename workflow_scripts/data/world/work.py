@@ -1,15 +1,17 @@
 """How the generated world is made: every picture has its own seed, and any number of processes can draw."""
 
 import argparse
+import signal
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import Pool
 from pathlib import Path
 
 import numpy as np
 
 from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.parent import end_with_parent
 from workflow_scripts.shared.progress import Progress
 
 # The seed of a picture is (seed of the world, its stream, its index), so no two sets share a picture.
@@ -29,12 +31,24 @@ def check_order(size: int, processes: int, **counts: int) -> None:
 
 @contextmanager
 def workers(processes: int) -> Iterator[Callable]:
-    """Yield a `map` that spreads its work over `processes` and keeps the order."""
+    """Yield a `map` that spreads its work over `processes` and keeps the order.
+
+    It raises BrokenProcessPool if one of them is killed; multiprocessing.Pool would wait for its work for ever.
+    """
     if processes == 1:
         yield map
-    else:
-        with Pool(processes) as pool:
-            yield partial(pool.imap, chunksize=50)
+        return
+    pool = ProcessPoolExecutor(processes, initializer=follow_parent)
+    try:
+        yield partial(pool.map, chunksize=50)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def follow_parent() -> None:
+    """Let this process end with its parent, even if that is killed, and leave Ctrl-C to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent(signal.SIGKILL)
 
 
 def progress(results: Iterable, count: int, what: str) -> Iterator:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-GIVE_UP = 3600  # seconds
+GIVE_UP = 1200  # seconds
 PAUSE = 0.2  # seconds between two looks
 NEW_MOUNTS = 0x00020000  # CLONE_NEWNS: mounts of one's own
 CTRL_C = b"\x03"

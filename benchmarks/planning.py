@@ -4,9 +4,10 @@
     python -m benchmarks.planning --levels 5 --finished    # also with all results there
 
 Each size is planned in a folder of its own that has only a config, with `snakemake -n --quiet rules`, which shows no
-more than the number of jobs of each rule. The gallery shows one arm, as it would in so large an experiment. With
-`--finished` results are made, as empty files that `snakemake --touch` takes for results, and the experiment is planned
-once more; making them takes some 0.1 s per job. Prints a table; the last line is one JSON object.
+more than the number of jobs of each rule, but describes each job to itself; a run does that as it starts a job. So all
+is planned once more for one job alone (`--until check_network`). The gallery shows one arm, as it would in so large an
+experiment. With `--finished` results are made, as empty files that `snakemake --touch` takes for results, and the
+experiment is planned once more; making them takes some 0.1 s per job. Prints a table; the last line is one JSON object.
 """
 
 import argparse
@@ -39,8 +40,8 @@ def main() -> None:
         with TemporaryDirectory() as name:
             folder = Path(name)
             (folder / "config.yaml").write_text(yaml.safe_dump(config(args.arms, args.replicates, levels)))
-            runs = {"planned": plan(folder)}
-            jobs = jobs_in(runs["planned"].output)
+            runs = {"dry run": plan(folder), "planned": plan(folder, "--until", "check_network")}
+            jobs = jobs_in(runs["dry run"].output)
             if args.finished:
                 finish(folder)
                 runs["finished"] = plan(folder)
@@ -71,9 +72,9 @@ def snakemake(folder: Path, *words: str) -> Taken:
     return take([sys.executable, "-m", "snakemake", *words, *common], folder)
 
 
-def plan(folder: Path) -> Taken:
+def plan(folder: Path, *words: str) -> Taken:
     """Plan the experiment in a folder, and return what that took."""
-    return snakemake(folder, "--dry-run", "--quiet", "rules")
+    return snakemake(folder, "--dry-run", "--quiet", "rules", *words)
 
 
 def jobs_in(output: str) -> int:

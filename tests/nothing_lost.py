@@ -127,9 +127,13 @@ def require_words(words: str, said: str) -> None:
 def read_whole(path: Path) -> bool:
     """Read a result file whose format shows whether it is whole; return whether it has such a format, and was there.
 
+    What is in a partial folder does not count.
+
     Raises:
         Lost: it is not whole.
     """
+    if any(part.endswith(UNFINISHED) for part in path.parts):
+        return False
     try:
         if path.suffix == ".h5":
             with h5py.File(path, locking=False) as file:

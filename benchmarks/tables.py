@@ -26,7 +26,7 @@ from benchmarks.planning import ARMS, REPLICATES, config
 from benchmarks.processes import Taken, take
 from workflow_scripts.plan.code import ROOT
 
-RESULTS = Path("results/load")
+RESULTS, LOG = Path("results/load"), "steps.jsonl"
 SMALL = {"arms": 3, "replicates": 1, "levels": 2}
 WIDTH = 128
 MADE = (
@@ -62,6 +62,7 @@ def main() -> None:
     args = parser.parse_args()
     folder = args.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    measure_steps(folder)
     run(folder, **SMALL)
     result = {}
     for levels in args.levels:
@@ -74,6 +75,15 @@ def main() -> None:
     print(json.dumps(result))
 
 
+def measure_steps(folder: Path) -> None:
+    """Let the rules call a `python` that writes into the folder's log what each step takes."""
+    measuring = folder / "bin/python"
+    measuring.parent.mkdir(exist_ok=True)
+    measuring.write_text(MEASURING.format(python=sys.executable, log=folder / LOG))
+    measuring.chmod(0o755)
+    os.environ["PATH"] = f"{measuring.parent}{os.pathsep}{os.environ['PATH']}"
+
+
 def run(folder: Path, arms: int, replicates: int, levels: int) -> tuple[Taken, list]:
     """Run an experiment; return what snakemake took, and each step's name, seconds of the processor, and MB."""
     tiny = yaml.safe_load((ROOT / "configs/tiny.yaml").read_text())
@@ -81,12 +91,8 @@ def run(folder: Path, arms: int, replicates: int, levels: int) -> tuple[Taken, l
     tiny["network"]["arguments"]["widths"] = [WIDTH, WIDTH]
     tiny["pruning"] |= planned.pop("pruning")
     (folder / "config.yaml").write_text(yaml.safe_dump(tiny | planned))
-    log, measuring = folder / "steps.jsonl", folder / "bin/python"
+    log = folder / LOG
     log.unlink(missing_ok=True)
-    measuring.parent.mkdir(exist_ok=True)
-    measuring.write_text(MEASURING.format(python=sys.executable, log=log))
-    measuring.chmod(0o755)
-    os.environ["PATH"] = f"{measuring.parent}{os.pathsep}{os.environ['PATH']}"
     planner = take(snakemake(), folder)
     return planner, [json.loads(line) for line in log.read_text().splitlines()]
 

@@ -59,11 +59,6 @@ def unpack_archive(archive: Path, out: Path, checksums: Path | None = None) -> N
     logging.info("unpacked %s", archive)
 
 
-def no_room(archive: Path, out: Path) -> UserError:
-    """Return the error for a full disk."""
-    return UserError(f"there is no room to unpack {archive} in {out.parent}: make room")
-
-
 class Room:
     """The bytes that an archive's files may take, by the config's limit and on the disk."""
 
@@ -81,7 +76,7 @@ class Room:
                 f" {raise_limit('unpacked_gb')}"
             )
         if self._taken > self._free:
-            raise no_room(self._archive, self._folder)
+            raise UserError(f"there is no room to unpack {self._archive} in {self._folder.parent}: make room")
 
 
 def unpack_zip(archive: Path, folder: Path) -> None:

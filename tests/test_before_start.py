@@ -132,6 +132,16 @@ def test_kernels_are_compiled_where_their_code_cannot_be_kept():
     assert run.stdout == "(2, 3)\n", run.stderr
 
 
+def test_a_home_that_cannot_be_written_is_no_harm(tmp_path):
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "-n", "--snakefile", ROOT / "Snakefile"]
+    command += ["--directory", tmp_path, "--configfile", ROOT / "configs/tiny.yaml"]
+    home = os.environ | {"HOME": "/proc/nowhere"}
+    home.pop("XDG_CACHE_HOME", None)
+    done = subprocess.run(command, cwd=ROOT, env=home, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "This was a dry-run" in done.stdout + done.stderr
+
+
 def test_ctrl_c_while_the_rules_are_read_ends_in_a_sentence(tmp_path):
     (tmp_path / "Snakefile").write_text(f'include: "{ROOT}/Snakefile"\nraise KeyboardInterrupt\n')
     done = subprocess.run([sys.executable, "-m", "snakemake", "-n"], cwd=tmp_path, capture_output=True, text=True)

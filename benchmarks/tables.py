@@ -130,12 +130,14 @@ def clear(folder: Path) -> None:
 
 def link_networks(folder: Path, arms: int, replicates: int, levels: int) -> None:
     """Put a network of the small experiment in place of each that is not there, also in logs and benchmarks."""
+    names, trained = ([arm["name"] for arm in config(*size)["arms"]] for size in ((arms, 1, 1), SMALL.values()))
     for part in (RESULTS, RESULTS / "logs", RESULTS / "benchmarks"):
-        made = folder / part / "imp/replicate_1"
-        for arm in config(arms, replicates, levels)["arms"]:
+        for name in names:
+            # A level is made from the one before: those of another arm may be older.
+            made = folder / part / (name if name in trained else "imp") / "replicate_1"
             for replicate in range(1, replicates + 1):
-                for level in range(arm["name"] != "imp", levels + 1):
-                    place = folder / part / arm["name"] / f"replicate_{replicate}/level_{level}"
+                for level in range(name != "imp", levels + 1):
+                    place = folder / part / name / f"replicate_{replicate}/level_{level}"
                     if not place.exists():
                         shutil.copytree(made / f"level_{min(level, SMALL['levels'])}", place, copy_function=os.link)
 

@@ -29,6 +29,7 @@ from workflow_scripts.plan.figures import module_of
 from workflow_scripts.plan.load import complete_config, config_text
 from workflow_scripts.plan.keys import Key
 from workflow_scripts.run.before_start import (
+    require_folder,
     require_no_future,
     require_no_hidden_module,
     require_room_for_temporary_files,
@@ -41,7 +42,7 @@ from workflow_scripts.run.terminal import outlive_terminal, use_terminal
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.gpus import has_gpu
 from workflow_scripts.shared.limits import set_limits
-from workflow_scripts.shared.printable import printable
+from workflow_scripts.shared.printable import sentences
 from workflow_scripts.shared.sizes import size_text
 
 
@@ -50,7 +51,7 @@ def or_exit(function, *values):
     try:
         return function(*values)
     except UserError as error:
-        sys.exit(f"error: {printable(str(error))}")
+        sys.exit(f"error: {sentences(str(error))}")
 
 
 or_exit(require_shared_files, workflow.storage_settings)
@@ -73,6 +74,7 @@ FOLDER = Key("{arm}", "{replicate}", "{level}").folder
 NETWORK, LOGS, TIMES = f"{RESULTS}/{FOLDER}", f"{RESULTS}/logs/{FOLDER}", f"{RESULTS}/benchmarks/{FOLDER}"
 # Adds the prefix that another workflow gave this one: for paths that are not inputs or outputs.
 placed = workflow.modifier.modify_path
+or_exit(require_folder, Path(placed(RESULTS)))
 KINDS = "|".join(["images", *EXPERIMENT.concept_kinds])  # of sources that may be archives
 CONTENTS = Contents(EXPERIMENT, Path(placed(RESULTS)))
 TERMINAL = use_terminal(workflow, config, EXPERIMENT.density) if is_main else None

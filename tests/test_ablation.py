@@ -84,7 +84,7 @@ def slow_counts(network, pictures, layer, units):
 def test_both_methods_agree_with_a_slow_reference(network, pictures, layer, by, units, monkeypatch):
     monkeypatch.setattr(ablation, "BATCH", 7)
     sets = [np.array([], int), np.array([1]), np.array([0, units - 1]), np.arange(units)]
-    right = count_right(network, pictures, {layer: sets})
+    right = count_right(network, pictures, {layer: sets}, {layer: units})
     assert right.by == {layer: by} and right.pictures.tolist() == [10] * 4
     wanted = [slow_counts(network, pictures, layer, units) for units in sets]
     assert right.after[layer].tolist() == np.array(wanted).tolist()
@@ -243,7 +243,7 @@ def test_concepts_have_the_classes_names_or_those_that_the_config_gives():
 
 def test_another_number_of_classes_is_refused(pictures):
     with pytest.raises(UserError, match=r"have 4 classes, and the network's output is \(40, 3\): give"):
-        count_right(drawn(), pictures, {})
+        count_right(drawn(), pictures, {}, {})
 
 
 def test_pictures_in_folders_are_prepared_as_for_measuring_accuracy(tmp_path):
@@ -251,7 +251,7 @@ def test_pictures_in_folders_are_prepared_as_for_measuring_accuracy(tmp_path):
     network = drawn(5, classes=12)
     network[7].weight.data.mul_(50)
     pictures = FolderPictures(greys(tmp_path), preprocessing, 2, "number", torch.device("cpu"))
-    right = count_right(network, pictures, {})
+    right = count_right(network, pictures, {}, {})
     assert pictures.classes[:3] == ("0", "1", "2") and right.pictures.tolist() == [1] * 12
     assert right.before.sum() / 12 == measure_accuracy(network, tmp_path, preprocessing, 1, "number")
 
@@ -323,6 +323,39 @@ def test_the_command_writes_both_tables_the_same_each_time(tmp_path, monkeypatch
         run_command(tmp_path, monkeypatch, layers=FURTHER_UP)
 
 
+CUT = f"{','.join(UNIT_COLUMNS)}\n{POOLED},0,red,True,False\n{POOLED},1,bl"
+OTHER_UNITS = {
+    "a line that ends early": (CUT, r"has flags other than True and False in 4"),
+    "another word for a flag": (CUT + "ue,yes,False\n", r"has flags other than True and False in 4"),
+    "no flag": (CUT + "ue,,False\n", r"has flags other than True and False in 4"),
+    "a unit twice": (CUT + "ue,True,False\n" + f"{POOLED},1,red,True,False\n", "each unit of layer 4 once"),
+    "a unit too few": (CUT + "ue,True,False\n", r"4 has 6 units, but 2 in units\.csv"),
+    "a long cell": (CUT + "u" * 200_000 + ",True,False\n", r"damaged\.csv is damaged, or another kind of file \(field"),
+    "no column unit": (CUT.replace("unit", "row") + "ue,True,False\n", r"damaged\.csv is damaged"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_UNITS)
+def test_a_damaged_units_table_is_refused(tmp_path, monkeypatch, name):
+    text, words = OTHER_UNITS[name]
+    greys(tmp_path / "pictures")
+    monkeypatch.setattr(ablation, "ConceptData", Concepts)
+    (tmp_path / "damaged.csv").write_text(text)
+    with pytest.raises(UserError, match=words):
+        run_command(tmp_path, monkeypatch, units=tmp_path / "damaged.csv")
+    assert not (tmp_path / "ablation.csv").exists()
+
+
+def test_classes_that_a_spreadsheet_would_compute_are_text(tmp_path):
+    folder = greys(tmp_path)
+    (folder / "0").rename(folder / "=1+1")
+    preprocessing = VIEW | {"resize": 14, "interpolation": "bilinear"}
+    pictures = FolderPictures(folder, preprocessing, 1, "text", torch.device("cpu"))
+    place = next(place for place, name in enumerate(pictures.names) if "=" in str(name))
+    [(_, [number])] = pictures.plain([np.array([place])])
+    assert pictures.classes[number] == "'=1+1"
+
+
 def test_pictures_in_files_are_listed_by_their_index(tmp_path):
     folder = greys(tmp_path / "pictures")
     index_images(folder, folder, tmp_path / "index.h5")
@@ -330,6 +363,6 @@ def test_pictures_in_files_are_listed_by_their_index(tmp_path):
     shown = {"test": None, "packed": tmp_path / "index.h5", "folder": folder}
     args = argparse.Namespace(**shown, preprocessing=preprocessing, workers=2)
     pictures = ablation.read_pictures(args, torch.device("cpu"))
-    right = count_right(drawn(5, classes=12), pictures, {POOLED: [np.array([0])]})
+    right = count_right(drawn(5, classes=12), pictures, {POOLED: [np.array([0])]}, {POOLED: 6})
     assert right.pictures.tolist() == [1] * 12 and right.by == {POOLED: "logits"}
     assert right.before.sum() / 12 == pytest.approx(accuracy(drawn(5, classes=12), pictures, "float32"))

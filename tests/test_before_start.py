@@ -63,6 +63,21 @@ def test_a_file_that_hides_a_module_is_named(tmp_path, file):
         require_no_hidden_module(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["random", "string", "re", "numpy"])
+def test_commands_name_a_file_that_hides_a_module(tmp_path, name):
+    (tmp_path / f"{name}.py").touch()
+    done = run_python(tmp_path, "workflow_scripts", "verify_results", "nowhere")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {tmp_path / name}.py hides Python's module {name} from every script")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def run_python(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess:
+    """Run a module of this repository in a folder."""
+    names = os.environ | {"PYTHONPATH": str(ROOT)} | variables
+    return subprocess.run([sys.executable, "-m", *words], cwd=folder, env=names, capture_output=True, text=True)
+
+
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv, of util-linux")
 def test_a_folder_that_may_not_be_entered_is_no_harm(tmp_path):
     """Root may enter any folder, so without its powers, if it has them."""
@@ -121,6 +136,48 @@ def test_inputs_from_the_future_are_named(tmp_path):
     os.utime(now, (time.time() + SKEW + 5,) * 2)
     with pytest.raises(UserError, match=r"and 1 more: dated in the future .* -newermt now "):
         require_no_future([now, ahead])
+
+
+def dated_ahead(results: Path) -> None:
+    (results / "tiny/data").mkdir(parents=True)
+    path = results / "tiny/data/train.h5"
+    path.touch()
+    os.utime(path, (time.time() + 3600,) * 2)
+
+
+def forbid(folder: Path, mode: int) -> None:
+    folder.mkdir()
+    folder.chmod(mode)
+
+
+LOOKED_AT = {
+    "the future": (dated_ahead, r"results/tiny/data/train\.h5: dated in the future"),
+    "not to be written": (lambda results: forbid(results, 0o555), r"results cannot be written \(Permission denied\)"),
+    "not to be read": (lambda results: forbid(results, 0), r"results cannot be read \(Permission denied\): fix that"),
+    "a file": (Path.touch, "results is not a folder, or a link that leads nowhere: move it away"),
+    "a broken link": (lambda results: results.symlink_to("nowhere"), "results is not a folder, or a link that leads"),
+    "a full folder": (lambda results: results.with_name("tmp").mkdir(mode=0o555), "temporary files, cannot be written"),
+}
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv, of util-linux")
+@pytest.mark.parametrize("name", LOOKED_AT)
+def test_snakemake_looks_before_it_starts_anything(tmp_path, name):
+    """Without root's powers, if the tests have them."""
+    for folder in ("train/a", "train/b", "test/a", "test/b"):
+        (tmp_path / "pictures" / folder).mkdir(parents=True)
+    change, says = LOOKED_AT[name]
+    change(tmp_path / "results")
+    command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.getuid() == 0 else []
+    command += [sys.executable, "-m", "snakemake", "--cores", "1", "--snakefile", ROOT / "Snakefile"]
+    command += ["--config", "images={source: pictures}", "--configfile", ROOT / "configs/tiny.yaml"]
+    temporary = {"TMPDIR": str(tmp_path / "tmp")} if name == "a full folder" else {}
+    target = "results/tiny/imp/replicate_1/level_0/network.pt"
+    done = subprocess.run(
+        [*command, "--", target], cwd=tmp_path, env=os.environ | temporary, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and re.search(f"error: .*{says}", done.stderr), done.stderr
+    assert "Traceback" not in done.stderr and not re.search(r"\d +start +\w", done.stderr + done.stdout)
 
 
 def test_kernels_are_compiled_where_their_code_cannot_be_kept():

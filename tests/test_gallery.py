@@ -762,6 +762,22 @@ def test_a_figure_of_what_is_not_there_is_refused(drawn_gallery, changed, senten
         draw_unit(**{"gallery": drawn_gallery, "width": 3.5} | asked)
 
 
+@pytest.mark.parametrize("key", ["images", "tile", "units_per_sheet"])
+@pytest.mark.parametrize("value", [0, -1, "x", None, 10**9])
+def test_a_gallery_of_other_sizes_is_refused(drawn_gallery, tmp_path, key, value):
+    shutil.copytree(drawn_gallery, tmp_path / "gallery")
+    script = tmp_path / "gallery/experiment.js"
+    (about,) = read_call(script)
+    assert key in about
+    script.write_text(f"gallery.experiment({json.dumps(about | {key: value})});\n")
+    asked = {"arm": "imp", "replicate": 1, "layer": LAYERS[0], "units": [UNITS - 1], "levels": [], "width": 3.5}
+    if (key, value) == ("images", 10**9):  # narrow, but can be drawn
+        draw_unit(tmp_path / "gallery", **asked)
+        return
+    with pytest.raises(UserError, match="is damaged"):
+        draw_unit(tmp_path / "gallery", **asked)
+
+
 # The page's list of networks
 
 
@@ -840,6 +856,16 @@ def test_detectors_are_listed_by_network_and_layer(dissected, tmp_path):
                 listed.append((place, (unit, ["object", "part"][category], label_name, True)))
     assert name == "detectors"
     assert sorted(listed) == sorted(row for row in DETECTORS if row[1][3])
+
+
+def test_a_category_that_the_concept_set_lacks_is_named(dissected, tmp_path):
+    write_networks(tmp_path / "networks.csv")
+    units = tmp_path / "units.csv"
+    units.write_text(units.read_text().replace("part", "organ"))
+    about = {"detector_iou": 0.04, "detector_rule": "above"}
+    with pytest.raises(UserError, match=r"units\.csv has the category organ, which concepts\.h5 lacks: run"):
+        write_gallery(about, tmp_path, dissected / "concepts.h5", {}, tmp_path / "gallery")
+    assert not (tmp_path / "gallery/detectors.js").exists()
 
 
 def test_a_density_that_is_not_known_is_none(dissected, tmp_path):

@@ -100,6 +100,23 @@ def test_processes_that_write_the_same_file_never_mix(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("names", [["file"], ["folder/a", "folder/b/c"]])
+def test_files_are_on_the_disk_before_they_have_their_names(tmp_path, monkeypatch, names):
+    path, settled = tmp_path / Path(names[0]).parts[0], []
+
+    def settle(number):
+        assert not path.exists()
+        settled.append(os.fstat(number).st_ino)
+
+    monkeypatch.setattr(os, "fsync", settle)
+    with whole_file(path) as part:
+        for name in names:
+            file = part.joinpath(*Path(name).parts[1:])
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("x")
+    assert sorted(settled) == sorted((tmp_path / name).stat().st_ino for name in names)
+
+
 HOLDER = """
 import sys, time
 from workflow_scripts.shared.locks import exclusive

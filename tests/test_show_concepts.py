@@ -63,6 +63,15 @@ def test_it_says_what_the_pictures_hold(config, monkeypatch, capsys):
     assert "never" in unseen and "left" not in unseen and "red-c" not in unseen
 
 
+def test_names_cannot_control_the_terminal(config, monkeypatch, capsys):
+    (config / "c.yaml").write_text(CONFIG.replace("{left: 1, right: 2, never: 3}", "names.csv"))
+    (config / "names.csv").write_text("name,number\n\x1b[31mleft\x1b]0;title\x07\u202e,1\nright,2\nnever,3\n")
+    run(monkeypatch)
+    said = capsys.readouterr().out
+    assert all(sign.isprintable() or sign == "\n" for sign in said)
+    assert said.count(r"\x1b[31mleft\x1b]0;title\x07\u202e") == 2  # in the table, and out of reach
+
+
 def test_a_part_is_spread_evenly(config, monkeypatch, capsys):
     run(monkeypatch, "--pictures", "3")  # those at 0, 2 and 4
     out = capsys.readouterr().out

@@ -236,6 +236,21 @@ def test_results_do_not_depend_on_how_much_is_counted_at_once(tmp_path, monkeypa
     assert validated(tmp_path) == expected == validated(tmp_path, threads=2)
 
 
+def test_labels_have_room_on_the_disk_before_they_are_mapped(tmp_path, monkeypatch):
+    """A page of a mapped file for which there is no room would kill the process."""
+    prepared(tmp_path, seed=4, pictures=60)
+    sizes = []
+    map_file = np.memmap
+
+    def mapped(path, *arguments, **options):
+        sizes.append((path.stat().st_size, path.stat().st_blocks * 512))
+        return map_file(path, *arguments, **options)
+
+    monkeypatch.setattr(np, "memmap", mapped)
+    validated(tmp_path)
+    assert sizes and all(0 < size <= allocated for size, allocated in sizes)
+
+
 def test_a_device_counts_the_same(tmp_path, monkeypatch):
     prepared(tmp_path, seed=10)
     expected = validated(tmp_path)

@@ -357,9 +357,10 @@ def test_names_cannot_control_the_terminal(results, capsys, monkeypatch):
     with open(results / CHECKSUMS, "a") as lines:
         lines.write(f"{'0' * 64}  \x1b[2Jgone\r\u202e\n")
     facts = read_facts(results)
-    facts["again"] = "snakemake \x1b]0;title\x07"
+    facts["again"] = "snakemake \x1b]0;title\x07\nit is whole"
     write_facts(results, facts)
     _, said, _ = run(capsys, monkeypatch, results)
     assert all(sign.isprintable() or sign == "\n" for sign in said)
+    assert not [line for line in said.splitlines() if line.startswith("it is whole")]
     assert r"\x1b[2Jgone\r\u202e" in said and r"\x1b]0;title\x07" in said
-    assert printable("Ω é 1 %") == "Ω é 1 %"
+    assert printable("Ω é 1 %\ufffe") == r"Ω é 1 %\ufffe"

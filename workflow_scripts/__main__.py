@@ -4,13 +4,19 @@ python -m workflow_scripts            lists them
 python -m workflow_scripts COMMAND    runs one; --help explains its arguments
 """
 
-import ast
-import difflib
-import importlib
 import os
 import sys
 
+if __name__ == "__main__":  # files here could hide modules that are needed below; `run` adds it again
+    sys.path = [folder for folder in sys.path if folder != os.getcwd()]
+
+import ast
+import difflib
+import importlib
+from pathlib import Path
+
 from workflow_scripts.plan.code import PACKAGE, ROOT
+from workflow_scripts.run.before_start import require_no_hidden_module
 from workflow_scripts.shared.files import UserError, run_command
 
 COMMANDS = {
@@ -41,7 +47,7 @@ def run() -> None:
     """Run the command that the arguments name; without arguments, list all commands.
 
     Raises:
-        UserError: there is no such command, or the command raises it.
+        UserError: there is no such command, a file here hides a module that commands need, or the command raises it.
     """
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("--help", "-h"):
@@ -50,6 +56,7 @@ def run() -> None:
     if name not in COMMANDS:
         close = difflib.get_close_matches(name, COMMANDS, 1)
         raise UserError(f"there is no command {name}: choose {' or '.join(close or COMMANDS)}")
+    require_no_hidden_module(Path.cwd())
     sys.path.insert(0, os.getcwd())  # for the user's constructors, even if an installed program runs this
     sys.argv = [f"python -m {PACKAGE} {name}", *arguments]
     importlib.import_module(COMMANDS[name]).main()

@@ -23,7 +23,7 @@ from workflow_scripts.plan.designs import Design
 from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.plan.load import complete_config, read_given
 from workflow_scripts.shared.files import UserError, run_command
-from workflow_scripts.shared.printable import printable
+from workflow_scripts.shared.printable import sentence
 from workflow_scripts.shared.sizes import Size, read_size, sides, size_text
 
 SIZE = 224  # of pictures, in pixels, unless another is given
@@ -135,7 +135,7 @@ def print_layers(settings: dict, classes: int | None, size: Size, channels: int)
     print(f"{settings['constructor']} {json.dumps(settings['arguments'])}, {size_text(size)} pixels")
     names, classes = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
     for (name, kind, _), output in zip(rows, align_shapes([output for _, _, output in rows]), strict=True):
-        print(printable(f"{name:<{names}}  {kind:<{classes}}  {output}"))
+        print(sentence(f"{name:<{names}}  {kind:<{classes}}  {output}"))
 
 
 def align_shapes(outputs: Sequence[str]) -> list[str]:

@@ -21,6 +21,7 @@ from workflow_scripts.plan.command_line import add_config_arguments, config_of
 from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.shared.concept_names import COLOUR
 from workflow_scripts.shared.files import UserError, run_command, whole_file
+from workflow_scripts.shared.printable import sentence
 from workflow_scripts.shared.progress import Progress
 
 TILE = 160  # pixels a side of an example
@@ -209,11 +210,12 @@ def main() -> None:
     concepts = read_pictures(experiment)
     found = look(concepts, args.pictures)
     dissection = experiment.config["dissection"]
-    print("\n".join(describe(concepts, found, dissection["quantile"], dissection["detector_iou"])))
+    lines = describe(concepts, found, dissection["quantile"], dissection["detector_iou"])
+    print("\n".join(map(sentence, lines)))
     if not found.pictures:
         raise UserError("none of these pictures has a label: complete the label maps, or look at more pictures")
     drawn = draw_sheet(concepts, found, args.labels, args.out)
-    print(f"\n{args.out}: an example of {drawn} labels, darkened outside of their masks")
+    print(f"\n{sentence(str(args.out))}: an example of {drawn} labels, darkened outside of their masks")
 
 
 if __name__ == "__main__":

@@ -96,13 +96,12 @@ def ablate_units(
         replicate: as `draw_sets` takes it.
 
     Raises:
-        UserError: as in `layer_outputs`, or the network's output does not fit the classes.
+        UserError: as in `count_right`.
     """
     grids = dict(zip(layer_names(list(layers)), layers, strict=True))
     sets = {name: choose_sets(units[name], concepts, random_sets, replicate) for name in grids}
-    right = count_right(
-        network, pictures, {grids[name]: of_layer.all() for name, of_layer in sets.items() if of_layer.own}
-    )
+    chosen = {grids[name]: of_layer.all() for name, of_layer in sets.items() if of_layer.own}
+    right = count_right(network, pictures, chosen, {name: len(of_layer.dead) for name, of_layer in units.items()})
     rows = [row for name in right.by for row in ablation_rows(name, sets[name], right, pictures.classes, concepts)]
     accuracy = [share(*counts) for counts in zip(right.before, right.pictures, strict=True)]
     of_classes = zip(map(readable, pictures.classes), right.pictures, accuracy, strict=True)
@@ -134,7 +133,9 @@ def draw_sets(live: np.ndarray, size: int, random_sets: int, replicate: int) -> 
 
 
 @torch.no_grad()
-def count_right(network: nn.Module, pictures: PlainPictures, layers: dict[str, list[np.ndarray]]) -> Right:
+def count_right(
+    network: nn.Module, pictures: PlainPictures, layers: dict[str, list[np.ndarray]], widths: dict[str, int]
+) -> Right:
     """Count the pictures that are classified correctly, by the network and with each set of a layer's units off.
 
     If a linear classifier sees only the mean of a layer's maps, the logits without the units S are
@@ -148,6 +149,10 @@ def count_right(network: nn.Module, pictures: PlainPictures, layers: dict[str, l
         network: on the device of `pictures`; it is set to evaluation mode.
         pictures: the test pictures.
         layers: sets of units by layer, as `layer_outputs` takes it.
+        widths: the number of units that each layer must have, by name.
+
+    Raises:
+        UserError: as in `layer_outputs`, the network's output does not fit the classes, or a layer has other units.
     """
     classes = len(pictures.classes)
     network.eval()
@@ -173,9 +178,9 @@ def count_right(network: nn.Module, pictures: PlainPictures, layers: dict[str, l
         for layer, sets in layers.items():
             name = names[layer]
             means = maps.pop(name).mean((2, 3))
-            if any(len(units) and units.max() >= means.shape[1] for units in sets):
+            if means.shape[1] != widths[name]:
                 raise UserError(
-                    f"{name} has {means.shape[1]} units, and its units.csv has more: dissect that network again"
+                    f"{name} has {means.shape[1]} units, but {widths[name]} in units.csv: dissect that network again"
                 )
             if name not in readouts:
                 readouts[name] = find_readout(network, means, logits)
@@ -318,17 +323,23 @@ def read_units(path: Path, layers: Sequence[str]) -> dict[str, Units]:
     """Return the units of `layers`, by name, from a network's units.csv.
 
     Raises:
-        UserError: the file is missing or damaged, or has no units of one of the layers.
+        UserError: the file is missing or damaged, has no units of one of the layers, not each once and in order, or
+            has a flag that is neither True nor False.
     """
     require_file(path, "name the network's units first")
-    with reading(path, ValueError, KeyError), open(path, newline="", encoding="utf-8") as file:
-        rows = [[row[name] for name in ("layer", "label", "detector", "dead")] for row in csv.DictReader(file)]
+    names = ("layer", "unit", "label", "detector", "dead")
+    with reading(path, ValueError, KeyError, csv.Error), open(path, newline="", encoding="utf-8") as file:
+        rows = [[row[name] for name in names] for row in csv.DictReader(file)]
     units = {}
     for layer in layers:
-        of_layer = np.array([row[1:] for row in rows if row[0] == layer], dtype=object)
-        if not len(of_layer):
+        of_layer = [row[1:] for row in rows if row[0] == layer]
+        if not of_layer:
             raise UserError(f"{path} has no units of the layer {layer}: dissect that network again")
-        label, detector, dead = of_layer.T
+        number, label, detector, dead = np.array(of_layer, dtype=object).T
+        if number.tolist() != [str(place) for place in range(len(of_layer))]:
+            raise UserError(f"{path} does not have each unit of layer {layer} once: name that network's units again")
+        if not np.isin(np.concatenate([detector, dead]).astype(str), ["True", "False"]).all():
+            raise UserError(f"{path} has flags other than True and False in {layer}: name that network's units again")
         units[layer] = Units(label, detector == "True", dead == "True")
     return units
 

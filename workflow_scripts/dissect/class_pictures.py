@@ -11,6 +11,7 @@ from torch import Tensor
 from workflow_scripts.data.class_folders import existing, list_class_folders
 from workflow_scripts.data.decode import tell_turned
 from workflow_scripts.plan.class_order import list_classes
+from workflow_scripts.shared.concept_names import table_name
 from workflow_scripts.train.measure_network import view
 from workflow_scripts.train.pictures import normaliser
 
@@ -30,8 +31,9 @@ class FolderPictures:
         device: torch.device,
     ) -> None:
         self.folder, self.preprocessing, self.workers, self.device = folder, preprocessing, workers, device
-        self.classes = list_classes(existing(folder), class_order)
-        self.names, self.numbers = list_class_folders(folder, self.classes)
+        classes = list_classes(existing(folder), class_order)
+        self.names, self.numbers = list_class_folders(folder, classes)
+        self.classes = tuple(map(table_name, classes))  # as packed pictures have them
         self.normalise = normaliser(preprocessing["mean"], preprocessing["std"], device)
 
     def __len__(self) -> int:

@@ -1,5 +1,6 @@
 """Read concepts.h5, and check that files belong together."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -143,7 +144,10 @@ class ConceptData:
     def all_labels(self, with_category: bool, each_plane: bool, scratch: Path) -> LabelBlock:
         """The labels of all images, as from `block`; their masks are in the new file `scratch`, mapped into memory."""
         words = self.height * self.row_bytes // 8
-        masks = np.memmap(scratch, np.uint64, "w+", shape=(self.mask_count(each_plane) or 1, words))
+        shape = (self.mask_count(each_plane) or 1, words)
+        with open(scratch, "xb") as file:  # else the first page without room would kill the process (SIGBUS)
+            os.posix_fallocate(file.fileno(), 0, 8 * shape[0] * words)
+        masks = np.memmap(scratch, np.uint64, "r+", shape=shape)
         blocks, place = [], 0
         for _, block in self.blocks(with_category, each_plane):
             masks[place : place + len(block.masks)] = block.masks

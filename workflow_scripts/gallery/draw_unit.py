@@ -61,6 +61,8 @@ def list_rows(
 ) -> tuple[list[tuple[np.ndarray, str, str]], dict]:
     """The rows of the figure, as `unit_row` returns them, and what the gallery says about itself."""
     (about,) = read_call(gallery / "experiment.js")
+    if min(about[key] for key in ("images", "tile", "units_per_sheet")) < 1:
+        raise ValueError("images, tile and units_per_sheet are at least 1")
     networks = [each for each in about["networks"] if (each["arm"], each["replicate"]) == (arm, replicate)]
     if not networks:
         raise UserError(f"{gallery} has no replicate {replicate} of the arm {arm}: choose one that it shows")
@@ -86,6 +88,8 @@ def unit_row(gallery: Path, about: dict, network: dict, layer: str, unit: int) -
     require_file(path, "run snakemake again")
     with reading(path, ValueError), Image.open(path, formats=["WEBP"]) as image:
         pictures = np.asarray(image.convert("RGB"))[row * side : (row + 1) * side].copy()
+        if len(pictures) != side:
+            raise ValueError(f"it ends above the pictures of unit {unit}")
     pictures[:, columns["shown"][unit] * side :] = 255
     best = columns["best"][unit]
     density = "" if network["density"] is None else f", {rounded(100 * network['density'])} %"

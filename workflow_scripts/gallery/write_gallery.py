@@ -20,9 +20,9 @@ from workflow_scripts.gallery.site_data import (
     write_data,
 )
 from workflow_scripts.plan.network_words import read_words
-from workflow_scripts.shared.files import run_command, whole_file
+from workflow_scripts.shared.files import UserError, run_command, whole_file
 from workflow_scripts.tables.arms import name_arms, read_arms
-from workflow_scripts.tables.read_tables import read_table
+from workflow_scripts.tables.read_tables import AGAIN, read_table
 
 LAYER_KEYS = ["name", "units", "detectors", "concepts"]
 
@@ -115,6 +115,8 @@ def list_detectors(units_table: Path, networks: list[dict], categories: list[str
                 pairs += [int(unit), places.setdefault(tuple(concept), len(places))]
             of_layers.append(pairs)
         listed.append(of_layers)
+    if other := [category for _, category in places if category not in categories]:
+        raise UserError(f"{units_table} has the category {other[0]}, which concepts.h5 lacks: {AGAIN}")
     return {"labels": [[name, categories.index(category)] for name, category in places], "networks": listed}
 
 

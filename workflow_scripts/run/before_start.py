@@ -53,6 +53,16 @@ def require_no_hidden_module(folder: Path) -> None:
             raise UserError(f"{path} hides Python's module {name} from every script that runs there: rename it")
 
 
+def require_folder(folder: Path) -> None:
+    """Raise UserError if what is there under a folder's name is none, or may not be read: Snakemake plans by it."""
+    for place in (*reversed(folder.parents), folder):
+        if os.path.lexists(place):
+            if not os.path.isdir(place):
+                raise UserError(f"{place} is not a folder, or a link that leads nowhere: move it away, and run again")
+            if not os.access(place, os.R_OK | os.X_OK):
+                raise UserError(f"{place} cannot be read ({os.strerror(errno.EACCES)}): fix that, and run again")
+
+
 def require_writable(outputs: Iterable[str | Path]) -> None:
     """Raise UserError if a folder cannot be written where a job that is to run has an output."""
     for folder in sorted({Path(path).parent for path in outputs}):

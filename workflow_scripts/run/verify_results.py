@@ -24,7 +24,7 @@ from workflow_scripts.run.provenance import (
 )
 from workflow_scripts.run.verify_tables import disagreements
 from workflow_scripts.shared.files import UserError, file_fingerprint, reading, require_file, run_command
-from workflow_scripts.shared.printable import printable
+from workflow_scripts.shared.printable import sentence
 
 LINE = re.compile(r"([0-9a-f]{64})  ([^\0\n]{1,1000})\n")
 
@@ -180,13 +180,13 @@ def main() -> None:
     verified = Verified(results)
     if verified.provenance:
         lines = ["How it can be made again:", *how_made(verified.provenance.facts), ""]
-        print("\n".join(map(printable, lines)))
+        print("\n".join(map(sentence, lines)))
     if verified.faults:
-        sys.exit("\n".join(f"error: {printable(fault)}" for fault in verified.faults))
+        sys.exit("\n".join(f"error: {sentence(fault)}" for fault in verified.faults))
     assert verified.provenance, "without it there is a fault"
     networks = len(verified.provenance.networks)
     print(
-        f"{printable(str(results))} is whole: its {verified.files} listed files have their checksums.\n"
+        f"{sentence(str(results))} is whole: its {verified.files} listed files have their checksums.\n"
         f"It is consistent: the tables agree on {networks} networks, and {verified.large} large files are those that"
         f" were recorded ({verified.absent} are not here)."
     )

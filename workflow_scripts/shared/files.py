@@ -130,8 +130,8 @@ def open_at_once(path: str, flags: int) -> int:
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; it is renamed to `path` only if the block succeeds.
 
-    Works for files and for folders. If the block fails, what it has left is removed. Processes that make the same
-    `path` wait for one another.
+    Works for files and for folders. If the block fails, what it has left is removed; what it has written is on the disk
+    before it gets its name. Processes that make the same `path` wait for one another.
 
     Raises:
         Unwritable: the disk is full, or the user's share of it.
@@ -142,6 +142,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         remove(part)
         try:
             yield part
+            for file in [file for file in part.rglob("*") if file.is_file()] if part.is_dir() else [part]:
+                to_disk(file)
             if path.is_dir() or part.is_dir():
                 remove(path)
             os.replace(part, path)
@@ -150,6 +152,12 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             if reason := lack_of_room(error):
                 raise Unwritable(f"{path} cannot be written ({reason}): make room, and run again") from error
             raise
+
+
+def to_disk(path: Path) -> None:
+    """Make sure that a file survives a crash of the machine."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager

@@ -5,13 +5,15 @@ import re
 
 MOST_CHARACTERS = 900  # of a sentence; a hostile name may have any number
 MISTAKE = "\n  "  # what several mistakes in one message are separated by
-# Control characters but new lines and tabs; those that end lines or change the direction of writing; and what stands
-# for bytes that are no text.
-OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# Control characters but new lines and tabs; those that end lines or change the direction of writing; what stands for
+# bytes that are no text; and the two that XML, and so a figure, cannot have besides.
+OBEYED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 
 
 def printable(text: str) -> str:
-    r"""Return a text with escapes, such as \x1b, in place of characters that a terminal would obey.
+    r"""Return a text with escapes, such as \x1b, in place of what a terminal would obey, or XML cannot have.
 
     New lines and tabs stay.
     """

@@ -1,6 +1,5 @@
 """Reading the collected tables."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from workflow_scripts.shared.files import UserError, reading, require_file
 from workflow_scripts.shared.printable import printable
 from workflow_scripts.tables.columns import FILLED, TABLES, Kind
 
-NOT_IN_XML = re.compile("[\ufffe\uffff]")  # besides control characters
 LONGEST_CELL = 60  # characters of a cell that a sentence shows
 
 AGAIN = "run snakemake again, which collects the tables"
@@ -70,8 +68,8 @@ def require_rows(path: str | Path, table: pd.DataFrame, again: str) -> None:
 
 
 def harmless(texts: pd.Series) -> pd.Series:
-    """Texts with escapes in place of characters that a terminal would obey, and without those that XML cannot have."""
-    return texts.map({text: NOT_IN_XML.sub("\ufffd", printable(text)) for text in texts.unique()})
+    """Texts as `printable` returns them."""
+    return texts.map({text: printable(text) for text in texts.unique()})
 
 
 def require_whole_lines(path: str | Path, again: str) -> None:

@@ -28,6 +28,7 @@ from workflow_scripts.shared.files import (
     reading,
     remove,
     system_reason,
+    to_disk,
     whole_file,
 )
 from workflow_scripts.shared.locks import exclusive
@@ -134,8 +135,6 @@ class TrainingState:
             yield [part / path.name for path in paths]
             record = {"recipe": self.recipe, "files": {path.name: file_fingerprint(part / path.name) for path in paths}}
             (part / "record.json").write_text(json.dumps(record, indent=1))
-            for file in part.iterdir():
-                to_disk(file)
         self.hand_out(paths)
         remove(self.folder / "state")
         remove(self.folder / "previous")
@@ -195,9 +194,3 @@ def unpacked(content: bytes, path: Path) -> dict | None:
             raise
         return None
     return saved if isinstance(saved, dict) and saved.keys() == {"recipe", "state"} else None
-
-
-def to_disk(path: Path) -> None:
-    """Make sure that a file survives a crash of the machine."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())

@@ -1137,8 +1137,18 @@ LOTTERIES = {
     ),
     "level 10^200": lottery(
         "read_networks",
-        "there is no folder",
+        "level_9+ has a replicate or level above 4294967295 in its name: give it another name",
         change=lambda folder: (folder / f"lottery/replicate_1/level_{200 * '9'}").mkdir(),
+    ),
+    "replicate 10^30": lottery(
+        "read_networks",
+        "replicate_9+ has a replicate or level above 4294967295 in its name: give it another name",
+        change=lambda folder: (folder / f"lottery/replicate_{30 * '9'}").mkdir(),
+    ),
+    "replicate 2^32": lottery(
+        "read_starts",
+        "replicate_4294967296 has a replicate or level above 4294967295 in its name",
+        change=lambda folder: (folder / "lottery/replicate_4294967296").mkdir(),
     ),
 }
 TABLES: dict[str, dict[str, Case]] = {

@@ -17,7 +17,7 @@ from workflow_scripts.networks.weight_files import listed
 from workflow_scripts.networks.weights import WHOLE, load_weights
 from workflow_scripts.plan.openlth import SPARSITY_REPORT
 from workflow_scripts.shared.files import UserError, run_command
-from workflow_scripts.shared.regular_files import read_json
+from workflow_scripts.shared.outside_json import read_json
 from workflow_scripts.shared.sizes import Size, read_size, sides
 
 

@@ -584,8 +584,11 @@ def masks_beside(report: bytes) -> Make:
 
 
 for name, report, says in (
-    ("infinity", b'{"total": Infinity, "unpruned": 3}', "does not say"),
-    ("NaN", b'{"total": 108, "unpruned": NaN}', "does not say"),
+    ("infinity", b'{"total": Infinity, "unpruned": 3}', "is damaged"),
+    ("NaN", b'{"total": 108, "unpruned": NaN}', "is damaged"),
+    ("a key twice", b'{"total": 108, "total": 108, "unpruned": 108}', "is damaged"),
+    ("a half", b'{"total": 108.0, "unpruned": 108.5}', "does not say"),
+    ("a number as text", b'{"total": "108", "unpruned": 108}', "does not say"),
     ("a list", b"[108, 108]", "does not say"),
     ("text", b'{"total": "all", "unpruned": 3}', "does not say"),
     ("no number", b'{"total": 108, "unpruned": {}}', "does not say"),

@@ -32,6 +32,7 @@ from workflow_scripts.run.before_start import (
     require_folder,
     require_no_future,
     require_no_hidden_module,
+    require_plain_root,
     require_room_for_temporary_files,
     require_writable,
 )
@@ -57,6 +58,7 @@ def or_exit(function, *values):
 or_exit(require_shared_files, workflow.storage_settings)
 or_exit(let_jobs_find_package)
 or_exit(require_no_hidden_module, Path.cwd())
+or_exit(require_plain_root, ROOT)
 if workflow.is_main_process:
     outlive_terminal()
     os.environ[COMMAND] = shlex.join(["snakemake", *sys.argv[1:]])

@@ -252,7 +252,8 @@ class Campaign:
                 enter = ("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh")
                 attempt = self.start(folder, before=enter).wait()
                 wait_for_steps(folder)
-                wait_until(lambda group=group: not (group / "cgroup.procs").read_text())  # helpers of steps, too
+                while (group / "cgroup.procs").read_text():  # helpers of steps, too
+                    time.sleep(PAUSE)
                 group.rmdir()
                 require_sentence(folder, attempt.status, attempt.said())
                 if attempt.status > 0:  # otherwise snakemake itself was killed, or there was enough

@@ -181,6 +181,15 @@ def header_bomb(path: Path) -> None:
         file.write(bytes(10**8))
 
 
+def global_bomb(path: Path) -> None:
+    """A tar.gz with 30 headers of 1 MB that concern all later entries, each with another key."""
+    with gzip.open(path, "wb", 1) as file:
+        for number in range(30):
+            file.write(tarfile.TarInfo.create_pax_global_header({f"key{number}": "x" * 10**6}))
+            file.write(tarfile.TarInfo(f"a{number}").tobuf())
+        file.write(bytes(1024))
+
+
 def trailing_bomb(path: Path) -> None:
     """A tar.gz whose file is followed by 100 MB of zeros."""
     buffer = io.BytesIO()

@@ -12,6 +12,7 @@ from workflow_scripts.plan import recipes
 from workflow_scripts.plan.arms import read_arms
 from workflow_scripts.plan.brought import matches
 from workflow_scripts.plan.designs import source_of
+from workflow_scripts.plan.load import complete_config
 from workflow_scripts.plan.preprocessing import read_presets
 from workflow_scripts.shared.files import UserError
 
@@ -336,13 +337,40 @@ def test_wrong_arguments_by_level_are_reported(tmp_path):
     with pytest.raises(UserError, match=r"there is no file .*other_0.json: write the arguments of that level"):
         networks(brought(weights=weights, arguments=f"{tmp_path}/other_{{level}}.json"))
     deep = '{"a": ' + "[" * 60 + "]" * 60 + "}"
-    for content, says in [("[" * 99999, "is damaged, or another kind of file"), (deep, "more than 50 levels deep")]:
+    for content, says in [
+        ("[" * 99999, "is damaged, or another kind of file"),
+        (deep, "more than 50 levels deep"),
+        ('{"width": NaN}', "is damaged, or another kind of file .it holds NaN"),
+        ('{"width": 1e999}', "channels_1.json: arguments.width is inf, which is not finite: write another number"),
+        ('{"width": [-1e999]}', "channels_1.json: arguments.width.0 is -inf, which is not finite"),
+        (f'{{"width": {"9" * 400}}}', "channels_1.json: arguments.width is a number of 1329 bits"),
+        ('{"width": 8, "width": 16}', "it has the key 'width' twice"),
+        ('{"a": {"width": 8, "width": 8}}', "it has the key 'width' twice"),
+    ]:
         (tmp_path / "channels_1.json").write_text(content)
         with pytest.raises(UserError, match=says):
             networks(brought(weights=weights, arguments=f"{tmp_path}/channels_{{level}}.json"))
     (tmp_path / "channels_1.json").write_text("{")
     with pytest.raises(UserError, match=r"channels_1.json is damaged"):
         networks(brought(weights=weights, arguments=f"{tmp_path}/channels_{{level}}.json"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"blocks": [10**9]}, "blocks.0 is 1000000000: write a whole number from 1 to 1000"),
+        ({"widths": [16, 32], "blocks": [1]}, ": widths has 2, blocks has 1: write the same number of items"),
+        ({"width": 16}, r"unknown key .*arguments(\.0)?\.width; did you mean widths"),
+        ({"widths": [16.5]}, "widths.0 is 16.5: write a whole number"),
+    ],
+)
+def test_arguments_are_checked_alike_in_a_config_a_list_and_a_file(tmp_path, arguments, says):
+    small = "workflow_scripts.networks.architectures:small_resnet"
+    weights = level_files(tmp_path, arguments)
+    for written in (arguments, [arguments], f"{tmp_path}/channels_{{level}}.json"):
+        with pytest.raises(UserError, match=says):
+            arm = brought(constructor=small, weights=weights, arguments=written)
+            networks(*complete_config({"arms": [arm]})["arms"])
 
 
 def test_untrained_networks_may_have_arguments_by_level():
@@ -357,6 +385,20 @@ def test_other_characters_of_a_pattern_are_literal(tmp_path_factory, name):
     (folder / f"x{name}7.pt").touch()
     (folder / "xother7.pt").touch()
     assert matches(f"{folder}/x{name}{{level}}.pt", "key") == {f"{folder}/x{name}7.pt": {"level": "7"}}
+
+
+@pytest.mark.parametrize("place", ["level", "replicate"])
+def test_a_number_in_a_files_name_has_a_bound(tmp_path, place):
+    pattern = f"{tmp_path}/net_{{{place}}}.pth"
+    (tmp_path / "net_4294967295.pth").touch()
+    [network] = networks(brought(weights=pattern)).values()
+    assert getattr(network.key, place) == 4294967295
+    for digits in ("4294967296", "9" * 30, "9" * 240):
+        file = tmp_path / f"net_{digits}.pth"
+        file.touch()
+        with pytest.raises(UserError, match=f"{file} has a replicate or level above 4294967295 in its name: give it"):
+            networks(brought(weights=pattern))
+        file.unlink()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.gpu.commands import copy_sources
 from workflow_scripts.plan.code import PACKAGE, ROOT
 from workflow_scripts.plan.source_files import imported_names
 from workflow_scripts.run import before_start as module
@@ -187,6 +188,16 @@ def test_kernels_are_compiled_where_their_code_cannot_be_kept():
     nowhere = os.environ | {"NUMBA_CACHE_DIR": "/proc/nowhere", "PYTHONDONTWRITEBYTECODE": "1"}
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=nowhere, capture_output=True, text=True)
     assert run.stdout == "(2, 3)\n", run.stderr
+
+
+def test_braces_in_the_path_of_the_repository_are_refused(tmp_path):
+    for name in ("a {b} c", "a {b", "a} b"):
+        copy_sources(tmp_path / name)
+        done = subprocess.run(
+            [sys.executable, "-m", "snakemake", "-n"], cwd=tmp_path / name, capture_output=True, text=True
+        )
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path / name} has braces in its path")
 
 
 def test_a_home_that_cannot_be_written_is_no_harm(tmp_path):

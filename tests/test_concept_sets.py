@@ -374,6 +374,8 @@ def test_tables_of_names_are_read_in_each_form(tmp_path, name):
         ("t.json", '{"label_map": {"0": null}}', r"t\.json is not JSON with label_map, .*a name that is not text"),
         ("t.json", '{"label_map": {"0": "a"}, "segmentation_colors": [[1, 2]]}', "not three whole numbers"),
         ("t.json", '{"label_map": {"0": "a"}, "segmentation_colors": [[1e999, 2, 3]]}', "not three whole numbers"),
+        ("t.json", '{"label_map": {"1": "a", "1": "b"}}', "the key '1' twice"),
+        ("t.json", '{"label_map": {"1": "a", "01": "b"}}', "a number twice"),
         ("t.csv", "name,number\n", r"t\.csv names no label"),
         ("t.json", "[1]", r"t\.json is not JSON with label_map"),
         ("t.json", '{"label_map": {"0": "a"}, "segmentation_colors": []', r"t\.json is not JSON with label_map"),

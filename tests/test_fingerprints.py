@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hostile_inputs import DIGITS, content, device, fifo, hole
 
 from workflow_scripts.plan import contents
 from workflow_scripts.plan.code import code_of
@@ -88,6 +89,30 @@ def test_an_outdated_memory_file_changes_no_fingerprint(tmp_path):
     memory.write_text(json.dumps({f"{file} {status.st_size} {status.st_mtime_ns}": digest}))
     assert content_fingerprint(str(file), memory) == text_fingerprint(file, digest)
     assert len(json.loads(memory.read_text())) == 1
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        *(content(text) for text in ("", "{", "[1]", "[" * 99999, '{"a": NaN}', b"\xff", f'{{"a": {DIGITS}}}')),
+        *(fifo, device, hole, Path.mkdir),
+    ],
+)
+def test_a_damaged_memory_is_made_again_and_a_folder_in_its_place_is_left(tmp_path, put):
+    file, memory = tmp_path / "x.tar", tmp_path / "memory.json"
+    file.write_bytes(b"12")
+    put(memory)
+    paths, wanted = [str(file)], {str(file): hashlib.sha256(b"12").hexdigest()}
+    assert file_contents(paths, memory) == wanted
+    assert memory.is_dir() or (memory.is_file() and list(json.loads(memory.read_text()).values()) == [*wanted.values()])
+
+
+def test_only_texts_are_taken_from_a_memory(tmp_path):
+    file, memory = tmp_path / "x.tar", tmp_path / "memory.json"
+    file.write_bytes(b"12")
+    first = file_contents([str(file)], memory)
+    memory.write_text(json.dumps(dict.fromkeys(json.loads(memory.read_text()), 7)))
+    assert file_contents([str(file)], memory) == first
 
 
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(28, "No space left on device")])

@@ -14,6 +14,8 @@ from hostile_runner import SNAKEMAKE, Outcome, require_harmless, require_refusal
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = "config_of_the_user.yaml"
 READER = "workflow_scripts.show_concepts"  # reads a config as every command does, before anything else
+MINE = {"name": "mine", "recipe": "brought", "constructor": "mine:net", "weights": "none", "layers": ["a"]}
+MINE |= {"preprocessing": "ResNet50_Weights.IMAGENET1K_V1"}
 IMP = {"name": "imp", "recipe": "imp"}
 BOMB = "&a [x,x,x,x,x,x,x,x,x,x]"
 UNFOLDING = "".join(f"k{n}: &k{n} [{','.join([f'*k{n - 1}'] * 10)}]\n" for n in range(1, 10))
@@ -136,7 +138,11 @@ VALUES = [
     wrong("world.train_images", 10**12, "train_images is 1000000000000"),
     wrong("statistics.permutations", 10**12, "permutations is 1000000000000"),
     wrong("ablation.random_sets", 10**12, "random_sets is 1000000000000"),
+    wrong("arms", [MINE | {"level": 10**30}], "level is a number of 100 bits"),
+    wrong("arms", [MINE | {"level": 2**32}], "level is 4294967296: write a whole number from 0 to 4294967295"),
     wrong("network.arguments", {"blocks": [10**9]}, "blocks.0 is 1000000000"),
+    wrong("network", {"constructor": "mine:net", "arguments": {"width": NAN}}, "width is nan, which is not finite"),
+    wrong("network", {"constructor": "mine:net", "arguments": {"a": [INF]}}, "a.0 is inf, which is not finite"),
     wrong("arms", [IMP, {"name": "r", "recipe": "rotated", "of": "imp", "seeds": 10**9}], "seeds is 1000000000"),
     wrong("arms", [IMP, {"name": "o", "recipe": "oneshot", "of": "imp", "levels": [10**9]}], "levels.0 is 1000000000"),
     wrong("replicates", list(range(3000)), "ask for more than 10,000 networks"),
@@ -257,8 +263,11 @@ def test_snakemake_ends_with_the_same_sentences(tmp_path):
 
 
 def test_braces_and_dashes_in_texts_of_a_config_are_neither_wildcards_nor_options(tmp_path):
-    (tmp_path / "totals {level}.csv").touch()
-    (tmp_path / "-pictures {arm}.zip").touch()
+    folder = tmp_path / "-a {level} 'b'"
+    (folder / "-set {x}").mkdir(parents=True)
+    for name in ("totals {level}.csv", "-pictures {arm}.zip", "-same {arm}.csv"):
+        (folder / name).touch()
+    (folder / "-names {level}.csv").write_text("name,number\n{arm},1\n-x,2\n")
     content = {
         "arms": [{**IMP, "label": "pruned {level} times"}],
         "images": {"source": "-pictures {arm}.zip", "without": ["{split}", "-x"], "test_labels": "-labels {x}.txt"},
@@ -266,6 +275,9 @@ def test_braces_and_dashes_in_texts_of_a_config_are_neither_wildcards_nor_option
         "pruning": {"levels": 1, "exempt": ["a{level}"]},
         "ablation": {"classes": {"{arm}": "{level}"}},
     }
-    outcome = plan(tmp_path, content)
-    require_harmless(tmp_path, outcome)
-    assert outcome.status == 0, outcome.output[-2000:]
+    own = {"name": "own", "format": "label_maps", "source": "-set {x}", "names": "-names {level}.csv"}
+    own |= {"pictures": "images/{}.png", "label_maps": "maps/{}.png"}
+    for concepts in (content["concepts"], {"sources": [own], "synonyms": "-same {arm}.csv"}):
+        outcome = plan(folder, content | {"concepts": concepts})
+        require_harmless(folder, outcome)
+        assert outcome.status == 0, outcome.output[-2000:]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from tarfile import DIRTYPE
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from hostile_inputs import (
     content,
     device,
     fifo,
+    global_bomb,
     header_bomb,
     hole,
     instead,
@@ -451,6 +453,11 @@ JOINED = [
     coco("without an end", "limits.file_gb", hole),
     coco("nested lists", "is not whole JSON", content(NESTED)),
     coco("NaN", "is not whole JSON.*NaN", content('{"images": NaN}')),
+    coco("a key twice", "it has the key 'categories' twice", content('{"categories": [], "categories": [{"id": 1}]}')),
+    coco("a key of an image twice", "it has the key 'id' twice", content('{"images": [{"id": 1, "id": 2}]}')),
+    label_maps(
+        "a column twice", "the column category once", names=content("name,number,category,category\ncar,1,a,b\n")
+    ),
     coco("a number of 5000 digits", "is not whole JSON", content(f'{{"images": [{{"id": {DIGITS}}}]}}')),
     coco("not UTF-8", "UTF-8", content(b"\xff{}")),
     coco("a list", "is a list or a value", content("[]")),
@@ -498,6 +505,14 @@ JOINED = [
         "nested JSON", "ade20k", set_fixtures.write_ade20k_2021, ADE_JSON, content(NESTED), "is not an annotation"
     ),
     published(
+        "a key twice",
+        "ade20k",
+        set_fixtures.write_ade20k_2021,
+        ADE_JSON,
+        content('{"annotation": {"object": [], "object": []}}'),
+        "is not an annotation.*the key 'object' twice",
+    ),
+    published(
         "a class of 5000 digits",
         "ade20k",
         set_fixtures.write_ade20k_2021,
@@ -541,7 +556,8 @@ def archive(name: str, file: str, put: Put, says: str | None, out: str = "f", **
 
 TWO = (("a", b"1"), ("a", b"2"))
 BOMB = ("a", bytes(10**7))
-SMALL = 0.001  # GB
+EMPTY = tuple((f"a{number}", b"") for number in range(3000))
+SMALL, TINY = 0.001, 0.000001  # GB
 ARCHIVES = [
     archive("zip, a name twice", "x.zip", zip_of(*TWO), "entry 'a' twice"),
     archive("tar, a name twice", "x.tar", tar_of(*TWO), "entry 'a' twice"),
@@ -602,6 +618,25 @@ ARCHIVES = [
     archive("tar.xz bomb", "x.tar.xz", tar_of(BOMB, mode="w:xz"), "limits.unpacked_gb", unpacked_gb=SMALL),
     archive("tar.gz bomb in a header", "x.tar.gz", header_bomb, "between two of its files"),
     archive("tar.gz bomb after the end", "x.tar.gz", trailing_bomb, "after the last"),
+    archive("zip, many empty files", "x.zip", zip_of(*EMPTY), "limits.unpacked_gb", unpacked_gb=TINY),
+    archive(
+        "tar.xz, many empty files", "x.tar.xz", tar_of(*EMPTY, mode="w:xz"), "limits.unpacked_gb", unpacked_gb=TINY
+    ),
+    archive(
+        "tar.xz, many empty folders",
+        "x.tar.xz",
+        tar_of(*EMPTY, mode="w:xz", type=DIRTYPE),
+        "limits.unpacked_gb",
+        unpacked_gb=TINY,
+    ),
+    archive(
+        "tar.gz, large headers",
+        "x.tar.gz",
+        tar_of(*EMPTY[:20], mode="w:gz", pax_headers={"comment": "x" * 10**6}),
+        "limits.unpacked_gb",
+        unpacked_gb=0.01,
+    ),
+    archive("tar.gz, headers for all", "x.tar.gz", global_bomb, "its headers are too large"),
     archive("zip that says too little", "x.zip", lambda path: understate(path), "cannot be unpacked"),
     archive("zip in invalid UTF-8", "x.zip", lambda path: rename_entry(path, b"\xff\xfe"), "cannot be unpacked"),
     archive("zip that says too much", "x.zip", lambda path: overstate(path), "limits.unpacked_gb|cannot be unpacked"),

@@ -584,8 +584,11 @@ def masks_beside(report: bytes) -> Make:
 
 
 for name, report, says in (
-    ("infinity", b'{"total": Infinity, "unpruned": 3}', "does not say"),
-    ("NaN", b'{"total": 108, "unpruned": NaN}', "does not say"),
+    ("infinity", b'{"total": Infinity, "unpruned": 3}', "is damaged"),
+    ("NaN", b'{"total": 108, "unpruned": NaN}', "is damaged"),
+    ("a key twice", b'{"total": 108, "total": 108, "unpruned": 108}', "is damaged"),
+    ("a half", b'{"total": 108.0, "unpruned": 108.5}', "does not say"),
+    ("a number as text", b'{"total": "108", "unpruned": 108}', "does not say"),
     ("a list", b"[108, 108]", "does not say"),
     ("text", b'{"total": "all", "unpruned": 3}', "does not say"),
     ("no number", b'{"total": 108, "unpruned": {}}', "does not say"),
@@ -1137,8 +1140,18 @@ LOTTERIES = {
     ),
     "level 10^200": lottery(
         "read_networks",
-        "there is no folder",
+        "level_9+ has a replicate or level above 4294967295 in its name: give it another name",
         change=lambda folder: (folder / f"lottery/replicate_1/level_{200 * '9'}").mkdir(),
+    ),
+    "replicate 10^30": lottery(
+        "read_networks",
+        "replicate_9+ has a replicate or level above 4294967295 in its name: give it another name",
+        change=lambda folder: (folder / f"lottery/replicate_{30 * '9'}").mkdir(),
+    ),
+    "replicate 2^32": lottery(
+        "read_starts",
+        "replicate_4294967296 has a replicate or level above 4294967295 in its name",
+        change=lambda folder: (folder / "lottery/replicate_4294967296").mkdir(),
     ),
 }
 TABLES: dict[str, dict[str, Case]] = {

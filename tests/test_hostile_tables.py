@@ -115,6 +115,11 @@ def leave_out(path: Path, column: str) -> None:
     write(path, [row[:place] + row[place + 1 :] for row in rows])
 
 
+def repeat(path: Path, column: str) -> None:
+    """Add a column again, with zeros in place of its cells."""
+    write(path, [[*row, column if number == 0 else "0"] for number, row in enumerate(read(path))])
+
+
 def read(path: Path) -> list[list[str]]:
     with open(path, newline="") as file:
         return list(csv.reader(file))
@@ -134,6 +139,7 @@ WRONG = "{column} is '[^']*', but must be|has \"[^\"]*\" in column {column} wher
 SHORT = r"row \d+: \w+ is '', but must be|has \"\" in column \w+ where"
 BREAKAGES: dict[str, tuple[Callable[[Path, str], object], str]] = {
     "column gone": (leave_out, "has no column {column}"),
+    "column twice": (repeat, "has the column {column} twice"),
     "text": (
         lambda path, column: change(path, column, "x"),
         "{column} is 'x', but must be|has \"x\" in column {column}",
@@ -195,7 +201,8 @@ FEW = [
     ("report", "results/tables/correlations.csv", "with_accuracy"),
 ]
 BROKEN = [(*reader, breakage) for reader in EVERY for breakage in BREAKAGES]
-BROKEN += [(*reader, breakage) for reader in FEW for breakage in ("column gone", "text", "doubled row", "empty file")]
+OF_FEW = ("column gone", "column twice", "text", "doubled row", "empty file")
+BROKEN += [(*reader, breakage) for reader in FEW for breakage in OF_FEW]
 MAY_BE_EMPTY = [
     f"results/tables/{name}.csv"
     for name in (
@@ -450,6 +457,10 @@ def test_a_damaged_benchmark_is_left_out_and_named(damage, tmp_path, monkeypatch
         ("verify", "checksums.sha256", f"{'0' * 64}  ../../etc/passwd\n", "lies outside the folder"),
         ("verify", "checksums.sha256", f"{'0' * 64}  \x1b[31mred\n", r"\\x1b\[31mred is missing"),
         ("verify", "checksums.sha256", b"\xff", "checksums.sha256 is damaged"),
+        ("report", "data/concepts.verified.json", "[" * 99999, "concepts.verified.json is damaged"),
+        ("report", "data/concepts.verified.json", '{"images": 1e999}', "concepts.verified.json is damaged"),
+        ("report", "data/concepts.verified.json", '{"images": 1, "images": 2}', "the key 'images' twice"),
+        ("report", "provenance.json", '{"format": 2, "format": 2}', "the key 'format' twice"),
         ("verify", "tables/networks.csv", "", "networks.csv has (changed|no column)"),
     ],
 )

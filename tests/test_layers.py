@@ -461,7 +461,7 @@ def test_arguments_that_would_be_passed_over_are_refused(monkeypatch, words, sen
         list_layers_script.main()
 
 
-@pytest.mark.parametrize("text", ["{", "8", "width=8", "[" * 99999])
+@pytest.mark.parametrize("text", ["{", "8", "width=8", "[" * 99999, '{"a": NaN}', '{"a": 1, "a": 2}'])
 def test_arguments_of_a_constructor_are_asked_for_as_json(capsys, monkeypatch, text):
     monkeypatch.setattr(sys, "argv", ["list_layers", "--constructor", "a:b", "--arguments", text])
     with pytest.raises(SystemExit):

@@ -12,6 +12,7 @@ from torch import nn
 from workflow_scripts.networks.torchvision_models import transforms
 from workflow_scripts.plan.class_order import list_classes
 from workflow_scripts.shared.files import UserError
+from workflow_scripts.train import measure_network
 from workflow_scripts.train.measure_network import measure_accuracy
 
 
@@ -63,6 +64,23 @@ def test_accuracy_on_other_classes_is_refused(tmp_path):
     folder = class_folders(tmp_path / "pictures")
     with pytest.raises(UserError, match=r"has 3 class folders, but the network's output is \(9, 5\)"):
         measure_accuracy(drawn(classes=5), folder, VIEW | {"resize": 12, "interpolation": "bilinear"}, workers=1)
+
+
+@pytest.mark.parametrize("resize", [16384, [16384, 16384], [8, 10**9]])
+def test_pictures_that_would_become_too_large_are_refused(tmp_path, resize):
+    folder = class_folders(tmp_path / "pictures")
+    view = VIEW | {"resize": resize, "interpolation": "bilinear"}
+    with pytest.raises(UserError, match=r"scaled .* pixels: .* raise limits.picture_megapixels in the config"):
+        measure_accuracy(drawn(classes=3), folder, view, workers=1)
+
+
+def test_fewer_large_pictures_are_held_at_once(tmp_path, monkeypatch):
+    folder, view = greys(tmp_path / "pictures"), VIEW | {"resize": 12, "interpolation": "bilinear"}
+    sizes = []
+    monkeypatch.setattr(measure_network, "BATCH_PIXELS", 5 * 12 * 12)
+    monkeypatch.setattr(measure_network, "portions", lambda pictures, _: sizes.append(len(pictures)) or (pictures,))
+    measure_accuracy(Darkest(), folder, view, 1, "number")
+    assert max(sizes) <= 5 and sum(sizes) == 12
 
 
 UNDECIDED = "from class 2 on, the class folders of .*pictures are 10, 11, 2, ... as text, .*ImageFolder .* 2, 3, 4, ..."

@@ -9,16 +9,25 @@ from pathlib import Path
 
 import h5py
 import pytest
+from hostile_inputs import content, fifo, hole
 from small_results import digest, write_attributes
 
 from workflow_scripts.plan.code import ROOT
 from workflow_scripts.plan.contents import content_fingerprint
 from workflow_scripts.plan.experiment import Experiment
+from workflow_scripts.plan.keys import MOST_NUMBER
 from workflow_scripts.plan.load import NO_RESULT, complete_config, config_text, read_config
+from workflow_scripts.plan.schema import read_schema
 from workflow_scripts.run import record_provenance as recording
-from workflow_scripts.run.provenance import read_provenance
-from workflow_scripts.run.record_provenance import describe_dates, describe_project, record_provenance
+from workflow_scripts.run.provenance import SCHEMA, read_provenance
+from workflow_scripts.run.record_provenance import (
+    archive_fingerprint,
+    describe_dates,
+    describe_project,
+    record_provenance,
+)
 from workflow_scripts.shared.files import UserError
+from workflow_scripts.tables.columns import COUNT
 
 TINY = ROOT / "configs" / "tiny.yaml"
 
@@ -177,6 +186,34 @@ def test_archives_and_folders_of_ones_own_have_fingerprints(run, tmp_path):
     content_fingerprint.cache_clear()  # as in another process
     record_provenance(config_text(config), "", results)
     assert json.loads((results / "provenance.json").read_text())["data"][0]["sha256"] != train["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("put", "says"),
+    [
+        (content("[" * 99999), "is damaged, or another kind of file .it is nested too deeply"),
+        (content("{}"), "is damaged, or another kind of file .'sha256'"),
+        (content('{"sha256": 7}'), "is damaged, or another kind of file"),
+        (content('{"sha256": "x"}'), "is damaged, or another kind of file .its sha256 is 'x'"),
+        (content('{"sha256": "a", "sha256": "b"}'), "the key 'sha256' twice"),
+        (fifo, "is a folder, pipe, socket or device"),
+        (hole, "has 300 GB"),
+    ],
+)
+def test_a_damaged_receipt_of_an_archive_is_named(tmp_path, put, says):
+    (tmp_path / "data").mkdir()
+    put(tmp_path / "data/images.fetched.json")
+    with pytest.raises(UserError, match=f"images.fetched.json {says}|images.fetched.json .*{says}"):
+        archive_fingerprint("images", {"addresses": ["https://example.org/a.zip"]}, tmp_path)
+
+
+def test_replicates_levels_and_seeds_have_one_bound_everywhere():
+    schema, facts = read_schema(), SCHEMA["properties"]
+    brought, network = schema["$defs"]["brought"]["properties"], facts["networks"]["items"]["properties"]
+    bounds = [schema["properties"]["replicates"]["items"], schema["properties"]["world"]["properties"]["seed"]]
+    bounds += [brought["replicate"], brought["level"], network["replicate"], network["level"]]
+    bounds.append(facts["seeds"]["properties"]["world"])
+    assert {bound["maximum"] for bound in bounds} == {MOST_NUMBER} and COUNT.high >= MOST_NUMBER
 
 
 def test_the_first_job_and_the_last_are_those_of_the_benchmarks(tmp_path):

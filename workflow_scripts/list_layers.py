@@ -23,6 +23,7 @@ from workflow_scripts.plan.designs import Design
 from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.plan.load import complete_config, read_given
 from workflow_scripts.shared.files import UserError, run_command
+from workflow_scripts.shared.outside_json import parse_json
 from workflow_scripts.shared.printable import sentence
 from workflow_scripts.shared.sizes import Size, read_size, sides, size_text
 
@@ -162,8 +163,8 @@ def align_shapes(outputs: Sequence[str]) -> list[str]:
 def read_arguments(text: str) -> dict:
     """Return arguments by name from JSON; argparse makes a sentence of the error."""
     try:
-        arguments = json.loads(text)
-    except (ValueError, RecursionError):
+        arguments = parse_json(text)
+    except ValueError:
         arguments = None
     if not isinstance(arguments, dict):
         shown = repr(text[:LONGEST_SHOWN])

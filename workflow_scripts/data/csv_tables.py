@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,16 +21,16 @@ def table_rows(path: Path, *choices: Sequence[str]) -> Iterator[tuple[str, dict[
             counts.
 
     Raises:
-        UserError: it cannot be read, a column is missing or duplicate, a row has more cells than the header, or a row
-            has no cell or a NUL character in such a column.
+        UserError: it cannot be read, a column of them is missing, any is duplicate, a row has more cells than the
+            header, or a row has no cell or a NUL character in a column of them.
     """
     try:
         reader = csv.DictReader(io.StringIO(read_file(path).decode("utf-8-sig"), newline=""))
         header = list(reader.fieldnames or [])
         columns = next((choice for choice in choices if set(choice) <= set(header)), choices[0])
-        for column in columns:
-            if header.count(column) != 1:
-                raise UserError(f"{path}, line 1: the header must have the column {column} once: correct it")
+        for column, times in (dict.fromkeys(columns, 0) | Counter(header)).items():
+            if not times or (times > 1 and column):  # spreadsheets add columns without a name
+                raise UserError(f"{path}, line 1: the header must have the column {column[:60]} once: correct it")
         for row in reader:
             place = f"{path}, line {reader.line_num}"
             if any(row[column] is None for column in columns):

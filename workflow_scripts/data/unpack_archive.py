@@ -13,6 +13,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any, cast
 
@@ -30,6 +31,7 @@ COMPRESSIONS: dict[bytes, Callable[..., Any]] = {  # by a file's first bytes
     b"\xfd7zXZ\0": lzma.open,
     b"]\0\0": lzma.open,
 }
+ENTRY = tarfile.BLOCKSIZE  # bytes that an entry counts for beside its contents, because even empty files take room
 MOST_BETWEEN = 2**24  # bytes of a tar archive between the contents of two files: their headers, and zeros at its end
 
 
@@ -82,7 +84,7 @@ class Room:
 def unpack_zip(archive: Path, folder: Path) -> None:
     """Unpack a zip archive into `folder`; raises as `checked_zip` does. No file can be larger than its entry says."""
     with zipfile.ZipFile(archive) as file:
-        Room(archive, folder).take(sum(entry.file_size for entry in file.infolist()))
+        Room(archive, folder).take(sum(entry.file_size + ENTRY for entry in file.infolist()))
         file.extractall(folder, checked_zip(archive, folder, file))
 
 
@@ -129,7 +131,8 @@ def unpack_tar(archive: Path, folder: Path) -> None:
         stream = Stream(archive, unfold(packed) if unfold else packed)
         # tarfile would choose the compression itself, but its streams have no bounds.
         with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r:") as tar:
-            tar.extractall(folder, checked_tar(archive, folder, tar, stream), filter="data")
+            for entry in checked_tar(archive, folder, tar, stream):
+                tar.extract(entry, folder, filter="data")  # extractall would keep all folders in memory
             # tarfile stops at anything that is not a header, so a cut or damaged archive would pass for a shorter one.
             stream.seek(tar.offset)
             if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
@@ -142,11 +145,16 @@ def unpack_tar(archive: Path, folder: Path) -> None:
 def checked_tar(archive: Path, folder: Path, tar: tarfile.TarFile, stream: Stream) -> Iterator[tarfile.TarInfo]:
     """Yield the entries; refuse, rather than rename, an entry whose path or kind is not allowed."""
     room = Room(archive, folder)
-    for entry in with_progress(archive, tar):
+    taken = 0
+    for entry in with_progress(archive, iter(tar.next, None)):
+        tar.members.clear()  # type: ignore[attr-defined] # tarfile keeps all entries, and headers that concern all later ones
+        if sum(map(len, chain.from_iterable(tar.pax_headers.items()))) > MOST_BETWEEN:
+            raise tarfile.ReadError("its headers are too large")
         check_entry(archive, entry.name, entry.isreg() or entry.isdir())
         check_place(archive, folder, entry.name, entry.isdir())
-        # In the archive, a sparse file takes another size than on the disk.
-        room.take(max(entry.size, tar.offset - entry.offset_data))
+        # In the archive, a sparse file takes another size than on the disk. Headers count, too: they may be many.
+        room.take(max(entry.size + ENTRY, tar.offset - taken))
+        taken = tar.offset
         stream.most = tar.offset + MOST_BETWEEN
         yield entry
 

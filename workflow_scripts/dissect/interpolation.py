@@ -18,7 +18,7 @@ import numpy as np
 
 from workflow_scripts.plan.protocols import BORDERS, CELL_CENTRES, OF_FIELDS
 from workflow_scripts.shared.files import UserError
-from workflow_scripts.shared.regular_files import read_json
+from workflow_scripts.shared.outside_json import read_json
 from workflow_scripts.shared.sizes import sides
 
 LARGEST_WEIGHT = 1 - 2.0**-22

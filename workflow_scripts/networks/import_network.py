@@ -17,7 +17,7 @@ from workflow_scripts.networks.weight_files import listed
 from workflow_scripts.networks.weights import WHOLE, load_weights
 from workflow_scripts.plan.openlth import SPARSITY_REPORT
 from workflow_scripts.shared.files import UserError, run_command
-from workflow_scripts.shared.regular_files import read_json
+from workflow_scripts.shared.outside_json import read_json
 from workflow_scripts.shared.sizes import Size, read_size, sides
 
 
@@ -113,6 +113,8 @@ def require_reported(masks: Masks, path: Path) -> None:
     counts = read_json(report)
     try:
         reported = int(counts["total"]), int(counts["unpruned"])
+        if reported != (counts["total"], counts["unpruned"]):  # whole numbers, which OpenLTH writes as floats
+            raise ValueError
     except (ValueError, KeyError, TypeError, OverflowError):
         raise UserError(f"{report} does not say how many weights there are in total and unpruned: restore it") from None
     found = sum(mask.numel() for mask in masks.values()), sum(int(mask.sum()) for mask in masks.values())

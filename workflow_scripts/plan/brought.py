@@ -9,6 +9,7 @@ from typing import Any
 
 from workflow_scripts.plan import openlth
 from workflow_scripts.plan.bounds import require_bounds
+from workflow_scripts.plan.check import argument_mistakes
 from workflow_scripts.plan.class_order import list_classes
 from workflow_scripts.plan.designs import Design, with_source
 from workflow_scripts.plan.keys import Key
@@ -16,7 +17,7 @@ from workflow_scripts.plan.mistakes import Attempts, require_none
 from workflow_scripts.plan.networks import Network
 from workflow_scripts.plan.preprocessing import read_preprocessing
 from workflow_scripts.shared.files import UserError, reading
-from workflow_scripts.shared.regular_files import read_json
+from workflow_scripts.shared.outside_json import read_json
 
 PLACES = ("{replicate}", "{level}")
 READING = ("part", "prefix", "missing", "unused")
@@ -149,6 +150,7 @@ def arguments_of(item: dict, place: dict[str, str]) -> dict:
         require_bounds(arguments, f"{key}: {file}")
         if not isinstance(arguments, dict):
             raise UserError(f'{key}: {file} does not hold arguments by name: write it as {{"width": 8}}')
+        require_none(list(argument_mistakes(item["constructor"], arguments, f"{key}: {file}: arguments")))
     return arguments
 
 
@@ -254,7 +256,7 @@ def matches(pattern: str, key: str) -> dict[str, dict[str, str]]:
     """Return the files that match a pattern, and the digits that {replicate} and {level} stand for in each.
 
     Raises:
-        UserError: there is no such file.
+        UserError: there is no such file, or a number is too large.
     """
     parts = re.split(r"(\{replicate\}|\{level\})", pattern)
     found = {}
@@ -267,6 +269,8 @@ def matches(pattern: str, key: str) -> dict[str, dict[str, str]]:
     for path in sorted(glob.glob("".join("*" if part in PLACES else glob.escape(part) for part in parts))):
         if match := re.fullmatch(expression, path):
             found[path] = match.groupdict()
+            for digits in found[path].values():
+                openlth.number_in(digits, path)
     if not found:
         raise UserError(f"{key} is {pattern!r}, but there is no such file: correct it, or put the file there")
     return found

@@ -1,6 +1,7 @@
 """Checks of the config, before anything runs; they report all mistakes at once, each in a sentence."""
 
 import copy
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -189,6 +190,8 @@ def unwritable(value: object, place: Place) -> Iterator[tuple[Place, str]]:
             yield place, f"is {shown(value)}, with control characters: leave them out"
     elif isinstance(value, int) and abs(value) >= LARGEST:
         yield place, f"is {shown(value)}: write a number of at most 63 bits"
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield place, f"is {value}, which is not finite: write another number"
     elif value is not None and not isinstance(value, bool | int | float):
         yield place, f"is {value}, a {type(value).__name__}: put it into quotes if it is meant as text"
 
@@ -347,12 +350,32 @@ def check_trained(config: dict) -> Iterator[str]:
 @needs("arms", "network", of_training=True)
 def check_smaller(config: dict) -> Iterator[str]:
     """Yield mistakes in the arguments of smaller networks, checked like those of the network itself."""
-    network, validator = config["network"], ConfigValidator(read_schema())
+    network = config["network"]
     for item in config["arms"]:
         for number, arguments in enumerate(item["arguments"] if item["recipe"] == "dense_small" else ()):
-            own = {"network": network | {"arguments": network["arguments"] | arguments}}
-            for sentence in list(schema_mistakes(own, validator).values()) or check_stages(own):
-                yield sentence.replace("network.arguments", f"arms.{item['name']}.arguments.{number}")
+            name = f"arms.{item['name']}.arguments.{number}"
+            yield from argument_mistakes(network["constructor"], network["arguments"] | arguments, name)
+
+
+@needs("arms")
+def check_brought(config: dict) -> Iterator[str]:
+    """Yield mistakes in the arguments of users' networks, checked like those of the network itself."""
+    for item in config["arms"]:
+        given = item.get("arguments") if "constructor" in item else None
+        name = f"arms.{item['name']}.arguments"
+        for end, arguments in enumerate(given) if isinstance(given, list) else [("", given)]:
+            if isinstance(arguments, dict):
+                yield from argument_mistakes(item["constructor"], arguments, f"{name}.{end}".rstrip("."))
+
+
+def argument_mistakes(constructor: str, arguments: Mapping, name: str) -> Iterator[str]:
+    """Yield mistakes in a constructor's arguments, wherever they are written; sentences call them `name`."""
+    own = {"network": {"constructor": constructor, "arguments": arguments}}
+    mistakes = schema_mistakes(own, ConfigValidator(read_schema()))
+    for place, sentence in unwritable(own, ()):
+        mistakes.setdefault(place, f"{name_of(own, place)} {sentence}")
+    for sentence in list(mistakes.values()) or check_stages(own):
+        yield sentence.replace("network.arguments", name, 1)
 
 
 @needs("gallery.tile", "gallery.tile_bytes")

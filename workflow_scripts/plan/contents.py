@@ -11,7 +11,8 @@ from workflow_scripts.plan.concept_sets import own_tables
 from workflow_scripts.plan.designs import Design
 from workflow_scripts.plan.experiment import Experiment
 from workflow_scripts.plan.networks import Network
-from workflow_scripts.shared.files import Unwritable, file_fingerprint, reading, text_fingerprint, whole_file
+from workflow_scripts.shared.files import Unwritable, UserError, file_fingerprint, reading, text_fingerprint, whole_file
+from workflow_scripts.shared.outside_json import read_json
 from workflow_scripts.shared.regular_files import walk
 
 
@@ -96,11 +97,7 @@ def file_contents(paths: Iterable[str], memory: Path) -> dict[str, str]:
     Raises:
         UserError: a file cannot be read.
     """
-    try:
-        known = json.loads(memory.read_text())
-    except (OSError, ValueError):
-        known = {}
-    known = known if isinstance(known, dict) else {}
+    known = remembered_in(memory)
     found = {}
     remembered = {}
     for path in paths:
@@ -108,11 +105,20 @@ def file_contents(paths: Iterable[str], memory: Path) -> dict[str, str]:
             status = os.stat(path)
             key = f"{path} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
             found[path] = remembered[key] = known.get(key) or file_fingerprint(path)
-    if remembered != known:
+    if remembered != known and not memory.is_dir():  # a folder would be deleted
         # Without the memory all is read again; what cannot be written is said before the first job starts.
         with suppress(OSError, Unwritable), whole_file(memory) as part:
             part.write_text(json.dumps(remembered, indent=0))
     return found
+
+
+def remembered_in(memory: Path) -> dict[str, str]:
+    """Return what a memory holds; nothing if it is missing or damaged in any way, because it can be made again."""
+    try:
+        known = read_json(memory)
+    except UserError:
+        return {}
+    return {key: value for key, value in known.items() if isinstance(value, str)} if isinstance(known, dict) else {}
 
 
 def own_fingerprint(path: str | Path) -> str:

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 # A curve has levels of density. A baseline shows what chance gives, a reference what an unpruned network can reach.
+MOST_NUMBER = 2**32 - 1  # of a replicate or a level: replicates are seeds
 CURVE, BASELINE, REFERENCE = ROLES = ("curve", "baseline", "reference")
 
 

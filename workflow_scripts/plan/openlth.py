@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from workflow_scripts.plan.keys import MOST_NUMBER
 from workflow_scripts.shared.files import UserError
 from workflow_scripts.shared.regular_files import read_file
 
@@ -112,8 +113,16 @@ def numbered(folder: Path, name: str) -> dict[int, Path]:
     for path in folder.iterdir():
         match = re.fullmatch(rf"{name}_(0|[1-9][0-9]*)", path.name)
         if match and path.is_dir():
-            found[int(match[1])] = path
+            found[number_in(match[1], path)] = path
     return dict(sorted(found.items()))
+
+
+def number_in(digits: str, path: str | Path) -> int:
+    """Return the replicate or level that the name of a file or folder has; raise UserError if it is too large."""
+    number = int(digits)
+    if number > MOST_NUMBER:
+        raise UserError(f"{path} has a replicate or level above {MOST_NUMBER} in its name: give it another name")
+    return number
 
 
 def read_replicate(number: int, path: Path) -> list[OpenLTHNetwork]:

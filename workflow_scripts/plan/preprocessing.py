@@ -9,11 +9,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 from workflow_scripts.plan.code import ROOT
 from workflow_scripts.plan.mistakes import require_none
+from workflow_scripts.plan.schema import value_mistakes
 from workflow_scripts.shared.files import UserError, reading
+from workflow_scripts.shared.outside_json import parse_json
 from workflow_scripts.shared.regular_files import read_file
 from workflow_scripts.shared.sizes import sides
 
@@ -38,6 +41,7 @@ PROCESSORS = {
     "MobileNetV2": "shorter side",
     "ConvNext": "shorter side",
 }
+KINDS = {"size": "sides", "resize": "sides", "mean": "mean", "std": "std"}  # as in the schema of the config
 RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # by Pillow's numbers
 CROPPED_BELOW = 384  # pixels: ConvNext squeezes pictures to sizes from here on, and crops them to smaller ones
 
@@ -179,9 +183,9 @@ def of_processor(path: Path, key: str) -> dict:
     """Return the preprocessing of an image processor of transformers, from its file."""
     if not path.is_file():
         raise UserError(f"{key}: there is no file {path}: put it there, or {instead()}")
-    damages = ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError
+    damages = ValueError, KeyError, TypeError, AttributeError, ArithmeticError
     with reading(f"{key}: {path}", *damages):
-        return followed(json.loads(read_file(path)), f"{key}: {path}")
+        return followed(parse_json(read_file(path)), f"{key}: {path}")
 
 
 def followed(processor: dict, begin: str) -> dict:
@@ -198,7 +202,7 @@ def followed(processor: dict, begin: str) -> dict:
         ("do_pad", False),
         ("do_flip_channel_order", False),
     ):
-        if bool(processor.get(name, done)) != done:
+        if (processor.get(name, done) or False) is not done:
             raise UserError(f"{begin} has {name}: {json.dumps(processor[name])}, which is not supported: {instead()}")
     if not math.isclose(processor.get("rescale_factor", 1 / 255), 1 / 255, rel_tol=1e-3):
         raise UserError(f"{begin} has a rescale_factor of {processor['rescale_factor']}, not 1 / 255: {instead()}")
@@ -207,16 +211,16 @@ def followed(processor: dict, begin: str) -> dict:
     if missing := [name for name in wanted if processor.get(name) is None]:
         raise UserError(f"{begin} does not say {missing[0]}: add it, or {instead()}")
     size, resize = size_and_resize(processor, kind, begin)
-    mean, std = (
-        (numbers_of(processor[name]) for name in ("image_mean", "image_std")) if normalises else ([0.0] * 3, [1.0] * 3)
-    )
+    mean, std = (processor[name] for name in ("image_mean", "image_std")) if normalises else ([0.0] * 3, [1.0] * 3)
     interpolation = RESAMPLING[processor["resample"]] if processor["resample"] in range(len(RESAMPLING)) else None
-    fits = covers(resize, size) and min(sides(size)) > 0
-    if not interpolation or len(mean) != len(std) or len(mean) not in (1, 3) or not min(std) > 0 or not fits:
+    found = {"size": size, "resize": resize, "mean": mean, "std": std}
+    mistake = next(chain.from_iterable(value_mistakes(found[name], kind, name) for name, kind in KINDS.items()), None)
+    if mistake or not interpolation or len(mean) != len(std) or not covers(resize, size):
+        why = f" ({mistake})" if mistake else ""
         raise UserError(
-            f"{begin} has an impossible size, mean, standard deviation or resample: correct it, or {instead()}"
+            f"{begin} has an impossible size, mean, standard deviation or resample{why}: correct it, or {instead()}"
         )
-    return as_written({"size": size, "resize": resize, "mean": mean, "std": std, "interpolation": interpolation})
+    return as_written(found | {"mean": numbers_of(mean), "std": numbers_of(std), "interpolation": interpolation})
 
 
 def size_and_resize(processor: dict, kind: str, begin: str) -> tuple[int | list[int], int | list[int]]:
@@ -224,11 +228,11 @@ def size_and_resize(processor: dict, kind: str, begin: str) -> tuple[int | list[
     found = processor["size"]
     resize: int | list[int]
     if isinstance(found, dict) and "shortest_edge" in found:
-        resize = int(found["shortest_edge"])
+        resize = whole(found["shortest_edge"])
     elif isinstance(found, dict):
-        resize = [int(found["height"]), int(found["width"])]
+        resize = [whole(found["height"]), whole(found["width"])]
     else:
-        resize = int(found) if PROCESSORS[kind] == "shorter side" else [int(found)] * 2
+        resize = whole(found) if PROCESSORS[kind] == "shorter side" else [whole(found)] * 2
     if kind == "ConvNext":
         side = sides(resize)[0]
         small = side < CROPPED_BELOW
@@ -238,7 +242,14 @@ def size_and_resize(processor: dict, kind: str, begin: str) -> tuple[int | list[
             raise UserError(f"{begin} has no crop_size, so pictures would keep their proportions: {instead()}")
         return resize, resize
     crop = processor["crop_size"]
-    return [int(crop["height"]), int(crop["width"])] if isinstance(crop, dict) else int(crop), resize
+    return [whole(crop["height"]), whole(crop["width"])] if isinstance(crop, dict) else whole(crop), resize
+
+
+def whole(value: object) -> int:
+    """Return a number of pixels from a file; raise ValueError if it is none."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"the size {value!r}, which is not a whole number")
+    return value
 
 
 def numbers_of(values: list) -> list[float]:

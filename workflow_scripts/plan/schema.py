@@ -46,6 +46,19 @@ def resolved(schema: dict) -> dict:
     return resolved(target) | {key: value for key, value in schema.items() if key != "$ref"}
 
 
+def value_mistakes(value: object, definition: str, name: str) -> Iterator[str]:
+    """Yield a sentence on each mistake in a value from elsewhere, as for one in a config.
+
+    Args:
+        value: whose keys, if it has any, are known and complete.
+        definition: the part of the schema's `$defs` that describes it.
+        name: of the value, for the sentences.
+    """
+    validator = ConfigValidator({"$ref": f"#/$defs/{definition}", "$defs": read_schema()["$defs"]})
+    for error in errors_of(validator, value):
+        yield explain(error, ".".join(map(str, (name, *place_of(error)))))
+
+
 def errors_of(validator: jsonschema.protocols.Validator, value: object) -> Iterator[jsonschema.ValidationError]:
     """Yield the errors of a value by their places; if it may have several kinds, those of the intended kind."""
     for error in sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path]):

@@ -53,6 +53,14 @@ def require_no_hidden_module(folder: Path) -> None:
             raise UserError(f"{path} hides Python's module {name} from every script that runs there: rename it")
 
 
+def require_plain_root(root: Path) -> None:
+    """Raise UserError if the path of the repository has braces, which Snakemake would take for wildcards."""
+    if set("{}") & set(str(root)):
+        raise UserError(
+            f"{root} has braces in its path, which Snakemake takes for wildcards: move or rename that folder"
+        )
+
+
 def require_folder(folder: Path) -> None:
     """Raise UserError if what is there under a folder's name is none, or may not be read: Snakemake plans by it."""
     for place in (*reversed(folder.parents), folder):

@@ -1,12 +1,13 @@
 """Reading provenance.json: what it says is checked, for a folder of results may come from anywhere."""
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jsonschema import Draft202012Validator
 
-from workflow_scripts.shared.files import UserError, reading, require_file
+from workflow_scripts.plan.keys import MOST_NUMBER
+from workflow_scripts.shared.files import UserError, require_file
+from workflow_scripts.shared.outside_json import read_json
 
 PROVENANCE, CONFIG, CHECKSUMS = "provenance.json", "config.yaml", "checksums.sha256"
 COMMAND = "DISSECTION_COMMAND"  # the environment variable by which a job hears how snakemake was called
@@ -21,7 +22,8 @@ TEXTS = {"type": "array", "items": TEXT}
 NOT_EMPTY = TEXTS | {"minItems": 1}
 NAMES = {"type": "array", "items": {"type": "string", "pattern": r"^[a-z0-9_]+\Z"}}
 COUNT = {"type": "integer", "minimum": 0, "maximum": 10**9}
-MAYBE_COUNT = COUNT | {"type": ["integer", "null"]}
+NUMBER = COUNT | {"maximum": MOST_NUMBER}
+MAYBE_NUMBER = NUMBER | {"type": ["integer", "null"]}
 PACKED = r"^concepts[A-Za-z0-9_]*\.h5\Z"
 FOLDER = {"type": "string", "pattern": r"^[A-Za-z][A-Za-z0-9_-]*/replicate_\d+/level_\d+\Z"}
 
@@ -55,7 +57,7 @@ SCHEMA = an_object(
                 "kernel": TEXT,
             }
         ),
-        "seeds": an_object({"replicates": {"type": "array", "items": {"type": "integer"}}, "world": MAYBE_COUNT}),
+        "seeds": an_object({"replicates": {"type": "array", "items": {"type": "integer"}}, "world": MAYBE_NUMBER}),
         "protocol": {"type": "object"},
         "training": an_object(
             {
@@ -94,8 +96,8 @@ SCHEMA = an_object(
             "items": an_object(
                 {
                     "arm": {"type": "string", "pattern": r"^[A-Za-z][A-Za-z0-9_-]*\Z"},
-                    "replicate": COUNT,
-                    "level": COUNT,
+                    "replicate": NUMBER,
+                    "level": NUMBER,
                     "files": FOLDER,
                     "dissection": FOLDER,
                     "network": SHA256,
@@ -142,8 +144,7 @@ def read_provenance(results: Path) -> Provenance:
         raise UserError(
             f"{path} has more than {MOST_BYTES // 10**6} MB, which none has that snakemake wrote: {MAKE_AGAIN}"
         )
-    with reading(path, ValueError, RecursionError):
-        facts = json.loads(path.read_text(encoding="utf-8"))
+    facts = read_json(path)
     if isinstance(facts, dict) and facts.get("format") != FORMAT and "format" in facts:
         raise UserError(f"{path} is of another format than {FORMAT}: verify it with the version that wrote it")
     for error in Draft202012Validator(SCHEMA).iter_errors(facts):

@@ -27,6 +27,7 @@ from workflow_scripts.run.provenance import COMMAND, CONFIG, FORMAT, PROVENANCE
 from workflow_scripts.run.run_times import read_benchmark
 from workflow_scripts.shared.files import UserError, file_fingerprint, reading, run_command, whole_file
 from workflow_scripts.shared.gpus import has_gpu
+from workflow_scripts.shared.outside_json import read_json
 
 SOURCES = ("Snakefile", "config.yaml", "configs", "envs", "profiles", "report", "rules", "schemas", "workflow_scripts")
 
@@ -209,7 +210,10 @@ def archive_fingerprint(kind: str, settings: Mapping, results: Path) -> str:
         return file_contents([source], results / f"own_{kind}_archive.json")[source]
     receipt = results / "data" / f"{kind}.fetched.json"
     with reading(receipt, ValueError, KeyError, TypeError):
-        return json.loads(receipt.read_text(encoding="utf-8"))["sha256"]
+        digits = read_json(receipt)["sha256"]
+        if not re.fullmatch("[0-9a-f]{64}", digits):
+            raise ValueError(f"its sha256 is {digits[:64]!r}")
+    return digits
 
 
 def describe_training(experiment: Experiment, data: Path) -> dict | None:

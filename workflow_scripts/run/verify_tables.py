@@ -117,6 +117,8 @@ def read_rows(path: Path, *columns: str) -> Iterator[dict[str, str]]:
         lacking = [column for column in columns if column not in (rows.fieldnames or ())]
         if lacking:
             raise UserError(f"{path} has no column {lacking[0]}: {MAKE_AGAIN}")
+        if twice := [column for column in columns if (rows.fieldnames or []).count(column) > 1]:
+            raise UserError(f"{path} has the column {twice[0]} twice: {MAKE_AGAIN}")
         for row in rows:
             if any(row[column] is None for column in columns):
                 raise UserError(f"{path} ends within line {rows.line_num}: {MAKE_AGAIN}")

@@ -4,7 +4,6 @@ The page is one file without scripts. It shows the figures by links to their fil
 """
 
 import argparse
-import json
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
@@ -26,13 +25,13 @@ from workflow_scripts.run.page import (
     prose,
     read_caption,
     read_rows,
-    read_text,
     require_made,
     whole_page,
 )
 from workflow_scripts.run.provenance import CONFIG, read_provenance
 from workflow_scripts.run.summary_table import show_summary
 from workflow_scripts.shared.files import reading, run_command, whole_file
+from workflow_scripts.shared.outside_json import read_json
 
 CAPTIONS = ROOT / "report"  # of the page, the tables and the costs; those of figures lie beside the figures
 ARM_COLUMNS = ("arm", "label", "role", "recipe", "base")
@@ -202,9 +201,8 @@ def show_caption(name: str) -> str:
 def count_pictures(results: Path) -> int:
     """Return with how many pictures the networks are dissected; UserError if the file that says it is damaged."""
     path = results / "data" / "concepts.verified.json"
-    text = read_text(path)
     with reading(path, ValueError, KeyError, TypeError, OverflowError):
-        return int(json.loads(text)["images"])
+        return int(read_json(path)["images"])
 
 
 def main() -> None:

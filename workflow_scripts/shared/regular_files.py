@@ -3,11 +3,9 @@
 Only regular files are read, because a pipe would block and a device may have no end.
 """
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from workflow_scripts.shared.files import UserError, open_regular, reading
 from workflow_scripts.shared.limits import limit, raise_limit
@@ -32,13 +30,6 @@ def read_file(path: str | Path) -> bytes:
 def most_bytes() -> int:
     """Return how many bytes a file that is read whole may have, or one array in it."""
     return int(limit("file_gb") * 1e9)
-
-
-def read_json(path: str | Path) -> Any:
-    """Return the contents of a JSON file; raise UserError as `read_file` does, or if it is no JSON."""
-    data = read_file(path)
-    with reading(path, ValueError, RecursionError):
-        return json.loads(data)
 
 
 def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:

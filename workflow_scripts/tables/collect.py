@@ -16,11 +16,12 @@ from workflow_scripts.dissect.nulls import SIGNIFICANCE, UNIT_COLUMNS, fewest_fo
 from workflow_scripts.plan.network_words import read_words
 from workflow_scripts.plan.protocols import DETECTOR_RULES
 from workflow_scripts.shared.files import UserError, reading, require_file, run_command, whole_file
+from workflow_scripts.shared.outside_json import without_twins
 from workflow_scripts.shared.printable import printable
 from workflow_scripts.tables.arms import tabulate_arms
 from workflow_scripts.tables.columns import COUNT, NUMBER, SHARE, Kind, is_value, maybe, of_network
 from workflow_scripts.tables.columns import TABLES as TABLE_COLUMNS
-from workflow_scripts.tables.read_tables import LONGEST_CELL, harmless, read_columns, require_whole_lines
+from workflow_scripts.tables.read_tables import LONGEST_CELL, harmless, read_columns, require_once, require_whole_lines
 
 KEYS = ["arm", "replicate", "level"]
 DENSITIES = ("density", "density_weights", "density_all", "pruned_of_all")
@@ -279,7 +280,8 @@ def read_metrics(path: str | Path) -> dict:
     """
     require_file(path, "make that network first")
     with reading(path, ValueError, RecursionError):
-        metrics = json.loads(Path(path).read_text(encoding="utf-8"))
+        # Of NaN and Infinity, the sentence below says where they are.
+        metrics = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=without_twins)
     require_values(path, metrics, {"test_accuracy": maybe(SHARE)} | dict.fromkeys(("density", "budget")), "")
     require_values(path, metrics["density"], DENSITY_KINDS, " under density")
     require_values(path, metrics["budget"], BUDGET_KINDS, " under budget")
@@ -317,6 +319,7 @@ def read_units(path: str | Path) -> pd.DataFrame:
     if missing or not categories or units.empty:
         lack = f"column {missing[0]}" if missing else "categories" if not categories else "units"
         raise UserError(f"{path} has no {lack}: name that network's units again")
+    require_once(path, units.columns, "name that network's units again")
     for column in ("layer", "category", *(name for name in units.columns if name.endswith("label"))):
         units[column] = harmless(units[column])
     for column in UNIT_NUMBERS:

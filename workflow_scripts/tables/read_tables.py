@@ -1,6 +1,7 @@
 """Reading the collected tables."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -37,6 +38,7 @@ def read_columns(path: str | Path, columns: Mapping[str, Kind], keys: Sequence[s
         UserError: otherwise; the message ends with `again`, which says what to do.
     """
     require_whole_lines(path, again)
+    require_once(path, columns, again)
     with reading(path, ValueError, OverflowError):
         # An arm, a layer or a concept may be called "7", "true" or "NA".
         table = pd.read_csv(
@@ -79,6 +81,15 @@ def require_whole_lines(path: str | Path, again: str) -> None:
             file.seek(size - 1)
             if file.read() != b"\n":
                 raise UserError(f"{path} ends within a line: {again}")
+
+
+def require_once(path: str | Path, columns: Collection[str], again: str) -> None:
+    """Raise UserError if the header of a CSV file has one of these columns twice, which pandas would rename."""
+    with reading(path, ValueError):
+        header = Counter(pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0])
+    for name in columns:
+        if header[name] > 1:
+            raise UserError(f"{path} has the column {name} twice: {again}")
 
 
 def has_kind(cells: pd.Series, kind: Kind) -> bool:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from workflow_scripts.data.class_folders import existing, list_class_folders
-from workflow_scripts.data.decode import decode, scaled_sides, tell_turned
+from workflow_scripts.data.decode import decode, require_size, scaled_sides, tell_turned
 from workflow_scripts.networks.checkpoints import load_network, write_metrics
 from workflow_scripts.networks.constructors import show_picture
 from workflow_scripts.networks.torchvision_models import transforms
@@ -22,9 +23,10 @@ from workflow_scripts.shared.gpus import lease_gpu, use_gpus
 from workflow_scripts.shared.memory import keep_freed_memory
 from workflow_scripts.shared.progress import Progress
 from workflow_scripts.shared.regular_files import read_file
+from workflow_scripts.shared.sizes import sides
 from workflow_scripts.train.pictures import normaliser, portions
 
-BATCH = 100
+BATCH, BATCH_PIXELS = 100, 10**8  # the most pictures and pixels that are held at once
 
 
 @torch.no_grad()
@@ -55,18 +57,19 @@ def measure_accuracy(
     normalise = normaliser(preprocessing["mean"], preprocessing["std"], device)
     torch.backends.cudnn.allow_tf32 = False  # float32 must mean float32
     right = 0
+    batch = max(1, min(BATCH, BATCH_PIXELS // math.prod(sides(preprocessing["size"]))))
     turned: list[str] = []
     progress = Progress("test pictures", len(names))
     with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(names), BATCH):
-            paths = [folder / name for name in names[start : start + BATCH]]
+        for start in range(0, len(names), batch):
+            paths = [folder / name for name in names[start : start + batch]]
             views = pool.map(lambda path: view(path, preprocessing, turned), paths)
             pictures = torch.from_numpy(np.stack(list(views)))
             predicted = [
                 classify(network, normalise(portion.to(device)), folder, len(classes))
                 for portion in portions(pictures, device)
             ]
-            right += int((torch.cat(predicted).numpy() == labels[start : start + BATCH]).sum())
+            right += int((torch.cat(predicted).numpy() == labels[start : start + batch]).sum())
             progress.log(start + len(paths))
     progress.finish()
     tell_turned(turned)
@@ -90,6 +93,8 @@ def view(path: Path, preprocessing: dict, turned: list[str]) -> np.ndarray:
     picture = Image.fromarray(decode(read_file(path), str(path), turned))
     if isinstance(preprocessing["resize"], int):
         scaled_sides(str(path), picture.height, picture.width, preprocessing["resize"])
+    else:
+        require_size(f"{path}, scaled to `resize`,", *preprocessing["resize"])
     interpolation = transforms.InterpolationMode(preprocessing["interpolation"])
     picture = transforms.functional.resize(picture, preprocessing["resize"], interpolation)
     return np.asarray(transforms.functional.center_crop(picture, preprocessing["size"]))

@@ -1,6 +1,5 @@
 """ADE20K with all its classes, as in Broden: the releases of 2016, 2017 and 2021."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from workflow_scripts.data.concept_sets.label_maps import read_colours
 from workflow_scripts.data.concept_sets.reader import Annotation, Label
 from workflow_scripts.data.mat_files import fields_of, read_mat, text_of
 from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.outside_json import parse_json
 from workflow_scripts.shared.regular_files import read_file
 
 INDEX = "index_ade20k.mat"
@@ -168,7 +168,7 @@ def read_annotation(path: Path) -> tuple[list[tuple[int, str]], str]:
         UserError: the file is not of this kind.
     """
     with fields_of(path, "an annotation of ADE20K"):
-        annotation = json.loads(read_file(path).decode("latin-1"))["annotation"]
+        annotation = parse_json(read_file(path).decode("latin-1"))["annotation"]
         objects = []
         for item in listed(annotation["object"]):
             number, names = item["name_ndx"], item["name"]

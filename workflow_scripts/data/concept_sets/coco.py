@@ -1,6 +1,5 @@
 """COCO's sets: a JSON file lists pictures, categories, and segments, by outlines or by ids in a PNG."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from workflow_scripts.data.concept_sets.files import files_below, read_text
 from workflow_scripts.data.concept_sets.reader import Annotation, Label, look_up, stack
 from workflow_scripts.data.decode import open_picture, require_size
 from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.outside_json import parse_json
 from workflow_scripts.shared.regular_files import read_file
 
 # The keys of JSON objects that are kept; the others are dropped during reading.
@@ -233,19 +233,12 @@ def read_coco(path: Path, compact: Callable[[dict, Path], Any]) -> dict:
     Each object is compacted as soon as it is read: as lists of numbers, outlines take four times as much memory.
     """
     try:
-        content = json.loads(
-            read_text(path), object_hook=lambda found: compact(found, path), parse_constant=refuse_constant
-        )
-    except (ValueError, RecursionError) as error:
+        content = parse_json(read_text(path), lambda found: compact(found, path))
+    except ValueError as error:
         raise UserError(f"{path} is not whole JSON ({error}): download or make it again") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} is a list or a value, but COCO's files are objects with images, annotations and so on")
     return content
-
-
-def refuse_constant(text: str) -> None:
-    """Refuse NaN and Infinity, which are not valid JSON."""
-    raise ValueError(f"it holds {text}")
 
 
 def kept(found: dict) -> dict:

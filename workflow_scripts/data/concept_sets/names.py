@@ -1,6 +1,5 @@
 """Tables with the label of each pixel value, or colour, of a label map."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from workflow_scripts.data.concept_sets.files import read_text
 from workflow_scripts.data.concept_sets.reader import Label
 from workflow_scripts.data.csv_tables import table_rows, whole_number
 from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.outside_json import parse_json
 
 SHIPPED = Path(__file__).with_name("tables")  # a CSV for each set whose archive has no usable table
 MOST = 2**16 - 1  # the largest value of a pixel with 16 bits
@@ -95,9 +95,11 @@ def csv_rows(path: Path, category: str) -> Iterator[tuple[str, Value, str, str]]
 def json_rows(path: Path, text: str) -> Iterator[tuple[Value, str]]:
     """Yield the labels of Datumaro's dataset_meta.json, except the background."""
     try:
-        table = json.loads(text)
+        table = parse_json(text)
         labels = {int(number): name for number, name in table["label_map"].items()}
         colours = [tuple(colour) for colour in table.get("segmentation_colors", [])]
+        if len(labels) < len(table["label_map"]):
+            raise ValueError("a number twice")
         if not all(isinstance(name, str) for name in labels.values()):
             raise ValueError("a name that is not text")
         if not all(len(colour) == 3 and all(type(part) is int for part in colour) for colour in colours):
@@ -105,7 +107,7 @@ def json_rows(path: Path, text: str) -> Iterator[tuple[Value, str]]:
         background = table.get("background_label")
         if colours and len(colours) != len(labels):
             raise ValueError(f"{len(labels)} labels and {len(colours)} colours")
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is not JSON with label_map, a name for each number ({error}): correct it") from None
     for place, (number, name) in enumerate(labels.items()):
         if background is None or str(number) != str(background):

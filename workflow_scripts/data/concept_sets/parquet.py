@@ -1,6 +1,5 @@
 """Sets in Parquet files, as on Hugging Face: pictures, and label maps or labels, are columns of a table."""
 
-import json
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from workflow_scripts.data.concept_sets.names import Value, read_names
 from workflow_scripts.data.concept_sets.reader import Annotation, Label, require_labels
 from workflow_scripts.shared.files import UserError, reading, require_file
 from workflow_scripts.shared.limits import raise_limit
+from workflow_scripts.shared.outside_json import parse_json
 from workflow_scripts.shared.regular_files import LFS_POINTER, most_bytes
 
 PYARROW = "pyarrow==26.0.1"
@@ -229,11 +229,11 @@ def require_numbers_column(schema: Any, name: str, path: Path) -> None:
 def names_of(schema: Any, column: str | None, path: Path, category: str) -> dict[Value, Label]:
     """Return the labels, by number, that a file has for a column; raise UserError if it has none."""
     try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        features = parse_json((schema.metadata or {})[b"huggingface"])["info"]["features"]
         names = features[column]["names"]
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
             raise ValueError
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError):
         raise UserError(
             f"{path} does not name the labels: give names, such as {{cat: 0, dog: 1}}, or a table"
         ) from None

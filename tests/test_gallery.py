@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -575,6 +576,17 @@ def test_histograms_of_candidates_begin_at_their_bound(tmp_path_factory, seed):
         expected, _ = np.histogram(above, BINS, (bound[unit], own.max())) if len(above) else (np.zeros(BINS), None)
         np.testing.assert_array_equal(histograms.counts[unit], expected)
         assert histograms.samples == own.size
+
+
+def test_histograms_without_a_bound_begin_at_the_minimum():
+    maps = np.random.default_rng(1).normal(size=(9, 4, 2, 3)).astype(np.float16)
+    values = maps.astype(np.float32)
+    layer = SimpleNamespace(candidates=True, bound=np.full(4, -np.inf, np.float32), samples=maps[:, 0].size)
+    histograms = Histograms(layer, values.min((0, 2, 3)), values.max((0, 2, 3)))
+    histograms.add(SimpleNamespace(values=maps.reshape(36, 6), unit=np.tile(np.arange(4), 9)))
+    of_units = values.transpose(1, 0, 2, 3).reshape(4, -1).astype(float)
+    for own, counts in zip(of_units, histograms.counts, strict=True):
+        assert counts.tolist() == np.histogram(own[own > own.min()], BINS, (own.min(), own.max()))[0].tolist()
 
 
 @pytest.mark.parametrize("tally", ["tally", "shuffled"])

@@ -18,7 +18,8 @@ class Histograms:
 
     def __init__(self, maps: LayerMaps, minimum: np.ndarray, maximum: np.ndarray) -> None:
         """Start with no counts; `minimum` and `maximum` of each unit are float32 (U)."""
-        self.low = maps.bound if maps.candidates else minimum
+        # Every map of a unit without a bound is a candidate.
+        self.low = np.where(np.isfinite(maps.bound), maps.bound, minimum) if maps.candidates else minimum
         self.high = maximum
         self.samples = maps.samples
         self.counts = np.zeros((len(self.low), BINS), np.int64)

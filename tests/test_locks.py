@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from workflow_scripts.shared import locks
-from workflow_scripts.shared.files import run_command, system_reason, whole_file
+from workflow_scripts.shared.files import Unwritable, run_command, system_reason, whole_file
 from workflow_scripts.shared.locks import exclusive
 
 ELSEWHERE = {"machine": "elsewhere", "process": 1, "started": "1", "slurm_job": "17"}
@@ -98,6 +98,20 @@ def test_processes_that_write_the_same_file_never_mix(tmp_path):
     assert [writer.wait(60) for writer in writers] == [0] * 4
     assert path.read_text() in {letter * 20 for letter in "abcd"}
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("again", [OSError(errno.EIO, "x"), RuntimeError("x"), AttributeError("x"), KeyError("x")])
+def test_a_full_disk_is_named_although_the_file_cannot_be_closed_either(tmp_path, again):
+    """As HDF5 and matplotlib do when they close what they could not write."""
+    sentence = r"out cannot be written \(No space left on device\): make room"
+    with pytest.raises(Unwritable, match=sentence), whole_file(tmp_path / "out"):
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        finally:
+            raise again
+    with pytest.raises(KeyError), whole_file(tmp_path / "out"):
+        raise KeyError("x")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("names", [["file"], ["folder/a", "folder/b/c"]])

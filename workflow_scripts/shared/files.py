@@ -77,10 +77,10 @@ def system_reason(error: BaseException) -> str | None:
 
 def lack_of_room(error: BaseException | None) -> str | None:
     """Return the system's message if an error, or one that led to it, says that there is no room; otherwise None."""
-    while isinstance(error, OSError | RuntimeError):
-        if (reason := system_reason(error)) in NO_ROOM:
+    while error:
+        if isinstance(error, OSError | RuntimeError) and (reason := system_reason(error)) in NO_ROOM:
             return reason
-        error = error.__context__  # HDF5 may fail again as it closes the file
+        error = error.__context__  # a library may fail again as it closes the file, in any way
     return None
 
 

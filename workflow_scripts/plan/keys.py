@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-# A curve has levels of density. A baseline shows what chance gives, a reference what an unpruned network can reach.
 MOST_NUMBER = 2**32 - 1  # of a replicate or a level: replicates are seeds
+# A curve has levels of density. A baseline shows what chance gives, a reference what an unpruned network can reach.
 CURVE, BASELINE, REFERENCE = ROLES = ("curve", "baseline", "reference")
 
 

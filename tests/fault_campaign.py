@@ -271,12 +271,16 @@ class Campaign:
                 first.wait()
                 for attempt in (first, second):
                     require_sentence(folder, attempt.status, attempt.said())
-                if number % 2 == 0:  # without the lock, snakemake removes what the other's steps have made or read
+                if number % 2:  # each removes what the other's steps have made or read
+                    self.counts["two snakemake without their lock"] += 1
+                    self.end_well(folder)
+                    self.compare(folder)
+                else:
+                    self.counts["two snakemake"] += 1
                     if first.status != 0:
                         raise Lost(f"{folder}: the first of two has failed:\n{first.said()[-5000:]}")
                     require_words("--unlock|Nothing to be done", second.said())
-                self.counts["two snakemake" + (" without its lock" if number % 2 else "")] += 1
-                self.recover(folder)
+                    self.recover(folder)
 
     def readers(self, count: int) -> None:
         """Files that are read while they are made: under its final name each is whole."""

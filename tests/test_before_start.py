@@ -221,3 +221,21 @@ def test_ctrl_c_while_a_script_loads_its_modules_ends_in_a_sentence():
     program = "import sys; sys.argv = ['-m']; import workflow_scripts; raise KeyboardInterrupt"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, f"error: {INTERRUPTED}\n")
+
+
+@pytest.mark.parametrize(("error", "shown"), [("KeyboardInterrupt", False), ("ValueError", True)])
+def test_ctrl_c_while_python_ends_is_not_shown(error, shown):
+    """Python waits for threads at its end; a second Ctrl-C then is one that it cannot raise."""
+    program = f"""
+import threading
+from workflow_scripts.shared.interruption import say_interruption
+
+class Threads:
+    def join(self):
+        raise {error}
+
+say_interruption()
+threading._register_atexit(Threads().join)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (error in done.stderr) == ("Traceback" in done.stderr) == shown, done.stderr

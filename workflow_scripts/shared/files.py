@@ -255,7 +255,7 @@ def show_exception(kind: type[BaseException], error: BaseException, traceback: T
 def show_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
     """Show an exception that could not be raised, unless the disk is full."""
     if lack_of_room(unraisable.exc_value) is None:
-        sys.__unraisablehook__(unraisable)
+        interruption.show_unraisable(unraisable)
 
 
 def has_no_reader(stream: TextIO) -> bool:

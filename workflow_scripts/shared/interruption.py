@@ -1,4 +1,4 @@
-"""Ctrl-C where nothing else heeds it: while a script's modules are loaded, and while Snakemake plans."""
+"""Ctrl-C where nothing else heeds it: while a script's modules are loaded, while Snakemake plans, and as it ends."""
 
 import sys
 from types import TracebackType
@@ -8,7 +8,7 @@ INTERRUPTED = "interrupted: run the same command again"
 
 def say_interruption() -> None:
     """Let Ctrl-C end this process with a sentence."""
-    sys.excepthook = show_exception
+    sys.excepthook, sys.unraisablehook = show_exception, show_unraisable
 
 
 def show_exception(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -17,3 +17,9 @@ def show_exception(kind: type[BaseException], error: BaseException, traceback: T
         print(f"error: {INTERRUPTED}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, traceback)
+
+
+def show_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Show an exception that could not be raised, unless it is Ctrl-C while Python ends: all has been said by then."""
+    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)

@@ -67,16 +67,12 @@ def test_a_file_that_hides_a_module_is_named(tmp_path, file):
 @pytest.mark.parametrize("name", ["random", "string", "re", "numpy"])
 def test_commands_name_a_file_that_hides_a_module(tmp_path, name):
     (tmp_path / f"{name}.py").touch()
-    done = run_python(tmp_path, "workflow_scripts", "verify_results", "nowhere")
+    command = [sys.executable, "-m", "workflow_scripts", "verify_results", "nowhere"]
+    found = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=found, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {tmp_path / name}.py hides Python's module {name} from every script")
     assert len(done.stderr.splitlines()) == 1
-
-
-def run_python(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess:
-    """Run a module of this repository in a folder."""
-    names = os.environ | {"PYTHONPATH": str(ROOT)} | variables
-    return subprocess.run([sys.executable, "-m", *words], cwd=folder, env=names, capture_output=True, text=True)
 
 
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv, of util-linux")

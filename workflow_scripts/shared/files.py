@@ -142,8 +142,9 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         remove(part)
         try:
             yield part
-            for file in [file for file in part.rglob("*") if file.is_file()] if part.is_dir() else [part]:
-                to_disk(file)
+            for file in (part, *part.rglob("*")):
+                if file.is_file():
+                    to_disk(file)
             if path.is_dir() or part.is_dir():
                 remove(path)
             os.replace(part, path)

@@ -423,6 +423,7 @@ def of_layers(axes: str, picture: str = "[8, 8]") -> Change:
 
 
 UNKNOWN = "the receptive fields of (all|some) are unknown"
+NO_JSON = r"fields.json is damaged, or another kind of file \(it holds (NaN|-?Infinity)\)"
 FIELDS: dict[str, tuple[Change, str | None]] = {
     "right": (of_layers("[[0, 3], [0, 3]]"), None),
     "none": (of_layers("null"), None),
@@ -434,8 +435,8 @@ FIELDS: dict[str, tuple[Change, str | None]] = {
     "no picture": (fields('{"layers": {"all": [[0, 3], [0, 3]]}}'), UNKNOWN),
     "a picture of 0": (of_layers("[[0, 3], [0, 3]]", "[0, 0]"), UNKNOWN),
     "a picture below 0": (of_layers("[[0, 3], [0, 3]]", "[-8, 8]"), UNKNOWN),
-    "a picture of NaN": (of_layers("[[0, 3], [0, 3]]", "[NaN, 8]"), UNKNOWN),
-    "a picture of infinity": (of_layers("[[0, 3], [0, 3]]", "[8, Infinity]"), UNKNOWN),
+    "a picture of NaN": (of_layers("[[0, 3], [0, 3]]", "[NaN, 8]"), NO_JSON),
+    "a picture of infinity": (of_layers("[[0, 3], [0, 3]]", "[8, Infinity]"), NO_JSON),
     "a picture of 10^300 pixels": (of_layers("[[0, 3], [0, 3]]", f"[1{300 * '0'}, 8]"), None),
     "a picture of 10^400 pixels": (of_layers("[[0, 3], [0, 3]]", f"[1{400 * '0'}, 8]"), UNKNOWN),
     "a picture of text": (of_layers("[[0, 3], [0, 3]]", '"8x8"'), UNKNOWN),
@@ -446,12 +447,12 @@ FIELDS: dict[str, tuple[Change, str | None]] = {
     "text for axes": (of_layers('"ab"'), UNKNOWN),
     "a stride of 0": (of_layers("[[0, 0], [0, 3]]"), UNKNOWN),
     "a stride below 0": (of_layers("[[0, 3], [0, -3]]"), UNKNOWN),
-    "a stride of NaN": (of_layers("[[0, NaN], [0, 3]]"), UNKNOWN),
-    "a stride of infinity": (of_layers("[[0, Infinity], [0, 3]]"), UNKNOWN),
+    "a stride of NaN": (of_layers("[[0, NaN], [0, 3]]"), NO_JSON),
+    "a stride of infinity": (of_layers("[[0, Infinity], [0, 3]]"), NO_JSON),
     "a stride of 10^400": (of_layers(f"[[0, 1{400 * '0'}], [0, 3]]"), UNKNOWN),
     "a stride of 5e-324": (of_layers("[[0, 5e-324], [0, 3]]"), None),
-    "an offset of NaN": (of_layers("[[NaN, 3], [0, 3]]"), UNKNOWN),
-    "an offset of infinity": (of_layers("[[-Infinity, 3], [0, 3]]"), UNKNOWN),
+    "an offset of NaN": (of_layers("[[NaN, 3], [0, 3]]"), NO_JSON),
+    "an offset of infinity": (of_layers("[[-Infinity, 3], [0, 3]]"), NO_JSON),
     "an offset of 1e308": (of_layers("[[1e308, 3], [-1e308, 3]]"), None),
     "lists in lists": (fields(10**5 * b"["), "fields.json is damaged"),
     "5000 digits": (fields(5000 * b"9"), "fields.json is damaged"),

@@ -2,14 +2,19 @@
 
 import logging
 import os
+import signal
+import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from attempts import CTRL_C, GIVE_UP, Terminal, wait_until
 from snakemake_interface_logger_plugins.common import LogEvent
 from test_terminal import Group, Job, record, share_left
 
+from workflow_scripts.plan.code import ROOT
 from workflow_scripts.run import failures as module
 from workflow_scripts.run.failures import CORRECT, GO_ON, MOST, TOO_LITTLE_MEMORY, Failures
 from workflow_scripts.shared.files import STOPPED
@@ -214,10 +219,45 @@ def test_of_a_group_the_member_that_failed_speaks(tmp_path):
 
 
 @pytest.mark.parametrize("words", module.ON_REQUEST)
-def test_an_interrupted_run_goes_on_with_the_same_command(words):
+def test_an_interrupted_run_goes_on_with_the_same_command(words, monkeypatch):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     failures = Failures()
     failures.handle(record(None, f"{words}, this might take some time."))
     assert ended(failures) == [f"Interrupted. {GO_ON}"]
+
+
+SLOW_STEP = f"""
+import sys
+
+sys.path.insert(0, "{ROOT}")
+
+from snakemake.logging import logger
+from workflow_scripts.run.failures import Failures
+
+logger.addHandler(Failures())
+
+
+rule:
+    output:
+        "made",
+    shell:
+        "trap '' INT; touch begun; sleep 3; touch {{output}}"
+"""
+
+
+def test_while_snakemake_waits_for_its_steps_more_ctrl_c_does_no_harm(tmp_path):
+    (tmp_path / "Snakefile").write_text(SLOW_STEP)
+    terminal = Terminal(tmp_path, [sys.executable, "-m", "snakemake", "--cores", "1", "made"])
+    wait_until((tmp_path / "begun").exists)
+    terminal.type(CTRL_C)
+    wait_until(lambda: module.CTRL_C in terminal.said())
+    for _ in range(2):
+        time.sleep(0.2)
+        terminal.type(CTRL_C)
+    status = terminal.process.wait(GIVE_UP)
+    terminal.close()
+    assert (tmp_path / "made").exists()
+    assert status == 1 and "Traceback" not in terminal.said(), terminal.said()
 
 
 def test_what_makes_snakemake_itself_fail_is_told():

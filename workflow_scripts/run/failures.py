@@ -23,7 +23,8 @@ ROOM = 10e6  # bytes; with less left on the disk, a step that fails without a wo
 ANOTHER = "error: another process of this training"  # what the processes of a training say when one of them has failed
 # What SLURM says of jobs that have not failed by themselves.
 TAKEN_AWAY = re.compile(r"SLURM status is: '(CANCELLED|NODE_FAIL|PREEMPTED)")
-ON_REQUEST = ("Terminating processes on user request", "Will exit after finishing currently running jobs")
+CTRL_C = "Terminating processes on user request"
+ON_REQUEST = (CTRL_C, "Will exit after finishing currently running jobs")
 # Only the kernel, when memory runs out, and people send SIGKILL.
 TOO_LITTLE_MEMORY = "probably killed for too little memory: give it more, or run fewer jobs at once"
 KEPT = "Finished steps are kept."
@@ -66,6 +67,9 @@ class Failures(logging.Handler):
         event, others = getattr(record, "event", None), self.others.setdefault(threading.get_ident(), [])
         if str(record.msg).startswith(ON_REQUEST):
             self.interrupted = True
+            if str(record.msg).startswith(CTRL_C):
+                # Snakemake waits for its steps, which heed each Ctrl-C themselves; a second would break it.
+                signal.signal(signal.SIGINT, lambda *_: None)
         elif event == LogEvent.JOB_STARTED:
             self.started |= dict.fromkeys(record.jobs, time.time())
             for number in record.jobs:

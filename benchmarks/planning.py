@@ -4,9 +4,9 @@
     python -m benchmarks.planning --levels 5 --finished    # also with all results there
 
 Each size is planned in a folder of its own that has only a config, with `snakemake -n --quiet rules`, which shows no
-more than the number of jobs of each rule, but describes each job to itself; a run does that as it starts a job. So all
-is planned once more for one job alone (`--until check_network`). The gallery shows one arm, as it would in so large an
-experiment. With `--finished` results are made, as empty files that `snakemake --touch` takes for results, and the
+more than the number of jobs of each rule. It also describes each job, which a run does only as it starts the job. So
+all is planned once more for one job alone (`--until check_network`). The gallery shows one arm, as it would in so large
+an experiment. With `--finished` results are made, as empty files that `snakemake --touch` takes for results, and the
 experiment is planned once more; making them takes some 0.1 s per job. Prints a table; the last line is one JSON object.
 """
 

@@ -130,7 +130,8 @@ def clear(folder: Path) -> None:
 
 def link_networks(folder: Path, arms: int, replicates: int, levels: int) -> None:
     """Put a network of the small experiment in place of each that is not there, also in logs and benchmarks."""
-    names, trained = ([arm["name"] for arm in config(*size)["arms"]] for size in ((arms, 1, 1), SMALL.values()))
+    names = [arm["name"] for arm in config(arms, 1, 1)["arms"]]
+    trained = [arm["name"] for arm in config(**SMALL)["arms"]]
     for part in (RESULTS, RESULTS / "logs", RESULTS / "benchmarks"):
         for name in names:
             # A level is made from the one before: those of another arm may be older.

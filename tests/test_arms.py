@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given, settings
@@ -362,13 +363,17 @@ def test_wrong_arguments_by_level_are_reported(tmp_path):
         ({"widths": [16, 32], "blocks": [1]}, ": widths has 2, blocks has 1: write the same number of items"),
         ({"width": 16}, r"unknown key .*arguments(\.0)?\.width; did you mean widths"),
         ({"widths": [16.5]}, "widths.0 is 16.5: write a whole number"),
+        ({"num_classes": 0}, "num_classes is 0: write a whole number from 1"),
+        # What is not to be trained may be as narrow as pruning channels makes it.
+        ({"widths": [1, 8], "blocks": [1, 1], "inner": None, "stem_kernel": 9, "num_classes": 10}, None),
+        ({"widths": [8], "blocks": [1], "inner": [3]}, None),
     ],
 )
 def test_arguments_are_checked_alike_in_a_config_a_list_and_a_file(tmp_path, arguments, says):
     small = "workflow_scripts.networks.architectures:small_resnet"
     weights = level_files(tmp_path, arguments)
     for written in (arguments, [arguments], f"{tmp_path}/channels_{{level}}.json"):
-        with pytest.raises(UserError, match=says):
+        with pytest.raises(UserError, match=says) if says else nullcontext():
             arm = brought(constructor=small, weights=weights, arguments=written)
             networks(*complete_config({"arms": [arm]})["arms"])
 

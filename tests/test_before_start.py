@@ -153,7 +153,10 @@ LOOKED_AT = {
     "not to be read": (lambda results: forbid(results, 0), r"results cannot be read \(Permission denied\): fix that"),
     "a file": (Path.touch, "results is not a folder, or a link that leads nowhere: move it away"),
     "a broken link": (lambda results: results.symlink_to("nowhere"), "results is not a folder, or a link that leads"),
-    "a full folder": (lambda results: results.with_name("tmp").mkdir(mode=0o555), "temporary files, cannot be written"),
+    "no temporary files": (
+        lambda results: results.with_name("tmp").mkdir(mode=0o555),
+        "temporary files, cannot be written",
+    ),
 }
 
 
@@ -168,7 +171,7 @@ def test_snakemake_looks_before_it_starts_anything(tmp_path, name):
     command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.getuid() == 0 else []
     command += [sys.executable, "-m", "snakemake", "--cores", "1", "--snakefile", ROOT / "Snakefile"]
     command += ["--config", "images={source: pictures}", "--configfile", ROOT / "configs/tiny.yaml"]
-    temporary = {"TMPDIR": str(tmp_path / "tmp")} if name == "a full folder" else {}
+    temporary = {"TMPDIR": str(tmp_path / "tmp")} if name == "no temporary files" else {}
     target = "results/tiny/imp/replicate_1/level_0/network.pt"
     done = subprocess.run(
         [*command, "--", target], cwd=tmp_path, env=os.environ | temporary, capture_output=True, text=True

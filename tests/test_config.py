@@ -367,7 +367,10 @@ def test_text_that_cannot_be_converted_is_refused(given, sentence):
         ),
         ({"network": {"arguments": {"widths": [16]}}}, "network.arguments: widths has 1, blocks has 4, strides has 4"),
         ({"network": {"arguments": {"width": [16]}}}, "unknown key network.arguments.width; did you mean widths?"),
-        ({"network": {"arguments": {"stem_kernel": 4}}}, "network.arguments.stem_kernel is 4: write 1, 3, 5 or 7"),
+        (
+            {"network": {"arguments": {"stem_kernel": 4}}},
+            "network.arguments.stem_kernel is 4: write 1, 3, 5, 7, 9 or 11",
+        ),
         ({"network": {"arguments": None}}, "network.arguments is empty: write"),
         (
             {"images": {"mean": [0.5, 127.5, 0.5]}},

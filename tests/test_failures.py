@@ -220,10 +220,12 @@ def test_of_a_group_the_member_that_failed_speaks(tmp_path):
 
 @pytest.mark.parametrize("words", module.ON_REQUEST)
 def test_an_interrupted_run_goes_on_with_the_same_command(words, monkeypatch):
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    handled = []
+    monkeypatch.setattr(signal, "signal", lambda number, _: handled.append(number))
     failures = Failures()
     failures.handle(record(None, f"{words}, this might take some time."))
     assert ended(failures) == [f"Interrupted. {GO_ON}"]
+    assert handled == [signal.SIGINT] * (words == module.CTRL_C)
 
 
 SLOW_STEP = f"""

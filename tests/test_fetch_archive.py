@@ -29,6 +29,7 @@ from PIL import Image
 from workflow_scripts.data.fetch_archive import fetch_archive
 from workflow_scripts.data.packed_images import read_packed_images
 from workflow_scripts.shared.files import UserError
+from workflow_scripts.shared.limits import LIMITS, SHIPPED
 
 CONTENT = np.random.default_rng(0).bytes(2000)
 SHA = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
@@ -341,22 +342,47 @@ def test_two_processes_fetch_an_archive_once(archive, server):
     assert receipts[0] == receipts[1] and json.loads(receipts[0])["sha256"] == SHA.removeprefix("sha256:")
 
 
-def test_a_full_disk_is_reported_and_nothing_is_left(archive, server, monkeypatch):
+def test_an_archive_for_which_there_is_no_room_is_reported_and_nothing_is_left(archive, server, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=len(CONTENT) - 1))
-    with pytest.raises(UserError, match=r"no room for .*set\.zip\.part .No space left .*removed"):
+    with pytest.raises(UserError, match=r"/a: serves 0\.0 MB, for which there is no room: make room; http"):
         fetch(archive, server.add("/a", CONTENT), server.add("/b", CONTENT))
     assert list(archive.parent.iterdir()) == []
-    assert len(server.requests) == 1
+    assert len(server.requests) == 2
 
 
-def test_a_disk_that_becomes_full_is_reported_and_nothing_is_left(archive, server):
+@pytest.mark.parametrize("allowed", [1e-5, 1000])
+def test_an_address_that_claims_too_much_costs_no_bytes_of_another(archive, server, monkeypatch, allowed):
+    """Beyond the config's limit, or beyond the disk."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**6))
+    monkeypatch.setenv(LIMITS, json.dumps(SHIPPED | {"download_gb": allowed}))
+    archive.parent.mkdir()
+    part_of(archive).write_bytes(CONTENT[:1900])
+    fetch(archive, server.add("/a", bytes(2 * 10**6)), server.add("/b", CONTENT))
+    assert archive.read_bytes() == CONTENT and server.requests[-1] == ("/b", "bytes=1900-")
+
+
+@pytest.mark.parametrize("checksum", [SHA, "none"])
+def test_when_the_disk_becomes_full_only_bytes_that_a_checksum_can_check_stay(archive, server, checksum):
     def limit_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
 
-    process = fetching(archive, server.add("/a", CONTENT), "receipt", preexec_fn=limit_files)
+    process = fetching(archive, server.add("/a", CONTENT), "receipt", checksum, preexec_fn=limit_files)
     errors = process.communicate()[1]
-    assert process.returncode == 1 and "error: there is no room for" in errors and "Traceback" not in errors
-    assert list(archive.parent.iterdir()) == [] and not (archive.parent.parent / "receipt").exists()
+    assert process.returncode == 1 and "Traceback" not in errors
+    assert f"error: there is no room for {part_of(archive)} (File too large): make room, and run again" in errors
+    assert [path.read_bytes() for path in archive.parent.iterdir()] == [CONTENT[:1024]] * (checksum != "none")
+    assert not (archive.parent.parent / "receipt").exists()
+
+
+@pytest.mark.parametrize("link", [Path.hardlink_to, Path.symlink_to])
+def test_a_part_that_is_a_link_is_refused_and_nothing_behind_it_is_written(archive, server, link):
+    archive.parent.mkdir()
+    mine = archive.with_name("mine")
+    mine.write_text("mine")
+    link(part_of(archive), mine)
+    with pytest.raises(UserError, match=r"set\.zip\.part cannot be written \(Too many (levels of symbolic )?links\)"):
+        fetch(archive, server.add("/a", CONTENT))
+    assert mine.read_text() == "mine"
 
 
 def test_an_unwritable_place_is_reported(archive, server):

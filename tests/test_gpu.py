@@ -5,6 +5,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -89,6 +90,16 @@ def test_all_are_taken_or_none_so_that_two_jobs_do_not_wait_for_each_other(start
     one.kill()
     two.kill()
     assert cards_of(three) == ["a", "b", "c"]
+
+
+def test_a_process_that_never_ends_its_choice_is_told_of(monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(gpu, "CHOOSING", f"choosing {os.getpid()}")
+    monkeypatch.setattr(gpu, "LONG", 3)
+    choosing = gpu.take(gpu.CHOOSING)
+    threading.Timer(0.5, choosing.close).start()
+    with gpu.choose():
+        assert [line for line in caplog.messages if "keeps choosing" in line] == caplog.messages[:1]
 
 
 @pytest.mark.parametrize("first", [True, False])

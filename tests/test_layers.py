@@ -461,12 +461,22 @@ def test_arguments_that_would_be_passed_over_are_refused(monkeypatch, words, sen
         list_layers_script.main()
 
 
-@pytest.mark.parametrize("text", ["{", "8", "width=8", "[" * 99999, '{"a": NaN}', '{"a": 1, "a": 2}'])
-def test_arguments_of_a_constructor_are_asked_for_as_json(capsys, monkeypatch, text):
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", " (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))"),
+        ("8", ""),
+        ("width=8", " (Expecting value: line 1 column 1 (char 0))"),
+        ("[" * 99999, " (it is nested too deeply)"),
+        ('{"a": NaN}', " (it holds NaN)"),
+        ('{"a": 1, "a": 2}', " (it has the key 'a' twice)"),
+    ],
+)
+def test_arguments_of_a_constructor_are_asked_for_as_json(capsys, monkeypatch, text, why):
     monkeypatch.setattr(sys, "argv", ["list_layers", "--constructor", "a:b", "--arguments", text])
     with pytest.raises(SystemExit):
         list_layers_script.main()
-    sentence = f"""--arguments: '{text[:60]}' holds no arguments by name: write JSON, such as '{{"width": 8}}'\n"""
+    sentence = f"""--arguments: {text[:60]!r} holds no arguments by name{why}: write JSON, such as '{{"width": 8}}'\n"""
     assert capsys.readouterr().err.endswith(sentence)
 
 

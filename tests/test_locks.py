@@ -5,6 +5,7 @@ import fcntl
 import json
 import logging
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -111,6 +112,28 @@ def test_a_full_disk_is_named_although_the_file_cannot_be_closed_either(tmp_path
             raise again
     with pytest.raises(KeyError), whole_file(tmp_path / "out"):
         raise KeyError("x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_on_a_disk_without_any_room_the_file_is_named(tmp_path):
+    program = f"""
+from pathlib import Path
+from workflow_scripts.shared.files import run_command, whole_file
+
+def write():
+    with whole_file(Path({str(tmp_path)!r}) / "out"):
+        raise AssertionError
+
+run_command(write)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+    )
+    sentence = f"error: {tmp_path}/out cannot be written (File too large): make room, and run again\n"
+    assert (done.returncode, done.stderr) == (1, sentence)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -323,7 +346,8 @@ def test_a_lock_that_is_a_link_or_a_pipe_is_refused_and_nothing_is_overwritten(t
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "a.lock").symlink_to(tmp_path / "mine")
     os.mkfifo(tmp_path / "b.lock")
-    for name in "ab":
+    (tmp_path / "c.lock").hardlink_to(tmp_path / "mine")
+    for name in "abc":
         with pytest.raises(OSError, match=rf"{name}\.lock"), exclusive(tmp_path / name):
             pass
     assert (tmp_path / "mine").read_text() == "mine"
@@ -334,11 +358,11 @@ def test_a_lock_that_is_a_link_or_a_pipe_is_refused_and_nothing_is_overwritten(t
     [
         (
             OSError(errno.ENOSPC, "No space left on device", "out.h5"),
-            "out.h5 cannot be read or written (No space left on",
+            "out.h5 cannot be read or written (No space left on device): make room",
         ),
         (
             OSError(errno.EROFS, "Unable to write (errno = 30)"),
-            "a file cannot be read or written (Read-only file system",
+            "a file cannot be read or written (Read-only file system): fix that",
         ),
         (RuntimeError("can't allocate memory: you tried to allocate 4 bytes"), "there is too little memory: give"),
         (MemoryError(), "there is too little memory: give"),

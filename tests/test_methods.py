@@ -387,7 +387,7 @@ SHUFFLED = PRUNED | {"mask": "shuffled_global", "weights": "rewound"}
         ),
         (
             arm("dense_small", arguments=[{"inner": [16, 8, 16, 16]}]),
-            "arms.dense_small.arguments.0.inner.1 is 8: write a whole number from 16 to 65536, such as 16",
+            "arms.dense_small.arguments.0.inner.1 is 8: write at least 16, to train it",
         ),
         (
             arm("dense_small", arguments=[{"inner": [16, 16]}]),

@@ -1,6 +1,7 @@
 """Class folders and archives: what is read, and what is refused."""
 
 import contextlib
+import errno
 import io
 import os
 import shutil
@@ -8,6 +9,8 @@ import stat
 import subprocess
 import tarfile
 import zipfile
+from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ from workflow_scripts.data.labelled_pictures import Wanted
 from workflow_scripts.data.pack_images import pack_images, read_square
 from workflow_scripts.data.packed_images import read_packed_images
 from workflow_scripts.data.unpack_archive import unpack_archive
-from workflow_scripts.shared.files import UserError, whole_file, write_checksums
+from workflow_scripts.shared.files import Unwritable, UserError, whole_file, write_checksums
 
 
 @pytest.fixture
@@ -275,6 +278,22 @@ def test_archives_are_unpacked_whole(folder, tmp_path):
         out = tmp_path / f"unpacked {name}"
         unpack_archive(tmp_path / name, out)
         assert (out / "train/cat/0.png").read_bytes() == (folder / "cat" / "0.png").read_bytes()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize(
+    ("kind", "method"), [("zip", "zipfile.ZipFile.extractall"), ("tar", "tarfile.TarFile.extract")]
+)
+def test_an_archive_is_not_blamed_for_the_disk(tmp_path, monkeypatch, kind, method, number):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/file").write_text("x")
+    archive = Path(shutil.make_archive(str(tmp_path / "a"), kind, tmp_path / "folder"))
+    monkeypatch.setattr(method, mock.Mock(side_effect=OSError(number, os.strerror(number), "out.part/file")))
+    with pytest.raises((OSError, Unwritable)) as error:
+        unpack_archive(archive, tmp_path / "out")
+    assert os.strerror(number) in str(error.value) and "fetch it again" not in str(error.value)
+    assert isinstance(error.value, Unwritable) == (number == errno.ENOSPC)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [archive.name, "folder"]
 
 
 def test_bad_archives_are_reported_and_nothing_is_left(tmp_path):

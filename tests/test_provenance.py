@@ -203,7 +203,7 @@ def test_archives_and_folders_of_ones_own_have_fingerprints(run, tmp_path):
 def test_a_damaged_receipt_of_an_archive_is_named(tmp_path, put, says):
     (tmp_path / "data").mkdir()
     put(tmp_path / "data/images.fetched.json")
-    with pytest.raises(UserError, match=f"images.fetched.json {says}|images.fetched.json .*{says}"):
+    with pytest.raises(UserError, match=f"images.fetched.json .*{says}"):
         archive_fingerprint("images", {"addresses": ["https://example.org/a.zip"]}, tmp_path)
 
 
@@ -212,7 +212,7 @@ def test_replicates_levels_and_seeds_have_one_bound_everywhere():
     brought, network = schema["$defs"]["brought"]["properties"], facts["networks"]["items"]["properties"]
     bounds = [schema["properties"]["replicates"]["items"], schema["properties"]["world"]["properties"]["seed"]]
     bounds += [brought["replicate"], brought["level"], network["replicate"], network["level"]]
-    bounds.append(facts["seeds"]["properties"]["world"])
+    bounds += [facts["seeds"]["properties"]["world"], facts["seeds"]["properties"]["replicates"]["items"]]
     assert {bound["maximum"] for bound in bounds} == {MOST_NUMBER} and COUNT.high >= MOST_NUMBER
 
 

@@ -162,13 +162,14 @@ def align_shapes(outputs: Sequence[str]) -> list[str]:
 
 def read_arguments(text: str) -> dict:
     """Return arguments by name from JSON; argparse makes a sentence of the error."""
+    why = ""
     try:
         arguments = parse_json(text)
-    except ValueError:
-        arguments = None
+    except ValueError as error:
+        arguments, why = None, f" ({error})"
     if not isinstance(arguments, dict):
-        shown = repr(text[:LONGEST_SHOWN])
-        raise argparse.ArgumentTypeError(f"{shown} holds no arguments by name: write JSON, such as '{{\"width\": 8}}'")
+        words = f"{text[:LONGEST_SHOWN]!r} holds no arguments by name{why}"
+        raise argparse.ArgumentTypeError(f"{words}: write JSON, such as '{{\"width\": 8}}'")
     return arguments
 
 

@@ -21,8 +21,8 @@ def table_rows(path: Path, *choices: Sequence[str]) -> Iterator[tuple[str, dict[
             counts.
 
     Raises:
-        UserError: it cannot be read, a column of them is missing, any is duplicate, a row has more cells than the
-            header, or a row has no cell or a NUL character in a column of them.
+        UserError: it cannot be read; one of these columns is missing; any column is there twice; a row has more cells
+            than the header; or a row has no cell, or a NUL character, in one of these columns.
     """
     try:
         reader = csv.DictReader(io.StringIO(read_file(path).decode("utf-8-sig"), newline=""))

@@ -1,7 +1,6 @@
 """Fetch a dataset's archive from the first of several addresses that serves it in full."""
 
 import argparse
-import errno
 import hashlib
 import json
 import logging
@@ -31,7 +30,7 @@ from workflow_scripts.shared.files import (
     whole_file,
 )
 from workflow_scripts.shared.limits import limit, raise_limit
-from workflow_scripts.shared.locks import exclusive
+from workflow_scripts.shared.locks import exclusive, open_itself
 from workflow_scripts.shared.progress import Progress
 
 BLOCK = 2**18  # bytes read at once
@@ -82,7 +81,7 @@ def fetch_archive(
     if os.path.exists(archive):
         require_file(archive, "move it away")  # a user's folder or pipe is not replaced
     else:
-        with exclusive_part(archive.with_name(archive.name + ".part")) as part:
+        with exclusive_part(archive.with_name(archive.name + ".part"), keep=expected is not None) as part:
             if archive.is_file():  # another process has fetched it in the meantime
                 part.remove()
             else:
@@ -160,23 +159,26 @@ class Part:
 
 
 @contextmanager
-def exclusive_part(path: Path) -> Iterator[Part]:
-    """Open the file for new bytes when no other process holds it; raise UserError if it cannot be written."""
+def exclusive_part(path: Path, keep: bool) -> Iterator[Part]:
+    """Open the file for new bytes when no other process holds it; raise UserError if it cannot be written.
+
+    With `keep`, the bytes stay if the disk is full.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
             exclusive(path),
-            os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b", buffering=0) as file,
+            os.fdopen(open_itself(str(path), os.O_RDWR | os.O_CREAT), "r+b", buffering=0) as file,
         ):
             try:
                 yield Part(path, file)
             except OSError as error:
-                if error.errno in FULL:
+                if error.errno in FULL and not keep:
                     path.unlink()
                 raise
     except OSError as error:
         if error.errno in FULL:
-            raise UserError(f"there is no room for {path} ({error.strerror}), so it was removed: make room") from None
+            raise UserError(f"there is no room for {path} ({error.strerror}): make room, and run again") from None
         raise UserError(f"{path} cannot be written ({error.strerror}): fix that and run again") from None
 
 
@@ -260,15 +262,24 @@ def receive_answer(address: str, part: Part, join: bool, waits: Waits) -> None:
 
 
 def require_allowed(part: Part, size: int) -> None:
-    """Check that an archive of `size` bytes is within the config's limit, and has room beside what is in `part`.
+    """Raise AddressFailed unless an archive of `size` bytes is within the config's limit, and has room.
 
-    Raises AddressFailed, after removing all bytes, if it is too large; OSError if there is no room.
+    The bytes in `part` stay: they may be right, and this size a lie.
     """
-    if size > limit("download_gb") * 1e9:
-        part.start_over()
-        raise AddressFailed(f"serves more than {limit('download_gb'):g} GB; {raise_limit('download_gb')}")
+    if size > most_bytes():
+        raise too_large()
     if size - part.size > shutil.disk_usage(part.path.parent).free:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise AddressFailed(f"serves {megabytes(size)} MB, for which there is no room: make room")
+
+
+def most_bytes() -> float:
+    """Return how many bytes an archive may have by the config's limit."""
+    return limit("download_gb") * 1e9
+
+
+def too_large() -> AddressFailed:
+    """Return the error for an archive beyond the config's limit."""
+    return AddressFailed(f"serves more than {limit('download_gb'):g} GB; {raise_limit('download_gb')}")
 
 
 @contextmanager
@@ -359,8 +370,9 @@ def append_body(response: HTTPResponse | HTTPError, part: Part, stop: int | None
         if not block:
             break
         part.append(block)
-        if stop is None:
-            require_allowed(part, part.size)
+        if stop is None and part.size > most_bytes():
+            part.start_over()
+            raise too_large()
         if time.monotonic() - began > waits.patience:
             if part.size - since < LEAST_BYTES:
                 raise AddressFailed(f"is too slow, with {megabytes(part.size - since)} MB in {waits.patience:g} s")

@@ -2,6 +2,7 @@
 
 import argparse
 import bz2
+import errno
 import gzip
 import logging
 import lzma
@@ -17,7 +18,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any, cast
 
-from workflow_scripts.shared.files import UserError, require_file, run_command, whole_file, write_checksums
+from workflow_scripts.shared.files import FULL, UserError, require_file, run_command, whole_file, write_checksums
 from workflow_scripts.shared.limits import limit, raise_limit
 from workflow_scripts.shared.progress import Progress
 
@@ -25,6 +26,8 @@ DAMAGES = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, OSError, RuntimeError, ValueError, OverflowError),
 )
+# Errors of the disk, whatever the archive holds; others may come from what it says, such as a name that is too long.
+OF_THE_SYSTEM = (*FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE)
 COMPRESSIONS: dict[bytes, Callable[..., Any]] = {  # by a file's first bytes
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
@@ -44,20 +47,22 @@ def unpack_archive(archive: Path, out: Path, checksums: Path | None = None) -> N
             a folder; or there is no room.
     """
     require_file(archive, "put it there or change the source in the config")
-    try:
-        with whole_file(out) as part:
-            part.mkdir()
+    with whole_file(out) as part:
+        part.mkdir()
+        try:
             if archive.suffix == ".zip":
                 unpack_zip(archive, part)
             else:
                 unpack_tar(archive, part)
-            if not any(path.is_file() for path in part.rglob("*")):
-                raise UserError(f"the archive {archive} holds no files: fetch it again, or change the source")
-            if checksums is not None:
-                write_checksums(part, checksums)
-    except DAMAGES as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"the archive {archive} cannot be unpacked ({reason}): fetch it again") from None
+        except DAMAGES as error:
+            if getattr(error, "errno", None) in OF_THE_SYSTEM:
+                raise
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise UserError(f"the archive {archive} cannot be unpacked ({reason}): fetch it again") from None
+        if not any(path.is_file() for path in part.rglob("*")):
+            raise UserError(f"the archive {archive} holds no files: fetch it again, or change the source")
+        if checksums is not None:
+            write_checksums(part, checksums)
     logging.info("unpacked %s", archive)
 
 

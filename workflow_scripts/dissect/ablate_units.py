@@ -323,8 +323,8 @@ def read_units(path: Path, layers: Sequence[str]) -> dict[str, Units]:
     """Return the units of `layers`, by name, from a network's units.csv.
 
     Raises:
-        UserError: the file is missing or damaged, has no units of one of the layers, not each once and in order, or
-            has a flag that is neither True nor False.
+        UserError: the file is missing or damaged; a layer has no units there, or not each once and in order; or a flag
+            is neither True nor False.
     """
     require_file(path, "name the network's units first")
     names = ("layer", "unit", "label", "detector", "dead")

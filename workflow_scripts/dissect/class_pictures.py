@@ -12,7 +12,7 @@ from workflow_scripts.data.class_folders import existing, list_class_folders
 from workflow_scripts.data.decode import tell_turned
 from workflow_scripts.plan.class_order import list_classes
 from workflow_scripts.shared.concept_names import table_name
-from workflow_scripts.train.measure_network import view
+from workflow_scripts.train.measure_network import require_resize, view
 from workflow_scripts.train.pictures import normaliser
 
 
@@ -31,6 +31,7 @@ class FolderPictures:
         device: torch.device,
     ) -> None:
         self.folder, self.preprocessing, self.workers, self.device = folder, preprocessing, workers, device
+        require_resize(preprocessing)
         classes = list_classes(existing(folder), class_order)
         self.names, self.numbers = list_class_folders(folder, classes)
         self.classes = tuple(map(table_name, classes))  # as packed pictures have them

@@ -62,7 +62,7 @@ def list_rows(
     """The rows of the figure, as `unit_row` returns them, and what the gallery says about itself."""
     (about,) = read_call(gallery / "experiment.js")
     if min(about[key] for key in ("images", "tile", "units_per_sheet")) < 1:
-        raise ValueError("images, tile and units_per_sheet are at least 1")
+        raise ValueError("images, tile and units_per_sheet must be at least 1")
     networks = [each for each in about["networks"] if (each["arm"], each["replicate"]) == (arm, replicate)]
     if not networks:
         raise UserError(f"{gallery} has no replicate {replicate} of the arm {arm}: choose one that it shows")

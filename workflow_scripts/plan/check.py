@@ -5,6 +5,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ from workflow_scripts.shared.printable import OBEYED, printable
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 LONGEST_VALUE = 4000  # characters of a text that may mean something else
 CONTROL = re.compile(rf"[\n\t]|{OBEYED.pattern}")
+LEAST_TRAINED = 16  # channels: with fewer, channels-last training has crashed torch 2.13 on some processors
 LONGEST_KEY = 60  # characters of a key that a sentence shows
 NUMBER = re.compile(r"[-+]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 Check = Callable[[dict], Iterator[str]]
@@ -321,6 +323,16 @@ def check_stages(config: dict) -> Iterator[str]:
             yield f"network.arguments: {counts}: write the same number of items in each, one for each stage"
 
 
+@needs("network", of_training=True)
+def check_widths(config: dict) -> Iterator[str]:
+    """Yield a sentence for each number of channels with which the small network cannot be trained."""
+    network = config["network"]
+    for key in ("widths", "inner") if network["constructor"] == SMALL_RESNET else ():
+        for place, channels in enumerate(network["arguments"].get(key, [])):
+            if channels < LEAST_TRAINED:
+                yield f"network.arguments.{key}.{place} is {channels}: write at least {LEAST_TRAINED}, to train it"
+
+
 @needs("training.micro_batch", "training.batch_size", of_training=True)
 def check_micro_batch(config: dict) -> Iterator[str]:
     """Yield a sentence unless micro-batches make up the batch."""
@@ -354,27 +366,37 @@ def check_smaller(config: dict) -> Iterator[str]:
     for item in config["arms"]:
         for number, arguments in enumerate(item["arguments"] if item["recipe"] == "dense_small" else ()):
             name = f"arms.{item['name']}.arguments.{number}"
-            yield from argument_mistakes(network["constructor"], network["arguments"] | arguments, name)
+            yield from argument_mistakes(
+                network["constructor"], network["arguments"] | arguments, name, (check_stages, check_widths)
+            )
 
 
 @needs("arms")
 def check_brought(config: dict) -> Iterator[str]:
     """Yield mistakes in the arguments of users' networks, checked like those of the network itself."""
     for item in config["arms"]:
-        given = item.get("arguments") if "constructor" in item else None
+        given: Any = item.get("arguments") if "constructor" in item else None
         name = f"arms.{item['name']}.arguments"
-        for end, arguments in enumerate(given) if isinstance(given, list) else [("", given)]:
+        of_levels = isinstance(given, list)
+        named = {f"{name}.{level}": own for level, own in enumerate(given)} if of_levels else {name: given}
+        for place, arguments in named.items():
             if isinstance(arguments, dict):
-                yield from argument_mistakes(item["constructor"], arguments, f"{name}.{end}".rstrip("."))
+                yield from argument_mistakes(item["constructor"], arguments, place)
 
 
-def argument_mistakes(constructor: str, arguments: Mapping, name: str) -> Iterator[str]:
-    """Yield mistakes in a constructor's arguments, wherever they are written; sentences call them `name`."""
-    own = {"network": {"constructor": constructor, "arguments": arguments}}
+def argument_mistakes(
+    constructor: str, arguments: Mapping, name: str, checks: Iterable[Check] = (check_stages,)
+) -> Iterator[str]:
+    """Yield mistakes in a constructor's arguments, wherever they are written; sentences call them `name`.
+
+    `checks` follow if each argument is right by itself.
+    """
+    given = {key: value for key, value in arguments.items() if (key, value) != ("inner", None)}  # the default
+    own = {"network": {"constructor": constructor, "arguments": given}}
     mistakes = schema_mistakes(own, ConfigValidator(read_schema()))
     for place, sentence in unwritable(own, ()):
         mistakes.setdefault(place, f"{name_of(own, place)} {sentence}")
-    for sentence in list(mistakes.values()) or check_stages(own):
+    for sentence in list(mistakes.values()) or chain.from_iterable(check(own) for check in checks):
         yield sentence.replace("network.arguments", name, 1)
 
 

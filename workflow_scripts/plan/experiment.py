@@ -20,6 +20,7 @@ from workflow_scripts.plan.replicates import require_replicates
 from workflow_scripts.plan.resources import TESTED, TRAININGS, gpus_of, threads_of
 from workflow_scripts.plan.robustness import own_choices, own_value, text_of, to_json, variations
 from workflow_scripts.plan.rotations import Rotations, all_of, rotated_arms
+from workflow_scripts.shared.concept_names import table_name
 from workflow_scripts.shared.files import UserError
 
 TABLES = ("networks", "arms", "categories", "units", "epochs", "layers", "nulls", "split")
@@ -395,7 +396,10 @@ class Experiment:
         sets = named_arguments(
             layers=layers,
             random_sets=ablation["random_sets"],
-            classes=json.dumps(ablation["classes"], sort_keys=True),
+            classes=json.dumps(
+                {table_name(name): table_name(concept) for name, concept in ablation["classes"].items()},
+                sort_keys=True,
+            ),
             preprocessing=json.dumps(preprocessing, sort_keys=True),
             **arguments,
         )
@@ -403,7 +407,7 @@ class Experiment:
 
     def given_classes(self) -> str:
         """Return the argument for the classes that the config assigns to concepts, for any network."""
-        return named_arguments(given=json.dumps(sorted(self.config["ablation"]["classes"])))
+        return named_arguments(given=json.dumps(sorted(map(table_name, self.config["ablation"]["classes"]))))
 
     def samples(self) -> str:
         """Return the argument for thresholds of interpolated maps."""

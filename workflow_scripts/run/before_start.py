@@ -62,12 +62,12 @@ def require_plain_root(root: Path) -> None:
 
 
 def require_folder(folder: Path) -> None:
-    """Raise UserError if what is there under a folder's name is none, or may not be read: Snakemake plans by it."""
+    """Raise UserError if a folder, or one that it is in, is something else or may not be used when planning."""
     for place in (*reversed(folder.parents), folder):
         if os.path.lexists(place):
             if not os.path.isdir(place):
                 raise UserError(f"{place} is not a folder, or a link that leads nowhere: move it away, and run again")
-            if not os.access(place, os.R_OK | os.X_OK):
+            if not os.access(place, os.R_OK | os.X_OK if place == folder else os.X_OK):
                 raise UserError(f"{place} cannot be read ({os.strerror(errno.EACCES)}): fix that, and run again")
 
 

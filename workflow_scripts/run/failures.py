@@ -68,7 +68,8 @@ class Failures(logging.Handler):
         if str(record.msg).startswith(ON_REQUEST):
             self.interrupted = True
             if str(record.msg).startswith(CTRL_C):
-                # Snakemake waits for its steps, which heed each Ctrl-C themselves; a second would break it.
+                # Snakemake now ends its steps and waits for them; a second Ctrl-C would break it with a traceback.
+                # Steps on this machine hear each themselves.
                 signal.signal(signal.SIGINT, lambda *_: None)
         elif event == LogEvent.JOB_STARTED:
             self.started |= dict.fromkeys(record.jobs, time.time())

@@ -57,7 +57,7 @@ SCHEMA = an_object(
                 "kernel": TEXT,
             }
         ),
-        "seeds": an_object({"replicates": {"type": "array", "items": {"type": "integer"}}, "world": MAYBE_NUMBER}),
+        "seeds": an_object({"replicates": {"type": "array", "items": NUMBER}, "world": MAYBE_NUMBER}),
         "protocol": {"type": "object"},
         "training": an_object(
             {

@@ -11,7 +11,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,7 @@ from workflow_scripts.shared.printable import PrintableFormatter, sentence, sent
 STOPPED = "stopped as asked"  # begins the sentence of a training that has saved its state
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of writing to a full disk, or beyond a limit
 NO_ROOM = tuple(map(os.strerror, FULL))
+SETTLED_AT_ONCE = 32  # files of a folder: one after the other each would wait for the disk
 
 
 class UserError(Exception):
@@ -138,21 +139,23 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     part = path.with_name(path.name + ".part")
-    with exclusive(path):
-        remove(part)
-        try:
-            yield part
-            for file in (part, *part.rglob("*")):
-                if file.is_file():
-                    to_disk(file)
-            if path.is_dir() or part.is_dir():
-                remove(path)
-            os.replace(part, path)
-        except BaseException as error:
+    try:
+        with exclusive(path):
             remove(part)
-            if reason := lack_of_room(error):
-                raise Unwritable(f"{path} cannot be written ({reason}): make room, and run again") from error
-            raise
+            try:
+                yield part
+                with ThreadPoolExecutor(SETTLED_AT_ONCE) as threads:
+                    list(threads.map(to_disk, (file for file in (part, *part.rglob("*")) if file.is_file())))
+                if path.is_dir() or part.is_dir():
+                    remove(path)
+                os.replace(part, path)
+            except BaseException:
+                remove(part)
+                raise
+    except BaseException as error:
+        if reason := lack_of_room(error):
+            raise Unwritable(f"{path} cannot be written ({reason}): make room, and run again") from error
+        raise
 
 
 def to_disk(path: Path) -> None:
@@ -239,7 +242,8 @@ def run_command(main: Callable[[], None]) -> None:
         if reason == os.strerror(errno.ENOMEM):
             sys.exit("error: there is too little memory: give this step more, or run fewer at once")
         file = sentence(str(getattr(error, "filename", None) or "a file"))
-        sys.exit(f"error: {file} cannot be read or written ({reason}): fix that, and run again")
+        remedy = "make room" if reason in NO_ROOM else "fix that"
+        sys.exit(f"error: {file} cannot be read or written ({reason}): {remedy}, and run again")
 
 
 def is_loss_of_helper(error: Exception) -> bool:

@@ -19,7 +19,7 @@ from workflow_scripts.shared.files import UserError
 NAME = "\0dissecting_pruned_networks/gpu/"  # the first character makes it abstract
 CHOOSING = "choosing"  # who has this name may choose cards
 POLL_SECONDS = 1.0
-CHOICE_SECONDS = 0.01
+CHOICE_SECONDS, LONG = 0.01, 100  # between two tries, and after how many a wait is logged
 _held: list[socket.socket] = []  # this process's leases
 
 
@@ -75,9 +75,7 @@ def lease(cards: list[str], count: int) -> list[int]:
     """
     reported = False
     while True:
-        while (choosing := take(CHOOSING)) is None:
-            time.sleep(CHOICE_SECONDS)
-        with choosing:
+        with choose():
             free = {position: held for position, card in enumerate(cards) if (held := take(card)) is not None}
             taken = list(free)[:count] if len(free) >= count else []
             for position, held in free.items():
@@ -92,6 +90,17 @@ def lease(cards: list[str], count: int) -> list[int]:
             logging.info("%d of %d GPUs are free, but %d are wanted: waiting", len(free), len(cards), count)
             reported = True
         time.sleep(POLL_SECONDS)
+
+
+def choose() -> socket.socket:
+    """Take the right to choose cards until the returned socket is closed; log it once if another process keeps it."""
+    tries = 0
+    while (choosing := take(CHOOSING)) is None:
+        tries += 1
+        if tries == LONG:
+            logging.info("another process keeps choosing among the GPUs: waiting; if it is suspended, end it")
+        time.sleep(CHOICE_SECONDS)
+    return choosing
 
 
 def take(name: str) -> socket.socket | None:

@@ -20,6 +20,6 @@ def show_exception(kind: type[BaseException], error: BaseException, traceback: T
 
 
 def show_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Show an exception that could not be raised, unless it is Ctrl-C while Python ends: all has been said by then."""
+    """Show an exception that could not be raised, but not Ctrl-C: mostly, Python ends then, and all has been said."""
     if not isinstance(unraisable.exc_value, KeyboardInterrupt):
         sys.__unraisablehook__(unraisable)

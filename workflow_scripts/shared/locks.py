@@ -82,8 +82,12 @@ def open_locked(lock: Path) -> tuple[IO, bool]:
 
 
 def open_itself(path: str, flags: int) -> int:
-    """Open a file, but not the target of a link, which would be overwritten, nor a pipe, which would block."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    """Open a file, but not one that has another name, which would be overwritten, nor a pipe, which would block."""
+    number = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    if os.fstat(number).st_nlink > 1:
+        os.close(number)
+        raise OSError(errno.EMLINK, os.strerror(errno.EMLINK), path)
+    return number
 
 
 def lock_or_wait(file: IO, lock: Path) -> None:

@@ -13,13 +13,14 @@ from PIL import Image
 from torch import nn
 
 from workflow_scripts.data.class_folders import existing, list_class_folders
-from workflow_scripts.data.decode import decode, require_size, scaled_sides, tell_turned
+from workflow_scripts.data.decode import decode, most_pixels, scaled_sides, tell_turned
 from workflow_scripts.networks.checkpoints import load_network, write_metrics
 from workflow_scripts.networks.constructors import show_picture
 from workflow_scripts.networks.torchvision_models import transforms
 from workflow_scripts.plan.class_order import list_classes
 from workflow_scripts.shared.files import UserError, run_command
 from workflow_scripts.shared.gpus import lease_gpu, use_gpus
+from workflow_scripts.shared.limits import raise_limit
 from workflow_scripts.shared.memory import keep_freed_memory
 from workflow_scripts.shared.progress import Progress
 from workflow_scripts.shared.regular_files import read_file
@@ -54,6 +55,7 @@ def measure_accuracy(
     names, labels = list_class_folders(folder, classes)
     device = torch.device(lease_gpu() or "cpu")
     network.to(device).eval()
+    require_resize(preprocessing)
     normalise = normaliser(preprocessing["mean"], preprocessing["std"], device)
     torch.backends.cudnn.allow_tf32 = False  # float32 must mean float32
     right = 0
@@ -88,13 +90,21 @@ def classify(network: nn.Module, pictures: torch.Tensor, folder: Path, classes: 
     return outputs.argmax(1).cpu()
 
 
+def require_resize(preprocessing: dict) -> None:
+    """Raise UserError if every picture would be scaled beyond the config's limit."""
+    resize = preprocessing["resize"]
+    if not isinstance(resize, int) and math.prod(resize) > most_pixels():
+        raise UserError(
+            f"preprocessing.resize has {resize[0]} x {resize[1]} pixels: make it smaller, or"
+            f" {raise_limit('picture_megapixels')}"
+        )
+
+
 def view(path: Path, preprocessing: dict, turned: list[str]) -> np.ndarray:
     """Return the centre of a picture, uint8 (height, width, 3); otherwise like `decode`."""
     picture = Image.fromarray(decode(read_file(path), str(path), turned))
     if isinstance(preprocessing["resize"], int):
         scaled_sides(str(path), picture.height, picture.width, preprocessing["resize"])
-    else:
-        require_size(f"{path}, scaled to `resize`,", *preprocessing["resize"])
     interpolation = transforms.InterpolationMode(preprocessing["interpolation"])
     picture = transforms.functional.resize(picture, preprocessing["resize"], interpolation)
     return np.asarray(transforms.functional.center_crop(picture, preprocessing["size"]))

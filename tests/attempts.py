@@ -62,8 +62,12 @@ class Attempt:
         if whom == "all":
             os.killpg(self.process.pid, number)
             return True
-        steps = [process for process in tree(self.process.pid) if is_step(process)]
-        return bool(steps) and signal_process(draw.choice(sorted(steps)), number)
+        steps = self.steps()
+        return bool(steps) and signal_process(draw.choice(steps), number)
+
+    def steps(self) -> list[int]:
+        """Return the processes that run steps."""
+        return sorted(process for process in tree(self.process.pid) if is_step(process))
 
 
 class Terminal:

@@ -82,6 +82,7 @@ class Campaign:
         self.folder, self.draw, self.latest = folder, random.Random(seed), latest
         self.command = [sys.executable, "-m", "snakemake", *targets, *TINY]
         self.runs, self.counts = 0, Counter[str]()
+        self.hits = 0  # signals that came while a step ran
         reference = self.new_folder()
         self.end_well(reference)
         self.expected = checksums(reference)
@@ -161,8 +162,10 @@ class Campaign:
                 attempt = self.start(folder)
                 self.some_time()
                 number, whom = self.draw.choice(choices), self.draw.choice(("all", "snakemake", "one job"))
+                hit = bool(attempt.steps())
                 if attempt.send(number, whom, self.draw):
                     self.counts[f"{number.name} to {whom}"] += 1
+                    self.hits += hit
                     count -= 1
                 attempt.wait()
                 require_sentence(folder, attempt.status, attempt.said())
@@ -370,6 +373,8 @@ def main() -> None:
     print(f"{len(campaign.expected)} files the same in each of {campaign.runs - 1} runs")
     for what, count in sorted(campaign.counts.items()):
         print(f"{count:6}  {what}")
+    if campaign.hits:
+        print(f"{campaign.hits:6}  of these signals came while a step ran")
     shutil.rmtree(folder)
 
 

@@ -142,6 +142,18 @@ def test_the_last_line_of_a_log_says_what_is_left(tmp_path, line, seconds):
     assert seconds_left(Job("a", log=log), since=0) == (pytest.approx(seconds) if seconds else None)
 
 
+def test_a_log_from_before_the_start_says_nothing_unless_the_clock_was_put_back(tmp_path):
+    log = tmp_path / "job.log"
+    log.write_text("5 of 9\n")
+    now = time.time()
+    os.utime(log, (now - 60, now - 60))
+    assert [last_line(Job("a", log=log), since) for since in (now - 90, now - 30, now + HOUR)] == [
+        "5 of 9",
+        "",
+        "5 of 9",
+    ]
+
+
 def test_a_job_without_a_log_says_nothing(tmp_path):
     assert last_line(Job("a"), 0) == last_line(Job("a", log=tmp_path / "no.log"), 0) == ""
 

@@ -164,6 +164,7 @@ BREAKAGES: dict[str, tuple[Callable[[Path, str], object], str]] = {
         lambda path, _: path.write_bytes(bytes(range(256)) * 9),
         "is damaged|ends within",
     ),
+    "no end": (lambda path, _: os.truncate(path, 3 * 10**11), "has 300 GB"),
     "UTF-16": (lambda path, _: path.write_bytes(path.read_text().encode("utf-16")), "is damaged|ends within"),
     "one more cell": (lambda path, _: path.write_text(path.read_text() + "a" + ",1" * 40 + "\n"), "is damaged"),
     "a row too short": (lambda path, _: path.write_text(path.read_text() + "a,1\n"), SHORT),

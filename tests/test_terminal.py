@@ -52,6 +52,9 @@ class Clock:
     def time(self) -> float:
         return self.now
 
+    def monotonic(self) -> float:
+        return self.now
+
     def strftime(self, _: str) -> str:
         return "12:00:00"
 
@@ -205,6 +208,17 @@ def test_groups_are_told_as_one(clock):
 )
 def test_jobs_are_described_by_their_network(job, words):
     assert describe_job(job, share_left) == words
+
+
+def test_a_clock_that_is_put_back_makes_no_time_negative_and_delays_no_report(clock, monkeypatch):
+    train = Job(3, "train_level", arm="imp", replicate="1", level="1", output=["network.pt"])
+    terminal = make_terminal(train, Job(4, "pack_images", split="train"))
+    monkeypatch.setattr(clock, "monotonic", lambda: 2000.0)
+    terminal.format(record(LogEvent.JOB_STARTED, jobs=[3]))
+    clock.now -= 3600
+    terminal.format(record(LogEvent.JOB_FINISHED, job_id=3))
+    done, steps = terminal.format(record(LogEvent.PROGRESS, done=1, total=2)).split("\n")
+    assert done.endswith(": 0.0 s") and "1 of 2 steps" in steps
 
 
 def test_what_runs_for_long_is_reported_with_the_last_words_of_its_log(clock, tmp_path):

@@ -134,9 +134,12 @@ def benchmark_seconds(job: Job) -> float | None:
 
 
 def end_of_log(job: Job, since: float) -> list[str]:
-    """Return the last lines of a job's log that are not empty; none if nothing was written since then."""
+    """Return the last lines of a job's log that are not empty; none if nothing was written since then.
+
+    If that lies in the future, the clock was put back, and the log counts as new.
+    """
     path = Path(job.log[0]) if job.log else None
-    if path is None or not path.is_file() or path.stat().st_mtime < since:
+    if path is None or not path.is_file() or path.stat().st_mtime < since <= time.time():
         return []
     with open(path, "rb") as file:
         file.seek(max(path.stat().st_size - END, 0))

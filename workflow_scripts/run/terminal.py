@@ -86,7 +86,7 @@ class Terminal(logging.Formatter):
         self.started: dict[Job, float] = {}  # jobs and groups of jobs that run, and since when
         self.ended: set[int] = set()
         self.done, self.total = 0, 0
-        self.begun = time.time()
+        self.begun = time.monotonic()
         self.next_report = self.begun + LEAST_PAUSE
         self.failed = False  # whether it has been told how the run failed
 
@@ -126,12 +126,12 @@ class Terminal(logging.Formatter):
         for job, start in list(self.started.items()):
             if all(member.jobid in self.ended for member in members(job)):
                 del self.started[job]
-                seconds = time.time() - start
+                seconds = max(time.time() - start, 0)  # the clock may have been put back
                 for member in members(job):
                     self.forecast.note(member, seconds / len(members(job)))
                 if job.output:
                     lines.append(line("done", f"{describe_job(job, self.share_left)}: {duration(seconds)}"))
-        if self.done < self.total and time.time() >= self.next_report:
+        if self.done < self.total and time.monotonic() >= self.next_report:
             lines.append(self.steps())
         return "\n".join(lines)
 
@@ -140,7 +140,7 @@ class Terminal(logging.Formatter):
 
         The share is of the time of this run. It falls where the forecast turns out too short.
         """
-        now, left = time.time(), self.seconds_left()
+        now, left = time.monotonic(), self.seconds_left()
         passed = now - self.begun
         self.next_report = now + pause(passed, left)
         words = f"{self.done:>{len(str(self.total))}} of {self.total} steps"
@@ -162,7 +162,7 @@ class Terminal(logging.Formatter):
 
     def watch(self) -> None:
         """Report from now on how far all is, as long as Snakemake runs."""
-        self.begun = time.time()
+        self.begun = time.monotonic()
         threading.Thread(target=self.report_for_ever, daemon=True).start()
 
     def report_for_ever(self) -> None:
@@ -172,7 +172,7 @@ class Terminal(logging.Formatter):
         self.forecast.rated = rate(jobs, self.config, self.workflow.resource_settings.cores)
         while True:
             time.sleep(1)
-            if time.time() >= self.next_report and self.started:
+            if time.monotonic() >= self.next_report and self.started:
                 logger.info(self.report())
 
     def report(self) -> str:

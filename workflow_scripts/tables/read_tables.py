@@ -8,7 +8,9 @@ import pandas as pd
 
 from workflow_scripts.plan.rotations import RECIPE
 from workflow_scripts.shared.files import UserError, reading, require_file
+from workflow_scripts.shared.limits import raise_limit
 from workflow_scripts.shared.printable import printable
+from workflow_scripts.shared.regular_files import most_bytes
 from workflow_scripts.tables.columns import FILLED, TABLES, Kind
 
 LONGEST_CELL = 60  # characters of a cell that a sentence shows
@@ -75,8 +77,11 @@ def harmless(texts: pd.Series) -> pd.Series:
 
 
 def require_whole_lines(path: str | Path, again: str) -> None:
-    """Raise UserError unless there is a file at `path` that is empty or ends with a line."""
-    if size := require_file(path, again).st_size:
+    """Raise UserError unless there is a file at `path`, not too large, that is empty or ends with a line."""
+    size = require_file(path, again).st_size
+    if size > most_bytes():
+        raise UserError(f"{path} has {size / 1e9:.3g} GB: {again}, or {raise_limit('file_gb')}")
+    if size:
         with reading(path), open(path, "rb") as file:
             file.seek(size - 1)
             if file.read() != b"\n":

@@ -3,6 +3,7 @@
 A `localrule` runs beside snakemake, even on a cluster: it takes seconds, or needs the internet.
 """
 
+import logging
 import os
 import shlex
 import sys
@@ -19,6 +20,7 @@ if not find_spec("fcntl"):
 from workflow_scripts.shared.interruption import say_interruption
 
 say_interruption()
+logging.raiseExceptions = False  # on a full disk Snakemake's log would show a traceback for each message
 
 from workflow_scripts.gallery.site_data import site_files
 from workflow_scripts.plan.code import ROOT, code_fingerprint, files_in, let_jobs_find_package
@@ -33,6 +35,7 @@ from workflow_scripts.run.before_start import (
     require_no_future,
     require_no_hidden_module,
     require_plain_root,
+    require_room_for_records,
     require_room_for_temporary_files,
     require_writable,
 )
@@ -61,6 +64,8 @@ or_exit(require_no_hidden_module, Path.cwd())
 or_exit(require_plain_root, ROOT)
 if workflow.is_main_process:
     outlive_terminal()
+    if not workflow.output_settings.dryrun:
+        or_exit(require_room_for_records, Path(".snakemake"))
     os.environ[COMMAND] = shlex.join(["snakemake", *sys.argv[1:]])
 
 # The values of --configfile, --config or another workflow's module statement are laid over the default here.

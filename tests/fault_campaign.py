@@ -204,11 +204,13 @@ class Campaign:
                 self.recover(folder)
 
     def full_disks(self, count: int) -> None:
-        """A disk for the results that is too small, more or less; then there is room."""
+        """A disk for the results and Snakemake's records that is too small, more or less; then there is room."""
         for number in range(count):
             with self.run() as folder:
                 size = int(self.size * (number + self.draw.random()) / count / 1024) + 64
                 with own_disk(folder / "results", f"size={size}k,mode=755") as remount:
+                    (folder / "results/records").mkdir()
+                    (folder / ".snakemake").symlink_to("results/records")
                     attempt = self.start(folder, "--keep-going").wait()
                     require_sentence(folder, attempt.status, attempt.said())
                     if attempt.status != 0:

@@ -147,7 +147,16 @@ def forbid(folder: Path, mode: int) -> None:
     folder.chmod(mode)
 
 
+def records_forbidden(results: Path) -> None:
+    """Snakemake's own folder can be written in part only: it keeps its log and locks, but a new file has no place."""
+    folder = results.with_name(".snakemake")
+    for name in ("log", "locks", "metadata", "incomplete"):
+        (folder / name).mkdir(parents=True)
+    folder.chmod(0o555)
+
+
 LOOKED_AT = {
+    "Snakemake's records": (records_forbidden, r"\.snakemake, Snakemake's own folder, cannot be written"),
     "the future": (dated_ahead, r"results/tiny/data/train\.h5: dated in the future"),
     "not to be written": (lambda results: forbid(results, 0o555), r"results cannot be written \(Permission denied\)"),
     "not to be read": (lambda results: forbid(results, 0), r"results cannot be read \(Permission denied\): fix that"),

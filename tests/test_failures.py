@@ -268,6 +268,13 @@ def test_what_makes_snakemake_itself_fail_is_told():
     assert ended(failures) == ["Snakemake failed: WorkflowError: no such partition", CORRECT]
 
 
+def test_a_run_that_snakemake_ends_for_want_of_room_says_how_to_go_on(caplog):
+    Failures().handle(record(LogEvent.ERROR, "WorkflowError:\nError recording metadata for finished job ([Errno 28])"))
+    assert caplog.messages == [CORRECT]
+    Failures().handle(record(LogEvent.ERROR, "WorkflowError:\n  no such partition"))
+    assert caplog.messages == [CORRECT]
+
+
 def test_the_whole_log_is_named_first():
     failures = Failures()
     workflow = SimpleNamespace(scheduler=SimpleNamespace(failed=set()))

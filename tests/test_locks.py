@@ -137,6 +137,23 @@ run_command(write)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_on_a_full_disk_python_does_not_end_as_usual_even_if_its_log_is_full_too(tmp_path):
+    """HDF5 may crash then, for which the function at exit stands."""
+    program = """
+import atexit, os
+from workflow_scripts.shared.files import Unwritable, run_command
+
+def fail():
+    raise Unwritable("out cannot be written")
+
+atexit.register(os._exit, 139)
+run_command(fail)
+"""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", program], stderr=full)
+    assert done.returncode == 1
+
+
 @pytest.mark.parametrize("names", [["file"], ["folder/a", "folder/b/c"]])
 def test_files_are_on_the_disk_before_they_have_their_names(tmp_path, monkeypatch, names):
     path, settled = tmp_path / Path(names[0]).parts[0], []

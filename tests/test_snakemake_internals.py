@@ -7,11 +7,12 @@ seconds. Rules and modules that need more of it add it here.
 from pathlib import Path
 
 import pytest
+from snakemake import jobs
 from snakemake.cli import parse_config
 from snakemake.scheduling import job_scheduler
 from test_workflow import snakemake
 
-from workflow_scripts.run.failures import ON_REQUEST
+from workflow_scripts.run.failures import NOT_RECORDED, ON_REQUEST
 
 SNAKEFILE = r"""
 import logging
@@ -207,9 +208,10 @@ def test_snakemake_tells_of_failures_as_the_workflow_expects(tmp_path):
     assert any(line.startswith("Exiting because a job execution failed") for line in lines[:told])
 
 
-def test_snakemake_has_the_words_for_an_interrupted_run():
+def test_snakemake_has_the_words_for_a_run_that_it_ends():
     source = Path(job_scheduler.__file__).read_text()
     assert all(words in source for words in ON_REQUEST)
+    assert NOT_RECORDED in Path(jobs.__file__).read_text()
 
 
 def test_snakemake_reads_values_on_the_command_line_as_commands_do():

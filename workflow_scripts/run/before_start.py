@@ -83,15 +83,28 @@ def require_writable(outputs: Iterable[str | Path]) -> None:
 def require_room_for_temporary_files() -> None:
     """Raise UserError unless 1 MB can be written where temporary files go: Snakemake, for one, fails without."""
     folder = os.environ.get("TMPDIR") or tempfile.gettempdir()  # Python alone would try others
+    if reason := lack_in(folder):
+        raise UserError(
+            f"{folder}, the folder for temporary files, cannot be written ({reason}): make room there, or set TMPDIR to"
+            " another folder"
+        )
+
+
+def require_room_for_records(folder: Path) -> None:
+    """Raise UserError unless 1 MB can be written where Snakemake records what it does."""
+    if folder.is_dir() and (reason := lack_in(folder)):
+        raise UserError(f"{folder}, Snakemake's own folder, cannot be written ({reason}): make room, and run again")
+
+
+def lack_in(folder: str | Path) -> str:
+    """Return why 1 MB cannot be written in a folder; "" if it can be."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(10**6))
             file.flush()
     except OSError as error:
-        raise UserError(
-            f"{folder}, the folder for temporary files, cannot be written ({error.strerror}): make room there, or set"
-            " TMPDIR to another folder"
-        ) from None
+        return os.strerror(error.errno or errno.EIO)
+    return ""
 
 
 def require_no_future(inputs: Iterable[str | Path]) -> None:

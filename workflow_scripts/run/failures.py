@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from workflow_scripts.run.forecast import Job, end_of_log
@@ -27,6 +28,7 @@ CTRL_C = "Terminating processes on user request"
 ON_REQUEST = (CTRL_C, "Will exit after finishing currently running jobs")
 # Only the kernel, when memory runs out, and people send SIGKILL.
 TOO_LITTLE_MEMORY = "probably killed for too little memory: give it more, or run fewer jobs at once"
+NOT_RECORDED = "Error recording metadata for finished job"  # as when the disk is full
 KEPT = "Finished steps are kept."
 GO_ON = f"{KEPT} Run the same command to continue."
 CORRECT = f"{KEPT} Correct the cause, then run the same command to continue."
@@ -77,6 +79,8 @@ class Failures(logging.Handler):
                 self.said.pop(number, None)
         elif event == LogEvent.ERROR:
             others.append(str(record.msg))
+            if NOT_RECORDED in str(record.msg):  # after this Snakemake ends without a call of onerror
+                logger.error(CORRECT)
         elif event == LogEvent.JOB_ERROR:
             # The error that a job raises is told in the same thread just before.
             self.said[record.jobid] = others.pop() if others else str(record.rule_msg or "")

@@ -12,7 +12,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -221,7 +221,8 @@ def run_command(main: Callable[[], None]) -> None:
         main()
         sys.stdout.flush()
     except Unwritable as error:
-        print(f"error: {sentences(str(error))}", file=sys.stderr, flush=True)
+        with suppress(OSError):  # the log may lie on the same disk
+            print(f"error: {sentences(str(error))}", file=sys.stderr, flush=True)
         os._exit(1)  # HDF5 may crash as it closes what it could not write
     except UserError as error:
         sys.exit(f"error: {sentences(str(error))}")

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -144,8 +145,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             remove(part)
             try:
                 yield part
-                with ThreadPoolExecutor(SETTLED_AT_ONCE) as threads:
-                    list(threads.map(to_disk, (file for file in (part, *part.rglob("*")) if file.is_file())))
+                settle(part)
                 if path.is_dir() or part.is_dir():
                     remove(path)
                 os.replace(part, path)
@@ -156,6 +156,14 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         if reason := lack_of_room(error):
             raise Unwritable(f"{path} cannot be written ({reason}): make room, and run again") from error
         raise
+
+
+def settle(part: Path) -> None:
+    """Make sure that a file, or all files of a folder, survive a crash of the machine."""
+    files = (path for path in chain([part], part.rglob("*")) if path.is_file())
+    with ThreadPoolExecutor(SETTLED_AT_ONCE) as threads:
+        while some := list(islice(files, 100 * SETTLED_AT_ONCE)):  # a folder may have millions
+            list(threads.map(to_disk, some))
 
 
 def to_disk(path: Path) -> None:

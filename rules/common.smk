@@ -35,6 +35,7 @@ from workflow_scripts.run.before_start import (
     require_no_future,
     require_no_hidden_module,
     require_plain_root,
+    require_readable_records,
     require_room_for_records,
     require_room_for_temporary_files,
     require_writable,
@@ -66,6 +67,7 @@ if workflow.is_main_process:
     outlive_terminal()
     if not workflow.output_settings.dryrun:
         or_exit(require_room_for_records, Path(".snakemake"))
+    or_exit(require_readable_records, Path(".snakemake"))
     os.environ[COMMAND] = shlex.join(["snakemake", *sys.argv[1:]])
 
 # The values of --configfile, --config or another workflow's module statement are laid over the default here.

@@ -155,7 +155,18 @@ def records_forbidden(results: Path) -> None:
     folder.chmod(0o555)
 
 
+def records_damaged(results: Path) -> None:
+    folder = results.with_name(".snakemake") / "metadata/of_long_names"
+    folder.mkdir(parents=True)
+    for name, content in (("cut", b'{"a": '), ("zeros", bytes(9)), ("empty", b""), ("flipped", b'{"a": "\xe1"}')):
+        (folder / name).write_bytes(content)
+
+
 LOOKED_AT = {
+    "a damaged record": (
+        records_damaged,
+        r"metadata/of_long_names/flipped, a record of Snakemake's, is damaged: remove",
+    ),
     "Snakemake's records": (records_forbidden, r"\.snakemake, Snakemake's own folder, cannot be written"),
     "the future": (dated_ahead, r"results/tiny/data/train\.h5: dated in the future"),
     "not to be written": (lambda results: forbid(results, 0o555), r"results cannot be written \(Permission denied\)"),

@@ -34,6 +34,7 @@ LIBRARIES = frozenset(
     ]
 )
 ENDINGS = tuple(importlib.machinery.all_suffixes())
+RECORDS = ("metadata", "incomplete", "locks")  # folders of Snakemake's own, whose files it reads as it starts
 SKEW = 60  # seconds that the clocks of a cluster's machines may differ
 
 
@@ -94,6 +95,22 @@ def require_room_for_records(folder: Path) -> None:
     """Raise UserError unless 1 MB can be written where Snakemake records what it does."""
     if folder.is_dir() and (reason := lack_in(folder)):
         raise UserError(f"{folder}, Snakemake's own folder, cannot be written ({reason}): make room, and run again")
+
+
+def require_readable_records(folder: Path) -> None:
+    """Raise UserError for a record of Snakemake's that a disk has damaged such that every start would end in a traceback.
+
+    What is merely cut off, or full of zeros, Snakemake leaves out by itself.
+    """
+    for path in (path for name in RECORDS for path in (folder / name).rglob("*") if path.is_file()):
+        with reading(path):
+            data = path.read_bytes()
+        try:
+            data.decode()
+        except UnicodeDecodeError:
+            raise UserError(
+                f"{path}, a record of Snakemake's, is damaged: remove it, and run again; finished steps are kept"
+            ) from None
 
 
 def lack_in(folder: str | Path) -> str:

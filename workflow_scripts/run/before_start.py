@@ -98,7 +98,7 @@ def require_room_for_records(folder: Path) -> None:
 
 
 def require_readable_records(folder: Path) -> None:
-    """Raise UserError for a record of Snakemake's that a disk has damaged such that every start would end in a traceback.
+    """Raise UserError for a record of Snakemake's that a disk has damaged: every start would end in a traceback.
 
     What is merely cut off, or full of zeros, Snakemake leaves out by itself.
     """

@@ -1084,7 +1084,7 @@ def test_tallies_with_groups_partners_planes_and_borders_agree_with_plain_loops(
                     assert found.intersection.tolist() == expected[0].tolist(), (case, device)
                     assert found.unit_area.tolist() == expected[1].tolist(), (case, device)
                 kept = Labels(labels, True, each_plane)
-                kept.keep(folder / f"kept_{case}")
+                kept.keep(folder / "kept")
                 found = tally_layer(LayerMaps(dump, LAYER), kept, settings, pairing, 2)
                 assert found.intersection.tolist() == expected[0].tolist(), case
                 assert found.unit_area.tolist() == expected[1].tolist(), case

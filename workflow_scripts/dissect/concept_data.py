@@ -1,6 +1,5 @@
 """Read concepts.h5, and check that files belong together."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -143,16 +142,12 @@ class ConceptData:
 
     def all_labels(self, with_category: bool, each_plane: bool, scratch: Path) -> LabelBlock:
         """The labels of all images, as from `block`; their masks are in the new file `scratch`, mapped into memory."""
-        words = self.height * self.row_bytes // 8
-        shape = (self.mask_count(each_plane) or 1, words)
-        with open(scratch, "xb") as file:  # else the first page without room would kill the process (SIGBUS)
-            os.posix_fallocate(file.fileno(), 0, 8 * shape[0] * words)
-        masks = np.memmap(scratch, np.uint64, "r+", shape=shape)
-        blocks, place = [], 0
-        for _, block in self.blocks(with_category, each_plane):
-            masks[place : place + len(block.masks)] = block.masks
-            place += len(block.masks)
-            blocks.append(block._replace(masks=masks[:0]))
+        words, blocks = self.height * self.row_bytes // 8, []
+        with open(scratch, "wb") as file:  # through a map, a full disk would kill the process (SIGBUS)
+            for _, block in self.blocks(with_category, each_plane):
+                file.write(np.ascontiguousarray(block.masks).data)
+                blocks.append(block._replace(masks=np.empty((0, words), np.uint64)))
+        masks = np.memmap(scratch, np.uint64, "r+", shape=(self.mask_count(each_plane) or 1, words))
         of_all = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in JOINED}
         starts = {name: starts_of_all([getattr(block, name) for block in blocks]) for name in STARTS}
         return LabelBlock(masks=masks, **of_all, **starts)

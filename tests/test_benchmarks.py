@@ -15,7 +15,7 @@ SMALL = {
     "forward": "--networks default --pictures 8 --rounds 1 --executions plain fused",
     "full_size": "--folder {folder} --images 60",
     "concept_sets": "--folder {folder} --pictures 600 --threads 1",
-    "load": "--folder {folder} --pictures 20 40 --units 16",
+    "load": "--folder {folder} --pictures 150 200 --units 16",
     "planning": "--arms 2 --replicates 1 --levels 1 --finished",
     "tables": "--folder {folder} --arms 2 --replicates 1 --levels 1",
     "input_pipeline": "--pictures 4 --runs 1",

@@ -243,7 +243,7 @@ rule:
     output:
         "made",
     shell:
-        "trap '' INT; touch begun; sleep 3; touch {{output}}"
+        "trap '' INT; touch begun; sleep 5; touch {{output}}"
 """
 
 

@@ -56,7 +56,8 @@ def waits(path):
 def takes_memory(path):
     # A mapping is always new; bytes may lie in what an earlier test has freed.
     with mmap.mmap(-1, 10**8) as mapping:
-        mapping.write(b"1" * 10**8)
+        for _ in range(100):
+            mapping.write(b"1" * 10**6)
 
 
 FAULTS = {

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from attempts import heed_signals
 from PIL import Image
 
 from workflow_scripts.data.make_concepts import make_concepts
@@ -396,7 +397,9 @@ def drawing(tmp_path):
     """A command that draws with two processes, and these, which are at work."""
     words = ["--seed", 1, "--size", 64, "--train", 10**6, "--test", 0, "--processes", 2, "--out", tmp_path / "images"]
     command = [sys.executable, "-m", "workflow_scripts.data.make_images", *words, "--checksums", tmp_path / "list"]
-    running = subprocess.Popen(list(map(str, command)), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        list(map(str, command)), cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=heed_signals
+    )
     children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
     while len(found := children.read_text().split()) < 2 or not list(tmp_path.rglob("*.png")):
         assert running.poll() is None

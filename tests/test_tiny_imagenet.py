@@ -121,7 +121,7 @@ def test_validation_pictures_have_the_classes_of_their_table(tiny, tmp_path, rea
 
 
 def test_users_networks_are_tested_with_them_too(tiny):
-    preprocessing = {"mean": [0.5] * 3, "std": [0.2] * 3}
+    preprocessing = {"resize": SIDE, "mean": [0.5] * 3, "std": [0.2] * 3}
     pictures = FolderPictures(tiny / "train", preprocessing, 1, None, torch.device("cpu"))
     assert pictures.classes == CLASSES and len(pictures) == len(CLASSES) * TRAIN
 

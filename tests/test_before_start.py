@@ -160,6 +160,7 @@ def records_damaged(results: Path) -> None:
     folder.mkdir(parents=True)
     for name, content in (("cut", b'{"a": '), ("zeros", bytes(9)), ("empty", b""), ("flipped", b'{"a": "\xe1"}')):
         (folder / name).write_bytes(content)
+    (folder / "another's").symlink_to("removed meanwhile")
 
 
 LOOKED_AT = {

@@ -8,6 +8,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from workflow_scripts.plan.code import PACKAGE
@@ -102,15 +104,15 @@ def require_readable_records(folder: Path) -> None:
 
     What is merely cut off, or full of zeros, Snakemake leaves out by itself.
     """
-    for path in (path for name in RECORDS for path in (folder / name).rglob("*") if path.is_file()):
-        with reading(path):
-            data = path.read_bytes()
-        try:
-            data.decode()
-        except UnicodeDecodeError:
-            raise UserError(
-                f"{path}, a record of Snakemake's, is damaged: remove it, and run again; finished steps are kept"
-            ) from None
+    for place, _, names in chain.from_iterable(os.walk(folder / name) for name in RECORDS):
+        for path in (Path(place) / name for name in names):
+            with reading(path), suppress(FileNotFoundError):  # another snakemake that runs may have removed it
+                try:
+                    path.read_text(encoding="utf-8")
+                except UnicodeDecodeError:
+                    raise UserError(
+                        f"{path}, a record of Snakemake's, is damaged: remove it, and run again; finished steps are kept"
+                    ) from None
 
 
 def lack_in(folder: str | Path) -> str:

@@ -111,7 +111,7 @@ def require_readable_records(folder: Path) -> None:
                     path.read_text(encoding="utf-8")
                 except UnicodeDecodeError:
                     raise UserError(
-                        f"{path}, a record of Snakemake's, is damaged: remove it, and run again; finished steps are kept"
+                        f"{path}, a record of Snakemake's, is damaged: remove it, and run again; no result is lost"
                     ) from None
 
 

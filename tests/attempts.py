@@ -65,6 +65,10 @@ class Attempt:
         steps = self.steps()
         return bool(steps) and signal_process(draw.choice(steps), number)
 
+    def has_come_to_a_step_or_ended(self) -> bool:
+        """Tell whether a step runs, or nothing any more."""
+        return bool(self.steps()) or self.process.poll() is not None
+
     def steps(self) -> list[int]:
         """Return the processes that run steps."""
         return sorted(process for process in tree(self.process.pid) if is_step(process))

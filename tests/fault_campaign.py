@@ -162,6 +162,8 @@ class Campaign:
                 attempt = self.start(folder)
                 self.some_time()
                 number, whom = self.draw.choice(choices), self.draw.choice(("all", "snakemake", "one job"))
+                if count == 1 and not self.hits:  # a slow machine may not have come to a step before
+                    wait_until(attempt.has_come_to_a_step_or_ended)
                 hit = bool(attempt.steps())
                 if attempt.send(number, whom, self.draw):
                     self.counts[f"{number.name} to {whom}"] += 1

@@ -168,7 +168,7 @@ LOOKED_AT = {
         records_damaged,
         r"metadata/of_long_names/flipped, a record of Snakemake's, is damaged: remove",
     ),
-    "Snakemake's records": (records_forbidden, r"\.snakemake, Snakemake's own folder, cannot be written"),
+    "Snakemake's records": (records_forbidden, r"\.snakemake, Snakemake's own folder, cannot be written .*: fix that"),
     "the future": (dated_ahead, r"results/tiny/data/train\.h5: dated in the future"),
     "not to be written": (lambda results: forbid(results, 0o555), r"results cannot be written \(Permission denied\)"),
     "not to be read": (lambda results: forbid(results, 0), r"results cannot be read \(Permission denied\): fix that"),

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 from workflow_scripts.plan.code import PACKAGE
-from workflow_scripts.shared.files import NO_ROOM, UserError, reading
+from workflow_scripts.shared.files import UserError, reading, remedy
 
 # The modules of the libraries that scripts import, and of those that these import in turn: envs/requirements.lock.
 LIBRARIES = frozenset(
@@ -96,8 +96,9 @@ def require_room_for_temporary_files() -> None:
 def require_room_for_records(folder: Path) -> None:
     """Raise UserError unless 1 MB can be written where Snakemake records what it does."""
     if folder.is_dir() and (reason := lack_in(folder)):
-        remedy = "make room" if reason in NO_ROOM else "fix that"
-        raise UserError(f"{folder}, Snakemake's own folder, cannot be written ({reason}): {remedy}, and run again")
+        raise UserError(
+            f"{folder}, Snakemake's own folder, cannot be written ({reason}): {remedy(reason)}, and run again"
+        )
 
 
 def require_readable_records(folder: Path) -> None:

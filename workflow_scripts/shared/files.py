@@ -77,6 +77,11 @@ def system_reason(error: BaseException) -> str | None:
     return None
 
 
+def remedy(reason: str) -> str:
+    """Return what a person should do about a refusal of the system to write."""
+    return "make room" if reason in NO_ROOM else "fix that"
+
+
 def lack_of_room(error: BaseException | None) -> str | None:
     """Return the system's message if an error, or one that led to it, says that there is no room; otherwise None."""
     while error:
@@ -251,8 +256,7 @@ def run_command(main: Callable[[], None]) -> None:
         if reason == os.strerror(errno.ENOMEM):
             sys.exit("error: there is too little memory: give this step more, or run fewer at once")
         file = sentence(str(getattr(error, "filename", None) or "a file"))
-        remedy = "make room" if reason in NO_ROOM else "fix that"
-        sys.exit(f"error: {file} cannot be read or written ({reason}): {remedy}, and run again")
+        sys.exit(f"error: {file} cannot be read or written ({reason}): {remedy(reason)}, and run again")
 
 
 def is_loss_of_helper(error: Exception) -> bool:
